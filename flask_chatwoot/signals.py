@@ -1,0 +1,43 @@
+"""What a host may listen to. The sender is always the Flask app object."""
+
+from __future__ import annotations
+
+import logging
+import typing as t
+
+from blinker import Namespace, Signal
+
+from .errors import trace
+
+log = logging.getLogger(__name__)
+
+_signals = Namespace()
+
+before_post = _signals.signal("before-post")
+"""Sent before every attempt to create a message in Chatwoot. Receives ``post``, the
+:class:`~flask_chatwoot.Post` about to be made."""
+
+after_post = _signals.signal("after-post")
+"""Sent after every attempt, exactly once per :data:`before_post`. Receives ``post``,
+``message_id`` (the created message's id, or ``None``), ``error`` (an
+:class:`~flask_chatwoot.errors.APIError`, or ``None``) and ``seconds`` (how long the
+attempt took)."""
+
+turn_finished = _signals.signal("turn-finished")
+"""Sent when a turn ends for good. Receives ``turn`` (the
+:class:`~flask_chatwoot.Turn`), ``outcome`` and ``reason`` (members of the closed
+lists :class:`~flask_chatwoot.Outcome` and :class:`~flask_chatwoot.Reason`; the reason
+may be ``None``)."""
+
+
+def send(signal: Signal, sender: t.Any, **values: t.Any) -> None:
+    """Call every receiver; one that raises is logged and changes nothing.
+
+    An audit log must not cost a customer the reply, so this does not stop at the
+    first error as ``Signal.send`` does.
+    """
+    for receiver in signal.receivers_for(sender):
+        try:
+            receiver(sender, **values)
+        except Exception as error:  # noqa: BLE001 - the host's code, any error at all
+            log.error("a receiver of %s failed: %s", signal.name, trace(error))  # noqa: TRY400
