@@ -4,7 +4,9 @@
 
     ChatwootError
     ├── ConfigError            a CHATWOOT_* key is missing or wrong
-    ├── ProviderError          a reply provider can not be registered, found or used
+    ├── ProviderError          a reply provider can not be registered or used
+    │   └── NoProviderError    none is registered
+    ├── ProviderFailedError    a reply provider raised
     ├── DeliveryError          a delivery is refused; carries the HTTP status
     │   ├── SignatureError     401
     │   └── PayloadError       400
@@ -31,7 +33,15 @@ class ConfigError(ChatwootError):
 
 
 class ProviderError(ChatwootError):
-    """A reply provider has the wrong shape, is doubled, or is missing."""
+    """A reply provider has the wrong shape, is doubled, or returned no reply."""
+
+
+class NoProviderError(ProviderError):
+    """No reply provider is registered."""
+
+
+class ProviderFailedError(ChatwootError):
+    """A reply provider raised. Says where, not what: that may quote a customer."""
 
 
 class DeliveryError(ChatwootError):

@@ -1,0 +1,259 @@
+"""Who runs the jobs: the request that brought them, or threads of this process."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import time
+import typing as t
+
+from .bot import Backend, Bot
+from .config import Config
+from .errors import ChatwootError, InboxError, LeaseLostError, trace
+from .inbox import Inbox, Job
+
+GRACE: t.Final = 8.0
+"""Seconds that running turns get to finish on exit, within the ten that container
+runtimes give a process before they kill it."""
+
+_POLL: t.Final = 0.25
+"""Seconds between looks for jobs that another process stored, or that became due."""
+
+_INBOX_PAUSE: t.Final = 5.0
+"""Seconds to leave a failing inbox alone."""
+
+_PRUNE_EVERY: t.Final = 3600.0
+
+log = logging.getLogger(__name__)
+
+
+def create(config: Config) -> Backend:
+    """The backend a configuration asks for. Starts nothing."""
+    if config.backend == "inline":
+        return InlineBackend()
+
+    return ThreadBackend(threads=config.workers)
+
+
+class Heartbeat:
+    """Renews the leases of the turns this process runs, from one thread.
+
+    The thread begins with the first turn, ends with the process, and begins anew in
+    a forked child.
+    """
+
+    def __init__(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._running: dict[str, tuple[Inbox, Job]] = {}
+        self._thread: threading.Thread | None = None
+
+    def watch(self, inbox: Inbox, job: Job) -> None:
+        """Keep a job's lease alive from now on."""
+        if self._pid != os.getpid():
+            self._forget()
+
+        with self._lock:
+            self._running[job.claim] = (inbox, job)
+
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._beat,
+                    args=(inbox.lease / 3,),
+                    name="chatwoot-heartbeat",
+                    daemon=True,
+                )
+                self._thread.start()
+
+    def leave(self, job: Job) -> None:
+        """Let the lease run out, or the job be finished."""
+        with self._lock:
+            self._running.pop(job.claim, None)
+
+    def running(self) -> list[tuple[Inbox, Job]]:
+        """The jobs under way in this process."""
+        with self._lock:
+            return list(self._running.values())
+
+    def _beat(self, every: float) -> None:
+        pause = threading.Event()
+
+        while not pause.wait(every):
+            for inbox, job in self.running():
+                try:
+                    inbox.renew(job)
+                except InboxError as error:
+                    log.warning(
+                        "the lease of job %s was not renewed: %s", job.id, error
+                    )
+
+
+def run_once(bot: Bot, heartbeat: Heartbeat) -> bool:
+    """Handle one due job; ``False`` if there is none.
+
+    :raises InboxError: No job could be claimed.
+    """
+    job = None if bot.poster is None else bot.poster.inbox.claim()
+
+    if bot.poster is None or job is None:
+        return False
+
+    heartbeat.watch(bot.poster.inbox, job)
+
+    try:
+        bot.handle(bot.poster, job)
+    except LeaseLostError as error:
+        log.warning("%s Its turn was abandoned here.", error)
+    except Exception as error:  # noqa: BLE001 - the edge: nothing may end the worker
+        # The lease runs out and the job is tried again.
+        log.error("job %s stopped: %s", job.id, _short(error))  # noqa: TRY400
+    finally:
+        heartbeat.leave(job)
+
+    return True
+
+
+def _short(error: Exception) -> str:
+    return str(error) if isinstance(error, ChatwootError) else trace(error)
+
+
+class InlineBackend:
+    """Handles jobs inside the request that stored them.
+
+    For tests and for hosts that answer at once. A job that must be tried again is
+    handled with a later request, or by ``flask chatwoot work``.
+    """
+
+    def __init__(self) -> None:
+        self._heartbeat = Heartbeat()
+
+    def start(self, bot: Bot) -> None:
+        """Nothing runs between requests."""
+
+    def submit(self, bot: Bot) -> None:
+        """Handle every due job before returning."""
+        try:
+            while run_once(bot, self._heartbeat):
+                pass
+        except InboxError as error:  # what was stored stays stored
+            log.error("no job could be claimed: %s", error)  # noqa: TRY400
+
+    def stop(self) -> None:
+        """Nothing runs between requests."""
+
+
+class ThreadBackend:
+    """Handles jobs in threads of this process.
+
+    :param threads: How many turns run side by side; 0 means this process only stores.
+    """
+
+    def __init__(self, *, threads: int) -> None:
+        self._threads = threads
+        self._heartbeat = Heartbeat()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._pid: int | None = None
+        self._stopping = threading.Event()
+        self._wake = threading.Semaphore(0)
+        self._workers: list[threading.Thread] = []
+        self._starting = threading.Lock()
+
+    def start(self, bot: Bot) -> None:
+        """Start the threads of this process, once, and anew in a forked child."""
+        if self._pid == os.getpid():
+            return
+
+        if self._pid is not None:  # the parent's threads did not come along
+            self._forget()
+
+        with self._starting:
+            if self._pid == os.getpid() or not self._threads or bot.poster is None:
+                return
+
+            self._pid = os.getpid()
+            self._workers = [
+                threading.Thread(
+                    target=self._work,
+                    args=(bot,),
+                    name=f"chatwoot-worker-{number}",
+                    daemon=True,
+                )
+                for number in range(self._threads)
+            ]
+
+            for worker in self._workers:
+                worker.start()
+
+            atexit.register(self.stop)
+
+    def submit(self, bot: Bot) -> None:
+        """Wake a worker."""
+        self.start(bot)
+        self._wake.release()
+
+    def stop(self, grace: float = GRACE) -> None:
+        """Claim no more, let what runs finish, and give the rest back.
+
+        Blocks for at most ``grace`` seconds.
+        """
+        if self._pid != os.getpid():
+            return
+
+        atexit.unregister(self.stop)
+        self._stopping.set()
+        deadline = time.monotonic() + grace
+
+        for _ in self._workers:
+            self._wake.release()
+
+        for worker in self._workers:
+            worker.join(max(0.0, deadline - time.monotonic()))
+
+        for inbox, job in self._heartbeat.running():
+            _give_back(inbox, job)
+
+    def _work(self, bot: Bot) -> None:
+        pruned = time.monotonic()
+
+        while not self._stopping.is_set():
+            if self._run_once(bot):
+                continue
+
+            if time.monotonic() - pruned > _PRUNE_EVERY:
+                pruned = time.monotonic()
+                _prune(bot)
+
+            self._wake.acquire(timeout=_POLL)
+
+    def _run_once(self, bot: Bot) -> bool:
+        try:
+            return run_once(bot, self._heartbeat)
+        except InboxError as error:
+            log.error("no job could be claimed: %s", error)  # noqa: TRY400
+            self._stopping.wait(_INBOX_PAUSE)
+        except SystemExit:  # a provider that calls sys.exit() ends its turn, not us
+            log.error("a reply provider asked the process to exit; it does not")  # noqa: TRY400
+
+        return False
+
+
+def _give_back(inbox: Inbox, job: Job) -> None:
+    try:
+        inbox.postpone(job, 0.0, free=True)
+    except InboxError as error:
+        log.warning("job %s was not given back: %s", job.id, error)
+
+
+def _prune(bot: Bot) -> None:
+    try:
+        if bot.poster is not None:
+            bot.poster.inbox.prune()
+    except InboxError as error:
+        log.warning("the inbox was not pruned: %s", error)

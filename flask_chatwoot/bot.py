@@ -1,0 +1,324 @@
+"""One app's runtime: the order of the steps from a delivery to a reply."""
+
+from __future__ import annotations
+
+import logging
+import typing as t
+from dataclasses import dataclass
+
+from flask import Flask, current_app
+
+from . import events, mode, signals
+from .client import ChatwootClient, split
+from .config import Config
+from .errors import (
+    APIError,
+    ConfigError,
+    NoProviderError,
+    PayloadError,
+    ProviderError,
+    ProviderFailedError,
+    trace,
+)
+from .events import MessageEvent
+from .failures import passes, pause_after, reason_of
+from .inbox import Draft, Inbox, Job
+from .mode import Mode
+from .outcomes import Outcome, Reason
+from .posting import Poster, TooSoonError, is_post_of
+from .replies import Provider, Registry, Reply, Turn, as_reply
+
+KEY: t.Final = "chatwoot"
+"""Where the bot lives in ``app.extensions``."""
+
+log = logging.getLogger(__name__)
+
+
+class Receipt(t.NamedTuple):
+    """What became of a delivery."""
+
+    outcome: Outcome
+    reason: Reason | None = None
+
+
+class Backend(t.Protocol):
+    """Who runs the jobs of the inbox, and when."""
+
+    def start(self, bot: Bot) -> None:
+        """Called with every request this process serves, so it must be cheap."""
+
+    def submit(self, bot: Bot) -> None:
+        """A job was stored."""
+
+    def stop(self) -> None:
+        """Finish what runs, within bounds, and give the rest back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bot:
+    """What one app needs to answer. Threads share it.
+
+    ``poster`` is ``None`` as long as Chatwoot is not configured.
+    """
+
+    app: Flask
+    config: Config
+    providers: Registry
+    backend: Backend
+    poster: Poster | None
+
+    @classmethod
+    def build(
+        cls, app: Flask, config: Config, providers: Registry, backend: Backend
+    ) -> t.Self:
+        """Put a bot together. Opens no file and no connection."""
+        return cls(
+            app=app,
+            config=config,
+            providers=providers,
+            backend=backend,
+            poster=_poster(app, config),
+        )
+
+    # -- receiving -------------------------------------------------------------
+
+    def receive(self, body: bytes) -> Receipt:
+        """Take in an authentic delivery.
+
+        :raises PayloadError: The body is not one of Chatwoot's.
+        :raises InboxError: It could not be stored, and so must not be acknowledged.
+        """
+        event = events.parse(body)
+
+        if self.poster is None:
+            return Receipt(Outcome.IGNORED, Reason.NOT_CONFIGURED)
+
+        if not isinstance(event, MessageEvent):
+            return Receipt(Outcome.IGNORED, Reason.OTHER_EVENT)
+
+        reason = event.reason_to_ignore(self.poster.client.account_id)
+
+        if reason is not None:
+            _note_echo(self.poster.inbox, event, reason)
+            return Receipt(Outcome.IGNORED, reason)
+
+        if not self.poster.inbox.put(
+            event.key,
+            conversation_id=event.conversation_id,
+            message_id=event.message_id,
+            payload=body,
+        ):
+            return Receipt(Outcome.DUPLICATE)
+
+        self.backend.submit(self)
+
+        return Receipt(Outcome.ACCEPTED)
+
+    # -- answering -------------------------------------------------------------
+
+    def suggest(self, text: str) -> str | None:
+        """What the provider would tell an operator. Posts nothing.
+
+        :raises ProviderError: There is no provider, or its answer is not a reply.
+        :raises ProviderFailedError: The provider raised.
+        """
+        turn = Turn(text=text, mode=Mode.HUMAN)
+        provider = self.providers.find(turn.mode, None)
+
+        if provider is None:
+            raise NoProviderError("No reply provider is registered for mode human.")
+
+        reply = self._ask(provider, turn)
+
+        return None if reply is None else reply.content
+
+    def handle(self, poster: Poster, job: Job) -> None:
+        """Bring a claimed job one attempt further. Blocks for as long as that takes.
+
+        :raises InboxError: The inbox failed, or the job is another worker's now.
+        """
+        try:
+            turn = self._turn(poster, job)
+        except PayloadError:
+            poster.inbox.settle(job, Outcome.DEAD, Reason.UNREADABLE)
+            log.error("job %s is dead (%s)", job.id, Reason.UNREADABLE)  # noqa: TRY400
+            return
+
+        with self.app.app_context():
+            ending = self._attempt(poster, job, turn)
+
+            if ending is not None:
+                outcome, reason = ending
+                poster.inbox.settle(job, outcome, reason)
+                signals.send(
+                    signals.turn_finished,
+                    self.app,
+                    turn=turn,
+                    outcome=outcome,
+                    reason=reason,
+                )
+
+    def _turn(self, poster: Poster, job: Job) -> Turn:
+        event = events.parse(job.payload)
+
+        if not isinstance(event, MessageEvent):
+            raise PayloadError("The stored delivery is not a message.")
+
+        answering = mode.resolve(
+            event,
+            attribute=self.config.support_mode_attr,
+            words=self.config.words,
+            default=self.config.default_mode,
+        )
+
+        return Turn.of(event, mode=answering, text=_text(poster.client, event))
+
+    def _attempt(self, poster: Poster, job: Job, turn: Turn) -> Ending | None:
+        """How the turn ended, or ``None`` if it is not over."""
+        if job.attempts > self.config.max_attempts:
+            return _given_up(job)
+
+        try:
+            return self._answer(poster, job, turn)
+        except TooSoonError as error:
+            poster.inbox.postpone(job, error.seconds, free=True)
+        except (APIError, ProviderError, ProviderFailedError) as error:
+            reason = reason_of(error)
+
+            if not passes(error) or job.attempts == self.config.max_attempts:
+                log.error("job %s is dead (%s): %s", job.id, reason, error)  # noqa: TRY400
+                return Outcome.DEAD, reason
+
+            pause = pause_after(error, job.attempts, self.config.retry_pause)
+            poster.inbox.postpone(job, pause)
+            log.warning(
+                "job %s failed (%s), again in %.0f s: %s", job.id, reason, pause, error
+            )
+
+        return None
+
+    def _answer(self, poster: Poster, job: Job, turn: Turn) -> Ending:
+        drafts: t.Sequence[Draft] = job.drafts
+
+        if not drafts:
+            provider = self._provider(turn)
+
+            if provider is None:
+                return Outcome.DECLINED, Reason.NO_PROVIDER
+
+            reply = self._ask(provider, turn)
+
+            if reply is None:
+                return Outcome.DECLINED, Reason.NO_ANSWER
+
+            private = reply.is_private(turn.mode)
+            parts = [(part, private) for part in split(reply.content)]
+            drafts = poster.inbox.keep(job, parts)
+
+        for draft in drafts:
+            poster.post(job, turn, draft)
+
+        return (Outcome.NOTED if drafts[0].private else Outcome.REPLIED), None
+
+    def _provider(self, turn: Turn) -> Provider | None:
+        if not self.providers:
+            raise NoProviderError(
+                "No reply provider is registered; decorate a function with "
+                "@chatwoot.reply_provider where the app is made."
+            )
+
+        return self.providers.find(turn.mode, turn.inbox_id)
+
+    def _ask(self, provider: Provider, turn: Turn) -> Reply | None:
+        try:
+            function = self.app.ensure_sync(provider.function)
+        except RuntimeError as error:  # an "async def", and Flask's extra is missing
+            raise ProviderError(str(error)) from None
+
+        try:
+            answer = function(*provider.arguments(turn))
+        except Exception as error:  # noqa: BLE001 - the host's code, any error at all
+            raise ProviderFailedError(
+                f"The reply provider raised {trace(error)}"
+            ) from None
+
+        return as_reply(answer)
+
+
+Ending = tuple[Outcome, Reason | None]
+
+
+def current_bot() -> Bot:
+    """The bot of the current app.
+
+    :raises ConfigError: The app was never given to the extension.
+    """
+    try:
+        return t.cast(Bot, current_app.extensions[KEY])
+    except KeyError:
+        raise ConfigError(
+            f"The app {current_app.name!r} has no Chatwoot; call "
+            "Chatwoot(app), or init_app(app), where the app is made."
+        ) from None
+
+
+def _poster(app: Flask, config: Config) -> Poster | None:
+    if not (config.base_url and config.account_id and config.api_access_token):
+        return None
+
+    return Poster(
+        app=app,
+        client=ChatwootClient(
+            config.base_url,
+            config.account_id,
+            config.api_access_token,
+            timeout=config.timeout,
+        ),
+        inbox=Inbox(
+            config.inbox_path,
+            account_id=config.account_id,
+            sync=config.inbox_sync,
+            lease=config.lease,
+        ),
+        settle_time=config.settle_time,
+    )
+
+
+def _given_up(job: Job) -> Ending:
+    """Every attempt was claimed and none was given back: the process kept dying."""
+    unconfirmed = any(
+        draft.sent_at is not None and draft.message_id is None for draft in job.drafts
+    )
+    reason = Reason.UNCONFIRMED if unconfirmed else Reason.CRASHED
+    log.error("job %s is dead (%s)", job.id, reason)
+
+    return Outcome.DEAD, reason
+
+
+def _note_echo(inbox: Inbox, event: MessageEvent, reason: Reason) -> None:
+    """Chatwoot tells us of our own posts too: proof that they arrived."""
+    if event.type != "outgoing" or reason is Reason.OTHER_ACCOUNT:
+        return
+
+    candidates = inbox.under_way(event.conversation_id, message_id=event.message_id)
+
+    for draft in candidates:
+        if is_post_of(draft, event.raw):
+            inbox.posted(draft, event.message_id)
+            return
+
+
+def _text(client: ChatwootClient, event: MessageEvent) -> str:
+    """What the customer typed; asks for the server's version if it must."""
+    if not event.rendered:
+        return event.text
+
+    try:
+        version = client.server_version()
+    except APIError as error:
+        log.warning("could not tell whether a text was rendered: %s", error)
+        return event.text
+
+    return (
+        events.unrendered(event.text) if events.renders_content(version) else event.text
+    )

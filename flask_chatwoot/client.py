@@ -1,0 +1,427 @@
+"""Chatwoot's Application API on ``requests``: the only door to the network.
+
+Works without Flask::
+
+    client = ChatwootClient("https://chatwoot.example.com", 1, token)
+    client.create_message(42, "On its way.")
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import ssl
+import threading
+import time
+import typing as t
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+import requests
+from requests.utils import get_environ_proxies
+from urllib3 import exceptions as urllib3_errors
+
+from .errors import APIError, PermanentError, TransientError, UnknownError
+from .events import MARKER, as_id
+
+LIMIT: t.Final = 150_000
+"""Characters one message may have (Chatwoot's ``app/models/message.rb``)."""
+
+LONGEST_PAUSE: t.Final = 3600.0
+"""Seconds. A longer ``Retry-After`` is taken for a mistake."""
+
+
+class ChatwootClient:
+    """One account of one Chatwoot, seen with one token.
+
+    Threads may share it; each has its own pooled connections. Every method blocks
+    until Chatwoot answers and raises an :class:`~flask_chatwoot.errors.APIError`:
+    transient, permanent or unknown. No redirect is followed, so the token goes to
+    ``base_url`` only. Nothing is repeated here.
+
+    :param base_url: ``https://chatwoot.example.com``.
+    :param api_access_token: A user's or an agent bot's.
+    :param timeout: Seconds to wait for the connection, and for each part of the answer.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        account_id: int,
+        api_access_token: str,
+        timeout: float = 10.0,
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.account_id = account_id
+        self.timeout = timeout
+        self._token = api_access_token
+        self._local = threading.local()
+
+    def __repr__(self) -> str:
+        return f"<ChatwootClient {self.base_url} account {self.account_id}>"
+
+    # -- messages --------------------------------------------------------------
+
+    def create_message(
+        self, conversation_id: int, content: str, *, marker: str | None = None
+    ) -> list[int]:
+        """Write to the customer; return the ids of the messages made.
+
+        More than one only if the text is longer than a message may be.
+
+        :param conversation_id: The number in the conversation's URL.
+        :param content: Shown as given: what Chatwoot would take for Liquid is escaped.
+        :param marker: Stored with the message by Chatwoot 4.9 and later.
+        """
+        return [
+            self._create(
+                conversation_id, {"content": piece, "private": False}, marker=marker
+            )
+            for piece in pieces(content)
+        ]
+
+    def create_note(
+        self, conversation_id: int, content: str, *, marker: str | None = None
+    ) -> list[int]:
+        """Write a private note, which only operators see; otherwise the same."""
+        return [
+            self._create(
+                conversation_id, {"content": piece, "private": True}, marker=marker
+            )
+            for piece in pieces(content)
+        ]
+
+    def messages(
+        self,
+        conversation_id: int,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+    ) -> list[dict[str, t.Any]]:
+        """Messages of a conversation, oldest first. User tokens only.
+
+        Without bounds the last 20; ``before`` an id, the 20 older ones; ``after`` an
+        id, the next 100; with both, up to 1000 from ``after`` on, that one included
+        (Chatwoot's ``app/finders/message_finder.rb``).
+        """
+        path = f"/conversations/{conversation_id}/messages"
+        bounds = {"after": after, "before": before}
+        answer = self._account("GET", path, params=bounds)
+        listed = answer.get("payload")
+
+        if not isinstance(listed, list):
+            raise PermanentError(_NOT_CHATWOOT, endpoint=f"GET {path}", status=200)
+
+        return [message for message in listed if isinstance(message, dict)]
+
+    # -- other reads -----------------------------------------------------------
+
+    def conversation(self, conversation_id: int) -> dict[str, t.Any]:
+        """A conversation as it is now. Bot tokens only from Chatwoot 4.14.2 on."""
+        return self._account("GET", f"/conversations/{conversation_id}")
+
+    def profile(self) -> dict[str, t.Any]:
+        """Whose token this is. User tokens only; a bot's is refused with 401.
+
+        Without the secrets that Chatwoot sends along.
+        """
+        profile = self._request("GET", "/api/v1/profile")
+
+        return {k: v for k, v in profile.items() if k not in _PROFILE_SECRETS}
+
+    def server_version(self) -> str:
+        """Chatwoot's version, ``"4.16.2"`` for instance. Needs no token."""
+        version = self._request("GET", "/api").get("version")
+
+        if not isinstance(version, str):
+            raise PermanentError(_NOT_CHATWOOT, endpoint="GET /api", status=200)
+
+        return version
+
+    # -- the wire --------------------------------------------------------------
+
+    def _create(
+        self, conversation_id: int, message: dict[str, t.Any], *, marker: str | None
+    ) -> int:
+        if marker is not None:
+            message["content_attributes"] = {MARKER: marker}
+
+        path = f"/conversations/{conversation_id}/messages"
+        message_id = as_id(self._account("POST", path, json=message).get("id"))
+
+        if message_id is None:
+            raise UnknownError(_NOT_CHATWOOT, endpoint=f"POST {path}", status=200)
+
+        return message_id
+
+    def _account(self, method: str, path: str, **values: t.Any) -> dict[str, t.Any]:
+        return self._request(
+            method, f"/api/v1/accounts/{self.account_id}{path}", **values
+        )
+
+    def _request(self, method: str, path: str, **values: t.Any) -> dict[str, t.Any]:
+        endpoint = f"{method} {path}"
+
+        try:
+            response = self._session().request(
+                method,
+                self.base_url + path,
+                timeout=self.timeout,
+                allow_redirects=False,
+                **values,
+            )
+        except requests.RequestException as error:
+            raise _no_answer(error, method, endpoint) from None
+
+        return _read(response, method, endpoint)
+
+    def _session(self) -> requests.Session:
+        """This thread's session, made anew after a fork."""
+        session: requests.Session | None = getattr(self._local, "session", None)
+
+        if session is None or self._local.pid != os.getpid():
+            session = self._local.session = self._new_session()
+            self._local.pid = os.getpid()
+
+        return session
+
+    def _new_session(self) -> requests.Session:
+        session = requests.Session()
+        session.headers["Api-Access-Token"] = self._token
+        session.headers["Accept"] = "application/json"
+        # The environment is read once, for its proxies and certificates. Left to
+        # requests it is read for every call, and a .netrc may add a password.
+        session.trust_env = False
+        session.proxies.update(get_environ_proxies(self.base_url))
+        bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get(
+            "CURL_CA_BUNDLE"
+        )
+        session.verify = bundle or True
+
+        return session
+
+
+_PROFILE_SECRETS: t.Final = ("access_token", "pubsub_token", "hmac_identifier")
+
+_NOT_CHATWOOT: t.Final = (
+    "the answer is not one of Chatwoot's; is CHATWOOT_BASE_URL the address of the "
+    "Chatwoot server itself?"
+)
+
+
+# -- what an answer means --------------------------------------------------------
+
+
+def _read(response: requests.Response, method: str, endpoint: str) -> dict[str, t.Any]:
+    if not 200 <= response.status_code < 300:
+        raise _refusal(response, endpoint)
+
+    try:
+        answer = response.json()
+    except ValueError:
+        answer = None
+
+    if not isinstance(answer, dict):
+        # Something answered 200, so a POST may have been obeyed.
+        kind = UnknownError if method == "POST" else PermanentError
+        raise kind(_NOT_CHATWOOT, endpoint=endpoint, status=200)
+
+    return answer
+
+
+def _refusal(response: requests.Response, endpoint: str) -> APIError:
+    status = response.status_code
+
+    if status in (408, 425, 429) or status >= 500:
+        return TransientError(
+            f"Chatwoot answered {status}.",
+            endpoint=endpoint,
+            status=status,
+            retry_after=retry_after(response.headers.get("Retry-After")),
+        )
+
+    if 300 <= status < 400:
+        return PermanentError(_redirected(response), endpoint=endpoint, status=status)
+
+    return PermanentError(
+        _HINTS.get(status, f"Chatwoot answered {status}."),
+        endpoint=endpoint,
+        status=status,
+    )
+
+
+_HINTS: t.Final = {
+    401: (
+        "Chatwoot answered 401. The token is wrong, has no access to this account or "
+        "conversation, or was dropped by a proxy; see CHATWOOT_API_ACCESS_TOKEN."
+    ),
+    403: "Chatwoot answered 403. The account's plan does not include the API.",
+    404: (
+        "Chatwoot answered 404. There is no such conversation in the account; see "
+        "CHATWOOT_ACCOUNT_ID."
+    ),
+    422: "Chatwoot answered 422. It does not accept the message.",
+}
+
+
+def _redirected(response: requests.Response) -> str:
+    target = urlsplit(response.headers.get("Location", ""))
+
+    # No more than the origin: a query could carry a secret.
+    if target.scheme and target.hostname:
+        right = f"{target.scheme}://{target.netloc.rpartition('@')[2]}"
+        return f"it redirects; set CHATWOOT_BASE_URL to {right}"
+
+    return "it redirects; set CHATWOOT_BASE_URL to the final address"
+
+
+def _no_answer(
+    error: requests.RequestException, method: str, endpoint: str
+) -> APIError:
+    """What kind of failure it is when nothing came back.
+
+    The text of these errors may hold the URL of a proxy with its password, so only
+    the kind is told.
+    """
+    kind = type(error).__name__
+
+    if _never_sent(error):
+        return TransientError(f"no connection ({kind}).", endpoint=endpoint)
+
+    if method == "GET":
+        return TransientError(f"no answer ({kind}).", endpoint=endpoint)
+
+    return UnknownError(
+        f"the request was sent and no answer came ({kind}).", endpoint=endpoint
+    )
+
+
+def _never_sent(error: requests.RequestException) -> bool:
+    """Whether the request surely did not reach Chatwoot. In doubt, it may have."""
+    if isinstance(error, requests.ConnectTimeout):
+        return True
+
+    cause = error.args[0] if error.args else None
+    reason = getattr(cause, "reason", None)
+
+    if isinstance(reason, urllib3_errors.SSLError):
+        reason = reason.args[0] if reason.args else None
+
+    return isinstance(
+        reason,
+        urllib3_errors.NewConnectionError
+        | urllib3_errors.ConnectTimeoutError
+        | urllib3_errors.ProxyError
+        | ssl.SSLCertVerificationError,
+    )
+
+
+def retry_after(value: str | None, *, now: float | None = None) -> float | None:
+    """Seconds to wait, from the header of that name; ``None`` if it says nothing.
+
+    :param value: A number of seconds or an HTTP date.
+    :param now: Unix seconds; ``None`` means the clock.
+    """
+    if value is None:
+        return None
+
+    text = value.strip()
+
+    try:
+        if re.fullmatch(r"[0-9]{1,9}", text):
+            seconds = float(text)
+        else:
+            moment = parsedate_to_datetime(text).timestamp()
+            seconds = moment - (time.time() if now is None else now)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+    return min(max(seconds, 0.0), LONGEST_PAUSE) if math.isfinite(seconds) else None
+
+
+# -- what is sent ----------------------------------------------------------------
+
+_SPAN = re.compile(r"`(.*?)`", re.S)
+"""What Chatwoot wraps in a raw block (``app/models/concerns/liquidable.rb``)."""
+
+_OPENING = re.compile(r"\{(?=[{%])")
+
+
+def escape(text: str) -> str:
+    """Text that Chatwoot's Liquid turns back into exactly this text.
+
+    Chatwoot evaluates outgoing text, so ``{{contact.email}}`` in a model's answer
+    would be replaced. Between backticks Chatwoot protects it, unless the text there
+    ends the protection itself.
+    """
+    if "{{" not in text and "{%" not in text:
+        return text
+
+    parts = []
+    end = 0
+
+    for span in _SPAN.finditer(text):
+        parts.append(_break_up(text[end : span.start()]))
+        parts.append(_fence(span[1]))
+        end = span.end()
+
+    parts.append(_break_up(text[end:]))
+
+    return "".join(parts)
+
+
+def _break_up(text: str) -> str:
+    # A brace is written as an expression that yields a brace, so that no two
+    # characters of the text meet to open one. "{%" must not stand in the literal:
+    # Liquid's tokenizer would see a tag.
+    return _OPENING.sub("{{ '{' }}", text)
+
+
+def _fence(inner: str) -> str:
+    if "endraw" not in inner:
+        return f"`{inner}`"
+
+    # Without a literal backtick Chatwoot does not see a span, and the usual way serves.
+    tick = "{{ '%60' | url_decode }}"
+
+    return f"{tick}{_break_up(inner)}{tick}"
+
+
+def pieces(text: str) -> list[str]:
+    """Escaped texts that each fit into one message."""
+    return [escape(part) for part in split(text)]
+
+
+def split(text: str, limit: int = LIMIT) -> list[str]:
+    """Cut text at paragraphs, else between words, so that each part fits escaped.
+
+    Only the white space at a cut is lost.
+
+    :param limit: Characters a part may have once it is escaped.
+    """
+    if len(escape(text)) <= limit:
+        return [text]
+
+    size = min(limit, len(text))
+
+    while True:
+        cut = _boundary(text, size)
+        head, tail = text[:cut].rstrip(), text[cut:].lstrip()
+
+        if len(escape(head)) <= limit:
+            return [part for part in (head, *split(tail, limit)) if part]
+
+        # How much longer escaping makes a text depends on where it is cut.
+        size //= 2
+
+
+def _boundary(text: str, size: int) -> int:
+    """The best place to cut at or before ``size``, but not far before it."""
+    least = size // 2
+
+    for mark in ("\n\n", "\n", " "):
+        if (cut := text.rfind(mark, least, size)) > 0:
+            return cut
+
+    return size

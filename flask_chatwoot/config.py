@@ -1,0 +1,308 @@
+"""``CHATWOOT_*`` settings → one frozen, checked :class:`Config`."""
+
+from __future__ import annotations
+
+import atexit
+import math
+import os
+import re
+import shutil
+import tempfile
+import typing as t
+from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
+
+from .errors import ConfigError
+from .mode import Mode, Vocabulary, vocabulary
+
+BACKENDS: t.Final = ("inline", "thread")
+SYNCS: t.Final = ("full", "normal")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The settings of one app; each field is ``CHATWOOT_`` and its name in capitals.
+
+    ``words`` is made of ``CHATWOOT_BOT_VALUES`` and ``CHATWOOT_HUMAN_VALUES``.
+    """
+
+    base_url: str | None
+    account_id: int | None
+    api_access_token: str | None = field(repr=False)
+    support_mode_attr: str
+    webhook_secret: tuple[str, ...] = field(repr=False)
+    webhook_token: str | None = field(repr=False)
+    copilot_token: str | None = field(repr=False)
+    url_prefix: str
+    words: Vocabulary = field(repr=False)
+    default_mode: Mode
+    backend: str
+    workers: int
+    inbox_path: str
+    inbox_sync: str
+    timeout: float
+    max_attempts: int
+    max_body: int
+    lease: float
+    retry_pause: float
+    settle_time: float
+
+    @property
+    def missing(self) -> list[str]:
+        """The keys without which nothing can be posted."""
+        needed = {
+            "CHATWOOT_BASE_URL": self.base_url,
+            "CHATWOOT_ACCOUNT_ID": self.account_id,
+            "CHATWOOT_API_ACCESS_TOKEN": self.api_access_token,
+        }
+
+        return [key for key, value in needed.items() if value is None]
+
+    @property
+    def open_doors(self) -> list[str]:
+        """Endpoints that anybody may call, with the key that closes each."""
+        doors = []
+
+        if not (self.webhook_secret or self.webhook_token):
+            doors.append("/webhook (CHATWOOT_WEBHOOK_SECRET)")
+
+        if not self.copilot_token:
+            doors.append("/copilot (CHATWOOT_COPILOT_TOKEN)")
+
+        return doors
+
+
+def load(
+    settings: t.Mapping[str, t.Any],
+    *,
+    environ: t.Mapping[str, str] = os.environ,
+    instance_path: str,
+    testing: bool = False,
+) -> Config:
+    """Look every key up, once.
+
+    :param settings: ``app.config``. A key that is absent, ``None`` or blank there is
+        looked up in the environment, and then has its default.
+    :param testing: Handle deliveries inside the request, and keep the inbox in a new
+        temporary folder, so that one test run does not remember another's messages.
+    :raises ConfigError: Names the key, its value unless secret, and the remedy.
+    """
+    read = _Reader(settings, environ)
+    config = Config(
+        base_url=read("BASE_URL", _url, None),
+        account_id=read("ACCOUNT_ID", _whole(1), None),
+        api_access_token=read("API_ACCESS_TOKEN", _token, None, secret=True),
+        support_mode_attr=read("SUPPORT_MODE_ATTR", _text, "support_mode"),
+        webhook_secret=read("WEBHOOK_SECRET", _texts, (), secret=True),
+        webhook_token=read("WEBHOOK_TOKEN", _token, None, secret=True),
+        copilot_token=read("COPILOT_TOKEN", _token, None, secret=True),
+        url_prefix=read("URL_PREFIX", _prefix, "/chatwoot"),
+        words=vocabulary(
+            bot=read("BOT_VALUES", _texts, ()), human=read("HUMAN_VALUES", _texts, ())
+        ),
+        default_mode=read("DEFAULT_MODE", _mode, Mode.HUMAN),
+        backend=read("BACKEND", _one_of(*BACKENDS), "inline" if testing else "thread"),
+        workers=read("WORKERS", _whole(0), 4),
+        inbox_path=read("INBOX_PATH", _text, ""),
+        inbox_sync=read("INBOX_SYNC", _one_of(*SYNCS), "full"),
+        timeout=read("TIMEOUT", _seconds, 10.0),
+        max_attempts=read("MAX_ATTEMPTS", _whole(1), 5),
+        max_body=read("MAX_BODY", _whole(1), 4 * 1024 * 1024),
+        lease=read("LEASE", _seconds, 30.0),
+        retry_pause=read("RETRY_PAUSE", _seconds, 2.0),
+        settle_time=read("SETTLE_TIME", _seconds, 20.0),
+    )
+
+    return replace(config, inbox_path=_inbox_path(config, instance_path, testing))
+
+
+T = t.TypeVar("T")
+D = t.TypeVar("D")
+
+
+class _Reader:
+    """Finds a key, converts it, and names it in every error."""
+
+    def __init__(
+        self, settings: t.Mapping[str, t.Any], environ: t.Mapping[str, str]
+    ) -> None:
+        self._settings = settings
+        self._environ = environ
+
+    def __call__(
+        self,
+        name: str,
+        convert: t.Callable[[t.Any], T],
+        default: D,
+        *,
+        secret: bool = False,
+    ) -> T | D:
+        key = f"CHATWOOT_{name}"
+        value = self._settings.get(key)
+
+        if _blank(value):
+            value = self._environ.get(key)
+
+        if _blank(value):
+            return default
+
+        try:
+            return convert(value)
+        except (TypeError, ValueError) as error:
+            shown = "" if secret else f" is {_without_password(value)}, which"
+            raise ConfigError(f"{key}{shown} {error}") from None
+
+
+def _blank(value: t.Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _text(value: t.Any) -> str:
+    # Settings read as JSON turn digits into numbers; those can be turned back. A
+    # float can not: 12e4567 has become infinity.
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise TypeError(f"must be text, not {type(value).__name__}; quote it.")
+
+    return str(value).strip()
+
+
+def _token(value: t.Any) -> str:
+    text = _text(value)
+
+    if not (text.isascii() and text.isprintable() and " " not in text):
+        raise ValueError("must be printable ASCII without spaces; copy it anew.")
+
+    return text
+
+
+def _texts(value: t.Any) -> tuple[str, ...]:
+    parts = value if isinstance(value, list | tuple | set) else _text(value).split(",")
+    texts = tuple(_text(part) for part in parts)
+
+    return tuple(text for text in texts if text)
+
+
+def _whole(least: int) -> t.Callable[[t.Any], int]:
+    def convert(value: t.Any) -> int:
+        text = _text(value)
+
+        if not (text.isascii() and text.isdigit() and len(text) <= 18):
+            raise ValueError("must be a whole number.")
+
+        if int(text) < least:
+            raise ValueError(f"must be at least {least}.")
+
+        return int(text)
+
+    return convert
+
+
+def _seconds(value: t.Any) -> float:
+    try:
+        seconds = float(value if isinstance(value, float) else _text(value))
+    except ValueError:
+        raise ValueError("must be a number of seconds.") from None
+
+    if not (0 < seconds < math.inf):
+        raise ValueError("must be a number of seconds above zero.")
+
+    return seconds
+
+
+def _one_of(*known: str) -> t.Callable[[t.Any], str]:
+    def convert(value: t.Any) -> str:
+        text = _text(value).lower()
+
+        if text not in known:
+            raise ValueError(f"must be one of {', '.join(known)}.")
+
+        return text
+
+    return convert
+
+
+def _mode(value: t.Any) -> Mode:
+    return Mode(_one_of(*Mode)(value))
+
+
+def _url(value: t.Any) -> str:
+    text = _text(value).rstrip("/")
+    example = "https://chatwoot.example.com"
+
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # raises when it is not a number
+    except ValueError:
+        raise ValueError(f"is not a URL; write it like {example}.") from None
+
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"must begin with http:// or https://, like {example}.")
+
+    if "@" in parts.netloc:
+        raise ValueError("must not hold a user name; the token is a key of its own.")
+
+    if parts.query or parts.fragment or not text.isprintable() or " " in text:
+        raise ValueError(f"must be the address alone, like {example}.")
+
+    return text
+
+
+def _prefix(value: t.Any) -> str:
+    text = _text(value)
+
+    if not text.startswith("/") or "<" in text:
+        raise ValueError("must begin with a slash and be fixed, like /chatwoot.")
+
+    return text.rstrip("/")
+
+
+def _without_password(value: t.Any) -> str:
+    return re.sub(r"//[^/@]*@", "//…@", repr(value))
+
+
+def _inbox_path(config: Config, instance_path: str, testing: bool) -> str:
+    chosen = config.inbox_path
+    unused = config.missing and not chosen
+
+    if testing and not chosen and not unused:
+        return os.path.join(_temporary_folder(), "chatwoot.sqlite3")
+
+    path = os.path.join(instance_path, chosen or "chatwoot.sqlite3")
+
+    if not unused:
+        _check_writable(path)
+
+    return path
+
+
+def _temporary_folder() -> str:
+    folder = tempfile.mkdtemp(prefix="flask-chatwoot-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+    return folder
+
+
+def _check_writable(path: str) -> None:
+    """Fail now if the inbox could not be written later. Leaves nothing behind."""
+    key = f"CHATWOOT_INBOX_PATH is {path!r}, which"
+    exists = os.path.exists(path)
+
+    if exists and not (os.path.isfile(path) and os.access(path, os.R_OK | os.W_OK)):
+        raise ConfigError(
+            f"{key} is not a file this process may write; choose another."
+        )
+
+    folder = os.path.dirname(path)
+
+    while not os.path.exists(folder):
+        folder = os.path.dirname(folder)
+
+    try:
+        # Trying is the only test that also knows of read-only and full disks.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"{key} can not be made in {folder!r}: {error.strerror}. Choose another "
+            "path, or let this process write there."
+        ) from None

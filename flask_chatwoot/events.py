@@ -1,0 +1,392 @@
+"""What Chatwoot said: bytes in, frozen values out.
+
+The shapes are those of Chatwoot 4.2 to 4.16 (``app/models/message.rb``,
+``webhook_data``; ``app/presenters/conversations/event_data_presenter.rb``). They only
+ever grew, so unknown keys pass; what is present but of a foreign type is treated as
+absent, unless the message can not be answered without it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import typing as t
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+
+from .errors import PayloadError
+from .outcomes import Reason
+
+Object = t.Mapping[str, t.Any]
+
+MARKER: t.Final = "flask_chatwoot"
+"""Key in a message's ``content_attributes`` by which we know our own posts."""
+
+_TYPES: t.Final = ("incoming", "outgoing", "activity", "template")
+"""Chatwoot's message types; the position is the number used outside webhooks."""
+
+_ID_LIMIT: t.Final = 2**63
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened in Chatwoot.
+
+    :ivar name: Chatwoot's name for it. Unknown names pass through.
+    :ivar raw: The decoded payload, for what no class here names.
+    """
+
+    name: str
+    raw: Object = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageEvent(Event):
+    """A message was created.
+
+    :ivar conversation_id: The number in the conversation's URL, unique per account.
+    :ivar inbox_id: The Chatwoot inbox, or ``None`` when the payload does not say.
+    :ivar type: One of Chatwoot's message types, or ``"unknown"``.
+    :ivar text: What the author typed; empty when there is no text.
+    :ivar rendered: The text looks like HTML that Chatwoot 4.9.0 to 4.12.0 made of
+        what was typed. Only the server's version can tell whether it did.
+    """
+
+    account_id: int
+    conversation_id: int
+    inbox_id: int | None
+    message_id: int
+    type: str
+    private: bool
+    text: str = field(repr=False)
+    rendered: bool
+
+    @property
+    def key(self) -> str:
+        """The same for every delivery of this message.
+
+        The delivery id is no part of it: it is not signed, and two bots on one
+        conversation get two ids for one message.
+        """
+        return f"{self.account_id}:{self.name}:{self.message_id}"
+
+    @property
+    def marker(self) -> str | None:
+        """Our marker, if this package made the message and Chatwoot kept it."""
+        return marker_of(self.raw)
+
+    def reason_to_ignore(self, account_id: int) -> Reason | None:
+        """Why this message needs no answer; ``None`` if it needs one."""
+        if self.account_id != account_id:
+            return Reason.OTHER_ACCOUNT
+
+        if self.private:
+            return Reason.PRIVATE
+
+        if self.type != "incoming":
+            return _IGNORED_TYPES.get(self.type, Reason.UNKNOWN_TYPE)
+
+        return None if self.text.strip() else Reason.EMPTY
+
+
+_IGNORED_TYPES: t.Final = {
+    "outgoing": Reason.OUTGOING,
+    "template": Reason.TEMPLATE,
+    "activity": Reason.ACTIVITY,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contact:
+    """The customer. Everything but ``custom_attributes`` may be ``None``."""
+
+    id: int | None = None
+    name: str | None = field(default=None, repr=False)
+    email: str | None = field(default=None, repr=False)
+    phone_number: str | None = field(default=None, repr=False)
+    identifier: str | None = field(default=None, repr=False)
+    custom_attributes: Object = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A file the customer sent.
+
+    :ivar type: Chatwoot's ``file_type``: ``image``, ``audio``, ``file``, …
+    :ivar url: Answers with a redirect to the file and needs no token; ``None`` for
+        kinds without a file, such as a location.
+    :ivar size: Bytes, or ``None``.
+    """
+
+    type: str
+    url: str | None = field(default=None, repr=False)
+    size: int | None = None
+
+
+# -- parsing -------------------------------------------------------------------
+
+
+def parse(body: bytes) -> Event:
+    """Read a delivery's body.
+
+    :raises PayloadError: Not a JSON object in UTF-8, no event name, or a message
+        without the ids that are needed to answer it. The text quotes nothing.
+    """
+    payload = decode(body)
+    name = payload.get("event")
+
+    if not isinstance(name, str):
+        raise PayloadError("The body names no event.")
+
+    if name != "message_created":
+        return Event(name=name, raw=payload)
+
+    return _message(name, payload)
+
+
+def _refuse_constant(_: str) -> t.NoReturn:
+    raise PayloadError("The body is not JSON.")
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def decode(body: bytes) -> Object:
+    """Read a JSON object.
+
+    :raises PayloadError: Not UTF-8, not JSON, or not an object.
+    """
+    try:
+        payload = _decoder.decode(body.decode())
+    except (ValueError, RecursionError):
+        # ValueError: not UTF-8, not JSON, or a number of thousands of digits.
+        raise PayloadError("The body is not JSON.") from None
+
+    if not isinstance(payload, dict):
+        raise PayloadError("The body is not a JSON object.")
+
+    return payload
+
+
+def _message(name: str, payload: Object) -> MessageEvent:
+    conversation = as_object(payload.get("conversation"))
+    content = payload.get("content")
+
+    if content is not None and not isinstance(content, str):
+        raise PayloadError("The message's content is not text.")
+
+    text, rendered = _typed(payload, conversation, content or "")
+
+    return MessageEvent(
+        name=name,
+        raw=payload,
+        account_id=_needed_id(payload.get("account"), "account.id"),
+        conversation_id=_needed_id(conversation, "conversation.id"),
+        inbox_id=_inbox_id(payload, conversation),
+        message_id=_needed_id(payload, "id"),
+        type=_type(payload),
+        private=payload.get("private") not in (None, False),
+        text=text,
+        rendered=rendered,
+    )
+
+
+def as_object(value: t.Any) -> Object:
+    """The value if it is a JSON object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_id(value: t.Any) -> int | None:
+    """The value if it can be one of Chatwoot's ids, else ``None``."""
+    fits = isinstance(value, int) and not isinstance(value, bool)
+
+    return value if fits and 0 < value < _ID_LIMIT else None
+
+
+def as_text(value: t.Any) -> str | None:
+    """The value if it is text, else ``None``."""
+    return value if isinstance(value, str) else None
+
+
+def _needed_id(holder: t.Any, name: str) -> int:
+    number = as_id(as_object(holder).get("id"))
+
+    if number is None:
+        raise PayloadError(f"The message has no usable {name}.")
+
+    return number
+
+
+def _inbox_id(payload: Object, conversation: Object) -> int | None:
+    inbox = as_object(payload.get("inbox"))
+
+    return as_id(inbox.get("id")) or as_id(conversation.get("inbox_id"))
+
+
+def _type(payload: Object) -> str:
+    if "message_type" not in payload:
+        raise PayloadError("The message has no message_type.")
+
+    value = payload["message_type"]
+
+    if isinstance(value, int) and not isinstance(value, bool):
+        return _TYPES[value] if 0 <= value < len(_TYPES) else "unknown"
+
+    return value if value in _TYPES else "unknown"
+
+
+# -- content as the customer typed it ------------------------------------------
+
+_RENDERED = re.compile(r"\s*<(p|ul|ol|h[1-6]|blockquote|pre|table|hr)\b.*>\s*\Z", re.S)
+
+
+def _typed(payload: Object, conversation: Object, content: str) -> tuple[str, bool]:
+    """The text as typed, and whether it may still be rendered HTML."""
+    rendered = content[:64].lstrip()[:1] == "<" and bool(_RENDERED.match(content))
+    stored = _stored(payload, conversation) if rendered else None
+    trimmed = _trimmed_mail(payload)
+
+    if trimmed is not None:
+        text, rendered = trimmed, False
+    elif stored is not None:
+        text, rendered = stored, False
+    else:
+        text = content
+
+    # Chatwoot strips these itself from 4.14.2 on.
+    return text.rstrip("\r\n"), rendered
+
+
+def _stored(payload: Object, conversation: Object) -> str | None:
+    """The unrendered text, which Chatwoot sends along with its newest message.
+
+    ``messages[0]`` is the newest message when the delivery was written, and so is
+    often another one than the delivery is about.
+    """
+    messages = conversation.get("messages")
+    newest = as_object(messages[0]) if isinstance(messages, list) and messages else {}
+
+    if newest.get("id") != payload.get("id"):
+        return None
+
+    return as_text(newest.get("content"))
+
+
+def _trimmed_mail(payload: Object) -> str | None:
+    """An e-mail without the history it quotes.
+
+    Chatwoot calls the trimmed part ``quoted`` (``app/presenters/mail_presenter.rb``).
+    """
+    attributes = payload.get("content_attributes")
+    mail = as_object(as_object(attributes).get("email"))
+
+    for part in ("text_content", "html_content"):
+        text = as_text(as_object(mail.get(part)).get("quoted"))
+
+        if text and text.strip():
+            return text
+
+    return None
+
+
+def renders_content(version: str) -> bool:
+    """Whether this server version sends incoming text as HTML (4.9.0 to 4.12.0).
+
+    Chatwoot pull request 12878 began it, 13896 ended it.
+    """
+    numbers = re.match(r"(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?", version)
+
+    if not numbers:
+        return False
+
+    return (4, 9, 0) <= tuple(int(n or 0) for n in numbers.groups()) < (4, 12, 1)
+
+
+def unrendered(html: str) -> str:
+    """What was probably typed, from the HTML Chatwoot made of it."""
+    reader = _Unrenderer()
+    reader.feed(html)
+    reader.close()
+
+    return re.sub(r"\n{3,}", "\n\n", "".join(reader.parts)).strip("\n")
+
+
+class _Unrenderer(HTMLParser):
+    """Keeps the text, and the breaks between its blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: t.Any) -> None:
+        if tag == "li":
+            self.parts.append("- ")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("p", "ul", "ol", "blockquote", "pre", "h1", "h2", "h3"):
+            self.parts.append("\n\n")
+
+    def handle_data(self, data: str) -> None:
+        # The renderer puts a line break of its own behind every tag.
+        self.parts.append(data if data.strip("\n") else "\n")
+
+
+# -- what a provider may ask about a message -----------------------------------
+
+
+def contact_candidates(raw: Object) -> t.Iterator[Object]:
+    """The places where the contact may be, best first.
+
+    A sender without ``type`` is a contact (``app/models/contact.rb``); the top-level
+    ``contact`` is from servers before June 2020.
+    """
+    sender = as_object(raw.get("sender"))
+    conversation = as_object(raw.get("conversation"))
+
+    yield as_object(raw.get("contact"))
+    yield as_object(as_object(conversation.get("meta")).get("sender"))
+
+    if sender.get("type", "contact") in ("contact", "Contact"):
+        yield sender
+
+
+def contact(raw: Object) -> Contact:
+    """The customer of a message, from wherever this server version puts them."""
+    found: Object = next((c for c in contact_candidates(raw) if c), {})
+
+    return Contact(
+        id=as_id(found.get("id")),
+        name=as_text(found.get("name")),
+        email=as_text(found.get("email")),
+        phone_number=as_text(found.get("phone_number")),
+        identifier=as_text(found.get("identifier")),
+        custom_attributes=as_object(found.get("custom_attributes")),
+    )
+
+
+def attachments(raw: Object) -> tuple[Attachment, ...]:
+    """The files of a message; the key is absent when there are none."""
+    listed = raw.get("attachments")
+
+    return tuple(
+        Attachment(
+            type=as_text(item.get("file_type")) or "file",
+            url=as_text(item.get("data_url")),
+            size=as_id(item.get("file_size")),
+        )
+        for item in (listed if isinstance(listed, list) else ())
+        if isinstance(item, dict)
+    )
+
+
+def language(raw: Object) -> str | None:
+    """The browser's language, ``"de"`` for instance; only website visitors have one."""
+    conversation = as_object(raw.get("conversation"))
+    additional = as_object(conversation.get("additional_attributes"))
+
+    return as_text(additional.get("browser_language")) or None
+
+
+def marker_of(message: Object) -> str | None:
+    """Our marker on a message, in a webhook or in the API's message list."""
+    return as_text(as_object(message.get("content_attributes")).get(MARKER))

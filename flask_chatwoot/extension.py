@@ -1,0 +1,122 @@
+"""``Chatwoot``: registrations, and the wiring of an app."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import typing as t
+
+from flask import Blueprint, Flask
+
+from . import backends, cli, config, views
+from .bot import KEY, Bot
+from .config import Config
+from .errors import ConfigError
+from .replies import F, ProviderFunction, Registry
+
+log = logging.getLogger(__name__)
+
+
+class Decorator(t.Protocol):
+    """Takes a function and returns it."""
+
+    def __call__(self, function: F, /) -> F: ...
+
+
+class Chatwoot:
+    """Puts reply functions behind a Chatwoot inbox.
+
+    ::
+
+        chatwoot = Chatwoot(app)  # or Chatwoot(), and init_app(app) in a factory
+
+        @chatwoot.reply_provider
+        def reply(message):
+            return "On its way."
+
+    It holds registrations only, so one object may serve several apps.
+    """
+
+    blueprint: t.ClassVar[Blueprint] = views.blueprint
+    """The two endpoints; for ``csrf.exempt(chatwoot.blueprint)`` and the like."""
+
+    def __init__(self, app: Flask | None = None) -> None:
+        self._providers = Registry()
+
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Read the configuration and connect the app. Starts nothing, opens nothing.
+
+        Later changes of ``app.config`` and of ``app.testing`` have no effect.
+
+        :raises ConfigError: A setting is wrong, or the app has a Chatwoot already.
+        """
+        if KEY in app.extensions:
+            raise ConfigError(f"The app {app.name!r} has a Chatwoot extension already.")
+
+        settings = config.load(
+            app.config, instance_path=app.instance_path, testing=app.testing
+        )
+        bot = Bot.build(app, settings, self._providers, backends.create(settings))
+        app.extensions[KEY] = bot
+        app.register_blueprint(views.blueprint, url_prefix=settings.url_prefix)
+        app.cli.add_command(cli.chatwoot)
+        app.before_request(functools.partial(_start_workers, app))
+        _warn(settings)
+
+    @t.overload
+    def reply_provider(self, function: F, /) -> F: ...
+
+    @t.overload
+    def reply_provider(
+        self, /, *, mode: str | None = None, inbox_id: int | None = None
+    ) -> Decorator: ...
+
+    def reply_provider(
+        self,
+        function: ProviderFunction | None = None,
+        /,
+        *,
+        mode: str | None = None,
+        inbox_id: int | None = None,
+    ) -> t.Any:
+        """Register the function that answers; it is returned unchanged.
+
+        It takes the text, and if it declares a second parameter, the
+        :class:`~flask_chatwoot.Turn`. It returns text, a
+        :class:`~flask_chatwoot.Reply`, or ``None`` to say nothing. It may be
+        ``async``. It runs in an app context, and in several threads at once.
+
+        :param mode: Answer only in this mode, ``"bot"`` or ``"human"``.
+        :param inbox_id: Answer only in this Chatwoot inbox. The narrowest match
+            answers; an inbox counts as narrower than a mode.
+        :raises ProviderError: A wrong signature, or the place is taken.
+        """
+
+        def register(function: F) -> F:
+            self._providers.add(function, mode=mode, inbox_id=inbox_id)
+            return function
+
+        return register if function is None else register(function)
+
+
+def _start_workers(app: Flask) -> None:
+    bot: Bot = app.extensions[KEY]
+    bot.backend.start(bot)
+
+
+def _warn(settings: Config) -> None:
+    if settings.missing:
+        log.warning(
+            "Chatwoot is not configured: %s missing. Deliveries are acknowledged and "
+            "ignored (not_configured).",
+            ", ".join(settings.missing),
+        )
+    elif settings.open_doors:
+        log.warning(
+            "Anybody may call %s. Set the key in parentheses; for Chatwoot before "
+            "4.12, which can not sign, CHATWOOT_WEBHOOK_TOKEN.",
+            " and ".join(settings.open_doors),
+        )

@@ -1,0 +1,564 @@
+"""The durable store of work: one SQLite file, and the only SQL of the package.
+
+Each conversation is a line. Its first unfinished job, and no other, has a ``due_at``;
+the next gets one when the first is finished. So a claim is one look-up in an index,
+however many jobs wait and however long one line is. A claimed job's ``due_at`` is the
+end of its lease: a worker that died is a job that is due.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+import typing as t
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from .errors import InboxError, LeaseLostError
+
+KEEP: t.Final = 7 * 24 * 3600.0
+"""Seconds a finished job is remembered, so that a repeat is recognised."""
+
+_BUSY: t.Final = 3.0
+"""Seconds to wait for another process's lock. Chatwoot waits 5 s for its answer."""
+
+_VERSION: t.Final = 1
+
+_SCHEMA: t.Final = """
+CREATE TABLE IF NOT EXISTS job (
+    id INTEGER PRIMARY KEY,
+    account_id INTEGER NOT NULL,
+    conversation_id INTEGER NOT NULL,
+    message_id INTEGER NOT NULL,
+    key TEXT NOT NULL UNIQUE,
+    payload BLOB,
+    received_at REAL NOT NULL,
+    due_at REAL,
+    claim TEXT,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    finished_at REAL,
+    outcome TEXT,
+    reason TEXT
+);
+CREATE INDEX IF NOT EXISTS job_due ON job (account_id, due_at)
+    WHERE due_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS job_line ON job (account_id, conversation_id)
+    WHERE finished_at IS NULL;
+CREATE TABLE IF NOT EXISTS draft (
+    id INTEGER PRIMARY KEY,
+    job_id INTEGER NOT NULL REFERENCES job (id) ON DELETE CASCADE,
+    marker TEXT NOT NULL,
+    private INTEGER NOT NULL,
+    content TEXT,
+    sent_at REAL,
+    message_id INTEGER
+);
+CREATE INDEX IF NOT EXISTS draft_job ON draft (job_id);
+CREATE INDEX IF NOT EXISTS draft_made ON draft (message_id)
+    WHERE message_id IS NOT NULL;
+"""
+
+_PUT: t.Final = """
+INSERT INTO job (
+    account_id, conversation_id, message_id, key, payload, received_at, due_at
+) VALUES (
+    :account, :conversation, :message, :key, :payload, :now,
+    CASE WHEN EXISTS (
+        SELECT 1 FROM job WHERE account_id = :account
+        AND conversation_id = :conversation AND finished_at IS NULL
+    ) THEN NULL ELSE :now END
+) ON CONFLICT (key) DO NOTHING
+"""
+
+_DUE: t.Final = """
+SELECT id, conversation_id, message_id, payload, attempts FROM job
+WHERE account_id = ? AND due_at <= ? ORDER BY due_at LIMIT 1
+"""
+
+_CLAIM: t.Final = """
+UPDATE job SET claim = ?, due_at = ?, attempts = attempts + 1 WHERE id = ?
+"""
+
+_NEXT_IN_LINE: t.Final = """
+UPDATE job SET due_at = received_at WHERE due_at IS NULL AND id = (
+    SELECT min(id) FROM job
+    WHERE account_id = ? AND conversation_id = ? AND finished_at IS NULL
+)
+"""
+
+_SETTLE: t.Final = """
+UPDATE job SET finished_at = ?, outcome = ?, reason = ?, due_at = NULL, claim = NULL,
+    payload = CASE WHEN ? THEN payload END
+WHERE id = ? AND claim = ?
+"""
+
+_POSTPONE: t.Final = """
+UPDATE job SET due_at = ?, claim = NULL, attempts = attempts - ?
+WHERE id = ? AND claim = ?
+"""
+
+_SENDING: t.Final = """
+UPDATE draft SET sent_at = ? WHERE id = ?
+AND EXISTS (SELECT 1 FROM job WHERE id = ? AND claim = ?)
+"""
+
+_UNDER_WAY: t.Final = """
+SELECT draft.id, marker, private, content, sent_at, draft.message_id
+FROM job JOIN draft ON draft.job_id = job.id
+WHERE account_id = :account AND conversation_id = :conversation
+AND finished_at IS NULL AND job.message_id < :message
+AND sent_at IS NOT NULL AND draft.message_id IS NULL
+AND NOT EXISTS (SELECT 1 FROM draft AS made WHERE made.message_id = :message)
+"""
+
+_LIST: t.Final = """
+SELECT id, conversation_id, message_id, received_at, attempts, outcome, reason,
+    CASE WHEN outcome = 'dead' THEN 'dead' WHEN finished_at IS NOT NULL THEN 'done'
+        WHEN claim IS NOT NULL THEN 'claimed' ELSE 'waiting' END AS state
+FROM job WHERE account_id = :account AND (:state IS NULL OR state = :state)
+ORDER BY id DESC LIMIT :limit
+"""
+
+_REVIVE: t.Final = """
+UPDATE job SET finished_at = NULL, outcome = NULL, reason = NULL, attempts = 0,
+    due_at = CASE WHEN EXISTS (
+        SELECT 1 FROM job AS other WHERE other.account_id = job.account_id
+        AND other.conversation_id = job.conversation_id AND other.finished_at IS NULL
+    ) THEN NULL ELSE ? END
+WHERE id = ? AND account_id = ? AND outcome = 'dead'
+"""
+
+_PRUNE: t.Final = """
+DELETE FROM job WHERE id IN (
+    SELECT id FROM job
+    WHERE finished_at < ? AND (outcome <> 'dead' OR ?)
+    AND id < (SELECT max(id) FROM job)  -- or SQLite would give its id away again
+    ORDER BY id LIMIT 500
+)
+"""
+
+STATES: t.Final = ("waiting", "claimed", "done", "dead")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A post kept until Chatwoot has it.
+
+    :ivar marker: Random text by which the post is found again in Chatwoot.
+    :ivar sent_at: Unix seconds at which a request for it may have gone out, ``None``
+        if none did.
+    :ivar message_id: Chatwoot's id for it, ``None`` until that is known.
+    """
+
+    id: int
+    marker: str
+    private: bool
+    content: str = field(repr=False)
+    sent_at: float | None = None
+    message_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A claimed row.
+
+    :ivar claim: Names this claim; a later claim of the same job has another.
+    :ivar attempts: How often the job was claimed, this time included.
+    :ivar drafts: The kept reply; empty when no provider has answered yet.
+    """
+
+    id: int
+    conversation_id: int
+    message_id: int
+    payload: bytes = field(repr=False)
+    claim: str
+    attempts: int
+    drafts: tuple[Draft, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobInfo:
+    """A row as operators see it; no text of anybody.
+
+    :ivar age: Seconds since the delivery arrived.
+    """
+
+    id: int
+    conversation_id: int
+    message_id: int
+    state: str
+    age: float
+    attempts: int
+    outcome: str | None
+    reason: str | None
+
+
+class Inbox:
+    """Jobs and drafts of one Chatwoot account.
+
+    Threads and processes of one machine may share it. Every method is one short
+    transaction, blocks for three seconds at most while another process writes, and
+    raises :class:`InboxError` when the file can not be read or written.
+
+    :param path: Made on first use, folders included.
+    :param sync: ``"full"`` survives power loss, ``"normal"`` a crash of the process.
+    :param lease: Seconds a claimed job stays with a worker that gives no sign of life.
+    :param clock: Unix seconds.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        account_id: int,
+        sync: str = "full",
+        lease: float = 30.0,
+        clock: t.Callable[[], float] = time.time,
+    ) -> None:
+        self.path = path
+        self.lease = lease
+        self.clock = clock
+        self._account_id = account_id
+        self._sync = sync
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._db: sqlite3.Connection | None = None
+        self._inherited: list[sqlite3.Connection] = []
+
+    # -- deliveries ------------------------------------------------------------
+
+    def put(
+        self, key: str, *, conversation_id: int, message_id: int, payload: bytes
+    ) -> bool:
+        """Store a delivery; ``False`` if its key is known already."""
+        values = {
+            "account": self._account_id,
+            "conversation": conversation_id,
+            "message": message_id,
+            "key": key,
+            "payload": payload,
+            "now": self.clock(),
+        }
+
+        with self._use() as db:
+            return db.execute(_PUT, values).rowcount == 1
+
+    def under_way(self, conversation_id: int, *, message_id: int) -> list[Draft]:
+        """Drafts of which a message seen in Chatwoot may be the post.
+
+        Those for which a request may have gone out and no answer is known, if the
+        message is newer than the customer's and no other draft's post.
+        """
+        values = {
+            "account": self._account_id,
+            "conversation": conversation_id,
+            "message": message_id,
+        }
+
+        with self._use() as db:
+            return [_draft(row) for row in db.execute(_UNDER_WAY, values)]
+
+    # -- work ------------------------------------------------------------------
+
+    def claim(self) -> Job | None:
+        """Take the oldest due job for the length of a lease, or ``None``."""
+        now = self.clock()
+        due = (self._account_id, now)
+
+        with self._use() as db:
+            # Most looks find nothing, and a mere look takes no lock from others.
+            if db.execute(_DUE, due).fetchone() is None:
+                return None
+
+            with _transaction(db):
+                return self._claim(db, db.execute(_DUE, due).fetchone(), now)
+
+    def _claim(
+        self, db: sqlite3.Connection, row: tuple[t.Any, ...] | None, now: float
+    ) -> Job | None:
+        if row is None:
+            return None
+
+        job_id, conversation_id, message_id, payload, attempts = row
+        claim = uuid.uuid4().hex
+        db.execute(_CLAIM, (claim, now + self.lease, job_id))
+
+        return Job(
+            id=job_id,
+            conversation_id=conversation_id,
+            message_id=message_id,
+            payload=payload,
+            claim=claim,
+            attempts=attempts + 1,
+            drafts=_drafts(db, job_id),
+        )
+
+    def renew(self, job: Job) -> None:
+        """Begin the lease anew; nothing happens if it was lost or given back."""
+        values = (self.clock() + self.lease, job.id, job.claim)
+
+        with self._use() as db:
+            db.execute("UPDATE job SET due_at = ? WHERE id = ? AND claim = ?", values)
+
+    def keep(self, job: Job, contents: t.Iterable[tuple[str, bool]]) -> list[Draft]:
+        """Keep a reply, as pairs of text and privacy, so that nobody asks again.
+
+        :raises LeaseLostError: The job is another worker's now.
+        """
+        rows = [
+            (job.id, uuid.uuid4().hex, private, content)
+            for content, private in contents
+        ]
+
+        with self._use() as db, _transaction(db):
+            _hold(db, job)
+            db.executemany(
+                "INSERT INTO draft (job_id, marker, private, content)"
+                " VALUES (?, ?, ?, ?)",
+                rows,
+            )
+            return list(_drafts(db, job.id))
+
+    def sending(self, job: Job, draft: Draft) -> None:
+        """Note that a request for the draft is about to go out.
+
+        :raises LeaseLostError: The job is another worker's now; do not send.
+        """
+        with self._use() as db:
+            values = (self.clock(), draft.id, job.id, job.claim)
+            _expect_one(db.execute(_SENDING, values), job)
+
+    def posted(self, draft: Draft, message_id: int) -> None:
+        """Note that Chatwoot has the draft, whoever holds the job."""
+        with self._use() as db:
+            db.execute(
+                "UPDATE draft SET message_id = ? WHERE id = ?", (message_id, draft.id)
+            )
+
+    def made(self, message_id: int) -> bool:
+        """Whether a message of Chatwoot is known to be one of our posts."""
+        with self._use() as db:
+            found = db.execute(
+                "SELECT 1 FROM draft WHERE message_id = ?", (message_id,)
+            )
+            return found.fetchone() is not None
+
+    def settle(self, job: Job, outcome: str, reason: str | None) -> None:
+        """End a job and let the next of its conversation come forward.
+
+        The text is erased, unless the job is dead and may be revived.
+
+        :raises LeaseLostError: The job is another worker's now.
+        """
+        dead = outcome == "dead"
+        values = (self.clock(), outcome, reason, dead, job.id, job.claim)
+
+        with self._use() as db, _transaction(db):
+            _expect_one(db.execute(_SETTLE, values), job)
+            db.execute(_NEXT_IN_LINE, (self._account_id, job.conversation_id))
+
+            if not dead:
+                db.execute("UPDATE draft SET content = '' WHERE job_id = ?", (job.id,))
+
+    def unsent(self, draft: Draft) -> None:
+        """Note that the request for the draft surely did nothing."""
+        with self._use() as db:
+            db.execute("UPDATE draft SET sent_at = NULL WHERE id = ?", (draft.id,))
+
+    def postpone(self, job: Job, seconds: float, *, free: bool = False) -> None:
+        """Give a job back, due again after some seconds.
+
+        :param free: This claim does not count as an attempt.
+        :raises LeaseLostError: The job is another worker's now.
+        """
+        values = (self.clock() + seconds, int(free), job.id, job.claim)
+
+        with self._use() as db:
+            _expect_one(db.execute(_POSTPONE, values), job)
+
+    # -- operators -------------------------------------------------------------
+
+    def jobs(self, *, state: str | None = None, limit: int = -1) -> list[JobInfo]:
+        """Rows, newest first.
+
+        :param state: One of :data:`STATES`; ``None`` means all.
+        :param limit: Below zero means all.
+        """
+        values = {"account": self._account_id, "state": state, "limit": limit}
+
+        with self._use() as db:
+            rows = db.execute(_LIST, values).fetchall()
+
+        return [self._info(row) for row in rows]
+
+    def _info(self, row: tuple[t.Any, ...]) -> JobInfo:
+        job_id, conversation_id, message_id, received_at, *rest = row
+        attempts, outcome, reason, state = rest
+
+        return JobInfo(
+            id=job_id,
+            conversation_id=conversation_id,
+            message_id=message_id,
+            state=state,
+            age=self.clock() - received_at,
+            attempts=attempts,
+            outcome=outcome,
+            reason=reason,
+        )
+
+    def retry(self, job_ids: t.Iterable[int]) -> list[int]:
+        """Revive dead jobs with all their attempts; the ids that were dead."""
+        revived = []
+
+        with self._use() as db, _transaction(db):
+            for job_id in job_ids:
+                values = (self.clock(), job_id, self._account_id)
+
+                if db.execute(_REVIVE, values).rowcount:
+                    revived.append(job_id)
+
+        return revived
+
+    def prune(self, *, older_than: float = KEEP, dead: bool = False) -> int:
+        """Forget jobs finished this many seconds ago; how many they were.
+
+        Deliveries of forgotten messages are no longer recognised as repeats. In
+        several short transactions, so that nobody waits for a large clean-up.
+
+        :param dead: Forget dead jobs too.
+        """
+        values = (self.clock() - older_than, dead)
+        total = 0
+
+        while True:
+            with self._use() as db:
+                pruned = db.execute(_PRUNE, values).rowcount
+
+            total += pruned
+
+            if not pruned:
+                return total
+
+    def close(self) -> None:
+        """Close the file; the next call opens it again."""
+        with self._lock:
+            self._drop()
+
+    # -- the connection --------------------------------------------------------
+
+    @contextmanager
+    def _use(self) -> t.Iterator[sqlite3.Connection]:
+        """This process's one connection, for one thread at a time.
+
+        One connection behind a lock beats one per thread: a writer waits for its turn
+        instead of sleeping until SQLite stops being busy, and a server that makes a
+        thread per request opens no file per request.
+        """
+        if self._pid != os.getpid():
+            self._leave_to_parent()
+
+        with self._lock:
+            try:
+                yield self._db or self._open()
+            except (sqlite3.Error, OSError) as error:
+                self._drop()
+                raise InboxError(f"The inbox {self.path!r} failed: {error}.") from error
+
+    def _open(self) -> sqlite3.Connection:
+        os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
+        # Before SQLite makes it: what customers write is nobody else's to read.
+        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        db = sqlite3.connect(
+            self.path, timeout=_BUSY, isolation_level=None, check_same_thread=False
+        )
+        self._db = db
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute(f"PRAGMA synchronous = {self._sync}")
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute("PRAGMA secure_delete = ON")
+        self._migrate(db)
+
+        return db
+
+    def _migrate(self, db: sqlite3.Connection) -> None:
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+
+        if version > _VERSION:
+            self._drop()
+            raise InboxError(
+                f"The inbox {self.path!r} was made by a later Flask-Chatwoot "
+                f"(version {version} of the file, this one knows {_VERSION}); "
+                "upgrade, or set CHATWOOT_INBOX_PATH to another file."
+            )
+
+        if version < _VERSION:
+            db.executescript(f"{_SCHEMA} PRAGMA user_version = {_VERSION};")
+
+    def _drop(self) -> None:
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def _leave_to_parent(self) -> None:
+        """After a fork: SQLite forbids using, or even closing, the parent's file."""
+        if self._db is not None:
+            self._inherited.append(self._db)
+
+        self._db = None
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> t.Iterator[None]:
+    db.execute("BEGIN IMMEDIATE")
+
+    try:
+        yield
+    except BaseException:
+        if db.in_transaction:  # a full disk has rolled it back already
+            db.execute("ROLLBACK")
+
+        raise
+    else:
+        db.execute("COMMIT")
+
+
+def _hold(db: sqlite3.Connection, job: Job) -> None:
+    held = db.execute(
+        "SELECT 1 FROM job WHERE id = ? AND claim = ?", (job.id, job.claim)
+    )
+
+    if held.fetchone() is None:
+        raise LeaseLostError(f"Job {job.id} was claimed by another worker.")
+
+
+def _expect_one(cursor: sqlite3.Cursor, job: Job) -> None:
+    if cursor.rowcount != 1:
+        raise LeaseLostError(f"Job {job.id} was claimed by another worker.")
+
+
+def _drafts(db: sqlite3.Connection, job_id: int) -> tuple[Draft, ...]:
+    rows = db.execute(
+        "SELECT id, marker, private, content, sent_at, message_id"
+        " FROM draft WHERE job_id = ? ORDER BY id",
+        (job_id,),
+    )
+
+    return tuple(_draft(row) for row in rows)
+
+
+def _draft(row: tuple[t.Any, ...]) -> Draft:
+    draft_id, marker, private, content, sent_at, message_id = row
+
+    return Draft(
+        id=draft_id,
+        marker=marker,
+        private=bool(private),
+        content=content,
+        sent_at=sent_at,
+        message_id=message_id,
+    )

@@ -1,0 +1,207 @@
+"""Bring a draft into Chatwoot once, whatever happens on the way.
+
+Chatwoot knows no idempotency: a request that is repeated makes a second message. So
+before it is sent its intent is on disk, and before it is sent *again* the message is
+looked for in Chatwoot.
+"""
+
+from __future__ import annotations
+
+import time
+import typing as t
+from dataclasses import dataclass, field
+
+from flask import Flask
+
+from . import events, signals
+from .client import ChatwootClient, escape
+from .errors import APIError, ChatwootError, TransientError
+from .events import Object
+from .inbox import Draft, Inbox, Job
+from .mode import Mode
+from .replies import Turn
+
+_PAGES: t.Final = 10
+"""Pages of 100 messages to look through for a post."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Post:
+    """A message about to be created in Chatwoot, or just attempted.
+
+    :ivar content: As the provider gave it, or one part of it if it was too long.
+    :ivar private: A note that only operators see.
+    :ivar attempt: From 1; higher when this turn was tried before.
+    """
+
+    account_id: int
+    conversation_id: int
+    content: str = field(repr=False)
+    private: bool
+    mode: Mode
+    attempt: int
+
+
+class TooSoonError(ChatwootError):
+    """A request whose fate is unknown may still show its effect.
+
+    :ivar seconds: How long to wait before looking again.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__("The last request may still be under way.")
+        self.seconds = seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Poster:
+    """Posts the drafts of one app's jobs. Threads share it.
+
+    :ivar settle_time: Seconds after which a request without an answer that left no
+        trace is taken for lost.
+    """
+
+    app: Flask
+    client: ChatwootClient
+    inbox: Inbox
+    settle_time: float
+
+    def post(self, job: Job, turn: Turn, draft: Draft) -> None:
+        """Return once Chatwoot has the draft. Blocks.
+
+        :raises APIError: It does not have it, or nobody knows.
+        :raises TooSoonError: Nobody can know yet.
+        :raises InboxError: Nothing was sent, or what was made could not be noted.
+        """
+        if draft.message_id is not None:
+            return
+
+        if draft.sent_at is not None and self._arrived(job, draft, draft.sent_at):
+            return
+
+        self._send(
+            job,
+            draft,
+            Post(
+                account_id=self.client.account_id,
+                conversation_id=job.conversation_id,
+                content=draft.content,
+                private=draft.private,
+                mode=turn.mode,
+                attempt=job.attempts,
+            ),
+        )
+
+    def _send(self, job: Job, draft: Draft, post: Post) -> None:
+        message_id: int | None = None
+        failure: Exception | None = None
+        signals.send(signals.before_post, self.app, post=post)
+        started = time.perf_counter()
+
+        try:
+            self.inbox.sending(job, draft)
+            message_id = self._create(draft, post)
+            self.inbox.posted(draft, message_id)
+        except Exception as error:
+            failure = error
+            raise
+        finally:
+            signals.send(
+                signals.after_post,
+                self.app,
+                post=post,
+                message_id=message_id,
+                error=failure,
+                seconds=time.perf_counter() - started,
+            )
+
+    def _create(self, draft: Draft, post: Post) -> int:
+        # Two calls, so that no mistake with a flag turns a note into a message.
+        create = (
+            self.client.create_note if draft.private else self.client.create_message
+        )
+
+        try:
+            return create(post.conversation_id, draft.content, marker=draft.marker)[0]
+        except APIError as error:
+            if _did_nothing(error):
+                self.inbox.unsent(draft)
+
+            raise
+
+    # -- evidence --------------------------------------------------------------
+
+    def _arrived(self, job: Job, draft: Draft, sent_at: float) -> bool:
+        """Whether Chatwoot has the draft, from a request nobody saw answered."""
+        message_id = self._find(job, draft)
+
+        if message_id is not None:
+            self.inbox.posted(draft, message_id)
+            return True
+
+        # Chatwoot may be slow to obey a request we have given up on; it ends its own
+        # requests after 15 s (rack-timeout's default, which Chatwoot keeps).
+        wait = sent_at + self.settle_time - self.inbox.clock()
+
+        if wait > 0:
+            raise TooSoonError(wait)
+
+        return False
+
+    def _find(self, job: Job, draft: Draft) -> int | None:
+        """The post of a draft in Chatwoot's message list, or ``None``."""
+        after = job.message_id
+
+        for _ in range(_PAGES):
+            page = self._page(job.conversation_id, after)
+
+            for message in page:
+                message_id = events.as_id(message.get("id")) or 0
+                after = max(after, message_id)
+
+                if is_post_of(draft, message) and not self.inbox.made(message_id):
+                    return message_id
+
+            if len(page) < 100:
+                return None
+
+        return None
+
+    def _page(self, conversation_id: int, after: int) -> list[dict[str, t.Any]]:
+        try:
+            return self.client.messages(conversation_id, after=after)
+        except APIError as error:
+            # A bot's token may never list messages. Then the echo of the post on our
+            # own webhook is all the evidence there can be.
+            if error.status == 401:
+                return []
+
+            raise
+
+
+def _did_nothing(error: APIError) -> bool:
+    """Whether the refused request surely made no message.
+
+    A 5xx does not say: Chatwoot, or a proxy before it, may have failed afterwards.
+    """
+    if isinstance(error, TransientError):
+        return error.status is None or error.status < 500
+
+    return error.kind == "permanent"
+
+
+def is_post_of(draft: Draft, message: Object) -> bool:
+    """Whether a message, from a webhook or from the API, is the post of a draft."""
+    marker = events.marker_of(message)
+
+    if marker is not None:
+        return marker == draft.marker
+
+    # Before 4.9 Chatwoot drops the marker (app/builders/messages/message_builder.rb).
+    content = events.as_text(message.get("content")) or ""
+
+    return (
+        message.get("message_type") in ("outgoing", 1)
+        and (message.get("private") is True) == draft.private
+        and content.strip() in (draft.content.strip(), escape(draft.content).strip())
+    )

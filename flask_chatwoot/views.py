@@ -1,0 +1,157 @@
+"""The two endpoints. They check, hand over, and answer at once."""
+
+from __future__ import annotations
+
+import functools
+import hmac
+import json
+import logging
+
+from flask import Blueprint, Response, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from . import events, signature
+from .bot import Receipt, current_bot
+from .config import Config
+from .errors import (
+    DeliveryError,
+    InboxError,
+    NoProviderError,
+    PayloadError,
+    ProviderError,
+    ProviderFailedError,
+    SignatureError,
+)
+from .outcomes import Outcome
+
+log = logging.getLogger(__name__)
+
+blueprint = Blueprint("chatwoot", __name__)
+
+
+@blueprint.post("/webhook")
+def webhook() -> ResponseReturnValue:
+    """Where Chatwoot delivers. Verified, then parsed; stored, then answered."""
+    bot = current_bot()
+    body = _body(bot.config.max_body)
+    _authenticate(bot.config, body)
+    receipt = bot.receive(body)
+    status = 202 if receipt.outcome is Outcome.ACCEPTED else 200
+
+    return Response(_acknowledgement(receipt), status, mimetype="application/json")
+
+
+@blueprint.post("/copilot")
+def copilot() -> ResponseReturnValue:
+    """A suggestion for operators. Posts nothing."""
+    bot = current_bot()
+    _authorize(bot.config.copilot_token)
+    body = _body(bot.config.max_body)
+
+    return {"suggestion": bot.suggest(_question(body))}
+
+
+@functools.cache
+def _acknowledgement(receipt: Receipt) -> str:
+    """The JSON for a receipt; there are about a dozen, and they are in a hurry."""
+    answer = {"status": receipt.outcome, "reason": receipt.reason}
+
+    return json.dumps({key: value for key, value in answer.items() if value})
+
+
+def _body(limit: int) -> bytes:
+    """The raw bytes, of which no more are read than allowed."""
+    length = request.content_length
+
+    if length is None:  # chunked
+        body = request.stream.read(limit + 1)
+    else:
+        body = request.get_data() if length <= limit else b""
+
+    if max(length or 0, len(body)) > limit:
+        raise RequestEntityTooLarge
+
+    return body
+
+
+def _authenticate(config: Config, body: bytes) -> None:
+    if config.webhook_token is not None and not _same(
+        request.args.get("token"), config.webhook_token
+    ):
+        raise SignatureError("The token in the URL is missing or wrong.")
+
+    if config.webhook_secret:
+        signature.verify(
+            body,
+            secrets=config.webhook_secret,
+            signature=request.headers.get(signature.SIGNATURE_HEADER),
+            timestamp=request.headers.get(signature.TIMESTAMP_HEADER),
+        )
+
+
+def _authorize(token: str | None) -> None:
+    if token is None:
+        return
+
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+
+    if scheme.lower() != "bearer" or not _same(given.strip(), token):
+        raise SignatureError("The bearer token is missing or wrong.")
+
+
+def _same(given: str | None, wanted: str) -> bool:
+    return hmac.compare_digest((given or "").encode(errors="replace"), wanted.encode())
+
+
+def _question(body: bytes) -> str:
+    message = events.decode(body).get("message")
+
+    if not isinstance(message, str) or not message.strip():
+        raise PayloadError('The body must be {"message": "…"} with some text.')
+
+    return message
+
+
+# -- what goes wrong -------------------------------------------------------------
+
+
+@blueprint.errorhandler(SignatureError)
+def _refuse_stranger(error: SignatureError) -> ResponseReturnValue:
+    log.warning("a request to %s was refused: %s", request.path, error)
+
+    return {"error": "invalid signature"}, error.status
+
+
+@blueprint.errorhandler(DeliveryError)
+def _refuse(error: DeliveryError) -> ResponseReturnValue:
+    log.warning("a request to %s was refused: %s", request.path, error)
+
+    return {"error": str(error)}, error.status
+
+
+@blueprint.errorhandler(RequestEntityTooLarge)
+def _refuse_size(_: RequestEntityTooLarge) -> ResponseReturnValue:
+    return {"error": "The body is too large; see CHATWOOT_MAX_BODY."}, 413
+
+
+@blueprint.errorhandler(InboxError)
+def _not_stored(error: InboxError) -> ResponseReturnValue:
+    # 500 and not 503: Chatwoot repeats a bot's deliveries on 429 and 500 only
+    # (app/jobs/agent_bots/webhook_job.rb).
+    log.error("a delivery was not stored: %s", error)
+
+    return {"error": "The delivery could not be stored; see the log."}, 500
+
+
+@blueprint.errorhandler(NoProviderError)
+def _no_provider(error: NoProviderError) -> ResponseReturnValue:
+    return {"error": str(error)}, 503
+
+
+@blueprint.errorhandler(ProviderError)
+@blueprint.errorhandler(ProviderFailedError)
+def _provider_failed(error: ProviderError | ProviderFailedError) -> ResponseReturnValue:
+    log.error("no suggestion: %s", error)
+
+    return {"error": "The reply provider failed; see the log."}, 502
