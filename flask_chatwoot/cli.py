@@ -15,6 +15,8 @@ from .backends import ThreadBackend
 from .bot import current_bot
 from .errors import ChatwootError
 from .inbox import KEEP, STATES, Inbox, JobInfo
+from .mode import Mode
+from .outcomes import Outcome
 
 
 class _Group(AppGroup):
@@ -62,6 +64,38 @@ def work(threads: int | None) -> None:
     stop.wait()
     click.echo("Finishing what runs.")
     backend.stop()
+
+
+@chatwoot.command()
+@click.argument("texts", nargs=-1, required=True)
+@click.option(
+    "--mode",
+    type=click.Choice([mode.value for mode in Mode]),
+    default=Mode.BOT.value,
+    show_default=True,
+    help="Whom the customer wants to write to.",
+)
+@click.option("--timeout", default=120.0, show_default=True, help="Seconds per text.")
+def simulate(texts: tuple[str, ...], mode: str, timeout: float) -> None:
+    """Hold a conversation with this app, in front of a simulated Chatwoot.
+
+    Each of TEXTS is a message of the customer. Nothing leaves this machine, and no
+    configuration is needed.
+    """
+    # Imported here: web processes should not pay for it when they start.
+    from .rehearsal import converse
+
+    try:
+        transcript, endings = converse(
+            current_bot().app, texts, mode=Mode(mode), timeout=timeout
+        )
+    except TimeoutError:
+        raise click.ClickException(f"No answer within {timeout:g} s.") from None
+
+    click.echo(transcript)
+
+    if failed := [reason for outcome, reason in endings if outcome is Outcome.DEAD]:
+        raise click.ClickException(f"No answer: {failed[0]}. The log says more.")
 
 
 @chatwoot.group(cls=_Group, invoke_without_command=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import typing as t
 
-from blinker import Namespace, Signal
+from blinker import NamedSignal, Namespace
 
 from .errors import trace
 
@@ -30,7 +30,7 @@ lists :class:`~flask_chatwoot.Outcome` and :class:`~flask_chatwoot.Reason`; the 
 may be ``None``)."""
 
 
-def send(signal: Signal, sender: t.Any, **values: t.Any) -> None:
+def send(signal: NamedSignal, sender: t.Any, **values: t.Any) -> None:
     """Call every receiver; one that raises is logged and changes nothing.
 
     An audit log must not cost a customer the reply, so this does not stop at the

@@ -1,0 +1,141 @@
+"""Run an app in front of the simulator instead of Chatwoot."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import threading
+import typing as t
+from dataclasses import replace
+
+from flask import Flask
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from . import backends
+from .bot import KEY, Bot, Ending
+from .mode import Mode
+from .outcomes import Outcome, Reason
+from .payloads import Message, MessageType
+from .signals import turn_finished
+from .simulator import Simulator, Talk
+
+
+class _Quiet(WSGIRequestHandler):
+    def log(self, type: str, message: str, *args: t.Any) -> None:
+        """The story is told elsewhere."""
+
+
+@contextlib.contextmanager
+def rehearse(app: Flask, simulator: Simulator, **settings: t.Any) -> t.Iterator[str]:
+    """Serve the app on loopback, with the simulator for its Chatwoot.
+
+    The app keeps its providers, receivers and option texts. Its own URL, tokens,
+    secrets and inbox are out of reach until the block is left.
+
+    :param settings: Fields of :class:`~flask_chatwoot.config.Config` to change.
+    :return: The address of the webhook, which the simulator knows already.
+    """
+    own: Bot = app.extensions[KEY]
+
+    with tempfile.TemporaryDirectory(prefix="flask-chatwoot-") as folder:
+        config = replace(
+            own.config,
+            base_url=simulator.url,
+            account_id=simulator.account_id,
+            api_access_token=simulator.user_token,
+            webhook_secret=(simulator.secret,),
+            webhook_token=None,
+            backend="thread",
+            workers=own.config.workers or 4,
+            inbox_path=os.path.join(folder, "chatwoot.sqlite3"),
+            inbox_sync="normal",
+        )
+        config = replace(config, **settings)
+        bot = Bot.build(app, config, own.providers, backends.create(config))
+        app.extensions[KEY] = bot
+
+        try:
+            with _served(app) as address:
+                webhook = f"{address}{config.url_prefix}/webhook"
+                simulator.connect(webhook)
+                yield webhook
+        finally:
+            app.extensions[KEY] = own
+            bot.backend.stop()
+
+            if bot.poster is not None:
+                bot.poster.inbox.close()
+
+
+@contextlib.contextmanager
+def _served(app: Flask) -> t.Iterator[str]:
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+    thread = threading.Thread(target=server.serve_forever, name="rehearsal")
+    thread.start()
+
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def converse(
+    app: Flask, texts: t.Iterable[str], *, mode: Mode, timeout: float
+) -> tuple[str, list[Ending]]:
+    """Let a customer write these texts, each after the last was dealt with.
+
+    :param mode: Whom the customer chose to write to.
+    :param timeout: Seconds to wait for each turn to end.
+    :return: A transcript, and how each turn ended.
+    :raises TimeoutError: A turn did not end.
+    """
+    attribute = app.extensions[KEY].config.support_mode_attr
+    endings: list[Ending] = []
+    said = 0
+
+    def finished(
+        _: Flask, outcome: Outcome, reason: Reason | None, **rest: t.Any
+    ) -> None:
+        endings.append((outcome, reason))
+
+    def dealt_with() -> bool:
+        return len(endings) == said
+
+    # One attempt: whoever watches wants to see what is wrong, not to wait.
+    with (
+        Simulator() as simulator,
+        turn_finished.connected_to(finished, sender=app),
+        rehearse(app, simulator, max_attempts=1),
+    ):
+        talk = simulator.conversation(custom_attributes={attribute: mode})
+
+        for text in texts:
+            said += 1
+            talk.customer_says(text)
+            simulator.wait_until(dealt_with, timeout=timeout)
+
+        return _transcript(talk), endings
+
+
+def _transcript(talk: Talk) -> str:
+    public = [message for message in talk.messages if not message.private]
+
+    return "\n".join(
+        [
+            "What the customer sees",
+            *map(_line, public),
+            "",
+            "What operators see",
+            *map(_line, talk.messages),
+        ]
+    )
+
+
+def _line(message: Message) -> str:
+    author = "customer" if message.type is MessageType.INCOMING else "bot"
+    text = (message.content or "").replace("\n", "\n" + " " * 12)
+
+    return f"  {'note' if message.private else author:<8}  {text}"

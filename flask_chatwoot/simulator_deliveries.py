@@ -1,0 +1,301 @@
+"""How a pretended Chatwoot makes its deliveries: signed, timed out, repeated.
+
+Source: ``lib/webhooks/trigger.rb``, ``app/jobs/agent_bots/webhook_job.rb`` and
+``app/listeners/agent_bot_listener.rb`` of Chatwoot.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+import queue
+import threading
+import time
+import typing as t
+import uuid
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import requests
+
+from . import signature
+from .payloads import JSON, Version
+from .simulator_state import Notice, State, random_text
+
+Kind = t.Literal["account", "bot"]
+Signing = t.Literal["valid", "wrong", "absent"]
+
+ACCOUNT_SIGNS: t.Final = (4, 12)
+BOTS_SIGN: t.Final = (4, 13)
+BOTS_RETRY: t.Final = (4, 12)
+ATTEMPTS: t.Final = 3
+
+_ESCAPES: t.Final = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One HTTP call to a webhook, finished.
+
+    :ivar message_id: ``None`` for conversation events.
+    :ivar status: ``None`` when no answer came; ``error`` then names the exception.
+    :ivar answer: The body, if it was JSON.
+    :ivar seconds: From sending to the answer or the failure.
+    :ivar attempt: 1, or more when a bot's delivery is repeated.
+    """
+
+    event: str
+    message_id: int | None
+    conversation_id: int
+    url: str
+    headers: t.Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    status: int | None
+    answer: t.Any = field(repr=False)
+    seconds: float
+    error: str | None
+    attempt: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether Chatwoot takes it for delivered."""
+        return self.status is not None and 200 <= self.status < 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parcel:
+    """A notice to be delivered, and how.
+
+    :ivar age: Seconds the timestamp lies back.
+    :ivar delivery_id: ``None``: a new one for each URL.
+    """
+
+    notice: Notice
+    body: bytes
+    signing: Signing = "valid"
+    age: float = 0.0
+    delivery_id: str | None = None
+
+
+class _Connection:
+    """A URL deliveries go to, with a queue of its own so that order is kept."""
+
+    def __init__(self, url: str, kind: Kind, events: frozenset[str]) -> None:
+        self.url = url
+        self.kind = kind
+        self.events = events
+        self.parcels: queue.SimpleQueue[Parcel | None] = queue.SimpleQueue()
+
+
+class Post:
+    """Takes parcels to their URLs, one thread per connection.
+
+    :ivar done: Finished deliveries.
+    :ivar under_way: How many parcels are queued or being delivered.
+    """
+
+    def __init__(self, state: State, *, timeout: float, pause: float) -> None:
+        self.done: list[Delivery] = []
+        self.under_way = 0
+        self._state = state
+        self._timeout = timeout
+        self._pause = pause
+        self._connections: list[_Connection] = []
+        self._held: list[Parcel] | None = None
+        self._stopped = threading.Event()
+
+    def connect(self, url: str, kind: Kind, events: t.Iterable[str]) -> None:
+        """See ``Simulator.connect``."""
+        if not _is_local(url):
+            raise ValueError(f"{url} does not lead to this machine.")
+
+        if kind == "bot":
+            events = _bot_events(self._state.version)
+
+        connection = _Connection(url, kind, frozenset(events))
+
+        with self._state.changing():
+            self._connections.append(connection)
+            self._state.bots |= kind == "bot"
+
+        threading.Thread(
+            target=self._work, args=[connection], name="chatwoot-post", daemon=True
+        ).start()
+
+    def send(self, notice: Notice, **how: t.Any) -> None:
+        """Queue a notice for every URL that wants it. Does not block.
+
+        :param how: Further fields of :class:`Parcel`.
+        """
+        self._queue(Parcel(notice=notice, body=to_json(notice.body), **how))
+
+    @contextlib.contextmanager
+    def holding(self) -> t.Iterator[None]:
+        """See ``Simulator.holding``."""
+        with self._state.changing():
+            outer, self._held = self._held, []
+
+        try:
+            yield
+        finally:
+            with self._state.changing():
+                held, self._held = self._held, outer
+
+                for parcel in reversed(held):
+                    self._queue(parcel)
+
+    def stop(self) -> None:
+        """Begin nothing new. Does not wait for what is under way."""
+        with self._state.changing():
+            self._stopped.set()
+
+            for connection in self._connections:
+                connection.parcels.put(None)
+
+    def _queue(self, parcel: Parcel) -> None:
+        with self._state.changing():
+            if self._stopped.is_set():
+                return
+
+            if self._held is not None:
+                self._held.append(parcel)
+                return
+
+            for connection in self._connections:
+                if parcel.notice.event in connection.events:
+                    self.under_way += 1
+                    connection.parcels.put(parcel)
+
+    def _work(self, connection: _Connection) -> None:
+        while parcel := connection.parcels.get():
+            try:
+                if not (self._stopped.is_set() or self._deliver(connection, parcel)):
+                    self._state.give_up(parcel.notice.talk)
+            finally:
+                with self._state.changing():
+                    self.under_way -= 1
+
+    def _deliver(self, connection: _Connection, parcel: Parcel) -> bool:
+        """Whether all is well; if not, the bot's conversation goes to people."""
+        bot = connection.kind == "bot"
+        repeats = bot and self._state.version >= BOTS_RETRY
+        delivery_id = parcel.delivery_id or str(uuid.uuid4())
+
+        attempt = 1
+        done = self._attempt(connection, parcel, attempt, delivery_id)
+
+        while repeats and done.status in (429, 500) and attempt < ATTEMPTS:
+            if self._stopped.wait(self._pause):
+                return True  # nobody is left to hand the conversation to
+
+            attempt += 1
+            done = self._attempt(connection, parcel, attempt, delivery_id)
+
+        return done.ok or not bot or parcel.notice.message_id is None
+
+    def _attempt(
+        self, connection: _Connection, parcel: Parcel, attempt: int, delivery_id: str
+    ) -> Delivery:
+        headers = self._headers(connection.kind, parcel, delivery_id)
+        started = time.monotonic()
+        status, answer, error = self._request(connection.url, parcel.body, headers)
+        done = Delivery(
+            event=parcel.notice.event,
+            message_id=parcel.notice.message_id,
+            conversation_id=parcel.notice.talk.id,
+            url=connection.url,
+            headers=headers,
+            body=parcel.body,
+            status=status,
+            answer=answer,
+            seconds=time.monotonic() - started,
+            error=error,
+            attempt=attempt,
+        )
+
+        with self._state.changing():
+            self.done.append(done)
+
+        return done
+
+    def _request(
+        self, url: str, body: bytes, headers: t.Mapping[str, str]
+    ) -> tuple[int | None, t.Any, str | None]:
+        with requests.Session() as session:
+            session.trust_env = False
+
+            try:
+                response = session.post(
+                    url,
+                    data=body,
+                    headers=headers,
+                    timeout=self._timeout,
+                    allow_redirects=False,
+                )
+            except requests.RequestException as error:
+                return None, None, type(error).__name__
+
+        return response.status_code, from_json(response.content), None
+
+    def _headers(self, kind: Kind, parcel: Parcel, delivery_id: str) -> dict[str, str]:
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+
+        if not signs(kind, self._state.version):
+            return headers
+
+        headers["X-Chatwoot-Delivery"] = delivery_id
+
+        if parcel.signing == "absent":
+            return headers
+
+        secret = self._state.secret if parcel.signing == "valid" else random_text()
+        timestamp = str(int(self._state.clock() - parcel.age))
+        signed = signature.sign(parcel.body, secret=secret, timestamp=timestamp)
+
+        return {
+            **headers,
+            signature.TIMESTAMP_HEADER: timestamp,
+            signature.SIGNATURE_HEADER: signed,
+        }
+
+
+def signs(kind: Kind, version: Version) -> bool:
+    """Whether this version signs deliveries of this kind.
+
+    Those that do also number them: ``X-Chatwoot-Delivery`` is as old as signatures.
+    """
+    return version >= (BOTS_SIGN if kind == "bot" else ACCOUNT_SIGNS)
+
+
+def to_json(body: JSON) -> bytes:
+    """Bytes as Rails writes them: raw UTF-8, but HTML's characters escaped."""
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+
+    return text.translate(_ESCAPES).encode(errors="replace")
+
+
+def from_json(data: bytes) -> t.Any:
+    """The value, or ``None`` if it is not JSON."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _bot_events(version: Version) -> set[str]:
+    events = {"message_created", "conversation_opened", "conversation_resolved"}
+
+    if version >= (4, 13):
+        events |= {"conversation_status_changed", "conversation_updated"}
+
+    return events
+
+
+def _is_local(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

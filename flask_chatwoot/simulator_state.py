@@ -1,0 +1,290 @@
+"""What a pretended Chatwoot remembers, and what it has to tell. No HTTP.
+
+One lock guards all of it. Whatever changes something does so inside
+:meth:`State.changing`, which wakes those who wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import secrets
+import string
+import threading
+import typing as t
+from dataclasses import dataclass, replace
+
+from . import payloads
+from .payloads import JSON, Account, Agent, Contact, Conversation, Message, MessageType
+
+Token = t.Literal["user", "bot"]
+
+BOTS_GIVE_UP: t.Final = (4, 7)
+BOTS_OWN: t.Final = (4, 16, 2)
+GAVE_UP: t.Final = (
+    "Conversation was marked open by system due to an error with the agent bot."
+)
+
+
+def random_text() -> str:
+    """24 letters: a token or a secret."""
+    return "".join(secrets.choice(string.ascii_letters) for _ in range(24))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Something webhooks are told, as it was when it happened."""
+
+    event: str
+    talk: Talk
+    body: JSON
+    message_id: int | None = None
+
+
+class Talk:
+    """One conversation, seen from outside. Made by ``Simulator.conversation``.
+
+    :ivar current: The conversation as it stands; replaced as a whole upon changes.
+    """
+
+    def __init__(self, state: State, current: Conversation) -> None:
+        self._state = state
+        self._messages: list[Message] = []
+        self._posted: list[Message] = []
+        self.current = current
+
+    @property
+    def id(self) -> int:
+        """The display id."""
+        return self.current.id
+
+    @property
+    def status(self) -> str:
+        return self.current.status
+
+    @property
+    def messages(self) -> list[Message]:
+        """All of them, activities and notes included, oldest first."""
+        with self._state.lock:
+            return list(self._messages)
+
+    @property
+    def posted(self) -> list[Message]:
+        """The messages that were made through the API, oldest first."""
+        with self._state.lock:
+            return list(self._posted)
+
+    @property
+    def replies(self) -> list[str]:
+        """What was posted through the API for the customer, oldest first."""
+        return [m.content or "" for m in self.posted if not m.private]
+
+    @property
+    def notes(self) -> list[str]:
+        """What was posted through the API for operators only, oldest first."""
+        return [m.content or "" for m in self.posted if m.private]
+
+    @property
+    def transcript(self) -> str:
+        """A line per message: who, and what."""
+        return "\n".join(
+            f"{m.sender.name if m.sender else 'Chatwoot'}"
+            f"{' (note)' if m.private else ''}: {m.content or ''}"
+            for m in self.messages
+        )
+
+    def customer_says(self, content: str | None, **fields: t.Any) -> Message:
+        """Store an incoming message, and deliver it in the background.
+
+        A snoozed conversation opens; a resolved one goes to the bot, or opens.
+
+        :param fields: Further fields of :class:`payloads.Message`.
+        """
+        return self.add(self.current.contact, content, **fields)
+
+    def operator_says(
+        self, content: str | None, *, private: bool = False, **fields: t.Any
+    ) -> Message:
+        """Store what a person wrote in the dashboard, and deliver it."""
+        return self.add(self._state.operator, content, private=private, **fields)
+
+    def change_status(self, status: str) -> None:
+        """Set the status. Webhooks that want to know are told."""
+        self._state.change_status(self, status)
+
+    def add(
+        self,
+        sender: payloads.Sender,
+        content: str | None,
+        *,
+        posted: bool = False,
+        **fields: t.Any,
+    ) -> Message:
+        """Store a message of anyone, and deliver it unless it is an activity.
+
+        :param posted: Whether it counts as made through the API.
+        """
+        with self._state.changing():
+            message = self._state.new_message(sender, content, **fields)
+            self._messages.append(message)
+
+            if posted:
+                self._posted.append(message)
+
+            self._state.tell_message(self, message)
+
+        return message
+
+
+class State:
+    """Everything remembered; see ``Simulator`` for the parameters.
+
+    :ivar bots: Whether a bot is connected: new conversations then wait for it.
+    :ivar on_notice: Called under the lock with whatever webhooks are told.
+    """
+
+    def __init__(
+        self, *, version: str, account_id: int, clock: t.Callable[[], float]
+    ) -> None:
+        self.version = payloads.parse_version(version)
+        self.clock = clock
+        self.account = Account(id=account_id)
+        self.user = Agent(id=1, name="Uma User", email="uma@example.com")
+        self.operator = Agent(id=2, name="Olga Operator", email="olga@example.com")
+        self.bot = Agent(id=3, name="Assistant", bot=True)
+        self.user_token = random_text()
+        self.bot_token = random_text()
+        self.secret = random_text()
+
+        self.bots = False
+        self.on_notice: t.Callable[[Notice], None] = lambda notice: None
+        self.talks: dict[int, Talk] = {}
+        self.talk_of: dict[int, Talk] = {}
+        """Message id to its conversation."""
+
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
+        self.changes = 0
+        self._message_ids = itertools.count(1001)
+        self._contact_ids = itertools.count(55)
+
+    @contextlib.contextmanager
+    def changing(self) -> t.Iterator[None]:
+        """Hold the lock, and wake those who wait."""
+        with self.changed:
+            try:
+                yield
+            finally:
+                self.changes += 1
+                self.changed.notify_all()
+
+    def new_talk(
+        self, *, id: int | None, contact: Contact | None, **fields: t.Any
+    ) -> Talk:
+        """See ``Simulator.conversation``."""
+        with self.changing():
+            id = max(self.talks, default=0) + 1 if id is None else id
+
+            if id in self.talks:
+                raise ValueError(f"There is a conversation {id} already.")
+
+            current = Conversation(
+                id=id,
+                account=self.account,
+                contact=contact or Contact(id=next(self._contact_ids)),
+                created_at=self.clock(),
+                **{**self._for_bots(), **fields},
+            )
+            talk = self.talks[id] = Talk(self, current)
+            self._tell(talk, "conversation_created")
+
+        return talk
+
+    def _for_bots(self) -> JSON:
+        """How a conversation begins where a bot answers (``conversation.rb``)."""
+        if not self.bots:
+            return {}
+
+        owned = {"assignee": self.bot} if self.version >= BOTS_OWN else {}
+
+        return {"status": "pending", **owned}
+
+    def new_message(
+        self, sender: payloads.Sender, content: str | None, **fields: t.Any
+    ) -> Message:
+        """A message with an id and a time, not stored anywhere yet."""
+        kind = MessageType.OUTGOING
+
+        if isinstance(sender, Contact):
+            kind = MessageType.INCOMING
+
+        return Message(
+            id=next(self._message_ids),
+            content=content,
+            sender=sender,
+            created_at=self.clock(),
+            **{"type": kind, **fields},
+        )
+
+    def tell_message(self, talk: Talk, message: Message) -> None:
+        """Do what a new message brings about (``app/models/message.rb``)."""
+        self.talk_of[message.id] = talk
+
+        if message.type is MessageType.INCOMING:
+            self._reopen(talk)
+
+        if message.type is not MessageType.ACTIVITY:
+            self.on_notice(self.message_notice(talk, message))
+
+    def message_notice(self, talk: Talk, message: Message) -> Notice:
+        """``message_created``, as it would be written now."""
+        body = payloads.message_event(
+            message, talk.current, history=talk.messages, version=self.version
+        )
+
+        return Notice(event=body["event"], talk=talk, body=body, message_id=message.id)
+
+    def change_status(self, talk: Talk, status: str) -> None:
+        """See :meth:`Talk.change_status`."""
+        with self.changing():
+            before = talk.status
+
+            if status == before:
+                return
+
+            talk.current = replace(talk.current, status=status)
+            change = {"status": (before, status)}
+
+            if status in ("open", "resolved"):
+                self._tell(talk, f"conversation_{status}".replace("_open", "_opened"))
+
+            self._tell(talk, "conversation_status_changed", change)
+            self._tell(talk, "conversation_updated", change)
+
+    def give_up(self, talk: Talk) -> None:
+        """Hand over what its bot failed to take (``lib/webhooks/trigger.rb``)."""
+        with self.changing():
+            if self.version >= BOTS_GIVE_UP and talk.status == "pending":
+                self.change_status(talk, "open")
+                talk.add(None, GAVE_UP, type=MessageType.ACTIVITY)
+
+    def _reopen(self, talk: Talk) -> None:
+        if talk.status == "snoozed":
+            self.change_status(talk, "open")
+        elif talk.status == "resolved" and not talk.current.contact.blocked:
+            self.change_status(talk, "pending" if self.bots else "open")
+
+    def _tell(
+        self,
+        talk: Talk,
+        event: str,
+        changed: t.Mapping[str, tuple[t.Any, t.Any]] | None = None,
+    ) -> None:
+        body = payloads.conversation_event(
+            event,
+            talk.current,
+            history=talk.messages,
+            version=self.version,
+            changed=changed,
+        )
+        self.on_notice(Notice(event=event, talk=talk, body=body))

@@ -1,0 +1,472 @@
+"""What the package costs, as ratios to what it can not do without.
+
+Run it with ``python tests/benchmark.py``. Both sides of a ratio are measured in one
+run, in alternating rounds, and the cheapest round of each side counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import io
+import itertools
+import json
+import logging
+import multiprocessing
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import typing as t
+from pathlib import Path
+
+import requests
+from flask import Flask, request
+from flask.typing import ResponseReturnValue
+
+from flask_chatwoot import Chatwoot
+from flask_chatwoot.inbox import Inbox
+from flask_chatwoot.signature import sign
+
+SECRET = "benchmark"
+Environ = dict[str, t.Any]
+Seconds = float
+
+_ids = itertools.count(1)
+
+
+def delivery(conversation_id: int | None = None) -> bytes:
+    """A website visitor's message as Chatwoot 4.16 delivers it: 3.7 KB."""
+    number = next(_ids)
+    contact = {
+        "id": 55, "name": "Ada", "email": "ada@example.com", "blocked": False,
+        "custom_attributes": {f"attribute_{n}": f"a value {n}" for n in range(60)},
+    }  # fmt: skip
+    payload = {
+        "event": "message_created",
+        "id": number,
+        "content": "Where is my order? It should have been here on Monday.",
+        "content_type": "text",
+        "content_attributes": {},
+        "message_type": "incoming",
+        "private": False,
+        "created_at": "2026-07-27T09:12:33.123Z",
+        "sender": contact | {"custom_attributes": {}},
+        "account": {"id": 1, "name": "Acme"},
+        "inbox": {"id": 3, "name": "Website"},
+        "conversation": {
+            "id": conversation_id or number,
+            "inbox_id": 3,
+            "channel": "Channel::WebWidget",
+            "status": "open",
+            "can_reply": True,
+            "custom_attributes": {"support_mode": "bot"},
+            "additional_attributes": {"browser_language": "de"},
+            "meta": {"sender": contact, "assignee": None, "team": None},
+            "messages": [{"id": number, "content": "Where is my order?"}],
+        },
+    }
+    body = json.dumps(payload).encode()
+    padding = max(3700 - len(body) - len(', "padding": ""'), 0)
+
+    return json.dumps(payload | {"padding": "x" * padding}).encode()
+
+
+def environ(body: bytes) -> Environ:
+    """A signed request as a WSGI server hands it over."""
+    now = str(int(time.time()))
+
+    return {
+        "REQUEST_METHOD": "POST", "PATH_INFO": "/chatwoot/webhook", "SCRIPT_NAME": "",
+        "QUERY_STRING": "", "SERVER_NAME": "localhost", "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1", "HTTP_HOST": "localhost",
+        "CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(body)),
+        "HTTP_X_CHATWOOT_TIMESTAMP": now,
+        "HTTP_X_CHATWOOT_SIGNATURE": sign(body, secret=SECRET, timestamp=now),
+        "wsgi.version": (1, 0), "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(body), "wsgi.errors": sys.stderr,
+    }  # fmt: skip
+
+
+def bare_app() -> Flask:
+    app = Flask("bare")
+
+    @app.post("/chatwoot/webhook")
+    def webhook() -> ResponseReturnValue:
+        request.get_json()
+        return {"status": "accepted"}, 202
+
+    return app
+
+
+def bot_app(folder: str, **settings: t.Any) -> Flask:
+    app = Flask("bot")
+    app.config.update(
+        CHATWOOT_BASE_URL="http://127.0.0.1:9",
+        CHATWOOT_ACCOUNT_ID=1,
+        CHATWOOT_API_ACCESS_TOKEN="benchmark",
+        CHATWOOT_WEBHOOK_SECRET=SECRET,
+        CHATWOOT_INBOX_PATH=str(Path(folder) / f"{next(_ids)}.sqlite3"),
+        CHATWOOT_INBOX_SYNC="normal",
+        CHATWOOT_WORKERS=0,
+    )
+    app.config.update(settings)
+    Chatwoot(app).reply_provider(lambda text: "On its way.")
+
+    return app
+
+
+def call(app: Flask, request_environ: Environ) -> None:
+    statuses: list[str] = []
+    chunks = app(request_environ, lambda status, *rest: statuses.append(status))
+    b"".join(t.cast("t.Iterable[bytes]", chunks))
+
+    if not statuses[0].startswith("202"):
+        raise AssertionError(f"The delivery was answered {statuses[0]}.")
+
+
+def cheapest(
+    rounds: int, sides: t.Mapping[str, t.Callable[[], Seconds]]
+) -> dict[str, Seconds]:
+    """Measure the sides in turn; the cheapest round of each."""
+    costs: dict[str, list[Seconds]] = {name: [] for name in sides}
+
+    for _ in range(rounds):
+        for name, measure in sides.items():
+            costs[name].append(measure())
+
+    return {name: min(seconds) for name, seconds in costs.items()}
+
+
+def cpu(work: t.Callable[[], object]) -> Seconds:
+    gc.collect()
+    started = time.process_time()
+    work()
+
+    return time.process_time() - started
+
+
+# -- the measurements ------------------------------------------------------------
+
+
+def acknowledgement() -> dict[str, float]:
+    """CPU of one acknowledged delivery to a bare route that parses the same JSON."""
+    with tempfile.TemporaryDirectory() as folder:
+        apps = {
+            "bare": bare_app(),
+            "normal": bot_app(folder),
+            "full": bot_app(folder, CHATWOOT_INBOX_SYNC="full"),
+        }
+
+        def measure(app: Flask) -> Seconds:
+            # Enough for SQLite to move its log into the file several times.
+            environs = [environ(delivery()) for _ in range(1000)]
+            return cpu(lambda: [call(app, each) for each in environs])
+
+        costs = cheapest(
+            12,
+            {name: lambda app=app: measure(app) for name, app in apps.items()},  # type: ignore[misc]
+        )
+
+    return {
+        "acknowledged delivery / bare route, normal": costs["normal"] / costs["bare"],
+        "acknowledged delivery / bare route, full": costs["full"] / costs["bare"],
+    }
+
+
+def _answer_posts(ready: t.Any) -> None:
+    """A Chatwoot that takes every message; a process of its own, to cost us nothing."""
+    import http.server
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            body = b'{"id": 1}'
+            self.wfile.write(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+            )
+
+        def log_message(self, *args: object) -> None: ...
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    ready.send(server.server_port)
+    server.serve_forever()
+
+
+@contextlib.contextmanager
+def chatwoot_process() -> t.Iterator[str]:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_answer_posts, args=(theirs,), daemon=True)
+    process.start()
+
+    try:
+        yield f"http://127.0.0.1:{ours.recv()}"
+    finally:
+        process.terminate()
+        process.join()
+
+
+def inline_turn() -> dict[str, float]:
+    """CPU of a whole inline turn to a plain post of the same message."""
+    with tempfile.TemporaryDirectory() as folder, chatwoot_process() as url:
+        turns = {
+            sync: bot_app(
+                folder,
+                CHATWOOT_BASE_URL=url,
+                CHATWOOT_BACKEND="inline",
+                CHATWOOT_INBOX_SYNC=sync,
+            )
+            for sync in ("normal", "full")
+        }
+        session = requests.Session()
+        session.headers["Api-Access-Token"] = "benchmark"
+        message = {
+            "content": "On its way.",
+            "private": False,
+            "content_attributes": {"flask_chatwoot": "0" * 32},
+        }
+
+        def post() -> None:
+            session.post(
+                f"{url}/api/v1/accounts/1/conversations/1/messages",
+                json=message,
+                timeout=10,
+            ).json()
+
+        def measure(app: Flask) -> Seconds:
+            environs = [environ(delivery()) for _ in range(200)]
+            return cpu(lambda: [call(app, each) for each in environs])
+
+        costs = cheapest(
+            12,
+            {
+                "post": lambda: cpu(lambda: [post() for _ in range(200)]),
+                "normal": lambda: measure(turns["normal"]),
+                "full": lambda: measure(turns["full"]),
+            },
+        )
+
+    return {
+        "inline turn / requests' post, normal": costs["normal"] / costs["post"],
+        "inline turn / requests' post, full": costs["full"] / costs["post"],
+    }
+
+
+def fill(path: Path, *, waiting: int = 0, done: int = 0) -> Inbox:
+    """An inbox with many rows, written as fast as SQLite can."""
+    inbox = Inbox(str(path), account_id=1, sync="normal")
+    put(inbox, 1)
+    body = delivery()
+    rows = [
+        (1, n // 3, n, f"1:message_created:{n}", n <= 10**9 + done)
+        for n in range(10**9 + 1, 10**9 + 1 + waiting + done)
+    ]
+
+    with inbox._use() as db:
+        db.execute("BEGIN")
+        db.executemany(
+            "INSERT INTO job (account_id, conversation_id, message_id, key,"
+            " received_at, finished_at, outcome) VALUES (?, ?, ?, ?, 0,"
+            " CASE WHEN ? THEN 0 END, 'replied')",
+            rows,
+        )
+        db.execute("UPDATE job SET payload = ? WHERE finished_at IS NULL", (body,))
+        db.execute(
+            "UPDATE job SET due_at = 0 WHERE finished_at IS NULL AND id IN ("
+            " SELECT min(id) FROM job WHERE finished_at IS NULL"
+            " GROUP BY conversation_id)"
+        )
+        db.execute("UPDATE job SET outcome = NULL WHERE finished_at IS NULL")
+        db.execute("COMMIT")
+
+    return inbox
+
+
+def put(inbox: Inbox, count: int) -> None:
+    for number in itertools.islice(_ids, count):
+        inbox.put(
+            f"1:message_created:{number}",
+            conversation_id=number,
+            message_id=number,
+            payload=delivery(),
+        )
+
+
+def claim() -> dict[str, float]:
+    """Cost of one claim with 200 000 rows to one with 1 000, all done or all waiting."""
+    with tempfile.TemporaryDirectory() as folder:
+        results = {}
+
+        for state in ("done", "waiting"):
+            inboxes = {
+                rows: fill(Path(folder) / f"{state}-{rows}", **{state: rows})
+                for rows in (1000, 200_000)
+            }
+
+            def measure(inbox: Inbox) -> Seconds:
+                put(inbox, 200)
+                return cpu(lambda: [inbox.claim() for _ in range(200)])
+
+            costs = cheapest(
+                9,
+                {
+                    "few": lambda: measure(inboxes[1000]),  # noqa: B023
+                    "many": lambda: measure(inboxes[200_000]),  # noqa: B023
+                },
+            )
+            name = f"claim among 200 000 / among 1 000, {state}"
+            results[name] = costs["many"] / costs["few"]
+
+    return results
+
+
+_RESIDENT = """
+import sys, time
+from flask_chatwoot.inbox import Inbox
+inbox = Inbox(sys.argv[1], account_id=1)
+for _ in range(200):
+    job = inbox.claim()
+    if job: inbox.postpone(job, 0.0, free=True)
+inbox.jobs(limit=100)
+with open("/proc/self/status") as status:
+    print(next(line.split()[1] for line in status if line.startswith("VmRSS")))
+"""
+
+
+def memory() -> dict[str, float]:
+    """Resident memory with 100 000 jobs waiting, less that of an empty inbox, in MB."""
+    with tempfile.TemporaryDirectory() as folder:
+        fill(Path(folder) / "full", waiting=100_000).close()
+        Inbox(str(Path(folder) / "empty"), account_id=1).close()
+
+        def resident(name: str) -> float:
+            output = subprocess.run(
+                [sys.executable, "-c", _RESIDENT, str(Path(folder) / name)],
+                check=True, capture_output=True, text=True,
+            ).stdout  # fmt: skip
+            return int(output) / 1024
+
+        sides = cheapest(
+            5, {"full": lambda: resident("full"), "empty": lambda: resident("empty")}
+        )
+
+    return {"MB more with 100 000 jobs waiting": sides["full"] - sides["empty"]}
+
+
+def slow_providers() -> dict[str, float]:
+    """99th percentile of the acknowledgement while 64 providers sleep, to none."""
+    with tempfile.TemporaryDirectory() as folder, chatwoot_process() as url:
+
+        def percentile(app: Flask) -> Seconds:
+            seconds = []
+
+            for _ in range(1000):
+                prepared = environ(delivery(conversation_id=10**6))
+                started = time.perf_counter()
+                call(app, prepared)
+                seconds.append(time.perf_counter() - started)
+
+            return statistics.quantiles(seconds, n=100)[98]
+
+        def measure(*, busy: bool) -> Seconds:
+            awake = threading.Event()
+            asleep = threading.Semaphore(0)
+            app = bot_app(
+                folder,
+                CHATWOOT_BASE_URL=url,
+                CHATWOOT_WORKERS=64,
+                CHATWOOT_INBOX_SYNC="full",
+            )
+            bot = app.extensions["chatwoot"]
+
+            def sleepy(text: str) -> None:
+                asleep.release()
+                awake.wait(5.0)
+
+            Chatwoot.reply_provider
+            bot.providers._providers.clear()
+            bot.providers.add(sleepy, mode=None, inbox_id=None)
+
+            # One conversation holds the rest up, so that no other turn begins.
+            for number in range(64 if busy else 1):
+                call(app, environ(delivery(conversation_id=10**6 + number)))
+
+            for _ in range(64 if busy else 1):
+                asleep.acquire()
+
+            result = percentile(app)
+            awake.set()
+            bot.backend.stop()
+
+            return result
+
+        costs = cheapest(
+            5,
+            {"busy": lambda: measure(busy=True), "idle": lambda: measure(busy=False)},
+        )
+
+    return {"p99 with 64 sleeping providers / none": costs["busy"] / costs["idle"]}
+
+
+def import_time() -> dict[str, float]:
+    """CPU of the import to that of importing Flask and requests."""
+
+    def measure(statement: str) -> Seconds:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-c", statement], check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+
+        return (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
+
+    ours = "import flask_chatwoot, sys; assert 'celery' not in sys.modules"
+    costs = cheapest(
+        15,
+        {
+            "ours": lambda: measure(ours),
+            "theirs": lambda: measure("import flask, requests"),
+        },
+    )
+
+    return {"import flask_chatwoot / flask, requests": costs["ours"] / costs["theirs"]}
+
+
+LIMITS = {
+    "acknowledged delivery / bare route, normal": 2.2,
+    "acknowledged delivery / bare route, full": 3.5,
+    "inline turn / requests' post, normal": 2.0,
+    "inline turn / requests' post, full": 2.0,
+    "claim among 200 000 / among 1 000, done": 1.5,
+    "claim among 200 000 / among 1 000, waiting": 1.5,
+    "MB more with 100 000 jobs waiting": 30.0,
+    "p99 with 64 sleeping providers / none": 3.0,
+    "import flask_chatwoot / flask, requests": 1.15,
+}
+
+
+def main() -> None:
+    logging.disable(logging.CRITICAL)
+    print(f"{'':46}  measured  limit")
+
+    for measurement in (
+        acknowledgement,
+        inline_turn,
+        claim,
+        memory,
+        slow_providers,
+        import_time,
+    ):
+        for name, value in measurement().items():
+            verdict = "" if value <= LIMITS[name] else "  over"
+            print(f"{name:<46}  {value:8.2f}  {LIMITS[name]:5.2f}{verdict}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
