@@ -12,7 +12,9 @@ import typing as t
 from .bot import Backend, Bot
 from .config import Config
 from .errors import ChatwootError, InboxError, LeaseLostError, trace
+from .events import MessageEvent
 from .inbox import Inbox, Job
+from .posting import Poster
 
 GRACE: t.Final = 8.0
 """Seconds that running turns get to finish on exit, within the ten that container
@@ -103,10 +105,23 @@ def run_once(bot: Bot, heartbeat: Heartbeat) -> bool:
     if bot.poster is None or job is None:
         return False
 
-    heartbeat.watch(bot.poster.inbox, job)
+    run(bot, bot.poster, job, heartbeat)
+
+    return True
+
+
+def run(
+    bot: Bot,
+    poster: Poster,
+    job: Job,
+    heartbeat: Heartbeat,
+    event: MessageEvent | None = None,
+) -> None:
+    """Handle a claimed job, whatever happens. Its lease is kept alive meanwhile."""
+    heartbeat.watch(poster.inbox, job)
 
     try:
-        bot.handle(bot.poster, job)
+        bot.handle(poster, job, event)
     except LeaseLostError as error:
         log.warning("%s Its turn was abandoned here.", error)
     except Exception as error:  # noqa: BLE001 - the edge: nothing may end the worker
@@ -114,8 +129,6 @@ def run_once(bot: Bot, heartbeat: Heartbeat) -> bool:
         log.error("job %s stopped: %s", job.id, _short(error))  # noqa: TRY400
     finally:
         heartbeat.leave(job)
-
-    return True
 
 
 def _short(error: Exception) -> str:
@@ -135,13 +148,27 @@ class InlineBackend:
     def start(self, bot: Bot) -> None:
         """Nothing runs between requests."""
 
-    def submit(self, bot: Bot) -> None:
-        """Handle every due job before returning."""
+    def submit(
+        self, bot: Bot, poster: Poster, event: MessageEvent, body: bytes
+    ) -> bool:
+        """Store a delivery and handle it, and then whatever else is due."""
+        new, job = poster.inbox.put_and_claim(
+            event.key,
+            conversation_id=event.conversation_id,
+            message_id=event.message_id,
+            payload=body,
+        )
+
+        if job is not None:
+            run(bot, poster, job, self._heartbeat, event)
+
         try:
-            while run_once(bot, self._heartbeat):
+            while new and run_once(bot, self._heartbeat):
                 pass
         except InboxError as error:  # what was stored stays stored
             log.error("no job could be claimed: %s", error)  # noqa: TRY400
+
+        return new
 
     def stop(self) -> None:
         """Nothing runs between requests."""
@@ -193,10 +220,20 @@ class ThreadBackend:
 
             atexit.register(self.stop)
 
-    def submit(self, bot: Bot) -> None:
-        """Wake a worker."""
+    def submit(
+        self, bot: Bot, poster: Poster, event: MessageEvent, body: bytes
+    ) -> bool:
+        """Store a delivery and wake a worker."""
+        new = poster.inbox.put(
+            event.key,
+            conversation_id=event.conversation_id,
+            message_id=event.message_id,
+            payload=body,
+        )
         self.start(bot)
         self._wake.release()
+
+        return new
 
     def stop(self, grace: float = GRACE) -> None:
         """Claim no more, let what runs finish, and give the rest back.

@@ -47,8 +47,14 @@ class Backend(t.Protocol):
     def start(self, bot: Bot) -> None:
         """Called with every request this process serves, so it must be cheap."""
 
-    def submit(self, bot: Bot) -> None:
-        """A job was stored."""
+    def submit(
+        self, bot: Bot, poster: Poster, event: MessageEvent, body: bytes
+    ) -> bool:
+        """Store a delivery, and see to it that it is handled, now or later.
+
+        :return: ``False`` if it was stored before.
+        :raises InboxError: It could not be stored.
+        """
 
     def stop(self) -> None:
         """Finish what runs, within bounds, and give the rest back."""
@@ -102,17 +108,9 @@ class Bot:
             _note_echo(self.poster.inbox, event, reason)
             return Receipt(Outcome.IGNORED, reason)
 
-        if not self.poster.inbox.put(
-            event.key,
-            conversation_id=event.conversation_id,
-            message_id=event.message_id,
-            payload=body,
-        ):
-            return Receipt(Outcome.DUPLICATE)
+        new = self.backend.submit(self, self.poster, event, body)
 
-        self.backend.submit(self)
-
-        return Receipt(Outcome.ACCEPTED)
+        return Receipt(Outcome.ACCEPTED if new else Outcome.DUPLICATE)
 
     # -- answering -------------------------------------------------------------
 
@@ -132,13 +130,16 @@ class Bot:
 
         return None if reply is None else reply.content
 
-    def handle(self, poster: Poster, job: Job) -> None:
+    def handle(
+        self, poster: Poster, job: Job, event: MessageEvent | None = None
+    ) -> None:
         """Bring a claimed job one attempt further. Blocks for as long as that takes.
 
+        :param event: The job's payload, if it is parsed already.
         :raises InboxError: The inbox failed, or the job is another worker's now.
         """
         try:
-            turn = self._turn(poster, job)
+            turn = self._turn(poster, event or _message(job))
         except PayloadError:
             poster.inbox.settle(job, Outcome.DEAD, Reason.UNREADABLE)
             log.error("job %s is dead (%s)", job.id, Reason.UNREADABLE)  # noqa: TRY400
@@ -158,12 +159,7 @@ class Bot:
                     reason=reason,
                 )
 
-    def _turn(self, poster: Poster, job: Job) -> Turn:
-        event = events.parse(job.payload)
-
-        if not isinstance(event, MessageEvent):
-            raise PayloadError("The stored delivery is not a message.")
-
+    def _turn(self, poster: Poster, event: MessageEvent) -> Turn:
         answering = mode.resolve(
             event,
             attribute=self.config.support_mode_attr,
@@ -282,6 +278,15 @@ def _poster(app: Flask, config: Config) -> Poster | None:
         ),
         settle_time=config.settle_time,
     )
+
+
+def _message(job: Job) -> MessageEvent:
+    event = events.parse(job.payload)
+
+    if not isinstance(event, MessageEvent):
+        raise PayloadError("The stored delivery is not a message.")
+
+    return event
 
 
 def _given_up(job: Job) -> Ending:

@@ -65,12 +65,17 @@ _PUT: t.Final = """
 INSERT INTO job (
     account_id, conversation_id, message_id, key, payload, received_at, due_at
 ) VALUES (
-    :account, :conversation, :message, :key, :payload, :now,
+    ?1, ?2, ?3, ?4, ?5, ?6,
     CASE WHEN EXISTS (
-        SELECT 1 FROM job WHERE account_id = :account
-        AND conversation_id = :conversation AND finished_at IS NULL
-    ) THEN NULL ELSE :now END
+        SELECT 1 FROM job
+        WHERE account_id = ?1 AND conversation_id = ?2 AND finished_at IS NULL
+    ) THEN NULL ELSE ?6 END
 ) ON CONFLICT (key) DO NOTHING
+"""
+
+_FIRST_IN_LINE: t.Final = """
+SELECT id, conversation_id, message_id, payload, attempts FROM job
+WHERE id = ? AND due_at IS NOT NULL
 """
 
 _DUE: t.Final = """
@@ -226,6 +231,7 @@ class Inbox:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
+        self._level = ""
         self._inherited: list[sqlite3.Connection] = []
 
     # -- deliveries ------------------------------------------------------------
@@ -234,17 +240,30 @@ class Inbox:
         self, key: str, *, conversation_id: int, message_id: int, payload: bytes
     ) -> bool:
         """Store a delivery; ``False`` if its key is known already."""
-        values = {
-            "account": self._account_id,
-            "conversation": conversation_id,
-            "message": message_id,
-            "key": key,
-            "payload": payload,
-            "now": self.clock(),
-        }
+        values = (self._account_id, conversation_id, message_id, key, payload)
 
-        with self._use() as db:
-            return db.execute(_PUT, values).rowcount == 1
+        with self._use(durable=True) as db:
+            return db.execute(_PUT, (*values, self.clock())).rowcount == 1
+
+    def put_and_claim(
+        self, key: str, *, conversation_id: int, message_id: int, payload: bytes
+    ) -> tuple[bool, Job | None]:
+        """Store a delivery and claim it in one go, if nothing is before it in line.
+
+        :return: Whether it was new, and the job if it was claimed.
+        """
+        values = (self._account_id, conversation_id, message_id, key, payload)
+        now = self.clock()
+
+        with self._use(durable=True) as db, _transaction(db):
+            stored = db.execute(_PUT, (*values, now))
+
+            if stored.rowcount != 1:
+                return False, None
+
+            row = db.execute(_FIRST_IN_LINE, (stored.lastrowid,)).fetchone()
+
+            return True, self._claim(db, row, now)
 
     def under_way(self, conversation_id: int, *, message_id: int) -> list[Draft]:
         """Drafts of which a message seen in Chatwoot may be the post.
@@ -327,13 +346,14 @@ class Inbox:
 
         :raises LeaseLostError: The job is another worker's now; do not send.
         """
-        with self._use() as db:
-            values = (self.clock(), draft.id, job.id, job.claim)
+        values = (self.clock(), draft.id, job.id, job.claim)
+
+        with self._use(durable=True) as db:
             _expect_one(db.execute(_SENDING, values), job)
 
     def posted(self, draft: Draft, message_id: int) -> None:
         """Note that Chatwoot has the draft, whoever holds the job."""
-        with self._use() as db:
+        with self._use(durable=True) as db:
             db.execute(
                 "UPDATE draft SET message_id = ? WHERE id = ?", (message_id, draft.id)
             )
@@ -450,8 +470,11 @@ class Inbox:
     # -- the connection --------------------------------------------------------
 
     @contextmanager
-    def _use(self) -> t.Iterator[sqlite3.Connection]:
+    def _use(self, *, durable: bool = False) -> t.Iterator[sqlite3.Connection]:
         """This process's one connection, for one thread at a time.
+
+        :param durable: What is written must survive what the inbox promises to
+            survive. The rest may be lost with the power, and is then done again.
 
         One connection behind a lock beats one per thread: a writer waits for its turn
         instead of sleeping until SQLite stops being busy, and a server that makes a
@@ -462,7 +485,9 @@ class Inbox:
 
         with self._lock:
             try:
-                yield self._db or self._open()
+                db = self._db or self._open()
+                self._set_sync(db, self._sync if durable else "normal")
+                yield db
             except (sqlite3.Error, OSError) as error:
                 self._drop()
                 raise InboxError(f"The inbox {self.path!r} failed: {error}.") from error
@@ -475,13 +500,18 @@ class Inbox:
             self.path, timeout=_BUSY, isolation_level=None, check_same_thread=False
         )
         self._db = db
+        self._level = ""
         db.execute("PRAGMA journal_mode = WAL")
-        db.execute(f"PRAGMA synchronous = {self._sync}")
         db.execute("PRAGMA foreign_keys = ON")
         db.execute("PRAGMA secure_delete = ON")
         self._migrate(db)
 
         return db
+
+    def _set_sync(self, db: sqlite3.Connection, level: str) -> None:
+        if level != self._level:
+            db.execute(f"PRAGMA synchronous = {level}")
+            self._level = level
 
     def _migrate(self, db: sqlite3.Connection) -> None:
         version = db.execute("PRAGMA user_version").fetchone()[0]

@@ -451,22 +451,29 @@ LIMITS = {
 }
 
 
-def main() -> None:
+MEASUREMENTS = (
+    acknowledgement,
+    inline_turn,
+    claim,
+    memory,
+    slow_providers,
+    import_time,
+)
+
+
+def main(names: t.Sequence[str]) -> None:
+    """Print the table; with names of measurements, only their rows."""
     logging.disable(logging.CRITICAL)
     print(f"{'':46}  measured  limit")
 
-    for measurement in (
-        acknowledgement,
-        inline_turn,
-        claim,
-        memory,
-        slow_providers,
-        import_time,
-    ):
+    for measurement in MEASUREMENTS:
+        if names and measurement.__name__ not in names:
+            continue
+
         for name, value in measurement().items():
             verdict = "" if value <= LIMITS[name] else "  over"
             print(f"{name:<46}  {value:8.2f}  {LIMITS[name]:5.2f}{verdict}", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
