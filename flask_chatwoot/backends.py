@@ -275,10 +275,7 @@ class ThreadBackend:
         except InboxError as error:
             log.error("no job could be claimed: %s", error)  # noqa: TRY400
             self._stopping.wait(_INBOX_PAUSE)
-        except SystemExit:  # a provider that calls sys.exit() ends its turn, not us
-            log.error("a reply provider asked the process to exit; it does not")  # noqa: TRY400
-
-        return False
+            return False
 
 
 def _give_back(inbox: Inbox, job: Job) -> None:

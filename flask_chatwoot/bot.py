@@ -233,7 +233,7 @@ class Bot:
 
         try:
             answer = function(*provider.arguments(turn))
-        except Exception as error:  # noqa: BLE001 - the host's code, any error at all
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the host's code
             raise ProviderFailedError(
                 f"The reply provider raised {trace(error)}"
             ) from None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import signal
 import threading
 import typing as t
 
@@ -51,6 +49,8 @@ def _inbox() -> Inbox:
 )
 def work(threads: int | None) -> None:
     """Handle jobs until SIGTERM or Ctrl-C."""
+    import signal  # here, and not for web processes to pay for when they start
+
     _inbox()
     bot = current_bot()
     stop = threading.Event()
@@ -140,7 +140,7 @@ def prune(days: float, dead: bool) -> None:
 
 
 def _as_json(jobs: list[JobInfo]) -> str:
-    return json.dumps([dataclasses.asdict(job) for job in jobs], indent=2)
+    return json.dumps([job._asdict() for job in jobs], indent=2)
 
 
 _ROW = "{:>6}  {:>12}  {:<7}  {:>7}  {:>8}  {:<8}  {}"

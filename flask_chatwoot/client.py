@@ -110,9 +110,9 @@ class ChatwootClient:
         id, the next 100; with both, up to 1000 from ``after`` on, that one included
         (Chatwoot's ``app/finders/message_finder.rb``).
         """
-        path = f"/conversations/{conversation_id}/messages"
+        path = self._path(conversation_id) + "/messages"
         bounds = {"after": after, "before": before}
-        answer = self._account("GET", path, params=bounds)
+        answer = self._request("GET", path, params=bounds)
         listed = answer.get("payload")
 
         if not isinstance(listed, list):
@@ -124,7 +124,7 @@ class ChatwootClient:
 
     def conversation(self, conversation_id: int) -> dict[str, t.Any]:
         """A conversation as it is now. Bot tokens only from Chatwoot 4.14.2 on."""
-        return self._account("GET", f"/conversations/{conversation_id}")
+        return self._request("GET", self._path(conversation_id))
 
     def profile(self) -> dict[str, t.Any]:
         """Whose token this is. User tokens only; a bot's is refused with 401.
@@ -152,21 +152,20 @@ class ChatwootClient:
         if marker is not None:
             message["content_attributes"] = {MARKER: marker}
 
-        path = f"/conversations/{conversation_id}/messages"
-        message_id = as_id(self._account("POST", path, json=message).get("id"))
+        path = self._path(conversation_id) + "/messages"
+        message_id = as_id(self._request("POST", path, json=message).get("id"))
 
         if message_id is None:
             raise UnknownError(_NOT_CHATWOOT, endpoint=f"POST {path}", status=200)
 
         return message_id
 
-    def _account(self, method: str, path: str, **values: t.Any) -> dict[str, t.Any]:
-        return self._request(
-            method, f"/api/v1/accounts/{self.account_id}{path}", **values
-        )
+    def _path(self, conversation_id: int) -> str:
+        return f"/api/v1/accounts/{self.account_id}/conversations/{conversation_id}"
 
     def _request(self, method: str, path: str, **values: t.Any) -> dict[str, t.Any]:
         endpoint = f"{method} {path}"
+        session = self._session()
         # Prepared outside the session: what it would merge in, cookies above all,
         # has no place in a call to an API, and costs as much as the call.
         request = requests.Request(
@@ -174,11 +173,15 @@ class ChatwootClient:
         )
 
         try:
-            response = self._session().send(
+            response = session.send(
                 request.prepare(), timeout=self.timeout, allow_redirects=False
             )
         except requests.RequestException as error:
             raise _no_answer(error, method, endpoint) from None
+        except (OSError, ValueError, urllib3_errors.HTTPError) as error:
+            raise TransientError(
+                f"can not be asked ({type(error).__name__}).", endpoint=endpoint
+            ) from None
 
         return _read(response, method, endpoint)
 
@@ -193,7 +196,7 @@ class ChatwootClient:
         return session
 
     def _new_session(self) -> requests.Session:
-        session = requests.Session()
+        session = _Session()
         # The environment is read once, for its proxies and certificates. Left to
         # requests it is read for every call, and a .netrc may add a password.
         session.trust_env = False
@@ -204,6 +207,13 @@ class ChatwootClient:
         session.verify = bundle or True
 
         return session
+
+
+class _Session(requests.Session):
+    """Does not even look where a redirect leads."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
 
 
 _PROFILE_SECRETS: t.Final = ("access_token", "pubsub_token", "hmac_identifier")
@@ -223,13 +233,13 @@ def _read(response: requests.Response, method: str, endpoint: str) -> dict[str, 
 
     try:
         answer = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
 
     if not isinstance(answer, dict):
         # Something answered 200, so a POST may have been obeyed.
         kind = UnknownError if method == "POST" else PermanentError
-        raise kind(_NOT_CHATWOOT, endpoint=endpoint, status=200)
+        raise kind(_NOT_CHATWOOT, endpoint=endpoint, status=response.status_code)
 
     return answer
 
@@ -270,7 +280,10 @@ _HINTS: t.Final = {
 
 
 def _redirected(response: requests.Response) -> str:
-    target = urlsplit(response.headers.get("Location", ""))
+    try:
+        target = urlsplit(response.headers.get("Location", ""))
+    except ValueError:
+        target = urlsplit("")
 
     # No more than the origin: a query could carry a secret.
     if target.scheme and target.hostname:
@@ -303,7 +316,8 @@ def _no_answer(
 
 def _never_sent(error: requests.RequestException) -> bool:
     """Whether the request surely did not reach Chatwoot. In doubt, it may have."""
-    if isinstance(error, requests.ConnectTimeout):
+    # A ValueError: the address or a header can not be written.
+    if isinstance(error, requests.ConnectTimeout | ValueError):
         return True
 
     cause = error.args[0] if error.args else None
@@ -349,7 +363,7 @@ def retry_after(value: str | None, *, now: float | None = None) -> float | None:
 _SPAN = re.compile(r"`(.*?)`", re.S)
 """What Chatwoot wraps in a raw block (``app/models/concerns/liquidable.rb``)."""
 
-_OPENING = re.compile(r"\{(?=[{%])")
+_OPENING = re.compile(r"\{(?=[{%]|\Z)")
 
 
 def escape(text: str) -> str:
@@ -367,7 +381,7 @@ def escape(text: str) -> str:
 
     for span in _SPAN.finditer(text):
         parts.append(_break_up(text[end : span.start()]))
-        parts.append(_fence(span[1]))
+        parts.append(_fence(span[1], text[span.end() : span.end() + 1]))
         end = span.end()
 
     parts.append(_break_up(text[end:]))
@@ -382,8 +396,8 @@ def _break_up(text: str) -> str:
     return _OPENING.sub("{{ '{' }}", text)
 
 
-def _fence(inner: str) -> str:
-    if "endraw" not in inner:
+def _fence(inner: str, following: str) -> str:
+    if "endraw" not in inner and following != "}":
         return f"`{inner}`"
 
     # Without a literal backtick Chatwoot does not see a span, and the usual way serves.
@@ -404,7 +418,8 @@ def split(text: str, limit: int = LIMIT) -> list[str]:
 
     :param limit: Characters a part may have once it is escaped.
     """
-    if len(escape(text)) <= limit:
+    # Escaping never shortens, so what is far too long need not be escaped to know.
+    if len(text) <= limit and len(escape(text)) <= limit:
         return [text]
 
     size = min(limit, len(text))

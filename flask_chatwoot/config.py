@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import atexit
-import math
 import os
-import re
 import shutil
 import tempfile
 import typing as t
@@ -17,6 +15,8 @@ from .mode import Mode, Vocabulary, vocabulary
 
 BACKENDS: t.Final = ("inline", "thread")
 SYNCS: t.Final = ("full", "normal")
+
+_DAY: t.Final = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ def load(
         account_id=read("ACCOUNT_ID", _whole(1), None),
         api_access_token=read("API_ACCESS_TOKEN", _token, None, secret=True),
         support_mode_attr=read("SUPPORT_MODE_ATTR", _text, "support_mode"),
-        webhook_secret=read("WEBHOOK_SECRET", _texts, (), secret=True),
+        webhook_secret=read("WEBHOOK_SECRET", _secrets, (), secret=True),
         webhook_token=read("WEBHOOK_TOKEN", _token, None, secret=True),
         copilot_token=read("COPILOT_TOKEN", _token, None, secret=True),
         url_prefix=read("URL_PREFIX", _prefix, "/chatwoot"),
@@ -103,7 +103,7 @@ def load(
         default_mode=read("DEFAULT_MODE", _mode, Mode.HUMAN),
         backend=read("BACKEND", _one_of(*BACKENDS), "inline" if testing else "thread"),
         workers=read("WORKERS", _whole(0), 4),
-        inbox_path=read("INBOX_PATH", _text, ""),
+        inbox_path=read("INBOX_PATH", _file, ""),
         inbox_sync=read("INBOX_SYNC", _one_of(*SYNCS), "full"),
         timeout=read("TIMEOUT", _seconds, 10.0),
         max_attempts=read("MAX_ATTEMPTS", _whole(1), 5),
@@ -182,6 +182,19 @@ def _texts(value: t.Any) -> tuple[str, ...]:
     return tuple(text for text in texts if text)
 
 
+def _secrets(value: t.Any) -> tuple[str, ...]:
+    secrets = _texts(value)
+
+    if not secrets:
+        raise ValueError("holds no secret; leave it out to accept anybody.")
+
+    return secrets
+
+
+def _file(value: t.Any) -> str:
+    return _text(os.fspath(value) if isinstance(value, os.PathLike) else value)
+
+
 def _whole(least: int) -> t.Callable[[t.Any], int]:
     def convert(value: t.Any) -> int:
         text = _text(value)
@@ -203,8 +216,8 @@ def _seconds(value: t.Any) -> float:
     except ValueError:
         raise ValueError("must be a number of seconds.") from None
 
-    if not (0 < seconds < math.inf):
-        raise ValueError("must be a number of seconds above zero.")
+    if not 0 < seconds <= _DAY:
+        raise ValueError("must be a number of seconds above zero, and at most a day.")
 
     return seconds
 
@@ -257,7 +270,9 @@ def _prefix(value: t.Any) -> str:
 
 
 def _without_password(value: t.Any) -> str:
-    return re.sub(r"//[^/@]*@", "//…@", repr(value))
+    before, at, host = repr(value).rpartition("@")
+
+    return f"{before[:1]}…@{host}" if at else host
 
 
 def _inbox_path(config: Config, instance_path: str, testing: bool) -> str:

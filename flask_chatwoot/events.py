@@ -9,10 +9,11 @@ absent, unless the message can not be answered without it.
 from __future__ import annotations
 
 import json
+import math
 import re
 import typing as t
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
+from html import unescape
 
 from .errors import PayloadError
 from .outcomes import Reason
@@ -144,11 +145,20 @@ def parse(body: bytes) -> Event:
     return _message(name, payload)
 
 
-def _refuse_constant(_: str) -> t.NoReturn:
-    raise PayloadError("The body is not JSON.")
+_DEEPEST: t.Final = 500
+"""Levels a body may have; Chatwoot's have about ten."""
 
 
-_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+def _finite(text: str) -> float:
+    number = float(text)  # NaN and Infinity, which JSON does not know, come here too
+
+    if not math.isfinite(number):
+        raise ValueError(text)
+
+    return number
+
+
+_decoder = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
 
 
 def decode(body: bytes) -> Object:
@@ -165,7 +175,25 @@ def decode(body: bytes) -> Object:
     if not isinstance(payload, dict):
         raise PayloadError("The body is not a JSON object.")
 
+    if body.count(b"[") + body.count(b"{") > _DEEPEST and _is_deep(payload):
+        raise PayloadError("The body is nested too deeply.")
+
     return payload
+
+
+def _is_deep(payload: Object) -> bool:
+    """How deep the parser itself goes differs between versions of Python."""
+    level: list[t.Any] = [payload]
+
+    for _ in range(_DEEPEST):
+        level = [
+            child
+            for value in level
+            if isinstance(value, dict | list)
+            for child in (value.values() if isinstance(value, dict) else value)
+        ]
+
+    return bool(level)
 
 
 def _message(name: str, payload: Object) -> MessageEvent:
@@ -304,31 +332,21 @@ def renders_content(version: str) -> bool:
 
 def unrendered(html: str) -> str:
     """What was probably typed, from the HTML Chatwoot made of it."""
-    reader = _Unrenderer()
-    reader.feed(html)
-    reader.close()
+    for pattern, text in _UNRENDERED:
+        html = re.sub(pattern, text, html)
 
-    return re.sub(r"\n{3,}", "\n\n", "".join(reader.parts)).strip("\n")
+    return unescape(html).strip("\n")
 
 
-class _Unrenderer(HTMLParser):
-    """Keeps the text, and the breaks between its blocks."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.parts: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: t.Any) -> None:
-        if tag == "li":
-            self.parts.append("- ")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("p", "ul", "ol", "blockquote", "pre", "h1", "h2", "h3"):
-            self.parts.append("\n\n")
-
-    def handle_data(self, data: str) -> None:
-        # The renderer puts a line break of its own behind every tag.
-        self.parts.append(data if data.strip("\n") else "\n")
+_UNRENDERED: t.Final = (
+    (r"\n(?=<)|(?<=>)\n", ""),  # the renderer's own, between tags
+    (r"<br ?/?>", "\n"),
+    (r"<li>", "- "),
+    (r"</li>", "\n"),
+    (r"</(?:p|ul|ol|blockquote|pre|h[1-6])>", "\n\n"),
+    (r"<[^>]*>", ""),
+    (r"\n{3,}", "\n\n"),
+)
 
 
 # -- what a provider may ask about a message -----------------------------------

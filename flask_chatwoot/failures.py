@@ -73,7 +73,7 @@ def pause_after(error: ChatwootError, attempt: int, base: float) -> float:
     :param attempt: The one that failed, from 1.
     :param base: Seconds after the first.
     """
-    pause = min(base * 6.0 ** (attempt - 1), LONGEST_PAUSE)
+    pause = min(base * 6.0 ** min(attempt - 1, 20), LONGEST_PAUSE)
     spread = pause * random.uniform(0.8, 1.2)  # noqa: S311 - not a secret
 
     return max(spread, getattr(error, "retry_after", None) or 0.0)

@@ -14,16 +14,17 @@ import threading
 import time
 import typing as t
 import uuid
+import weakref
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 from .errors import InboxError, LeaseLostError
 
 KEEP: t.Final = 7 * 24 * 3600.0
 """Seconds a finished job is remembered, so that a repeat is recognised."""
 
-_BUSY: t.Final = 3.0
-"""Seconds to wait for another process's lock. Chatwoot waits 5 s for its answer."""
+_BUSY: t.Final = 2.0
+"""Seconds to wait for another thread, and again for another process. Chatwoot waits
+five for its answer."""
 
 _VERSION: t.Final = 1
 
@@ -120,11 +121,12 @@ AND NOT EXISTS (SELECT 1 FROM draft AS made WHERE made.message_id = :message)
 """
 
 _LIST: t.Final = """
-SELECT id, conversation_id, message_id, received_at, attempts, outcome, reason,
+SELECT id, conversation_id, message_id,
     CASE WHEN outcome = 'dead' THEN 'dead' WHEN finished_at IS NOT NULL THEN 'done'
-        WHEN claim IS NOT NULL THEN 'claimed' ELSE 'waiting' END AS state
-FROM job WHERE account_id = :account AND (:state IS NULL OR state = :state)
-ORDER BY id DESC LIMIT :limit
+        WHEN claim IS NOT NULL THEN 'claimed' ELSE 'waiting' END AS state,
+    ?3 - received_at, attempts, outcome, reason
+FROM job WHERE account_id = ?1 AND (?2 IS NULL OR state = ?2)
+ORDER BY id DESC LIMIT ?4
 """
 
 _REVIVE: t.Final = """
@@ -148,8 +150,7 @@ DELETE FROM job WHERE id IN (
 STATES: t.Final = ("waiting", "claimed", "done", "dead")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class Draft(t.NamedTuple):
     """A post kept until Chatwoot has it.
 
     :ivar marker: Random text by which the post is found again in Chatwoot.
@@ -161,33 +162,40 @@ class Draft:
     id: int
     marker: str
     private: bool
-    content: str = field(repr=False)
+    content: str
     sent_at: float | None = None
     message_id: int | None = None
 
+    def __repr__(self) -> str:
+        return f"<Draft {self.id}>"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+
+class Job(t.NamedTuple):
     """A claimed row.
 
-    :ivar claim: Names this claim; a later claim of the same job has another.
+    :ivar message_id: The customer's message.
+    :ivar payload: The delivery's body.
     :ivar attempts: How often the job was claimed, this time included.
+    :ivar claim: Names this claim; a later claim of the same job has another.
     :ivar drafts: The kept reply; empty when no provider has answered yet.
     """
 
     id: int
     conversation_id: int
     message_id: int
-    payload: bytes = field(repr=False)
-    claim: str
+    payload: bytes
     attempts: int
+    claim: str
     drafts: tuple[Draft, ...]
 
+    def __repr__(self) -> str:
+        return f"<Job {self.id} of conversation {self.conversation_id}>"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobInfo:
+
+class JobInfo(t.NamedTuple):
     """A row as operators see it; no text of anybody.
 
+    :ivar state: One of :data:`STATES`.
     :ivar age: Seconds since the delivery arrived.
     """
 
@@ -205,7 +213,7 @@ class Inbox:
     """Jobs and drafts of one Chatwoot account.
 
     Threads and processes of one machine may share it. Every method is one short
-    transaction, blocks for three seconds at most while another process writes, and
+    transaction, blocks for four seconds at most while others write, and
     raises :class:`InboxError` when the file can not be read or written.
 
     :param path: Made on first use, folders included.
@@ -228,11 +236,10 @@ class Inbox:
         self.clock = clock
         self._account_id = account_id
         self._sync = sync
-        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
         self._level = ""
-        self._inherited: list[sqlite3.Connection] = []
+        _inboxes.add(self)
 
     # -- deliveries ------------------------------------------------------------
 
@@ -310,8 +317,8 @@ class Inbox:
             conversation_id=conversation_id,
             message_id=message_id,
             payload=payload,
-            claim=claim,
             attempts=attempts + 1,
+            claim=claim,
             drafts=_drafts(db, job_id),
         )
 
@@ -407,34 +414,17 @@ class Inbox:
         :param state: One of :data:`STATES`; ``None`` means all.
         :param limit: Below zero means all.
         """
-        values = {"account": self._account_id, "state": state, "limit": limit}
+        values = (self._account_id, state, self.clock(), limit)
 
         with self._use() as db:
-            rows = db.execute(_LIST, values).fetchall()
-
-        return [self._info(row) for row in rows]
-
-    def _info(self, row: tuple[t.Any, ...]) -> JobInfo:
-        job_id, conversation_id, message_id, received_at, *rest = row
-        attempts, outcome, reason, state = rest
-
-        return JobInfo(
-            id=job_id,
-            conversation_id=conversation_id,
-            message_id=message_id,
-            state=state,
-            age=self.clock() - received_at,
-            attempts=attempts,
-            outcome=outcome,
-            reason=reason,
-        )
+            return [JobInfo(*row) for row in db.execute(_LIST, values)]
 
     def retry(self, job_ids: t.Iterable[int]) -> list[int]:
         """Revive dead jobs with all their attempts; the ids that were dead."""
         revived = []
 
         with self._use() as db, _transaction(db):
-            for job_id in job_ids:
+            for job_id in sorted(job_ids):  # revived in the order they came
                 values = (self.clock(), job_id, self._account_id)
 
                 if db.execute(_REVIVE, values).rowcount:
@@ -480,10 +470,10 @@ class Inbox:
         instead of sleeping until SQLite stops being busy, and a server that makes a
         thread per request opens no file per request.
         """
-        if self._pid != os.getpid():
-            self._leave_to_parent()
+        if not self._lock.acquire(timeout=_BUSY):
+            raise InboxError(f"The inbox {self.path!r} is busy with other threads.")
 
-        with self._lock:
+        try:
             try:
                 db = self._db or self._open()
                 self._set_sync(db, self._sync if durable else "normal")
@@ -491,6 +481,8 @@ class Inbox:
             except (sqlite3.Error, OSError) as error:
                 self._drop()
                 raise InboxError(f"The inbox {self.path!r} failed: {error}.") from error
+        finally:
+            self._lock.release()
 
     def _open(self) -> sqlite3.Connection:
         os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
@@ -501,12 +493,29 @@ class Inbox:
         )
         self._db = db
         self._level = ""
-        db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA foreign_keys = ON")
         db.execute("PRAGMA secure_delete = ON")
-        self._migrate(db)
+        self._prepare(db)
 
         return db
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        deadline = time.monotonic() + _BUSY
+
+        while True:
+            try:
+                db.execute("PRAGMA journal_mode = WAL")
+                self._migrate(db)
+                return
+            except sqlite3.OperationalError as error:
+                # Several processes turn a new file to WAL at once: SQLite does not
+                # wait there, whatever its time-out is.
+                busy = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+
+                if not busy or time.monotonic() > deadline:
+                    raise
+
+                time.sleep(0.01)
 
     def _set_sync(self, db: sqlite3.Connection, level: str) -> None:
         if level != self._level:
@@ -525,21 +534,42 @@ class Inbox:
             )
 
         if version < _VERSION:
-            db.executescript(f"{_SCHEMA} PRAGMA user_version = {_VERSION};")
+            with _transaction(db):
+                for statement in _SCHEMA.split(";"):
+                    db.execute(statement)
+
+                db.execute(f"PRAGMA user_version = {_VERSION}")
 
     def _drop(self) -> None:
         if self._db is not None:
             self._db.close()
             self._db = None
 
-    def _leave_to_parent(self) -> None:
-        """After a fork: SQLite forbids using, or even closing, the parent's file."""
-        if self._db is not None:
-            self._inherited.append(self._db)
 
-        self._db = None
-        self._lock = threading.Lock()
-        self._pid = os.getpid()
+# SQLite forbids carrying an open file into a forked process, and what it remembers of
+# its locks would come along. So every file is closed while a process forks; parent and
+# child open it again when they need it.
+
+_inboxes: weakref.WeakSet[Inbox] = weakref.WeakSet()
+_forking: list[Inbox] = []
+
+
+def _before_fork() -> None:
+    for inbox in list(_inboxes):
+        inbox._lock.acquire()
+        inbox._drop()
+        _forking.append(inbox)
+
+
+def _after_fork() -> None:
+    while _forking:
+        _forking.pop()._lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
+    )
 
 
 @contextmanager
@@ -582,13 +612,6 @@ def _drafts(db: sqlite3.Connection, job_id: int) -> tuple[Draft, ...]:
 
 
 def _draft(row: tuple[t.Any, ...]) -> Draft:
-    draft_id, marker, private, content, sent_at, message_id = row
+    draft = Draft(*row)
 
-    return Draft(
-        id=draft_id,
-        marker=marker,
-        private=bool(private),
-        content=content,
-        sent_at=sent_at,
-        message_id=message_id,
-    )
+    return draft._replace(private=bool(draft.private))

@@ -81,7 +81,7 @@ class Reply:
 
     def is_private(self, mode: Mode) -> bool:
         """Whether this is a note, given who is answering."""
-        return mode is Mode.HUMAN or self.private is True
+        return mode is Mode.HUMAN or bool(self.private)
 
 
 ProviderFunction = t.Callable[..., t.Any]
@@ -90,8 +90,7 @@ ProviderFunction = t.Callable[..., t.Any]
 F = t.TypeVar("F", bound=ProviderFunction)
 
 
-@dataclass(frozen=True, slots=True)
-class Provider:
+class Provider(t.NamedTuple):
     """A registered function and the place it was registered for."""
 
     function: ProviderFunction
@@ -187,7 +186,14 @@ def _takes_turn(function: t.Any) -> bool:
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise ProviderError(f"{name} is a generator; a reply provider returns text.")
 
-    parameters = list(inspect.signature(function).parameters.values())
+    try:
+        signature = inspect.signature(function)
+    except ValueError:
+        raise ProviderError(
+            f"The parameters of {name} can not be seen; wrap it in a function."
+        ) from None
+
+    parameters = list(signature.parameters.values())
     positional = [p for p in parameters if p.kind in _POSITIONAL]
     needed = [p for p in parameters if p.default is p.empty and p.kind not in _VARIADIC]
     too_many = [p for p in needed if p not in positional[:2]]
@@ -195,7 +201,7 @@ def _takes_turn(function: t.Any) -> bool:
 
     if too_many or not (positional or takes_any):
         raise ProviderError(
-            f"The reply provider {name}{inspect.signature(function)} must take the "
+            f"The reply provider {name}{signature} must take the "
             "text, or the text and the turn, and nothing else."
         )
 

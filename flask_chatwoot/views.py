@@ -62,14 +62,12 @@ def _acknowledgement(receipt: Receipt) -> str:
 
 def _body(limit: int) -> bytes:
     """The raw bytes, of which no more are read than allowed."""
-    length = request.content_length
+    own = request.max_content_length
+    # One more, because a chunked body is cut off there without an error.
+    request.max_content_length = min(limit + 1, limit + 1 if own is None else own)
+    body = request.get_data()
 
-    if length is None:  # chunked
-        body = request.stream.read(limit + 1)
-    else:
-        body = request.get_data() if length <= limit else b""
-
-    if max(length or 0, len(body)) > limit:
+    if len(body) > limit:
         raise RequestEntityTooLarge
 
     return body

@@ -1,0 +1,1307 @@
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import re
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+import textwrap
+import threading
+import traceback
+import typing as t
+from pathlib import Path
+
+import pytest
+import requests
+import responses
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from responses import matchers
+from urllib3 import exceptions as urllib3_errors
+
+from flask_chatwoot.client import (
+    LIMIT,
+    LONGEST_PAUSE,
+    ChatwootClient,
+    escape,
+    pieces,
+    retry_after,
+    split,
+)
+from flask_chatwoot.errors import (
+    APIError,
+    PermanentError,
+    TransientError,
+    UnknownError,
+)
+
+BASE_URL = "https://chatwoot.test"
+TOKEN = "hunter2-token"
+WORDS = "words of a customer"
+ACCOUNT = f"{BASE_URL}/api/v1/accounts/7"
+CONVERSATION = f"{ACCOUNT}/conversations/42"
+MESSAGES = f"{CONVERSATION}/messages"
+
+Call = t.Callable[[ChatwootClient], object]
+
+POSTS: t.Final[dict[str, Call]] = {
+    "message": lambda client: client.create_message(42, WORDS),
+    "note": lambda client: client.create_note(42, WORDS),
+}
+GETS: t.Final[dict[str, Call]] = {
+    "messages": lambda client: client.messages(42),
+    "conversation": lambda client: client.conversation(42),
+    "profile": lambda client: client.profile(),
+    "version": lambda client: client.server_version(),
+}
+CALLS = POSTS | GETS
+ENDPOINTS = {
+    "message": "POST /api/v1/accounts/7/conversations/42/messages",
+    "note": "POST /api/v1/accounts/7/conversations/42/messages",
+    "messages": "GET /api/v1/accounts/7/conversations/42/messages",
+    "conversation": "GET /api/v1/accounts/7/conversations/42",
+    "profile": "GET /api/v1/profile",
+    "version": "GET /api",
+}
+every_call = pytest.mark.parametrize("name", CALLS)
+
+
+@pytest.fixture
+def client() -> ChatwootClient:
+    return ChatwootClient(f"{BASE_URL}/", 7, TOKEN)
+
+
+@pytest.fixture
+def mock() -> t.Iterator[responses.RequestsMock]:
+    with responses.RequestsMock() as mock:
+        yield mock
+
+
+def contents(mock: responses.RequestsMock) -> list[dict[str, t.Any]]:
+    """What was posted, decoded."""
+    return [json.loads(t.cast(bytes, call.request.body)) for call in mock.calls]
+
+
+def answer(mock: responses.RequestsMock, name: str, **values: t.Any) -> None:
+    """Let one of the calls be answered with this."""
+    method, path = ENDPOINTS[name].split()
+    mock.add(method, BASE_URL + path, **values)
+
+
+def failure(client: ChatwootClient, name: str) -> APIError:
+    """The error of a call, once it is sure that it tells no secrets."""
+    with pytest.raises(APIError) as caught:
+        CALLS[name](client)
+
+    told = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+
+    for secret in (TOKEN, WORDS, "words of Chatwoot"):
+        assert secret not in told
+
+    return caught.value
+
+
+# What is asked
+
+
+@pytest.mark.parametrize(("name", "private"), [("message", False), ("note", True)])
+def test_a_message_and_a_note_differ_in_one_word_on_the_wire(
+    mock: responses.RequestsMock, client: ChatwootClient, name: str, private: bool
+) -> None:
+    body = {"content": WORDS, "private": private}
+    answer(
+        mock,
+        name,
+        json={"id": 9001},
+        match=[matchers.json_params_matcher(body), matchers.query_param_matcher({})],
+    )
+
+    assert CALLS[name](client) == [9001]
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_a_marker_travels_with_the_message(
+    mock: responses.RequestsMock, client: ChatwootClient, private: bool
+) -> None:
+    body = {
+        "content": "Hello",
+        "private": private,
+        "content_attributes": {"flask_chatwoot": "job-1"},
+    }
+    mock.post(MESSAGES, json={"id": 1}, match=[matchers.json_params_matcher(body)])
+    create = client.create_note if private else client.create_message
+
+    assert create(42, "Hello", marker="job-1") == [1]
+
+
+def test_every_character_arrives(
+    mock: responses.RequestsMock, client: ChatwootClient
+) -> None:
+    text = 'Привет 👩‍🚀 "x" \\ \u2028 <b> & \x07\nü'
+    mock.post(
+        MESSAGES,
+        json={"id": 1},
+        match=[matchers.json_params_matcher({"content": text, "private": False})],
+    )
+
+    client.create_message(42, text)
+
+
+def test_what_chatwoot_would_evaluate_is_escaped_in_notes_too(
+    mock: responses.RequestsMock, client: ChatwootClient
+) -> None:
+    mock.post(MESSAGES, json={"id": 1})
+
+    for create in (client.create_message, client.create_note):
+        create(42, "{{contact.email}}")
+
+    for body in contents(mock):
+        assert "{{contact" not in body["content"]
+        assert shown(body["content"]) == "{{contact.email}}"
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_a_text_that_is_too_long_becomes_several_messages_in_order(
+    mock: responses.RequestsMock, client: ChatwootClient, private: bool
+) -> None:
+    for number in (11, 12, 13):
+        mock.post(MESSAGES, json={"id": number})
+
+    text = "\n\n".join(letter * 100_000 for letter in "abc")
+    create = client.create_note if private else client.create_message
+
+    assert create(42, text, marker="m") == [11, 12, 13]
+
+    sent = contents(mock)
+    assert [body["content"] for body in sent] == text.split("\n\n")
+    assert all(body["private"] is private for body in sent)
+    assert all(body["content_attributes"] == {"flask_chatwoot": "m"} for body in sent)
+
+
+@every_call
+def test_every_call_carries_the_token_and_nothing_of_nginx_dislike(
+    mock: responses.RequestsMock, client: ChatwootClient, name: str
+) -> None:
+    answer(mock, name, json={"id": 1, "payload": [], "version": "4.16.2"})
+
+    CALLS[name](client)
+
+    headers = mock.calls[0].request.headers
+    assert headers["Api-Access-Token"] == TOKEN
+    assert headers["Accept"] == "application/json"
+    assert headers.get("Content-Type") == (
+        "application/json" if name in POSTS else None
+    )
+    assert not any("_" in header for header in headers)
+    assert not {"Authorization", "Cookie"} & set(headers)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "params"),
+    [
+        ({}, {}),
+        ({"after": 5}, {"after": "5"}),
+        ({"before": 9}, {"before": "9"}),
+        ({"after": 5, "before": 9}, {"after": "5", "before": "9"}),
+        ({"after": 0}, {"after": "0"}),
+    ],
+)
+def test_messages_are_listed_within_bounds(
+    mock: responses.RequestsMock,
+    client: ChatwootClient,
+    bounds: dict[str, int],
+    params: dict[str, str],
+) -> None:
+    listed = [{"id": 6, "content": "a"}, {"id": 7, "content": "b"}]
+    mock.get(
+        MESSAGES,
+        json={"meta": {}, "payload": listed},
+        match=[matchers.query_param_matcher(params)],
+    )
+
+    assert client.messages(42, **bounds) == listed
+
+
+def test_what_is_no_message_is_left_out_of_the_list(
+    mock: responses.RequestsMock, client: ChatwootClient
+) -> None:
+    mock.get(MESSAGES, json={"payload": [None, 1, {"id": 6}, [], "x"]})
+
+    assert client.messages(42) == [{"id": 6}]
+
+
+def test_a_conversation_is_shown_as_it_is(
+    mock: responses.RequestsMock, client: ChatwootClient
+) -> None:
+    mock.get(CONVERSATION, json={"id": 42, "status": "open"})
+
+    assert client.conversation(42) == {"id": 42, "status": "open"}
+
+
+def test_a_profile_comes_without_secrets(
+    mock: responses.RequestsMock, client: ChatwootClient
+) -> None:
+    mock.get(
+        f"{BASE_URL}/api/v1/profile",
+        json={
+            "id": 5,
+            "name": "Olga",
+            "accounts": [{"id": 7, "role": "administrator"}],
+            "access_token": "s1",
+            "pubsub_token": "s2",
+            "hmac_identifier": "s3",
+        },
+    )
+
+    assert client.profile() == {
+        "id": 5,
+        "name": "Olga",
+        "accounts": [{"id": 7, "role": "administrator"}],
+    }
+
+
+def test_the_version_of_the_server_is_told(
+    mock: responses.RequestsMock, client: ChatwootClient
+) -> None:
+    mock.get(f"{BASE_URL}/api", json={"version": "4.16.2", "queue_services": "ok"})
+
+    assert client.server_version() == "4.16.2"
+
+
+def test_a_chatwoot_may_live_below_a_path(mock: responses.RequestsMock) -> None:
+    mock.get("https://x.test/support/api", json={"version": "4.2.0"})
+
+    assert ChatwootClient("https://x.test/support/", 7, TOKEN).server_version()
+
+
+def test_a_client_does_not_show_its_token(client: ChatwootClient) -> None:
+    assert repr(client) == "<ChatwootClient https://chatwoot.test account 7>"
+
+
+# What an answer means
+
+
+STATUSES: t.Final = [
+    *[(status, TransientError) for status in (408, 425, 429, 500, 502, 503, 504, 599)],
+    *[(status, PermanentError) for status in (400, 401, 402, 403, 404, 405, 409, 410)],
+    *[(status, PermanentError) for status in (413, 415, 418, 422, 451)],
+    *[(status, PermanentError) for status in (300, 301, 302, 303, 307, 308)],
+]
+
+
+@every_call
+@pytest.mark.parametrize(("status", "kind"), STATUSES)
+def test_a_status_says_whether_to_try_again(
+    mock: responses.RequestsMock,
+    client: ChatwootClient,
+    name: str,
+    status: int,
+    kind: type[APIError],
+) -> None:
+    answer(mock, name, status=status, json={"error": "words of Chatwoot"})
+
+    error = failure(client, name)
+
+    assert type(error) is kind
+    assert error.status == status
+    assert error.endpoint == ENDPOINTS[name]
+    assert str(error).startswith(f"{ENDPOINTS[name]}: ")
+    assert BASE_URL not in str(error)
+    assert len(mock.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "hint"),
+    [
+        (401, "CHATWOOT_API_ACCESS_TOKEN"),
+        (403, "plan"),
+        (404, "CHATWOOT_ACCOUNT_ID"),
+        (422, "does not accept"),
+        (409, "answered 409"),
+        (503, "answered 503"),
+    ],
+)
+def test_a_refusal_says_what_to_look_at(
+    mock: responses.RequestsMock, client: ChatwootClient, status: int, hint: str
+) -> None:
+    answer(mock, "message", status=status, body="words of Chatwoot")
+
+    assert hint in str(failure(client, "message"))
+
+
+def test_a_plain_text_answer_to_too_many_requests_is_understood(
+    mock: responses.RequestsMock, client: ChatwootClient
+) -> None:
+    answer(mock, "message", status=429, body="Retry later\n", content_type="text/plain")
+
+    error = failure(client, "message")
+
+    assert isinstance(error, TransientError)
+    assert error.retry_after is None
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_the_wish_to_wait_is_handed_on(
+    mock: responses.RequestsMock, client: ChatwootClient, status: int
+) -> None:
+    answer(mock, "message", status=status, headers={"Retry-After": "17"})
+
+    assert failure(client, "message").retry_after == 17.0
+
+
+NOT_CHATWOOT: t.Final[t.Mapping[str, str]] = {
+    "nothing": "",
+    "a page": "<html>words of Chatwoot</html>",
+    "a list": '["words of Chatwoot"]',
+    "text": '"words of Chatwoot"',
+    "a number": "1",
+    "null": "null",
+    "half an object": '{"id": 1',
+    "5000 digits": '{"id": ' + "9" * 5000 + "}",
+    "100 000 brackets": '{"id": ' + "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("name", POSTS)
+@pytest.mark.parametrize("body", NOT_CHATWOOT.values(), ids=NOT_CHATWOOT)
+def test_after_a_strange_answer_nobody_knows_whether_a_message_was_made(
+    mock: responses.RequestsMock, client: ChatwootClient, name: str, body: str
+) -> None:
+    answer(mock, name, body=body)
+
+    error = failure(client, name)
+
+    assert isinstance(error, UnknownError)
+    assert error.status == 200
+    assert error.endpoint == ENDPOINTS[name]
+    assert "CHATWOOT_BASE_URL" in str(error)
+
+
+@pytest.mark.parametrize("name", GETS)
+@pytest.mark.parametrize("body", NOT_CHATWOOT.values(), ids=NOT_CHATWOOT)
+def test_a_strange_answer_to_a_question_will_not_get_better(
+    mock: responses.RequestsMock, client: ChatwootClient, name: str, body: str
+) -> None:
+    answer(mock, name, body=body)
+
+    error = failure(client, name)
+
+    assert isinstance(error, PermanentError)
+    assert error.endpoint == ENDPOINTS[name]
+    assert "CHATWOOT_BASE_URL" in str(error)
+
+
+NO_LISTS: t.Final[t.Sequence[t.Any]] = (None, {}, "x", 1, {"messages": []})
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "kind"),
+    [
+        *[
+            ("message", {"id": number}, UnknownError)
+            for number in (None, 0, -1, True, "1", 1.5, 2**63, [1])
+        ],
+        ("note", {"content": "words of Chatwoot"}, UnknownError),
+        *[("messages", {"payload": value}, PermanentError) for value in NO_LISTS],
+        ("messages", {}, PermanentError),
+        *[
+            ("version", {"version": value}, PermanentError)
+            for value in (None, 4.16, ["4", "16"])
+        ],
+        ("version", {}, PermanentError),
+    ],
+    ids=repr,
+)
+def test_an_answer_without_what_was_asked_for_is_an_error(
+    mock: responses.RequestsMock,
+    client: ChatwootClient,
+    name: str,
+    body: t.Any,
+    kind: type[APIError],
+) -> None:
+    answer(mock, name, json=body)
+
+    error = failure(client, name)
+
+    assert type(error) is kind
+    assert error.endpoint == ENDPOINTS[name]
+
+
+@pytest.mark.parametrize("status", [201, 202, 204])
+def test_the_status_of_a_strange_answer_is_the_real_one(
+    mock: responses.RequestsMock, client: ChatwootClient, status: int
+) -> None:
+    answer(mock, "message", status=status)
+
+    assert failure(client, "message").status == status
+
+
+def test_any_good_status_will_do_for_a_good_answer(
+    mock: responses.RequestsMock, client: ChatwootClient
+) -> None:
+    answer(mock, "message", status=201, json={"id": 5})
+
+    assert client.create_message(42, WORDS) == [5]
+
+
+@pytest.mark.parametrize(
+    ("location", "told"),
+    [
+        ("https://right.test/", "set CHATWOOT_BASE_URL to https://right.test"),
+        ("http://right.test:3000/api?token=s1", "to http://right.test:3000"),
+        ("https://me:s1@right.test/x#s1", "to https://right.test"),
+        ("/login?token=s1", "to the final address"),
+        ("//right.test/s1", "to the final address"),
+        ("", "to the final address"),
+        ("s1", "to the final address"),
+        ("https://", "to the final address"),
+        ("http://[s1", "to the final address"),
+        ("http://right.test:port/s1", "redirects"),
+        ("javascript:alert('s1')", "to the final address"),
+        ("http://\u00fc.test/s1", "redirects"),
+    ],
+    ids=ascii,
+)
+@pytest.mark.parametrize("name", ["message", "version"])
+def test_a_redirect_names_the_right_address_and_no_more(
+    mock: responses.RequestsMock,
+    client: ChatwootClient,
+    name: str,
+    location: str,
+    told: str,
+) -> None:
+    answer(mock, name, status=302, headers={"Location": location})
+
+    error = failure(client, name)
+
+    assert isinstance(error, PermanentError)
+    assert error.status == 302
+    assert told in str(error)
+    assert "s1" not in str(error)
+    assert len(mock.calls) == 1
+
+
+# What is left of an answer that never came
+
+
+def certificate_error(reason: Exception) -> requests.exceptions.SSLError:
+    """What ``requests`` raises when the handshake fails for a reason."""
+    pool = t.cast(t.Any, None)
+    retries = urllib3_errors.MaxRetryError(pool, "/", urllib3_errors.SSLError(reason))
+
+    return requests.exceptions.SSLError(retries)
+
+
+@pytest.mark.parametrize(
+    ("error", "sent"),
+    [
+        (requests.ConnectTimeout("words of Chatwoot"), False),
+        (certificate_error(ssl.SSLCertVerificationError("words of Chatwoot")), False),
+        (certificate_error(ssl.SSLError("words of Chatwoot")), True),
+        (requests.exceptions.SSLError("words of Chatwoot"), True),
+        (requests.exceptions.SSLError(), True),
+        (
+            requests.ConnectionError(
+                urllib3_errors.MaxRetryError(
+                    t.cast(t.Any, None), "/", urllib3_errors.SSLError()
+                )
+            ),
+            True,
+        ),
+        (requests.ReadTimeout("words of Chatwoot"), True),
+        (requests.ConnectionError("words of Chatwoot"), True),
+        (requests.ConnectionError(), True),
+        (requests.exceptions.ChunkedEncodingError("words of Chatwoot"), True),
+        (requests.exceptions.ContentDecodingError("words of Chatwoot"), True),
+        (requests.RequestException("words of Chatwoot"), True),
+    ],
+    ids=repr,
+)
+def test_in_doubt_a_message_may_have_been_made(
+    mock: responses.RequestsMock, client: ChatwootClient, error: Exception, sent: bool
+) -> None:
+    answer(mock, "message", body=error)
+    answer(mock, "conversation", body=error)
+
+    posted, asked = failure(client, "message"), failure(client, "conversation")
+
+    assert type(posted) is (UnknownError if sent else TransientError)
+    assert type(asked) is TransientError
+    assert (posted.status, asked.status) == (None, None)
+    assert type(error).__name__ in str(posted)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "token"),
+    [
+        ("https://chat..test", TOKEN),
+        ("https://.test", TOKEN),
+        (f"https://{'a' * 70}.test", TOKEN),
+        ("http://*.test", TOKEN),
+        ("chatwoot.test", TOKEN),
+        ("ftp://chatwoot.test", TOKEN),
+        (BASE_URL, f"{TOKEN}\nX-Evil: 1"),
+        ("http://127.0.0.1:1", f"{TOKEN}-ключ"),
+    ],
+    ids=ascii,
+)
+@pytest.mark.parametrize("name", ["message", "conversation"])
+def test_what_can_not_even_be_sent_was_not_sent(
+    name: str, base_url: str, token: str
+) -> None:
+    error = failure(ChatwootClient(base_url, 7, token, timeout=1.0), name)
+
+    assert not isinstance(error, UnknownError)
+    assert error.status is None
+
+
+@pytest.mark.parametrize("name", ["message", "conversation"])
+def test_certificates_that_are_not_there_mean_that_nothing_was_sent(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "missing.pem"))
+
+    error = failure(ChatwootClient("https://127.0.0.1:1", 7, TOKEN), name)
+
+    assert not isinstance(error, UnknownError)
+    assert error.status is None
+
+
+# The wire
+
+
+class Request(t.NamedTuple):
+    """One request as it came; ``connection`` counts from 0."""
+
+    connection: int
+    line: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Wire:
+    """A server on loopback whose every connection does as it is told.
+
+    :param script: Called with each connection that comes in, in a thread of its own.
+    """
+
+    def __init__(self, script: t.Callable[[Wire, int, socket.socket], None]) -> None:
+        self.requests: list[Request] = []
+        self.connections = 0
+        self._script = script
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._open: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept)]
+
+    def __enter__(self) -> t.Self:
+        self._threads[0].start()
+
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+
+        self._threads[0].join(10)
+
+        for connection in self._open:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+        for thread in self._threads:
+            thread.join(10)
+
+        self._listener.close()
+
+    def read(self, number: int, connection: socket.socket) -> bool:
+        """Take in one request; ``False`` if the other side has hung up."""
+        seen = b""
+
+        while b"\r\n\r\n" not in seen:
+            if not (chunk := connection.recv(65536)):
+                return False
+
+            seen += chunk
+
+        head, _, body = seen.partition(b"\r\n\r\n")
+        line, *lines = head.decode("latin-1").split("\r\n")
+        headers = dict(line.split(": ", 1) for line in lines)
+
+        while len(body) < int(headers.get("Content-Length", 0)):
+            body += connection.recv(65536)
+
+        self.requests.append(Request(number, line, headers, body))
+
+        return True
+
+    def wait_for(self, number: int) -> None:
+        """Return once a connection was closed from this side."""
+        self._threads[number + 1].join(10)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+
+            number, self.connections = self.connections, self.connections + 1
+            self._open.append(connection)
+            thread = threading.Thread(target=self._serve, args=(number, connection))
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, number: int, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            self._script(self, number, connection)
+
+
+def http(status: str = "200 OK", body: str = '{"id": 1}', *headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
+
+    return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
+
+
+def answering(data: bytes, times: int = sys.maxsize) -> t.Any:
+    """Answers so many requests of a connection, then hangs up."""
+
+    def script(wire: Wire, number: int, connection: socket.socket) -> None:
+        for _ in range(times):
+            if not wire.read(number, connection):
+                return
+
+            connection.sendall(data)
+
+    return script
+
+
+def hanging(wire: Wire, number: int, connection: socket.socket) -> None:
+    """Reads a request, and waits until the other side has had enough."""
+    wire.read(number, connection)
+    connection.recv(1)
+
+
+def cutting_before_reading(_: Wire, __: int, connection: socket.socket) -> None:
+    """Resets a connection at once."""
+    linger = struct.pack("ii", 1, 0)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+
+
+def cutting_after_reading(wire: Wire, number: int, connection: socket.socket) -> None:
+    """Reads a request, and hangs up."""
+    wire.read(number, connection)
+
+
+def cutting_in_turn(wire: Wire, number: int, connection: socket.socket) -> None:
+    """The first connection is cut before its second answer; others are served."""
+    if number:
+        answering(http())(wire, number, connection)
+        return
+
+    wire.read(number, connection)
+    connection.sendall(http())
+    wire.read(number, connection)
+
+
+def client_of(wire: Wire, timeout: float = 10.0) -> ChatwootClient:
+    return ChatwootClient(wire.url, 7, TOKEN, timeout=timeout)
+
+
+def test_two_calls_share_a_connection() -> None:
+    with Wire(answering(http())) as wire:
+        client = client_of(wire)
+        client.create_message(42, "one")
+        client.conversation(42)
+
+    assert [request.connection for request in wire.requests] == [0, 0]
+    assert wire.requests[0].line.endswith("/conversations/42/messages HTTP/1.1")
+    assert wire.requests[0].headers["Content-Type"] == "application/json"
+    assert json.loads(wire.requests[0].body) == {"content": "one", "private": False}
+
+
+def test_what_one_server_sets_as_a_cookie_is_not_sent_back() -> None:
+    with Wire(answering(http("200 OK", '{"id": 1}', "Set-Cookie: a=b"))) as wire:
+        client = client_of(wire)
+        client.conversation(42)
+        client.conversation(42)
+
+    assert "Cookie" not in wire.requests[1].headers
+
+
+def test_every_thread_has_a_connection_of_its_own() -> None:
+    with Wire(answering(http())) as wire:
+        client = client_of(wire)
+
+        for _ in range(3):
+            thread = threading.Thread(target=client.conversation, args=(42,))
+            thread.start()
+            thread.join(10)
+
+        client.conversation(42)
+        client.conversation(42)
+
+    assert [request.connection for request in wire.requests] == [0, 1, 2, 3, 3]
+
+
+def test_a_forked_process_does_not_share_its_parents_connection() -> None:
+    program = """
+        import os, sys
+        from flask_chatwoot.client import ChatwootClient
+
+        client = ChatwootClient(sys.argv[1], 7, "token")
+        client.conversation(1)
+        child = os.fork()
+        client.conversation(2 if child else 3)
+
+        if child:
+            status = os.waitpid(child, 0)[1]
+            client.conversation(4)
+            sys.exit(status)
+    """
+
+    with Wire(answering(http())) as wire:
+        subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(program), wire.url],
+            check=True,
+            timeout=60,
+        )
+
+    connections = {
+        request.line.split()[1].rpartition("/")[2]: request.connection
+        for request in wire.requests
+    }
+    assert connections["1"] == connections["2"] == connections["4"] == 0
+    assert connections["3"] == 1
+
+
+def test_a_refused_connection_means_that_nothing_was_sent() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # and never listens
+        port = unused.getsockname()[1]
+        client = ChatwootClient(f"http://127.0.0.1:{port}", 7, TOKEN)
+
+        for name in CALLS:
+            error = failure(client, name)
+            assert type(error) is TransientError
+            assert error.status is None
+            assert "no connection" in str(error)
+
+
+def test_a_name_nobody_knows_means_that_nothing_was_sent() -> None:
+    error = failure(ChatwootClient("http://chatwoot.invalid", 7, TOKEN), "message")
+
+    assert type(error) is TransientError
+    assert "no connection" in str(error)
+
+
+def test_a_connection_that_takes_too_long_means_that_nothing_was_sent() -> None:
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+
+        for _ in range(4):  # more than a queue of none takes
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+
+        port = full.getsockname()[1]
+        client = ChatwootClient(f"http://127.0.0.1:{port}", 7, TOKEN, timeout=0.2)
+        error = failure(client, "message")
+
+    assert type(error) is TransientError
+    assert "ConnectTimeout" in str(error)
+
+
+BROKEN: t.Final[t.Mapping[str, t.Any]] = {
+    "nothing comes": hanging,
+    "the connection is cut": cutting_after_reading,
+    "half a status line comes": answering(b"HTTP/1.1 20", times=1),
+    "half a body comes": answering(http(body='{"id": 1}')[:-4], times=1),
+    "half a chunk comes": answering(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{", times=1
+    ),
+    "no HTTP comes": answering(b"SSH-2.0-OpenSSH_9.6\r\n\r\n", times=1),
+    "no gzip comes": answering(
+        http("200 OK", '{"id": 1}', "Content-Encoding: gzip"), times=1
+    ),
+}
+
+
+@pytest.mark.parametrize("script", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("name", POSTS)
+def test_a_message_without_an_answer_may_have_been_made(
+    name: str, script: t.Any
+) -> None:
+    with Wire(script) as wire:
+        error = failure(client_of(wire, timeout=0.3), name)
+
+    assert type(error) is UnknownError
+    assert error.status is None
+    assert error.endpoint == ENDPOINTS[name]
+    assert len(wire.requests) == 1
+    assert wire.connections == 1
+
+
+@pytest.mark.parametrize("script", BROKEN.values(), ids=BROKEN)
+def test_a_question_without_an_answer_may_be_asked_again(script: t.Any) -> None:
+    with Wire(script) as wire:
+        error = failure(client_of(wire, timeout=0.3), "conversation")
+
+    assert type(error) is TransientError
+    assert error.status is None
+    assert "no answer" in str(error)
+    assert wire.connections == 1
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_connection_that_is_cut_at_once_is_not_tried_again(name: str) -> None:
+    with Wire(cutting_before_reading) as wire:
+        error = failure(client_of(wire), name)
+
+    # It is chance whether the request could be written before the end was noticed.
+    possible = {TransientError, UnknownError} if name in POSTS else {TransientError}
+    assert type(error) in possible
+    assert wire.connections == 1
+
+
+def test_a_connection_the_server_has_closed_meanwhile_is_not_used() -> None:
+    with Wire(answering(http(), times=1)) as wire:
+        client = client_of(wire)
+        client.create_message(42, "one")
+        wire.wait_for(0)
+        client.create_message(42, "two")
+
+    assert [request.connection for request in wire.requests] == [0, 1]
+
+
+def test_a_kept_connection_that_breaks_does_not_repeat_the_message() -> None:
+    with Wire(cutting_in_turn) as wire:
+        client = client_of(wire)
+        client.create_message(42, "one")
+        error = failure(client, "message")
+        assert client.create_message(42, "three") == [1]
+
+    assert type(error) is UnknownError
+    assert [request.connection for request in wire.requests] == [0, 0, 1]
+    assert [json.loads(request.body)["content"] for request in wire.requests] == [
+        *("one", WORDS, "three")
+    ]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("name", ["message", "profile"])
+def test_no_redirect_carries_the_token_away(name: str, status: int) -> None:
+    with Wire(answering(http())) as stranger:
+        location = f"Location: {stranger.url}/api"
+
+        with Wire(answering(http(f"{status} Moved", "", location))) as wire:
+            error = failure(client_of(wire), name)
+
+    assert isinstance(error, PermanentError)
+    assert stranger.url in str(error)
+    assert stranger.connections == 0
+    assert len(wire.requests) == 1
+
+
+def test_no_password_of_a_netrc_file_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password s1\n", encoding="utf-8")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+
+    with Wire(answering(http())) as wire:
+        client_of(wire).conversation(42)
+
+    assert "Authorization" not in wire.requests[0].headers
+
+
+@pytest.fixture
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.mark.usefixtures("no_proxy")
+def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Wire(answering(http())) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        ChatwootClient("http://chatwoot.invalid", 7, TOKEN).conversation(42)
+
+    assert proxy.requests[0].line == (
+        "GET http://chatwoot.invalid/api/v1/accounts/7/conversations/42 HTTP/1.1"
+    )
+
+
+@pytest.mark.usefixtures("no_proxy")
+def test_a_proxy_is_not_used_where_the_environment_forbids_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+    with Wire(answering(http())) as proxy, Wire(answering(http())) as wire:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        client_of(wire).conversation(42)
+
+    assert proxy.connections == 0
+    assert len(wire.requests) == 1
+
+
+@pytest.mark.usefixtures("no_proxy")
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_is_down_means_that_nothing_was_sent_and_keeps_its_password(
+    monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        proxy = f"http://me:s1@127.0.0.1:{unused.getsockname()[1]}"
+        monkeypatch.setenv(f"{scheme}_proxy", proxy)
+        error = failure(ChatwootClient(f"{scheme}://x.invalid", 7, TOKEN), "message")
+
+    assert type(error) is TransientError
+    assert "s1" not in str(error)
+    assert "127.0.0.1" not in str(error)
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_the_certificates_of_the_environment_are_used(
+    mock: responses.RequestsMock, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for other in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(other, raising=False)
+
+    monkeypatch.setenv(name, "/etc/our-own.pem")
+    mock.get(
+        f"{BASE_URL}/api",
+        json={"version": "4.16.2"},
+        match=[matchers.request_kwargs_matcher({"verify": "/etc/our-own.pem"})],
+    )
+
+    assert ChatwootClient(BASE_URL, 7, TOKEN).server_version() == "4.16.2"
+
+
+# How long to wait
+
+
+NOON: t.Final = 1_445_412_480.0  # 21 October 2015, 07:28:00 in Greenwich
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("0", 0.0),
+        ("5", 5.0),
+        (" 7\t", 7.0),
+        ("007", 7.0),
+        ("3600", 3600.0),
+        ("3601", LONGEST_PAUSE),
+        ("9" * 9, LONGEST_PAUSE),
+        ("Wed, 21 Oct 2015 07:29:00 GMT", 60.0),
+        ("Wed, 21 Oct 2015 07:27:00 GMT", 0.0),
+        ("Wed, 21 Oct 2015 09:29:00 +0200", 60.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", LONGEST_PAUSE),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
+        *[(text, None) for text in ("", " ", "soon", "-1", "+5", "1.5", "1e3", "0x5")],
+        *[(text, None) for text in ("nan", "inf", "5 s", "5, 7", "５", "٥", "²")],
+        *[(text, None) for text in ("9" * 10, "9" * 400, "\udcff", "\0")],
+        pytest.param("9" * 5000, None, id="5000 digits"),
+        *[(text, None) for text in ("Wed, 21 Oct 99999 07:28:00 GMT", "Wed, 21 Oct")],
+        *[(text, None) for text in ("Wed, 99 Oct 2015 07:28:00 GMT", "2015-10-21")],
+    ],
+    ids=lambda value: ascii(value)[:40],
+)
+def test_the_wish_to_wait_is_read(value: str | None, seconds: float | None) -> None:
+    assert retry_after(value, now=NOON) == seconds
+
+
+def test_a_date_is_compared_with_the_clock() -> None:
+    assert retry_after("Fri, 31 Dec 9999 23:59:59 GMT") == LONGEST_PAUSE
+    assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
+
+
+DATE_PARTS = st.sampled_from(
+    [
+        *("Wed,", "21", "Oct", "2015", "07:28:00", "GMT", "+9999", "-0000", "99999999"),
+        *(":", ",", "(", "-", "+", "0", "24:60:61", "", "EST", "Oct-21-15"),
+    ]
+)
+
+
+@settings(deadline=None)
+@given(st.text() | st.lists(DATE_PARTS).map(" ".join))
+def test_no_wish_whatsoever_raises_or_lasts_long(value: str) -> None:
+    seconds = retry_after(value)
+
+    assert seconds is None or 0.0 <= seconds <= LONGEST_PAUSE
+
+
+# Liquid
+
+
+class LiquidError(Exception):
+    pass
+
+
+LIQUID_TOKENS = re.compile(r"(\{%.*?%\}|\{\{.*?\}\}?|\{%|\{\{)", re.DOTALL)
+
+
+def shown(content: str) -> str:
+    """What Chatwoot stores for an outgoing text.
+
+    A small model of Liquid: backticks are protected first, then texts in quotes are
+    printed and ``raw`` is obeyed. Anything else that Liquid would act on leaves a
+    trace, and an error leaves the whole text alone.
+    """
+    guarded = re.sub(r"`(.*?)`", r"{% raw %}`\1`{% endraw %}", content, flags=re.DOTALL)
+
+    try:
+        return "".join(rendered(iter(LIQUID_TOKENS.split(guarded))))
+    except LiquidError:
+        return content
+
+
+def rendered(tokens: t.Iterator[str]) -> t.Iterator[str]:
+    for token in tokens:
+        if token.startswith("{%"):
+            yield obeyed(token, tokens)
+        elif token.startswith("{{"):
+            yield printed(token)
+        else:
+            yield token
+
+
+def obeyed(token: str, tokens: t.Iterator[str]) -> str:
+    tag = re.fullmatch(r"\{%-?\s*(\w+)\s*(.*?)-?%\}", token, re.DOTALL)
+
+    if tag and tag[1] in ("assign", "if"):
+        return "<obeyed>"
+
+    if not tag or tag[1] != "raw" or tag[2].strip():
+        raise LiquidError
+
+    inner = ""
+
+    for token in tokens:
+        end = re.fullmatch(r"(.*)\{%-?\s*(\w+)\s*.*?-?%\}", token, re.DOTALL)
+
+        if end and end[2] == "endraw":
+            return inner + end[1]
+
+        inner += token
+
+    raise LiquidError
+
+
+def printed(token: str) -> str:
+    whole = re.fullmatch(r"\{\{-?(.*?)-?\}\}", token, re.DOTALL)
+
+    if not whole:
+        raise LiquidError
+
+    text = re.fullmatch(r"\s*'([^']*)'\s*(\|\s*url_decode\s*)?", whole[1])
+
+    if not text:
+        return "<evaluated>"
+
+    return text[1].replace("%60", "`") if text[2] else text[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("plain", "plain"),
+        ("a {{ contact.email }} b", "a <evaluated> b"),
+        ("{{ 'x' }}{{ '%60' | url_decode }}", "x`"),
+        ("{% if a %}", "<obeyed>"),
+        ("{{ 'x' }}{% nonsense %}", "{{ 'x' }}{% nonsense %}"),
+        ("{{ 'x' }} {{", "{{ 'x' }} {{"),
+        ("`{{ x }}` {{ 'y' }}", "`{{ x }}` y"),
+        ("`{% endraw %}{{ x }}{% raw %}`", "`<evaluated>`"),
+        ("{{ 'x' }} {`a`", "{{ 'x' }} {`a`"),
+    ],
+)
+def test_the_model_of_liquid_evaluates(content: str, expected: str) -> None:
+    assert shown(content) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "plain text, 100 % {sure}",
+        "{{contact.email}}",
+        "{{ contact.email }}",
+        "{{- contact.email -}}",
+        "{% if true %}x{% endif %}",
+        "{%- assign x = 1 -%}",
+        "{{{{{{",
+        "{{{%{{%",
+        "}}%}",
+        "{{ '{' }}",
+        "{{ '%60' | url_decode }}",
+        "{% raw %}{{ x }}{% endraw %}",
+        "{% endraw %}",
+        "say `{{ x }}` and {{ y }}",
+        "`{% endraw %}{{ contact.email }}{% raw %}`",
+        "`{%- endraw -%}` {{ x }}",
+        "`{% endraw",
+        "` {{ x }}",
+        "`a` ` {{ x }}",
+        "`{{ ` `}}`",
+        "```\n{{ x }}\n```",
+        "```liquid\n{% endraw %}{{ x }}\n```",
+        "``{{ x }}``",
+        "`` {{ x }} `",
+        "`{{` `{%` {{ x }}",
+        "`\n{{ x }}\n\n`{{ y }}`",
+        "{`a` {{ x }}",
+        "{``{{ x }}",
+        "{`{% endraw %}{`",
+        "`{{`} and `a`",
+        "`{{`}}",
+        "({`{{`}) {{ x }}",
+        "`{% x`} {{ x }}",
+    ],
+)
+def test_chatwoot_shows_exactly_what_was_said(text: str) -> None:
+    assert shown(escape(text)) == text
+
+
+TEMPLATE_PARTS = st.sampled_from(
+    [
+        *("{", "}", "%", "`", "{{", "}}", "{%", "%}", "```", "'", '"', "|", "-"),
+        *(
+            " ",
+            "\n",
+            "a",
+            "%60",
+            "endraw",
+            "{% raw %}",
+            "{% endraw %}",
+            "{%- endraw -%}",
+        ),
+        *("{{ x }}", "{% if a %}", "{{ '{' }}", "{{ '%60' | url_decode }}"),
+    ]
+)
+TEMPLATES = st.lists(TEMPLATE_PARTS, max_size=12).map("".join)
+
+
+@settings(deadline=None, max_examples=1000)
+@given(TEMPLATES)
+def test_chatwoot_shows_exactly_what_was_said_whatever_it_is(text: str) -> None:
+    assert shown(escape(text)) == text
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_text_that_is_no_template_is_sent_as_it_is(text: str) -> None:
+    plain = text.replace("{", "(")
+
+    assert escape(plain) == plain
+
+
+def test_code_between_backticks_stays_readable() -> None:
+    assert escape("`{{ x }}` and {{ y }}").startswith("`{{ x }}` and ")
+
+
+# Length
+
+
+def assert_nothing_is_lost(text: str, parts: list[str]) -> None:
+    """All of the text is there, in order, but for white space at the cuts."""
+    place = 0
+
+    for number, part in enumerate(parts):
+        start = text.index(part, place)
+        assert text[place:start].strip() == "", f"lost before part {number}"
+        place = start + len(part)
+
+    assert text[place:].strip() == ""
+
+
+@settings(deadline=None)
+@given(
+    st.lists(TEMPLATE_PARTS | st.sampled_from(["\n\n", "word", "🙂"]), max_size=40),
+    st.integers(1, 60),
+)
+def test_nothing_is_lost_and_every_part_fits(parts: list[str], limit: int) -> None:
+    text = "".join(parts)
+
+    # What a lone character is escaped to is the least that fits.
+    limit = max(limit, *(len(escape(character)) for character in text or " "), 1)
+    cut = split(text, limit)
+
+    assert_nothing_is_lost(text, cut)
+    assert all(len(escape(part)) <= limit for part in cut)
+
+
+def test_a_text_that_fits_is_not_cut() -> None:
+    text = "a" * (LIMIT - 2) + "\n\n"
+
+    assert split(text) == [text]
+    assert split(text + "b") == ["a" * (LIMIT - 2), "b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("one two\n\nthree four", ["one two", "three four"]),
+        ("one two\nthree four", ["one two", "three four"]),
+        ("one two three four", ["one two", "three four"]),
+        ("onetwothreefour", ["onetwothree", "four"]),
+        ("one\n\ntwo\nthree four five", ["one\n\ntwo", "three four", "five"]),
+        ("a b c d\n\ne f g h i j k", ["a b c d", "e f g h i", "j k"]),
+        ("one two   \n\n   three", ["one two", "three"]),
+    ],
+)
+def test_a_paragraph_is_the_best_place_to_cut_then_a_line_then_a_word(
+    text: str, parts: list[str]
+) -> None:
+    assert split(text, 11) == parts
+
+
+def test_a_part_is_not_kept_short_for_the_sake_of_an_early_paragraph() -> None:
+    text = "a\n\n" + "word " * 30
+
+    assert len(split(text, 100)[0]) > 50
+
+
+def paragraphs(size: int) -> str:
+    words = itertools.cycle(["order ", "number ", "is ", "on its way.\n\n", "Soon, "])
+
+    return "".join(itertools.islice(words, size // 6))[:size]
+
+
+@pytest.mark.parametrize(
+    ("text", "most"),
+    [
+        pytest.param(paragraphs(1_000_000), 8, id="1 MB of paragraphs"),
+        pytest.param("a" * 1_000_000, 7, id="1 MB without a space"),
+        pytest.param("Ж" * 1_000_000, 7, id="1 MB of Cyrillic"),
+        pytest.param("word " * 200_000, 8, id="1 MB of words"),
+        pytest.param("{" * 200_000, 30, id="only braces"),
+        pytest.param("{{ x }} " * 50_000, 14, id="only templates"),
+        pytest.param("`{{ x }}` " * 40_000, 8, id="only code"),
+        pytest.param("`" * 300_000, 4, id="only backticks"),
+    ],
+)
+def test_a_long_text_is_cut_into_few_parts_that_fit(text: str, most: int) -> None:
+    parts = split(text)
+
+    assert_nothing_is_lost(text, parts)
+    assert 2 <= len(parts) <= most
+    assert all(len(escape(part)) <= LIMIT for part in parts)
+    assert pieces(text) == [escape(part) for part in parts]
+
+
+def test_a_long_text_of_nothing_but_white_space_is_no_message() -> None:
+    assert split(" \n" * LIMIT) == []

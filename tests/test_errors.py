@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+
+from flask_chatwoot import errors
+from flask_chatwoot.errors import (
+    APIError,
+    ChatwootError,
+    DeliveryError,
+    PayloadError,
+    PermanentError,
+    SignatureError,
+    TransientError,
+    UnknownError,
+    trace,
+)
+
+CLASSES = {
+    name: value
+    for name, value in vars(errors).items()
+    if inspect.isclass(value) and issubclass(value, BaseException)
+}
+
+
+def tree_in(docstring: str) -> dict[str, str | None]:
+    """Every class drawn in a tree, and the class it hangs from."""
+    parents: dict[str, str | None] = {}
+    branch: list[tuple[int, str]] = []
+
+    for line in docstring.splitlines():
+        if found := re.match(r" {4}([│├└─ ]*)(\w+Error)\b", line):
+            while branch and branch[-1][0] >= len(found[1]):
+                branch.pop()
+
+            parents[found[2]] = branch[-1][1] if branch else None
+            branch.append((len(found[1]), found[2]))
+
+    return parents
+
+
+def test_the_drawn_tree_is_the_real_one() -> None:
+    real = {
+        name: None if cls is ChatwootError else cls.__base__.__name__
+        for name, cls in CLASSES.items()
+        if cls.__base__ is not None
+    }
+
+    assert tree_in(errors.__doc__ or "") == real
+
+
+@pytest.mark.parametrize("cls", CLASSES.values(), ids=lambda cls: cls.__name__)
+def test_one_except_clause_catches_everything(cls: type[Exception]) -> None:
+    assert issubclass(cls, ChatwootError)
+    assert not issubclass(cls, OSError | ValueError | LookupError)
+
+
+@pytest.mark.parametrize(
+    ("cls", "status"), [(SignatureError, 401), (PayloadError, 400)]
+)
+def test_a_refused_delivery_knows_its_http_status(
+    cls: type[DeliveryError], status: int
+) -> None:
+    assert cls("no").status == status
+
+
+@pytest.mark.parametrize(
+    ("cls", "kind"),
+    [
+        (TransientError, "transient"),
+        (PermanentError, "permanent"),
+        (UnknownError, "unknown"),
+    ],
+)
+def test_an_api_error_says_which_kind_it_is(cls: type[APIError], kind: str) -> None:
+    error = cls("busy.", endpoint="GET /api", status=503, retry_after=7.0)
+
+    assert error.kind == kind
+    assert (error.endpoint, error.status, error.retry_after) == ("GET /api", 503, 7.0)
+    assert str(error) == "GET /api: busy."
+
+
+def test_an_api_error_without_an_answer_has_no_status() -> None:
+    error = TransientError("no connection.", endpoint="GET /api")
+
+    assert error.status is None
+    assert error.retry_after is None
+
+
+def raised_over(words: str) -> ValueError:
+    with pytest.raises(ValueError, match="invalid literal") as caught:
+        int(words)
+
+    return caught.value
+
+
+def test_a_trace_says_where_but_not_what() -> None:
+    words = "my card is 4111"
+
+    text = trace(raised_over(words))
+
+    assert text.startswith("builtins.ValueError\n")
+    assert "in raised_over" in text
+    assert words not in text
+    assert not text.endswith("\n")
+
+
+def test_a_trace_does_not_quote_the_cause_either() -> None:
+    words = "my card is 4111"
+
+    with pytest.raises(RuntimeError) as caught:
+        raise RuntimeError(f"can not read {words}") from raised_over(words)
+
+    assert "RuntimeError" in trace(caught.value)
+    assert words not in trace(caught.value)
+
+
+def test_a_trace_of_an_error_that_was_never_raised_is_its_name() -> None:
+    assert trace(SignatureError("no")) == "flask_chatwoot.errors.SignatureError"

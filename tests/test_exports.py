@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import types
+import typing as t
+from pathlib import Path
+
+import pytest
+
+import flask_chatwoot
+
+MODULES = sorted(Path(flask_chatwoot.__file__).parent.glob("*.py"))
+
+
+def public_names() -> set[str]:
+    """What stands in the package's namespace for others to use."""
+    return {
+        name
+        for name, value in vars(flask_chatwoot).items()
+        if not name.startswith("_")
+        and not isinstance(value, types.ModuleType)
+        and name != "annotations"
+    }
+
+
+def undocumented(module: types.ModuleType) -> t.Iterator[str]:
+    """Public classes, functions and methods of a module that say nothing."""
+    for name, value in vars(module).items():
+        if name.startswith("_") or getattr(value, "__module__", "") != module.__name__:
+            continue
+
+        if inspect.isfunction(value) and not inspect.getdoc(value):
+            yield name
+
+        if inspect.isclass(value):
+            # A dataclass and a named tuple make up one of their own.
+            if (value.__doc__ or f"{name}(").startswith(f"{name}("):
+                yield name
+
+            yield from (
+                f"{name}.{inner}"
+                for inner, method in vars(value).items()
+                if not inner.startswith("_")
+                and isinstance(method, types.FunctionType | property | classmethod)
+                and not inspect.getdoc(getattr(value, inner))
+            )
+
+
+def test_the_list_of_exports_is_sorted_and_true() -> None:
+    assert flask_chatwoot.__all__ == sorted(flask_chatwoot.__all__)
+    assert set(flask_chatwoot.__all__) == public_names()
+
+
+def test_the_exports_are_those_a_host_needs() -> None:
+    assert {
+        *("Chatwoot", "Reply", "Turn", "Post", "Mode", "Contact", "Attachment"),
+        *("Outcome", "Reason", "ChatwootError", "current_bot"),
+        *("before_post", "after_post", "turn_finished"),
+    } <= set(flask_chatwoot.__all__)
+
+
+@pytest.mark.parametrize("name", flask_chatwoot.__all__)
+def test_an_export_says_what_it_is(name: str) -> None:
+    value = getattr(flask_chatwoot, name)
+
+    if inspect.isclass(value) or inspect.isfunction(value):
+        sentence = (inspect.getdoc(value) or "").partition("\n")[0]
+        assert sentence.endswith((".", ".``")), f"{name}: {sentence!r}"
+        assert not sentence.startswith(f"{name}("), f"{name} has no docstring"
+
+
+@pytest.mark.parametrize("name", ["before_post", "after_post", "turn_finished"])
+def test_a_signal_says_what_it_sends(name: str) -> None:
+    source = Path(inspect.getfile(flask_chatwoot.signals)).read_text(encoding="utf-8")
+    body = ast.parse(source).body
+    [place] = [
+        number
+        for number, node in enumerate(body)
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name
+    ]
+
+    assert "Receives ``" in ast.unparse(body[place + 1])
+
+
+@pytest.mark.parametrize("name", [path.stem for path in MODULES])
+def test_every_public_thing_has_a_docstring(name: str) -> None:
+    module = importlib.import_module(f"flask_chatwoot.{name}".removesuffix(".__init__"))
+
+    assert module.__doc__, "the module has none"
+    assert list(undocumented(module)) == []
