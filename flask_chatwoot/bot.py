@@ -60,7 +60,7 @@ class Backend(t.Protocol):
         """Finish what runs, within bounds, and give the rest back."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Bot:
     """What one app needs to answer. Threads share it.
 

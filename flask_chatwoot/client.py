@@ -360,10 +360,10 @@ def retry_after(value: str | None, *, now: float | None = None) -> float | None:
 
 # -- what is sent ----------------------------------------------------------------
 
-_SPAN = re.compile(r"`(.*?)`", re.S)
+_SPAN = r"(?s)`(.*?)`"
 """What Chatwoot wraps in a raw block (``app/models/concerns/liquidable.rb``)."""
 
-_OPENING = re.compile(r"\{(?=[{%]|\Z)")
+_OPENING = r"\{(?=[{%]|\Z)"
 
 
 def escape(text: str) -> str:
@@ -379,7 +379,7 @@ def escape(text: str) -> str:
     parts = []
     end = 0
 
-    for span in _SPAN.finditer(text):
+    for span in re.finditer(_SPAN, text):
         parts.append(_break_up(text[end : span.start()]))
         parts.append(_fence(span[1], text[span.end() : span.end() + 1]))
         end = span.end()
@@ -393,7 +393,7 @@ def _break_up(text: str) -> str:
     # A brace is written as an expression that yields a brace, so that no two
     # characters of the text meet to open one. "{%" must not stand in the literal:
     # Liquid's tokenizer would see a tag.
-    return _OPENING.sub("{{ '{' }}", text)
+    return re.sub(_OPENING, "{{ '{' }}", text)
 
 
 def _fence(inner: str, following: str) -> str:

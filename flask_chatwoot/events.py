@@ -12,8 +12,8 @@ import json
 import math
 import re
 import typing as t
-from dataclasses import dataclass, field
 from html import unescape
+from types import MappingProxyType
 
 from .errors import PayloadError
 from .outcomes import Reason
@@ -29,20 +29,21 @@ _TYPES: t.Final = ("incoming", "outgoing", "activity", "template")
 _ID_LIMIT: t.Final = 2**63
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """One thing that happened in Chatwoot.
+class Event(t.NamedTuple):
+    """Something that happened in Chatwoot and that has no class of its own.
 
     :ivar name: Chatwoot's name for it. Unknown names pass through.
-    :ivar raw: The decoded payload, for what no class here names.
+    :ivar raw: The decoded payload.
     """
 
     name: str
-    raw: Object = field(repr=False)
+    raw: Object
+
+    def __repr__(self) -> str:
+        return f"<Event {self.name}>"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessageEvent(Event):
+class MessageEvent(t.NamedTuple):
     """A message was created.
 
     :ivar conversation_id: The number in the conversation's URL, unique per account.
@@ -51,16 +52,22 @@ class MessageEvent(Event):
     :ivar text: What the author typed; empty when there is no text.
     :ivar rendered: The text looks like HTML that Chatwoot 4.9.0 to 4.12.0 made of
         what was typed. Only the server's version can tell whether it did.
+    :ivar raw: The decoded payload, for what is not named here.
     """
 
+    name: str
     account_id: int
     conversation_id: int
     inbox_id: int | None
     message_id: int
     type: str
     private: bool
-    text: str = field(repr=False)
+    text: str
     rendered: bool
+    raw: Object
+
+    def __repr__(self) -> str:
+        return f"<MessageEvent {self.key}>"
 
     @property
     def key(self) -> str:
@@ -97,20 +104,21 @@ _IGNORED_TYPES: t.Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contact:
+class Contact(t.NamedTuple):
     """The customer. Everything but ``custom_attributes`` may be ``None``."""
 
     id: int | None = None
-    name: str | None = field(default=None, repr=False)
-    email: str | None = field(default=None, repr=False)
-    phone_number: str | None = field(default=None, repr=False)
-    identifier: str | None = field(default=None, repr=False)
-    custom_attributes: Object = field(default_factory=dict, repr=False)
+    name: str | None = None
+    email: str | None = None
+    phone_number: str | None = None
+    identifier: str | None = None
+    custom_attributes: Object = MappingProxyType({})
+
+    def __repr__(self) -> str:
+        return f"Contact(id={self.id})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attachment:
+class Attachment(t.NamedTuple):
     """A file the customer sent.
 
     :ivar type: Chatwoot's ``file_type``: ``image``, ``audio``, ``file``, …
@@ -120,14 +128,17 @@ class Attachment:
     """
 
     type: str
-    url: str | None = field(default=None, repr=False)
+    url: str | None = None
     size: int | None = None
+
+    def __repr__(self) -> str:
+        return f"Attachment(type={self.type!r}, size={self.size})"
 
 
 # -- parsing -------------------------------------------------------------------
 
 
-def parse(body: bytes) -> Event:
+def parse(body: bytes) -> Event | MessageEvent:
     """Read a delivery's body.
 
     :raises PayloadError: Not a JSON object in UTF-8, no event name, or a message
@@ -140,7 +151,7 @@ def parse(body: bytes) -> Event:
         raise PayloadError("The body names no event.")
 
     if name != "message_created":
-        return Event(name=name, raw=payload)
+        return Event(name, payload)
 
     return _message(name, payload)
 
@@ -265,12 +276,12 @@ def _type(payload: Object) -> str:
 
 # -- content as the customer typed it ------------------------------------------
 
-_RENDERED = re.compile(r"\s*<(p|ul|ol|h[1-6]|blockquote|pre|table|hr)\b.*>\s*\Z", re.S)
+_RENDERED = r"(?s)\s*<(p|ul|ol|h[1-6]|blockquote|pre|table|hr)\b.*>\s*\Z"
 
 
 def _typed(payload: Object, conversation: Object, content: str) -> tuple[str, bool]:
     """The text as typed, and whether it may still be rendered HTML."""
-    rendered = content[:64].lstrip()[:1] == "<" and bool(_RENDERED.match(content))
+    rendered = content[:64].lstrip()[:1] == "<" and bool(re.match(_RENDERED, content))
     stored = _stored(payload, conversation) if rendered else None
     trimmed = _trimmed_mail(payload)
 

@@ -506,7 +506,6 @@ class Inbox:
             try:
                 db.execute("PRAGMA journal_mode = WAL")
                 self._migrate(db)
-                return
             except sqlite3.OperationalError as error:
                 # Several processes turn a new file to WAL at once: SQLite does not
                 # wait there, whatever its time-out is.
@@ -516,6 +515,8 @@ class Inbox:
                     raise
 
                 time.sleep(0.01)
+            else:
+                return
 
     def _set_sync(self, db: sqlite3.Connection, level: str) -> None:
         if level != self._level:

@@ -37,6 +37,8 @@ class MessageType(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
+    """The one account of the installation."""
+
     id: int = 1
     name: str = "Acme"
 

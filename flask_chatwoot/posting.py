@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from flask import Flask
 
@@ -25,8 +25,7 @@ _PAGES: t.Final = 10
 """Pages of 100 messages to look through for a post."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Post:
+class Post(t.NamedTuple):
     """A message about to be created in Chatwoot, or just attempted.
 
     :ivar content: As the provider gave it, or one part of it if it was too long.
@@ -36,10 +35,15 @@ class Post:
 
     account_id: int
     conversation_id: int
-    content: str = field(repr=False)
+    content: str
     private: bool
     mode: Mode
     attempt: int
+
+    def __repr__(self) -> str:
+        kind = "note" if self.private else "message"
+
+        return f"<Post of a {kind} in conversation {self.conversation_id}>"
 
 
 class TooSoonError(ChatwootError):
@@ -53,7 +57,7 @@ class TooSoonError(ChatwootError):
         self.seconds = seconds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Poster:
     """Posts the drafts of one app's jobs. Threads share it.
 

@@ -60,6 +60,7 @@ class Talk:
 
     @property
     def status(self) -> str:
+        """``open``, ``pending``, ``snoozed`` or ``resolved``."""
         return self.current.status
 
     @property

@@ -1,0 +1,414 @@
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+import typing as t
+from pathlib import Path
+
+import pytest
+from conftest import (
+    SECRET,
+    AppFactory,
+    ChatwootStub,
+    bot_of,
+    deliver,
+    job_of,
+    jobs_of,
+    message,
+    recorded,
+    signed,
+)
+from flask import Blueprint, Flask
+from flask.testing import FlaskClient
+
+from flask_chatwoot import Chatwoot, Turn, current_bot, turn_finished
+from flask_chatwoot.errors import ConfigError, ProviderError
+
+ANSWER = "On its way."
+
+
+# -- wiring --------------------------------------------------------------------
+
+
+def test_an_app_may_be_given_at_once(tmp_path: Path, api: ChatwootStub) -> None:
+    app = Flask("host", instance_path=str(tmp_path))
+    app.testing = True
+    app.config.update(
+        CHATWOOT_BASE_URL="https://chatwoot.test",
+        CHATWOOT_ACCOUNT_ID=1,
+        CHATWOOT_API_ACCESS_TOKEN="t",
+        CHATWOOT_WEBHOOK_SECRET=SECRET,
+    )
+    chatwoot = Chatwoot(app)
+    chatwoot.reply_provider(lambda text: ANSWER)
+
+    assert deliver(app.test_client(), message()).status_code == 202
+    assert api.public == [ANSWER]
+    bot_of(app).backend.stop()
+    t.cast(t.Any, bot_of(app).poster).inbox.close()
+
+
+def test_a_factory_gives_the_app_later(make_app: AppFactory, api: ChatwootStub) -> None:
+    chatwoot = Chatwoot()
+    chatwoot.reply_provider(lambda text: ANSWER)
+    app = make_app(chatwoot)
+
+    assert deliver(app.test_client(), message()).status_code == 202
+    assert api.public == [ANSWER]
+
+
+def test_a_provider_may_be_registered_after_the_app_was_given(
+    make_app: AppFactory, api: ChatwootStub
+) -> None:
+    chatwoot = Chatwoot()
+    app = make_app(chatwoot)
+    chatwoot.reply_provider(lambda text: ANSWER)
+    deliver(app.test_client(), message())
+
+    assert api.public == [ANSWER]
+
+
+def test_the_apps_bot_can_be_had(app: Flask) -> None:
+    with app.app_context():
+        assert current_bot() is bot_of(app)
+
+
+def test_an_app_takes_one_extension(make_app: AppFactory, chatwoot: Chatwoot) -> None:
+    app = make_app(chatwoot)
+
+    for second in (chatwoot, Chatwoot()):
+        with pytest.raises(ConfigError, match="'host' has a Chatwoot extension alread"):
+            second.init_app(app)
+
+    assert deliver(app.test_client(), message()).status_code == 202
+
+
+def test_a_wrong_setting_leaves_the_app_untouched(make_app: AppFactory) -> None:
+    app = Flask("host")
+    app.config["CHATWOOT_TIMEOUT"] = "soon"
+
+    with pytest.raises(ConfigError, match="CHATWOOT_TIMEOUT is 'soon', which must be"):
+        Chatwoot(app)
+
+    app.config["CHATWOOT_TIMEOUT"] = None
+    Chatwoot(app)
+
+
+def test_later_changes_of_settings_have_no_effect(
+    app: Flask, client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub
+) -> None:
+    chatwoot.reply_provider(lambda text: ANSWER)
+    app.config["CHATWOOT_WEBHOOK_SECRET"] = "another"
+    app.config["CHATWOOT_DEFAULT_MODE"] = "bot"
+
+    assert deliver(client, message(mode=None)).status_code == 202
+    assert api.notes == [ANSWER]
+
+
+# -- several apps --------------------------------------------------------------
+
+
+def two_apps(
+    make_app: AppFactory, tmp_path: Path, first: Chatwoot, second: Chatwoot
+) -> tuple[Flask, Flask]:
+    return (
+        make_app(first, account_id=1, inbox_path=str(tmp_path / "first")),
+        make_app(
+            second,
+            account_id=2,
+            inbox_path=str(tmp_path / "second"),
+            webhook_secret="of-the-second",
+            url_prefix="/second",
+        ),
+    )
+
+
+def test_two_apps_with_one_object_share_its_providers_and_nothing_else(
+    make_app: AppFactory, tmp_path: Path, chatwoot: Chatwoot
+) -> None:
+    turns: list[Turn] = []
+
+    @chatwoot.reply_provider
+    def provide(text: str, turn: Turn) -> None:
+        turns.append(turn)
+
+    first, second = two_apps(make_app, tmp_path, chatwoot, chatwoot)
+
+    with (
+        recorded(turn_finished, first) as here,
+        recorded(turn_finished, second) as there,
+    ):
+        deliver(first.test_client(), message(id=1))
+        second.test_client().post(
+            "/second/webhook",
+            **signed(message(id=2, account_id=2), secret="of-the-second"),
+        )
+
+    assert [turn.account_id for turn in turns] == [1, 2]
+    assert [told["turn"].message_id for told in here] == [1]
+    assert [told["turn"].message_id for told in there] == [2]
+    assert job_of(first).message_id == 1
+    assert job_of(second).message_id == 2
+    assert second.test_client().post("/chatwoot/webhook").status_code == 404
+    assert first.test_client().post("/second/webhook").status_code == 404
+
+
+def test_two_apps_with_two_objects_do_not_see_each_others_providers(
+    make_app: AppFactory, tmp_path: Path
+) -> None:
+    one, other = Chatwoot(), Chatwoot()
+    one.reply_provider(lambda text: None)
+    first, second = two_apps(make_app, tmp_path, one, other)
+    deliver(first.test_client(), message())
+    second.test_client().post(
+        "/second/webhook", **signed(message(account_id=2), secret="of-the-second")
+    )
+
+    assert job_of(first).reason == "no_answer"
+    assert job_of(second).reason == "no_provider"
+
+
+def test_one_apps_secret_opens_no_other(make_app: AppFactory, tmp_path: Path) -> None:
+    _, second = two_apps(make_app, tmp_path, Chatwoot(), Chatwoot())
+    answer = second.test_client().post("/second/webhook", **signed(message()))
+
+    assert answer.status_code == 401
+    assert jobs_of(second) == []
+
+
+# -- where it lives ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("prefix", "path"),
+    [
+        (None, "/chatwoot/webhook"),
+        ("/support", "/support/webhook"),
+        ("/support/", "/support/webhook"),
+        ("/a/b", "/a/b/webhook"),
+        ("/", "/webhook"),
+    ],
+)
+def test_the_endpoints_live_where_they_are_wanted(
+    make_app: AppFactory, prefix: str | None, path: str
+) -> None:
+    client = make_app(url_prefix=prefix).test_client()
+
+    assert client.post(path, **signed(message())).status_code == 202
+
+
+def test_the_endpoints_can_be_exempted_from_csrf() -> None:
+    assert isinstance(Chatwoot.blueprint, Blueprint)
+    assert Chatwoot().blueprint is Chatwoot.blueprint
+    assert (Chatwoot.blueprint.name, Chatwoot.blueprint.import_name) == (
+        "chatwoot",
+        "flask_chatwoot.views",
+    )
+
+
+def test_a_url_can_be_built(app: Flask) -> None:
+    with app.test_request_context():
+        assert app.url_for("chatwoot.webhook") == "/chatwoot/webhook"
+        assert app.url_for("chatwoot.copilot") == "/chatwoot/copilot"
+
+
+# -- warnings ------------------------------------------------------------------
+
+
+def warnings_of(
+    make_app: AppFactory, caplog: pytest.LogCaptureFixture, **settings: t.Any
+) -> list[str]:
+    with caplog.at_level(logging.WARNING):
+        make_app(**settings)
+
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_an_unconfigured_app_is_told_once_what_is_missing(
+    make_app: AppFactory, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    (warning,) = warnings_of(
+        make_app,
+        caplog,
+        base_url=None,
+        account_id=None,
+        api_access_token=None,
+        webhook_secret=None,
+        copilot_token=None,
+        backend=None,
+        inbox_path=None,
+    )
+
+    assert (
+        "CHATWOOT_BASE_URL, CHATWOOT_ACCOUNT_ID, CHATWOOT_API_ACCESS_TOKEN" in warning
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("key", ["base_url", "account_id", "api_access_token"])
+def test_only_what_is_missing_is_named(
+    make_app: AppFactory, caplog: pytest.LogCaptureFixture, key: str
+) -> None:
+    (warning,) = warnings_of(make_app, caplog, **{key: None})
+
+    assert warning.startswith(
+        f"Chatwoot is not configured: CHATWOOT_{key.upper()} missing."
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        (
+            {"webhook_secret": None, "copilot_token": None},
+            "/webhook (CHATWOOT_WEBHOOK_SECRET) and /copilot (CHATWOOT_COPILOT_TOKEN)",
+        ),
+        ({"webhook_secret": None}, "call /webhook (CHATWOOT_WEBHOOK_SECRET)."),
+        ({"copilot_token": None}, "call /copilot (CHATWOOT_COPILOT_TOKEN)."),
+        (
+            {
+                "webhook_secret": None,
+                "webhook_token": "open-sesame",
+                "copilot_token": None,
+            },
+            "call /copilot (CHATWOOT_COPILOT_TOKEN).",
+        ),
+    ],
+)
+def test_open_doors_are_told_once(
+    make_app: AppFactory,
+    caplog: pytest.LogCaptureFixture,
+    settings: dict[str, t.Any],
+    named: str,
+) -> None:
+    (warning,) = warnings_of(make_app, caplog, **settings)
+
+    assert warning.startswith("Anybody may ")
+    assert named in warning
+
+
+def test_closed_doors_are_not_worth_a_word(
+    make_app: AppFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert warnings_of(make_app, caplog) == []
+
+
+# -- registration --------------------------------------------------------------
+
+
+def test_the_decorator_returns_the_function(chatwoot: Chatwoot) -> None:
+    def bare(text: str) -> str:
+        return ANSWER
+
+    def narrowed(text: str, turn: Turn) -> str:
+        return ANSWER
+
+    assert chatwoot.reply_provider(bare) is bare
+    assert chatwoot.reply_provider(mode="human")(narrowed) is narrowed
+    assert chatwoot.reply_provider(inbox_id=3)(narrowed) is narrowed
+    assert chatwoot.reply_provider(mode="bot", inbox_id=3)(bare) is bare
+    assert bare("Hello") == ANSWER
+
+
+def test_the_decorator_may_be_called_without_arguments(chatwoot: Chatwoot) -> None:
+    @chatwoot.reply_provider()
+    def provide(text: str) -> str:
+        return ANSWER
+
+    with pytest.raises(ProviderError, match=r"every mode in every Chatwoot inbox"):
+        chatwoot.reply_provider(lambda text: ANSWER)
+
+
+@pytest.mark.parametrize(
+    "place", [{}, {"mode": "bot"}, {"inbox_id": 3}, {"mode": "bot", "inbox_id": 3}]
+)
+def test_a_second_provider_for_one_place_is_an_error(
+    chatwoot: Chatwoot, place: dict[str, t.Any]
+) -> None:
+    @chatwoot.reply_provider(**place)
+    def first(text: str) -> str:
+        return ANSWER
+
+    with pytest.raises(ProviderError, match=r"already: .*first\."):
+        chatwoot.reply_provider(**place)(lambda text: ANSWER)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda: ANSWER,
+        lambda text, turn, more: ANSWER,
+        lambda text, *, needed: ANSWER,
+        lambda *, text: ANSWER,
+        "text",
+        7,
+    ],
+    ids=["none", "three", "a needed keyword", "no position", "text", "number"],
+)
+def test_a_wrong_signature_is_an_error_at_registration(
+    chatwoot: Chatwoot, function: t.Any
+) -> None:
+    with pytest.raises(ProviderError):
+        chatwoot.reply_provider()(function)
+
+
+@pytest.mark.parametrize("place", [{"mode": "robot"}, {"mode": ""}, {"inbox_id": 0}])
+def test_a_place_that_does_not_exist_is_an_error_at_registration(
+    chatwoot: Chatwoot, place: dict[str, t.Any]
+) -> None:
+    with pytest.raises(ProviderError):
+        chatwoot.reply_provider(**place)(lambda text: ANSWER)
+
+
+# -- nothing happens before it must --------------------------------------------
+
+HOST = """
+from flask import Flask
+from flask_chatwoot import Chatwoot
+
+app = Flask(__name__)
+chatwoot = Chatwoot(app)
+"""
+
+
+def flask(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    (folder / "host.py").write_text(HOST)
+
+    return subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "host.py", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={
+            **os.environ,
+            "CHATWOOT_BASE_URL": "http://127.0.0.1:9",
+            "CHATWOOT_ACCOUNT_ID": "1",
+            "CHATWOOT_API_ACCESS_TOKEN": "t",
+            "CHATWOOT_WEBHOOK_SECRET": SECRET,
+            "CHATWOOT_COPILOT_TOKEN": "t",
+            "CHATWOOT_INBOX_PATH": str(folder / "inbox.sqlite3"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
+    )
+
+
+def test_listing_the_routes_starts_nothing_and_makes_no_file(tmp_path: Path) -> None:
+    done = flask(tmp_path, "routes")
+
+    assert done.returncode == 0, done.stderr
+    assert "/chatwoot/webhook" in done.stdout
+    assert "/chatwoot/copilot" in done.stdout
+    assert done.stderr == ""
+    assert [file.name for file in tmp_path.iterdir()] == ["host.py"]
+
+
+def test_making_an_app_starts_no_thread(make_app: AppFactory) -> None:
+    before = threading.active_count()
+    make_app(backend="thread")
+
+    assert threading.active_count() == before

@@ -1,0 +1,1397 @@
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import typing as t
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from conftest import Clock
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from flask_chatwoot.errors import InboxError, LeaseLostError
+from flask_chatwoot.inbox import Draft, Inbox, Job, JobInfo
+
+LEASE = 30.0
+DAY = 86400.0
+BODY = b'{"event": "message_created"}'
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "inbox.sqlite3")
+
+
+@pytest.fixture
+def inbox(path: str, clock: Clock) -> t.Iterator[Inbox]:
+    store = open_inbox(path, clock)
+    yield store
+    store.close()
+
+
+def open_inbox(path: str, clock: Clock, account_id: int = 1) -> Inbox:
+    return Inbox(path, account_id=account_id, sync="normal", lease=LEASE, clock=clock)
+
+
+def put(
+    inbox: Inbox, message_id: int, *, conversation_id: int = 42, payload: bytes = BODY
+) -> bool:
+    return inbox.put(
+        f"1:message_created:{message_id}",
+        conversation_id=conversation_id,
+        message_id=message_id,
+        payload=payload,
+    )
+
+
+def claim(inbox: Inbox) -> Job:
+    job = inbox.claim()
+    assert job is not None
+
+    return job
+
+
+def finish(inbox: Inbox, outcome: str = "replied", reason: str | None = None) -> int:
+    """Claim a job and end it; the message it was about."""
+    job = claim(inbox)
+    inbox.settle(job, outcome, reason)
+
+    return job.message_id
+
+
+def only(inbox: Inbox) -> JobInfo:
+    (job,) = inbox.jobs()
+
+    return job
+
+
+def sent(inbox: Inbox, job: Job, text: str = "On its way.") -> Draft:
+    """A draft for which a request went out."""
+    (draft,) = inbox.keep(job, [(text, False)])
+    inbox.sending(job, draft)
+
+    return draft
+
+
+# -- deliveries ----------------------------------------------------------------
+
+
+def test_a_delivery_is_stored_as_it_came(inbox: Inbox) -> None:
+    assert put(inbox, 9001, payload=b"\x00 raw \xff bytes")
+
+    job = claim(inbox)
+    assert (job.conversation_id, job.message_id) == (42, 9001)
+    assert job.payload == b"\x00 raw \xff bytes"
+    assert (job.attempts, job.drafts) == (1, ())
+
+
+def test_a_delivery_is_stored_once(inbox: Inbox) -> None:
+    assert put(inbox, 9001)
+    assert not put(inbox, 9001)
+    assert len(inbox.jobs()) == 1
+
+
+@pytest.mark.parametrize("outcome", ["replied", "declined", "dead"])
+def test_a_repeat_is_recognised_after_the_end(inbox: Inbox, outcome: str) -> None:
+    put(inbox, 9001)
+    finish(inbox, outcome)
+
+    assert not put(inbox, 9001)
+    assert inbox.claim() is None
+
+
+def test_a_repeat_does_not_disturb_the_job(inbox: Inbox, clock: Clock) -> None:
+    put(inbox, 9001, payload=b"first")
+    job = claim(inbox)
+    clock.advance(1)
+    put(inbox, 9001, payload=b"second")
+
+    assert inbox.claim() is None
+    inbox.postpone(job, 0)
+    assert claim(inbox).payload == b"first"
+
+
+def test_a_delivery_survives_the_process(inbox: Inbox, path: str, clock: Clock) -> None:
+    put(inbox, 9001)
+    inbox.close()
+
+    assert claim(open_inbox(path, clock)).message_id == 9001
+
+
+def test_a_closed_inbox_opens_again(inbox: Inbox) -> None:
+    put(inbox, 9001)
+    inbox.close()
+    inbox.close()
+
+    assert claim(inbox).message_id == 9001
+
+
+def test_accounts_in_one_file_do_not_see_each_other(
+    inbox: Inbox, path: str, clock: Clock
+) -> None:
+    put(inbox, 9001)
+    draft = sent(inbox, claim(inbox))
+    other = open_inbox(path, clock, account_id=2)
+
+    clock.advance(LEASE)
+    assert other.claim() is None
+    assert other.jobs() == []
+    assert other.under_way(42, message_id=9002) == []
+    assert inbox.under_way(42, message_id=9002) == [
+        Draft(
+            id=draft.id,
+            marker=draft.marker,
+            private=False,
+            content="On its way.",
+            sent_at=clock.now - LEASE,
+        )
+    ]
+    finish(inbox, "dead", "crashed")
+    assert other.retry([1]) == []
+    other.close()
+
+
+def put_and_claim(
+    inbox: Inbox, message_id: int, *, conversation_id: int = 42
+) -> tuple[bool, Job | None]:
+    return inbox.put_and_claim(
+        f"1:message_created:{message_id}",
+        conversation_id=conversation_id,
+        message_id=message_id,
+        payload=BODY,
+    )
+
+
+def test_a_delivery_can_be_stored_and_claimed_in_one_go(
+    inbox: Inbox, clock: Clock
+) -> None:
+    new, job = put_and_claim(inbox, 9001)
+
+    assert new
+    assert job is not None
+    assert (job.message_id, job.payload, job.attempts) == (9001, BODY, 1)
+    assert inbox.claim() is None
+    clock.advance(LEASE)
+    assert claim(inbox).attempts == 2
+    assert put_and_claim(inbox, 9001) == (False, None)
+
+
+def test_a_delivery_behind_another_is_stored_and_not_claimed(inbox: Inbox) -> None:
+    put(inbox, 9001)
+
+    assert put_and_claim(inbox, 9002) == (True, None)
+    assert [finish(inbox), finish(inbox)] == [9001, 9002]
+    assert put_and_claim(inbox, 9003)[1] is not None
+
+
+# -- the line of a conversation ------------------------------------------------
+
+
+def test_only_the_first_unfinished_job_of_a_conversation_is_due(inbox: Inbox) -> None:
+    put(inbox, 9001)
+    put(inbox, 9002)
+    put(inbox, 9003)
+
+    assert claim(inbox).message_id == 9001
+    assert inbox.claim() is None
+
+
+@pytest.mark.parametrize("outcome", ["replied", "noted", "declined", "dead"])
+def test_the_next_in_line_is_due_when_the_first_ends(
+    inbox: Inbox, outcome: str
+) -> None:
+    for message_id in (9001, 9002, 9003):
+        put(inbox, message_id)
+
+    assert [finish(inbox, outcome) for _ in range(3)] == [9001, 9002, 9003]
+    assert inbox.claim() is None
+
+
+def test_a_job_stored_while_the_first_runs_waits_for_it(inbox: Inbox) -> None:
+    put(inbox, 9001)
+    first = claim(inbox)
+    put(inbox, 9002)
+
+    assert inbox.claim() is None
+    inbox.settle(first, "replied", None)
+    assert claim(inbox).message_id == 9002
+
+
+def test_conversations_go_side_by_side(inbox: Inbox) -> None:
+    put(inbox, 9001, conversation_id=42)
+    put(inbox, 9002, conversation_id=43)
+
+    assert [claim(inbox).message_id, claim(inbox).message_id] == [9001, 9002]
+
+
+def test_a_head_that_waits_for_another_attempt_blocks_its_line_only(
+    inbox: Inbox, clock: Clock
+) -> None:
+    put(inbox, 9001, conversation_id=42)
+    put(inbox, 9002, conversation_id=42)
+    put(inbox, 9003, conversation_id=43)
+    inbox.postpone(claim(inbox), 60)
+
+    assert finish(inbox) == 9003
+    assert inbox.claim() is None
+    clock.advance(60)
+    assert [finish(inbox), finish(inbox)] == [9001, 9002]
+
+
+def test_the_oldest_due_job_comes_first(inbox: Inbox, clock: Clock) -> None:
+    for number in range(5):
+        put(inbox, 9001 + number, conversation_id=50 - number)
+        clock.advance(1)
+
+    assert [finish(inbox) for _ in range(5)] == [9001, 9002, 9003, 9004, 9005]
+
+
+def test_a_long_line_does_not_lose_its_place(inbox: Inbox, clock: Clock) -> None:
+    put(inbox, 9001, conversation_id=42)
+    put(inbox, 9002, conversation_id=42)
+    clock.advance(1)
+    put(inbox, 9003, conversation_id=43)
+
+    assert [finish(inbox) for _ in range(3)] == [9001, 9002, 9003]
+
+
+def test_revived_jobs_keep_their_order(inbox: Inbox) -> None:
+    for message_id in (9001, 9002, 9003):
+        put(inbox, message_id)
+        finish(inbox, "dead", "unauthorized")
+
+    newest_first = [job.id for job in inbox.jobs(state="dead")]
+    inbox.retry(newest_first)
+
+    assert [finish(inbox) for _ in range(3)] == [9001, 9002, 9003]
+
+
+def test_a_revived_job_waits_for_the_one_that_runs(inbox: Inbox) -> None:
+    put(inbox, 9001)
+    finish(inbox, "dead", "refused")
+    put(inbox, 9002)
+    put(inbox, 9003)
+    running = claim(inbox)
+    inbox.retry([1])
+
+    assert inbox.claim() is None
+    inbox.settle(running, "replied", None)
+    assert [finish(inbox), finish(inbox)] == [9001, 9003]
+
+
+# -- leases --------------------------------------------------------------------
+
+
+def test_a_claimed_job_is_nobody_elses_until_its_lease_runs_out(
+    inbox: Inbox, clock: Clock
+) -> None:
+    put(inbox, 9001)
+    first = claim(inbox)
+
+    clock.advance(LEASE - 0.001)
+    assert inbox.claim() is None
+
+    clock.advance(0.001)
+    second = claim(inbox)
+    assert second.id == first.id
+    assert second.claim != first.claim
+    assert (first.attempts, second.attempts) == (1, 2)
+
+
+def test_a_renewed_lease_begins_anew(inbox: Inbox, clock: Clock) -> None:
+    put(inbox, 9001)
+    job = claim(inbox)
+    clock.advance(LEASE - 1)
+    inbox.renew(job)
+
+    clock.advance(LEASE - 1)
+    assert inbox.claim() is None
+    clock.advance(1)
+    assert claim(inbox).id == job.id
+
+
+def test_a_lost_lease_can_not_be_renewed(inbox: Inbox, clock: Clock) -> None:
+    put(inbox, 9001)
+    lost = claim(inbox)
+    clock.advance(LEASE)
+    claim(inbox)
+
+    clock.advance(LEASE - 1)
+    inbox.renew(lost)
+    clock.advance(1)
+    assert claim(inbox).attempts == 3
+
+
+def test_renewing_a_job_given_back_does_not_take_it(inbox: Inbox) -> None:
+    put(inbox, 9001)
+    job = claim(inbox)
+    inbox.postpone(job, 0)
+    inbox.renew(job)
+
+    assert claim(inbox).attempts == 2
+
+
+def test_renewing_a_finished_job_does_not_wake_it(inbox: Inbox, clock: Clock) -> None:
+    put(inbox, 9001)
+    job = claim(inbox)
+    inbox.settle(job, "replied", None)
+    inbox.renew(job)
+
+    clock.advance(10 * LEASE)
+    assert inbox.claim() is None
+
+
+def test_a_late_worker_may_finish_what_nobody_took_over(
+    inbox: Inbox, clock: Clock
+) -> None:
+    put(inbox, 9001)
+    job = claim(inbox)
+    clock.advance(2 * LEASE)
+    inbox.settle(job, "replied", None)
+
+    assert only(inbox).state == "done"
+    assert inbox.claim() is None
+
+
+WRITES: dict[str, t.Callable[[Inbox, Job, Draft], t.Any]] = {
+    "keep": lambda inbox, job, _: inbox.keep(job, [("Again.", False)]),
+    "sending": lambda inbox, job, draft: inbox.sending(job, draft),
+    "settle": lambda inbox, job, _: inbox.settle(job, "replied", None),
+    "postpone": lambda inbox, job, _: inbox.postpone(job, 60),
+    "postpone free": lambda inbox, job, _: inbox.postpone(job, 60, free=True),
+}
+
+TAKE_OVERS: dict[str, t.Callable[[Inbox, Job], t.Any]] = {
+    "claimed again": lambda inbox, job: None,
+    "settled": lambda inbox, job: inbox.settle(job, "declined", "no_answer"),
+    "dead": lambda inbox, job: inbox.settle(job, "dead", "refused"),
+    "given back": lambda inbox, job: inbox.postpone(job, 5),
+}
+
+
+@pytest.mark.parametrize("take_over", TAKE_OVERS)
+@pytest.mark.parametrize("write", WRITES)
+def test_who_lost_the_lease_writes_nothing(
+    inbox: Inbox, path: str, clock: Clock, write: str, take_over: str
+) -> None:
+    put(inbox, 9001)
+    lost = claim(inbox)
+    (draft,) = inbox.keep(lost, [("On its way.", False)])
+    clock.advance(LEASE)
+    TAKE_OVERS[take_over](inbox, claim(inbox))
+    before = everything(path)
+
+    with pytest.raises(LeaseLostError, match="Job 1 was claimed by another"):
+        WRITES[write](inbox, lost, draft)
+
+    assert everything(path) == before
+
+
+def everything(path: str) -> list[tuple[t.Any, ...]]:
+    """All rows, read past the inbox."""
+    db = sqlite3.connect(path)
+
+    try:
+        jobs = db.execute("SELECT * FROM job ORDER BY id").fetchall()
+        drafts = db.execute("SELECT * FROM draft ORDER BY id").fetchall()
+    finally:
+        db.close()
+
+    return [*jobs, *drafts]
+
+
+def test_that_chatwoot_has_a_draft_is_noted_whoever_holds_the_job(
+    inbox: Inbox, clock: Clock
+) -> None:
+    put(inbox, 9001)
+    draft = sent(inbox, claim(inbox))
+    clock.advance(LEASE)
+    claim(inbox)
+    inbox.posted(draft, 20001)
+
+    clock.advance(LEASE)
+    (seen,) = claim(inbox).drafts
+    assert seen.message_id == 20001
+
+
+# -- drafts --------------------------------------------------------------------
+
+
+def test_a_kept_reply_comes_with_the_next_claim_in_its_order(
+    inbox: Inbox, clock: Clock
+) -> None:
+    put(inbox, 9001)
+    kept = inbox.keep(claim(inbox), [("One.", True), ("Two.", True), ("Three.", True)])
+    clock.advance(LEASE)
+
+    assert claim(inbox).drafts == tuple(kept)
+    assert [draft.content for draft in kept] == ["One.", "Two.", "Three."]
+    assert all(draft.private for draft in kept)
+    assert len({draft.marker for draft in kept}) == 3
+
+
+def test_intent_is_noted_and_withdrawn(inbox: Inbox, clock: Clock) -> None:
+    put(inbox, 9001)
+    draft = sent(inbox, claim(inbox))
+
+    clock.advance(LEASE)
+    (noted,) = claim(inbox).drafts
+    assert noted.sent_at == clock.now - LEASE
+
+    inbox.unsent(draft)
+    clock.advance(LEASE)
+    (withdrawn,) = claim(inbox).drafts
+    assert withdrawn.sent_at is None
+
+
+def test_a_post_is_known_as_made(inbox: Inbox) -> None:
+    put(inbox, 9001)
+    draft = sent(inbox, claim(inbox))
+
+    assert not inbox.made(20001)
+    inbox.posted(draft, 20001)
+    assert inbox.made(20001)
+    assert not inbox.made(20002)
+
+
+def test_a_draft_is_under_way_from_the_request_to_the_answer(inbox: Inbox) -> None:
+    put(inbox, 9001)
+    job = claim(inbox)
+    (draft,) = inbox.keep(job, [("On its way.", False)])
+
+    assert inbox.under_way(42, message_id=20001) == []
+    inbox.sending(job, draft)
+    assert [d.id for d in inbox.under_way(42, message_id=20001)] == [draft.id]
+    inbox.posted(draft, 20001)
+    assert inbox.under_way(42, message_id=20002) == []
+
+
+def test_a_draft_is_not_under_way_to_another_conversation(inbox: Inbox) -> None:
+    put(inbox, 9001)
+    sent(inbox, claim(inbox))
+
+    assert inbox.under_way(43, message_id=20001) == []
+
+
+@pytest.mark.parametrize("message_id", [1, 9000, 9001])
+def test_what_is_older_than_the_question_is_no_draft_under_way(
+    inbox: Inbox, message_id: int
+) -> None:
+    put(inbox, 9001)
+    sent(inbox, claim(inbox))
+
+    assert inbox.under_way(42, message_id=message_id) == []
+
+
+def test_another_drafts_post_is_no_draft_under_way(inbox: Inbox) -> None:
+    put(inbox, 9001)
+    job = claim(inbox)
+    first, second = inbox.keep(job, [("Yes.", False), ("Yes.", False)])
+    inbox.sending(job, first)
+    inbox.posted(first, 20001)
+    inbox.sending(job, second)
+
+    assert inbox.under_way(42, message_id=20001) == []
+    assert [d.id for d in inbox.under_way(42, message_id=20002)] == [second.id]
+
+
+def test_a_finished_job_has_nothing_under_way(inbox: Inbox) -> None:
+    put(inbox, 9001)
+    job = claim(inbox)
+    sent(inbox, job)
+    inbox.settle(job, "dead", "unconfirmed")
+
+    assert inbox.under_way(42, message_id=20001) == []
+
+
+# -- postponing ----------------------------------------------------------------
+
+
+def test_a_postponed_job_is_due_after_its_pause(inbox: Inbox, clock: Clock) -> None:
+    put(inbox, 9001)
+    inbox.postpone(claim(inbox), 7)
+
+    assert only(inbox).state == "waiting"
+    clock.advance(6.999)
+    assert inbox.claim() is None
+    clock.advance(0.001)
+    assert claim(inbox).attempts == 2
+
+
+def test_a_free_claim_is_no_attempt(inbox: Inbox) -> None:
+    put(inbox, 9001)
+    inbox.postpone(claim(inbox), 0, free=True)
+
+    assert only(inbox).attempts == 0
+    assert claim(inbox).attempts == 1
+
+
+# -- erasure -------------------------------------------------------------------
+
+QUESTION = b"a question of Ada Lovelace"
+ANSWER = "an answer for Ada Lovelace"
+
+
+def on_disk(path: str) -> bytes:
+    """All bytes of the file and its journal, with nothing left in the journal."""
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.close()
+    folder = Path(path).parent
+
+    return b"".join(file.read_bytes() for file in folder.iterdir())
+
+
+@pytest.mark.parametrize("length", [1, 40, 4000], ids=["short", "page", "many pages"])
+@pytest.mark.parametrize("outcome", ["replied", "noted", "declined"])
+def test_text_is_erased_when_the_job_is_done(
+    inbox: Inbox, path: str, outcome: str, length: int
+) -> None:
+    put(inbox, 9001, payload=QUESTION * length)
+    job = claim(inbox)
+    inbox.keep(job, [(ANSWER * length, False)])
+    found = on_disk(path)
+    assert QUESTION in found
+    assert ANSWER.encode() in found
+
+    inbox.settle(job, outcome, None)
+
+    found = on_disk(path)
+    assert QUESTION not in found
+    assert ANSWER.encode() not in found
+
+
+def test_a_dead_job_keeps_its_text_for_whoever_revives_it(inbox: Inbox) -> None:
+    put(inbox, 9001, payload=QUESTION)
+    job = claim(inbox)
+    inbox.keep(job, [(ANSWER, False)])
+    inbox.settle(job, "dead", "refused")
+    inbox.retry([job.id])
+
+    revived = claim(inbox)
+    assert revived.payload == QUESTION
+    assert [draft.content for draft in revived.drafts] == [ANSWER]
+
+
+def test_the_text_of_a_dead_job_goes_with_the_job(
+    inbox: Inbox, path: str, clock: Clock
+) -> None:
+    put(inbox, 9001, payload=QUESTION)
+    job = claim(inbox)
+    inbox.keep(job, [(ANSWER, False)])
+    inbox.settle(job, "dead", "refused")
+    put(inbox, 9002)
+    clock.advance(8 * DAY)
+    assert inbox.prune(dead=True) == 1
+
+    found = on_disk(path)
+    assert QUESTION not in found
+    assert ANSWER.encode() not in found
+
+
+# -- operators -----------------------------------------------------------------
+
+
+def test_jobs_are_listed_newest_first_with_all_there_is_to_know(
+    inbox: Inbox, clock: Clock
+) -> None:
+    put(inbox, 9001, conversation_id=1)
+    finish(inbox, "declined", "no_answer")
+    put(inbox, 9002, conversation_id=2)
+    finish(inbox, "dead", "refused")
+    put(inbox, 9003, conversation_id=3)
+    claim(inbox)
+    put(inbox, 9004, conversation_id=4)
+    clock.advance(5)
+
+    def info(id: int, state: str, attempts: int, *ending: str) -> JobInfo:
+        outcome, reason = ending or (None, None)
+
+        return JobInfo(
+            id=id,
+            conversation_id=id,
+            message_id=9000 + id,
+            state=state,
+            age=5.0,
+            attempts=attempts,
+            outcome=outcome,
+            reason=reason,
+        )
+
+    assert inbox.jobs() == [
+        info(4, "waiting", 0),
+        info(3, "claimed", 1),
+        info(2, "dead", 1, "dead", "refused"),
+        info(1, "done", 1, "declined", "no_answer"),
+    ]
+    assert [job.id for job in inbox.jobs(limit=2)] == [4, 3]
+
+    for number, state in enumerate(("done", "dead", "claimed", "waiting"), 1):
+        assert [job.id for job in inbox.jobs(state=state)] == [number]
+
+
+def test_reviving_gives_all_attempts_back(inbox: Inbox, clock: Clock) -> None:
+    put(inbox, 9001)
+    inbox.postpone(claim(inbox), 0)
+    finish(inbox, "dead", "provider_failed")
+    assert only(inbox).attempts == 2
+
+    assert inbox.retry([1]) == [1]
+    assert only(inbox) == JobInfo(
+        id=1,
+        conversation_id=42,
+        message_id=9001,
+        state="waiting",
+        age=0.0,
+        attempts=0,
+        outcome=None,
+        reason=None,
+    )
+    assert claim(inbox).attempts == 1
+
+
+def test_only_dead_jobs_are_revived(inbox: Inbox) -> None:
+    put(inbox, 9001, conversation_id=1)
+    finish(inbox)
+    put(inbox, 9002, conversation_id=2)
+    finish(inbox, "dead", "refused")
+    put(inbox, 9003, conversation_id=3)
+    claim(inbox)
+    put(inbox, 9004, conversation_id=4)
+
+    assert inbox.retry([1, 2, 3, 4, 5]) == [2]
+
+
+def test_finished_jobs_are_forgotten_after_a_while(inbox: Inbox, clock: Clock) -> None:
+    put(inbox, 9001)
+    finish(inbox)
+    clock.advance(DAY)
+    put(inbox, 9002)
+    finish(inbox)
+    put(inbox, 9003)
+    clock.advance(1)
+
+    assert inbox.prune(older_than=DAY) == 1
+    assert [job.message_id for job in inbox.jobs()] == [9003, 9002]
+    assert not put(inbox, 9002)
+    assert put(inbox, 9001)
+
+
+def test_what_is_not_finished_is_never_forgotten(inbox: Inbox, clock: Clock) -> None:
+    put(inbox, 9001, conversation_id=1)
+    claim(inbox)
+    put(inbox, 9002, conversation_id=2)
+    put(inbox, 9003, conversation_id=3)
+    clock.advance(1000 * DAY)
+
+    assert inbox.prune(older_than=0, dead=True) == 0
+    assert len(inbox.jobs()) == 3
+
+
+def test_dead_jobs_are_forgotten_only_when_asked(inbox: Inbox, clock: Clock) -> None:
+    put(inbox, 9001)
+    finish(inbox, "dead", "refused")
+    put(inbox, 9002)
+    clock.advance(100 * DAY)
+
+    assert inbox.prune() == 0
+    assert inbox.prune(dead=True) == 1
+    assert [job.message_id for job in inbox.jobs()] == [9002]
+
+
+def test_drafts_are_forgotten_with_their_job(
+    inbox: Inbox, path: str, clock: Clock
+) -> None:
+    put(inbox, 9001)
+    job = claim(inbox)
+    inbox.posted(sent(inbox, job), 20001)
+    inbox.settle(job, "replied", None)
+    put(inbox, 9002)
+    clock.advance(1)
+    inbox.prune(older_than=0)
+
+    assert not inbox.made(20001)
+    assert len(everything(path)) == 1
+
+
+def test_a_large_clean_up_leaves_nothing_behind(inbox: Inbox, clock: Clock) -> None:
+    for number in range(1101):
+        put(inbox, number + 1, conversation_id=number + 1)
+        finish(inbox)
+
+    clock.advance(1)
+    assert inbox.prune(older_than=0) == 1100
+    assert len(inbox.jobs()) == 1
+
+
+def test_a_number_of_a_job_is_never_given_twice(inbox: Inbox, clock: Clock) -> None:
+    put(inbox, 9001)
+    finish(inbox)
+    clock.advance(1)
+    inbox.prune(older_than=0)
+    put(inbox, 9002)
+
+    assert claim(inbox).id == 2
+
+
+# -- many at once --------------------------------------------------------------
+
+
+def test_threads_share_one_inbox(path: str) -> None:
+    inbox = Inbox(path, account_id=1, sync="normal")
+    claimed: list[tuple[int, int]] = []
+    deadline = time.monotonic() + 30
+
+    def produce(number: int) -> int:
+        keys = range(number * 1000, number * 1000 + 100)
+
+        return sum(put(inbox, key, conversation_id=key // 10) for key in keys)
+
+    def consume(_: int) -> None:
+        while len(claimed) < 400 and time.monotonic() < deadline:
+            if job := inbox.claim():
+                claimed.append((job.conversation_id, job.message_id))
+                inbox.settle(job, "replied", None)
+
+    with ThreadPoolExecutor(8) as pool:
+        consumers = pool.map(consume, range(4))
+        stored = sum(pool.map(produce, range(1, 5)))
+        list(consumers)
+
+    inbox.close()
+    assert stored == 400
+    assert len(claimed) == len(set(claimed)) == 400
+
+    for line in {conversation for conversation, _ in claimed}:
+        order = [message for conversation, message in claimed if conversation == line]
+        assert order == sorted(order)
+
+
+def python(script: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def output(process: subprocess.Popen[str]) -> t.Any:
+    """What a process printed, as JSON."""
+    printed, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+
+    return json.loads(printed)
+
+
+SHARE = """
+import json, sys, threading, time
+from flask_chatwoot.inbox import Inbox
+
+inbox = Inbox(sys.argv[1], account_id=1, sync="normal")
+stored, claimed = [], []
+deadline = time.monotonic() + 30
+
+def produce(number):
+    for key in range(number * 1000, number * 1000 + 100):
+        stored.append(
+            inbox.put(
+                str(key), conversation_id=key // 10, message_id=key, payload=b"{}"
+            )
+        )
+
+def consume():
+    while time.monotonic() < deadline:
+        if job := inbox.claim():
+            claimed.append(job.message_id)
+            inbox.settle(job, "replied", None)
+        elif len(inbox.jobs(state="done")) == 400:
+            break
+
+threads = [threading.Thread(target=produce, args=[n]) for n in (1, 2, 3, 4)]
+threads += [threading.Thread(target=consume) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(json.dumps({"stored": sum(stored), "claimed": claimed}))
+"""
+
+
+def test_processes_share_one_file(path: str) -> None:
+    both = [output(process) for process in [python(SHARE, path) for _ in range(2)]]
+
+    assert sum(told["stored"] for told in both) == 400
+    claimed = [message for told in both for message in told["claimed"]]
+    assert len(claimed) == len(set(claimed)) == 400
+
+
+OPEN_AT_ONCE = """
+import json, os, sys
+from flask_chatwoot.inbox import Inbox
+
+failed = 0
+for attempt in range(12):
+    inbox = Inbox(f"{sys.argv[1]}-{attempt}", account_id=1)
+    wait, go = os.pipe()
+    children = []
+    for number in range(10):
+        children.append(os.fork())
+        if not children[-1]:
+            os.close(go)
+            os.read(wait, 1)
+            try:
+                inbox.put(str(number), conversation_id=1, message_id=1, payload=b"{}")
+            except BaseException as error:
+                print(error, file=sys.stderr)
+                os._exit(1)
+            os._exit(0)
+    os.close(go)
+    os.close(wait)
+    failed += sum(os.waitpid(child, 0)[1] != 0 for child in children)
+    failed += len(inbox.jobs()) != 10
+    inbox.close()
+print(json.dumps(failed))
+"""
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+
+@needs_fork
+def test_ten_processes_may_open_a_new_file_at_the_same_instant(path: str) -> None:
+    assert output(python(OPEN_AT_ONCE, path)) == 0
+
+
+FORK = """
+import json, os, sys
+from flask_chatwoot.inbox import Inbox
+
+def put(number):
+    return inbox.put(str(number), conversation_id=1, message_id=1, payload=b"{}")
+
+inbox = Inbox(sys.argv[1], account_id=1)
+put(1)
+child = os.fork()
+if not child:
+    put(2)
+    grandchild = os.fork()
+    if not grandchild:
+        put(3)
+        inbox.close()
+        os._exit(0)
+    code = os.waitpid(grandchild, 0)[1]
+    put(4)
+    sys.exit(code)
+put(5)
+code = os.waitpid(child, 0)[1]
+put(6)
+print(json.dumps([code, len(inbox.jobs())]))
+"""
+
+
+@needs_fork
+def test_a_forked_process_opens_the_file_for_itself(path: str) -> None:
+    assert output(python(FORK, path)) == [0, 6]
+    assert intact(path)
+
+
+FORK_AMID_WORK = """
+import json, os, sys, threading, time, warnings
+from flask_chatwoot.inbox import Inbox
+
+warnings.simplefilter("ignore")  # threads and fork do not mix, which is the point
+inbox = Inbox(sys.argv[1], account_id=1, sync="normal")
+stop = threading.Event()
+
+def put(name):
+    return inbox.put(name, conversation_id=1, message_id=1, payload=bytes(20_000))
+
+def work(number):
+    count = 0
+    while not stop.is_set():
+        put(f"{number}-{count}")
+        count += 1
+
+def child(number):
+    try:
+        put(f"child-{number}")
+    except BaseException as error:
+        os.write(2, f"{error}\\n".encode())
+        os._exit(1)
+    os._exit(0)
+
+def ended(pid, deadline):
+    while time.monotonic() < deadline:
+        done, code = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return code == 0
+        time.sleep(0.005)
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+    return False
+
+put("first")
+threads = [threading.Thread(target=work, args=[n], daemon=True) for n in range(2)]
+for thread in threads:
+    thread.start()
+stuck = 0
+for number in range(20):
+    if not (pid := os.fork()):
+        child(number)
+    stuck += not ended(pid, time.monotonic() + 2)
+    if stuck:
+        break
+stop.set()
+for thread in threads:
+    thread.join()
+print(json.dumps(stuck))
+"""
+
+
+@needs_fork
+def test_a_fork_amid_the_work_of_other_threads_does_not_lock_the_child_out(
+    path: str,
+) -> None:
+    assert output(python(FORK_AMID_WORK, path)) == 0
+    assert intact(path)
+
+
+def intact(path: str) -> bool:
+    db = sqlite3.connect(path)
+
+    try:
+        return bool(db.execute("PRAGMA integrity_check").fetchone()[0] == "ok")
+    finally:
+        db.close()
+
+
+# -- what goes wrong -----------------------------------------------------------
+
+
+@pytest.fixture
+def lock(inbox: Inbox, path: str) -> t.Iterator[sqlite3.Connection]:
+    """Another process that began to write and does not end."""
+    put(inbox, 9001)
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    db.execute("BEGIN IMMEDIATE")
+    yield db
+    db.close()
+
+
+def test_a_locked_file_is_an_error_before_chatwoot_loses_patience(
+    inbox: Inbox, lock: sqlite3.Connection
+) -> None:
+    started = time.monotonic()
+
+    with pytest.raises(InboxError, match="locked"):
+        put(inbox, 9002)
+
+    assert 0.5 < time.monotonic() - started < 4.5
+    lock.execute("ROLLBACK")
+    assert put(inbox, 9002)
+
+
+def test_threads_do_not_add_up_their_waits_for_a_locked_file(
+    inbox: Inbox, lock: sqlite3.Connection
+) -> None:
+    def wait(number: int) -> float:
+        started = time.monotonic()
+
+        with pytest.raises(InboxError):
+            put(inbox, 9002 + number)
+
+        return time.monotonic() - started
+
+    with ThreadPoolExecutor(3) as pool:
+        waited = list(pool.map(wait, range(3)))
+
+    assert max(waited) < 5.0  # Chatwoot's patience
+
+
+def test_a_look_for_work_does_not_wait_for_a_locked_file(
+    inbox: Inbox, lock: sqlite3.Connection
+) -> None:
+    with pytest.raises(InboxError, match="locked"):
+        inbox.claim()
+
+    lock.execute("ROLLBACK")
+    claim(inbox)
+    lock.execute("BEGIN IMMEDIATE")
+    started = time.monotonic()
+
+    assert inbox.claim() is None
+    assert time.monotonic() - started < 1.0
+
+
+@pytest.mark.parametrize(
+    "content", [b"no database at all. " * 50, b"SQLite format 3\0x"]
+)
+def test_a_corrupt_file_is_an_error_that_names_it(
+    inbox: Inbox, path: str, content: bytes
+) -> None:
+    Path(path).write_bytes(content)
+
+    for _ in range(2):
+        with pytest.raises(InboxError, match=r"inbox\.sqlite3' failed: file is not a"):
+            put(inbox, 9001)
+
+    assert Path(path).read_bytes() == content
+
+
+def test_a_file_that_turns_corrupt_is_an_error(inbox: Inbox, path: str) -> None:
+    for number in range(50):
+        put(inbox, 9001 + number, conversation_id=number + 1)
+
+    inbox.close()
+    raw = Path(path).read_bytes()
+    Path(path).write_bytes(raw[:4096] + b"\xa5" * (len(raw) - 4096))
+
+    with pytest.raises(InboxError, match="malformed"):
+        put(inbox, 9001)
+
+
+def test_a_file_of_a_later_version_is_left_alone(inbox: Inbox, path: str) -> None:
+    put(inbox, 9001)
+    inbox.close()
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version = 99")
+    db.close()
+
+    for _ in range(2):
+        with pytest.raises(InboxError, match=r"version 99 .* upgrade, or set CHATWOOT"):
+            put(inbox, 9002)
+
+    assert len(everything(path)) == 1
+
+
+FILL_UP = """
+import json, resource, sys
+from flask_chatwoot.errors import InboxError
+from flask_chatwoot.inbox import Inbox
+
+def put(number):
+    return inbox.put(
+        str(number), conversation_id=1, message_id=number, payload=bytes(1000)
+    )
+
+inbox = Inbox(sys.argv[1], account_id=1)
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+stored, errors = [], []
+for number in range(1, 1001):
+    try:
+        stored.append(put(number) and number)
+    except InboxError as error:
+        errors.append(str(error))
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+again = put(2000)
+inbox.close()
+listed = [job.message_id for job in inbox.jobs()]
+print(json.dumps([stored, errors, again, listed]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit of file sizes")
+def test_a_full_disk_is_an_error_and_what_was_stored_is_there(path: str) -> None:
+    stored, errors, again, listed = output(python(FILL_UP, path))
+
+    assert stored
+    assert errors
+    assert {"inbox.sqlite3" in error for error in errors} == {True}
+    assert again
+    assert listed == [2000, *reversed(stored)]
+    assert intact(path)
+
+
+@pytest.mark.parametrize("place", ["a file/inbox.sqlite3", "/proc/none/inbox.sqlite3"])
+def test_a_place_where_nothing_can_be_made_is_an_error(
+    tmp_path: Path, place: str
+) -> None:
+    (tmp_path / "a file").touch()
+    inbox = Inbox(str(tmp_path / place), account_id=1)
+
+    with pytest.raises(InboxError, match=r"inbox\.sqlite3' failed"):
+        put(inbox, 9001)
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere"
+)
+def test_a_folder_that_is_read_only_is_an_error(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir(mode=0o500)
+
+    with pytest.raises(InboxError, match="Permission denied"):
+        put(Inbox(str(folder / "inbox.sqlite3"), account_id=1), 9001)
+
+
+def test_an_inbox_works_again_once_the_cause_is_gone(tmp_path: Path) -> None:
+    place = tmp_path / "folder"
+    place.touch()
+    inbox = Inbox(str(place / "inbox.sqlite3"), account_id=1)
+
+    with pytest.raises(InboxError):
+        put(inbox, 9001)
+
+    place.unlink()
+    assert put(inbox, 9001)
+    inbox.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs permission bits")
+def test_the_file_is_nobody_elses_to_read(inbox: Inbox, path: str) -> None:
+    put(inbox, 9001)
+
+    files = sorted(Path(path).parent.iterdir())
+    assert [file.name for file in files] == [
+        "inbox.sqlite3",
+        "inbox.sqlite3-shm",
+        "inbox.sqlite3-wal",
+    ]
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+
+
+def test_making_an_inbox_opens_nothing(tmp_path: Path) -> None:
+    inbox = Inbox(str(tmp_path / "folder" / "inbox.sqlite3"), account_id=1)
+    inbox.close()
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("sync", "level"), [("full", 2), ("normal", 1)])
+def test_what_must_not_be_repeated_survives_what_was_asked_for(
+    path: str, monkeypatch: pytest.MonkeyPatch, sync: str, level: int
+) -> None:
+    opened = spy_on_connections(monkeypatch)
+    inbox = Inbox(path, account_id=1, sync=sync)
+    put(inbox, 9001)
+
+    (db,) = opened
+    assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+    def is_durable() -> bool:
+        return bool(db.execute("PRAGMA synchronous").fetchone() == (level,))
+
+    assert is_durable()
+    job = claim(inbox)
+    (draft,) = inbox.keep(job, [("On its way.", False)])
+    inbox.sending(job, draft)
+    assert is_durable()
+    inbox.renew(job)
+    inbox.posted(draft, 20001)
+    assert is_durable()
+    inbox.settle(job, "replied", None)
+    put_and_claim(inbox, 9002)
+    assert is_durable()
+    inbox.close()
+
+
+# -- how it is found -----------------------------------------------------------
+
+
+def spy_on_connections(monkeypatch: pytest.MonkeyPatch) -> list[sqlite3.Connection]:
+    opened: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+
+    def spy(*args: t.Any, **values: t.Any) -> sqlite3.Connection:
+        opened.append(connect(*args, **values))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", spy)
+
+    return opened
+
+
+def test_nothing_of_the_daily_work_reads_a_whole_table(
+    inbox: Inbox, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (opened, statements) = spy_on_connections(monkeypatch), list[str]()
+    put(inbox, 9000, conversation_id=1)
+    (db,) = opened
+    db.set_trace_callback(statements.append)
+
+    put(inbox, 9001)
+    put(inbox, 9002)
+    put_and_claim(inbox, 9003, conversation_id=43)
+    inbox.postpone(claim(inbox), 0, free=True)
+    job = claim(inbox)
+    inbox.renew(job)
+    draft = sent(inbox, job)
+    inbox.under_way(42, message_id=20001)
+    inbox.unsent(draft)
+    inbox.posted(draft, 20001)
+    inbox.made(20001)
+    inbox.settle(job, "dead", "refused")
+    inbox.retry([job.id])
+
+    db.set_trace_callback(None)
+    asked = [s for s in statements if s.split()[0] in ("SELECT", "INSERT", "UPDATE")]
+    plans = {s: db.execute(f"EXPLAIN QUERY PLAN {s}").fetchall() for s in asked}
+    steps = {s: [row[-1] for row in plan] for s, plan in plans.items()}
+
+    assert len(steps) >= 12
+    assert {s: plan for s, plan in steps.items() if "SCAN" in " ".join(plan)} == {}
+    assert {s: p for s, p in steps.items() if "TEMP B-TREE" in " ".join(p)} == {}
+
+
+# -- against a model -----------------------------------------------------------
+
+
+class Line(RuleBasedStateMachine):
+    """Any sequence of calls, beside lists that say what must be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = os.path.join(self.folder.name, "inbox.sqlite3")
+        self.clock = Clock()
+        self.inbox = open_inbox(self.path, self.clock)
+        self.line_of: dict[int, int] = {}
+        self.due: dict[int, float] = {}
+        self.waiting: set[int] = set()
+        self.held: dict[int, Job] = {}
+        self.ended: dict[int, str] = {}
+
+    def teardown(self) -> None:
+        self.inbox.close()
+        self.folder.cleanup()
+
+    @initialize()
+    def begin(self) -> None:
+        put(self.inbox, 1, conversation_id=1)
+        self.line_of[1] = 1
+        self.due[1] = self.clock.now
+
+    def unfinished(self, conversation: int) -> list[int]:
+        return sorted(
+            job
+            for job in {*self.due, *self.waiting}
+            if self.line_of[job] == conversation
+        )
+
+    @rule(conversation=st.integers(1, 3))
+    def deliver(self, conversation: int) -> None:
+        job = len(self.line_of) + 1
+        assert put(self.inbox, job, conversation_id=conversation)
+        line = self.unfinished(conversation)
+        self.line_of[job] = conversation
+
+        if line:
+            self.waiting.add(job)
+        else:
+            self.due[job] = self.clock.now
+
+    @rule(conversation=st.integers(1, 3))
+    def deliver_and_claim(self, conversation: int) -> None:
+        id = len(self.line_of) + 1
+        line = self.unfinished(conversation)
+        self.line_of[id] = conversation
+        new, job = put_and_claim(self.inbox, id, conversation_id=conversation)
+        assert new
+
+        if line:
+            assert job is None
+            self.waiting.add(id)
+        else:
+            assert job is not None
+            assert job.id == id
+            self.held[id] = job
+            self.due[id] = self.clock.now + LEASE
+
+    @rule(job=st.integers(1, 30))
+    def deliver_again(self, job: int) -> None:
+        if job in self.line_of:
+            assert not put(self.inbox, job, conversation_id=self.line_of[job])
+
+    @rule(seconds=st.sampled_from([0.5, 5.0, LEASE]))
+    def wait(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    @rule()
+    def claim(self) -> None:
+        due = {job: at for job, at in self.due.items() if at <= self.clock.now}
+        job = self.inbox.claim()
+
+        if not due:
+            assert job is None
+            return
+
+        assert job is not None
+        assert due.get(job.id) == min(due.values())
+        self.held[job.id] = job
+        self.due[job.id] = self.clock.now + LEASE
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), outcome=st.sampled_from(["replied", "dead"]))
+    def settle(self, data: st.DataObject, outcome: str) -> None:
+        job = self.held.pop(data.draw(st.sampled_from(sorted(self.held))))
+        self.inbox.settle(job, outcome, None)
+        del self.due[job.id]
+        self.ended[job.id] = outcome
+
+        if line := self.unfinished(job.conversation_id):
+            self.waiting.remove(line[0])
+            self.due[line[0]] = self.received(line[0])
+
+    def received(self, job: int) -> float:
+        (info,) = [info for info in self.inbox.jobs() if info.id == job]
+
+        return self.clock.now - info.age
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), seconds=st.sampled_from([0.0, 3.0]))
+    def postpone(self, data: st.DataObject, seconds: float) -> None:
+        job = self.held.pop(data.draw(st.sampled_from(sorted(self.held))))
+        self.inbox.postpone(job, seconds)
+        self.due[job.id] = self.clock.now + seconds
+
+    @rule()
+    def revive(self) -> None:
+        dead = sorted(job for job, how in self.ended.items() if how == "dead")
+        assert self.inbox.retry(dead) == dead
+
+        for job in dead:
+            line = self.unfinished(self.line_of[job])
+            del self.ended[job]
+
+            if line:
+                self.waiting.add(job)
+            else:
+                self.due[job] = self.clock.now
+
+    @invariant()
+    def every_conversation_has_exactly_one_job_that_is_or_will_be_due(self) -> None:
+        lines = [self.line_of[row[0]] for row in everything(self.path) if row[7]]
+
+        assert len(lines) == len(set(lines))
+        assert set(lines) == {self.line_of[job] for job in {*self.due, *self.waiting}}
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        states = {job.id: job.state for job in self.inbox.jobs()}
+        ended = {"replied": "done", "dead": "dead"}
+
+        assert states == {
+            **dict.fromkeys(self.due, "waiting"),
+            **dict.fromkeys(self.waiting, "waiting"),
+            **dict.fromkeys(self.held, "claimed"),
+            **{job: ended[how] for job, how in self.ended.items()},
+        }
+
+
+TestLine = Line.TestCase
+TestLine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
