@@ -16,9 +16,9 @@ from . import backends
 from .bot import KEY, Bot, Ending
 from .mode import Mode
 from .outcomes import Outcome, Reason
-from .payloads import Message, MessageType
 from .signals import turn_finished
 from .simulator import Simulator, Talk
+from .simulator.payloads import Message, MessageType
 
 
 class _Quiet(WSGIRequestHandler):

@@ -21,11 +21,12 @@ from urllib3 import exceptions as urllib3_errors
 from urllib3.connection import HTTPConnection
 from werkzeug.test import TestResponse
 
-from flask_chatwoot import Chatwoot, payloads, signature
+from flask_chatwoot import Chatwoot, signature
 from flask_chatwoot.backends import Heartbeat, run_once
 from flask_chatwoot.bot import KEY, Bot
 from flask_chatwoot.inbox import Inbox, JobInfo
-from flask_chatwoot.payloads import (
+from flask_chatwoot.simulator import payloads
+from flask_chatwoot.simulator.payloads import (
     JSON,
     Account,
     Agent,

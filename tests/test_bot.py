@@ -51,7 +51,7 @@ from flask_chatwoot import (
 from flask_chatwoot.client import LIMIT
 from flask_chatwoot.errors import ConfigError
 from flask_chatwoot.events import parse
-from flask_chatwoot.payloads import MessageType
+from flask_chatwoot.simulator.payloads import MessageType
 
 ANSWER = "On its way."
 LATER = 10_000.0

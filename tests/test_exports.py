@@ -3,6 +3,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import pkgutil
 import types
 import typing as t
 from pathlib import Path
@@ -11,7 +12,10 @@ import pytest
 
 import flask_chatwoot
 
-MODULES = sorted(Path(flask_chatwoot.__file__).parent.glob("*.py"))
+MODULES = [
+    info.name
+    for info in pkgutil.walk_packages(flask_chatwoot.__path__, "flask_chatwoot.")
+]
 
 
 def public_names() -> set[str]:
@@ -84,9 +88,9 @@ def test_a_signal_says_what_it_sends(name: str) -> None:
     assert "Receives ``" in ast.unparse(body[place + 1])
 
 
-@pytest.mark.parametrize("name", [path.stem for path in MODULES])
+@pytest.mark.parametrize("name", ["flask_chatwoot", *MODULES])
 def test_every_public_thing_has_a_docstring(name: str) -> None:
-    module = importlib.import_module(f"flask_chatwoot.{name}".removesuffix(".__init__"))
+    module = importlib.import_module(name)
 
     assert module.__doc__, "the module has none"
     assert list(undocumented(module)) == []

@@ -1128,15 +1128,21 @@ def test_a_place_where_nothing_can_be_made_is_an_error(
         put(inbox, 9001)
 
 
-@pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere"
-)
-def test_a_folder_that_is_read_only_is_an_error(tmp_path: Path) -> None:
-    folder = tmp_path / "folder"
-    folder.mkdir(mode=0o500)
+@pytest.fixture
+def read_only(tmp_path: Path) -> t.Iterator[Path]:
+    """A folder this process may not write; root may, so it is somebody else here."""
+    own = os.geteuid()
+    tmp_path.chmod(0o500)
+    os.seteuid(own or 65534)
 
+    yield tmp_path
+
+    os.seteuid(own)
+
+
+def test_a_folder_that_is_read_only_is_an_error(read_only: Path) -> None:
     with pytest.raises(InboxError, match="Permission denied"):
-        put(Inbox(str(folder / "inbox.sqlite3"), account_id=1), 9001)
+        put(Inbox(str(read_only / "inbox.sqlite3"), account_id=1), 9001)
 
 
 def test_an_inbox_works_again_once_the_cause_is_gone(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_chatwoot import liquid, payloads
-from flask_chatwoot.payloads import (
+from flask_chatwoot.simulator import liquid, payloads
+from flask_chatwoot.simulator.payloads import (
     Agent,
     Contact,
     Conversation,

@@ -21,8 +21,8 @@ from flask_chatwoot.errors import (
 )
 from flask_chatwoot.events import MARKER
 from flask_chatwoot.inbox import Draft, Inbox, Job
-from flask_chatwoot.payloads import MessageType
 from flask_chatwoot.posting import Poster, TooSoonError, is_post_of
+from flask_chatwoot.simulator.payloads import MessageType
 
 SETTLE_TIME = 20.0
 TEXT = "On its way."

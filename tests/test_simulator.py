@@ -13,10 +13,10 @@ import requests
 from flask import Flask, Response, request
 from werkzeug.serving import make_server
 
-from flask_chatwoot import payloads, signature
+from flask_chatwoot import signature
 from flask_chatwoot.errors import SignatureError
-from flask_chatwoot.payloads import Contact, MessageType
-from flask_chatwoot.simulator import ENDPOINTS, Fault, Simulator, Talk
+from flask_chatwoot.simulator import ENDPOINTS, Fault, Simulator, Talk, payloads
+from flask_chatwoot.simulator.payloads import Contact, MessageType
 
 JSON = dict[str, t.Any]
 Answer = Callable[[JSON], Response]

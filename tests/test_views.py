@@ -31,7 +31,12 @@ from werkzeug.test import TestResponse
 from flask_chatwoot import Chatwoot, Reply, Turn, signature
 from flask_chatwoot.errors import ConfigError
 from flask_chatwoot.outcomes import Outcome, Reason
-from flask_chatwoot.payloads import JSON, Conversation, MessageType, conversation_event
+from flask_chatwoot.simulator.payloads import (
+    JSON,
+    Conversation,
+    MessageType,
+    conversation_event,
+)
 
 COPILOT = "/chatwoot/copilot"
 BEARER = {"Authorization": "Bearer token-of-a-page"}

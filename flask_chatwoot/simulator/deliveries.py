@@ -19,9 +19,10 @@ from urllib.parse import urlsplit
 
 import requests
 
-from . import signature
+from flask_chatwoot import signature
+
 from .payloads import JSON, Version
-from .simulator_state import Notice, State, random_text
+from .state import Notice, State, random_text
 
 Kind = t.Literal["account", "bot"]
 Signing = t.Literal["valid", "wrong", "absent"]

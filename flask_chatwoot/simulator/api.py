@@ -18,10 +18,10 @@ from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
 from . import liquid, payloads
+from .deliveries import from_json, to_json
 from .payloads import JSON, Agent, Message, MessageType
-from .simulator_deliveries import from_json, to_json
-from .simulator_server import Silence
-from .simulator_state import State, Talk, Token
+from .server import Silence
+from .state import State, Talk, Token
 
 MAX_CONTENT: t.Final = 150_000
 LONG_ATTRIBUTES: t.Final = (4, 9)

@@ -23,13 +23,11 @@ import typing as t
 from collections import Counter
 
 from . import payloads
+from .api import API, ENDPOINTS, Call, Fault, Plan
+from .deliveries import Delivery, Kind, Post, Signing, signs
 from .payloads import Contact, Message
-from .simulator_api import API, ENDPOINTS, Call, Fault, Plan
-from .simulator_deliveries import Delivery, Kind, Post, Signing, signs
-from .simulator_server import Server
-from .simulator_state import State, Talk, Token
-
-__all__ = ["ENDPOINTS", "Call", "Delivery", "Fault", "Simulator", "Talk"]
+from .server import Server
+from .state import State, Talk, Token
 
 T = t.TypeVar("T")
 
