@@ -1,0 +1,185 @@
+"""An app in front of the simulator, over real HTTP, and the command that does it."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import pytest
+import requests
+from flask import Flask
+
+from flask_chatwoot import Chatwoot, Mode, Reply
+from flask_chatwoot.rehearsal import converse, rehearse
+from flask_chatwoot.simulator import Fault, Simulator
+
+QUESTION = "Where is my order?"
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Flask:
+    """Without any configuration of Chatwoot."""
+    return Flask("host", instance_path=str(tmp_path / "instance"))
+
+
+@pytest.fixture
+def chatwoot(app: Flask) -> Chatwoot:
+    return Chatwoot(app)
+
+
+def simulate(app: Flask, *args: str) -> tuple[int, str]:
+    result = app.test_cli_runner().invoke(args=["chatwoot", "simulate", *args])
+
+    return result.exit_code, result.output
+
+
+def test_in_bot_mode_the_customer_sees_the_answer(
+    app: Flask, chatwoot: Chatwoot
+) -> None:
+    chatwoot.reply_provider(lambda text: "On its way.")
+
+    code, output = simulate(app, QUESTION)
+
+    assert code == 0
+    customer, operators = output.split("What operators see")
+    assert customer.splitlines() == [
+        "What the customer sees",
+        f"  customer  {QUESTION}",
+        "  bot       On its way.",
+        "",
+    ]
+    assert "  bot       On its way." in operators
+
+
+def test_in_human_mode_operators_see_a_note(app: Flask, chatwoot: Chatwoot) -> None:
+    chatwoot.reply_provider(lambda text: "On its way.")
+
+    code, output = simulate(app, QUESTION, "--mode", "human")
+
+    assert code == 0
+    customer, operators = output.split("What operators see")
+    assert "On its way." not in customer
+    assert "  note      On its way." in operators
+
+
+def test_several_texts_are_one_conversation(app: Flask, chatwoot: Chatwoot) -> None:
+    chatwoot.reply_provider(lambda text: f"You said:\n{text}")
+
+    code, output = simulate(app, "Hello", "Goodbye")
+
+    assert code == 0
+    assert output.startswith(
+        "What the customer sees\n"
+        "  customer  Hello\n"
+        "  bot       You said:\n"
+        "            Hello\n"
+        "  customer  Goodbye\n"
+    )
+
+
+def test_the_reason_of_a_silence_is_told_at_once(
+    app: Flask, chatwoot: Chatwoot
+) -> None:
+    @chatwoot.reply_provider
+    def reply(text: str) -> str:
+        raise ValueError(text)
+
+    code, output = simulate(app, QUESTION)
+
+    assert code == 1
+    assert "Error: No answer: provider_failed. The log says more." in output
+
+
+def test_saying_nothing_is_no_failure(app: Flask, chatwoot: Chatwoot) -> None:
+    chatwoot.reply_provider(lambda text: None)
+
+    code, output = simulate(app, QUESTION)
+
+    assert code == 0
+    assert output.count(QUESTION) == 2
+
+
+def test_a_provider_that_takes_too_long_is_not_waited_for(
+    app: Flask, chatwoot: Chatwoot
+) -> None:
+    import threading
+
+    go_on = threading.Event()
+    chatwoot.reply_provider(lambda text: go_on.wait(20) and "Late.")
+
+    try:
+        result = app.test_cli_runner().invoke(
+            args=["chatwoot", "simulate", QUESTION, "--timeout", "0.2"],
+            catch_exceptions=False,
+        )
+    finally:
+        go_on.set()
+
+    assert result.exit_code == 1
+    assert "Error: No answer within 0.2 s." in result.output
+
+
+def test_the_option_texts_of_the_host_are_understood(tmp_path: Path) -> None:
+    app = Flask("host", instance_path=str(tmp_path))
+    app.config.update(CHATWOOT_SUPPORT_MODE_ATTR="wen", CHATWOOT_BOT_VALUES="Maschine")
+    Chatwoot(app).reply_provider(lambda text: "Ja.")
+
+    with Simulator() as sim, rehearse(app, sim):
+        talk = sim.conversation(custom_attributes={"wen": "maschine"})
+        talk.customer_says("Da?")
+        sim.wait_until(lambda: talk.replies)
+
+    assert talk.replies == ["Ja."]
+
+
+def test_what_the_host_uses_for_real_is_out_of_reach(
+    app: Flask, tmp_path: Path
+) -> None:
+    app.config.update(
+        CHATWOOT_BASE_URL="http://chatwoot.invalid",
+        CHATWOOT_ACCOUNT_ID=7,
+        CHATWOOT_API_ACCESS_TOKEN="real-token",
+        CHATWOOT_WEBHOOK_SECRET="real-secret",
+        CHATWOOT_WEBHOOK_TOKEN="real-url-token",
+        CHATWOOT_COPILOT_TOKEN="real-copilot-token",
+        CHATWOOT_INBOX_PATH=str(tmp_path / "real.sqlite3"),
+        CHATWOOT_WORKERS=0,
+    )
+    Chatwoot(app).reply_provider(lambda text: Reply("Yes.", private=True))
+    own = app.extensions["chatwoot"]
+
+    with Simulator() as sim, rehearse(app, sim) as webhook:
+        talk = sim.conversation(custom_attributes={"support_mode": "bot"})
+        talk.customer_says("There?")
+        sim.wait_until(lambda: talk.notes)
+        assert requests.post(webhook, data=b"{}", timeout=5).status_code == 401
+
+    assert app.extensions["chatwoot"] is own
+    assert not (tmp_path / "real.sqlite3").exists()
+    assert {call.token for call in sim.calls} == {"user"}
+
+
+def test_trouble_is_part_of_the_story(app: Flask, chatwoot: Chatwoot) -> None:
+    """The connection is cut after Chatwoot stored the message: no second one."""
+    chatwoot.reply_provider(lambda text: "Once.")
+
+    with (
+        Simulator() as sim,
+        rehearse(app, sim, retry_pause=0.05, settle_time=0.5),
+    ):
+        sim.inject(Fault.CUT_AFTER)
+        talk = sim.conversation(custom_attributes={"support_mode": "bot"})
+        talk.customer_says(QUESTION)
+        inbox = app.extensions["chatwoot"].poster.inbox
+        sim.wait_until(lambda: [job for job in inbox.jobs() if job.state == "done"])
+
+    assert talk.replies == ["Once."]
+
+
+def test_endings_are_told_in_order(app: Flask, chatwoot: Chatwoot) -> None:
+    answers: t.Iterator[str | None] = iter(["One.", None])
+    chatwoot.reply_provider(lambda text: next(answers))
+
+    _, endings = converse(app, ["1", "2"], mode=Mode.HUMAN, timeout=20)
+
+    assert endings == [("noted", None), ("declined", "no_answer")]
