@@ -8,6 +8,7 @@ import os
 import threading
 import time
 import typing as t
+import weakref
 
 from .bot import Backend, Bot
 from .config import Config
@@ -31,6 +32,18 @@ _PRUNE_EVERY: t.Final = 3600.0
 log = logging.getLogger(__name__)
 
 
+_threaded: weakref.WeakSet[Heartbeat | ThreadBackend] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for each in list(_threaded):
+        each.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 def create(config: Config) -> Backend:
     """The backend a configuration asks for. Starts nothing."""
     if config.backend == "inline":
@@ -42,24 +55,21 @@ def create(config: Config) -> Backend:
 class Heartbeat:
     """Renews the leases of the turns this process runs, from one thread.
 
-    The thread begins with the first turn, ends with the process, and begins anew in
-    a forked child.
+    The thread begins with a turn, and ends when a while has passed without any.
     """
 
     def __init__(self) -> None:
-        self._forget()
+        self.forget()
+        _threaded.add(self)
 
-    def _forget(self) -> None:
-        self._pid = os.getpid()
+    def forget(self) -> None:
+        """Begin anew, in a forked process: the thread did not come along."""
         self._lock = threading.Lock()
         self._running: dict[str, tuple[Inbox, Job]] = {}
         self._thread: threading.Thread | None = None
 
     def watch(self, inbox: Inbox, job: Job) -> None:
         """Keep a job's lease alive from now on."""
-        if self._pid != os.getpid():
-            self._forget()
-
         with self._lock:
             self._running[job.claim] = (inbox, job)
 
@@ -85,7 +95,9 @@ class Heartbeat:
     def _beat(self, every: float) -> None:
         pause = threading.Event()
 
-        while not pause.wait(every):
+        while self._needed():
+            pause.wait(every)
+
             for inbox, job in self.running():
                 try:
                     inbox.renew(job)
@@ -93,6 +105,13 @@ class Heartbeat:
                     log.warning(
                         "the lease of job %s was not renewed: %s", job.id, error
                     )
+
+    def _needed(self) -> bool:
+        with self._lock:
+            if not self._running:
+                self._thread = None
+
+            return bool(self._running)
 
 
 def run_once(bot: Bot, heartbeat: Heartbeat) -> bool:
@@ -139,7 +158,7 @@ class InlineBackend:
     """Handles jobs inside the request that stored them.
 
     For tests and for hosts that answer at once. A job that must be tried again is
-    handled with a later request, or by ``flask chatwoot work``.
+    handled with a later message, or by ``flask chatwoot work``.
     """
 
     def __init__(self) -> None:
@@ -183,28 +202,25 @@ class ThreadBackend:
     def __init__(self, *, threads: int) -> None:
         self._threads = threads
         self._heartbeat = Heartbeat()
-        self._forget()
+        self.forget()
+        _threaded.add(self)
 
-    def _forget(self) -> None:
-        self._pid: int | None = None
+    def forget(self) -> None:
+        """Begin anew, in a forked process: the threads did not come along."""
         self._stopping = threading.Event()
         self._wake = threading.Semaphore(0)
         self._workers: list[threading.Thread] = []
         self._starting = threading.Lock()
 
     def start(self, bot: Bot) -> None:
-        """Start the threads of this process, once, and anew in a forked child."""
-        if self._pid == os.getpid():
+        """Start the threads of this process, once."""
+        if self._workers or not self._threads or bot.poster is None:
             return
 
-        if self._pid is not None:  # the parent's threads did not come along
-            self._forget()
-
         with self._starting:
-            if self._pid == os.getpid() or not self._threads or bot.poster is None:
+            if self._workers:
                 return
 
-            self._pid = os.getpid()
             self._workers = [
                 threading.Thread(
                     target=self._work,
@@ -240,9 +256,6 @@ class ThreadBackend:
 
         Blocks for at most ``grace`` seconds.
         """
-        if self._pid != os.getpid():
-            return
-
         atexit.unregister(self.stop)
         self._stopping.set()
         deadline = time.monotonic() + grace

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
+import queue
 import typing as t
 
 import click
@@ -53,15 +53,15 @@ def work(threads: int | None) -> None:
 
     _inbox()
     bot = current_bot()
-    stop = threading.Event()
+    stop: queue.SimpleQueue[None] = queue.SimpleQueue()  # safe in a signal handler
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: stop.put(None))
 
     backend = ThreadBackend(threads=threads or bot.config.workers or 4)
     backend.start(bot)
     click.echo("Working. Ctrl-C stops.")
-    stop.wait()
+    stop.get()
     click.echo("Finishing what runs.")
     backend.stop()
 

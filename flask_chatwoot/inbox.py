@@ -509,7 +509,7 @@ class Inbox:
             except sqlite3.OperationalError as error:
                 # Several processes turn a new file to WAL at once: SQLite does not
                 # wait there, whatever its time-out is.
-                busy = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
                 if not busy or time.monotonic() > deadline:
                     raise

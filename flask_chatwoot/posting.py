@@ -160,10 +160,15 @@ class Poster:
             page = self._page(job.conversation_id, after)
 
             for message in page:
-                message_id = events.as_id(message.get("id")) or 0
+                message_id = events.as_id(message.get("id")) or after
+                is_new = message_id > after
                 after = max(after, message_id)
 
-                if is_post_of(draft, message) and not self.inbox.made(message_id):
+                if (
+                    is_new
+                    and is_post_of(draft, message)
+                    and not self.inbox.made(message_id)
+                ):
                     return message_id
 
             if len(page) < 100:

@@ -10,7 +10,7 @@ import typing as t
 from dataclasses import replace
 
 from flask import Flask
-from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from . import backends
 from .bot import KEY, Bot, Ending
@@ -38,7 +38,10 @@ def rehearse(app: Flask, simulator: Simulator, **settings: t.Any) -> t.Iterator[
     """
     own: Bot = app.extensions[KEY]
 
-    with tempfile.TemporaryDirectory(prefix="flask-chatwoot-") as folder:
+    # A provider that is stuck may outlive this block, and its turn use the inbox.
+    with tempfile.TemporaryDirectory(
+        prefix="flask-chatwoot-", ignore_cleanup_errors=True
+    ) as folder:
         config = replace(
             own.config,
             base_url=simulator.url,
@@ -70,7 +73,8 @@ def rehearse(app: Flask, simulator: Simulator, **settings: t.Any) -> t.Iterator[
 
 @contextlib.contextmanager
 def _served(app: Flask) -> t.Iterator[str]:
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+    server = ThreadedWSGIServer("127.0.0.1", 0, app, handler=_Quiet)
+    server.daemon_threads = False  # closing it waits for the requests under way
     thread = threading.Thread(target=server.serve_forever, name="rehearsal")
     thread.start()
 

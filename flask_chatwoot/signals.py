@@ -1,4 +1,7 @@
-"""What a host may listen to. The sender is always the Flask app object."""
+"""What a host may listen to. The sender is always the Flask app object.
+
+Receivers are plain functions, called in the thread that works on the turn.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,9 @@ before_post = _signals.signal("before-post")
 
 after_post = _signals.signal("after-post")
 """Sent after every attempt, exactly once per :data:`before_post`. Receives ``post``,
-``message_id`` (the created message's id, or ``None``), ``error`` (an
-:class:`~flask_chatwoot.errors.APIError`, or ``None``) and ``seconds`` (how long the
-attempt took)."""
+``message_id`` (the created message's id, or ``None``), ``error`` (what went wrong, an
+:class:`~flask_chatwoot.errors.APIError` as a rule, or ``None``) and ``seconds`` (how
+long the attempt took). Both an id and an error: it was made, and could not be noted."""
 
 turn_finished = _signals.signal("turn-finished")
 """Sent when a turn ends for good. Receives ``turn`` (the

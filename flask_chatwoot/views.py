@@ -130,7 +130,7 @@ def _refuse(error: DeliveryError) -> ResponseReturnValue:
 
 @blueprint.errorhandler(RequestEntityTooLarge)
 def _refuse_size(_: RequestEntityTooLarge) -> ResponseReturnValue:
-    return {"error": "The body is too large; see CHATWOOT_MAX_BODY."}, 413
+    return {"error": "The body is too large."}, 413
 
 
 @blueprint.errorhandler(InboxError)
