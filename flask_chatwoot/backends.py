@@ -247,7 +247,9 @@ class ThreadBackend:
             payload=body,
         )
         self.start(bot)
-        self._wake.release()
+
+        if self._workers:
+            self._wake.release()
 
         return new
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import typing as t
 
@@ -63,7 +62,7 @@ class Chatwoot:
         app.extensions[KEY] = bot
         app.register_blueprint(views.blueprint, url_prefix=settings.url_prefix)
         app.cli.add_command(cli.chatwoot)
-        app.before_request(functools.partial(_start_workers, app))
+        app.before_request(_starter(app))
         _warn(settings)
 
     @t.overload
@@ -102,9 +101,14 @@ class Chatwoot:
         return register if function is None else register(function)
 
 
-def _start_workers(app: Flask) -> None:
-    bot: Bot = app.extensions[KEY]
-    bot.backend.start(bot)
+def _starter(app: Flask) -> t.Callable[[], None]:
+    """Starts the workers with the first request, and then costs next to nothing."""
+
+    def start() -> None:
+        bot: Bot = app.extensions[KEY]
+        bot.backend.start(bot)
+
+    return start
 
 
 def _warn(settings: Config) -> None:

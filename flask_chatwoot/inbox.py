@@ -495,6 +495,8 @@ class Inbox:
         self._level = ""
         db.execute("PRAGMA foreign_keys = ON")
         db.execute("PRAGMA secure_delete = ON")
+        # 16 MB of log before it is moved into the file: fewer pauses, less copying.
+        db.execute("PRAGMA wal_autocheckpoint = 4000")
         self._prepare(db)
 
         return db
