@@ -66,11 +66,11 @@ _PUT: t.Final = """
 INSERT INTO job (
     account_id, conversation_id, message_id, key, payload, received_at, due_at
 ) VALUES (
-    ?1, ?2, ?3, ?4, ?5, ?6,
+    :account, :conversation, :message, :key, :payload, :now,
     CASE WHEN EXISTS (
-        SELECT 1 FROM job
-        WHERE account_id = ?1 AND conversation_id = ?2 AND finished_at IS NULL
-    ) THEN NULL ELSE ?6 END
+        SELECT 1 FROM job WHERE account_id = :account
+        AND conversation_id = :conversation AND finished_at IS NULL
+    ) THEN NULL ELSE :now END
 ) ON CONFLICT (key) DO NOTHING
 """
 
@@ -124,9 +124,9 @@ _LIST: t.Final = """
 SELECT id, conversation_id, message_id,
     CASE WHEN outcome = 'dead' THEN 'dead' WHEN finished_at IS NOT NULL THEN 'done'
         WHEN claim IS NOT NULL THEN 'claimed' ELSE 'waiting' END AS state,
-    ?3 - received_at, attempts, outcome, reason
-FROM job WHERE account_id = ?1 AND (?2 IS NULL OR state = ?2)
-ORDER BY id DESC LIMIT ?4
+    :now - received_at, attempts, outcome, reason
+FROM job WHERE account_id = :account AND (:state IS NULL OR state = :state)
+ORDER BY id DESC LIMIT :limit
 """
 
 _REVIVE: t.Final = """
@@ -247,10 +247,10 @@ class Inbox:
         self, key: str, *, conversation_id: int, message_id: int, payload: bytes
     ) -> bool:
         """Store a delivery; ``False`` if its key is known already."""
-        values = (self._account_id, conversation_id, message_id, key, payload)
+        values = self._row(key, conversation_id, message_id, payload)
 
         with self._use(durable=True) as db:
-            return db.execute(_PUT, (*values, self.clock())).rowcount == 1
+            return db.execute(_PUT, values).rowcount == 1
 
     def put_and_claim(
         self, key: str, *, conversation_id: int, message_id: int, payload: bytes
@@ -259,18 +259,29 @@ class Inbox:
 
         :return: Whether it was new, and the job if it was claimed.
         """
-        values = (self._account_id, conversation_id, message_id, key, payload)
-        now = self.clock()
+        values = self._row(key, conversation_id, message_id, payload)
 
         with self._use(durable=True) as db, _transaction(db):
-            stored = db.execute(_PUT, (*values, now))
+            stored = db.execute(_PUT, values)
 
             if stored.rowcount != 1:
                 return False, None
 
             row = db.execute(_FIRST_IN_LINE, (stored.lastrowid,)).fetchone()
 
-            return True, self._claim(db, row, now)
+            return True, self._claim(db, row, values["now"])
+
+    def _row(
+        self, key: str, conversation_id: int, message_id: int, payload: bytes
+    ) -> dict[str, t.Any]:
+        return {
+            "account": self._account_id,
+            "conversation": conversation_id,
+            "message": message_id,
+            "key": key,
+            "payload": payload,
+            "now": self.clock(),
+        }
 
     def under_way(self, conversation_id: int, *, message_id: int) -> list[Draft]:
         """Drafts of which a message seen in Chatwoot may be the post.
@@ -414,7 +425,12 @@ class Inbox:
         :param state: One of :data:`STATES`; ``None`` means all.
         :param limit: Below zero means all.
         """
-        values = (self._account_id, state, self.clock(), limit)
+        values = {
+            "account": self._account_id,
+            "state": state,
+            "now": self.clock(),
+            "limit": limit,
+        }
 
         with self._use() as db:
             return [JobInfo(*row) for row in db.execute(_LIST, values)]

@@ -143,8 +143,9 @@ class Poster:
             self.inbox.posted(draft, message_id)
             return True
 
-        # Chatwoot may be slow to obey a request we have given up on; it ends its own
-        # requests after 15 s (rack-timeout's default, which Chatwoot keeps).
+        # Chatwoot may be slow to obey a request we have given up on. It ends requests
+        # after RACK_TIMEOUT_SERVICE_TIMEOUT, 15 s unless set
+        # (config/initializers/rack_timeout.rb).
         wait = sent_at + self.settle_time - self.inbox.clock()
 
         if wait > 0:
