@@ -509,6 +509,8 @@ class Inbox:
         )
         self._db = db
         self._level = ""
+        self._closing = weakref.finalize(self, db.close)
+        self._closing.atexit = False  # threads may still be at work then
         db.execute("PRAGMA foreign_keys = ON")
         db.execute("PRAGMA secure_delete = ON")
         # 16 MB of log before it is moved into the file: fewer pauses, less copying.
@@ -561,7 +563,7 @@ class Inbox:
 
     def _drop(self) -> None:
         if self._db is not None:
-            self._db.close()
+            self._closing()
             self._db = None
 
 
