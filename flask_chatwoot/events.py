@@ -94,6 +94,15 @@ class MessageEvent(t.NamedTuple):
         if self.type != "incoming":
             return _IGNORED_TYPES.get(self.type, Reason.UNKNOWN_TYPE)
 
+        if _mail(self.raw).get("auto_reply") is True:
+            return Reason.AUTO_REPLY
+
+        # Webhooks go on for blocked contacts (app/models/conversation.rb).
+        if any(
+            person.get("blocked") is True for person in contact_candidates(self.raw)
+        ):
+            return Reason.BLOCKED
+
         return None if self.text.strip() else Reason.EMPTY
 
 
@@ -316,8 +325,7 @@ def _trimmed_mail(payload: Object) -> str | None:
 
     Chatwoot calls the trimmed part ``quoted`` (``app/presenters/mail_presenter.rb``).
     """
-    attributes = payload.get("content_attributes")
-    mail = as_object(as_object(attributes).get("email"))
+    mail = _mail(payload)
 
     for part in ("text_content", "html_content"):
         text = as_text(as_object(mail.get(part)).get("quoted"))
@@ -326,6 +334,13 @@ def _trimmed_mail(payload: Object) -> str | None:
             return text
 
     return None
+
+
+def _mail(payload: Object) -> Object:
+    """What Chatwoot says about an e-mail; nothing for other messages."""
+    attributes = as_object(payload.get("content_attributes"))
+
+    return as_object(attributes.get("email"))
 
 
 def renders_content(version: str) -> bool:

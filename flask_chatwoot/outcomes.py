@@ -61,6 +61,12 @@ class Reason(StrEnum):
     EMPTY = "empty"
     """No text."""
 
+    AUTO_REPLY = "auto_reply"
+    """An e-mail that a machine wrote; answering it would begin a ping-pong."""
+
+    BLOCKED = "blocked"
+    """From a contact whom operators have blocked."""
+
     # turns that end without an answer
     NO_ANSWER = "no_answer"
     """The provider returned ``None`` or blank text."""
