@@ -43,6 +43,7 @@ def test_the_list_of_reasons_is_closed() -> None:
     assert set(map(str, Reason)) == {
         *("not_configured", "other_event", "other_account"),
         *("outgoing", "private", "template", "activity", "unknown_type", "empty"),
+        *("auto_reply", "blocked"),
         *("no_answer", "no_provider", "provider_failed", "provider_invalid"),
         *("unauthorized", "not_found", "refused", "redirected", "rate_limited"),
         *("server_error", "unreachable", "unconfirmed", "crashed", "unreadable"),
