@@ -137,9 +137,8 @@ def run(
     event: MessageEvent | None = None,
 ) -> None:
     """Handle a claimed job, whatever happens. Its lease is kept alive meanwhile."""
-    heartbeat.watch(poster.inbox, job)
-
     try:
+        heartbeat.watch(poster.inbox, job)
         bot.handle(poster, job, event)
     except LeaseLostError as error:
         log.warning("%s Its turn was abandoned here.", error)
@@ -209,6 +208,7 @@ class ThreadBackend:
         """Begin anew, in a forked process: the threads did not come along."""
         self._stopping = threading.Event()
         self._wake = threading.Semaphore(0)
+        self._prune_at = 0.0  # by the monotonic clock; a moment too often is no harm
         self._workers: list[threading.Thread] = []
         self._starting = threading.Lock()
 
@@ -272,17 +272,18 @@ class ThreadBackend:
             _give_back(inbox, job)
 
     def _work(self, bot: Bot) -> None:
-        pruned = time.monotonic()
-
         while not self._stopping.is_set():
-            if self._run_once(bot):
-                continue
+            self._prune_at_times(bot)
 
-            if time.monotonic() - pruned > _PRUNE_EVERY:
-                pruned = time.monotonic()
-                _prune(bot)
+            if not self._run_once(bot):
+                self._wake.acquire(timeout=_POLL)
 
-            self._wake.acquire(timeout=_POLL)
+    def _prune_at_times(self, bot: Bot) -> None:
+        now = time.monotonic()
+
+        if now >= self._prune_at:
+            self._prune_at = now + _PRUNE_EVERY
+            _prune(bot)
 
     def _run_once(self, bot: Bot) -> bool:
         try:
@@ -290,7 +291,10 @@ class ThreadBackend:
         except InboxError as error:
             log.error("no job could be claimed: %s", error)  # noqa: TRY400
             self._stopping.wait(_INBOX_PAUSE)
-            return False
+        except BaseException as error:  # noqa: BLE001 - the thread must live on
+            log.error("a worker stumbled: %s", trace(error))  # noqa: TRY400
+
+        return False
 
 
 def _give_back(inbox: Inbox, job: Job) -> None:

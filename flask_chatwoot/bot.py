@@ -13,11 +13,13 @@ from .client import ChatwootClient, split
 from .config import Config
 from .errors import (
     APIError,
+    ChatwootError,
     ConfigError,
     NoProviderError,
     PayloadError,
     ProviderError,
     ProviderFailedError,
+    UnknownError,
     trace,
 )
 from .events import MessageEvent
@@ -32,6 +34,10 @@ KEY: t.Final = "chatwoot"
 """Where the bot lives in ``app.extensions``."""
 
 log = logging.getLogger(__name__)
+
+
+Ending = tuple[Outcome, Reason | None]
+"""How a turn ended."""
 
 
 class Receipt(t.NamedTuple):
@@ -171,17 +177,17 @@ class Bot:
 
     def _attempt(self, poster: Poster, job: Job, turn: Turn) -> Ending | None:
         """How the turn ended, or ``None`` if it is not over."""
-        if job.attempts > self.config.max_attempts:
-            return _given_up(job)
-
         try:
+            if job.attempts > self.config.max_attempts:
+                return _last_look(poster, job)
+
             return self._answer(poster, job, turn)
         except TooSoonError as error:
             poster.inbox.postpone(job, error.seconds, free=True)
         except (APIError, ProviderError, ProviderFailedError) as error:
             reason = reason_of(error)
 
-            if not passes(error) or job.attempts == self.config.max_attempts:
+            if not self._again(job, error):
                 log.error("job %s is dead (%s): %s", job.id, reason, error)  # noqa: TRY400
                 return Outcome.DEAD, reason
 
@@ -192,6 +198,14 @@ class Bot:
             )
 
         return None
+
+    def _again(self, job: Job, error: ChatwootError) -> bool:
+        """Whether there is another attempt, or at least something left to look for."""
+        left = self.config.max_attempts - job.attempts
+
+        return passes(error) and (
+            left > 0 or (left == 0 and isinstance(error, UnknownError))
+        )
 
     def _answer(self, poster: Poster, job: Job, turn: Turn) -> Ending:
         drafts: t.Sequence[Draft] = job.drafts
@@ -214,7 +228,7 @@ class Bot:
         for draft in drafts:
             poster.post(job, turn, draft)
 
-        return (Outcome.NOTED if drafts[0].private else Outcome.REPLIED), None
+        return _posted(drafts)
 
     def _provider(self, turn: Turn) -> Provider | None:
         if not self.providers:
@@ -233,15 +247,15 @@ class Bot:
 
         try:
             answer = function(*provider.arguments(turn))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the host's code
+        except KeyboardInterrupt:
+            raise
+        # Whatever the host's code does, sys.exit() and cancelled tasks included.
+        except BaseException as error:  # noqa: BLE001
             raise ProviderFailedError(
                 f"The reply provider raised {trace(error)}"
             ) from None
 
         return as_reply(answer)
-
-
-Ending = tuple[Outcome, Reason | None]
 
 
 def current_bot() -> Bot:
@@ -289,12 +303,19 @@ def _message(job: Job) -> MessageEvent:
     return event
 
 
-def _given_up(job: Job) -> Ending:
-    """Every attempt was claimed and none was given back: the process kept dying."""
-    unconfirmed = any(
-        draft.sent_at is not None and draft.message_id is None for draft in job.drafts
-    )
-    reason = Reason.UNCONFIRMED if unconfirmed else Reason.CRASHED
+def _posted(drafts: t.Sequence[Draft]) -> Ending:
+    return (Outcome.NOTED if drafts[0].private else Outcome.REPLIED), None
+
+
+def _last_look(poster: Poster, job: Job) -> Ending:
+    """No attempt is left, but the last one may have been obeyed. Sends nothing."""
+    missing = [draft for draft in job.drafts if not poster.arrived(job, draft)]
+
+    if job.drafts and not missing:
+        return _posted(job.drafts)
+
+    sent = any(draft.sent_at is not None for draft in missing)
+    reason = Reason.UNCONFIRMED if sent else Reason.CRASHED
     log.error("job %s is dead (%s)", job.id, reason)
 
     return Outcome.DEAD, reason

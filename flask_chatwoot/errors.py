@@ -63,7 +63,7 @@ class PayloadError(DeliveryError):
 
 
 class InboxError(ChatwootError):
-    """The inbox is locked, full, corrupt or out of reach. Nothing was stored."""
+    """The inbox is locked, full, corrupt or out of reach."""
 
 
 class LeaseLostError(InboxError):

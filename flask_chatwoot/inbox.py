@@ -60,6 +60,8 @@ CREATE TABLE IF NOT EXISTS draft (
 CREATE INDEX IF NOT EXISTS draft_job ON draft (job_id);
 CREATE INDEX IF NOT EXISTS draft_made ON draft (message_id)
     WHERE message_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS draft_open ON draft (sent_at)
+    WHERE sent_at IS NOT NULL AND message_id IS NULL;
 """
 
 _PUT: t.Final = """
@@ -113,10 +115,10 @@ AND EXISTS (SELECT 1 FROM job WHERE id = ? AND claim = ?)
 
 _UNDER_WAY: t.Final = """
 SELECT draft.id, marker, private, content, sent_at, draft.message_id
-FROM job JOIN draft ON draft.job_id = job.id
-WHERE account_id = :account AND conversation_id = :conversation
-AND finished_at IS NULL AND job.message_id < :message
-AND sent_at IS NOT NULL AND draft.message_id IS NULL
+FROM draft JOIN job ON job.id = draft.job_id
+WHERE sent_at IS NOT NULL AND draft.message_id IS NULL
+AND account_id = :account AND conversation_id = :conversation
+AND (finished_at IS NULL OR outcome = 'dead') AND job.message_id < :message
 AND NOT EXISTS (SELECT 1 FROM draft AS made WHERE made.message_id = :message)
 """
 
@@ -154,8 +156,8 @@ class Draft(t.NamedTuple):
     """A post kept until Chatwoot has it.
 
     :ivar marker: Random text by which the post is found again in Chatwoot.
-    :ivar sent_at: Unix seconds at which a request for it may have gone out, ``None``
-        if none did.
+    :ivar sent_at: Unix seconds at which a request for it may have gone out, or was
+        given up without an answer; ``None`` if none did.
     :ivar message_id: Chatwoot's id for it, ``None`` until that is known.
     """
 
@@ -239,6 +241,7 @@ class Inbox:
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
         self._level = ""
+        self._opened: tuple[int, int] | None = None
         _inboxes.add(self)
 
     # -- deliveries ------------------------------------------------------------
@@ -401,6 +404,13 @@ class Inbox:
             if not dead:
                 db.execute("UPDATE draft SET content = '' WHERE job_id = ?", (job.id,))
 
+    def unanswered(self, draft: Draft) -> None:
+        """Note that the request for the draft was given up just now."""
+        values = (self.clock(), draft.id)
+
+        with self._use() as db:
+            db.execute("UPDATE draft SET sent_at = ? WHERE id = ?", values)
+
     def unsent(self, draft: Draft) -> None:
         """Note that the request for the draft surely did nothing."""
         with self._use() as db:
@@ -491,6 +501,9 @@ class Inbox:
 
         try:
             try:
+                if durable and self._is_gone():
+                    self._drop()
+
                 db = self._db or self._open()
                 self._set_sync(db, self._sync if durable else "normal")
                 yield db
@@ -509,6 +522,7 @@ class Inbox:
         )
         self._db = db
         self._level = ""
+        self._opened = _identity(self.path)
         self._closing = weakref.finalize(self, db.close)
         self._closing.atexit = False  # threads may still be at work then
         db.execute("PRAGMA foreign_keys = ON")
@@ -537,6 +551,14 @@ class Inbox:
                 time.sleep(0.01)
             else:
                 return
+
+    def _is_gone(self) -> bool:
+        """Whether the open file is not the one at its path any more.
+
+        SQLite would go on writing into a file that was deleted, and all would be lost
+        with this process.
+        """
+        return self._db is not None and self._opened != _identity(self.path)
 
     def _set_sync(self, db: sqlite3.Connection, level: str) -> None:
         if level != self._level:
@@ -606,6 +628,15 @@ def _transaction(db: sqlite3.Connection) -> t.Iterator[None]:
         raise
     else:
         db.execute("COMMIT")
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+
+    return found.st_dev, found.st_ino
 
 
 def _hold(db: sqlite3.Connection, job: Job) -> None:

@@ -105,7 +105,7 @@ class Reason(StrEnum):
     """Requests were sent, no answer came, and no trace of the message was found."""
 
     CRASHED = "crashed"
-    """The process died or an internal error struck, on every attempt."""
+    """The process died or an internal error struck, until no attempt was left."""
 
     UNREADABLE = "unreadable"
     """The stored delivery can not be parsed any more."""

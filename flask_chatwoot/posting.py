@@ -77,10 +77,7 @@ class Poster:
         :raises TooSoonError: Nobody can know yet.
         :raises InboxError: Nothing was sent, or what was made could not be noted.
         """
-        if draft.message_id is not None:
-            return
-
-        if draft.sent_at is not None and self._arrived(job, draft, draft.sent_at):
+        if self.arrived(job, draft):
             return
 
         self._send(
@@ -130,13 +127,22 @@ class Poster:
         except APIError as error:
             if _did_nothing(error):
                 self.inbox.unsent(draft)
+            else:
+                self.inbox.unanswered(draft)
 
             raise
 
     # -- evidence --------------------------------------------------------------
 
-    def _arrived(self, job: Job, draft: Draft, sent_at: float) -> bool:
-        """Whether Chatwoot has the draft, from a request nobody saw answered."""
+    def arrived(self, job: Job, draft: Draft) -> bool:
+        """Whether Chatwoot has the draft. Sends nothing; may ask Chatwoot.
+
+        :raises APIError: Chatwoot can not be asked.
+        :raises TooSoonError: Nobody can know yet.
+        """
+        if draft.message_id is not None or draft.sent_at is None:
+            return draft.message_id is not None
+
         message_id = self._find(job, draft)
 
         if message_id is not None:
@@ -146,10 +152,11 @@ class Poster:
         # Chatwoot may be slow to obey a request we have given up on. It ends requests
         # after RACK_TIMEOUT_SERVICE_TIMEOUT, 15 s unless set
         # (config/initializers/rack_timeout.rb).
-        wait = sent_at + self.settle_time - self.inbox.clock()
+        wait = draft.sent_at + self.settle_time - self.inbox.clock()
 
         if wait > 0:
-            raise TooSoonError(wait)
+            # No longer than that, even if the clock was set back meanwhile.
+            raise TooSoonError(min(wait, self.settle_time))
 
         return False
 

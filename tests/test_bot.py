@@ -790,7 +790,12 @@ def test_nothing_is_sent_again_while_the_first_request_may_still_be_obeyed(
     assert len(api.attempts) == 1
     assert (job_of(app).state, job_of(app).attempts) == ("waiting", 1)
 
-    still.advance(15)
+    # It is counted from when the request was given up.
+    still.advance(bot_of(app).config.settle_time - 6)
+    work(app)
+    assert len(api.attempts) == 1
+
+    still.advance(1)
     work(app)
     assert api.public == [ANSWER]
 
@@ -1057,3 +1062,53 @@ def test_no_value_shows_anybodys_text(
     assert BASE_URL in everything
     for secret in (CANARY, CANARY_ANSWER, TOKEN, SECRET, "token-of-a-page"):
         assert secret not in everything
+
+
+class Cancelled(BaseException):
+    """What asyncio raises in a cancelled task is no ``Exception`` either."""
+
+
+def test_a_provider_that_raises_anything_at_all_is_tried_again(
+    app: Flask,
+    client: FlaskClient,
+    chatwoot: Chatwoot,
+    api: ChatwootStub,
+    still: Clock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    raised: list[str] = []
+
+    @chatwoot.reply_provider
+    def provide(text: str) -> str:
+        if not raised:
+            raised.append(text)
+            raise Cancelled(text)
+
+        return ANSWER
+
+    deliver(client, message("a secret"))
+    try_again(app, still)
+
+    assert api.public == [ANSWER]
+    assert "Cancelled" in caplog.text
+    assert "a secret" not in caplog.text
+
+
+@pytest.mark.parametrize("error", [SystemExit, Cancelled, ValueError])
+def test_a_receiver_that_raises_anything_at_all_changes_nothing(
+    app: Flask,
+    client: FlaskClient,
+    chatwoot: Chatwoot,
+    api: ChatwootStub,
+    error: type[BaseException],
+) -> None:
+    answer_with(chatwoot, ANSWER)
+
+    def receive(sender: Flask, **values: t.Any) -> None:
+        raise error
+
+    with before_post.connected_to(receive, app), after_post.connected_to(receive, app):
+        assert deliver(client, message()).status_code == 202
+
+    assert api.public == [ANSWER]
+    assert job_of(app).outcome == "replied"

@@ -256,13 +256,17 @@ def under_way(host: Host) -> bool:
         inbox.close()
 
 
-def test_a_worker_told_to_stop_finishes_its_turn(stage: Stage) -> None:
-    sim, host = stage()
+def test_a_worker_told_to_stop_finishes_its_turn(stage: Stage, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    sim, host = stage(GATE=str(gate))
     host.serve()
+    worker = host.poke()
 
     talk = asks(sim)
-    sim.wait_until(lambda: host.questions(), timeout=20)
-    os.kill(host.poke(), signal.SIGTERM)
+    sim.wait_until(host.questions, timeout=20)
+    os.kill(worker, signal.SIGTERM)
+    assert talk.replies == []
+    gate.touch()
     sim.wait_until(lambda: host.poke() and talk.replies and host.settled(), timeout=20)
 
     assert talk.replies == [ANSWER]

@@ -509,13 +509,15 @@ def test_another_drafts_post_is_no_draft_under_way(inbox: Inbox) -> None:
     assert [d.id for d in inbox.under_way(42, message_id=20002)] == [second.id]
 
 
-def test_a_finished_job_has_nothing_under_way(inbox: Inbox) -> None:
-    put(inbox, 9001)
-    job = claim(inbox)
-    sent(inbox, job)
-    inbox.settle(job, "dead", "unconfirmed")
+def test_only_a_dead_job_still_has_something_under_way(inbox: Inbox) -> None:
+    """It may be revived, and must not be posted twice then."""
+    for message_id, outcome in ((9001, "replied"), (9002, "dead")):
+        put(inbox, message_id)
+        job = claim(inbox)
+        sent(inbox, job)
+        inbox.settle(job, outcome, None)
 
-    assert inbox.under_way(42, message_id=20001) == []
+    assert [d.id for d in inbox.under_way(42, message_id=20001)] == [2]
 
 
 # -- postponing ----------------------------------------------------------------
@@ -1401,3 +1403,13 @@ class Line(RuleBasedStateMachine):
 
 TestLine = Line.TestCase
 TestLine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_a_delivery_is_not_stored_in_a_file_that_was_deleted(path: str) -> None:
+    inbox = Inbox(path, account_id=1, sync="normal")
+    put(inbox, 9001)
+    Path(path).unlink()
+
+    put(inbox, 9002)
+
+    assert [job.message_id for job in Inbox(path, account_id=1).jobs()] == [9002]

@@ -1,0 +1,111 @@
+"""The last attempt counts too: what arrived is found, and nothing is said twice."""
+
+from __future__ import annotations
+
+import typing as t
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from flask_chatwoot import Chatwoot
+from flask_chatwoot.inbox import Inbox, JobInfo
+from flask_chatwoot.rehearsal import rehearse
+from flask_chatwoot.simulator import Fault, Simulator, Talk
+
+ANSWER = "On its way."
+Stage = t.Callable[..., tuple[Simulator, Talk, Inbox]]
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> t.Iterator[Stage]:
+    """Makes a customer ask an app that has one attempt, and a user's or bot's token."""
+    app = Flask("host", instance_path=str(tmp_path))
+    Chatwoot(app).reply_provider(lambda text: ANSWER)
+
+    with ExitStack() as stack:
+
+        def ask(fault: Fault, *, token: str) -> tuple[Simulator, Talk, Inbox]:
+            sim = stack.enter_context(Simulator())
+            settings = {
+                "max_attempts": 1, "settle_time": 0.5, "retry_pause": 0.05,
+                "timeout": 0.5, "lease": 1.0,
+                "api_access_token": getattr(sim, f"{token}_token"),
+            }  # fmt: skip
+            stack.enter_context(rehearse(app, sim, **settings))
+            sim.inject(fault)
+            talk = sim.conversation(custom_attributes={"support_mode": "bot"})
+            talk.customer_says("Where is my order?")
+
+            return sim, talk, app.extensions["chatwoot"].poster.inbox
+
+        yield ask
+
+
+def ended(inbox: Inbox) -> list[JobInfo]:
+    return [job for job in inbox.jobs() if job.state in ("done", "dead")]
+
+
+@pytest.mark.parametrize("token", ["user", "bot"])
+@pytest.mark.parametrize("fault", [Fault.CUT_AFTER, Fault.HANG_AFTER])
+def test_what_arrived_with_the_last_attempt_is_found(
+    stage: Stage, fault: Fault, token: str
+) -> None:
+    sim, talk, inbox = stage(fault, token=token)
+    [job] = sim.wait_until(lambda: ended(inbox))
+
+    assert (job.outcome, job.reason) == ("replied", None)
+    assert talk.replies == [ANSWER]
+
+
+@pytest.mark.parametrize("token", ["user", "bot"])
+def test_what_did_not_arrive_is_dead_and_not_sent_again(
+    stage: Stage, token: str
+) -> None:
+    sim, talk, inbox = stage(Fault.CUT_BEFORE, token=token)
+    [job] = sim.wait_until(lambda: ended(inbox))
+
+    assert (job.outcome, job.reason) == ("dead", "unconfirmed")
+    assert talk.replies == []
+
+    inbox.retry([job.id])
+    sim.wait_until(lambda: talk.replies)
+    sim.wait_until(lambda: ended(inbox))
+    assert talk.replies == [ANSWER]
+
+
+def test_an_echo_that_comes_after_the_end_saves_the_retry(stage: Stage) -> None:
+    with ExitStack() as late:
+        sim, talk, inbox = stage(Fault.HANG_AFTER, token="bot")
+        # The customer's message is on its way already; what follows is held back.
+        late.enter_context(sim.holding())
+        [job] = sim.wait_until(lambda: ended(inbox))
+
+    if job.outcome == "dead":  # unless the echo was faster than the hold
+        sim.drain()
+        inbox.retry([job.id])
+        [job] = sim.wait_until(lambda: ended(inbox))
+
+    assert job.outcome == "replied"
+    assert talk.replies == [ANSWER]
+
+
+def test_killed_after_the_last_post_the_turn_is_answered(stage: Stage) -> None:
+    sim, talk, inbox = stage(Fault.RATE_LIMITED, token="user")
+    [job] = sim.wait_until(lambda: ended(inbox))
+    assert (job.outcome, job.reason) == ("dead", "rate_limited")
+
+    # As if a worker had died between the post and the end of the turn.
+    inbox.retry([job.id])
+    sim.wait_until(lambda: talk.replies and ended(inbox))
+    with inbox._use() as db:
+        db.execute(
+            "UPDATE job SET finished_at = NULL, outcome = NULL, payload = ?,"
+            " due_at = 0, claim = NULL, attempts = 1",
+            (sim.deliveries[0].body,),
+        )
+
+    [job] = sim.wait_until(lambda: ended(inbox))
+    assert (job.outcome, job.reason, job.attempts) == ("replied", None, 2)
+    assert talk.replies == [ANSWER]
