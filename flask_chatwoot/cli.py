@@ -82,6 +82,9 @@ def simulate(texts: tuple[str, ...], mode: str, timeout: float) -> None:
     Each of TEXTS is a message of the customer. Nothing leaves this machine, and no
     configuration is needed.
     """
+    if not all(text.strip() for text in texts):
+        raise click.UsageError("A text is blank, and would be ignored.")
+
     # Imported here: web processes should not pay for it when they start.
     from .rehearsal import converse
 
@@ -89,6 +92,8 @@ def simulate(texts: tuple[str, ...], mode: str, timeout: float) -> None:
         transcript, endings = converse(
             current_bot().app, texts, mode=Mode(mode), timeout=timeout
         )
+    except RuntimeError as error:
+        raise click.ClickException(str(error)) from None
     except TimeoutError:
         raise click.ClickException(f"No answer within {timeout:g} s.") from None
 
@@ -112,7 +117,7 @@ def inbox(ctx: click.Context, state: str | None, as_json: bool, limit: int) -> N
 
 
 @inbox.command()
-@click.argument("ids", nargs=-1, type=int)
+@click.argument("ids", nargs=-1, type=click.IntRange(1, 2**63 - 1))
 @click.option("--dead", is_flag=True, help="Every dead job.")
 def retry(ids: tuple[int, ...], dead: bool) -> None:
     """Revive dead jobs, with all their attempts."""

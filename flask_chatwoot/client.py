@@ -73,7 +73,8 @@ class ChatwootClient:
     ) -> list[int]:
         """Write to the customer; return the ids of the messages made.
 
-        More than one only if the text is longer than a message may be.
+        More than one only if the text is longer than a message may be. If a later one
+        fails, the error does not tell the ids of those before it.
 
         :param conversation_id: The number in the conversation's URL.
         :param content: Shown as given: what Chatwoot would take for Liquid is escaped.
@@ -418,21 +419,23 @@ def split(text: str, limit: int = LIMIT) -> list[str]:
 
     :param limit: Characters a part may have once it is escaped.
     """
+    parts = []
+    size = limit
+
     # Escaping never shortens, so what is far too long need not be escaped to know.
-    if len(text) <= limit and len(escape(text)) <= limit:
-        return [text]
+    while len(text) > limit or len(escape(text)) > limit:
+        cut = _boundary(text, min(size, len(text)))
+        head = text[:cut].rstrip()
 
-    size = min(limit, len(text))
+        if len(escape(head)) > limit:
+            # How much longer escaping makes a text depends on where it is cut.
+            size //= 2
+            continue
 
-    while True:
-        cut = _boundary(text, size)
-        head, tail = text[:cut].rstrip(), text[cut:].lstrip()
+        parts.append(head)
+        text = text[cut:].lstrip()
 
-        if len(escape(head)) <= limit:
-            return [part for part in (head, *split(tail, limit)) if part]
-
-        # How much longer escaping makes a text depends on where it is cut.
-        size //= 2
+    return [part for part in (*parts, text) if part] if parts else [text]
 
 
 def _boundary(text: str, size: int) -> int:

@@ -108,9 +108,9 @@ def load(
         timeout=read("TIMEOUT", _seconds, 10.0),
         max_attempts=read("MAX_ATTEMPTS", _whole(1), 5),
         max_body=read("MAX_BODY", _whole(1), 4 * 1024 * 1024),
-        lease=read("LEASE", _seconds, 30.0),
+        lease=read("LEASE", _lease, 30.0),
         retry_pause=read("RETRY_PAUSE", _seconds, 2.0),
-        settle_time=read("SETTLE_TIME", _seconds, 20.0),
+        settle_time=read("SETTLE_TIME", _seconds, 30.0),
     )
 
     return replace(config, inbox_path=_inbox_path(config, instance_path, testing))
@@ -222,6 +222,15 @@ def _seconds(value: t.Any) -> float:
     return seconds
 
 
+def _lease(value: t.Any) -> float:
+    seconds = _seconds(value)
+
+    if seconds < 0.1:
+        raise ValueError("must be 0.1 seconds at least, or ends before it is renewed.")
+
+    return seconds
+
+
 def _one_of(*known: str) -> t.Callable[[t.Any], str]:
     def convert(value: t.Any) -> str:
         text = _text(value).lower()
@@ -270,9 +279,17 @@ def _prefix(value: t.Any) -> str:
 
 
 def _without_password(value: t.Any) -> str:
-    before, at, host = repr(value).rpartition("@")
+    # No more than the address: a query, like a password, may be a secret.
+    shown = repr(value) if not isinstance(value, str) else repr(_address(value))
+    before, at, host = shown.rpartition("@")
 
     return f"{before[:1]}…@{host}" if at else host
+
+
+def _address(text: str) -> str:
+    address = text.partition("?")[0].partition("#")[0]
+
+    return address if address == text else f"{address}?…"
 
 
 def _inbox_path(config: Config, instance_path: str, testing: bool) -> str:

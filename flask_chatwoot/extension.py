@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import os
 import typing as t
+import weakref
 
 from flask import Blueprint, Flask
 
@@ -58,6 +61,7 @@ class Chatwoot:
         settings = config.load(
             app.config, instance_path=app.instance_path, testing=app.testing
         )
+        _occupy(settings, app)
         bot = Bot.build(app, settings, self._providers, backends.create(settings))
         app.extensions[KEY] = bot
         app.register_blueprint(views.blueprint, url_prefix=settings.url_prefix)
@@ -111,16 +115,49 @@ def _starter(app: Flask) -> t.Callable[[], None]:
     return start
 
 
-def _warn(settings: Config) -> None:
+_inboxes: weakref.WeakValueDictionary[str, Flask] = weakref.WeakValueDictionary()
+"""The inboxes in use in this process, by path."""
+
+
+def _occupy(settings: Config, app: Flask) -> None:
+    """Refuse an inbox that another app of this process works on.
+
+    Either app's workers would answer the other's customers.
+    """
     if settings.missing:
-        log.warning(
-            "Chatwoot is not configured: %s missing. Deliveries are acknowledged and "
-            "ignored (not_configured).",
-            ", ".join(settings.missing),
+        return
+
+    path = os.path.realpath(settings.inbox_path)
+
+    if path in _inboxes:
+        gc.collect()  # apps are full of cycles, and outlive their last mention
+
+    if path in _inboxes:
+        raise ConfigError(
+            f"CHATWOOT_INBOX_PATH is {path!r}, which another app in this process uses; "
+            "give each app a file of its own."
         )
-    elif settings.open_doors:
-        log.warning(
-            "Anybody may call %s. Set the key in parentheses; for Chatwoot before "
-            "4.12, which can not sign, CHATWOOT_WEBHOOK_TOKEN.",
-            " and ".join(settings.open_doors),
+
+    _inboxes[path] = app
+
+
+def _warn(settings: Config) -> None:
+    """One warning for all that is not as it should be in production."""
+    sentences = []
+    doors = settings.open_doors
+
+    if settings.missing:
+        doors = [door for door in doors if "/copilot" in door]
+        sentences.append(
+            f"Chatwoot is not configured: {', '.join(settings.missing)} missing. "
+            "Deliveries are acknowledged and ignored (not_configured)."
         )
+
+    if doors:
+        sentences.append(
+            f"Anybody may call {' and '.join(doors)}. Set the key in parentheses; for "
+            "Chatwoot before 4.12, which can not sign, CHATWOOT_WEBHOOK_TOKEN."
+        )
+
+    if sentences:
+        log.warning("%s", " ".join(sentences))

@@ -62,8 +62,8 @@ def resolve(
     The conversation is asked before the contact: a form's answer belongs to one
     conversation, while a contact keeps what was chosen long ago.
     """
-    for attributes in _attributes(event.raw, attribute):
-        value = attributes[0].get(attributes[1])
+    for attributes, key in _attributes(event.raw, attribute):
+        value = attributes.get(key)
         mode = words.get(_fold(value)) if isinstance(value, str) else None
 
         if mode is not None:

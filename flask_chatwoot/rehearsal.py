@@ -95,6 +95,7 @@ def converse(
     :param timeout: Seconds to wait for each turn to end.
     :return: A transcript, and how each turn ended.
     :raises TimeoutError: A turn did not end.
+    :raises RuntimeError: The app refused a delivery.
     """
     attribute = app.extensions[KEY].config.support_mode_attr
     endings: list[Ending] = []
@@ -106,6 +107,13 @@ def converse(
         endings.append((outcome, reason))
 
     def dealt_with() -> bool:
+        for delivery in simulator.deliveries:
+            if delivery.status not in (200, 202):
+                raise RuntimeError(
+                    f"The app answered {delivery.status or delivery.error} to the "
+                    "delivery. Does something of its own stand before the webhook?"
+                )
+
         return len(endings) == said
 
     # One attempt: whoever watches wants to see what is wrong, not to wait.

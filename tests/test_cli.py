@@ -470,7 +470,7 @@ def test_a_worker_gives_back_what_does_not_finish(
 
 
 def test_a_worker_has_as_many_threads_as_asked_for(
-    make_app: AppFactory, monkeypatch: pytest.MonkeyPatch
+    make_app: AppFactory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     made: list[int] = []
 
@@ -482,8 +482,17 @@ def test_a_worker_has_as_many_threads_as_asked_for(
     monkeypatch.setattr(cli, "ThreadBackend", Backend)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
 
-    for workers, arguments in ((3, []), (0, []), (3, ["--threads", "7"])):
-        run(make_app(Chatwoot(), workers=workers), "work", *arguments)
+    for workers, arguments in ((3, []), (0, []), (4, ["--threads", "7"])):
+        path = str(tmp_path / f"{workers}.sqlite3")
+        app = make_app(Chatwoot(), workers=workers, inbox_path=path)
+        run(app, "work", *arguments)
 
     assert made == [3, 4, 7]
     assert run(make_app(), "work", "--threads", "0")[0] == 2
+
+
+def test_an_id_no_job_can_have_is_a_sentence(app: Flask) -> None:
+    code, output = run(app, "inbox", "retry", "9" * 20)
+
+    assert code == 2
+    assert "is not in the range" in output

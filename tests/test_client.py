@@ -1305,3 +1305,10 @@ def test_a_long_text_is_cut_into_few_parts_that_fit(text: str, most: int) -> Non
 
 def test_a_long_text_of_nothing_but_white_space_is_no_message() -> None:
     assert split(" \n" * LIMIT) == []
+
+
+def test_a_very_long_text_is_cut_into_very_many_parts() -> None:
+    parts = split("{" * 20_000, limit=20)
+
+    assert len(parts) > 5000
+    assert "".join(parts) == "{" * 20_000

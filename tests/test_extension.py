@@ -412,3 +412,39 @@ def test_making_an_app_starts_no_thread(make_app: AppFactory) -> None:
     make_app(backend="thread")
 
     assert threading.active_count() == before
+
+
+def test_two_apps_may_not_share_an_inbox(make_app: AppFactory, tmp_path: Path) -> None:
+    first = make_app(Chatwoot())
+
+    with pytest.raises(ConfigError, match=r"CHATWOOT_INBOX_PATH .* another app"):
+        make_app(Chatwoot())
+
+    other = make_app(Chatwoot(), inbox_path=str(tmp_path / "other.sqlite3"))
+    assert first is not other
+
+
+def test_an_inbox_is_free_again_when_its_app_is_gone(tmp_path: Path) -> None:
+    def make() -> None:
+        app = Flask("host")
+        app.config.update(
+            CHATWOOT_BASE_URL="https://x.example",
+            CHATWOOT_ACCOUNT_ID=1,
+            CHATWOOT_API_ACCESS_TOKEN="t",
+            CHATWOOT_INBOX_PATH=str(tmp_path / "inbox.sqlite3"),
+        )
+        Chatwoot(app)
+
+    make()
+    make()
+
+
+def test_an_unconfigured_app_says_that_its_copilot_is_open(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    Chatwoot(Flask("host"))
+
+    [record] = caplog.records
+    assert "not configured" in record.getMessage()
+    assert "call /copilot (CHATWOOT_COPILOT_TOKEN)" in record.getMessage()
+    assert "/webhook" not in record.getMessage()

@@ -183,3 +183,21 @@ def test_endings_are_told_in_order(app: Flask, chatwoot: Chatwoot) -> None:
     _, endings = converse(app, ["1", "2"], mode=Mode.HUMAN, timeout=20)
 
     assert endings == [("noted", None), ("declined", "no_answer")]
+
+
+def test_a_delivery_the_app_refuses_is_told_at_once(
+    app: Flask, chatwoot: Chatwoot
+) -> None:
+    app.before_request(lambda: ("Log in first.", 403))
+
+    code, output = simulate(app, QUESTION)
+
+    assert code == 1
+    assert "Error: The app answered 403 to the delivery." in output
+
+
+def test_a_blank_text_is_refused(app: Flask, chatwoot: Chatwoot) -> None:
+    code, output = simulate(app, QUESTION, " ")
+
+    assert code == 2
+    assert "A text is blank" in output
