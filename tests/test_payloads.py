@@ -15,6 +15,7 @@ from flask_chatwoot.simulator.payloads import (
     Inbox,
     Message,
     MessageType,
+    Team,
 )
 
 OLDEST = (4, 2, 0)
@@ -300,6 +301,52 @@ def test_a_conversation_event_is_the_conversation_itself() -> None:
     assert "conversation" not in body
 
 
+def test_changes_are_named_as_chatwoots_columns() -> None:
+    before = Conversation(assignee=BOT, labels=("a",))
+    after = Conversation(
+        assignee=OLGA,
+        labels=("a", "b"),
+        team=Team(),
+        status="snoozed",
+        snoozed_until=payloads.EPOCH,
+        custom_attributes={"k": 1},
+        priority="high",
+    )
+
+    assert payloads.changes(before, before) == {}
+    assert payloads.changes(before, after) == {
+        "status": ("open", "snoozed"),
+        "snoozed_until": (None, "2026-07-27T09:12:33.123Z"),
+        "assignee_id": (None, 5),
+        "assignee_agent_bot_id": (9, None),
+        "team_id": (None, 1),
+        "custom_attributes": ({}, {"k": 1}),
+        "label_list": (["a"], ["a", "b"]),
+        "priority": (None, "high"),
+    }
+
+
+def test_a_conversation_tells_its_team_and_when_it_wakes() -> None:
+    talk = Conversation(team=Team(id=4, name="sales"), snoozed_until=payloads.EPOCH)
+
+    event = payloads.conversation_event("conversation_updated", talk)
+    shown = payloads.api_conversation(talk, [])
+
+    for body in (event, shown):
+        assert body["meta"]["team"] == {"id": 4, "name": "sales"}
+        assert body["snoozed_until"] == "2026-07-27T09:12:33.123Z"
+
+
+def test_typing_is_told_with_its_author() -> None:
+    body = payloads.typing_event("conversation_typing_on", Conversation(), OLGA)
+
+    assert shape(body) == ["conversation", "event", "is_private", "user"]
+    assert body["event"] == "conversation_typing_on"
+    assert body["user"]["id"] == 5
+    assert body["conversation"]["id"] == 42
+    assert body["is_private"] is False
+
+
 def test_changed_attributes_may_be_unknown_or_not_told() -> None:
     talk = Conversation()
 
@@ -399,6 +446,20 @@ def test_the_api_shows_an_empty_conversation() -> None:
     assert body["messages"] == []
     assert body["last_non_activity_message"] is None
     assert body["meta"]["assignee_type"] == "User"
+
+
+def test_the_api_shows_who_got_a_conversation() -> None:
+    account = payloads.Account(id=4)
+
+    person = payloads.api_assignee(OLGA, account)
+    bot = payloads.api_assignee(BOT, account)
+    team = payloads.api_team(Team(), account)
+
+    assert (person["id"], person["email"]) == (5, "olga@example.com")
+    assert (person["account_id"], person["role"]) == (4, "agent")
+    assert (bot["id"], bot["name"]) == (9, "Assistant")
+    assert "email" not in bot
+    assert (team["id"], team["name"], team["account_id"]) == (1, "support", 4)
 
 
 def test_the_profile_names_the_accounts() -> None:

@@ -896,7 +896,15 @@ def test_the_flood_guard_is_200_unless_told_otherwise(
     assert [bot.create(talk, "x").status_code for _ in range(2)] == [200, 422]
 
 
-@pytest.mark.parametrize("body", ["text", [], None])
+def test_nothing_at_all_makes_an_empty_message(sim: Simulator, bot: Client) -> None:
+    talk = sim.conversation()
+    answer = bot.post("/accounts/1/conversations/1/messages", None)
+
+    assert answer.json()["content"] is None
+    assert talk.replies == [""]
+
+
+@pytest.mark.parametrize("body", ["text", []])
 def test_what_is_no_object_is_a_bad_request(
     sim: Simulator, bot: Client, body: t.Any
 ) -> None:
@@ -1225,10 +1233,17 @@ def test_every_endpoint_can_fail(sim: Simulator, user: Client, endpoint: str) ->
     sim.conversation()
     sim.inject(Fault.SERVER_ERROR, endpoint=endpoint)
 
+    path = "/accounts/1/conversations/1"
     answers = {
         "create_message": lambda: user.create(sim.conversation(), "x"),
         "list_messages": lambda: user.get("/accounts/1/conversations/1/messages"),
         "conversation": lambda: user.get("/accounts/1/conversations/1"),
+        "toggle_status": lambda: user.post(f"{path}/toggle_status", {}),
+        "toggle_typing_status": lambda: user.post(f"{path}/toggle_typing_status", {}),
+        "custom_attributes": lambda: user.post(f"{path}/custom_attributes", {}),
+        "assignments": lambda: user.post(f"{path}/assignments", {}),
+        "labels": lambda: user.get(f"{path}/labels"),
+        "set_labels": lambda: user.post(f"{path}/labels", {}),
         "profile": lambda: user.get("/profile"),
         "api": lambda: requests.get(f"{sim.url}/api", timeout=5),
     }

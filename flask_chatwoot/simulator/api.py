@@ -12,7 +12,9 @@ import time
 import typing as t
 from dataclasses import dataclass, field
 from enum import StrEnum
+from urllib.parse import quote
 
+from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
@@ -21,9 +23,14 @@ from . import liquid, payloads
 from .deliveries import from_json, to_json
 from .payloads import JSON, Agent, Message, MessageType
 from .server import Silence
-from .state import State, Talk, Token
+from .state import State, Talk, Token, random_text
 
 MAX_CONTENT: t.Final = 150_000
+MAX_ATTACHMENTS: t.Final = 15
+MAX_TEXT_VALUE: t.Final = 1_500
+MAX_NUMBER_VALUE: t.Final = 9_999_999_999
+BOTS_ASSIGNED: t.Final = (4, 8)
+MERGES: t.Final = (4, 17)
 LONG_ATTRIBUTES: t.Final = (4, 9)
 SHORT_ATTRIBUTES: t.Final = frozenset({"items", "in_reply_to", "automation_rule_id"})
 
@@ -38,6 +45,29 @@ TOO_LONG: t.Final = (
 )
 NO_INCOMING: t.Final = "Incoming messages are only allowed in Api inboxes"
 NULL_BYTE: t.Final = "string contains null byte"
+TOO_MANY_FILES: t.Final = "Validation failed: Attachments exceeded maximum allowed"
+NO_UPLOAD: t.Final = "ActiveSupport::MessageVerifier::InvalidSignature"
+NO_ITEMS: t.Final = (
+    "Validation failed: Content attributes At least one item is required."
+)
+STRANGE_ITEMS: t.Final = (
+    "Validation failed: Content attributes contains invalid keys for items : [{}]"
+)
+
+STATUSES: t.Final = frozenset({"open", "resolved", "pending", "snoozed"})
+CONTENT_TYPES: t.Final = frozenset(
+    {
+        *("text", "input_text", "input_textarea", "input_email", "input_select"),
+        *("cards", "form", "article", "incoming_email", "input_csat"),
+        *("integrations", "sticker", "voice_call"),
+    }
+)
+IMAGES: t.Final = frozenset(
+    f"image/{kind}" for kind in ("jpeg", "png", "gif", "bmp", "webp")
+)
+VIDEOS: t.Final = frozenset(
+    f"video/{kind}" for kind in ("ogg", "mp4", "webm", "quicktime")
+)
 
 _FALSE: t.Final = (None, False, 0, "", "0", "f", "F", "false", "FALSE", "off", "OFF")
 
@@ -62,7 +92,10 @@ class Fault(StrEnum):
     """All is done, but no answer comes."""
 
 
-_ANSWERS: t.Final[t.Mapping[Fault, tuple[int, JSON | str]]] = {
+Body = JSON | str | None
+"""An object, plain text, or JSON's ``null``."""
+
+_ANSWERS: t.Final[t.Mapping[Fault, tuple[int, Body]]] = {
     Fault.UNAUTHORIZED: (401, {"error": BAD_TOKEN}),
     Fault.NOT_FOUND: (404, {"error": NOT_FOUND}),
     Fault.UNPROCESSABLE: (422, {"error": FLOOD}),
@@ -112,6 +145,14 @@ _ENDPOINTS: t.Final[t.Mapping[str, _Endpoint]] = {
     "create_message": _Endpoint("POST", f"{_TALK}/messages", bots=(4, 2)),
     "list_messages": _Endpoint("GET", f"{_TALK}/messages"),
     "conversation": _Endpoint("GET", _TALK, bots=(4, 14, 2)),
+    "toggle_status": _Endpoint("POST", f"{_TALK}/toggle_status", bots=(4, 2)),
+    "toggle_typing_status": _Endpoint(
+        "POST", f"{_TALK}/toggle_typing_status", bots=(4, 12)
+    ),
+    "custom_attributes": _Endpoint("POST", f"{_TALK}/custom_attributes", bots=(4, 2)),
+    "assignments": _Endpoint("POST", f"{_TALK}/assignments", bots=(4, 2)),
+    "labels": _Endpoint("GET", f"{_TALK}/labels", bots=(4, 14, 2)),
+    "set_labels": _Endpoint("POST", f"{_TALK}/labels", bots=(4, 14, 2)),
     "profile": _Endpoint("GET", "/api/v1/profile"),
     "api": _Endpoint("GET", "/api", login=False),
 }
@@ -135,10 +176,10 @@ class Plan:
 class _RefusedError(Exception):
     """An answer other than 200."""
 
-    def __init__(self, status: int, error: str, **body: t.Any) -> None:
+    def __init__(self, status: int, error: str = "", **body: t.Any) -> None:
         super().__init__(status)
         self.status = status
-        self.body: JSON = body or {"error": error}
+        self.body: JSON | str = body or (error and {"error": error})
 
 
 class API:
@@ -158,7 +199,7 @@ class API:
         request.get_data()  # before the lock: the client may be slow
         started = time.monotonic()
 
-        with self._state.changing():
+        with request, self._state.changing():  # leaving closes files of a form
             name, parts = _route(request)
             fault = self._next_fault(name)
             status, body = self._answer(request, name, parts, fault)
@@ -198,7 +239,7 @@ class API:
         name: str | None,
         parts: t.Mapping[str, int],
         fault: Fault | None,
-    ) -> tuple[int, JSON | str]:
+    ) -> tuple[int, Body]:
         if name is None or fault in _UNDONE:
             return 404, ""
 
@@ -229,7 +270,7 @@ class API:
             return
 
         if not request.headers.get("Api-Access-Token"):
-            raise _RefusedError(401, "", errors=[NO_LOGIN])
+            raise _RefusedError(401, errors=[NO_LOGIN])
 
         bot = self._bot_calls(request, endpoint)
 
@@ -265,11 +306,10 @@ class API:
     # Endpoints
 
     def _create_message(self, request: Request, talk: Talk) -> JSON:
-        given = from_json(request.get_data())
-
-        if not isinstance(given, dict):
-            raise _RefusedError(400, "Bad Request")
-
+        given = _given(request)
+        files = request.files.getlist("attachments[]")
+        attributes = self._attributes(given, talk)
+        _check_parts(given, attributes, files)
         incoming = given.get("message_type") == "incoming"
         content = None if given.get("content") is None else str(given["content"])
         self._check(talk, content or "", incoming)
@@ -284,7 +324,8 @@ class API:
             posted=True,
             private=given.get("private") not in _FALSE,
             content_type=given.get("content_type") or "text",
-            content_attributes=self._attributes(given, talk),
+            content_attributes=attributes,
+            attachments=tuple(_attachment(request, file) for file in files),
             source_id=given.get("source_id"),
         )
         answer = payloads.api_message(
@@ -311,7 +352,7 @@ class API:
             raise _RefusedError(422, NO_INCOMING)
 
     def _author(self, request: Request, given: JSON) -> Agent:
-        named = (given.get("sender_type"), given.get("sender_id"))
+        named = (given.get("sender_type"), _id(given.get("sender_id")))
 
         if self._caller(request) == "bot" or named == ("AgentBot", self._state.bot.id):
             return self._state.bot
@@ -346,10 +387,122 @@ class API:
             talk.current, talk.messages, version=self._state.version
         )
 
+    def _toggle_status(self, request: Request, talk: Talk) -> JSON:
+        """See ``app/controllers/api/v1/accounts/conversations_controller.rb``."""
+        given = _given(request)
+        wanted, bot = given.get("status"), self._caller(request) == "bot"
+        success: bool | None = True
+
+        if bot and (talk.status, wanted) == ("pending", "open"):
+            self._state.hand_over(talk)
+            success = None
+        elif wanted:
+            self._state.change(talk, **_wanted_status(given))
+        else:
+            other = "resolved" if talk.status == "open" else "open"
+            self._state.change(talk, status=other)
+
+        if not bot and self._state.role == "agent" and talk.status == "open":
+            talk.assign(self._state.user)
+
+        return payloads.api_status(talk.current, success=success)
+
+    def _toggle_typing_status(self, request: Request, talk: Talk) -> str:
+        """See ``app/services/conversations/typing_status_manager.rb``."""
+        given = _given(request)
+        status = given.get("typing_status")
+
+        if status in ("on", "off"):
+            bot = self._caller(request) == "bot"
+            author = self._state.bot if bot else self._state.user
+            talk.type(author, status, private=given.get("is_private") not in _FALSE)
+
+        return ""
+
+    def _custom_attributes(self, request: Request, talk: Talk) -> JSON:
+        """Replace all of them, or with ``merge`` those that are named.
+
+        Merging came after 4.16.2; that 4.17.0 has it is not verified (``merge`` in
+        ``app/controllers/concerns/conversation_custom_attributes_concern.rb``).
+        """
+        given = _given(request)
+        new = given.get("custom_attributes")
+        new = new if isinstance(new, dict) else None
+
+        if self._state.version >= MERGES and given.get("merge") not in _FALSE:
+            new = {**talk.current.custom_attributes, **(new or {})}
+
+        if new is None:
+            raise _RefusedError(500)
+
+        _check_attributes(new)
+        self._state.change(talk, custom_attributes=new)
+
+        return {"custom_attributes": new}
+
+    def _assignments(self, request: Request, talk: Talk) -> JSON | None:
+        """See ``app/controllers/api/v1/accounts/conversations/assignments_controller``.
+
+        An unknown person or team takes the conversation from whoever has it; an unknown
+        bot changes nothing (``app/services/conversations/assignment_service.rb``).
+        """
+        given = _given(request)
+        bots = self._state.version >= BOTS_ASSIGNED
+
+        if bots and given.get("assignee_type") == "AgentBot":
+            return self._assign_bot(talk, given.get("assignee_id"))
+
+        if "assignee_id" in given:
+            return self._assign_user(talk, given["assignee_id"])
+
+        return self._assign_team(talk, given["team_id"]) if "team_id" in given else None
+
+    def _assign_bot(self, talk: Talk, id: t.Any) -> JSON | None:
+        state = self._state
+
+        if _id(id) != state.bot.id:
+            return None
+
+        talk.assign(state.bot)
+
+        return payloads.api_assignee(state.bot, state.account)
+
+    def _assign_user(self, talk: Talk, id: t.Any) -> JSON | None:
+        state = self._state
+        people = (state.user, state.operator)
+        user = next((person for person in people if person.id == _id(id)), None)
+        talk.assign(user)
+
+        if user is None:
+            return None
+
+        role = state.role if user is state.user else "agent"
+
+        return payloads.api_assignee(user, state.account, role=role)
+
+    def _assign_team(self, talk: Talk, id: t.Any) -> JSON | None:
+        team = self._state.team if _id(id) == self._state.team.id else None
+        self._state.change(talk, team=team)
+
+        return payloads.api_team(team, self._state.account) if team else None
+
+    def _labels(self, request: Request, talk: Talk) -> JSON:
+        return {"payload": list(talk.current.labels)}
+
+    def _set_labels(self, request: Request, talk: Talk) -> JSON:
+        """Replace all labels: ``app/controllers/concerns/label_concern.rb``."""
+        given = _given(request).get("labels")
+        labels = [str(label).strip() for label in _list(given)]
+        self._state.change(talk, labels=tuple(dict.fromkeys(filter(None, labels))))
+
+        return self._labels(request, talk)
+
     def _profile(self, request: Request) -> JSON:
         state = self._state
 
-        return payloads.profile(state.user, state.account, token=state.user_token)
+        return payloads.profile(
+            state.user, state.account, token=state.user_token, role=state.role
+        )
 
     def _api(self, request: Request) -> JSON:
         now = time.gmtime(self._state.clock())
@@ -369,7 +522,128 @@ def _route(request: Request) -> tuple[str | None, t.Mapping[str, int]]:
         return None, {}
 
 
-def _response(status: int, body: JSON | str) -> Response:
+def _given(request: Request) -> JSON:
+    """The parameters, be they JSON or a form. No body is no parameters."""
+    if request.mimetype == "multipart/form-data":
+        return _form(request)
+
+    given = from_json(request.get_data() or b"{}")
+
+    if not isinstance(given, dict):
+        raise _RefusedError(400, "Bad Request")
+
+    return given
+
+
+def _form(request: Request) -> JSON:
+    """As Rack reads names: what ends in ``[]`` is a list."""
+    return {
+        name.removesuffix("[]"): values if name.endswith("[]") else values[-1]
+        for name, values in request.form.lists()
+    }
+
+
+def _check_parts(given: JSON, attributes: JSON, files: t.Sequence[FileStorage]) -> None:
+    """Refuse what ``message.rb`` and ``content_attribute_validator.rb`` refuse.
+
+    A text among the attachments is the id of an upload, and here there are none.
+    """
+    kind = str(given.get("content_type") or "text")
+
+    if kind not in CONTENT_TYPES:
+        raise _RefusedError(422, f"'{kind}' is not a valid content_type")
+
+    if given.get("attachments"):
+        raise _RefusedError(422, NO_UPLOAD)
+
+    if len(files) > MAX_ATTACHMENTS:
+        raise _RefusedError(422, TOO_MANY_FILES)
+
+    if kind == "input_select":
+        _check_items(attributes.get("items"))
+
+
+def _check_items(items: t.Any) -> None:
+    known = [item for item in _list(items) if isinstance(item, dict)]
+
+    if not known:
+        raise _RefusedError(422, NO_ITEMS)
+
+    keys = {key for item in known for key in item} - {"title", "value"}
+
+    if keys:
+        names = ", ".join(f":{key}" for key in sorted(keys))
+        raise _RefusedError(422, STRANGE_ITEMS.format(names))
+
+
+def _attachment(request: Request, file: FileStorage) -> JSON:
+    """What is remembered of a file; its kind is that of ``file_type_helper.rb``."""
+    key, name = random_text(), quote(file.filename or "file")
+    url = f"{request.host_url}rails/active_storage/blobs/redirect/{key}/{name}"
+    kind = _file_type(file.mimetype)
+
+    return {
+        "file_type": kind,
+        "data_url": url,
+        "thumb_url": url if kind == "image" else "",
+        "file_size": len(file.read()),
+        "content_type": file.mimetype,
+    }
+
+
+def _file_type(content_type: str) -> str:
+    if content_type in IMAGES:
+        return "image"
+
+    if content_type in VIDEOS:
+        return "video"
+
+    return "audio" if "audio/" in content_type else "file"
+
+
+def _wanted_status(given: JSON) -> JSON:
+    """Fields to change; what Ruby can not read is an error of the server."""
+    status, wakes = str(given["status"]), given.get("snoozed_until")
+
+    if status not in STATUSES:
+        raise _RefusedError(500)
+
+    if wakes is None or wakes is False:
+        return {"status": status}
+
+    if not re.fullmatch(r"\d{1,11}", str(wakes), re.ASCII):
+        raise _RefusedError(500)
+
+    return {"status": status, "snoozed_until": float(wakes)}
+
+
+def _check_attributes(attributes: JSON) -> None:
+    """Refuse what ``jsonb_attributes_length_validator.rb`` refuses."""
+    for key, value in attributes.items():
+        if isinstance(value, str) and len(value) > MAX_TEXT_VALUE:
+            problem = f"{key} length should be < {MAX_TEXT_VALUE}"
+        elif isinstance(value, int) and value > MAX_NUMBER_VALUE:
+            problem = f"{key} value maximum limit should be < {MAX_NUMBER_VALUE}"
+        else:
+            continue
+
+        raise _RefusedError(
+            422,
+            message=f"Custom attributes {problem}",
+            attributes=["custom_attributes"],
+        )
+
+
+def _list(value: t.Any) -> list[t.Any]:
+    """The value if it is a list, else none at all."""
+    return value if isinstance(value, list) else []
+
+
+def _id(value: t.Any) -> int | None:
+    return None if value is None else _integer(str(value))
+
+
+def _response(status: int, body: Body) -> Response:
     if isinstance(body, str):
         return Response(body, status, content_type="text/plain")
 

@@ -39,7 +39,7 @@ _ESCAPES: t.Final = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 class Delivery:
     """One HTTP call to a webhook, finished.
 
-    :ivar message_id: ``None`` for conversation events.
+    :ivar message_id: ``None`` for what is not about a message.
     :ivar status: ``None`` when no answer came; ``error`` then names the exception.
     :ivar answer: The body, if it was JSON.
     :ivar seconds: From sending to the answer or the failure.
@@ -269,7 +269,7 @@ def signs(kind: Kind, version: Version) -> bool:
     return version >= (BOTS_SIGN if kind == "bot" else ACCOUNT_SIGNS)
 
 
-def to_json(body: JSON) -> bytes:
+def to_json(body: JSON | None) -> bytes:
     """Bytes as Rails writes them: raw UTF-8, but HTML's characters escaped."""
     text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
@@ -285,7 +285,10 @@ def from_json(data: bytes) -> t.Any:
 
 
 def _bot_events(version: Version) -> set[str]:
-    events = {"message_created", "conversation_opened", "conversation_resolved"}
+    events = {
+        *("message_created", "message_updated"),
+        *("conversation_opened", "conversation_resolved"),
+    }
 
     if version >= (4, 13):
         events |= {"conversation_status_changed", "conversation_updated"}

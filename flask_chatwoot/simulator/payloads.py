@@ -26,6 +26,10 @@ EPOCH: t.Final = 1_785_143_553.123
 HTML_CHANNELS: t.Final = frozenset({"Channel::Email", "Channel::WebWidget"})
 
 
+_LATE: t.Final = frozenset({"content_type"})
+"""What attachments did not always tell."""
+
+
 class MessageType(IntEnum):
     """The API writes the number, deliveries the lower-case name."""
 
@@ -76,6 +80,14 @@ class Agent:
     bot: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Team:
+    """Operators a conversation can be given to together."""
+
+    id: int = 1
+    name: str = "support"
+
+
 Sender = Contact | Agent | None
 """``None`` stands for automations, greetings, surveys and activities."""
 
@@ -109,6 +121,7 @@ class Conversation:
     """A conversation without its messages.
 
     :ivar id: The display id: what stands in URLs, counted per account.
+    :ivar snoozed_until: Unix seconds; only while it is snoozed.
     """
 
     id: int = 42
@@ -116,7 +129,9 @@ class Conversation:
     inbox: Inbox = field(default_factory=Inbox)
     contact: Contact = field(default_factory=Contact)
     status: str = "open"
+    snoozed_until: float | None = None
     assignee: Agent | None = None
+    team: Team | None = None
     labels: tuple[str, ...] = ()
     priority: str | None = None
     can_reply: bool = True
@@ -207,6 +222,40 @@ def conversation_event(
     return body
 
 
+def typing_event(
+    event: str,
+    conversation: Conversation,
+    author: Agent,
+    *,
+    private: bool = False,
+    history: History = (),
+    version: Version = NEWEST,
+) -> JSON:
+    """The body of ``conversation_typing_on`` and ``conversation_typing_off``.
+
+    See ``handle_typing_status`` in ``app/listeners/webhook_listener.rb``.
+    """
+    return {
+        "event": event,
+        "user": _webhook_sender(author, conversation.account),
+        "conversation": conversation_data(conversation, history, version),
+        "is_private": private,
+    }
+
+
+def changes(
+    before: Conversation, after: Conversation
+) -> dict[str, tuple[t.Any, t.Any]]:
+    """What differs, under the names of Chatwoot's columns: (before, after).
+
+    Only what ``conversation_updated`` is about (``list_of_keys`` in
+    ``app/models/conversation.rb``).
+    """
+    old, new = _columns(before), _columns(after)
+
+    return {name: (old[name], new[name]) for name in new if old[name] != new[name]}
+
+
 def content(message: Message, channel: str, version: Version) -> str | None:
     """The text as a delivery of this version has it.
 
@@ -252,7 +301,7 @@ def conversation_data(
         "meta": _meta(conversation, version),
         "status": conversation.status,
         "custom_attributes": dict(conversation.custom_attributes),
-        "snoozed_until": None,
+        "snoozed_until": _maybe_iso(conversation.snoozed_until),
         "first_reply_created_at": None,
         "priority": conversation.priority,
         **_times(conversation, history),
@@ -379,7 +428,7 @@ def api_conversation(
         "inbox_id": conversation.inbox.id,
         "labels": list(conversation.labels),
         "muted": conversation.contact.blocked,
-        "snoozed_until": None,
+        "snoozed_until": _maybe_iso(conversation.snoozed_until),
         "status": conversation.status,
         "first_reply_created_at": 0,
         "last_non_activity_message": last_told[0] if last_told else None,
@@ -389,16 +438,63 @@ def api_conversation(
     }
 
 
-def profile(agent: Agent, account: Account, *, token: str) -> JSON:
+def api_status(conversation: Conversation, *, success: bool | None) -> JSON:
+    """The answer to a changed status (``toggle_status.json.jbuilder``)."""
+    return {
+        "meta": {},
+        "payload": {
+            "success": success,
+            "conversation_id": conversation.id,
+            "current_status": conversation.status,
+            "snoozed_until": _maybe_iso(conversation.snoozed_until),
+        },
+    }
+
+
+def api_assignee(agent: Agent, account: Account, *, role: str = "agent") -> JSON:
+    """Who got a conversation (``app/views/api/v1/models/_agent`` and its kin)."""
+    body: JSON = {"id": agent.id, "name": agent.name, "thumbnail": ""}
+
+    if agent.bot:
+        return {**body, "description": None, "bot_type": "webhook"}
+
+    return {
+        **body,
+        "account_id": account.id,
+        "availability_status": "online",
+        "auto_offline": True,
+        "confirmed": True,
+        "email": agent.email,
+        "provider": "email",
+        "available_name": agent.name,
+        "role": role,
+    }
+
+
+def api_team(team: Team, account: Account) -> JSON:
+    """The row of a team, as ``assignments_controller.rb`` shows it."""
+    return {
+        **_named(team),
+        "description": None,
+        "allow_auto_assign": True,
+        "account_id": account.id,
+        "created_at": _iso(EPOCH),
+        "updated_at": _iso(EPOCH),
+    }
+
+
+def profile(
+    agent: Agent, account: Account, *, token: str, role: str = "administrator"
+) -> JSON:
     """Who a user token belongs to (``app/views/api/v1/models/_user``)."""
-    membership = {"status": "active", "role": "administrator", "permissions": []}
+    membership = {"status": "active", "role": role, "permissions": []}
 
     return {
         "id": agent.id,
         "name": agent.name,
         "email": agent.email,
         "type": None,
-        "role": "administrator",
+        "role": role,
         "pubsub_token": f"pubsub-{agent.id}",
         "access_token": token,
         "accounts": [{**_named(account), **membership}],
@@ -430,8 +526,24 @@ def drops(conversation: Conversation, author: Sender) -> JSON:
 # Parts
 
 
-def _named(thing: Account | Inbox) -> JSON:
+def _named(thing: Account | Inbox | Team) -> JSON:
     return {"id": thing.id, "name": thing.name}
+
+
+def _columns(conversation: Conversation) -> JSON:
+    assignee, team = conversation.assignee, conversation.team
+    kind = _kind(assignee)
+
+    return {
+        "status": conversation.status,
+        "snoozed_until": _maybe_iso(conversation.snoozed_until),
+        "assignee_id": assignee.id if assignee and kind == "User" else None,
+        "assignee_agent_bot_id": assignee.id if assignee and assignee.bot else None,
+        "team_id": team.id if team else None,
+        "custom_attributes": dict(conversation.custom_attributes),
+        "label_list": list(conversation.labels),
+        "priority": conversation.priority,
+    }
 
 
 def _names(person: Contact | Agent) -> JSON:
@@ -448,6 +560,10 @@ def _iso(moment: float) -> str:
     text = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
 
     return text.replace("+00:00", "Z")
+
+
+def _maybe_iso(moment: float | None) -> str | None:
+    return None if moment is None else _iso(moment)
 
 
 def _paragraphs(text: str) -> str:
@@ -542,7 +658,7 @@ def _meta(conversation: Conversation, version: Version) -> JSON:
     meta: JSON = {
         "sender": _person(conversation.contact),
         "assignee": _person(assignee) if assignee else None,
-        "team": None,
+        "team": _named(conversation.team) if conversation.team else None,
         "hmac_verified": False,
     }
 
@@ -630,6 +746,9 @@ def _attachments(
         common["content_type"] = "image/png"
 
     return [
-        {"id": message.id * 100 + number, **common, **attachment}
+        {
+            **{"id": message.id * 100 + number, **common},
+            **{k: v for k, v in attachment.items() if k in common or k not in _LATE},
+        }
         for number, attachment in enumerate(message.attachments, 1)
     ]

@@ -27,7 +27,7 @@ from .api import API, ENDPOINTS, Call, Fault, Plan
 from .deliveries import Delivery, Kind, Post, Signing, signs
 from .payloads import Contact, Message
 from .server import Server
-from .state import State, Talk, Token
+from .state import Role, State, Talk, Token
 
 T = t.TypeVar("T")
 
@@ -44,9 +44,15 @@ class Simulator:
     :param message_limit: Messages a conversation may have had in the last minute for
         the API to take another. Does not bind a :class:`Talk`.
     :param clock: Unix seconds, for messages and for timestamps of deliveries.
-    :ivar user_token: Token of an administrator.
+    :param role: Of the user whose token there is. An agent who opens a conversation
+        through the API gets it assigned, an administrator does not.
+    :ivar user_token: Token of the user, an administrator unless told.
     :ivar bot_token: Token of the agent bot.
     :ivar secret: What deliveries are signed with.
+    :ivar user: Whom the user token belongs to.
+    :ivar operator: The person who writes in :meth:`Talk.operator_says`.
+    :ivar bot: Whom the bot token belongs to.
+    :ivar team: The only team.
     """
 
     def __init__(
@@ -58,8 +64,11 @@ class Simulator:
         retry_pause: float = 3.0,
         message_limit: int = 200,
         clock: t.Callable[[], float] = time.time,
+        role: Role = "administrator",
     ) -> None:
-        self._state = State(version=version, account_id=account_id, clock=clock)
+        self._state = State(
+            version=version, account_id=account_id, clock=clock, role=role
+        )
         self._post = Post(self._state, timeout=delivery_timeout, pause=retry_pause)
         self._state.on_notice = self._post.send
         self._api = API(self._state, message_limit=message_limit)
@@ -70,6 +79,10 @@ class Simulator:
         self.user_token = self._state.user_token
         self.bot_token = self._state.bot_token
         self.secret = self._state.secret
+        self.user = self._state.user
+        self.operator = self._state.operator
+        self.bot = self._state.bot
+        self.team = self._state.team
 
     def __repr__(self) -> str:
         where = self.url if self._server else "not started"
@@ -143,7 +156,9 @@ class Simulator:
 
         :param kind: An account webhook; or the outgoing URL of an agent bot, with which
             new conversations start as *pending*.
-        :param events: What the account webhook subscribes to. Bots can not choose.
+        :param events: What the account webhook subscribes to, such as
+            ``message_updated``, ``conversation_updated`` or
+            ``conversation_typing_on``. Bots can not choose.
         :raises ValueError: The URL does not lead to this machine.
         """
         self._post.connect(url, kind, events)

@@ -15,9 +15,21 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from . import payloads
-from .payloads import JSON, Account, Agent, Contact, Conversation, Message, MessageType
+from .payloads import (
+    JSON,
+    Account,
+    Agent,
+    Contact,
+    Conversation,
+    Message,
+    MessageType,
+    Team,
+)
 
 Token = t.Literal["user", "bot"]
+Role = t.Literal["administrator", "agent"]
+
+WEBSITE: t.Final = "Channel::WebWidget"
 
 BOTS_GIVE_UP: t.Final = (4, 7)
 BOTS_OWN: t.Final = (4, 16, 2)
@@ -51,6 +63,7 @@ class Talk:
         self._state = state
         self._messages: list[Message] = []
         self._posted: list[Message] = []
+        self._typing: list[str] = []
         self.current = current
 
     @property
@@ -86,6 +99,12 @@ class Talk:
         return [m.content or "" for m in self.posted if m.private]
 
     @property
+    def typing(self) -> list[str]:
+        """Each ``"on"`` and ``"off"`` the API was told about typing, oldest first."""
+        with self._state.lock:
+            return list(self._typing)
+
+    @property
     def transcript(self) -> str:
         """A line per message: who, and what."""
         return "\n".join(
@@ -103,15 +122,119 @@ class Talk:
         """
         return self.add(self.current.contact, content, **fields)
 
+    def customer_picks(self, message: Message, item: str) -> Message:
+        """Choose an item of an ``input_select``, and deliver the choice.
+
+        A website stores it in the message itself, so that ``message_updated`` comes
+        (``app/javascript/widget/components/AgentMessageBubble.vue``); elsewhere the
+        customer sends the title as a new message, as
+        ``app/services/whatsapp/incoming_message_service_helpers.rb`` reads it.
+
+        :param item: Its title or its value.
+        :return: The message that was stored or changed.
+        :raises ValueError: There is no such item, or no such message here.
+        """
+        items = message.content_attributes.get("items") or []
+        picked = [i for i in items if item in (i.get("title"), i.get("value"))]
+
+        if not picked:
+            raise ValueError(f"There is no {item!r} to pick.")
+
+        if self.current.inbox.channel != WEBSITE:
+            return self.customer_says(str(picked[0]["title"]))
+
+        chosen = {"title": picked[0]["title"], "value": picked[0]["value"]}
+        attributes = {**message.content_attributes, "submitted_values": [chosen]}
+
+        return self.edit(message, content_attributes=attributes)
+
     def operator_says(
         self, content: str | None, *, private: bool = False, **fields: t.Any
     ) -> Message:
         """Store what a person wrote in the dashboard, and deliver it."""
         return self.add(self._state.operator, content, private=private, **fields)
 
+    def operator_says_from_phone(self, content: str | None, **fields: t.Any) -> Message:
+        """Store what a person wrote in the channel's own app, and deliver it.
+
+        Chatwoot hears of it as an echo, and so does not know the person: no sender, but
+        ``external_echo`` among the content attributes.
+        """
+        return self._unsigned(content, {"external_echo": True}, fields)
+
+    def automation_says(
+        self, content: str | None, *, rule_id: int = 1, **fields: t.Any
+    ) -> Message:
+        """Store what an automation rule sends, and deliver it.
+
+        It has no sender, but its rule's number
+        (``app/services/automation_rules/action_service.rb``).
+        """
+        return self._unsigned(content, {"automation_rule_id": rule_id}, fields)
+
+    def _unsigned(self, content: str | None, mark: JSON, fields: JSON) -> Message:
+        attributes = {**mark, **fields.pop("content_attributes", {})}
+
+        return self.add(None, content, content_attributes=attributes, **fields)
+
+    def operator_takes(self) -> None:
+        """Let the operator open the conversation and have it assigned."""
+        with self._state.changing():
+            self.reopen()
+            self.assign(self._state.operator)
+
+    def assign(self, agent: Agent | None) -> None:
+        """Give it to a person or a bot, or with ``None`` to nobody."""
+        self._state.change(self, assignee=agent)
+
+    def resolve(self) -> None:
+        """Settle it, as the button in the dashboard does."""
+        self.change_status("resolved")
+
+    def reopen(self) -> None:
+        """Open it, whatever it was."""
+        self.change_status("open")
+
+    def set_attribute(self, key: str, value: t.Any) -> None:
+        """Change a custom attribute as an operator does: the others stay."""
+        with self._state.changing():
+            attributes = {**self.current.custom_attributes, key: value}
+            self._state.change(self, custom_attributes=attributes)
+
     def change_status(self, status: str) -> None:
         """Set the status. Webhooks that want to know are told."""
-        self._state.change_status(self, status)
+        self._state.change(self, status=status)
+
+    def edit(self, message: Message, **fields: t.Any) -> Message:
+        """Change a message, and deliver ``message_updated``.
+
+        :param fields: Fields of :class:`payloads.Message`, with new values.
+        :return: The message as it is now.
+        :raises ValueError: It is not one of this conversation.
+        """
+        with self._state.changing():
+            stored = next((m for m in self._messages if m.id == message.id), None)
+
+            if stored is None:
+                raise ValueError(f"There is no message {message.id} here.")
+
+            edited = replace(stored, **fields)
+
+            for kept in (self._messages, self._posted):
+                kept[:] = [edited if m.id == message.id else m for m in kept]
+
+            self._state.tell_edit(self, edited)
+
+        return edited
+
+    def type(self, author: Agent, status: str, *, private: bool = False) -> None:
+        """Note that somebody types, or no longer does. Webhooks may want to know.
+
+        :param status: ``"on"`` or ``"off"``.
+        """
+        with self._state.changing():
+            self._typing.append(status)
+            self._state.tell_typing(self, author, status, private=private)
 
     def add(
         self,
@@ -145,14 +268,21 @@ class State:
     """
 
     def __init__(
-        self, *, version: str, account_id: int, clock: t.Callable[[], float]
+        self,
+        *,
+        version: str,
+        account_id: int,
+        clock: t.Callable[[], float],
+        role: Role = "administrator",
     ) -> None:
         self.version = payloads.parse_version(version)
         self.clock = clock
+        self.role = role
         self.account = Account(id=account_id)
         self.user = Agent(id=1, name="Uma User", email="uma@example.com")
         self.operator = Agent(id=2, name="Olga Operator", email="olga@example.com")
         self.bot = Agent(id=3, name="Assistant", bot=True)
+        self.team = Team()
         self.user_token = random_text()
         self.bot_token = random_text()
         self.secret = random_text()
@@ -237,43 +367,86 @@ class State:
         if message.type is not MessageType.ACTIVITY:
             self.on_notice(self.message_notice(talk, message))
 
-    def message_notice(self, talk: Talk, message: Message) -> Notice:
-        """``message_created``, as it would be written now."""
+    def tell_edit(self, talk: Talk, message: Message) -> None:
+        """Send ``message_updated``."""
+        self.on_notice(self.message_notice(talk, message, "message_updated"))
+
+    def tell_typing(
+        self, talk: Talk, author: Agent, status: str, *, private: bool
+    ) -> None:
+        """Send ``conversation_typing_on`` or ``conversation_typing_off``."""
+        body = payloads.typing_event(
+            f"conversation_typing_{status}",
+            talk.current,
+            author,
+            private=private,
+            history=talk.messages,
+            version=self.version,
+        )
+        self.on_notice(Notice(event=body["event"], talk=talk, body=body))
+
+    def message_notice(
+        self, talk: Talk, message: Message, event: str = "message_created"
+    ) -> Notice:
+        """What is told of a message, as it would be written now."""
         body = payloads.message_event(
-            message, talk.current, history=talk.messages, version=self.version
+            message,
+            talk.current,
+            history=talk.messages,
+            version=self.version,
+            event=event,
         )
 
         return Notice(event=body["event"], talk=talk, body=body, message_id=message.id)
 
-    def change_status(self, talk: Talk, status: str) -> None:
-        """See :meth:`Talk.change_status`."""
+    def change(self, talk: Talk, **fields: t.Any) -> None:
+        """Save a conversation with new values, and tell what differs.
+
+        Only snoozed ones have a time to wake (``app/models/conversation.rb``).
+        """
         with self.changing():
-            before = talk.status
+            before, after = talk.current, replace(talk.current, **fields)
 
-            if status == before:
-                return
+            if after.status != "snoozed":
+                after = replace(after, snoozed_until=None)
 
-            talk.current = replace(talk.current, status=status)
-            change = {"status": (before, status)}
+            talk.current = after
+            changed = payloads.changes(before, after)
 
-            if status in ("open", "resolved"):
-                self._tell(talk, f"conversation_{status}".replace("_open", "_opened"))
+            if "status" in changed:
+                self._tell_status(talk, {"status": changed["status"]})
 
-            self._tell(talk, "conversation_status_changed", change)
-            self._tell(talk, "conversation_updated", change)
+            if changed:
+                self._tell(talk, "conversation_updated", changed)
+
+    def hand_over(self, talk: Talk) -> None:
+        """Open it for people; a bot that owns it loses it (``bot_handoff!``)."""
+        owner = talk.current.assignee
+
+        self.change(
+            talk, status="open", assignee=None if owner and owner.bot else owner
+        )
+
+    def _tell_status(
+        self, talk: Talk, change: t.Mapping[str, tuple[t.Any, t.Any]]
+    ) -> None:
+        if talk.status in ("open", "resolved"):
+            self._tell(talk, f"conversation_{talk.status}".replace("_open", "_opened"))
+
+        self._tell(talk, "conversation_status_changed", change)
 
     def give_up(self, talk: Talk) -> None:
         """Hand over what its bot failed to take (``lib/webhooks/trigger.rb``)."""
         with self.changing():
             if self.version >= BOTS_GIVE_UP and talk.status == "pending":
-                self.change_status(talk, "open")
+                self.change(talk, status="open")
                 talk.add(None, GAVE_UP, type=MessageType.ACTIVITY)
 
     def _reopen(self, talk: Talk) -> None:
         if talk.status == "snoozed":
-            self.change_status(talk, "open")
+            self.change(talk, status="open")
         elif talk.status == "resolved" and not talk.current.contact.blocked:
-            self.change_status(talk, "pending" if self.bots else "open")
+            self.change(talk, status="pending" if self.bots else "open")
 
     def _tell(
         self,
