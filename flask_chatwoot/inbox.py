@@ -515,8 +515,7 @@ class Inbox:
 
     def _open(self) -> sqlite3.Connection:
         os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
-        # Before SQLite makes it: what customers write is nobody else's to read.
-        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        _make_private(self.path)
         db = sqlite3.connect(
             self.path, timeout=_BUSY, isolation_level=None, check_same_thread=False
         )
@@ -628,6 +627,18 @@ def _transaction(db: sqlite3.Connection) -> t.Iterator[None]:
         raise
     else:
         db.execute("COMMIT")
+
+
+def _make_private(path: str) -> None:
+    """Make the file before SQLite does: what customers write is nobody else's to read.
+
+    A file that is there is left alone: to close it would end the locks that another
+    connection of this process has on it, which is how POSIX wants it.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        return
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -183,7 +183,7 @@ def acknowledgement() -> dict[str, float]:
             return cpu(lambda: call_all(app, environs))
 
         costs = cheapest(
-            12,
+            20,
             {name: lambda app=app: measure(app) for name, app in apps.items()},  # type: ignore[misc]
         )
 
