@@ -80,11 +80,12 @@ def _authenticate(config: Config, body: bytes) -> None:
         raise SignatureError("The token in the URL is missing or wrong.")
 
     if config.webhook_secret:
+        headers = request.headers
         signature.verify(
             body,
             secrets=config.webhook_secret,
-            signature=request.headers.get(signature.SIGNATURE_HEADER),
-            timestamp=request.headers.get(signature.TIMESTAMP_HEADER),
+            signature=headers.get(signature.SIGNATURE_HEADER),
+            timestamp=headers.get(signature.TIMESTAMP_HEADER),
         )
 
 
