@@ -427,13 +427,14 @@ def split(text: str, limit: int = LIMIT) -> list[str]:
         cut = _boundary(text, min(size, len(text)))
         head = text[:cut].rstrip()
 
-        if len(escape(head)) > limit:
+        if (length := len(escape(head))) > limit:
             # How much longer escaping makes a text depends on where it is cut.
-            size //= 2
+            size = max(1, min(size * limit // length, len(head) - 1))
             continue
 
         parts.append(head)
         text = text[cut:].lstrip()
+        size = limit
 
     return [part for part in (*parts, text) if part] if parts else [text]
 

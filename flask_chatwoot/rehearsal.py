@@ -37,6 +37,8 @@ def rehearse(app: Flask, simulator: Simulator, **settings: t.Any) -> t.Iterator[
     :return: The address of the webhook, which the simulator knows already.
     """
     own: Bot = app.extensions[KEY]
+    # Versions that can not sign have no secret.
+    secret = simulator.settings().get("CHATWOOT_WEBHOOK_SECRET")
 
     # A provider that is stuck may outlive this block, and its turn use the inbox.
     with tempfile.TemporaryDirectory(
@@ -47,7 +49,7 @@ def rehearse(app: Flask, simulator: Simulator, **settings: t.Any) -> t.Iterator[
             base_url=simulator.url,
             account_id=simulator.account_id,
             api_access_token=simulator.user_token,
-            webhook_secret=(simulator.secret,),
+            webhook_secret=(secret,) if secret else (),
             webhook_token=None,
             backend="thread",
             workers=own.config.workers or 4,

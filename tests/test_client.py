@@ -1312,3 +1312,10 @@ def test_a_very_long_text_is_cut_into_very_many_parts() -> None:
 
     assert len(parts) > 5000
     assert "".join(parts) == "{" * 20_000
+
+
+def test_a_long_text_with_little_to_escape_fills_its_messages() -> None:
+    parts = split("{{a}} " + "word " * 200_000)
+
+    assert len(parts) == 7
+    assert all(len(escape(part)) <= LIMIT for part in parts)

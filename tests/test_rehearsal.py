@@ -201,3 +201,33 @@ def test_a_blank_text_is_refused(app: Flask, chatwoot: Chatwoot) -> None:
 
     assert code == 2
     assert "A text is blank" in output
+
+
+@pytest.mark.parametrize("token", ["user", "bot"])
+@pytest.mark.parametrize("version", ["4.2.0", "4.8.0", "4.10.0", "4.12.0", "4.16.2"])
+def test_every_version_is_answered_once_though_the_connection_is_cut(
+    app: Flask, chatwoot: Chatwoot, version: str, token: str
+) -> None:
+    """With a marker or without, by the list or by the echo, signed or not."""
+    asked: list[str] = []
+
+    @chatwoot.reply_provider
+    def reply(text: str) -> str:
+        asked.append(text)
+        return "Write to {{contact.email}}, or `{{this}}`."
+
+    with Simulator(version=version) as sim:
+        settings: dict[str, t.Any] = {
+            "retry_pause": 0.05, "settle_time": 0.5,
+            "api_access_token": getattr(sim, f"{token}_token"),
+        }  # fmt: skip
+
+        with rehearse(app, sim, **settings):
+            sim.inject(Fault.CUT_AFTER)
+            talk = sim.conversation(custom_attributes={"support_mode": "bot"})
+            talk.customer_says(QUESTION)
+            inbox = app.extensions["chatwoot"].poster.inbox
+            sim.wait_until(lambda: [job for job in inbox.jobs() if job.outcome])
+
+    assert asked == [QUESTION]
+    assert talk.replies == ["Write to {{contact.email}}, or `{{this}}`."]
