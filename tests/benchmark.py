@@ -12,7 +12,6 @@ import io
 import itertools
 import json
 import logging
-import math
 import multiprocessing
 import os
 import resource
@@ -460,8 +459,7 @@ LIMITS = {
     "acknowledged delivery / bare route, normal": 2.2,
     "acknowledged delivery / bare route, full": 3.5,
     "inline turn / requests' post, normal": 2.0,
-    # Three times per turn the disk has to confirm; that is the disk's share.
-    "inline turn / requests' post, full": math.inf,
+    "inline turn / requests' post, full": 2.0,
     "claim among 200 000 / among 1 000, done": 1.5,
     "claim among 200 000 / among 1 000, waiting": 1.5,
     "MB more with 100 000 jobs waiting": 30.0,
