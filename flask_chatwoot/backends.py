@@ -180,6 +180,9 @@ class InlineBackend:
         if job is not None:
             run(bot, poster, job, self._heartbeat, event)
 
+        # It will be acknowledged. As a rule the turn's own writes have done this.
+        poster.inbox.force()
+
         try:
             while new and run_once(bot, self._heartbeat):
                 pass

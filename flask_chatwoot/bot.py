@@ -27,17 +27,13 @@ from .failures import passes, pause_after, reason_of
 from .inbox import Draft, Inbox, Job
 from .mode import Mode
 from .outcomes import Outcome, Reason
-from .posting import Poster, TooSoonError, is_post_of
+from .posting import Ending, Poster, TooSoonError, is_post_of
 from .replies import Provider, Registry, Reply, Turn, as_reply
 
 KEY: t.Final = "chatwoot"
 """Where the bot lives in ``app.extensions``."""
 
 log = logging.getLogger(__name__)
-
-
-Ending = tuple[Outcome, Reason | None]
-"""How a turn ended."""
 
 
 class Receipt(t.NamedTuple):
@@ -154,16 +150,19 @@ class Bot:
         with self.app.app_context():
             ending = self._attempt(poster, job, turn)
 
-            if ending is not None:
-                outcome, reason = ending
-                poster.inbox.settle(job, outcome, reason)
-                signals.send(
-                    signals.turn_finished,
-                    self.app,
-                    turn=turn,
-                    outcome=outcome,
-                    reason=reason,
-                )
+            if ending is None:
+                return
+
+            if not ending.settled:
+                poster.inbox.settle(job, ending.outcome, ending.reason)
+
+            signals.send(
+                signals.turn_finished,
+                self.app,
+                turn=turn,
+                outcome=ending.outcome,
+                reason=ending.reason,
+            )
 
     def _turn(self, poster: Poster, event: MessageEvent) -> Turn:
         answering = mode.resolve(
@@ -189,7 +188,7 @@ class Bot:
 
             if not self._again(job, error):
                 log.error("job %s is dead (%s): %s", job.id, reason, error)  # noqa: TRY400
-                return Outcome.DEAD, reason
+                return Ending(Outcome.DEAD, reason)
 
             pause = pause_after(error, job.attempts, self.config.retry_pause)
             poster.inbox.postpone(job, pause)
@@ -214,21 +213,25 @@ class Bot:
             provider = self._provider(turn)
 
             if provider is None:
-                return Outcome.DECLINED, Reason.NO_PROVIDER
+                return Ending(Outcome.DECLINED, Reason.NO_PROVIDER)
 
             reply = self._ask(provider, turn)
 
             if reply is None:
-                return Outcome.DECLINED, Reason.NO_ANSWER
+                return Ending(Outcome.DECLINED, Reason.NO_ANSWER)
 
             private = reply.is_private(turn.mode)
             parts = [(part, private) for part in split(reply.content)]
             drafts = poster.inbox.keep(job, parts)
 
-        for draft in drafts:
+        ending = _posted(drafts)
+
+        for draft in drafts[:-1]:
             poster.post(job, turn, draft)
 
-        return _posted(drafts)
+        settled = poster.post(job, turn, drafts[-1], ending=ending)
+
+        return ending._replace(settled=settled)
 
     def _provider(self, turn: Turn) -> Provider | None:
         if not self.providers:
@@ -304,7 +307,7 @@ def _message(job: Job) -> MessageEvent:
 
 
 def _posted(drafts: t.Sequence[Draft]) -> Ending:
-    return (Outcome.NOTED if drafts[0].private else Outcome.REPLIED), None
+    return Ending(Outcome.NOTED if drafts[0].private else Outcome.REPLIED)
 
 
 def _last_look(poster: Poster, job: Job) -> Ending:
@@ -318,7 +321,7 @@ def _last_look(poster: Poster, job: Job) -> Ending:
     reason = Reason.UNCONFIRMED if sent else Reason.CRASHED
     log.error("job %s is dead (%s)", job.id, reason)
 
-    return Outcome.DEAD, reason
+    return Ending(Outcome.DEAD, reason)
 
 
 def _note_echo(inbox: Inbox, event: MessageEvent, reason: Reason) -> None:

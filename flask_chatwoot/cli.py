@@ -99,7 +99,7 @@ def simulate(texts: tuple[str, ...], mode: str, timeout: float) -> None:
 
     click.echo(transcript)
 
-    if failed := [reason for outcome, reason in endings if outcome is Outcome.DEAD]:
+    if failed := [end.reason for end in endings if end.outcome is Outcome.DEAD]:
         raise click.ClickException(f"No answer: {failed[0]}. The log says more.")
 
 

@@ -8,6 +8,7 @@ Works without Flask::
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -19,6 +20,8 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 from requests.utils import get_environ_proxies
 from urllib3 import exceptions as urllib3_errors
 
@@ -55,12 +58,12 @@ class ChatwootClient:
         self.base_url = base_url.rstrip("/")
         self.account_id = account_id
         self.timeout = timeout
-        self._headers = {
+        self._headers: CaseInsensitiveDict[str | bytes] = CaseInsensitiveDict({
             # Chatwoot's own spelling has underscores, and nginx drops those.
             "Api-Access-Token": api_access_token,
             "Accept": "application/json",
             "User-Agent": "Flask-Chatwoot",
-        }
+        })  # fmt: skip
         self._local = threading.local()
 
     def __repr__(self) -> str:
@@ -154,7 +157,7 @@ class ChatwootClient:
             message["content_attributes"] = {MARKER: marker}
 
         path = self._path(conversation_id) + "/messages"
-        message_id = as_id(self._request("POST", path, json=message).get("id"))
+        message_id = as_id(self._request("POST", path, message=message).get("id"))
 
         if message_id is None:
             raise UnknownError(_NOT_CHATWOOT, endpoint=f"POST {path}", status=200)
@@ -166,17 +169,16 @@ class ChatwootClient:
 
     def _request(self, method: str, path: str, **values: t.Any) -> dict[str, t.Any]:
         endpoint = f"{method} {path}"
-        session = self._session()
-        # Prepared outside the session: what it would merge in, cookies above all,
-        # has no place in a call to an API, and costs as much as the call.
-        request = requests.Request(
-            method, self.base_url + path, headers=self._headers, **values
-        )
 
         try:
-            response = session.send(
-                request.prepare(), timeout=self.timeout, allow_redirects=False
+            line = self._line()
+            response = line.adapter.send(
+                self._prepare(line.base_url, method, path, **values),
+                timeout=self.timeout,
+                proxies=line.proxies,
+                verify=line.verify,
             )
+            response.content  # noqa: B018 - read here, where it may fail
         except requests.RequestException as error:
             raise _no_answer(error, method, endpoint) from None
         except (OSError, ValueError, urllib3_errors.HTTPError) as error:
@@ -186,35 +188,72 @@ class ChatwootClient:
 
         return _read(response, method, endpoint)
 
-    def _session(self) -> requests.Session:
-        """This thread's session, made anew after a fork."""
-        session: requests.Session | None = getattr(self._local, "session", None)
+    def _prepare(
+        self,
+        base_url: str,
+        method: str,
+        path: str,
+        *,
+        params: dict[str, int | None] | None = None,
+        message: dict[str, t.Any] | None = None,
+    ) -> requests.PreparedRequest:
+        # Most of what requests does for each URL needs doing but once, as only the
+        # path differs.
+        request = requests.PreparedRequest()
+        request.prepare_method(method)
+        request.headers = self._headers.copy()
+        request.url = base_url + path
 
-        if session is None or self._local.pid != os.getpid():
-            session = self._local.session = self._new_session()
+        if params is not None:
+            request.prepare_url(request.url, params)
+
+        if message is not None:
+            request.body = json.dumps(message).encode()
+            request.headers["Content-Type"] = "application/json"
+            request.headers["Content-Length"] = str(len(request.body))
+
+        return request
+
+    def _line(self) -> _Line:
+        """This thread's connections, made anew after a fork."""
+        line: _Line | None = getattr(self._local, "line", None)
+
+        if line is None or self._local.pid != os.getpid():
+            line = self._local.line = _Line.to(self.base_url)
             self._local.pid = os.getpid()
 
-        return session
+        return line
 
-    def _new_session(self) -> requests.Session:
-        session = _Session()
-        # The environment is read once, for its proxies and certificates. Left to
-        # requests it is read for every call, and a .netrc may add a password.
-        session.trust_env = False
-        session.proxies.update(get_environ_proxies(self.base_url))
+
+class _Line(t.NamedTuple):
+    """What one thread needs of a ``requests.Session`` to talk to one server.
+
+    A session would follow redirects, keep cookies, and read the environment for each
+    call, where a .netrc may add a password. This reads it once, for proxies and
+    certificates.
+
+    :ivar base_url: As it goes over the wire.
+    """
+
+    adapter: HTTPAdapter
+    base_url: str
+    proxies: dict[str, str]
+    verify: bool | str
+
+    @classmethod
+    def to(cls, base_url: str) -> t.Self:
+        request = requests.PreparedRequest()
+        request.prepare_url(base_url, None)
         bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get(
             "CURL_CA_BUNDLE"
         )
-        session.verify = bundle or True
 
-        return session
-
-
-class _Session(requests.Session):
-    """Does not even look where a redirect leads."""
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        return None
+        return cls(
+            adapter=HTTPAdapter(),
+            base_url=(request.url or base_url).rstrip("/"),
+            proxies=get_environ_proxies(base_url),
+            verify=bundle or True,
+        )
 
 
 _PROFILE_SECRETS: t.Final = ("access_token", "pubsub_token", "hmac_identifier")
@@ -233,7 +272,7 @@ def _read(response: requests.Response, method: str, endpoint: str) -> dict[str, 
         raise _refusal(response, endpoint)
 
     try:
-        answer = response.json()
+        answer = json.loads(response.content)
     except (ValueError, RecursionError):
         answer = None
 

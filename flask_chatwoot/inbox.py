@@ -47,7 +47,7 @@ CREATE TABLE IF NOT EXISTS job (
 CREATE INDEX IF NOT EXISTS job_due ON job (account_id, due_at)
     WHERE due_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS job_line ON job (account_id, conversation_id)
-    WHERE finished_at IS NULL;
+    WHERE finished_at IS NULL OR outcome = 'dead';
 CREATE TABLE IF NOT EXISTS draft (
     id INTEGER PRIMARY KEY,
     job_id INTEGER NOT NULL REFERENCES job (id) ON DELETE CASCADE,
@@ -60,8 +60,6 @@ CREATE TABLE IF NOT EXISTS draft (
 CREATE INDEX IF NOT EXISTS draft_job ON draft (job_id);
 CREATE INDEX IF NOT EXISTS draft_made ON draft (message_id)
     WHERE message_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS draft_open ON draft (sent_at)
-    WHERE sent_at IS NOT NULL AND message_id IS NULL;
 """
 
 _PUT: t.Final = """
@@ -76,9 +74,18 @@ INSERT INTO job (
 ) ON CONFLICT (key) DO NOTHING
 """
 
-_FIRST_IN_LINE: t.Final = """
-SELECT id, conversation_id, message_id, payload, attempts FROM job
-WHERE id = ? AND due_at IS NOT NULL
+_PUT_CLAIMED: t.Final = """
+INSERT INTO job (
+    account_id, conversation_id, message_id, key, payload, received_at, due_at,
+    claim, attempts
+) VALUES (
+    :account, :conversation, :message, :key, :payload, :now, :now + :lease, :claim, 1
+) ON CONFLICT (key) DO NOTHING
+"""
+
+_BUSY_LINE: t.Final = """
+SELECT 1 FROM job WHERE account_id = :account AND conversation_id = :conversation
+AND finished_at IS NULL LIMIT 1
 """
 
 _DUE: t.Final = """
@@ -97,6 +104,11 @@ UPDATE job SET due_at = received_at WHERE due_at IS NULL AND id = (
 )
 """
 
+_KEEP: t.Final = """
+INSERT INTO draft (marker, private, content, job_id)
+SELECT ?, ?, ?, id FROM job WHERE id = ? AND claim = ?
+"""
+
 _SETTLE: t.Final = """
 UPDATE job SET finished_at = ?, outcome = ?, reason = ?, due_at = NULL, claim = NULL,
     payload = CASE WHEN ? THEN payload END
@@ -113,12 +125,14 @@ UPDATE draft SET sent_at = ? WHERE id = ?
 AND EXISTS (SELECT 1 FROM job WHERE id = ? AND claim = ?)
 """
 
+_POSTED: t.Final = "UPDATE draft SET message_id = ? WHERE id = ?"
+
 _UNDER_WAY: t.Final = """
 SELECT draft.id, marker, private, content, sent_at, draft.message_id
-FROM draft JOIN job ON job.id = draft.job_id
-WHERE sent_at IS NOT NULL AND draft.message_id IS NULL
-AND account_id = :account AND conversation_id = :conversation
+FROM job JOIN draft ON draft.job_id = job.id
+WHERE account_id = :account AND conversation_id = :conversation
 AND (finished_at IS NULL OR outcome = 'dead') AND job.message_id < :message
+AND sent_at IS NOT NULL AND draft.message_id IS NULL
 AND NOT EXISTS (SELECT 1 FROM draft AS made WHERE made.message_id = :message)
 """
 
@@ -241,6 +255,7 @@ class Inbox:
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
         self._level = ""
+        self._forced = 0
         self._opened: tuple[int, int] | None = None
         self._look_at = 0.0
         _inboxes.add(self)
@@ -261,19 +276,37 @@ class Inbox:
     ) -> tuple[bool, Job | None]:
         """Store a delivery and claim it in one go, if nothing is before it in line.
 
+        Not forced to the disk yet: see :meth:`force`.
+
         :return: Whether it was new, and the job if it was claimed.
         """
         values = self._row(key, conversation_id, message_id, payload)
 
-        with self._use(durable=True) as db, _transaction(db):
-            stored = db.execute(_PUT, values)
+        values |= {"claim": uuid.uuid4().hex, "lease": self.lease}
 
-            if stored.rowcount != 1:
-                return False, None
+        with self._use() as db, _transaction(db):
+            waits = db.execute(_BUSY_LINE, values).fetchone() is not None
+            stored = db.execute(_PUT if waits else _PUT_CLAIMED, values)
 
-            row = db.execute(_FIRST_IN_LINE, (stored.lastrowid,)).fetchone()
+        if waits or stored.rowcount != 1:
+            return stored.rowcount == 1, None
 
-            return True, self._claim(db, row, values["now"])
+        return True, Job(
+            id=t.cast(int, stored.lastrowid),
+            conversation_id=conversation_id,
+            message_id=message_id,
+            payload=payload,
+            attempts=1,
+            claim=values["claim"],
+            drafts=(),
+        )
+
+    def force(self) -> None:
+        """Have on the disk what this process wrote so far, if it is not there yet."""
+        with self._use(durable=True) as db:
+            if db.total_changes != self._forced:
+                # The log is forced as a whole, so whatever writes a page will do.
+                db.execute(f"PRAGMA user_version = {_VERSION}")
 
     def _row(
         self, key: str, conversation_id: int, message_id: int, payload: bytes
@@ -349,19 +382,18 @@ class Inbox:
 
         :raises LeaseLostError: The job is another worker's now.
         """
-        rows = [
-            (job.id, uuid.uuid4().hex, private, content)
-            for content, private in contents
-        ]
+        drafts = []
 
         with self._use() as db, _transaction(db):
-            _hold(db, job)
-            db.executemany(
-                "INSERT INTO draft (job_id, marker, private, content)"
-                " VALUES (?, ?, ?, ?)",
-                rows,
-            )
-            return list(_drafts(db, job.id))
+            for content, private in contents:
+                marker = uuid.uuid4().hex
+                values = (marker, private, content, job.id, job.claim)
+                kept = db.execute(_KEEP, values)
+                _expect_one(kept.rowcount, job)
+                draft_id = t.cast(int, kept.lastrowid)
+                drafts.append(Draft(draft_id, marker, private, content))
+
+        return drafts
 
     def sending(self, job: Job, draft: Draft) -> None:
         """Note that a request for the draft is about to go out.
@@ -371,14 +403,27 @@ class Inbox:
         values = (self.clock(), draft.id, job.id, job.claim)
 
         with self._use(durable=True) as db:
-            _expect_one(db.execute(_SENDING, values), job)
+            mine = db.execute(_SENDING, values).rowcount
+
+        _expect_one(mine, job)
 
     def posted(self, draft: Draft, message_id: int) -> None:
         """Note that Chatwoot has the draft, whoever holds the job."""
         with self._use(durable=True) as db:
-            db.execute(
-                "UPDATE draft SET message_id = ? WHERE id = ?", (message_id, draft.id)
-            )
+            db.execute(_POSTED, (message_id, draft.id))
+
+    def finish(
+        self, job: Job, draft: Draft, message_id: int, outcome: str, reason: str | None
+    ) -> None:
+        """Note that Chatwoot has a job's last draft, and end the job, in one go.
+
+        :raises LeaseLostError: The job is another worker's now. The draft is noted.
+        """
+        with self._use(durable=True) as db, _transaction(db):
+            db.execute(_POSTED, (message_id, draft.id))
+            mine = self._settle(db, job, outcome, reason)
+
+        _expect_one(mine, job)
 
     def made(self, message_id: int) -> bool:
         """Whether a message of Chatwoot is known to be one of our posts."""
@@ -395,15 +440,26 @@ class Inbox:
 
         :raises LeaseLostError: The job is another worker's now.
         """
+        with self._use(durable=True) as db, _transaction(db):
+            mine = self._settle(db, job, outcome, reason)
+
+        _expect_one(mine, job)
+
+    def _settle(
+        self, db: sqlite3.Connection, job: Job, outcome: str, reason: str | None
+    ) -> int:
+        """End a job; how many that were, one or none."""
         dead = outcome == "dead"
         values = (self.clock(), outcome, reason, dead, job.id, job.claim)
+        mine = db.execute(_SETTLE, values).rowcount
 
-        with self._use() as db, _transaction(db):
-            _expect_one(db.execute(_SETTLE, values), job)
+        if mine:
             db.execute(_NEXT_IN_LINE, (self._account_id, job.conversation_id))
 
-            if not dead:
-                db.execute("UPDATE draft SET content = '' WHERE job_id = ?", (job.id,))
+        if mine and not dead:
+            db.execute("UPDATE draft SET content = '' WHERE job_id = ?", (job.id,))
+
+        return mine
 
     def unanswered(self, draft: Draft) -> None:
         """Note that the request for the draft was given up just now."""
@@ -426,7 +482,9 @@ class Inbox:
         values = (self.clock() + seconds, int(free), job.id, job.claim)
 
         with self._use() as db:
-            _expect_one(db.execute(_POSTPONE, values), job)
+            postponed = db.execute(_POSTPONE, values).rowcount
+
+        _expect_one(postponed, job)
 
     # -- operators -------------------------------------------------------------
 
@@ -508,6 +566,9 @@ class Inbox:
                 db = self._db or self._open()
                 self._set_sync(db, self._sync if durable else "normal")
                 yield db
+
+                if durable:
+                    self._forced = db.total_changes
             except (sqlite3.Error, OSError) as error:
                 self._drop()
                 raise InboxError(f"The inbox {self.path!r} failed: {error}.") from error
@@ -522,11 +583,12 @@ class Inbox:
         )
         self._db = db
         self._level = ""
+        self._forced = 0
         self._opened = _identity(self.path)
         self._closing = weakref.finalize(self, db.close)
         self._closing.atexit = False  # threads may still be at work then
         # A commit writes half a dozen pages, most of them of an index: small ones.
-        db.execute("PRAGMA page_size = 2048")
+        db.execute("PRAGMA page_size = 1024")
         db.execute("PRAGMA foreign_keys = ON")
         db.execute("PRAGMA secure_delete = ON")
         # 16 MB of log before it is moved into the file: fewer pauses, less copying.
@@ -624,19 +686,11 @@ if hasattr(os, "register_at_fork"):
     )
 
 
-@contextmanager
-def _transaction(db: sqlite3.Connection) -> t.Iterator[None]:
+def _transaction(db: sqlite3.Connection) -> sqlite3.Connection:
+    """A block that is committed as a whole, or rolled back."""
     db.execute("BEGIN IMMEDIATE")
 
-    try:
-        yield
-    except BaseException:
-        if db.in_transaction:  # a full disk has rolled it back already
-            db.execute("ROLLBACK")
-
-        raise
-    else:
-        db.execute("COMMIT")
+    return db
 
 
 def _make_private(path: str) -> None:
@@ -660,17 +714,8 @@ def _identity(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _hold(db: sqlite3.Connection, job: Job) -> None:
-    held = db.execute(
-        "SELECT 1 FROM job WHERE id = ? AND claim = ?", (job.id, job.claim)
-    )
-
-    if held.fetchone() is None:
-        raise LeaseLostError(f"Job {job.id} was claimed by another worker.")
-
-
-def _expect_one(cursor: sqlite3.Cursor, job: Job) -> None:
-    if cursor.rowcount != 1:
+def _expect_one(rows: int, job: Job) -> None:
+    if rows != 1:
         raise LeaseLostError(f"Job {job.id} was claimed by another worker.")
 
 

@@ -13,9 +13,10 @@ from flask import Flask
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from . import backends
-from .bot import KEY, Bot, Ending
+from .bot import KEY, Bot
 from .mode import Mode
 from .outcomes import Outcome, Reason
+from .posting import Ending
 from .signals import turn_finished
 from .simulator import Simulator, Talk
 from .simulator.payloads import Message, MessageType
@@ -106,7 +107,7 @@ def converse(
     def finished(
         _: Flask, outcome: Outcome, reason: Reason | None, **rest: t.Any
     ) -> None:
-        endings.append((outcome, reason))
+        endings.append(Ending(outcome, reason))
 
     def dealt_with() -> bool:
         for delivery in simulator.deliveries:

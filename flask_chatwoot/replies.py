@@ -169,7 +169,10 @@ def as_reply(value: t.Any) -> Reply | None:
 
     content = _storable(reply.content)
 
-    return replace(reply, content=content) if content.strip() else None
+    if not content.strip():
+        return None
+
+    return reply if content == reply.content else replace(reply, content=content)
 
 
 def _storable(text: str) -> str:

@@ -39,6 +39,9 @@ def send(signal: NamedSignal, sender: t.Any, **values: t.Any) -> None:
     An audit log must not cost a customer the reply, so this does not stop at the
     first error as ``Signal.send`` does.
     """
+    if not signal.receivers:
+        return
+
     for receiver in signal.receivers_for(sender):
         try:
             receiver(sender, **values)

@@ -250,7 +250,7 @@ def inline_turn() -> dict[str, float]:
         }
 
         def post_all() -> None:
-            for _ in range(200):
+            for _ in range(100):
                 session.post(
                     f"{url}/api/v1/accounts/1/conversations/1/messages",
                     json=message,
@@ -258,11 +258,11 @@ def inline_turn() -> dict[str, float]:
                 ).json()
 
         def measure(app: Flask) -> Seconds:
-            environs = [environ(delivery()) for _ in range(200)]
+            environs = [environ(delivery()) for _ in range(100)]
             return cpu(lambda: call_all(app, environs))
 
         costs = cheapest(
-            12,
+            60,
             {
                 "post": lambda: cpu(post_all),
                 "normal": lambda: measure(turns["normal"]),

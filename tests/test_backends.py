@@ -285,6 +285,29 @@ def test_inline_what_was_stored_is_accepted_even_if_no_more_can_be_claimed(
     assert "no job could be claimed: The disk is gone." in caplog.text
 
 
+@pytest.mark.parametrize("answer", [ANSWER, None, RuntimeError()])
+def test_inline_what_is_acknowledged_is_on_the_disk_however_the_turn_went(
+    make_app: AppFactory, chatwoot: Chatwoot, api: ChatwootStub, answer: t.Any
+) -> None:
+    app = make_app(chatwoot, inbox_sync="full")
+
+    @chatwoot.reply_provider
+    def provider(text: str) -> t.Any:
+        if isinstance(answer, Exception):
+            raise answer
+
+        return answer
+
+    assert deliver(app.test_client(), message()).status_code == 202
+    statements: list[str] = []
+
+    with inbox_of(app)._use() as db:
+        db.set_trace_callback(statements.append)
+
+    inbox_of(app).force()
+    assert not any("user_version" in statement for statement in statements)
+
+
 def test_inline_a_request_also_handles_what_was_left(
     app: Flask, client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub
 ) -> None:

@@ -1202,10 +1202,68 @@ def test_what_must_not_be_repeated_survives_what_was_asked_for(
     inbox.renew(job)
     inbox.posted(draft, 20001)
     assert is_durable()
+    inbox.renew(job)
     inbox.settle(job, "replied", None)
-    put_and_claim(inbox, 9002)
+    assert is_durable()
+    inbox.renew(job)
+    put(inbox, 9002)
+    job = claim(inbox)
+    (draft,) = inbox.keep(job, [("On its way.", False)])
+    inbox.finish(job, draft, 20002, "replied", None)
     assert is_durable()
     inbox.close()
+
+
+def test_what_is_claimed_at_once_is_forced_to_the_disk_when_asked(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = spy_on_connections(monkeypatch)
+    inbox = Inbox(path, account_id=1)
+    put(inbox, 9001)
+    writes: list[str] = []
+    (db,) = opened
+    db.set_trace_callback(writes.append)
+
+    put_and_claim(inbox, 9002)
+    assert not any("synchronous = full" in statement for statement in writes)
+
+    inbox.force()
+    assert "PRAGMA synchronous = full" in writes
+    assert writes[-1].startswith("PRAGMA user_version")
+
+    writes.clear()
+    inbox.force()
+    assert writes == []
+    inbox.close()
+
+
+def test_the_last_post_and_the_end_of_the_job_are_one_step(inbox: Inbox) -> None:
+    put(inbox, 9001)
+    put(inbox, 9002)
+    job = claim(inbox)
+    (draft,) = inbox.keep(job, [("On its way.", False)])
+
+    inbox.finish(job, draft, 20001, "replied", None)
+
+    assert inbox.made(20001)
+    assert inbox.jobs(state="done")[0].outcome == "replied"
+    assert claim(inbox).message_id == 9002
+
+
+def test_a_post_is_noted_even_if_the_job_is_another_workers_by_now(
+    inbox: Inbox, clock: Clock
+) -> None:
+    put(inbox, 9001)
+    late = claim(inbox)
+    (draft,) = inbox.keep(late, [("On its way.", False)])
+    clock.advance(inbox.lease + 1)
+    heir = claim(inbox)
+
+    with pytest.raises(LeaseLostError):
+        inbox.finish(late, draft, 20001, "replied", None)
+
+    assert inbox.made(20001)
+    inbox.settle(heir, "replied", None)
 
 
 # -- how it is found -----------------------------------------------------------

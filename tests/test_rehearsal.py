@@ -182,7 +182,10 @@ def test_endings_are_told_in_order(app: Flask, chatwoot: Chatwoot) -> None:
 
     _, endings = converse(app, ["1", "2"], mode=Mode.HUMAN, timeout=20)
 
-    assert endings == [("noted", None), ("declined", "no_answer")]
+    assert [tuple(ending[:2]) for ending in endings] == [
+        ("noted", None),
+        ("declined", "no_answer"),
+    ]
 
 
 def test_a_delivery_the_app_refuses_is_told_at_once(
