@@ -116,8 +116,7 @@ class ChatwootClient:
         """
         path = self._path(conversation_id) + "/messages"
         bounds = {"after": after, "before": before}
-        answer = self._request("GET", path, params=bounds)
-        listed = answer.get("payload")
+        listed = self._request("GET", path, params=bounds).get("payload")
 
         if not isinstance(listed, list):
             raise PermanentError(_NOT_CHATWOOT, endpoint=f"GET {path}", status=200)
@@ -128,7 +127,11 @@ class ChatwootClient:
 
     def conversation(self, conversation_id: int) -> dict[str, t.Any]:
         """A conversation as it is now. Bot tokens only from Chatwoot 4.14.2 on."""
-        return self._request("GET", self._path(conversation_id))
+        conversation: dict[str, t.Any] = self._request(
+            "GET", self._path(conversation_id)
+        )
+
+        return conversation
 
     def profile(self) -> dict[str, t.Any]:
         """Whose token this is. User tokens only; a bot's is refused with 401.
@@ -150,6 +153,29 @@ class ChatwootClient:
 
     # -- the wire --------------------------------------------------------------
 
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: t.Mapping[str, t.Any] | None = None,
+        *,
+        params: t.Mapping[str, t.Any] | None = None,
+    ) -> t.Any:
+        """Any other endpoint of the account.
+
+        :param path: What follows ``/api/v1/accounts/<id>``; begins with a slash.
+        :param body: Sent as JSON.
+        :param params: Of the query; ``None`` values are left out.
+        :return: The decoded JSON, or ``None`` if the answer is empty.
+        """
+        return self._request(
+            method,
+            f"/api/v1/accounts/{self.account_id}{path}",
+            body,
+            params=params,
+            anything=True,
+        )
+
     def _create(
         self, conversation_id: int, message: dict[str, t.Any], *, marker: str | None
     ) -> int:
@@ -157,7 +183,7 @@ class ChatwootClient:
             message["content_attributes"] = {MARKER: marker}
 
         path = self._path(conversation_id) + "/messages"
-        message_id = as_id(self._request("POST", path, message=message).get("id"))
+        message_id = as_id(self._request("POST", path, message).get("id"))
 
         if message_id is None:
             raise UnknownError(_NOT_CHATWOOT, endpoint=f"POST {path}", status=200)
@@ -167,13 +193,21 @@ class ChatwootClient:
     def _path(self, conversation_id: int) -> str:
         return f"/api/v1/accounts/{self.account_id}/conversations/{conversation_id}"
 
-    def _request(self, method: str, path: str, **values: t.Any) -> dict[str, t.Any]:
+    def _request(
+        self,
+        method: str,
+        path: str,
+        body: t.Mapping[str, t.Any] | None = None,
+        *,
+        params: t.Mapping[str, t.Any] | None = None,
+        anything: bool = False,
+    ) -> t.Any:
         endpoint = f"{method} {path}"
 
         try:
             line = self._line()
             response = line.adapter.send(
-                self._prepare(line.base_url, method, path, **values),
+                self._prepare(method, line.base_url + path, body, params),
                 timeout=self.timeout,
                 proxies=line.proxies,
                 verify=line.verify,
@@ -186,29 +220,27 @@ class ChatwootClient:
                 f"can not be asked ({type(error).__name__}).", endpoint=endpoint
             ) from None
 
-        return _read(response, method, endpoint)
+        return _read(response, method, endpoint, anything=anything)
 
     def _prepare(
         self,
-        base_url: str,
         method: str,
-        path: str,
-        *,
-        params: dict[str, int | None] | None = None,
-        message: dict[str, t.Any] | None = None,
+        url: str,
+        body: t.Mapping[str, t.Any] | None,
+        params: t.Mapping[str, t.Any] | None,
     ) -> requests.PreparedRequest:
         # Most of what requests does for each URL needs doing but once, as only the
         # path differs.
         request = requests.PreparedRequest()
         request.prepare_method(method)
         request.headers = self._headers.copy()
-        request.url = base_url + path
+        request.url = url
 
         if params is not None:
-            request.prepare_url(request.url, params)
+            request.prepare_url(url, params)
 
-        if message is not None:
-            request.body = json.dumps(message).encode()
+        if body is not None:
+            request.body = json.dumps(body).encode()
             request.headers["Content-Type"] = "application/json"
             request.headers["Content-Length"] = str(len(request.body))
 
@@ -267,16 +299,22 @@ _NOT_CHATWOOT: t.Final = (
 # -- what an answer means --------------------------------------------------------
 
 
-def _read(response: requests.Response, method: str, endpoint: str) -> dict[str, t.Any]:
+def _read(
+    response: requests.Response, method: str, endpoint: str, *, anything: bool
+) -> t.Any:
+    """What was answered: an object, unless anything will do."""
     if not 200 <= response.status_code < 300:
         raise _refusal(response, endpoint)
+
+    if anything and not response.content.strip():
+        return None
 
     try:
         answer = json.loads(response.content)
     except (ValueError, RecursionError):
-        answer = None
+        anything, answer = False, None
 
-    if not isinstance(answer, dict):
+    if not anything and not isinstance(answer, dict):
         # Something answered 200, so a POST may have been obeyed.
         kind = UnknownError if method == "POST" else PermanentError
         raise kind(_NOT_CHATWOOT, endpoint=endpoint, status=response.status_code)
