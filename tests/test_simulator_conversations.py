@@ -10,7 +10,7 @@ import requests
 from test_simulator import Client, Receiver
 
 from flask_chatwoot.simulator import Simulator, Talk
-from flask_chatwoot.simulator.payloads import JSON, Message, MessageType
+from flask_chatwoot.simulator.payloads import JSON, Contact, Message, MessageType
 
 EVENTS: t.Final = [
     *("message_created", "message_updated", "conversation_updated"),
@@ -18,6 +18,8 @@ EVENTS: t.Final = [
     "conversation_typing_off",
 ]
 WHATSAPP: t.Final = "Channel::Whatsapp"
+EMAIL: t.Final = "Channel::Email"
+FORM: t.Final = [{"name": "city", "label": "City"}, {"name": "zip", "label": "Zip"}]
 ITEMS: t.Final = [{"title": "Yes", "value": "y"}, {"title": "No", "value": "n"}]
 
 Start = Callable[..., Simulator]
@@ -242,6 +244,7 @@ def test_an_agent_who_opens_a_conversation_gets_it(
     post(client, talk, "toggle_status", {"status": status})
 
     assert talk.current.assignee == (sim.user if assigned else None)
+    assert ("Uma User self-assigned this conversation" in activities(talk)) == assigned
     assert client.get("/profile").json()["role"] == role
 
 
@@ -492,6 +495,7 @@ def test_no_list_of_labels_is_an_empty_one(
     ("method", "what", "since"),
     [
         ("POST", "toggle_status", "4.2.0"),
+        ("POST", "toggle_priority", "4.2.0"),
         ("POST", "custom_attributes", "4.2.0"),
         ("POST", "assignments", "4.2.0"),
         ("POST", "toggle_typing_status", "4.12.0"),
@@ -524,7 +528,11 @@ def test_bots_may_do_what_their_version_lets_them(
 
 
 @pytest.mark.parametrize(
-    "what", ["toggle_status", "toggle_typing_status", "assignments", "labels"]
+    "what",
+    [
+        *("toggle_status", "toggle_priority", "toggle_typing_status"),
+        *("assignments", "labels"),
+    ],
 )
 def test_what_is_no_object_changes_nothing(
     sim: Simulator, user: Client, what: str
@@ -564,7 +572,6 @@ def test_a_form_may_carry_files(sim: Simulator, hook: Receiver) -> None:
     assert image["data_url"].endswith("/a%20b.png")
     assert image["thumb_url"] == image["data_url"]
     assert (document["file_type"], document["thumb_url"]) == ("file", "")
-    assert sim.calls[0].json is None
 
 
 @pytest.mark.parametrize(
@@ -657,6 +664,18 @@ def test_a_choice_can_be_offered(sim: Simulator, hook: Receiver, bot: Client) ->
             },
             "Validation failed: Content attributes contains invalid keys for items "
             ": [:id]",
+        ),
+        (
+            {"content_type": "form", "content_attributes": {"items": []}},
+            "Validation failed: Content attributes At least one item is required.",
+        ),
+        (
+            {
+                "content_type": "form",
+                "content_attributes": {"items": [{"name": "a", "value": 1}]},
+            },
+            "Validation failed: Content attributes contains invalid keys for items "
+            ": [:value]",
         ),
     ],
 )
@@ -811,3 +830,263 @@ def test_an_automation_has_no_sender_but_a_rule(sim: Simulator, hook: Receiver) 
 
     assert (body["message_type"], body["sender"]) == ("outgoing", None)
     assert body["content_attributes"] == {"automation_rule_id": 7, "a": 1}
+
+
+# Forms and mails
+
+
+def ask(client: Client, talk: Talk) -> Message:
+    client.create(
+        talk, "Where?", content_type="form", content_attributes={"items": FORM}
+    )
+
+    return talk.posted[-1]
+
+
+def test_a_form_on_a_website_updates_our_message(
+    sim: Simulator, hook: Receiver, bot: Client
+) -> None:
+    sim.connect(hook.url, events=EVENTS)
+    talk = sim.conversation()
+    message = ask(bot, talk)
+
+    filled = talk.customer_fills(message, {"zip": "10115"})
+
+    assert events(sim, hook) == ["message_created", "message_updated"]
+    assert hook.bodies[1]["id"] == filled.id == message.id
+    assert hook.bodies[1]["content_attributes"] == {
+        "items": FORM,
+        "submitted_values": [{"name": "zip", "value": "10115"}],
+    }
+    assert talk.transcript == "Assistant: Where? [zip: 10115]"
+
+
+def test_only_forms_of_websites_can_be_filled_in(sim: Simulator, bot: Client) -> None:
+    talk, elsewhere = sim.conversation(), sim.conversation(channel=WHATSAPP)
+
+    with pytest.raises(ValueError, match="street"):
+        talk.customer_fills(ask(bot, talk), {"street": "Main"})
+
+    with pytest.raises(ValueError, match="no form"):
+        talk.customer_fills(offer(bot, talk), {})
+
+    with pytest.raises(ValueError, match="Whatsapp"):
+        elsewhere.customer_fills(ask(bot, elsewhere), {"zip": "10115"})
+
+
+def test_what_was_picked_stands_in_the_transcript(sim: Simulator, bot: Client) -> None:
+    talk = sim.conversation()
+
+    talk.customer_picks(offer(bot, talk), "n")
+
+    assert talk.transcript == "Assistant: Well? [No]"
+
+
+@pytest.mark.parametrize("auto_reply", [True, False])
+def test_a_mail_is_delivered_with_what_chatwoot_found_in_it(
+    sim: Simulator, hook: Receiver, user: Client, auto_reply: bool
+) -> None:
+    sim.connect(hook.url)
+    talk = sim.conversation(channel=EMAIL)
+
+    talk.customer_mails("I am away.", quoted="> Hello?", auto_reply=auto_reply)
+    sim.drain()
+    [body] = hook.bodies
+    read = user.get(f"/accounts/1/conversations/{talk.id}").json()
+
+    assert body["content_type"] == "incoming_email"
+    assert body["content"] == "I am away.\n\n> Hello?"
+    assert body["content_attributes"]["email"]["auto_reply"] is auto_reply
+    assert read["messages"][0]["processed_message_content"] == "I am away."
+
+
+def test_a_mail_may_be_made_by_hand(sim: Simulator, hook: Receiver) -> None:
+    sim.connect(hook.url)
+    mail = {"subject": "Away", "text_content": None, "auto_reply": True}
+
+    sim.conversation(channel=EMAIL).customer_says(
+        "I am away.", content_attributes={"email": mail}
+    )
+    sim.drain()
+
+    assert hook.bodies[0]["content_attributes"] == {"email": mail}
+    assert hook.bodies[0]["conversation"]["messages"][0]["content"] == "I am away."
+
+
+# The priority
+
+
+@pytest.mark.parametrize("body", [{}, {"priority": None}, {"priority": ""}])
+def test_a_priority_is_set_and_taken_away(
+    sim: Simulator, hook: Receiver, bot: Client, body: JSON
+) -> None:
+    sim.connect(hook.url, events=["conversation_updated"])
+    talk = sim.conversation()
+
+    answer = post(bot, talk, "toggle_priority", {"priority": "high"})
+    high = talk.current.priority
+    post(bot, talk, "toggle_priority", body)
+    sim.drain()
+
+    assert (answer.status_code, answer.text) == (200, "")
+    assert (high, talk.current.priority) == ("high", None)
+    assert [body["changed_attributes"] for body in hook.bodies] == [
+        [{"priority": {"previous_value": None, "current_value": "high"}}],
+        [{"priority": {"previous_value": "high", "current_value": None}}],
+    ]
+
+
+def test_a_strange_priority_is_an_error_of_the_server(
+    sim: Simulator, user: Client
+) -> None:
+    talk = sim.conversation(priority="low")
+
+    assert post(user, talk, "toggle_priority", {"priority": "huge"}).status_code == 500
+    assert talk.current.priority == "low"
+
+
+# Activities
+
+
+def activities(talk: Talk) -> list[str | None]:
+    return [m.content for m in talk.messages if m.type is MessageType.ACTIVITY]
+
+
+def test_what_people_do_is_noted(sim: Simulator, user: Client) -> None:
+    talk = sim.conversation()
+
+    for status in ("resolved", "resolved", "open", "pending", "snoozed"):
+        talk.change_status(status)
+
+    talk.assign(sim.operator)
+    talk.assign(sim.user)
+    talk.assign(None)
+    post(user, talk, "assignments", {"team_id": sim.team.id})
+    post(user, talk, "assignments", {"team_id": None})
+    post(user, talk, "toggle_priority", {"priority": "low"})
+    post(user, talk, "toggle_priority", {"priority": "high"})
+    post(user, talk, "toggle_priority", {})
+    post(user, talk, "labels", {"labels": ["a", "b"]})
+    post(user, talk, "labels", {"labels": ["b", "c"]})
+    talk.set_attribute("topic", "Invoice")
+
+    assert activities(talk) == [
+        "Conversation was marked resolved by Olga Operator",
+        "Conversation was reopened by Olga Operator",
+        "Conversation was marked as pending by Olga Operator",
+        "Conversation was snoozed by Olga Operator",
+        "Olga Operator self-assigned this conversation",
+        "Assigned to Uma User by Olga Operator",
+        "Conversation unassigned by Olga Operator",
+        "Assigned to support by Uma User",
+        "Unassigned from support by Uma User",
+        "Uma User set the priority to low",
+        "Uma User changed the priority from low to high",
+        "Uma User removed the priority",
+        "Uma User added a, b",
+        "Uma User added c",
+        "Uma User removed a",
+    ]
+
+
+def test_who_is_assigned_with_the_team_is_named_with_it(sim: Simulator) -> None:
+    talk = sim.conversation()
+
+    sim._state.change(talk, by=sim.user, team=sim.team, assignee=sim.operator)
+
+    assert activities(talk) == ["Assigned to Olga Operator via support by Uma User"]
+
+
+def test_what_a_bot_does_is_noted_but_not_what_it_gets(
+    sim: Simulator, bot: Client
+) -> None:
+    talk = sim.conversation(status="pending")
+    to_bot = {"assignee_type": "AgentBot", "assignee_id": sim.bot.id}
+
+    post(bot, talk, "assignments", to_bot)
+    post(bot, talk, "toggle_status", {"status": "open"})
+
+    assert talk.current.assignee is None
+    assert activities(talk) == ["Conversation was reopened by Assistant"]
+
+
+@pytest.mark.parametrize(
+    ("channel", "noted"),
+    [
+        ("Channel::WebWidget", []),
+        (
+            "Channel::Api",
+            ["System reopened the conversation due to a new incoming message."],
+        ),
+    ],
+)
+def test_a_customer_who_comes_back_is_noted_in_api_inboxes(
+    sim: Simulator, channel: str, noted: list[str]
+) -> None:
+    talk = sim.conversation(channel=channel, status="resolved")
+
+    talk.customer_says("One more thing")
+
+    assert talk.status == "open"
+    assert activities(talk) == noted
+
+
+def test_an_activity_is_in_the_api_but_nobody_is_told_and_nobody_said_it(
+    sim: Simulator, hook: Receiver, user: Client
+) -> None:
+    sim.connect(hook.url, events=EVENTS)
+    sim.connect(hook.url, kind="bot")
+    talk = sim.conversation(status="open")
+    said = talk.customer_says("Hi")
+    note = talk.operator_says("psst", private=True)
+
+    talk.resolve()
+    activity = talk.messages[-1]
+    sim.drain()
+    read = user.get(f"/accounts/1/conversations/{talk.id}").json()
+    [last], told = read["messages"], read["last_non_activity_message"]
+
+    told_of = {body["id"] for body in hook.bodies if "message_type" in body}
+
+    assert told_of == {said.id, note.id}
+    assert hook.bodies[-1]["event"].startswith("conversation_")
+    assert hook.bodies[-1]["messages"][0]["id"] == said.id
+    assert user.ids(talk) == [said.id, note.id, activity.id]
+    assert user.ids(talk, filter_internal_messages="1") == [said.id]
+    assert (last["id"], last["message_type"]) == (activity.id, 2)
+    assert (last["sender_type"], last["sender_id"]) == (None, None)
+    assert (told["id"], told["private"]) == (note.id, True)
+    assert told["conversation"]["contact_inbox"]["source_id"]
+    assert (talk.replies, talk.notes, talk.posted) == ([], [], [])
+    assert talk.transcript == "Ada Lovelace: Hi\nOlga Operator (note): psst"
+
+
+def test_a_conversation_with_somebody_blocked_is_resolved_at_once(
+    sim: Simulator, hook: Receiver
+) -> None:
+    sim.connect(hook.url, kind="bot")
+
+    talk = sim.conversation(contact=Contact(id=1, blocked=True))
+    talk.customer_says("Hi")
+
+    assert (talk.status, talk.current.assignee) == ("resolved", None)
+    assert events(sim, hook) == ["message_created"]
+
+
+@pytest.mark.parametrize(("version", "there"), [("4.14.1", False), ("4.14.2", True)])
+@pytest.mark.parametrize("kind", ["account", "bot"])
+def test_conversation_events_name_the_account_since_4_14_2(
+    start: Start,
+    hook: Receiver,
+    kind: t.Literal["account", "bot"],
+    version: str,
+    there: bool,
+) -> None:
+    sim = start(version=version)
+    sim.connect(hook.url, kind=kind, events=EVENTS)
+
+    sim.conversation(status="open").resolve()
+    told = events(sim, hook)
+
+    assert told[-2:] == ["conversation_status_changed", "conversation_updated"]
+    assert {"account" in body for body in hook.bodies} == {there}

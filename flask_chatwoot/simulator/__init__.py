@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from .api import ENDPOINTS, Call, Fault
 from .deliveries import Delivery
+from .files import File
 from .simulator import Simulator
 from .state import Talk
 
-__all__ = ["ENDPOINTS", "Call", "Delivery", "Fault", "Simulator", "Talk"]
+__all__ = ["ENDPOINTS", "Call", "Delivery", "Fault", "File", "Simulator", "Talk"]

@@ -2,33 +2,33 @@
 
 Who may call what, what is kept of a request, what can go wrong. A new endpoint is a
 line in ``_ENDPOINTS`` and a method of :class:`API` with the same name and a leading
-underscore; it gets the request and, if its path names one, the conversation.
+underscore; it gets the request and, if its path names one, the conversation or file.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import time
 import typing as t
 from dataclasses import dataclass, field
 from enum import StrEnum
-from urllib.parse import quote
 
-from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
+from werkzeug.utils import redirect
 from werkzeug.wrappers import Request, Response
 
-from . import liquid, payloads
-from .deliveries import from_json, to_json
+from . import admin, files, liquid, payloads
+from .deliveries import Post, from_json, to_json
+from .files import File
 from .payloads import JSON, Agent, Message, MessageType
+from .redaction import redacted
+from .refusals import RefusedError, check_attributes, check_parts, listed
 from .server import Silence
-from .state import State, Talk, Token, random_text
+from .state import State, Talk, Token
 
 MAX_CONTENT: t.Final = 150_000
-MAX_ATTACHMENTS: t.Final = 15
-MAX_TEXT_VALUE: t.Final = 1_500
-MAX_NUMBER_VALUE: t.Final = 9_999_999_999
 BOTS_ASSIGNED: t.Final = (4, 8)
 MERGES: t.Final = (4, 17)
 LONG_ATTRIBUTES: t.Final = (4, 9)
@@ -45,30 +45,9 @@ TOO_LONG: t.Final = (
 )
 NO_INCOMING: t.Final = "Incoming messages are only allowed in Api inboxes"
 NULL_BYTE: t.Final = "string contains null byte"
-TOO_MANY_FILES: t.Final = "Validation failed: Attachments exceeded maximum allowed"
-NO_UPLOAD: t.Final = "ActiveSupport::MessageVerifier::InvalidSignature"
-NO_ITEMS: t.Final = (
-    "Validation failed: Content attributes At least one item is required."
-)
-STRANGE_ITEMS: t.Final = (
-    "Validation failed: Content attributes contains invalid keys for items : [{}]"
-)
 
 STATUSES: t.Final = frozenset({"open", "resolved", "pending", "snoozed"})
-CONTENT_TYPES: t.Final = frozenset(
-    {
-        *("text", "input_text", "input_textarea", "input_email", "input_select"),
-        *("cards", "form", "article", "incoming_email", "input_csat"),
-        *("integrations", "sticker", "voice_call"),
-    }
-)
-IMAGES: t.Final = frozenset(
-    f"image/{kind}" for kind in ("jpeg", "png", "gif", "bmp", "webp")
-)
-VIDEOS: t.Final = frozenset(
-    f"video/{kind}" for kind in ("ogg", "mp4", "webm", "quicktime")
-)
-
+PRIORITIES: t.Final = frozenset({"low", "medium", "high", "urgent"})
 _FALSE: t.Final = (None, False, 0, "", "0", "f", "F", "false", "FALSE", "off", "OFF")
 
 
@@ -92,8 +71,8 @@ class Fault(StrEnum):
     """All is done, but no answer comes."""
 
 
-Body = JSON | str | None
-"""An object, plain text, or JSON's ``null``."""
+Body = JSON | list[JSON] | str | Response | None
+"""An object or a list, plain text, something else, or JSON's ``null``."""
 
 _ANSWERS: t.Final[t.Mapping[Fault, tuple[int, Body]]] = {
     Fault.UNAUTHORIZED: (401, {"error": BAD_TOKEN}),
@@ -115,9 +94,15 @@ _UNDONE: t.Final = frozenset({Fault.HANG, Fault.CUT_BEFORE})
 class Call:
     """One request to the API, listed when its answer is about to leave.
 
+    Tokens and secrets are hidden wherever they stand; headers are not kept.
+
     :ivar endpoint: One of :data:`ENDPOINTS`, or ``None`` for an unknown address.
     :ivar status: ``None`` when a fault keeps the answer back.
-    :ivar json: The body sent, or ``None`` if there was no JSON.
+    :ivar query: What stood behind the question mark.
+    :ivar json: The body sent. Of a form its fields, and of files their name, type and
+        size. ``None`` if there was neither JSON nor a form.
+    :ivar answer: The body answered, JSON or text; ``None`` if it was empty, a file or
+        kept back.
     :ivar token: Whose token came with it; ``None`` for none or a wrong one.
     :ivar seconds: From reading the request to knowing the answer.
     """
@@ -127,7 +112,9 @@ class Call:
     endpoint: str | None
     status: int | None
     fault: Fault | None
+    query: t.Mapping[str, str] = field(repr=False)
     json: t.Any = field(repr=False)
+    answer: t.Any = field(repr=False)
     token: Token | None
     seconds: float
 
@@ -146,6 +133,7 @@ _ENDPOINTS: t.Final[t.Mapping[str, _Endpoint]] = {
     "list_messages": _Endpoint("GET", f"{_TALK}/messages"),
     "conversation": _Endpoint("GET", _TALK, bots=(4, 14, 2)),
     "toggle_status": _Endpoint("POST", f"{_TALK}/toggle_status", bots=(4, 2)),
+    "toggle_priority": _Endpoint("POST", f"{_TALK}/toggle_priority", bots=(4, 2)),
     "toggle_typing_status": _Endpoint(
         "POST", f"{_TALK}/toggle_typing_status", bots=(4, 12)
     ),
@@ -155,6 +143,9 @@ _ENDPOINTS: t.Final[t.Mapping[str, _Endpoint]] = {
     "set_labels": _Endpoint("POST", f"{_TALK}/labels", bots=(4, 14, 2)),
     "profile": _Endpoint("GET", "/api/v1/profile"),
     "api": _Endpoint("GET", "/api", login=False),
+    "file": _Endpoint("GET", f"{files.PUBLIC}/<key>/<path:name>", login=False),
+    "stored_file": _Endpoint("GET", f"{files.STORE}/<key>/<path:name>", login=False),
+    **{name: _Endpoint(*place) for name, place in admin.ENDPOINTS.items()},
 }
 _ROUTES: t.Final = Map(
     [Rule(e.path, endpoint=name, methods=[e.method]) for name, e in _ENDPOINTS.items()]
@@ -173,22 +164,14 @@ class Plan:
     times: int | None
 
 
-class _RefusedError(Exception):
-    """An answer other than 200."""
-
-    def __init__(self, status: int, error: str = "", **body: t.Any) -> None:
-        super().__init__(status)
-        self.status = status
-        self.body: JSON | str = body or (error and {"error": error})
-
-
 class API:
     """Answers requests, one at a time, and lists them.
 
     :ivar plans: Faults to come, the next one first.
     """
 
-    def __init__(self, state: State, *, message_limit: int) -> None:
+    def __init__(self, state: State, post: Post, *, message_limit: int) -> None:
+        self.office = admin.Office(state, post)
         self.calls: list[Call] = []
         self.plans: list[Plan] = []
         self._state = state
@@ -211,7 +194,9 @@ class API:
                     endpoint=name,
                     status=None if silence else status,
                     fault=fault,
-                    json=from_json(request.get_data()),
+                    query=redacted(request.args.to_dict()),
+                    json=redacted(_sent(request)),
+                    answer=None if silence else _kept(body),
                     token=self._caller(request),
                     seconds=time.monotonic() - started,
                 )
@@ -237,7 +222,7 @@ class API:
         self,
         request: Request,
         name: str | None,
-        parts: t.Mapping[str, int],
+        parts: t.Mapping[str, t.Any],
         fault: Fault | None,
     ) -> tuple[int, Body]:
         if name is None or fault in _UNDONE:
@@ -248,58 +233,76 @@ class API:
 
         try:
             self._admit(request, _ENDPOINTS[name], parts)
-            return 200, getattr(self, f"_{name}")(request, **self._found(parts))
-        except _RefusedError as error:
+
+            if name in admin.ENDPOINTS:
+                ids = {key: parts[key] for key in parts if key == "id"}
+                given = {**request.args, **_given(request)}
+                return self.office.answer(name, given, **ids)
+
+            body = getattr(self, f"_{name}")(request, **self._found(parts))
+        except RefusedError as error:
             return error.status, error.body
+
+        return body.status_code if isinstance(body, Response) else 200, body
 
     # Who may
 
     def _caller(self, request: Request) -> Token | None:
         tokens: dict[str, Token] = {
             self._state.user_token: "user",
-            self._state.bot_token: "bot",
+            **dict.fromkeys(self.office.bot_tokens, "bot"),
         }
 
         return tokens.get(request.headers.get("Api-Access-Token", ""))
 
     def _admit(
-        self, request: Request, endpoint: _Endpoint, parts: t.Mapping[str, int]
+        self, request: Request, endpoint: _Endpoint, parts: t.Mapping[str, t.Any]
     ) -> None:
         """Let in or refuse, as ``access_token_auth_helper.rb`` does."""
         if not endpoint.login:
             return
 
         if not request.headers.get("Api-Access-Token"):
-            raise _RefusedError(401, errors=[NO_LOGIN])
+            raise RefusedError(401, errors=[NO_LOGIN])
 
         bot = self._bot_calls(request, endpoint)
 
         if parts.get("account_id", self._state.account.id) != self._state.account.id:
             who = "Bot is" if bot else "You are"
-            raise _RefusedError(401, f"{who} {NO_ACCOUNT}")
+            raise RefusedError(401, f"{who} {NO_ACCOUNT}")
 
     def _bot_calls(self, request: Request, endpoint: _Endpoint) -> bool:
         caller = self._caller(request)
 
         if caller is None:
-            raise _RefusedError(401, BAD_TOKEN)
+            raise RefusedError(401, BAD_TOKEN)
 
         if caller == "user":
             return False
 
         if endpoint.bots is None or self._state.version < endpoint.bots:
-            raise _RefusedError(401, NO_BOTS)
+            raise RefusedError(401, NO_BOTS)
 
         return True
 
-    def _found(self, parts: t.Mapping[str, int]) -> dict[str, Talk]:
+    def _actor(self, request: Request) -> Agent:
+        """Whom the token belongs to. The caller was let in."""
+        bot = self._caller(request) == "bot"
+
+        return self._state.bot if bot else self._state.user
+
+    def _found(self, parts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        """What the path names: a conversation or a file."""
+        if "key" in parts:
+            return {"key": parts["key"]}
+
         if "display_id" not in parts:
             return {}
 
         talk = self._state.talks.get(parts["display_id"])
 
         if talk is None:
-            raise _RefusedError(404, NOT_FOUND)
+            raise RefusedError(404, NOT_FOUND)
 
         return {"talk": talk}
 
@@ -307,9 +310,9 @@ class API:
 
     def _create_message(self, request: Request, talk: Talk) -> JSON:
         given = _given(request)
-        files = request.files.getlist("attachments[]")
+        uploads = request.files.getlist("attachments[]")
         attributes = self._attributes(given, talk)
-        _check_parts(given, attributes, files)
+        check_parts(given, attributes, len(uploads))
         incoming = given.get("message_type") == "incoming"
         content = None if given.get("content") is None else str(given["content"])
         self._check(talk, content or "", incoming)
@@ -325,7 +328,10 @@ class API:
             private=given.get("private") not in _FALSE,
             content_type=given.get("content_type") or "text",
             content_attributes=attributes,
-            attachments=tuple(_attachment(request, file) for file in files),
+            attachments=[
+                File(upload.filename or "file", upload.read(), upload.mimetype)
+                for upload in uploads
+            ],
             source_id=given.get("source_id"),
         )
         answer = payloads.api_message(
@@ -340,24 +346,24 @@ class API:
         count = sum(message.created_at >= recent for message in talk.messages)
 
         if count >= self._message_limit:
-            raise _RefusedError(422, FLOOD)
+            raise RefusedError(422, FLOOD)
 
         if len(content) > MAX_CONTENT:
-            raise _RefusedError(422, TOO_LONG)
+            raise RefusedError(422, TOO_LONG)
 
         if "\0" in content:
-            raise _RefusedError(422, NULL_BYTE)
+            raise RefusedError(422, NULL_BYTE)
 
         if incoming and talk.current.inbox.channel != "Channel::Api":
-            raise _RefusedError(422, NO_INCOMING)
+            raise RefusedError(422, NO_INCOMING)
 
     def _author(self, request: Request, given: JSON) -> Agent:
         named = (given.get("sender_type"), _id(given.get("sender_id")))
 
-        if self._caller(request) == "bot" or named == ("AgentBot", self._state.bot.id):
+        if named == ("AgentBot", self._state.bot.id):
             return self._state.bot
 
-        return self._state.user
+        return self._actor(request)
 
     def _attributes(self, given: JSON, talk: Talk) -> JSON:
         """What is kept of ``content_attributes``; a strange ``in_reply_to`` is not."""
@@ -390,22 +396,33 @@ class API:
     def _toggle_status(self, request: Request, talk: Talk) -> JSON:
         """See ``app/controllers/api/v1/accounts/conversations_controller.rb``."""
         given = _given(request)
-        wanted, bot = given.get("status"), self._caller(request) == "bot"
+        wanted, by = given.get("status"), self._actor(request)
         success: bool | None = True
 
-        if bot and (talk.status, wanted) == ("pending", "open"):
-            self._state.hand_over(talk)
+        if by.bot and (talk.status, wanted) == ("pending", "open"):
+            self._state.hand_over(talk, by)
             success = None
         elif wanted:
-            self._state.change(talk, **_wanted_status(given))
+            self._state.change(talk, by=by, **_wanted_status(given))
         else:
             other = "resolved" if talk.status == "open" else "open"
-            self._state.change(talk, status=other)
+            self._state.change(talk, by=by, status=other)
 
-        if not bot and self._state.role == "agent" and talk.status == "open":
-            talk.assign(self._state.user)
+        if not by.bot and self._state.role == "agent" and talk.status == "open":
+            talk.assign(by, by=by)
 
         return payloads.api_status(talk.current, success=success)
+
+    def _toggle_priority(self, request: Request, talk: Talk) -> str:
+        """Set it, or take it away; what Ruby does not know is the server's error."""
+        priority = _given(request).get("priority") or None
+
+        if priority is not None and priority not in PRIORITIES:
+            raise RefusedError(500)
+
+        self._state.change(talk, by=self._actor(request), priority=priority)
+
+        return ""
 
     def _toggle_typing_status(self, request: Request, talk: Talk) -> str:
         """See ``app/services/conversations/typing_status_manager.rb``."""
@@ -413,9 +430,8 @@ class API:
         status = given.get("typing_status")
 
         if status in ("on", "off"):
-            bot = self._caller(request) == "bot"
-            author = self._state.bot if bot else self._state.user
-            talk.type(author, status, private=given.get("is_private") not in _FALSE)
+            private = given.get("is_private") not in _FALSE
+            talk.type(self._actor(request), status, private=private)
 
         return ""
 
@@ -433,10 +449,10 @@ class API:
             new = {**talk.current.custom_attributes, **(new or {})}
 
         if new is None:
-            raise _RefusedError(500)
+            raise RefusedError(500)
 
-        _check_attributes(new)
-        self._state.change(talk, custom_attributes=new)
+        check_attributes(new)
+        self._state.change(talk, by=self._actor(request), custom_attributes=new)
 
         return {"custom_attributes": new}
 
@@ -446,32 +462,35 @@ class API:
         An unknown person or team takes the conversation from whoever has it; an unknown
         bot changes nothing (``app/services/conversations/assignment_service.rb``).
         """
-        given = _given(request)
+        given, by = _given(request), self._actor(request)
         bots = self._state.version >= BOTS_ASSIGNED
 
         if bots and given.get("assignee_type") == "AgentBot":
-            return self._assign_bot(talk, given.get("assignee_id"))
+            return self._assign_bot(talk, by, given.get("assignee_id"))
 
         if "assignee_id" in given:
-            return self._assign_user(talk, given["assignee_id"])
+            return self._assign_user(talk, by, given["assignee_id"])
 
-        return self._assign_team(talk, given["team_id"]) if "team_id" in given else None
+        if "team_id" in given:
+            return self._assign_team(talk, by, given["team_id"])
 
-    def _assign_bot(self, talk: Talk, id: t.Any) -> JSON | None:
+        return None
+
+    def _assign_bot(self, talk: Talk, by: Agent, id: t.Any) -> JSON | None:
         state = self._state
 
         if _id(id) != state.bot.id:
             return None
 
-        talk.assign(state.bot)
+        talk.assign(state.bot, by=by)
 
         return payloads.api_assignee(state.bot, state.account)
 
-    def _assign_user(self, talk: Talk, id: t.Any) -> JSON | None:
+    def _assign_user(self, talk: Talk, by: Agent, id: t.Any) -> JSON | None:
         state = self._state
         people = (state.user, state.operator)
         user = next((person for person in people if person.id == _id(id)), None)
-        talk.assign(user)
+        talk.assign(user, by=by)
 
         if user is None:
             return None
@@ -480,9 +499,9 @@ class API:
 
         return payloads.api_assignee(user, state.account, role=role)
 
-    def _assign_team(self, talk: Talk, id: t.Any) -> JSON | None:
+    def _assign_team(self, talk: Talk, by: Agent, id: t.Any) -> JSON | None:
         team = self._state.team if _id(id) == self._state.team.id else None
-        self._state.change(talk, team=team)
+        self._state.change(talk, by=by, team=team)
 
         return payloads.api_team(team, self._state.account) if team else None
 
@@ -492,8 +511,9 @@ class API:
     def _set_labels(self, request: Request, talk: Talk) -> JSON:
         """Replace all labels: ``app/controllers/concerns/label_concern.rb``."""
         given = _given(request).get("labels")
-        labels = [str(label).strip() for label in _list(given)]
-        self._state.change(talk, labels=tuple(dict.fromkeys(filter(None, labels))))
+        labels = [str(label).strip() for label in listed(given)]
+        kept = tuple(dict.fromkeys(filter(None, labels)))
+        self._state.change(talk, by=self._actor(request), labels=kept)
 
         return self._labels(request, talk)
 
@@ -514,8 +534,26 @@ class API:
             "data_services": "ok",
         }
 
+    def _file(self, request: Request, key: str) -> Response:
+        path = files.store_path(key, self._kept_file(key))
 
-def _route(request: Request) -> tuple[str | None, t.Mapping[str, int]]:
+        return redirect(request.host_url.rstrip("/") + path)
+
+    def _stored_file(self, request: Request, key: str) -> Response:
+        file = self._kept_file(key)
+
+        return Response(file.content, content_type=file.content_type)
+
+    def _kept_file(self, key: str) -> File:
+        file = self._state.files.find(key)
+
+        if file is None:
+            raise RefusedError(404)
+
+        return file
+
+
+def _route(request: Request) -> tuple[str | None, t.Mapping[str, t.Any]]:
     try:
         return _ROUTES.bind_to_environ(request.environ).match()
     except HTTPException:
@@ -530,7 +568,7 @@ def _given(request: Request) -> JSON:
     given = from_json(request.get_data() or b"{}")
 
     if not isinstance(given, dict):
-        raise _RefusedError(400, "Bad Request")
+        raise RefusedError(400, "Bad Request")
 
     return given
 
@@ -543,62 +581,28 @@ def _form(request: Request) -> JSON:
     }
 
 
-def _check_parts(given: JSON, attributes: JSON, files: t.Sequence[FileStorage]) -> None:
-    """Refuse what ``message.rb`` and ``content_attribute_validator.rb`` refuse.
+def _sent(request: Request) -> t.Any:
+    """What is worth to be kept of a body, without the content of files."""
+    if request.mimetype != "multipart/form-data":
+        return from_json(request.get_data())
 
-    A text among the attachments is the id of an upload, and here there are none.
-    """
-    kind = str(given.get("content_type") or "text")
-
-    if kind not in CONTENT_TYPES:
-        raise _RefusedError(422, f"'{kind}' is not a valid content_type")
-
-    if given.get("attachments"):
-        raise _RefusedError(422, NO_UPLOAD)
-
-    if len(files) > MAX_ATTACHMENTS:
-        raise _RefusedError(422, TOO_MANY_FILES)
-
-    if kind == "input_select":
-        _check_items(attributes.get("items"))
-
-
-def _check_items(items: t.Any) -> None:
-    known = [item for item in _list(items) if isinstance(item, dict)]
-
-    if not known:
-        raise _RefusedError(422, NO_ITEMS)
-
-    keys = {key for item in known for key in item} - {"title", "value"}
-
-    if keys:
-        names = ", ".join(f":{key}" for key in sorted(keys))
-        raise _RefusedError(422, STRANGE_ITEMS.format(names))
-
-
-def _attachment(request: Request, file: FileStorage) -> JSON:
-    """What is remembered of a file; its kind is that of ``file_type_helper.rb``."""
-    key, name = random_text(), quote(file.filename or "file")
-    url = f"{request.host_url}rails/active_storage/blobs/redirect/{key}/{name}"
-    kind = _file_type(file.mimetype)
-
-    return {
-        "file_type": kind,
-        "data_url": url,
-        "thumb_url": url if kind == "image" else "",
-        "file_size": len(file.read()),
-        "content_type": file.mimetype,
+    uploads = {
+        name: [
+            {
+                "name": upload.filename,
+                "content_type": upload.mimetype,
+                "size": upload.stream.seek(0, os.SEEK_END),
+            }
+            for upload in uploads
+        ]
+        for name, uploads in request.files.lists()
     }
 
+    return {**_form(request), **uploads}
 
-def _file_type(content_type: str) -> str:
-    if content_type in IMAGES:
-        return "image"
 
-    if content_type in VIDEOS:
-        return "video"
-
-    return "audio" if "audio/" in content_type else "file"
+def _kept(body: Body) -> t.Any:
+    return redacted(body) or None if isinstance(body, dict | str) else None
 
 
 def _wanted_status(given: JSON) -> JSON:
@@ -606,37 +610,15 @@ def _wanted_status(given: JSON) -> JSON:
     status, wakes = str(given["status"]), given.get("snoozed_until")
 
     if status not in STATUSES:
-        raise _RefusedError(500)
+        raise RefusedError(500)
 
     if wakes is None or wakes is False:
         return {"status": status}
 
     if not re.fullmatch(r"\d{1,11}", str(wakes), re.ASCII):
-        raise _RefusedError(500)
+        raise RefusedError(500)
 
     return {"status": status, "snoozed_until": float(wakes)}
-
-
-def _check_attributes(attributes: JSON) -> None:
-    """Refuse what ``jsonb_attributes_length_validator.rb`` refuses."""
-    for key, value in attributes.items():
-        if isinstance(value, str) and len(value) > MAX_TEXT_VALUE:
-            problem = f"{key} length should be < {MAX_TEXT_VALUE}"
-        elif isinstance(value, int) and value > MAX_NUMBER_VALUE:
-            problem = f"{key} value maximum limit should be < {MAX_NUMBER_VALUE}"
-        else:
-            continue
-
-        raise _RefusedError(
-            422,
-            message=f"Custom attributes {problem}",
-            attributes=["custom_attributes"],
-        )
-
-
-def _list(value: t.Any) -> list[t.Any]:
-    """The value if it is a list, else none at all."""
-    return value if isinstance(value, list) else []
 
 
 def _id(value: t.Any) -> int | None:
@@ -644,6 +626,9 @@ def _id(value: t.Any) -> int | None:
 
 
 def _response(status: int, body: Body) -> Response:
+    if isinstance(body, Response):
+        return body
+
     if isinstance(body, str):
         return Response(body, status, content_type="text/plain")
 

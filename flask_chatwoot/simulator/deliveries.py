@@ -22,6 +22,7 @@ import requests
 from flask_chatwoot import signature
 
 from .payloads import JSON, Version
+from .redaction import HIDDEN, redacted_url
 from .state import Notice, State, random_text
 
 Kind = t.Literal["account", "bot"]
@@ -32,6 +33,16 @@ BOTS_SIGN: t.Final = (4, 13)
 BOTS_RETRY: t.Final = (4, 12)
 ATTEMPTS: t.Final = 3
 
+SUBSCRIPTIONS: t.Final = frozenset(
+    {
+        *("conversation_created", "conversation_status_changed"),
+        *("conversation_updated", "contact_created", "contact_updated"),
+        *("message_created", "message_updated", "webwidget_triggered"),
+        *("inbox_created", "inbox_updated"),
+        *("conversation_typing_on", "conversation_typing_off"),
+    }
+)
+
 _ESCAPES: t.Final = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
 
@@ -40,8 +51,12 @@ class Delivery:
     """One HTTP call to a webhook, finished.
 
     :ivar message_id: ``None`` for what is not about a message.
+    :ivar url: Without a password, and without the tokens in its query.
+    :ivar headers: Those sent, with a signature that can not be used.
+    :ivar signed: Whether there was a signature, be it right or wrong.
     :ivar status: ``None`` when no answer came; ``error`` then names the exception.
-    :ivar answer: The body, if it was JSON.
+    :ivar answer: What the body held: JSON's value, else the text; ``None`` if it was
+        empty or did not come.
     :ivar seconds: From sending to the answer or the failure.
     :ivar attempt: 1, or more when a bot's delivery is repeated.
     """
@@ -51,6 +66,7 @@ class Delivery:
     conversation_id: int
     url: str
     headers: t.Mapping[str, str] = field(repr=False)
+    signed: bool
     body: bytes = field(repr=False)
     status: int | None
     answer: t.Any = field(repr=False)
@@ -79,14 +95,33 @@ class Parcel:
     delivery_id: str | None = None
 
 
-class _Connection:
-    """A URL deliveries go to, with a queue of its own so that order is kept."""
+class Connection:
+    """A URL deliveries go to, with a queue of its own so that order is kept.
 
-    def __init__(self, url: str, kind: Kind, events: frozenset[str]) -> None:
+    :ivar secret: ``None``: the one that all share.
+    :ivar inbox_id: ``None``: deliveries about every inbox.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        kind: Kind,
+        events: frozenset[str],
+        secret: str | None,
+        inbox_id: int | None,
+    ) -> None:
         self.url = url
         self.kind = kind
         self.events = events
+        self.secret = secret
+        self.inbox_id = inbox_id
         self.parcels: queue.SimpleQueue[Parcel | None] = queue.SimpleQueue()
+
+    def wants(self, notice: Notice) -> bool:
+        """Whether this is delivered here."""
+        inbox_id = notice.talk.current.inbox.id
+
+        return notice.event in self.events and self.inbox_id in (None, inbox_id)
 
 
 class Post:
@@ -102,27 +137,42 @@ class Post:
         self._state = state
         self._timeout = timeout
         self._pause = pause
-        self._connections: list[_Connection] = []
+        self._connections: list[Connection] = []
         self._held: list[Parcel] | None = None
         self._stopped = threading.Event()
 
-    def connect(self, url: str, kind: Kind, events: t.Iterable[str]) -> None:
+    def connect(
+        self,
+        url: str,
+        kind: Kind,
+        events: t.Iterable[str],
+        secret: str | None = None,
+        inbox_id: int | None = None,
+    ) -> Connection:
         """See ``Simulator.connect``."""
         if not _is_local(url):
             raise ValueError(f"{url} does not lead to this machine.")
 
-        if kind == "bot":
-            events = _bot_events(self._state.version)
-
-        connection = _Connection(url, kind, frozenset(events))
+        bot = kind == "bot"
+        wanted = _bot_events(self._state.version) if bot else _chosen(events)
+        connection = Connection(url, kind, frozenset(wanted), secret, inbox_id)
 
         with self._state.changing():
             self._connections.append(connection)
-            self._state.bots |= kind == "bot"
+            self._state.bots |= bot
 
         threading.Thread(
             target=self._work, args=[connection], name="chatwoot-post", daemon=True
         ).start()
+
+        return connection
+
+    def disconnect(self, connection: Connection) -> None:
+        """Deliver there what is queued, and then nothing more."""
+        with self._state.changing():
+            self._connections.remove(connection)
+            connection.parcels.put(None)
+            self._state.bots = any(c.kind == "bot" for c in self._connections)
 
     def send(self, notice: Notice, **how: t.Any) -> None:
         """Queue a notice for every URL that wants it. Does not block.
@@ -164,11 +214,11 @@ class Post:
                 return
 
             for connection in self._connections:
-                if parcel.notice.event in connection.events:
+                if connection.wants(parcel.notice):
                     self.under_way += 1
                     connection.parcels.put(parcel)
 
-    def _work(self, connection: _Connection) -> None:
+    def _work(self, connection: Connection) -> None:
         while parcel := connection.parcels.get():
             try:
                 if not (self._stopped.is_set() or self._deliver(connection, parcel)):
@@ -177,7 +227,7 @@ class Post:
                 with self._state.changing():
                     self.under_way -= 1
 
-    def _deliver(self, connection: _Connection, parcel: Parcel) -> bool:
+    def _deliver(self, connection: Connection, parcel: Parcel) -> bool:
         """Whether all is well; if not, the bot's conversation goes to people."""
         bot = connection.kind == "bot"
         repeats = bot and self._state.version >= BOTS_RETRY
@@ -196,17 +246,18 @@ class Post:
         return done.ok or not bot or parcel.notice.message_id is None
 
     def _attempt(
-        self, connection: _Connection, parcel: Parcel, attempt: int, delivery_id: str
+        self, connection: Connection, parcel: Parcel, attempt: int, delivery_id: str
     ) -> Delivery:
-        headers = self._headers(connection.kind, parcel, delivery_id)
+        headers = self._headers(connection, parcel, delivery_id)
         started = time.monotonic()
         status, answer, error = self._request(connection.url, parcel.body, headers)
         done = Delivery(
             event=parcel.notice.event,
             message_id=parcel.notice.message_id,
             conversation_id=parcel.notice.talk.id,
-            url=connection.url,
-            headers=headers,
+            url=redacted_url(connection.url),
+            headers=_shown(headers),
+            signed=signature.SIGNATURE_HEADER in headers,
             body=parcel.body,
             status=status,
             answer=answer,
@@ -237,12 +288,14 @@ class Post:
             except requests.RequestException as error:
                 return None, None, type(error).__name__
 
-        return response.status_code, from_json(response.content), None
+        return response.status_code, readable(response.content), None
 
-    def _headers(self, kind: Kind, parcel: Parcel, delivery_id: str) -> dict[str, str]:
+    def _headers(
+        self, connection: Connection, parcel: Parcel, delivery_id: str
+    ) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
 
-        if not signs(kind, self._state.version):
+        if not signs(connection.kind, self._state.version):
             return headers
 
         headers["X-Chatwoot-Delivery"] = delivery_id
@@ -250,7 +303,11 @@ class Post:
         if parcel.signing == "absent":
             return headers
 
-        secret = self._state.secret if parcel.signing == "valid" else random_text()
+        secret = connection.secret or self._state.secret
+
+        if parcel.signing == "wrong":
+            secret = random_text()
+
         timestamp = str(int(self._state.clock() - parcel.age))
         signed = signature.sign(parcel.body, secret=secret, timestamp=timestamp)
 
@@ -269,7 +326,7 @@ def signs(kind: Kind, version: Version) -> bool:
     return version >= (BOTS_SIGN if kind == "bot" else ACCOUNT_SIGNS)
 
 
-def to_json(body: JSON | None) -> bytes:
+def to_json(body: JSON | list[JSON] | None) -> bytes:
     """Bytes as Rails writes them: raw UTF-8, but HTML's characters escaped."""
     text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
@@ -282,6 +339,32 @@ def from_json(data: bytes) -> t.Any:
         return json.loads(data)
     except (ValueError, RecursionError):
         return None
+
+
+def readable(data: bytes) -> t.Any:
+    """What is worth to be kept of a body: JSON's value, else the text, or ``None``."""
+    value = from_json(data)
+
+    return data.decode(errors="replace") or None if value is None else value
+
+
+def _shown(headers: t.Mapping[str, str]) -> dict[str, str]:
+    hidden = {signature.SIGNATURE_HEADER: HIDDEN}
+
+    return {name: hidden.get(name, value) for name, value in headers.items()}
+
+
+def _chosen(events: t.Iterable[str]) -> frozenset[str]:
+    """The events an account webhook may subscribe to (``app/models/webhook.rb``)."""
+    chosen = frozenset(events)
+
+    if unknown := chosen - SUBSCRIPTIONS:
+        raise ValueError(
+            f"An account webhook can not subscribe to {', '.join(sorted(unknown))}; "
+            f"choose from {', '.join(sorted(SUBSCRIPTIONS))}."
+        )
+
+    return chosen
 
 
 def _bot_events(version: Version) -> set[str]:

@@ -715,7 +715,7 @@ def _pushed(
         "sender_id": message.sender.id if message.sender else None,
         "external_source_ids": {},
         "additional_attributes": dict(message.additional_attributes),
-        "processed_message_content": mail.get("text_content", {}).get("quoted")
+        "processed_message_content": (mail.get("text_content") or {}).get("quoted")
         or message.content,
         "sentiment": {},
         "conversation": {

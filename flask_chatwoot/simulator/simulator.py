@@ -53,6 +53,7 @@ class Simulator:
     :ivar operator: The person who writes in :meth:`Talk.operator_says`.
     :ivar bot: Whom the bot token belongs to.
     :ivar team: The only team.
+    :ivar office: What was set up through the API: inboxes, webhooks, bots.
     """
 
     def __init__(
@@ -71,9 +72,10 @@ class Simulator:
         )
         self._post = Post(self._state, timeout=delivery_timeout, pause=retry_pause)
         self._state.on_notice = self._post.send
-        self._api = API(self._state, message_limit=message_limit)
+        self._api = API(self._state, self._post, message_limit=message_limit)
         self._server: Server | None = None
 
+        self.office = self._api.office
         self.version = version
         self.account_id = account_id
         self.user_token = self._state.user_token
@@ -101,6 +103,7 @@ class Simulator:
     def start(self) -> None:
         """Listen, without blocking. Safe to repeat."""
         self._server = self._server or Server(self._api.take)
+        self._state.files.base_url = self.url
 
     def stop(self) -> None:
         """Close all connections and drop what was not delivered. Safe to repeat.
@@ -109,6 +112,7 @@ class Simulator:
         ends with the answer or the timeout.
         """
         server, self._server = self._server, None
+        self._state.files.base_url = None
         self._post.stop()
 
         if server:
@@ -159,7 +163,8 @@ class Simulator:
         :param events: What the account webhook subscribes to, such as
             ``message_updated``, ``conversation_updated`` or
             ``conversation_typing_on``. Bots can not choose.
-        :raises ValueError: The URL does not lead to this machine.
+        :raises ValueError: The URL does not lead to this machine, or Chatwoot has no
+            such event for account webhooks.
         """
         self._post.connect(url, kind, events)
 
@@ -177,7 +182,8 @@ class Simulator:
 
         :param id: The display id; ``None``: the next one.
         :param contact: ``None``: somebody new.
-        :param status: ``None``: ``"pending"`` if a bot is connected, else ``"open"``.
+        :param status: ``None``: ``"resolved"`` if the contact is blocked, else
+            ``"pending"`` if a bot is connected, else ``"open"``.
         :param fields: Further fields of :class:`payloads.Conversation`, such as
             ``custom_attributes``.
         :raises ValueError: There is a conversation with this id.
@@ -290,11 +296,18 @@ class Simulator:
             if left <= 0:
                 raise TimeoutError(f"Not within {timeout:g} s. {self._summary()}")
 
-            self._wait(seen, min(left, 0.05))
+            self._state.wait(seen, min(left, 0.05))
 
-    def _wait(self, seen: int, seconds: float) -> None:
-        with self._state.changed:
-            self._state.changed.wait_for(lambda: self._state.changes != seen, seconds)
+    def wait_for_change(self, seen: int = -1, timeout: float = 10.0) -> int:
+        """Block until something has happened here since a number, and return the next.
+
+        Messages, changes of a conversation, calls and finished deliveries all count.
+        Nothing is lost between two waits, as long as what came back is handed in.
+
+        :param seen: What the last call returned; unless told, it returns at once.
+        :return: To be handed in next time; ``seen`` itself when the time was up.
+        """
+        return self._state.wait(seen, timeout)
 
     def _summary(self) -> str:
         with self._state.lock:

@@ -14,7 +14,8 @@ import threading
 import typing as t
 from dataclasses import dataclass, replace
 
-from . import payloads
+from . import activities, payloads
+from .files import Attached, Files, name_in
 from .payloads import (
     JSON,
     Account,
@@ -30,12 +31,10 @@ Token = t.Literal["user", "bot"]
 Role = t.Literal["administrator", "agent"]
 
 WEBSITE: t.Final = "Channel::WebWidget"
+API_CHANNEL: t.Final = "Channel::Api"
 
 BOTS_GIVE_UP: t.Final = (4, 7)
 BOTS_OWN: t.Final = (4, 16, 2)
-GAVE_UP: t.Final = (
-    "Conversation was marked open by system due to an error with the agent bot."
-)
 
 
 def random_text() -> str:
@@ -106,21 +105,51 @@ class Talk:
 
     @property
     def transcript(self) -> str:
-        """A line per message: who, and what."""
+        """Who said what, oldest first; further lines of a message are indented.
+
+        Files and what was picked or filled in stand in brackets. Activities are left
+        out: nobody said them.
+        """
         return "\n".join(
-            f"{m.sender.name if m.sender else 'Chatwoot'}"
-            f"{' (note)' if m.private else ''}: {m.content or ''}"
-            for m in self.messages
+            _line(message)
+            for message in self.messages
+            if message.type is not MessageType.ACTIVITY
         )
 
-    def customer_says(self, content: str | None, **fields: t.Any) -> Message:
+    def customer_says(
+        self,
+        content: str | None = None,
+        *,
+        attachments: t.Sequence[Attached] = (),
+        **fields: t.Any,
+    ) -> Message:
         """Store an incoming message, and deliver it in the background.
 
         A snoozed conversation opens; a resolved one goes to the bot, or opens.
 
+        :param attachments: Files as ``(name, bytes, content type)``, which can be
+            fetched at the address in the delivery; or what a payload says of an
+            attachment, as it is.
         :param fields: Further fields of :class:`payloads.Message`.
+        :raises RuntimeError: There are files, and the simulator is not started.
         """
-        return self.add(self.current.contact, content, **fields)
+        return self.add(
+            self.current.contact, content, attachments=attachments, **fields
+        )
+
+    def customer_mails(self, reply: str, **fields: t.Any) -> Message:
+        """Store a customer's e-mail, and deliver it, quoted history included.
+
+        :param fields: Of :func:`payloads.incoming_email`, such as ``quoted``,
+            ``subject`` or ``auto_reply``.
+        """
+        mail = payloads.incoming_email(reply, version=self._state.version, **fields)
+
+        return self.customer_says(
+            mail.content,
+            content_type=mail.content_type,
+            content_attributes=mail.content_attributes,
+        )
 
     def customer_picks(self, message: Message, item: str) -> Message:
         """Choose an item of an ``input_select``, and deliver the choice.
@@ -145,6 +174,33 @@ class Talk:
 
         chosen = {"title": picked[0]["title"], "value": picked[0]["value"]}
         attributes = {**message.content_attributes, "submitted_values": [chosen]}
+
+        return self.edit(message, content_attributes=attributes)
+
+    def customer_fills(
+        self, message: Message, answers: t.Mapping[str, t.Any]
+    ) -> Message:
+        """Send a ``form`` on the website, and deliver ``message_updated``.
+
+        Other channels show no form, so there is nothing to fill in
+        (``app/javascript/widget/components/AgentMessageBubble.vue``).
+
+        :param answers: Name of the field to its value. Others stay out, as they do when
+            they are left empty.
+        :return: The message that was changed.
+        :raises ValueError: It is no form with these fields, or this is no website.
+        """
+        fields = message.content_attributes.get("items") or []
+        names = [field.get("name") for field in fields]
+
+        if message.content_type != "form" or answers.keys() - {*names}:
+            raise ValueError(f"There is no form with {', '.join(answers)} to fill in.")
+
+        if self.current.inbox.channel != WEBSITE:
+            raise ValueError(f"{self.current.inbox.channel} shows no forms.")
+
+        given = [{"name": n, "value": answers[n]} for n in names if n in answers]
+        attributes = {**message.content_attributes, "submitted_values": given}
 
         return self.edit(message, content_attributes=attributes)
 
@@ -183,9 +239,12 @@ class Talk:
             self.reopen()
             self.assign(self._state.operator)
 
-    def assign(self, agent: Agent | None) -> None:
-        """Give it to a person or a bot, or with ``None`` to nobody."""
-        self._state.change(self, assignee=agent)
+    def assign(self, agent: Agent | None, *, by: Agent | None = None) -> None:
+        """Give it to a person or a bot, or with ``None`` to nobody.
+
+        :param by: Who does it; ``None``: the operator.
+        """
+        self._state.change(self, by=by or self._state.operator, assignee=agent)
 
     def resolve(self) -> None:
         """Settle it, as the button in the dashboard does."""
@@ -199,11 +258,13 @@ class Talk:
         """Change a custom attribute as an operator does: the others stay."""
         with self._state.changing():
             attributes = {**self.current.custom_attributes, key: value}
-            self._state.change(self, custom_attributes=attributes)
+            self._state.change(
+                self, by=self._state.operator, custom_attributes=attributes
+            )
 
     def change_status(self, status: str) -> None:
-        """Set the status. Webhooks that want to know are told."""
-        self._state.change(self, status=status)
+        """Set the status, as the operator. Webhooks that want to know are told."""
+        self._state.change(self, by=self._state.operator, status=status)
 
     def edit(self, message: Message, **fields: t.Any) -> Message:
         """Change a message, and deliver ``message_updated``.
@@ -242,14 +303,19 @@ class Talk:
         content: str | None,
         *,
         posted: bool = False,
+        attachments: t.Sequence[Attached] = (),
         **fields: t.Any,
     ) -> Message:
         """Store a message of anyone, and deliver it unless it is an activity.
 
         :param posted: Whether it counts as made through the API.
+        :param attachments: See :meth:`customer_says`.
         """
         with self._state.changing():
-            message = self._state.new_message(sender, content, **fields)
+            files = tuple(map(self._state.files.attachment, attachments))
+            message = self._state.new_message(
+                sender, content, attachments=files, **fields
+            )
             self._messages.append(message)
 
             if posted:
@@ -286,6 +352,7 @@ class State:
         self.user_token = random_text()
         self.bot_token = random_text()
         self.secret = random_text()
+        self.files = Files()
 
         self.bots = False
         self.on_notice: t.Callable[[Notice], None] = lambda notice: None
@@ -309,11 +376,19 @@ class State:
                 self.changes += 1
                 self.changed.notify_all()
 
+    def wait(self, seen: int, seconds: float) -> int:
+        """Block until :attr:`changes` is another number; return what it is."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.changes != seen, seconds)
+
+            return self.changes
+
     def new_talk(
         self, *, id: int | None, contact: Contact | None, **fields: t.Any
     ) -> Talk:
         """See ``Simulator.conversation``."""
         with self.changing():
+            contact = contact or Contact(id=next(self._contact_ids))
             id = max(self.talks, default=0) + 1 if id is None else id
 
             if id in self.talks:
@@ -322,17 +397,20 @@ class State:
             current = Conversation(
                 id=id,
                 account=self.account,
-                contact=contact or Contact(id=next(self._contact_ids)),
+                contact=contact,
                 created_at=self.clock(),
-                **{**self._for_bots(), **fields},
+                **{**self._beginning(contact), **fields},
             )
             talk = self.talks[id] = Talk(self, current)
             self._tell(talk, "conversation_created")
 
         return talk
 
-    def _for_bots(self) -> JSON:
-        """How a conversation begins where a bot answers (``conversation.rb``)."""
+    def _beginning(self, contact: Contact) -> JSON:
+        """How a conversation begins (``determine_conversation_status``)."""
+        if contact.blocked:
+            return {"status": "resolved"}
+
         if not self.bots:
             return {}
 
@@ -399,10 +477,13 @@ class State:
 
         return Notice(event=body["event"], talk=talk, body=body, message_id=message.id)
 
-    def change(self, talk: Talk, **fields: t.Any) -> None:
+    def change(self, talk: Talk, *, by: Agent | None = None, **fields: t.Any) -> None:
         """Save a conversation with new values, and tell what differs.
 
         Only snoozed ones have a time to wake (``app/models/conversation.rb``).
+
+        :param by: Who does it, for the activities; ``None``: nobody in particular, and
+            none are noted.
         """
         with self.changing():
             before, after = talk.current, replace(talk.current, **fields)
@@ -419,13 +500,19 @@ class State:
             if changed:
                 self._tell(talk, "conversation_updated", changed)
 
-    def hand_over(self, talk: Talk) -> None:
+            for text in activities.texts(before, after, by) if by else ():
+                self.note(talk, text)
+
+    def note(self, talk: Talk, text: str) -> None:
+        """Store an activity, of which no webhook is told."""
+        talk.add(None, text, type=MessageType.ACTIVITY)
+
+    def hand_over(self, talk: Talk, by: Agent) -> None:
         """Open it for people; a bot that owns it loses it (``bot_handoff!``)."""
         owner = talk.current.assignee
+        kept = None if owner and owner.bot else owner
 
-        self.change(
-            talk, status="open", assignee=None if owner and owner.bot else owner
-        )
+        self.change(talk, by=by, status="open", assignee=kept)
 
     def _tell_status(
         self, talk: Talk, change: t.Mapping[str, tuple[t.Any, t.Any]]
@@ -440,13 +527,22 @@ class State:
         with self.changing():
             if self.version >= BOTS_GIVE_UP and talk.status == "pending":
                 self.change(talk, status="open")
-                talk.add(None, GAVE_UP, type=MessageType.ACTIVITY)
+                self.note(talk, activities.GAVE_UP)
 
     def _reopen(self, talk: Talk) -> None:
+        """See ``reopen_conversation`` in ``app/models/message.rb``."""
+        if talk.current.contact.blocked:
+            return
+
         if talk.status == "snoozed":
             self.change(talk, status="open")
-        elif talk.status == "resolved" and not talk.current.contact.blocked:
-            self.change(talk, status="pending" if self.bots else "open")
+        elif talk.status == "resolved" and self.bots:
+            self.change(talk, status="pending")
+        elif talk.status == "resolved":
+            self.change(talk, status="open")
+
+            if talk.current.inbox.channel == API_CHANNEL:
+                self.note(talk, activities.REOPENED)
 
     def _tell(
         self,
@@ -462,3 +558,30 @@ class State:
             changed=changed,
         )
         self.on_notice(Notice(event=event, talk=talk, body=body))
+
+
+def _line(message: Message) -> str:
+    attributes = message.content_attributes
+    said = [message.content or "", *(f"[{name_in(a)}]" for a in message.attachments)]
+    values = attributes.get("submitted_values")
+
+    for value in values if isinstance(values, list) else ():
+        named = f"{value['name']}: " if "name" in value else ""
+        said.append(f"[{named}{value.get('title', value.get('value'))}]")
+
+    mark = " (note)" if message.private else ""
+    text = " ".join(filter(None, said)).replace("\n", "\n    ")
+
+    return f"{_author(message)}{mark}: {text}"
+
+
+def _author(message: Message) -> str:
+    if message.sender:
+        return message.sender.name
+
+    if message.content_attributes.get("external_echo"):
+        return "Operator"
+
+    rule = message.content_attributes.get("automation_rule_id")
+
+    return "Automation" if rule else "Chatwoot"

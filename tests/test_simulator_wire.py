@@ -1,0 +1,373 @@
+"""What the simulator keeps of the wire, and the files that go over it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import typing as t
+from collections.abc import Iterator
+
+import pytest
+import requests
+from flask import Response
+from test_simulator import Client, Receiver
+
+from flask_chatwoot.simulator import Fault, File, Simulator, Talk
+from flask_chatwoot.simulator.files import PUBLIC, STORE
+from flask_chatwoot.simulator.payloads import Message
+from flask_chatwoot.simulator.redaction import redacted, redacted_url
+
+CAT: t.Final = File("a/b cät.png", b"\x89PNG cat", "image/png")
+
+
+@pytest.fixture
+def sim() -> Iterator[Simulator]:
+    with Simulator(retry_pause=0.0) as sim:
+        yield sim
+
+
+@pytest.fixture
+def hook() -> Iterator[Receiver]:
+    receiver = Receiver()
+    yield receiver
+    receiver.close()
+
+
+@pytest.fixture
+def user(sim: Simulator) -> Client:
+    return Client(sim, sim.user_token)
+
+
+def fetch(url: str, *, follow: bool = True) -> requests.Response:
+    return requests.get(url, allow_redirects=follow, timeout=5)
+
+
+def url_of(message: Message) -> str:
+    return str(message.attachments[0]["data_url"])
+
+
+# Files
+
+
+@pytest.mark.parametrize("file", [CAT, tuple(CAT)])
+def test_a_customer_attaches_a_file(
+    sim: Simulator, hook: Receiver, file: tuple[str, bytes, str]
+) -> None:
+    sim.connect(hook.url)
+    talk = sim.conversation()
+
+    talk.customer_says(attachments=[file])
+    sim.drain()
+    [body] = hook.bodies
+    [attachment] = body["attachments"]
+    answer = fetch(attachment["data_url"])
+
+    assert body["content"] is None
+    assert (attachment["file_type"], attachment["file_size"]) == ("image", 8)
+    assert attachment["content_type"] == "image/png"
+    assert attachment["thumb_url"] == attachment["data_url"]
+    assert (answer.status_code, answer.content) == (200, CAT.content)
+    assert answer.headers["Content-Type"] == "image/png"
+    assert talk.transcript == "Ada Lovelace: [a/b cät.png]"
+
+
+def test_a_file_is_behind_a_redirect_and_needs_no_token(sim: Simulator) -> None:
+    message = sim.conversation().customer_says("See", attachments=[CAT])
+
+    first = fetch(url_of(message), follow=False)
+    second = fetch(first.headers["Location"], follow=False)
+
+    assert url_of(message).startswith(f"{sim.url}{PUBLIC}/")
+    assert first.status_code == 302
+    assert first.headers["Location"].startswith(f"{sim.url}{STORE}/")
+    assert (second.status_code, second.content) == (200, CAT.content)
+    assert [(c.endpoint, c.status, c.token) for c in sim.calls] == [
+        ("file", 302, None),
+        ("stored_file", 200, None),
+    ]
+    assert [c.answer for c in sim.calls] == [None, None]
+
+
+@pytest.mark.parametrize("path", [PUBLIC, STORE])
+def test_an_unknown_file_is_not_found(sim: Simulator, path: str) -> None:
+    assert fetch(f"{sim.url}{path}/0123/cat.png").status_code == 404
+
+
+@pytest.mark.parametrize("endpoint", ["file", "stored_file"])
+def test_fetching_a_file_can_fail(sim: Simulator, endpoint: str) -> None:
+    message = sim.conversation().customer_says("See", attachments=[CAT])
+    sim.inject(Fault.SERVER_ERROR, endpoint=endpoint)
+
+    assert fetch(url_of(message)).status_code == 500
+    assert fetch(url_of(message)).status_code == 200
+
+
+def test_a_file_may_have_neither_name_nor_type(sim: Simulator) -> None:
+    message = sim.conversation().customer_says("See", attachments=[("", b"1")])
+
+    assert url_of(message).endswith("/file")
+    assert message.attachments[0]["file_type"] == "file"
+    assert fetch(url_of(message)).content == b"1"
+
+
+def test_what_has_no_file_is_told_as_it_is(sim: Simulator, hook: Receiver) -> None:
+    sim.connect(hook.url)
+    place = {"file_type": "location", "coordinates_lat": 52.5}
+
+    sim.conversation().customer_says(attachments=[place])
+    sim.drain()
+
+    assert hook.bodies[0]["attachments"][0]["coordinates_lat"] == 52.5
+
+
+def test_operators_attach_files_too(sim: Simulator) -> None:
+    message = sim.conversation().operator_says("Here", attachments=[CAT])
+
+    assert fetch(url_of(message)).content == CAT.content
+
+
+def test_nobody_could_fetch_a_file_before_the_start() -> None:
+    talk = Simulator().conversation()
+
+    with pytest.raises(RuntimeError, match="Start the simulator"):
+        talk.customer_says(attachments=[CAT])
+
+    assert talk.messages == []
+
+
+def test_a_file_that_was_posted_can_be_fetched(sim: Simulator) -> None:
+    talk = sim.conversation()
+
+    answer = upload(sim, talk).json()
+    [posted] = talk.posted
+
+    assert answer["attachments"][0]["data_url"] == url_of(posted)
+    assert fetch(url_of(posted)).content == CAT.content
+    assert talk.transcript == "Uma User: See [cat.png]"
+
+
+def upload(sim: Simulator, talk: Talk) -> requests.Response:
+    return requests.post(
+        f"{sim.url}/api/v1/accounts/1/conversations/{talk.id}/messages",
+        data={"content": "See", "private": "false"},
+        files=[("attachments[]", ("cat.png", CAT.content, "image/png"))],
+        headers={"Api-Access-Token": sim.user_token},
+        timeout=5,
+    )
+
+
+# What is kept of a call
+
+
+def test_a_call_keeps_what_was_asked_and_answered(sim: Simulator, user: Client) -> None:
+    talk = sim.conversation()
+
+    created = user.create(talk, "Hello").json()
+    listed = user.get(f"/accounts/1/conversations/{talk.id}/messages", after="1").json()
+    first, second = sim.calls
+
+    assert first.json == {"content": "Hello"}
+    assert first.answer == created
+    assert first.answer["content"] == "Hello"
+    assert (second.query, second.json) == ({"after": "1"}, None)
+    assert second.answer == listed
+    assert "Hello" not in repr(sim.calls)
+
+
+def test_what_is_kept_of_a_form_are_its_fields_and_the_names_of_files(
+    sim: Simulator,
+) -> None:
+    upload(sim, sim.conversation())
+    [call] = sim.calls
+
+    assert call.json == {
+        "content": "See",
+        "private": "false",
+        "attachments[]": [{"name": "cat.png", "content_type": "image/png", "size": 8}],
+    }
+
+
+def test_refusals_and_plain_text_are_kept_and_silence_is_not(
+    sim: Simulator, user: Client
+) -> None:
+    talk = sim.conversation()
+    sim.inject(Fault.RATE_LIMITED)
+    sim.inject(Fault.CUT_AFTER)
+
+    user.create(talk, "a")
+
+    with pytest.raises(requests.ConnectionError):
+        user.create(talk, "b")
+
+    user.create(talk, "\0")
+
+    assert [call.answer for call in sim.calls] == [
+        "Retry later\n",
+        None,
+        {"error": "string contains null byte"},
+    ]
+
+
+def test_no_token_is_kept(sim: Simulator, hook: Receiver, user: Client) -> None:
+    sim.connect(f"{hook.url}?token=hush&a=1")
+    talk = sim.conversation()
+
+    profile = user.get("/profile", api_access_token=sim.user_token).json()
+    user.create(talk, "x", content_attributes={"secret": "hush"})
+    sim.drain()
+    kept = repr([vars_of(call) for call in sim.calls])
+    sent = repr([vars_of(delivery) for delivery in sim.deliveries])
+
+    assert profile["access_token"] == sim.user_token
+    assert sim.calls[0].answer["access_token"] == "***"
+    assert sim.calls[0].answer["name"] == "Uma User"
+    assert sim.user_token not in kept
+    assert sim.secret not in kept + sent
+    assert "hush" not in kept
+    assert sim.deliveries[0].url == f"{hook.url}?token=***&a=1"
+    assert "X-Chatwoot-Signature" in hook.headers[0]
+    assert hook.headers[0]["X-Chatwoot-Signature"] not in sent
+
+
+def vars_of(thing: t.Any) -> dict[str, t.Any]:
+    """All that is kept, also what ``repr`` leaves out."""
+    return {name: getattr(thing, name) for name in thing.__dataclass_fields__}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, None),
+        ("secret", "secret"),
+        ({"secret": None, "id": 1}, {"secret": None, "id": 1}),
+        ([{"webhook": {"secret": "x"}}], [{"webhook": {"secret": "***"}}]),
+        ({"access_token": ["x"]}, {"access_token": "***"}),
+    ],
+)
+def test_secrets_are_hidden_at_any_depth(value: t.Any, expected: t.Any) -> None:
+    assert redacted(value) == expected
+
+
+def test_what_is_nested_too_deeply_is_hidden_as_a_whole() -> None:
+    value: t.Any = "x"
+
+    for _ in range(5_000):
+        value = [value]
+
+    assert redacted(value) == "***"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://127.0.0.1:5000/hook", "http://127.0.0.1:5000/hook"),
+        ("http://me:pw@127.0.0.1/hook?a=", "http://***@127.0.0.1/hook?a="),
+        ("http://localhost/?b=%20&token=x", "http://localhost/?b=+&token=***"),
+    ],
+)
+def test_addresses_are_shown_without_their_secrets(url: str, expected: str) -> None:
+    assert redacted_url(url) == expected
+
+
+# What is kept of a delivery
+
+
+@pytest.mark.parametrize("signing", ["valid", "wrong", "absent"])
+def test_a_delivery_tells_whether_it_was_signed(
+    sim: Simulator, hook: Receiver, signing: t.Literal["valid", "wrong", "absent"]
+) -> None:
+    message = sim.conversation().customer_says("Hi")
+    sim.connect(hook.url)
+
+    sim.deliver(message, signing=signing)
+    sim.drain()
+    [delivery] = sim.deliveries
+
+    assert delivery.signed == (signing != "absent")
+    assert delivery.headers.get("X-Chatwoot-Signature") == (
+        "***" if delivery.signed else None
+    )
+    assert json.loads(delivery.body) == hook.bodies[0]
+
+
+@pytest.mark.parametrize(
+    ("body", "answer"),
+    [('{"a": 1}', {"a": 1}), ("Not today", "Not today"), ("", None), ("0", 0)],
+)
+def test_a_delivery_keeps_the_answer(
+    sim: Simulator, hook: Receiver, body: str, answer: t.Any
+) -> None:
+    hook.answer = lambda _: Response(body, 200)
+    sim.connect(hook.url)
+
+    sim.conversation().customer_says("Hi")
+    sim.drain()
+
+    assert sim.deliveries[0].answer == answer
+
+
+def test_account_webhooks_can_not_have_what_only_bots_get(
+    sim: Simulator, hook: Receiver
+) -> None:
+    with pytest.raises(ValueError, match="conversation_opened"):
+        sim.connect(hook.url, events=["message_created", "conversation_opened"])
+
+    sim.connect(hook.url, kind="bot")
+    sim.conversation(status="pending").reopen()
+    sim.drain()
+
+    assert hook.bodies[0]["event"] == "conversation_opened"
+
+
+# Waiting for a change
+
+
+def test_nothing_is_missed_between_two_waits(sim: Simulator) -> None:
+    talk = sim.conversation()
+    seen = sim.wait_for_change()
+
+    talk.customer_says("Hi")
+    after = sim.wait_for_change(seen, timeout=5)
+
+    assert after > seen
+    assert sim.wait_for_change(after, timeout=0.01) == after
+
+
+def test_whoever_waits_is_woken(sim: Simulator, hook: Receiver, user: Client) -> None:
+    sim.connect(hook.url)
+    talk = sim.conversation()
+    numbers = [sim.wait_for_change()]
+    waiter = threading.Thread(
+        target=lambda: numbers.append(sim.wait_for_change(numbers[0], timeout=30))
+    )
+    waiter.start()
+
+    user.create(talk, "Hello")
+    waiter.join(10)
+
+    assert not waiter.is_alive()
+    assert numbers[1] > numbers[0]
+
+
+def test_finished_deliveries_are_a_change(sim: Simulator, hook: Receiver) -> None:
+    release = threading.Event()
+    arrived = threading.Event()
+
+    def wait(body: t.Any) -> Response:
+        arrived.set()
+        release.wait(10)
+        return Response("", 200)
+
+    hook.answer = wait
+    sim.connect(hook.url)
+    sim.conversation().customer_says("Hi")
+    arrived.wait(10)
+    seen = sim.wait_for_change()
+    release.set()
+
+    while not sim.deliveries:
+        following = sim.wait_for_change(seen, timeout=10)
+        assert following > seen
+        seen = following
+
+    assert sim.deliveries[0].ok
