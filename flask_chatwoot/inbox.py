@@ -1,95 +1,92 @@
-"""The durable store of work: one SQLite file, and the only SQL of the package.
+"""The durable inbox: jobs, in the order of their conversations, and their drafts.
 
 Each conversation is a line. Its first unfinished job, and no other, has a ``due_at``;
 the next gets one when the first is finished. So a claim is one look-up in an index,
 however many jobs wait and however long one line is. A claimed job's ``due_at`` is the
 end of its lease: a worker that died is a job that is due.
+
+A customer's message joins the waiting job of its conversation, if there is one that
+nobody has begun to answer: it becomes a follow-up of that job, and the whole burst is
+one turn. Only the newest payload of a job is kept.
 """
 
 from __future__ import annotations
 
-import os
+import json
 import sqlite3
-import threading
 import time
 import typing as t
 import uuid
-import weakref
-from contextlib import contextmanager
 
-from .errors import InboxError, LeaseLostError
+from .errors import LeaseLostError
+from .store import Store, transaction
 
 KEEP: t.Final = 7 * 24 * 3600.0
 """Seconds a finished job is remembered, so that a repeat is recognised."""
 
-_BUSY: t.Final = 2.0
-"""Seconds to wait for another thread, and again for another process. Chatwoot waits
-five for its answer."""
+MESSAGE: t.Final = "message"
+"""Kind of job: a customer wrote. All other kinds are alone in their turn."""
 
-_VERSION: t.Final = 1
+_OPEN: t.Final = """
+    SELECT id FROM job AS open WHERE account_id = :account
+    AND conversation_id = :conversation AND finished_at IS NULL AND claim IS NULL
+    AND kind = 'message' AND failure IS NULL
+    AND NOT EXISTS (SELECT 1 FROM draft WHERE job_id = open.id)
+"""
+"""The jobs of a conversation that a message may join: one at most, as a rule."""
 
-_SCHEMA: t.Final = """
-CREATE TABLE IF NOT EXISTS job (
-    id INTEGER PRIMARY KEY,
-    account_id INTEGER NOT NULL,
-    conversation_id INTEGER NOT NULL,
-    message_id INTEGER NOT NULL,
-    key TEXT NOT NULL UNIQUE,
-    payload BLOB,
-    received_at REAL NOT NULL,
-    due_at REAL,
-    claim TEXT,
-    attempts INTEGER NOT NULL DEFAULT 0,
-    finished_at REAL,
-    outcome TEXT,
-    reason TEXT
-);
-CREATE INDEX IF NOT EXISTS job_due ON job (account_id, due_at)
-    WHERE due_at IS NOT NULL;
-CREATE INDEX IF NOT EXISTS job_line ON job (account_id, conversation_id)
-    WHERE finished_at IS NULL OR outcome = 'dead';
-CREATE TABLE IF NOT EXISTS draft (
-    id INTEGER PRIMARY KEY,
-    job_id INTEGER NOT NULL REFERENCES job (id) ON DELETE CASCADE,
-    marker TEXT NOT NULL,
-    private INTEGER NOT NULL,
-    content TEXT,
-    sent_at REAL,
-    message_id INTEGER
-);
-CREATE INDEX IF NOT EXISTS draft_job ON draft (job_id);
-CREATE INDEX IF NOT EXISTS draft_made ON draft (message_id)
-    WHERE message_id IS NOT NULL;
+_LINE: t.Final = """
+    SELECT 1 FROM job WHERE account_id = :account
+    AND conversation_id = :conversation AND finished_at IS NULL
 """
 
-_PUT: t.Final = """
-INSERT INTO job (
-    account_id, conversation_id, message_id, key, payload, received_at, due_at
+_PUT: t.Final = f"""
+INSERT OR IGNORE INTO job (
+    account_id, conversation_id, message_id, key, kind, payload, received_at, due_at
 ) VALUES (
-    :account, :conversation, :message, :key, :payload, :now,
-    CASE WHEN EXISTS (
-        SELECT 1 FROM job WHERE account_id = :account
-        AND conversation_id = :conversation AND finished_at IS NULL
-    ) THEN NULL ELSE :now END
-) ON CONFLICT (key) DO NOTHING
-"""
+    :account, :conversation, :message,
+    CASE WHEN EXISTS (SELECT 1 FROM follow_up WHERE key = :key)
+        OR (:kind = 'message' AND EXISTS ({_OPEN})) THEN NULL ELSE :key END,
+    :kind, :payload, :now,
+    CASE WHEN EXISTS ({_LINE}) THEN NULL ELSE :now + :window END
+)
+"""  # noqa: S608 - put together from constants
+# No key is no row, like a key that is there: a SELECT with conditions instead of VALUES
+# would be copied to a table of its own first, body and all.
 
 _PUT_CLAIMED: t.Final = """
-INSERT INTO job (
-    account_id, conversation_id, message_id, key, payload, received_at, due_at,
+INSERT OR IGNORE INTO job (
+    account_id, conversation_id, message_id, key, kind, payload, received_at, due_at,
     claim, attempts
 ) VALUES (
-    :account, :conversation, :message, :key, :payload, :now, :now + :lease, :claim, 1
-) ON CONFLICT (key) DO NOTHING
+    :account, :conversation, :message,
+    CASE WHEN EXISTS (SELECT 1 FROM follow_up WHERE key = :key)
+        THEN NULL ELSE :key END,
+    :kind, :payload, :now, :now + :lease, :claim, 1
+)
 """
 
-_BUSY_LINE: t.Final = """
-SELECT 1 FROM job WHERE account_id = :account AND conversation_id = :conversation
-AND finished_at IS NULL LIMIT 1
+_KNOWN: t.Final = """
+SELECT 1 FROM job WHERE key = :key UNION ALL SELECT 1 FROM follow_up WHERE key = :key
+"""
+
+_MAKE_ROOM: t.Final = """
+UPDATE follow_up SET payload = NULL WHERE job_id = ? AND payload IS NOT NULL
+"""
+
+_JOIN: t.Final = """
+INSERT INTO follow_up (job_id, message_id, key, said, payload, received_at)
+VALUES (:job, :message, :key, :said, :payload, :now)
+"""
+
+_WAIT_FOR_MORE: t.Final = """
+UPDATE job SET due_at = min(:now + :window, received_at + :longest)
+WHERE id = :job AND due_at IS NOT NULL AND attempts = 0
 """
 
 _DUE: t.Final = """
-SELECT id, conversation_id, message_id, payload, attempts FROM job
+SELECT id, conversation_id, message_id, kind, payload, received_at, attempts, handoff,
+    failure FROM job
 WHERE account_id = ? AND due_at <= ? ORDER BY due_at LIMIT 1
 """
 
@@ -98,43 +95,64 @@ UPDATE job SET claim = ?, due_at = ?, attempts = attempts + 1 WHERE id = ?
 """
 
 _NEXT_IN_LINE: t.Final = """
-UPDATE job SET due_at = received_at WHERE due_at IS NULL AND id = (
-    SELECT min(id) FROM job
-    WHERE account_id = ? AND conversation_id = ? AND finished_at IS NULL
+UPDATE job SET due_at = CASE WHEN kind <> 'message' THEN received_at ELSE min(
+    received_at + :longest,
+    :window + max(received_at, coalesce(
+        (SELECT max(received_at) FROM follow_up WHERE job_id = job.id), 0
+    ))
+) END WHERE due_at IS NULL AND id = (
+    SELECT min(id) FROM job WHERE account_id = :account
+    AND conversation_id = :conversation AND finished_at IS NULL
 )
 """
 
 _KEEP: t.Final = """
-INSERT INTO draft (marker, private, content, job_id)
-SELECT ?, ?, ?, id FROM job WHERE id = ? AND claim = ?
+INSERT INTO draft (marker, private, content, choices, files, last_words, job_id)
+SELECT ?, ?, ?, ?, ?, ?, id FROM job WHERE id = ? AND claim = ?
 """
 
 _SETTLE: t.Final = """
 UPDATE job SET finished_at = ?, outcome = ?, reason = ?, due_at = NULL, claim = NULL,
-    payload = CASE WHEN ? THEN payload END
+    payload = CASE WHEN ? THEN payload END, handoff = CASE WHEN ? THEN handoff END
 WHERE id = ? AND claim = ?
 """
 
 _POSTPONE: t.Final = """
-UPDATE job SET due_at = ?, claim = NULL, attempts = attempts - ?
+UPDATE job SET due_at = ?, claim = NULL, attempts = attempts - ?,
+    reason = coalesce(?, reason)
 WHERE id = ? AND claim = ?
 """
 
+_GIVE_UP: t.Final = """
+UPDATE job SET failure = ?, handoff = ?, due_at = ?, claim = NULL, attempts = 0
+WHERE id = ? AND claim = ?
+"""
+
+_NEXT: t.Final = """
+SELECT id FROM job WHERE account_id = ? AND conversation_id = ? AND id > ?
+AND finished_at IS NULL AND kind = 'message'
+AND NOT EXISTS (SELECT 1 FROM draft WHERE job_id = job.id) ORDER BY id LIMIT 1
+"""
+
 _SENDING: t.Final = """
-UPDATE draft SET sent_at = ? WHERE id = ?
+UPDATE draft SET sent_at = ?, private = max(private, ?) WHERE id = ?
 AND EXISTS (SELECT 1 FROM job WHERE id = ? AND claim = ?)
 """
 
 _POSTED: t.Final = "UPDATE draft SET message_id = ? WHERE id = ?"
 
-_UNDER_WAY: t.Final = """
-SELECT draft.id, marker, private, content, sent_at, draft.message_id
+_DRAFT: t.Final = (
+    "draft.id, marker, private, content, sent_at, draft.message_id, choices, files"
+)
+
+_UNDER_WAY: t.Final = f"""
+SELECT {_DRAFT}
 FROM job JOIN draft ON draft.job_id = job.id
 WHERE account_id = :account AND conversation_id = :conversation
 AND (finished_at IS NULL OR outcome = 'dead') AND job.message_id < :message
 AND sent_at IS NOT NULL AND draft.message_id IS NULL
 AND NOT EXISTS (SELECT 1 FROM draft AS made WHERE made.message_id = :message)
-"""
+"""  # noqa: S608 - put together from constants
 
 _LIST: t.Final = """
 SELECT id, conversation_id, message_id,
@@ -147,6 +165,7 @@ ORDER BY id DESC LIMIT :limit
 
 _REVIVE: t.Final = """
 UPDATE job SET finished_at = NULL, outcome = NULL, reason = NULL, attempts = 0,
+    failure = NULL, handoff = CASE WHEN failure IS NULL THEN handoff END,
     due_at = CASE WHEN EXISTS (
         SELECT 1 FROM job AS other WHERE other.account_id = job.account_id
         AND other.conversation_id = job.conversation_id AND other.finished_at IS NULL
@@ -163,7 +182,63 @@ DELETE FROM job WHERE id IN (
 )
 """
 
+_STORY: t.Final = """
+SELECT id, message_id, kind, received_at, finished_at, due_at, claim IS NOT NULL,
+    attempts, outcome, reason,
+    1 + (SELECT count(*) FROM follow_up WHERE job_id = job.id)
+FROM job WHERE account_id = :account AND conversation_id = :conversation ORDER BY id
+"""
+
+_STORY_DRAFTS: t.Final = f"""
+SELECT job_id, {_DRAFT} FROM draft JOIN job ON job.id = draft.job_id
+WHERE account_id = :account AND conversation_id = :conversation ORDER BY draft.id
+"""  # noqa: S608 - put together from constants
+
+_OLDEST: t.Final = """
+SELECT :now - min(received_at) FROM job
+WHERE account_id = :account AND finished_at IS NULL
+"""
+
+_WORKERS: t.Final = """
+SELECT coalesce(sum(threads), 0) FROM worker
+WHERE account_id = :account AND seen_at > :now - :alive
+"""
+
+_OUTCOMES: t.Final = """
+SELECT outcome, count(*) FROM job WHERE account_id = :account GROUP BY outcome
+"""
+
+ALIVE: t.Final = 30.0
+"""Seconds after its last sign of life for which a process counts as working."""
+
 STATES: t.Final = ("waiting", "claimed", "done", "dead")
+
+
+class File(t.NamedTuple):
+    """A file that goes with a draft."""
+
+    name: str
+    content: bytes
+    kind: str
+
+    def __repr__(self) -> str:
+        return f"<File of {len(self.content)} bytes>"
+
+
+class Part(t.NamedTuple):
+    """One post of a reply, to be kept as a draft.
+
+    :ivar choices: Titles and values.
+    :ivar files: Name, content and media type.
+    """
+
+    content: str
+    private: bool
+    choices: t.Sequence[tuple[str, str]] = ()
+    files: t.Sequence[tuple[str, bytes, str]] = ()
+
+    def __repr__(self) -> str:
+        return f"<Part of {len(self.content)} characters>"
 
 
 class Draft(t.NamedTuple):
@@ -173,6 +248,8 @@ class Draft(t.NamedTuple):
     :ivar sent_at: Unix seconds at which a request for it may have gone out, or was
         given up without an answer; ``None`` if none did.
     :ivar message_id: Chatwoot's id for it, ``None`` until that is known.
+    :ivar choices: Titles and values.
+    :ivar files: How many go with it; see :meth:`Inbox.files`.
     """
 
     id: int
@@ -181,19 +258,43 @@ class Draft(t.NamedTuple):
     content: str
     sent_at: float | None = None
     message_id: int | None = None
+    choices: tuple[tuple[str, str], ...] = ()
+    files: int = 0
 
     def __repr__(self) -> str:
         return f"<Draft {self.id}>"
 
 
+class FollowUp(t.NamedTuple):
+    """A further message of a job's customer.
+
+    :ivar said: What :meth:`Inbox.put` was given to remember of it.
+    :ivar payload: The delivery's body, of the newest one only.
+    """
+
+    message_id: int
+    said: str
+    payload: bytes | None
+    received_at: float
+
+    def __repr__(self) -> str:
+        return f"<FollowUp {self.message_id}>"
+
+
 class Job(t.NamedTuple):
     """A claimed row.
 
-    :ivar message_id: The customer's message.
-    :ivar payload: The delivery's body.
+    :ivar message_id: The customer's first message.
+    :ivar payload: The body of its delivery.
     :ivar attempts: How often the job was claimed, this time included.
     :ivar claim: Names this claim; a later claim of the same job has another.
-    :ivar drafts: The kept reply; empty when no provider has answered yet.
+    :ivar drafts: The kept reply; empty when no provider has answered yet. Of a job
+        that was given up, what there is to say about that.
+    :ivar received_at: Unix seconds.
+    :ivar handoff: What was kept about handing the conversation over, or ``None``.
+    :ivar failure: The reason why the job was given up, or ``None``.
+    :ivar follow_ups: Further messages, oldest first. Those of a turn that this one
+        took over are older than the job's own.
     """
 
     id: int
@@ -203,9 +304,26 @@ class Job(t.NamedTuple):
     attempts: int
     claim: str
     drafts: tuple[Draft, ...]
+    received_at: float = 0.0
+    kind: str = MESSAGE
+    handoff: str | None = None
+    failure: str | None = None
+    follow_ups: tuple[FollowUp, ...] = ()
 
     def __repr__(self) -> str:
         return f"<Job {self.id} of conversation {self.conversation_id}>"
+
+    @property
+    def since(self) -> float:
+        """When the oldest of its messages came, Unix seconds."""
+        return min([self.received_at, *(each.received_at for each in self.follow_ups)])
+
+    @property
+    def newest(self) -> bytes:
+        """The body of the newest delivery."""
+        kept = [each.payload for each in self.follow_ups if each.payload is not None]
+
+        return kept[-1] if kept else self.payload
 
 
 class JobInfo(t.NamedTuple):
@@ -225,17 +343,51 @@ class JobInfo(t.NamedTuple):
     reason: str | None
 
 
-class Inbox:
+class Chapter(t.NamedTuple):
+    """A job as part of its conversation's story; no text of anybody.
+
+    :ivar received_at: Unix seconds, like the other times.
+    :ivar due_at: ``None`` if it waits for another job, or is finished.
+    :ivar reason: Of the end, or of the last attempt that failed.
+    :ivar messages: How many it answers.
+    :ivar posts: Kept replies.
+    """
+
+    id: int
+    message_id: int
+    kind: str
+    received_at: float
+    finished_at: float | None
+    due_at: float | None
+    claimed: bool
+    attempts: int
+    outcome: str | None
+    reason: str | None
+    messages: int
+    posts: tuple[Draft, ...] = ()
+
+
+class Health(t.NamedTuple):
+    """How the work goes.
+
+    :ivar oldest: Seconds since the oldest unfinished job came, or ``None``.
+    :ivar waiting: Unfinished jobs.
+    :ivar outcomes: How many finished jobs ended how.
+    :ivar workers: Threads that gave a sign of life.
+    """
+
+    oldest: float | None
+    waiting: int
+    outcomes: dict[str, int]
+    workers: int
+
+
+class Inbox(Store):
     """Jobs and drafts of one Chatwoot account.
 
-    Threads and processes of one machine may share it. Every method is one short
-    transaction, blocks for four seconds at most while others write, and
-    raises :class:`InboxError` when the file can not be read or written.
-
-    :param path: Made on first use, folders included.
-    :param sync: ``"full"`` survives power loss, ``"normal"`` a crash of the process.
     :param lease: Seconds a claimed job stays with a worker that gives no sign of life.
-    :param clock: Unix seconds.
+    :param window: Seconds to wait for more messages before a turn begins.
+    :param longest: Seconds to wait in all.
     """
 
     def __init__(
@@ -245,34 +397,51 @@ class Inbox:
         account_id: int,
         sync: str = "full",
         lease: float = 30.0,
+        window: float = 0.0,
+        longest: float = 30.0,
         clock: t.Callable[[], float] = time.time,
     ) -> None:
-        self.path = path
+        super().__init__(path, account_id=account_id, sync=sync, clock=clock)
         self.lease = lease
-        self.clock = clock
-        self._account_id = account_id
-        self._sync = sync
-        self._lock = threading.Lock()
-        self._db: sqlite3.Connection | None = None
-        self._level = ""
-        self._forced = 0
-        self._opened: tuple[int, int] | None = None
-        self._look_at = 0.0
-        _inboxes.add(self)
+        self._window = window
+        self._keeps_files = False
+        self._longest = longest
 
     # -- deliveries ------------------------------------------------------------
 
     def put(
-        self, key: str, *, conversation_id: int, message_id: int, payload: bytes
+        self,
+        key: str,
+        *,
+        conversation_id: int,
+        message_id: int,
+        payload: bytes,
+        kind: str = MESSAGE,
+        said: t.Callable[[], str] = str,
     ) -> bool:
-        """Store a delivery; ``False`` if its key is known already."""
-        values = self._row(key, conversation_id, message_id, payload)
+        """Store a delivery; ``False`` if its key is known already.
 
-        with self._use(durable=True) as db:
-            return db.execute(_PUT, values).rowcount == 1
+        :param said: What to remember of a message besides its payload, which makes
+            room for the payload of the next one. Called only if it is needed.
+        """
+        values = self._row(key, conversation_id, message_id, payload, kind)
+
+        with self.use(durable=True) as db:
+            if db.execute(_PUT, values).rowcount == 1:
+                return True
+
+            with transaction(db):
+                return self._join(db, values, said)
 
     def put_and_claim(
-        self, key: str, *, conversation_id: int, message_id: int, payload: bytes
+        self,
+        key: str,
+        *,
+        conversation_id: int,
+        message_id: int,
+        payload: bytes,
+        kind: str = MESSAGE,
+        said: t.Callable[[], str] = str,
     ) -> tuple[bool, Job | None]:
         """Store a delivery and claim it in one go, if nothing is before it in line.
 
@@ -280,16 +449,19 @@ class Inbox:
 
         :return: Whether it was new, and the job if it was claimed.
         """
-        values = self._row(key, conversation_id, message_id, payload)
+        values = self._row(key, conversation_id, message_id, payload, kind)
+        claim = uuid.uuid4().hex
 
-        values |= {"claim": uuid.uuid4().hex, "lease": self.lease}
+        with self.use() as db, transaction(db):
+            if self._window or db.execute(f"{_LINE} LIMIT 1", values).fetchone():
+                return self._put(db, values, said), None
 
-        with self._use() as db, _transaction(db):
-            waits = db.execute(_BUSY_LINE, values).fetchone() is not None
-            stored = db.execute(_PUT if waits else _PUT_CLAIMED, values)
+            stored = db.execute(
+                _PUT_CLAIMED, values | {"claim": claim, "lease": self.lease}
+            )
 
-        if waits or stored.rowcount != 1:
-            return stored.rowcount == 1, None
+        if stored.rowcount != 1:
+            return False, None
 
         return True, Job(
             id=t.cast(int, stored.lastrowid),
@@ -297,28 +469,64 @@ class Inbox:
             message_id=message_id,
             payload=payload,
             attempts=1,
-            claim=values["claim"],
+            claim=claim,
             drafts=(),
+            received_at=values["now"],
+            kind=kind,
         )
 
-    def force(self) -> None:
-        """Have on the disk what this process wrote so far, if it is not there yet."""
-        with self._use(durable=True) as db:
-            if db.total_changes != self._forced:
-                # The log is forced as a whole, so whatever writes a page will do.
-                db.execute(f"PRAGMA user_version = {_VERSION}")
-
     def _row(
-        self, key: str, conversation_id: int, message_id: int, payload: bytes
+        self,
+        key: str,
+        conversation_id: int,
+        message_id: int,
+        payload: bytes,
+        kind: str,
     ) -> dict[str, t.Any]:
         return {
-            "account": self._account_id,
+            "account": self.account_id,
             "conversation": conversation_id,
             "message": message_id,
             "key": key,
+            "kind": kind,
             "payload": payload,
             "now": self.clock(),
+            "window": self._window if kind == MESSAGE else 0.0,
         }
+
+    def _put(
+        self,
+        db: sqlite3.Connection,
+        values: dict[str, t.Any],
+        said: t.Callable[[], str],
+    ) -> bool:
+        if db.execute(_PUT, values).rowcount == 1:
+            return True
+
+        return self._join(db, values, said)
+
+    def _join(
+        self,
+        db: sqlite3.Connection,
+        values: dict[str, t.Any],
+        said: t.Callable[[], str],
+    ) -> bool:
+        """Add a message to the job that waits; ``False`` if its key is known."""
+        if db.execute(_KNOWN, values).fetchone():
+            return False
+
+        if db.execute(_PUT, values).rowcount == 1:  # the job has just been claimed
+            return True
+
+        (job_id,) = db.execute(f"{_OPEN} ORDER BY id DESC LIMIT 1", values).fetchone()
+        values |= {"job": job_id, "said": said(), "longest": self._longest}
+        db.execute(_MAKE_ROOM, (job_id,))
+        db.execute(_JOIN, values)
+
+        if self._window:
+            db.execute(_WAIT_FOR_MORE, values)
+
+        return True
 
     def under_way(self, conversation_id: int, *, message_id: int) -> list[Draft]:
         """Drafts of which a message seen in Chatwoot may be the post.
@@ -327,12 +535,12 @@ class Inbox:
         message is newer than the customer's and no other draft's post.
         """
         values = {
-            "account": self._account_id,
+            "account": self.account_id,
             "conversation": conversation_id,
             "message": message_id,
         }
 
-        with self._use() as db:
+        with self.use() as db:
             return [_draft(row) for row in db.execute(_UNDER_WAY, values)]
 
     # -- work ------------------------------------------------------------------
@@ -340,76 +548,147 @@ class Inbox:
     def claim(self) -> Job | None:
         """Take the oldest due job for the length of a lease, or ``None``."""
         now = self.clock()
-        due = (self._account_id, now)
+        due = (self.account_id, now)
 
-        with self._use() as db:
+        with self.use() as db:
             # Most looks find nothing, and a mere look takes no lock from others.
             if db.execute(_DUE, due).fetchone() is None:
                 return None
 
-            with _transaction(db):
-                return self._claim(db, db.execute(_DUE, due).fetchone(), now)
+            with transaction(db):
+                row = db.execute(_DUE, due).fetchone()
 
-    def _claim(
-        self, db: sqlite3.Connection, row: tuple[t.Any, ...] | None, now: float
-    ) -> Job | None:
-        if row is None:
-            return None
+                return None if row is None else self._claim(db, row, now)
 
-        job_id, conversation_id, message_id, payload, attempts = row
+    def _claim(self, db: sqlite3.Connection, row: tuple[t.Any, ...], now: float) -> Job:
+        job_id, conversation, message, kind, payload, received, attempts, *rest = row
+        handoff, failure = rest
         claim = uuid.uuid4().hex
         db.execute(_CLAIM, (claim, now + self.lease, job_id))
 
         return Job(
             id=job_id,
-            conversation_id=conversation_id,
-            message_id=message_id,
+            conversation_id=conversation,
+            message_id=message,
+            kind=kind,
             payload=payload,
+            received_at=received,
             attempts=attempts + 1,
             claim=claim,
-            drafts=_drafts(db, job_id),
+            handoff=handoff,
+            failure=failure,
+            drafts=_drafts(db, job_id, last_words=failure is not None),
+            follow_ups=_follow_ups(db, job_id),
         )
 
     def renew(self, job: Job) -> None:
         """Begin the lease anew; nothing happens if it was lost or given back."""
         values = (self.clock() + self.lease, job.id, job.claim)
 
-        with self._use() as db:
+        with self.use() as db:
             db.execute("UPDATE job SET due_at = ? WHERE id = ? AND claim = ?", values)
 
-    def keep(self, job: Job, contents: t.Iterable[tuple[str, bool]]) -> list[Draft]:
-        """Keep a reply, as pairs of text and privacy, so that nobody asks again.
+    def keep(
+        self,
+        job: Job,
+        parts: t.Iterable[tuple[t.Any, ...]],
+        *,
+        handoff: str | None = None,
+    ) -> list[Draft]:
+        """Keep a reply, as :class:`Part` values, so that nobody asks again.
+
+        :param handoff: What to remember about handing the conversation over.
+        :raises LeaseLostError: The job is another worker's now.
+        """
+        with self.use() as db, transaction(db):
+            if handoff is not None:
+                values = (handoff, job.id, job.claim)
+                changed = db.execute(
+                    "UPDATE job SET handoff = ? WHERE id = ? AND claim = ?", values
+                )
+                _expect_one(changed.rowcount, job)
+
+            drafts = [_keep(db, job, Part(*part), last_words=False) for part in parts]
+
+        self._keeps_files |= any(draft.files for draft in drafts)
+
+        return drafts
+
+    def give_up(
+        self,
+        job: Job,
+        failure: str,
+        parts: t.Iterable[tuple[t.Any, ...]],
+        *,
+        handoff: str | None,
+    ) -> None:
+        """Keep what is to be said about a failed turn, and let the job begin anew.
+
+        Its drafts so far stay as evidence, and for :meth:`retry`.
 
         :raises LeaseLostError: The job is another worker's now.
         """
-        drafts = []
+        values = (failure, handoff, self.clock(), job.id, job.claim)
 
-        with self._use() as db, _transaction(db):
-            for content, private in contents:
-                marker = uuid.uuid4().hex
-                values = (marker, private, content, job.id, job.claim)
-                kept = db.execute(_KEEP, values)
-                _expect_one(kept.rowcount, job)
-                draft_id = t.cast(int, kept.lastrowid)
-                drafts.append(Draft(draft_id, marker, private, content))
+        with self.use() as db, transaction(db):
+            for part in parts:
+                _keep(db, job, Part(*part), last_words=True)
 
-        return drafts
+            _expect_one(db.execute(_GIVE_UP, values).rowcount, job)
+
+    def supersede(
+        self, job: Job, said: t.Iterable[tuple[int, str]], reason: str
+    ) -> bool:
+        """Let the next turn answer this one's messages too, and end this one.
+
+        :param said: Ids, and what to remember of the messages.
+        :return: ``False``, and nothing has happened, if no message waits.
+        :raises LeaseLostError: The job is another worker's now.
+        """
+        line = (self.account_id, job.conversation_id, job.id)
+
+        with self.use(durable=True) as db, transaction(db):
+            heir = db.execute(_NEXT, line).fetchone()
+
+            if heir is None:
+                return False
+
+            db.executemany(
+                "INSERT INTO follow_up (job_id, message_id, said, received_at)"
+                " VALUES (?, ?, ?, ?)",
+                [(*heir, message_id, text, job.since) for message_id, text in said],
+            )
+            mine = self._settle(db, job, "declined", reason)
+            _expect_one(mine, job)
+
+        return True
+
+    def files(self, draft: Draft) -> list[File]:
+        """What goes with a draft."""
+        with self.use() as db:
+            rows = db.execute(
+                "SELECT name, content, kind FROM file WHERE draft_id = ? ORDER BY id",
+                (draft.id,),
+            )
+            return [File(*row) for row in rows]
 
     def sending(self, job: Job, draft: Draft) -> None:
         """Note that a request for the draft is about to go out.
 
+        What was kept as a note stays one, whatever the draft says.
+
         :raises LeaseLostError: The job is another worker's now; do not send.
         """
-        values = (self.clock(), draft.id, job.id, job.claim)
+        values = (self.clock(), draft.private, draft.id, job.id, job.claim)
 
-        with self._use(durable=True) as db:
+        with self.use(durable=True) as db:
             mine = db.execute(_SENDING, values).rowcount
 
         _expect_one(mine, job)
 
     def posted(self, draft: Draft, message_id: int) -> None:
         """Note that Chatwoot has the draft, whoever holds the job."""
-        with self._use(durable=True) as db:
+        with self.use(durable=True) as db:
             db.execute(_POSTED, (message_id, draft.id))
 
     def finish(
@@ -419,17 +698,21 @@ class Inbox:
 
         :raises LeaseLostError: The job is another worker's now. The draft is noted.
         """
-        with self._use(durable=True) as db, _transaction(db):
+        with self.use(durable=True) as db, transaction(db):
             db.execute(_POSTED, (message_id, draft.id))
             mine = self._settle(db, job, outcome, reason)
 
         _expect_one(mine, job)
 
-    def made(self, message_id: int) -> bool:
-        """Whether a message of Chatwoot is known to be one of our posts."""
-        with self._use() as db:
+    def made(self, message_id: int, *, but: Draft | None = None) -> bool:
+        """Whether a message of Chatwoot is known to be one of our posts.
+
+        :param but: Of another draft than this.
+        """
+        with self.use() as db:
             found = db.execute(
-                "SELECT 1 FROM draft WHERE message_id = ?", (message_id,)
+                "SELECT 1 FROM draft WHERE message_id = ? AND id <> ?",
+                (message_id, but.id if but else 0),
             )
             return found.fetchone() is not None
 
@@ -440,7 +723,7 @@ class Inbox:
 
         :raises LeaseLostError: The job is another worker's now.
         """
-        with self._use(durable=True) as db, _transaction(db):
+        with self.use(durable=True) as db, transaction(db):
             mine = self._settle(db, job, outcome, reason)
 
         _expect_one(mine, job)
@@ -450,14 +733,21 @@ class Inbox:
     ) -> int:
         """End a job; how many that were, one or none."""
         dead = outcome == "dead"
-        values = (self.clock(), outcome, reason, dead, job.id, job.claim)
+        values = (self.clock(), outcome, reason, dead, dead, job.id, job.claim)
         mine = db.execute(_SETTLE, values).rowcount
 
         if mine:
-            db.execute(_NEXT_IN_LINE, (self._account_id, job.conversation_id))
+            line = {
+                "account": self.account_id,
+                "conversation": job.conversation_id,
+                "window": self._window,
+                "longest": self._longest,
+            }
+            db.execute(_NEXT_IN_LINE, line)
 
         if mine and not dead:
-            db.execute("UPDATE draft SET content = '' WHERE job_id = ?", (job.id,))
+            files = self._keeps_files or any(draft.files for draft in job.drafts)
+            _erase(db, job, files=files)
 
         return mine
 
@@ -465,23 +755,31 @@ class Inbox:
         """Note that the request for the draft was given up just now."""
         values = (self.clock(), draft.id)
 
-        with self._use() as db:
+        with self.use() as db:
             db.execute("UPDATE draft SET sent_at = ? WHERE id = ?", values)
 
     def unsent(self, draft: Draft) -> None:
         """Note that the request for the draft surely did nothing."""
-        with self._use() as db:
+        with self.use() as db:
             db.execute("UPDATE draft SET sent_at = NULL WHERE id = ?", (draft.id,))
 
-    def postpone(self, job: Job, seconds: float, *, free: bool = False) -> None:
+    def postpone(
+        self,
+        job: Job,
+        seconds: float,
+        *,
+        free: bool = False,
+        reason: str | None = None,
+    ) -> None:
         """Give a job back, due again after some seconds.
 
         :param free: This claim does not count as an attempt.
+        :param reason: Why the attempt failed, for operators.
         :raises LeaseLostError: The job is another worker's now.
         """
-        values = (self.clock() + seconds, int(free), job.id, job.claim)
+        values = (self.clock() + seconds, int(free), reason, job.id, job.claim)
 
-        with self._use() as db:
+        with self.use() as db:
             postponed = db.execute(_POSTPONE, values).rowcount
 
         _expect_one(postponed, job)
@@ -495,25 +793,67 @@ class Inbox:
         :param limit: Below zero means all.
         """
         values = {
-            "account": self._account_id,
+            "account": self.account_id,
             "state": state,
             "now": self.clock(),
             "limit": limit,
         }
 
-        with self._use() as db:
+        with self.use() as db:
             return [JobInfo(*row) for row in db.execute(_LIST, values)]
+
+    def story(self, conversation_id: int) -> list[Chapter]:
+        """The jobs of a conversation, oldest first, with their posts."""
+        names = {"account": self.account_id, "conversation": conversation_id}
+
+        with self.use() as db:
+            chapters = [Chapter(*row) for row in db.execute(_STORY, names)]
+            drafts: dict[int, list[Draft]] = {}
+
+            for job_id, *row in db.execute(_STORY_DRAFTS, names):
+                drafts.setdefault(job_id, []).append(_draft(tuple(row)))
+
+        return [
+            chapter._replace(posts=tuple(drafts.get(chapter.id, ())))
+            for chapter in chapters
+        ]
+
+    def health(self) -> Health:
+        """How the work goes; reads every row."""
+        names = {"account": self.account_id, "now": self.clock(), "alive": ALIVE}
+
+        with self.use() as db:
+            (oldest,) = db.execute(_OLDEST, names).fetchone()
+            (workers,) = db.execute(_WORKERS, names).fetchone()
+            outcomes = dict(db.execute(_OUTCOMES, names).fetchall())
+
+        return Health(oldest, outcomes.pop(None, 0), outcomes, workers)
+
+    def report(self, worker: str, threads: int) -> None:
+        """A sign of life of a process that works; 0 threads: it ends.
+
+        :param worker: The same name each time, and of no other process.
+        """
+        values = (self.account_id, worker, threads, self.clock())
+
+        with self.use() as db, transaction(db):
+            db.execute("INSERT OR REPLACE INTO worker VALUES (?, ?, ?, ?)", values)
+            db.execute("DELETE FROM worker WHERE threads = 0")
+            db.execute("DELETE FROM worker WHERE seen_at < ?", (self.clock() - 3600,))
 
     def retry(self, job_ids: t.Iterable[int]) -> list[int]:
         """Revive dead jobs with all their attempts; the ids that were dead."""
         revived = []
 
-        with self._use() as db, _transaction(db):
+        with self.use() as db, transaction(db):
             for job_id in sorted(job_ids):  # revived in the order they came
-                values = (self.clock(), job_id, self._account_id)
+                values = (self.clock(), job_id, self.account_id)
 
                 if db.execute(_REVIVE, values).rowcount:
                     revived.append(job_id)
+                    db.execute(
+                        "DELETE FROM draft WHERE job_id = ? AND last_words", (job_id,)
+                    )
 
         return revived
 
@@ -529,7 +869,7 @@ class Inbox:
         total = 0
 
         while True:
-            with self._use() as db:
+            with self.use() as db:
                 pruned = db.execute(_PRUNE, values).rowcount
 
             total += pruned
@@ -537,181 +877,56 @@ class Inbox:
             if not pruned:
                 return total
 
-    def close(self) -> None:
-        """Close the file; the next call opens it again."""
-        with self._lock:
-            self._drop()
 
-    # -- the connection --------------------------------------------------------
+def _keep(db: sqlite3.Connection, job: Job, part: Part, *, last_words: bool) -> Draft:
+    marker = uuid.uuid4().hex
+    choices = json.dumps(part.choices) if part.choices else None
+    values = (
+        marker,
+        part.private,
+        part.content,
+        choices,
+        len(part.files),
+        last_words,
+        job.id,
+        job.claim,
+    )
+    kept = db.execute(_KEEP, values)
+    _expect_one(kept.rowcount, job)
+    draft_id = t.cast(int, kept.lastrowid)
 
-    @contextmanager
-    def _use(self, *, durable: bool = False) -> t.Iterator[sqlite3.Connection]:
-        """This process's one connection, for one thread at a time.
-
-        :param durable: What is written must survive what the inbox promises to
-            survive. The rest may be lost with the power, and is then done again.
-
-        One connection behind a lock beats one per thread: a writer waits for its turn
-        instead of sleeping until SQLite stops being busy, and a server that makes a
-        thread per request opens no file per request.
-        """
-        if not self._lock.acquire(timeout=_BUSY):
-            raise InboxError(f"The inbox {self.path!r} is busy with other threads.")
-
-        try:
-            try:
-                if durable and self._is_gone():
-                    self._drop()
-
-                db = self._db or self._open()
-                self._set_sync(db, self._sync if durable else "normal")
-                yield db
-
-                if durable:
-                    self._forced = db.total_changes
-            except (sqlite3.Error, OSError) as error:
-                self._drop()
-                raise InboxError(f"The inbox {self.path!r} failed: {error}.") from error
-        finally:
-            self._lock.release()
-
-    def _open(self) -> sqlite3.Connection:
-        os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
-        _make_private(self.path)
-        db = sqlite3.connect(
-            self.path, timeout=_BUSY, isolation_level=None, check_same_thread=False
+    for name, content, kind in part.files:
+        db.execute(
+            "INSERT INTO file (draft_id, name, content, kind) VALUES (?, ?, ?, ?)",
+            (draft_id, name, content, kind),
         )
-        self._db = db
-        self._level = ""
-        self._forced = 0
-        self._opened = _identity(self.path)
-        self._closing = weakref.finalize(self, db.close)
-        self._closing.atexit = False  # threads may still be at work then
-        # A commit writes half a dozen pages, most of them of an index: small ones.
-        db.execute("PRAGMA page_size = 1024")
-        db.execute("PRAGMA foreign_keys = ON")
-        db.execute("PRAGMA secure_delete = ON")
-        # 16 MB of log before it is moved into the file: fewer pauses, less copying.
-        db.execute("PRAGMA wal_autocheckpoint = 8000")
-        self._prepare(db)
 
-        return db
-
-    def _prepare(self, db: sqlite3.Connection) -> None:
-        deadline = time.monotonic() + _BUSY
-
-        while True:
-            try:
-                db.execute("PRAGMA journal_mode = WAL")
-                self._migrate(db)
-            except sqlite3.OperationalError as error:
-                # Several processes turn a new file to WAL at once: SQLite does not
-                # wait there, whatever its time-out is.
-                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-
-                if not busy or time.monotonic() > deadline:
-                    raise
-
-                time.sleep(0.01)
-            else:
-                return
-
-    def _is_gone(self) -> bool:
-        """Whether the open file is not the one at its path any more.
-
-        SQLite would go on writing into a file that was deleted, and all would be lost
-        with this process. Looked at once a second.
-        """
-        now = time.monotonic()
-
-        if now < self._look_at:
-            return False
-
-        self._look_at = now + 1.0
-
-        return self._db is not None and self._opened != _identity(self.path)
-
-    def _set_sync(self, db: sqlite3.Connection, level: str) -> None:
-        if level != self._level:
-            db.execute(f"PRAGMA synchronous = {level}")
-            self._level = level
-
-    def _migrate(self, db: sqlite3.Connection) -> None:
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-
-        if version > _VERSION:
-            self._drop()
-            raise InboxError(
-                f"The inbox {self.path!r} was made by a later Flask-Chatwoot "
-                f"(version {version} of the file, this one knows {_VERSION}); "
-                "upgrade, or set CHATWOOT_INBOX_PATH to another file."
-            )
-
-        if version < _VERSION:
-            with _transaction(db):
-                for statement in _SCHEMA.split(";"):
-                    db.execute(statement)
-
-                db.execute(f"PRAGMA user_version = {_VERSION}")
-
-    def _drop(self) -> None:
-        if self._db is not None:
-            self._closing()
-            self._db = None
-
-
-# SQLite forbids carrying an open file into a forked process, and what it remembers of
-# its locks would come along. So every file is closed while a process forks; parent and
-# child open it again when they need it.
-
-_inboxes: weakref.WeakSet[Inbox] = weakref.WeakSet()
-_forking: list[Inbox] = []
-
-
-def _before_fork() -> None:
-    for inbox in list(_inboxes):
-        inbox._lock.acquire()
-        inbox._drop()
-        _forking.append(inbox)
-
-
-def _after_fork() -> None:
-    while _forking:
-        _forking.pop()._lock.release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
+    return Draft(
+        id=draft_id,
+        marker=marker,
+        private=part.private,
+        content=part.content,
+        choices=tuple(part.choices),
+        files=len(part.files),
     )
 
 
-def _transaction(db: sqlite3.Connection) -> sqlite3.Connection:
-    """A block that is committed as a whole, or rolled back."""
-    db.execute("BEGIN IMMEDIATE")
+def _erase(db: sqlite3.Connection, job: Job, *, files: bool) -> None:
+    """Forget all that anybody wrote."""
+    mine = (job.id,)
+    db.execute("UPDATE draft SET content = '', choices = NULL WHERE job_id = ?", mine)
 
-    return db
+    if job.follow_ups:
+        db.execute(
+            "UPDATE follow_up SET said = '', payload = NULL WHERE job_id = ?", mine
+        )
 
-
-def _make_private(path: str) -> None:
-    """Make the file before SQLite does: what customers write is nobody else's to read.
-
-    A file that is there is left alone: to close it would end the locks that another
-    connection of this process has on it, which is how POSIX wants it.
-    """
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    except FileExistsError:
-        return
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        return None
-
-    return found.st_dev, found.st_ino
+    if files:
+        db.execute(
+            "DELETE FROM file"
+            " WHERE draft_id IN (SELECT id FROM draft WHERE job_id = ? AND files)",
+            mine,
+        )
 
 
 def _expect_one(rows: int, job: Job) -> None:
@@ -719,11 +934,12 @@ def _expect_one(rows: int, job: Job) -> None:
         raise LeaseLostError(f"Job {job.id} was claimed by another worker.")
 
 
-def _drafts(db: sqlite3.Connection, job_id: int) -> tuple[Draft, ...]:
+def _drafts(
+    db: sqlite3.Connection, job_id: int, *, last_words: bool
+) -> tuple[Draft, ...]:
     rows = db.execute(
-        "SELECT id, marker, private, content, sent_at, message_id"
-        " FROM draft WHERE job_id = ? ORDER BY id",
-        (job_id,),
+        f"SELECT {_DRAFT} FROM draft WHERE job_id = ? AND last_words = ? ORDER BY id",  # noqa: S608
+        (job_id, last_words),
     )
 
     return tuple(_draft(row) for row in rows)
@@ -731,5 +947,20 @@ def _drafts(db: sqlite3.Connection, job_id: int) -> tuple[Draft, ...]:
 
 def _draft(row: tuple[t.Any, ...]) -> Draft:
     draft = Draft(*row)
+    choices: t.Any = draft.choices
+    listed = json.loads(choices) if choices else ()
 
-    return draft._replace(private=bool(draft.private))
+    return draft._replace(
+        private=bool(draft.private),
+        choices=tuple((title, value) for title, value in listed),
+    )
+
+
+def _follow_ups(db: sqlite3.Connection, job_id: int) -> tuple[FollowUp, ...]:
+    rows = db.execute(
+        "SELECT message_id, said, payload, received_at FROM follow_up WHERE job_id = ?"
+        " ORDER BY received_at, id",
+        (job_id,),
+    )
+
+    return tuple(FollowUp(*row) for row in rows)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import tempfile
 import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,7 @@ from hypothesis.stateful import (
 )
 
 from flask_chatwoot.errors import InboxError, LeaseLostError
-from flask_chatwoot.inbox import Draft, Inbox, Job, JobInfo
+from flask_chatwoot.inbox import MESSAGE, Draft, File, Inbox, Job, JobInfo, Part
 
 LEASE = 30.0
 DAY = 86400.0
@@ -50,11 +52,31 @@ def open_inbox(path: str, clock: Clock, account_id: int = 1) -> Inbox:
 def put(
     inbox: Inbox, message_id: int, *, conversation_id: int = 42, payload: bytes = BODY
 ) -> bool:
+    """Store a delivery that stays a job of its own."""
     return inbox.put(
         f"1:message_created:{message_id}",
         conversation_id=conversation_id,
         message_id=message_id,
         payload=payload,
+        kind="alone",
+    )
+
+
+def say(
+    inbox: Inbox,
+    message_id: int,
+    *,
+    conversation_id: int = 42,
+    payload: bytes = BODY,
+    said: t.Callable[[], str] = str,
+) -> bool:
+    """Store a customer's message, which joins the turn that waits."""
+    return inbox.put(
+        f"1:message_created:{message_id}",
+        conversation_id=conversation_id,
+        message_id=message_id,
+        payload=payload,
+        said=said,
     )
 
 
@@ -166,13 +188,29 @@ def test_accounts_in_one_file_do_not_see_each_other(
 
 
 def put_and_claim(
-    inbox: Inbox, message_id: int, *, conversation_id: int = 42
+    inbox: Inbox,
+    message_id: int,
+    *,
+    conversation_id: int = 42,
+    payload: bytes = BODY,
+    kind: str = "alone",
+    said: t.Callable[[], str] = str,
 ) -> tuple[bool, Job | None]:
     return inbox.put_and_claim(
         f"1:message_created:{message_id}",
         conversation_id=conversation_id,
         message_id=message_id,
-        payload=BODY,
+        payload=payload,
+        kind=kind,
+        said=said,
+    )
+
+
+def say_and_claim(
+    inbox: Inbox, message_id: int, *, conversation_id: int = 42
+) -> tuple[bool, Job | None]:
+    return put_and_claim(
+        inbox, message_id, conversation_id=conversation_id, kind=MESSAGE
     )
 
 
@@ -293,6 +331,609 @@ def test_a_revived_job_waits_for_the_one_that_runs(inbox: Inbox) -> None:
     assert [finish(inbox), finish(inbox)] == [9001, 9003]
 
 
+# -- bursts --------------------------------------------------------------------
+
+
+def told(job: Job) -> list[tuple[int, str, bytes | None]]:
+    """What a job knows of its further messages."""
+    return [(each.message_id, each.said, each.payload) for each in job.follow_ups]
+
+
+def test_a_message_joins_the_turn_that_waits(inbox: Inbox, clock: Clock) -> None:
+    begun = clock.now
+    assert say(inbox, 9001, payload=b"one")
+    clock.advance(1)
+    assert say(inbox, 9002, payload=b"two", said=lambda: "second")
+    clock.advance(1)
+    assert say(inbox, 9003, payload=b"three", said=lambda: "third")
+
+    job = claim(inbox)
+    assert (job.message_id, job.payload, job.newest) == (9001, b"one", b"three")
+    assert told(job) == [(9002, "second", None), (9003, "third", b"three")]
+    assert [each.received_at for each in job.follow_ups] == [begun + 1, begun + 2]
+    assert job.since == job.received_at == begun
+    assert inbox.claim() is None
+    assert len(inbox.jobs()) == 1
+
+
+def test_messages_of_the_same_instant_keep_the_order_in_which_they_came(
+    inbox: Inbox,
+) -> None:
+    for message_id in (9001, 9003, 9002, 9004):
+        say(inbox, message_id)
+
+    assert [each.message_id for each in claim(inbox).follow_ups] == [9003, 9002, 9004]
+
+
+def test_a_turn_of_one_message_has_that_alone(inbox: Inbox) -> None:
+    say(inbox, 9001, payload=b"one")
+
+    job = claim(inbox)
+    assert (job.newest, job.follow_ups) == (b"one", ())
+
+
+def test_a_message_joins_even_if_it_was_to_be_claimed_at_once(inbox: Inbox) -> None:
+    say(inbox, 9001)
+
+    assert say_and_claim(inbox, 9002) == (True, None)
+    assert told(claim(inbox)) == [(9002, "", BODY)]
+
+
+def test_a_message_joins_the_turn_that_is_next_in_line(inbox: Inbox) -> None:
+    _, running = say_and_claim(inbox, 9001)
+    assert running is not None
+    say(inbox, 9002)
+    assert say_and_claim(inbox, 9003) == (True, None)
+    say(inbox, 9004)
+
+    assert inbox.claim() is None
+    inbox.settle(running, "replied", None)
+    job = claim(inbox)
+    assert job.message_id == 9002
+    assert [each.message_id for each in job.follow_ups] == [9003, 9004]
+
+
+def postponed(inbox: Inbox) -> None:
+    inbox.postpone(claim(inbox), 0)
+
+
+def revived(inbox: Inbox) -> None:
+    inbox.settle(claim(inbox), "dead", "provider_failed")
+    inbox.retry([1])
+
+
+@pytest.mark.parametrize("come_back", [postponed, revived])
+def test_a_message_joins_a_turn_that_begins_anew_without_an_answer(
+    inbox: Inbox, come_back: t.Callable[[Inbox], None]
+) -> None:
+    say(inbox, 9001)
+    say(inbox, 9002)
+    come_back(inbox)
+    say(inbox, 9003)
+
+    assert [each.message_id for each in claim(inbox).follow_ups] == [9002, 9003]
+    assert len(inbox.jobs()) == 1
+
+
+def taken(inbox: Inbox, clock: Clock) -> None:
+    claim(inbox)
+
+
+def abandoned(inbox: Inbox, clock: Clock) -> None:
+    claim(inbox)
+    clock.advance(2 * LEASE)
+
+
+def answered(inbox: Inbox, clock: Clock) -> None:
+    job = claim(inbox)
+    inbox.keep(job, [("On its way.", False)])
+    inbox.postpone(job, 5)
+
+
+def given_up(inbox: Inbox, clock: Clock) -> None:
+    inbox.give_up(claim(inbox), "refused", [], handoff=None)
+
+
+def ended(inbox: Inbox, clock: Clock) -> None:
+    finish(inbox)
+
+
+def dead(inbox: Inbox, clock: Clock) -> None:
+    finish(inbox, "dead", "refused")
+
+
+@pytest.mark.parametrize("store", [say, say_and_claim])
+@pytest.mark.parametrize("so_far", [taken, abandoned, answered, given_up, ended, dead])
+def test_a_message_never_joins_a_turn_that_has_begun(
+    inbox: Inbox,
+    path: str,
+    clock: Clock,
+    so_far: t.Callable[[Inbox, Clock], None],
+    store: t.Callable[[Inbox, int], t.Any],
+) -> None:
+    say(inbox, 9001)
+    so_far(inbox, clock)
+    store(inbox, 9002)
+
+    assert messages_by_job(path) == {1: [9001], 2: [9002]}
+
+
+def test_only_messages_join_and_only_messages(inbox: Inbox, path: str) -> None:
+    put(inbox, 9001)
+    say(inbox, 9002)
+    put(inbox, 9003)
+    say(inbox, 9004)
+
+    assert messages_by_job(path) == {1: [9001], 2: [9002, 9004], 3: [9003]}
+
+
+def test_a_message_joins_nobody_elses_conversation(
+    inbox: Inbox, path: str, clock: Clock
+) -> None:
+    other = open_inbox(path, clock, account_id=2)
+    say(inbox, 9001)
+    say(inbox, 9002, conversation_id=43)
+    other.put(
+        "2:message_created:9003", conversation_id=42, message_id=9003, payload=BODY
+    )
+    other.close()
+
+    assert messages_by_job(path) == {1: [9001], 2: [9002], 3: [9003]}
+
+
+def test_of_two_turns_that_wait_the_newer_one_is_joined(
+    inbox: Inbox, path: str
+) -> None:
+    say(inbox, 9001)
+    finish(inbox, "dead", "refused")
+    say(inbox, 9002)
+    inbox.retry([1])
+    say(inbox, 9003)
+
+    assert messages_by_job(path) == {1: [9001], 2: [9002, 9003]}
+
+
+def test_a_turn_that_begins_at_that_very_moment_is_not_joined(
+    inbox: Inbox, path: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = spy_on_connections(monkeypatch)
+    say(inbox, 9001)
+    (db,) = opened
+    other = open_inbox(path, clock)
+    begun: list[Job] = []
+
+    def begin(statement: str) -> None:
+        if statement.startswith("BEGIN"):
+            begun.append(claim(other))
+
+    db.set_trace_callback(begin)
+    assert say(inbox, 9002)
+    db.set_trace_callback(None)
+    other.close()
+
+    assert [job.message_id for job in begun] == [9001]
+    assert messages_by_job(path) == {1: [9001], 2: [9002]}
+
+
+def unclaimed(inbox: Inbox) -> None:
+    pass
+
+
+def claimed(inbox: Inbox) -> None:
+    claim(inbox)
+
+
+def done(inbox: Inbox) -> None:
+    finish(inbox)
+
+
+def failed(inbox: Inbox) -> None:
+    finish(inbox, "dead", "refused")
+
+
+@pytest.mark.parametrize("so_far", [unclaimed, claimed, done, failed])
+@pytest.mark.parametrize("message_id", [9001, 9002, 9003])
+def test_a_repeat_of_any_message_of_a_turn_is_recognised(
+    inbox: Inbox, path: str, message_id: int, so_far: t.Callable[[Inbox], None]
+) -> None:
+    for new in (9001, 9002, 9003):
+        say(inbox, new)
+
+    so_far(inbox)
+    before = everything(path)
+
+    assert not say(inbox, message_id)
+    assert not put(inbox, message_id)
+    assert say_and_claim(inbox, message_id) == (False, None)
+    assert everything(path) == before
+
+
+def test_a_repeat_is_recognised_behind_a_turn_that_waits(inbox: Inbox) -> None:
+    say(inbox, 9001)
+    say(inbox, 9002)
+    finish(inbox)
+    say(inbox, 9003)
+
+    assert not say(inbox, 9001)
+    assert not say(inbox, 9002)
+    assert say_and_claim(inbox, 9002) == (False, None)
+    assert claim(inbox).follow_ups == ()
+
+
+def test_what_to_remember_is_asked_only_of_a_message_that_joins(inbox: Inbox) -> None:
+    asked: list[int] = []
+
+    def of(message_id: int) -> t.Callable[[], str]:
+        def said() -> str:
+            asked.append(message_id)
+
+            return "said"
+
+        return said
+
+    say(inbox, 9001, said=of(9001))
+    put_and_claim(inbox, 9002, conversation_id=43, kind=MESSAGE, said=of(9002))
+    assert asked == []
+
+    say(inbox, 9003, said=of(9003))
+    put_and_claim(inbox, 9004, kind=MESSAGE, said=of(9004))
+    assert asked == [9003, 9004]
+
+    say(inbox, 9001, said=of(9001))
+    say(inbox, 9003, said=of(9003))
+    put_and_claim(inbox, 9004, kind=MESSAGE, said=of(9004))
+    assert asked == [9003, 9004]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_message_of_which_nothing_can_be_remembered_is_not_half_stored(
+    inbox: Inbox, path: str, at_once: bool
+) -> None:
+    def fail() -> str:
+        raise ValueError("a text that is none")
+
+    say(inbox, 9001)
+    say(inbox, 9002, payload=b"two")
+    before = everything(path)
+
+    store = partial(put_and_claim, kind=MESSAGE) if at_once else say
+
+    with pytest.raises(ValueError, match="a text that is none"):
+        store(inbox, 9003, said=fail)
+
+    assert everything(path) == before
+    assert say(inbox, 9003)
+    assert len(claim(inbox).follow_ups) == 2
+
+
+def test_a_message_costs_the_same_however_many_wait_with_it(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = spy_on_connections(monkeypatch)
+    say(inbox, 1)
+    (db,) = opened
+    steps: list[None] = []
+    db.set_progress_handler(lambda: steps.append(None), 1)
+
+    def cost(message_id: int) -> int:
+        steps.clear()
+        say(inbox, message_id)
+
+        return len(steps)
+
+    costs = [cost(message_id) for message_id in range(2, 202)]
+    db.set_progress_handler(None, 0)
+
+    assert len(claim(inbox).follow_ups) == 200
+    assert 0 < max(costs) < 2 * costs[2]
+
+
+# -- the pause before a turn ---------------------------------------------------
+
+WINDOW = 5.0
+LONGEST = 12.0
+
+
+@pytest.fixture
+def patient(path: str, clock: Clock) -> t.Iterator[Inbox]:
+    """An inbox that waits for more."""
+    store = Inbox(
+        path,
+        account_id=1,
+        sync="normal",
+        lease=LEASE,
+        window=WINDOW,
+        longest=LONGEST,
+        clock=clock,
+    )
+    yield store
+    store.close()
+
+
+def seconds_to_claim(inbox: Inbox, clock: Clock) -> float:
+    """How long a worker waits from now on for a job."""
+    begun = clock.now
+
+    while (job := inbox.claim()) is None:
+        assert clock.now < begun + 100
+        clock.advance(0.5)
+
+    inbox.settle(job, "replied", None)
+
+    return clock.now - begun
+
+
+@pytest.mark.parametrize("store", [say, say_and_claim])
+def test_a_turn_begins_when_the_customer_has_been_silent_for_the_window(
+    patient: Inbox, clock: Clock, store: t.Callable[[Inbox, int], t.Any]
+) -> None:
+    store(patient, 9001)
+    clock.advance(4)
+    store(patient, 9002)
+
+    assert seconds_to_claim(patient, clock) == WINDOW
+
+
+def test_a_repeat_does_not_lengthen_the_pause(patient: Inbox, clock: Clock) -> None:
+    say(patient, 9001)
+    clock.advance(4)
+    say(patient, 9001)
+
+    assert seconds_to_claim(patient, clock) == 1
+
+
+def test_a_customer_who_writes_on_and_on_is_answered(
+    patient: Inbox, clock: Clock
+) -> None:
+    begun = clock.now
+    message_id = 9001
+    say(patient, message_id)
+
+    while (job := patient.claim()) is None:
+        assert clock.now < begun + 100
+        clock.advance(1)
+        message_id += 1
+        say(patient, message_id)
+
+    assert clock.now == begun + LONGEST
+    assert len(job.follow_ups) == LONGEST
+
+
+def test_the_next_turn_waits_for_more_from_its_last_message_on(
+    patient: Inbox, clock: Clock
+) -> None:
+    say(patient, 9001)
+    clock.advance(WINDOW)
+    job = claim(patient)
+    clock.advance(1)
+    say(patient, 9002)
+    clock.advance(3)
+    say(patient, 9003)
+    clock.advance(1)
+    patient.settle(job, "replied", None)
+
+    assert seconds_to_claim(patient, clock) == WINDOW - 1
+
+
+def test_the_next_turn_waits_no_longer_than_the_longest_pause(
+    patient: Inbox, clock: Clock
+) -> None:
+    say(patient, 9001)
+    clock.advance(WINDOW)
+    job = claim(patient)
+
+    for message_id in range(9002, 9013):
+        say(patient, message_id)
+        clock.advance(1)
+
+    patient.settle(job, "replied", None)
+    assert seconds_to_claim(patient, clock) == LONGEST - 11
+
+
+def test_who_waited_behind_a_slow_turn_does_not_wait_again(
+    patient: Inbox, clock: Clock
+) -> None:
+    say(patient, 9001)
+    clock.advance(WINDOW)
+    job = claim(patient)
+    say(patient, 9002)
+    clock.advance(LEASE - 1)
+    patient.settle(job, "replied", None)
+
+    assert seconds_to_claim(patient, clock) == 0
+
+
+def test_a_message_does_not_bring_the_next_attempt_forward_or_put_it_off(
+    patient: Inbox, clock: Clock
+) -> None:
+    say(patient, 9001)
+    clock.advance(WINDOW)
+    patient.postpone(claim(patient), 60)
+    say(patient, 9002)
+    clock.advance(59)
+    say(patient, 9003)
+
+    assert seconds_to_claim(patient, clock) == 1
+
+
+def test_only_messages_wait_for_more(patient: Inbox, clock: Clock) -> None:
+    put(patient, 9001)
+
+    assert seconds_to_claim(patient, clock) == 0
+
+
+def test_what_is_no_message_does_not_wait_for_more_behind_a_turn_either(
+    patient: Inbox, clock: Clock
+) -> None:
+    put(patient, 9001)
+    job = claim(patient)
+    put(patient, 9002)
+    patient.settle(job, "replied", None)
+
+    assert seconds_to_claim(patient, clock) == 0
+
+
+# -- a turn that another takes over --------------------------------------------
+
+TOLD = [(9001, "one"), (9002, "two")]
+
+
+def test_the_next_turn_answers_what_this_one_does_not(
+    inbox: Inbox, clock: Clock
+) -> None:
+    begun = clock.now
+    say(inbox, 9001, payload=b"one")
+    clock.advance(1)
+    say(inbox, 9002, payload=b"two")
+    job = claim(inbox)
+    inbox.keep(job, [("A note.", True)])
+    clock.advance(1)
+    say(inbox, 9003, payload=b"three")
+    clock.advance(1)
+    say(inbox, 9004, payload=b"four", said=lambda: "fourth")
+
+    assert inbox.supersede(job, TOLD, "superseded")
+
+    heir = claim(inbox)
+    assert (heir.message_id, heir.payload, heir.newest) == (9003, b"three", b"four")
+    assert told(heir) == [
+        (9001, "one", None),
+        (9002, "two", None),
+        (9004, "fourth", b"four"),
+    ]
+    assert heir.since == begun < heir.received_at
+    assert heir.drafts == ()
+    (info,) = inbox.jobs(state="done")
+    assert (info.id, info.outcome, info.reason) == (job.id, "declined", "superseded")
+
+
+def test_a_turn_that_took_over_is_joined_and_keeps_the_newest_payload_only(
+    inbox: Inbox, clock: Clock
+) -> None:
+    say(inbox, 9001)
+    job = claim(inbox)
+    clock.advance(1)
+    say(inbox, 9002)
+    say(inbox, 9003, payload=b"three")
+    inbox.supersede(job, [(9001, "one")], "superseded")
+    clock.advance(1)
+    say(inbox, 9004, payload=b"four")
+
+    heir = claim(inbox)
+    assert told(heir) == [
+        (9001, "one", None),
+        (9003, "", None),
+        (9004, "", b"four"),
+    ]
+    assert heir.newest == b"four"
+
+
+def test_turns_hand_their_messages_on_and_on_in_their_order(
+    inbox: Inbox, clock: Clock
+) -> None:
+    begun = clock.now
+    say(inbox, 9001)
+
+    for message_id in (9002, 9003, 9004):
+        job = claim(inbox)
+        clock.advance(1)
+        say(inbox, message_id)
+        known = [each.message_id for each in job.follow_ups] + [job.message_id]
+        assert inbox.supersede(job, [(id, str(id)) for id in known], "superseded")
+
+    last = claim(inbox)
+    assert told(last) == [(id, str(id), None) for id in (9001, 9002, 9003)]
+    assert last.since == begun
+    assert last.message_id == 9004
+
+
+def test_without_a_message_that_waits_no_turn_is_taken_over(
+    inbox: Inbox, path: str
+) -> None:
+    say(inbox, 9001)
+    say(inbox, 9002, conversation_id=43)
+    job = claim_of(inbox, 42)
+    put(inbox, 9003)  # nothing to answer
+    before = everything(path)
+
+    assert not inbox.supersede(job, TOLD, "superseded")
+    assert everything(path) == before
+    inbox.renew(job)
+    inbox.settle(job, "noted", None)
+
+
+def test_a_message_behind_something_else_in_line_takes_over_in_its_turn(
+    inbox: Inbox,
+) -> None:
+    say(inbox, 9001)
+    job = claim(inbox)
+    put(inbox, 9002)
+    say(inbox, 9003)
+
+    assert inbox.supersede(job, [(9001, "one")], "superseded")
+    assert finish(inbox) == 9002
+    assert told(claim(inbox)) == [(9001, "one", None)]
+
+
+def test_a_turn_that_has_its_answer_already_takes_nothing_over(
+    inbox: Inbox, path: str
+) -> None:
+    for message_id in (9001, 9002):
+        say(inbox, message_id)
+        job = claim(inbox)
+        inbox.keep(job, [("A note.", True)])
+        inbox.settle(job, "dead", "refused")
+
+    inbox.retry([1, 2])
+    before = everything(path)[1:]
+
+    assert not inbox.supersede(claim(inbox), [(9001, "one")], "superseded")
+    assert everything(path)[1:] == before
+
+
+def test_repeats_of_messages_that_were_taken_over_are_recognised(
+    inbox: Inbox, path: str
+) -> None:
+    say(inbox, 9001)
+    say(inbox, 9002)
+    job = claim(inbox)
+    say(inbox, 9003)
+    inbox.supersede(job, TOLD, "superseded")
+    before = everything(path)
+
+    assert not any(say(inbox, message_id) for message_id in (9001, 9002, 9003))
+    assert everything(path) == before
+
+
+def test_who_lost_the_lease_hands_nothing_on(
+    inbox: Inbox, path: str, clock: Clock
+) -> None:
+    say(inbox, 9001)
+    lost = claim(inbox)
+    say(inbox, 9002)
+    clock.advance(LEASE)
+    claim(inbox)
+    before = everything(path)
+
+    with pytest.raises(LeaseLostError, match="Job 1 was claimed by another"):
+        inbox.supersede(lost, TOLD, "superseded")
+
+    assert everything(path) == before
+
+
+def test_the_turn_that_takes_over_waits_for_more_too(
+    patient: Inbox, clock: Clock
+) -> None:
+    say(patient, 9001)
+    clock.advance(WINDOW)
+    job = claim(patient)
+    clock.advance(2)
+    say(patient, 9002)
+    patient.supersede(job, [(9001, "one")], "superseded")
+
+    assert seconds_to_claim(patient, clock) == WINDOW
+
+
 # -- leases --------------------------------------------------------------------
 
 
@@ -369,6 +1010,13 @@ def test_a_late_worker_may_finish_what_nobody_took_over(
 
 WRITES: dict[str, t.Callable[[Inbox, Job, Draft], t.Any]] = {
     "keep": lambda inbox, job, _: inbox.keep(job, [("Again.", False)]),
+    "keep a hand-off": lambda inbox, job, _: inbox.keep(job, [], handoff="{}"),
+    "give up": lambda inbox, job, _: inbox.give_up(
+        job, "refused", [("Sorry.", False)], handoff=None
+    ),
+    "give up in silence": lambda inbox, job, _: inbox.give_up(
+        job, "refused", [], handoff="{}"
+    ),
     "sending": lambda inbox, job, draft: inbox.sending(job, draft),
     "settle": lambda inbox, job, _: inbox.settle(job, "replied", None),
     "postpone": lambda inbox, job, _: inbox.postpone(job, 60),
@@ -402,16 +1050,24 @@ def test_who_lost_the_lease_writes_nothing(
 
 
 def everything(path: str) -> list[tuple[t.Any, ...]]:
-    """All rows, read past the inbox."""
+    """All rows about jobs, read past the inbox."""
+    tables = ("job", "follow_up", "draft", "file")
+
+    return [
+        row
+        for table in tables
+        for row in read(path, f"SELECT * FROM {table} ORDER BY id")  # noqa: S608
+    ]
+
+
+def read(path: str, question: str) -> list[tuple[t.Any, ...]]:
+    """The answer of the file, asked past the inbox."""
     db = sqlite3.connect(path)
 
     try:
-        jobs = db.execute("SELECT * FROM job ORDER BY id").fetchall()
-        drafts = db.execute("SELECT * FROM draft ORDER BY id").fetchall()
+        return db.execute(question).fetchall()
     finally:
         db.close()
-
-    return [*jobs, *drafts]
 
 
 def test_that_chatwoot_has_a_draft_is_noted_whoever_holds_the_job(
@@ -520,6 +1176,141 @@ def test_only_a_dead_job_still_has_something_under_way(inbox: Inbox) -> None:
     assert [d.id for d in inbox.under_way(42, message_id=20001)] == [2]
 
 
+# -- failed turns --------------------------------------------------------------
+
+
+def test_a_job_that_was_given_up_begins_anew_with_its_last_words(
+    inbox: Inbox, clock: Clock
+) -> None:
+    say(inbox, 9001)
+    inbox.postpone(claim(inbox), 0)
+    job = claim(inbox)
+    draft = sent(inbox, job, "The answer.")
+    inbox.give_up(
+        job, "refused", [("We are sorry.", False), ("It failed.", True)], handoff="{}"
+    )
+
+    assert only(inbox).attempts == 0
+    anew = claim(inbox)
+    assert [(each.content, each.private) for each in anew.drafts] == [
+        ("We are sorry.", False),
+        ("It failed.", True),
+    ]
+    assert (anew.failure, anew.handoff, anew.attempts) == ("refused", "{}", 1)
+    assert [each.id for each in inbox.under_way(42, message_id=20001)] == [draft.id]
+    with pytest.raises(LeaseLostError):
+        inbox.settle(job, "replied", None)
+
+
+def test_a_job_is_given_up_without_a_word_too(inbox: Inbox) -> None:
+    say(inbox, 9001)
+    job = claim(inbox)
+    inbox.keep(job, [("The answer.", False)], handoff="wanted by the reply")
+    inbox.give_up(job, "refused", [], handoff=None)
+
+    anew = claim(inbox)
+    assert (anew.drafts, anew.failure, anew.handoff) == ((), "refused", None)
+
+
+def test_a_revived_job_has_its_reply_and_no_last_words(inbox: Inbox, path: str) -> None:
+    say(inbox, 9001)
+    say(inbox, 9002, said=lambda: "second")
+    job = claim(inbox)
+    (draft,) = inbox.keep(job, [Part("The answer.", False, [("A", "a")], [FILE])])
+    inbox.give_up(job, "refused", [Part("Sorry.", False, (), [FILE])], handoff="{}")
+    inbox.settle(claim(inbox), "dead", "refused")
+    assert inbox.retry([job.id]) == [job.id]
+
+    again = claim(inbox)
+    assert again.drafts == (draft,)
+    assert (again.failure, again.handoff, again.attempts) == (None, None, 1)
+    assert told(again) == [(9002, "second", BODY)]
+    assert inbox.files(draft) == [FILE]
+    assert read(path, "SELECT count(*) FROM draft") == [(1,)]
+    assert read(path, "SELECT count(*) FROM file") == [(1,)]
+
+
+def test_a_revived_job_may_be_given_up_again(inbox: Inbox) -> None:
+    say(inbox, 9001)
+
+    for words in ("Sorry.", "Sorry again."):
+        inbox.give_up(claim(inbox), "refused", [(words, False)], handoff=None)
+        job = claim(inbox)
+        assert [draft.content for draft in job.drafts] == [words]
+        inbox.settle(job, "dead", "refused")
+        inbox.retry([job.id])
+
+
+def test_a_kept_hand_off_comes_with_the_next_claim(inbox: Inbox, clock: Clock) -> None:
+    say(inbox, 9001)
+    job = claim(inbox)
+    assert job.handoff is None
+    inbox.keep(job, [("One moment.", False)], handoff='{"reason": "asked"}')
+    clock.advance(LEASE)
+    job = claim(inbox)
+    assert job.handoff == '{"reason": "asked"}'
+    assert len(job.drafts) == 1
+
+    inbox.settle(job, "dead", "refused")
+    inbox.retry([job.id])
+    assert claim(inbox).handoff == '{"reason": "asked"}'
+
+
+# -- choices and files ---------------------------------------------------------
+
+FILE = File("invoice.pdf", b"\x00\xff of Ada Lovelace", "application/pdf")
+LIST = File("", b"", "text/plain")
+
+
+def test_choices_and_files_are_kept_with_their_draft(
+    inbox: Inbox, clock: Clock
+) -> None:
+    say(inbox, 9001)
+    choices = [("Yes", "yes"), ("Größe 'M'", '"m"')]
+    kept = inbox.keep(
+        claim(inbox),
+        [
+            Part("Which one?", False, choices),
+            Part("", True, (), [FILE, LIST]),
+            ("Bye.", False),
+        ],
+    )
+    clock.advance(LEASE)
+    drafts = claim(inbox).drafts
+
+    assert drafts == tuple(kept)
+    assert [draft.choices for draft in drafts] == [tuple(choices), (), ()]
+    assert [draft.files for draft in drafts] == [0, 2, 0]
+    assert [inbox.files(draft) for draft in drafts] == [[], [FILE, LIST], []]
+
+
+def test_who_lost_the_lease_keeps_no_files(
+    inbox: Inbox, path: str, clock: Clock
+) -> None:
+    say(inbox, 9001)
+    lost = claim(inbox)
+    clock.advance(LEASE)
+    claim(inbox)
+
+    with pytest.raises(LeaseLostError):
+        inbox.keep(lost, [Part("Here.", False, (), [FILE])], handoff="{}")
+
+    assert read(path, "SELECT count(*) FROM file") == [(0,)]
+
+
+def test_a_note_stays_a_note_whatever_the_draft_says(
+    inbox: Inbox, clock: Clock
+) -> None:
+    say(inbox, 9001)
+    job = claim(inbox)
+    public, private = inbox.keep(job, [("One.", False), ("Two.", True)])
+    inbox.sending(job, public._replace(private=True))
+    inbox.sending(job, private._replace(private=False))
+    clock.advance(LEASE)
+
+    assert [draft.private for draft in claim(inbox).drafts] == [True, True]
+
+
 # -- postponing ----------------------------------------------------------------
 
 
@@ -603,6 +1394,78 @@ def test_the_text_of_a_dead_job_goes_with_the_job(
     found = on_disk(path)
     assert QUESTION not in found
     assert ANSWER.encode() not in found
+
+
+SAID = "a word of Ada Lovelace"
+CHOICE = "a choice of Ada Lovelace"
+SECRETS = [QUESTION, ANSWER.encode(), SAID.encode(), CHOICE.encode(), b"of a file"]
+
+
+def write_all_there_is(inbox: Inbox) -> Job:
+    say(inbox, 9001, payload=QUESTION * 40)
+    say(inbox, 9002, said=lambda: SAID * 40)
+    say(inbox, 9003, payload=QUESTION * 40, said=lambda: SAID)
+    job = claim(inbox)
+    file = ("a.txt", b"the content of a file" * 400, "text/plain")
+    inbox.keep(job, [Part(ANSWER, False, [(CHOICE, CHOICE)], [file])], handoff=ANSWER)
+
+    return job
+
+
+def left_on_disk(path: str) -> list[bytes]:
+    found = on_disk(path)
+
+    return [secret for secret in SECRETS if secret in found]
+
+
+@pytest.mark.parametrize("end", ["settle", "finish", "supersede"])
+def test_all_that_anybody_wrote_is_erased_when_the_job_is_done(
+    inbox: Inbox, path: str, end: str
+) -> None:
+    job = write_all_there_is(inbox)
+    assert left_on_disk(path) == SECRETS
+
+    if end == "settle":
+        inbox.settle(job, "replied", None)
+    elif end == "finish":
+        (draft,) = rows_of_drafts(path)
+        inbox.finish(job, draft, 20001, "replied", None)
+    else:
+        say(inbox, 9004)
+        assert inbox.supersede(job, [(9001, "one")], "superseded")
+
+    assert left_on_disk(path) == []
+
+
+def rows_of_drafts(path: str) -> list[Draft]:
+    rows = read(path, "SELECT id, marker, private, content FROM draft")
+
+    return [Draft(*row) for row in rows]
+
+
+def test_a_dead_job_keeps_all_until_it_is_forgotten(
+    inbox: Inbox, path: str, clock: Clock
+) -> None:
+    inbox.settle(write_all_there_is(inbox), "dead", "refused")
+    assert left_on_disk(path) == SECRETS
+    put(inbox, 9004)
+    clock.advance(8 * DAY)
+    assert inbox.prune() == 0
+    assert left_on_disk(path) == SECRETS
+
+    assert inbox.prune(dead=True) == 1
+    assert left_on_disk(path) == []
+    assert len(everything(path)) == 1
+    assert say(inbox, 9002)  # what is forgotten is no repeat
+
+
+def test_nothing_that_is_kept_shows_what_anybody_wrote(inbox: Inbox) -> None:
+    job = write_all_there_is(inbox)
+    part = Part(ANSWER, False, [(CHOICE, CHOICE)])
+    (draft,) = inbox.keep(job, [part])
+    shown = [job, draft, part, *job.follow_ups, FILE, [job.follow_ups]]
+
+    assert "Ada" not in "".join(repr(each) for each in shown)
 
 
 # -- operators -----------------------------------------------------------------
@@ -786,6 +1649,7 @@ def test_threads_share_one_inbox(path: str) -> None:
 def python(script: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", script, *arguments],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -812,7 +1676,11 @@ def produce(number):
     for key in range(number * 1000, number * 1000 + 100):
         stored.append(
             inbox.put(
-                str(key), conversation_id=key // 10, message_id=key, payload=b"{}"
+                str(key),
+                conversation_id=key // 10,
+                message_id=key,
+                payload=b"{}",
+                kind="alone",
             )
         )
 
@@ -857,7 +1725,13 @@ for attempt in range(12):
             os.close(go)
             os.read(wait, 1)
             try:
-                inbox.put(str(number), conversation_id=1, message_id=1, payload=b"{}")
+                inbox.put(
+                    str(number),
+                    conversation_id=1,
+                    message_id=1,
+                    payload=b"{}",
+                    kind="alone",
+                )
             except BaseException as error:
                 print(error, file=sys.stderr)
                 os._exit(1)
@@ -883,7 +1757,9 @@ import json, os, sys
 from flask_chatwoot.inbox import Inbox
 
 def put(number):
-    return inbox.put(str(number), conversation_id=1, message_id=1, payload=b"{}")
+    return inbox.put(
+        str(number), conversation_id=1, message_id=1, payload=b"{}", kind="alone"
+    )
 
 inbox = Inbox(sys.argv[1], account_id=1)
 put(1)
@@ -920,7 +1796,9 @@ inbox = Inbox(sys.argv[1], account_id=1, sync="normal")
 stop = threading.Event()
 
 def put(name):
-    return inbox.put(name, conversation_id=1, message_id=1, payload=bytes(20_000))
+    return inbox.put(
+        name, conversation_id=1, message_id=1, payload=bytes(20_000), kind="alone"
+    )
 
 def work(number):
     count = 0
@@ -979,6 +1857,157 @@ def intact(path: str) -> bool:
         return bool(db.execute("PRAGMA integrity_check").fetchone()[0] == "ok")
     finally:
         db.close()
+
+
+TALK = """
+import json, sys
+from flask_chatwoot.inbox import Inbox
+
+inbox = Inbox(sys.argv[1], account_id=1, sync="normal")
+name, stored = sys.argv[2], []
+sys.stdin.readline()
+for number in range(1, 151):
+    own = number + 1000 * int(name)
+    for message in (own, number):  # the small numbers come from every process
+        if inbox.put(
+            str(message), conversation_id=1, message_id=message,
+            payload=f"body of {message}".encode(), said=lambda: f"text of {message}",
+        ):
+            stored.append(message)
+print(json.dumps(stored))
+"""
+
+
+def test_processes_that_write_into_one_conversation_lose_and_double_nothing(
+    path: str,
+) -> None:
+    inbox = Inbox(path, account_id=1, sync="normal")
+    talking = [python(TALK, path, name) for name in ("1", "2")]
+    answered: list[int] = []
+    turns = 0
+
+    for process in talking:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+
+    def answer() -> bool:
+        if (job := inbox.claim()) is None:
+            return False
+
+        answered.append(job.message_id)
+        answered.extend(each.message_id for each in job.follow_ups)
+        assert job.payload == f"body of {job.message_id}".encode()
+        kept = [each for each in job.follow_ups if each.payload is not None]
+        assert len(kept) == bool(job.follow_ups)
+        assert all(
+            each.payload == f"body of {each.message_id}".encode() for each in kept
+        )
+        assert all(each.said == f"text of {each.message_id}" for each in job.follow_ups)
+        inbox.settle(job, "replied", None)
+
+        return True
+
+    while any(process.poll() is None for process in talking):
+        turns += answer()
+
+    while answer():
+        turns += 1
+
+    stored = [message for process in talking for message in output(process)]
+    inbox.close()
+    everybody = [*range(1, 151), *range(1001, 1151), *range(2001, 2151)]
+    assert sorted(stored) == everybody
+    assert sorted(answered) == sorted(stored)
+    assert turns < len(stored)
+    assert intact(path)
+
+
+JOIN_AND_DIE = """
+import os, signal, sys
+from flask_chatwoot.inbox import Inbox
+
+inbox = Inbox(sys.argv[1], account_id=1, sync="normal")
+inbox.put("2", conversation_id=1, message_id=2, payload=b"two", said=lambda: "second")
+
+def die(statement):
+    if statement.strip().startswith(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+inbox._db.set_trace_callback(die)
+inbox.put("3", conversation_id=1, message_id=3, payload=b"three", said=lambda: "third")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a signal that kills")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "BEGIN",
+        "SELECT 1 FROM job",
+        "UPDATE follow_up",
+        "INSERT INTO follow_up",
+        "COMMIT",
+    ],
+)
+def test_a_process_that_dies_while_a_message_joins_leaves_no_half_of_it(
+    path: str, clock: Clock, statement: str
+) -> None:
+    inbox = open_inbox(path, clock)
+    inbox.put("1", conversation_id=1, message_id=1, payload=b"one")
+    dying = python(JOIN_AND_DIE, path, statement)
+    _, errors = dying.communicate(timeout=60)
+    assert dying.returncode == -signal.SIGKILL, errors
+
+    clock.now = time.time() + 1
+    assert inbox.put(
+        "3", conversation_id=1, message_id=3, payload=b"3", said=lambda: "again"
+    )
+    assert told(claim(inbox)) == [(2, "second", None), (3, "again", b"3")]
+    assert intact(path)
+    inbox.close()
+
+
+TALK_UNTIL_KILLED = """
+import sys
+from flask_chatwoot.inbox import Inbox
+
+inbox = Inbox(sys.argv[1], account_id=1, sync="normal")
+number = int(sys.argv[2])
+while True:
+    number += 1
+    assert inbox.put(str(number), conversation_id=1, message_id=number, payload=b"{}")
+    print(number, flush=True)
+"""
+
+
+def test_every_acknowledged_message_of_a_killed_process_is_in_exactly_one_turn(
+    path: str,
+) -> None:
+    inbox = Inbox(path, account_id=1, sync="normal")
+    acknowledged: list[int] = []
+
+    for start, words in ((0, 1), (10_000, 20), (20_000, 45), (30_000, 70)):
+        with python(TALK_UNTIL_KILLED, path, str(start)) as talking:
+            assert talking.stdout is not None
+
+            for _ in range(words):
+                acknowledged.append(int(talking.stdout.readline()))
+
+            talking.kill()
+            acknowledged += [int(line) for line in talking.stdout]
+
+        assert talking.returncode == -signal.SIGKILL
+
+        if start == 10_000:
+            inbox.settle(claim(inbox), "replied", None)
+
+    kept = [id for messages in messages_by_job(path).values() for id in messages]
+    inbox.close()
+    assert len(kept) == len(set(kept))
+    assert set(acknowledged) <= set(kept)
+    assert len(kept) <= len(acknowledged) + 4  # killed before it could say so
+    assert intact(path)
 
 
 # -- what goes wrong -----------------------------------------------------------
@@ -1087,7 +2116,11 @@ from flask_chatwoot.inbox import Inbox
 
 def put(number):
     return inbox.put(
-        str(number), conversation_id=1, message_id=number, payload=bytes(1000)
+        str(number),
+        conversation_id=1,
+        message_id=number,
+        payload=bytes(1000),
+        kind="alone",
     )
 
 inbox = Inbox(sys.argv[1], account_id=1)
@@ -1282,6 +2315,11 @@ def spy_on_connections(monkeypatch: pytest.MonkeyPatch) -> list[sqlite3.Connecti
     return opened
 
 
+def is_a_search(step: str) -> bool:
+    """Whether a step of a plan looks up rows instead of reading them all."""
+    return "SCAN" not in step or step == "SCAN CONSTANT ROW"
+
+
 def test_nothing_of_the_daily_work_reads_a_whole_table(
     inbox: Inbox, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1303,22 +2341,60 @@ def test_nothing_of_the_daily_work_reads_a_whole_table(
     inbox.made(20001)
     inbox.settle(job, "dead", "refused")
     inbox.retry([job.id])
+    talk(inbox)
 
     db.set_trace_callback(None)
-    asked = [s for s in statements if s.split()[0] in ("SELECT", "INSERT", "UPDATE")]
+    verbs = ("SELECT", "INSERT", "UPDATE", "DELETE")
+    asked = [s for s in statements if s.split()[0] in verbs]
     plans = {s: db.execute(f"EXPLAIN QUERY PLAN {s}").fetchall() for s in asked}
     steps = {s: [row[-1] for row in plan] for s, plan in plans.items()}
+    sorting = {s: p for s, p in steps.items() if "TEMP B-TREE" in " ".join(p)}
 
-    assert len(steps) >= 12
-    assert {s: plan for s, plan in steps.items() if "SCAN" in " ".join(plan)} == {}
-    assert {s: p for s, p in steps.items() if "TEMP B-TREE" in " ".join(p)} == {}
+    assert len(steps) >= 30
+    assert {s: p for s, p in steps.items() if not all(map(is_a_search, p))} == {}
+    # The messages of one turn may be sorted, since they were found by its number.
+    assert all("follow_up USING INDEX follow_up_job" in p[0] for p in sorting.values())
+
+
+def talk(inbox: Inbox) -> None:
+    """A conversation with bursts, a hand-off and a failure."""
+    say(inbox, 9101, conversation_id=50)
+    first = claim_of(inbox, 50)
+    say(inbox, 9102, conversation_id=50)
+    say(inbox, 9103, conversation_id=50)
+    inbox.supersede(first, [(9101, "one")], "superseded")
+    job = claim_of(inbox, 50)
+    assert len(job.follow_ups) == 2
+    file = ("a.txt", b"text", "text/plain")
+    (draft,) = inbox.keep(
+        job, [Part("Which?", False, [("A", "a")], [file])], handoff="{}"
+    )
+    inbox.files(draft)
+    inbox.give_up(job, "refused", [("Sorry.", False)], handoff=None)
+    job = claim_of(inbox, 50)
+    inbox.unanswered(draft)
+    inbox.finish(job, job.drafts[0], 20002, "replied", None)
+
+
+def claim_of(inbox: Inbox, conversation_id: int) -> Job:
+    """Claim until a conversation's job comes; the others have to wait."""
+    job = claim(inbox)
+
+    while job.conversation_id != conversation_id:
+        job = claim(inbox)
+
+    return job
 
 
 # -- against a model -----------------------------------------------------------
 
 
 class Line(RuleBasedStateMachine):
-    """Any sequence of calls, beside lists that say what must be."""
+    """Any sequence of calls, beside lists that say what must be.
+
+    :ivar messages: Of each job, its own first, with the times at which they came. A
+        job that another took over still names those it gave away.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -1327,10 +2403,15 @@ class Line(RuleBasedStateMachine):
         self.clock = Clock()
         self.inbox = open_inbox(self.path, self.clock)
         self.line_of: dict[int, int] = {}
+        self.messages: dict[int, list[tuple[float, int]]] = {}
+        self.line_of_message: dict[int, int] = {}
         self.due: dict[int, float] = {}
         self.waiting: set[int] = set()
         self.held: dict[int, Job] = {}
         self.ended: dict[int, str] = {}
+        self.alone: set[int] = set()
+        self.kept: set[int] = set()
+        self.failed: set[int] = set()
 
     def teardown(self) -> None:
         self.inbox.close()
@@ -1339,7 +2420,8 @@ class Line(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         put(self.inbox, 1, conversation_id=1)
-        self.line_of[1] = 1
+        self.add(1, 1)
+        self.alone.add(1)
         self.due[1] = self.clock.now
 
     def unfinished(self, conversation: int) -> list[int]:
@@ -1349,12 +2431,28 @@ class Line(RuleBasedStateMachine):
             if self.line_of[job] == conversation
         )
 
+    def open(self, conversation: int) -> list[int]:
+        """The jobs that a message may join."""
+        closed = {*self.held, *self.alone, *self.kept, *self.failed}
+
+        return [job for job in self.unfinished(conversation) if job not in closed]
+
+    def add(self, message: int, conversation: int) -> int:
+        """A new job."""
+        job = len(self.line_of) + 1
+        self.line_of[job] = conversation
+        self.line_of_message[message] = conversation
+        self.messages[job] = [(self.clock.now, message)]
+
+        return job
+
     @rule(conversation=st.integers(1, 3))
     def deliver(self, conversation: int) -> None:
-        job = len(self.line_of) + 1
-        assert put(self.inbox, job, conversation_id=conversation)
+        message = len(self.line_of_message) + 1
         line = self.unfinished(conversation)
-        self.line_of[job] = conversation
+        assert put(self.inbox, message, conversation_id=conversation)
+        job = self.add(message, conversation)
+        self.alone.add(job)
 
         if line:
             self.waiting.add(job)
@@ -1362,26 +2460,51 @@ class Line(RuleBasedStateMachine):
             self.due[job] = self.clock.now
 
     @rule(conversation=st.integers(1, 3))
-    def deliver_and_claim(self, conversation: int) -> None:
-        id = len(self.line_of) + 1
+    def say(self, conversation: int) -> None:
+        message = len(self.line_of_message) + 1
+        assert say(self.inbox, message, conversation_id=conversation)
+        self.said(message, conversation)
+
+    def said(self, message: int, conversation: int) -> None:
+        if joined := self.open(conversation):
+            self.line_of_message[message] = conversation
+            self.messages[joined[-1]].append((self.clock.now, message))
+            return
+
         line = self.unfinished(conversation)
-        self.line_of[id] = conversation
-        new, job = put_and_claim(self.inbox, id, conversation_id=conversation)
+        job = self.add(message, conversation)
+
+        if line:
+            self.waiting.add(job)
+        else:
+            self.due[job] = self.clock.now
+
+    @rule(conversation=st.integers(1, 3))
+    def say_and_claim(self, conversation: int) -> None:
+        message = len(self.line_of_message) + 1
+        line = self.unfinished(conversation)
+        new, job = say_and_claim(self.inbox, message, conversation_id=conversation)
         assert new
 
         if line:
             assert job is None
-            self.waiting.add(id)
+            self.said(message, conversation)
         else:
             assert job is not None
-            assert job.id == id
-            self.held[id] = job
-            self.due[id] = self.clock.now + LEASE
+            assert job.id == self.add(message, conversation)
+            self.held[job.id] = job
+            self.due[job.id] = self.clock.now + LEASE
 
-    @rule(job=st.integers(1, 30))
-    def deliver_again(self, job: int) -> None:
-        if job in self.line_of:
-            assert not put(self.inbox, job, conversation_id=self.line_of[job])
+    @rule(message=st.integers(1, 40), claim=st.booleans())
+    def deliver_again(self, message: int, claim: bool) -> None:
+        if not (conversation := self.line_of_message.get(message)):
+            return
+
+        if claim:
+            again = say_and_claim(self.inbox, message, conversation_id=conversation)
+            assert again == (False, None)
+        else:
+            assert not say(self.inbox, message, conversation_id=conversation)
 
     @rule(seconds=st.sampled_from([0.5, 5.0, LEASE]))
     def wait(self, seconds: float) -> None:
@@ -1398,32 +2521,77 @@ class Line(RuleBasedStateMachine):
 
         assert job is not None
         assert due.get(job.id) == min(due.values())
+        (_, first), *more = self.messages[job.id]
+        assert job.message_id == first
+        in_order = sorted(more, key=lambda message: message[0])
+        assert [each.message_id for each in job.follow_ups] == [m for _, m in in_order]
+        assert (job.failure is None) == (job.id not in self.failed)
         self.held[job.id] = job
         self.due[job.id] = self.clock.now + LEASE
 
     @precondition(lambda self: self.held)
     @rule(data=st.data(), outcome=st.sampled_from(["replied", "dead"]))
     def settle(self, data: st.DataObject, outcome: str) -> None:
-        job = self.held.pop(data.draw(st.sampled_from(sorted(self.held))))
+        job = self.let_go(data)
         self.inbox.settle(job, outcome, None)
+        self.end(job, outcome)
+
+    def let_go(self, data: st.DataObject) -> Job:
+        return self.held.pop(data.draw(st.sampled_from(sorted(self.held))))
+
+    def end(self, job: Job, outcome: str) -> None:
         del self.due[job.id]
         self.ended[job.id] = outcome
 
         if line := self.unfinished(job.conversation_id):
             self.waiting.remove(line[0])
-            self.due[line[0]] = self.received(line[0])
+            self.due[line[0]] = self.due_at(line[0])
 
-    def received(self, job: int) -> float:
-        (info,) = [info for info in self.inbox.jobs() if info.id == job]
+    def due_at(self, job: int) -> float:
+        """What the inbox says, which lies between the job's messages."""
+        ((at,),) = read(self.path, f"SELECT due_at FROM job WHERE id = {job}")  # noqa: S608
+        times = [received for received, _ in self.messages[job]]
+        assert min(times) <= at <= max(times)
 
-        return self.clock.now - info.age
+        return t.cast(float, at)
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def supersede(self, data: st.DataObject) -> None:
+        job = self.held[data.draw(st.sampled_from(sorted(self.held)))]
+        later = [id for id in self.unfinished(job.conversation_id) if id > job.id]
+        heirs = [id for id in later if id not in {*self.alone, *self.kept}]
+        said = [(message, "") for _, message in self.messages[job.id]]
+        assert self.inbox.supersede(job, said, "superseded") == bool(heirs)
+
+        if heirs:
+            since = min(received for received, _ in self.messages[job.id])
+            taken = [(since, message) for message, _ in said]
+            self.messages[heirs[0]] += taken
+            del self.held[job.id]
+            self.end(job, "superseded")
 
     @precondition(lambda self: self.held)
     @rule(data=st.data(), seconds=st.sampled_from([0.0, 3.0]))
     def postpone(self, data: st.DataObject, seconds: float) -> None:
-        job = self.held.pop(data.draw(st.sampled_from(sorted(self.held))))
+        job = self.let_go(data)
         self.inbox.postpone(job, seconds)
         self.due[job.id] = self.clock.now + seconds
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def keep(self, data: st.DataObject) -> None:
+        job = self.held[data.draw(st.sampled_from(sorted(self.held)))]
+        self.inbox.keep(job, [("On its way.", False)])
+        self.kept.add(job.id)
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def give_up(self, data: st.DataObject) -> None:
+        job = self.let_go(data)
+        self.inbox.give_up(job, "refused", [("Sorry.", False)], handoff=None)
+        self.failed.add(job.id)
+        self.due[job.id] = self.clock.now
 
     @rule()
     def revive(self) -> None:
@@ -1433,6 +2601,7 @@ class Line(RuleBasedStateMachine):
         for job in dead:
             line = self.unfinished(self.line_of[job])
             del self.ended[job]
+            self.failed.discard(job)
 
             if line:
                 self.waiting.add(job)
@@ -1441,7 +2610,8 @@ class Line(RuleBasedStateMachine):
 
     @invariant()
     def every_conversation_has_exactly_one_job_that_is_or_will_be_due(self) -> None:
-        lines = [self.line_of[row[0]] for row in everything(self.path) if row[7]]
+        due = read(self.path, "SELECT id FROM job WHERE due_at IS NOT NULL")
+        lines = [self.line_of[job] for (job,) in due]
 
         assert len(lines) == len(set(lines))
         assert set(lines) == {self.line_of[job] for job in {*self.due, *self.waiting}}
@@ -1449,7 +2619,7 @@ class Line(RuleBasedStateMachine):
     @invariant()
     def nothing_is_lost(self) -> None:
         states = {job.id: job.state for job in self.inbox.jobs()}
-        ended = {"replied": "done", "dead": "dead"}
+        ended = {"replied": "done", "superseded": "done", "dead": "dead"}
 
         assert states == {
             **dict.fromkeys(self.due, "waiting"),
@@ -1457,6 +2627,32 @@ class Line(RuleBasedStateMachine):
             **dict.fromkeys(self.held, "claimed"),
             **{job: ended[how] for job, how in self.ended.items()},
         }
+
+    @invariant()
+    def every_message_is_answered_in_exactly_one_turn(self) -> None:
+        answered = [
+            message
+            for job, messages in messages_by_job(self.path).items()
+            if self.ended.get(job) != "superseded"
+            for message in messages
+        ]
+
+        assert sorted(answered) == sorted(self.line_of_message)
+
+
+def messages_by_job(path: str) -> dict[int, list[int]]:
+    """The messages of each job as they are in the file."""
+    found: dict[int, list[int]] = {}
+    rows = read(
+        path,
+        "SELECT id, message_id FROM job"
+        " UNION ALL SELECT job_id, message_id FROM follow_up",
+    )
+
+    for job, message in rows:
+        found.setdefault(job, []).append(message)
+
+    return found
 
 
 TestLine = Line.TestCase
