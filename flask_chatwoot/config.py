@@ -12,9 +12,13 @@ from urllib.parse import urlsplit
 
 from .errors import ConfigError
 from .mode import Mode, Vocabulary, vocabulary
+from .policy import Rules
 
 BACKENDS: t.Final = ("inline", "thread")
 SYNCS: t.Final = ("full", "normal")
+
+STATUSES: t.Final = ("open", "pending", "resolved", "snoozed")
+"""Chatwoot's, of conversations (``app/models/conversation.rb``)."""
 
 _DAY: t.Final = 86_400
 
@@ -23,19 +27,32 @@ _DAY: t.Final = 86_400
 class Config:
     """The settings of one app; each field is ``CHATWOOT_`` and its name in capitals.
 
-    ``words`` is made of ``CHATWOOT_BOT_VALUES`` and ``CHATWOOT_HUMAN_VALUES``.
+    ``words`` is made of ``CHATWOOT_BOT_VALUES`` and ``CHATWOOT_HUMAN_VALUES``,
+    ``rules`` of ``CHATWOOT_BOT_STATUSES``, ``CHATWOOT_YIELD_TO_ASSIGNEE`` and
+    ``CHATWOOT_MAX_AGE``.
     """
 
     base_url: str | None
     account_id: int | None
     api_access_token: str | None = field(repr=False)
+    user_access_token: str | None = field(repr=False)
     support_mode_attr: str
     webhook_secret: tuple[str, ...] = field(repr=False)
     webhook_token: str | None = field(repr=False)
     copilot_token: str | None = field(repr=False)
+    health_token: str | None = field(repr=False)
+    health_max_age: float
     url_prefix: str
     words: Vocabulary = field(repr=False)
+    human_values: tuple[str, ...]
     default_mode: Mode
+    inboxes: frozenset[int]
+    rules: Rules
+    burst_window: float
+    burst_max: float
+    fallback_message: str | None = field(repr=False)
+    note_on_failure: bool
+    typing: bool
     backend: str
     workers: int
     inbox_path: str
@@ -92,15 +109,18 @@ def load(
         base_url=read("BASE_URL", _url, None),
         account_id=read("ACCOUNT_ID", _whole(1), None),
         api_access_token=read("API_ACCESS_TOKEN", _token, None, secret=True),
+        user_access_token=read("USER_ACCESS_TOKEN", _token, None, secret=True),
         support_mode_attr=read("SUPPORT_MODE_ATTR", _text, "support_mode"),
         webhook_secret=read("WEBHOOK_SECRET", _secrets, (), secret=True),
         webhook_token=read("WEBHOOK_TOKEN", _token, None, secret=True),
         copilot_token=read("COPILOT_TOKEN", _token, None, secret=True),
+        health_token=read("HEALTH_TOKEN", _token, None, secret=True),
+        health_max_age=read("HEALTH_MAX_AGE", _seconds, 300.0),
         url_prefix=read("URL_PREFIX", _prefix, "/chatwoot"),
-        words=vocabulary(
-            bot=read("BOT_VALUES", _texts, ()), human=read("HUMAN_VALUES", _texts, ())
-        ),
+        words=_words(read),
+        human_values=read("HUMAN_VALUES", _texts, ()),
         default_mode=read("DEFAULT_MODE", _mode, Mode.HUMAN),
+        **_manners(read),
         backend=read("BACKEND", _one_of(*BACKENDS), "inline" if testing else "thread"),
         workers=read("WORKERS", _whole(0), 4),
         inbox_path=read("INBOX_PATH", _file, ""),
@@ -153,6 +173,35 @@ class _Reader:
             raise ConfigError(f"{key}{shown} {error}") from None
 
 
+def _words(read: _Reader) -> Vocabulary:
+    return vocabulary(
+        bot=read("BOT_VALUES", _texts, ()), human=read("HUMAN_VALUES", _texts, ())
+    )
+
+
+def _manners(read: _Reader) -> dict[str, t.Any]:
+    """When the bot speaks, and when it does not."""
+    return {
+        "inboxes": read("INBOXES", _ids, frozenset()),
+        "rules": _rules(read),
+        "burst_window": read("BURST_WINDOW", _pause, 0.0),
+        "burst_max": read("BURST_MAX", _seconds, 30.0),
+        "fallback_message": read("FALLBACK_MESSAGE", _text, None),
+        "note_on_failure": read("NOTE_ON_FAILURE", _flag, False),
+        "typing": read("TYPING", _flag, True),
+    }
+
+
+def _rules(read: _Reader) -> Rules:
+    usual = Rules()
+
+    return Rules(
+        statuses=read("BOT_STATUSES", _statuses, usual.statuses),
+        yield_to_assignee=read("YIELD_TO_ASSIGNEE", _flag, usual.yield_to_assignee),
+        max_age=read("MAX_AGE", _seconds, usual.max_age),
+    )
+
+
 def _blank(value: t.Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
@@ -180,6 +229,38 @@ def _texts(value: t.Any) -> tuple[str, ...]:
     texts = tuple(_text(part) for part in parts)
 
     return tuple(text for text in texts if text)
+
+
+def _ids(value: t.Any) -> frozenset[int]:
+    parts = value if isinstance(value, list | tuple | set) else _text(value).split(",")
+
+    ids = frozenset(_whole(1)(part) for part in parts if not _blank(part))
+
+    if not ids and isinstance(value, str):
+        raise ValueError("names no inbox; leave it out to answer in every one.")
+
+    return ids
+
+
+def _statuses(value: t.Any) -> frozenset[str]:
+    statuses = frozenset(_one_of(*STATUSES)(status) for status in _texts(value))
+
+    if not statuses and isinstance(value, str):
+        raise ValueError("names no status; leave it out for open and pending.")
+
+    return statuses
+
+
+def _flag(value: t.Any) -> bool:
+    if isinstance(value, bool):
+        return value
+
+    return _one_of("true", "false", "1", "0", "yes", "no", "on", "off")(value) in (
+        "true",
+        "1",
+        "yes",
+        "on",
+    )
 
 
 def _secrets(value: t.Any) -> tuple[str, ...]:
@@ -220,6 +301,15 @@ def _seconds(value: t.Any) -> float:
         raise ValueError("must be a number of seconds above zero, and at most a day.")
 
     return seconds
+
+
+def _pause(value: t.Any) -> float:
+    try:
+        none = float(value if isinstance(value, float) else _text(value)) == 0
+    except ValueError:
+        none = False
+
+    return 0.0 if none else _seconds(value)
 
 
 def _lease(value: t.Any) -> float:

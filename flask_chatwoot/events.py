@@ -8,10 +8,12 @@ absent, unless the message can not be answered without it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
 import typing as t
+from datetime import UTC, datetime
 from html import unescape
 from types import MappingProxyType
 
@@ -44,7 +46,7 @@ class Event(t.NamedTuple):
 
 
 class MessageEvent(t.NamedTuple):
-    """A message was created.
+    """A message was created, or a customer answered with a button or a form.
 
     :ivar conversation_id: The number in the conversation's URL, unique per account.
     :ivar inbox_id: The Chatwoot inbox, or ``None`` when the payload does not say.
@@ -53,6 +55,8 @@ class MessageEvent(t.NamedTuple):
     :ivar rendered: The text looks like HTML that Chatwoot 4.9.0 to 4.12.0 made of
         what was typed. Only the server's version can tell whether it did.
     :ivar raw: The decoded payload, for what is not named here.
+    :ivar digest: Of an answer given by a button or a form, whose message may get
+        another one; else empty.
     """
 
     name: str
@@ -65,6 +69,7 @@ class MessageEvent(t.NamedTuple):
     text: str
     rendered: bool
     raw: Object
+    digest: str = ""
 
     def __repr__(self) -> str:
         return f"<MessageEvent {self.key}>"
@@ -76,7 +81,7 @@ class MessageEvent(t.NamedTuple):
         The delivery id is no part of it: it is not signed, and two bots on one
         conversation get two ids for one message.
         """
-        return f"{self.account_id}:{self.name}:{self.message_id}"
+        return f"{self.account_id}:{self.name}:{self.message_id}{self.digest}"
 
     @property
     def marker(self) -> str | None:
@@ -94,7 +99,7 @@ class MessageEvent(t.NamedTuple):
         if self.type != "incoming":
             return _IGNORED_TYPES.get(self.type, Reason.UNKNOWN_TYPE)
 
-        if _mail(self.raw).get("auto_reply") is True:
+        if self.auto_reply:
             return Reason.AUTO_REPLY
 
         # Webhooks go on for blocked contacts (app/models/conversation.rb).
@@ -103,7 +108,19 @@ class MessageEvent(t.NamedTuple):
         ):
             return Reason.BLOCKED
 
-        return None if self.text.strip() else Reason.EMPTY
+        speaks = self.text.strip() or self.raw.get("attachments")
+
+        return None if speaks else Reason.EMPTY
+
+    @property
+    def auto_reply(self) -> bool:
+        """Whether it is an e-mail that a machine wrote."""
+        return _mail(self.raw).get("auto_reply") is True
+
+    @property
+    def by_person(self) -> bool:
+        """Whether a person wrote this to the customer."""
+        return is_by_person(self.raw)
 
 
 _IGNORED_TYPES: t.Final = {
@@ -144,10 +161,64 @@ class Attachment(t.NamedTuple):
         return f"Attachment(type={self.type!r}, size={self.size})"
 
 
+class ConversationEvent(t.NamedTuple):
+    """Something about a conversation changed.
+
+    :ivar account_id: ``None`` before Chatwoot 4.14.2, which does not say.
+    :ivar status: Chatwoot's, or ``None``.
+    :ivar raw: The decoded payload; it is the conversation itself.
+    """
+
+    name: str
+    account_id: int | None
+    conversation_id: int
+    status: str | None
+    raw: Object
+
+    def __repr__(self) -> str:
+        return f"<ConversationEvent {self.name} {self.conversation_id}>"
+
+    @property
+    def resolves(self) -> bool:
+        """Whether the conversation was resolved just now, and not merely is."""
+        if self.name in ("conversation_resolved", "conversation_status_changed"):
+            return self.status == "resolved"
+
+        return any(after == "resolved" for _, after in _changes(self.raw, "status"))
+
+    def change_of(self, attribute: str) -> tuple[t.Any, t.Any] | None:
+        """A custom attribute before and after, or ``None`` if it did not change."""
+        for before, after in _changes(self.raw, "custom_attributes"):
+            values = as_object(before).get(attribute), as_object(after).get(attribute)
+
+            if values[0] != values[1]:
+                return values
+
+        return None
+
+
+CONVERSATION_EVENTS: t.Final = (
+    "conversation_status_changed",
+    "conversation_updated",
+    "conversation_opened",
+    "conversation_resolved",
+)
+
+
+def _changes(payload: Object, name: str) -> t.Iterator[tuple[t.Any, t.Any]]:
+    listed = payload.get("changed_attributes")
+
+    for item in listed if isinstance(listed, list) else ():
+        change = as_object(as_object(item).get(name))
+
+        if change:
+            yield change.get("previous_value"), change.get("current_value")
+
+
 # -- parsing -------------------------------------------------------------------
 
 
-def parse(body: bytes) -> Event | MessageEvent:
+def parse(body: bytes) -> Event | MessageEvent | ConversationEvent:
     """Read a delivery's body.
 
     :raises PayloadError: Not a JSON object in UTF-8, no event name, or a message
@@ -159,10 +230,13 @@ def parse(body: bytes) -> Event | MessageEvent:
     if not isinstance(name, str):
         raise PayloadError("The body names no event.")
 
-    if name != "message_created":
-        return Event(name, payload)
+    if name == "message_created":
+        return _message(name, payload)
 
-    return _message(name, payload)
+    if name == "message_updated":
+        return _answer(name, payload) or Event(name, payload)
+
+    return _conversation(name, payload) or Event(name, payload)
 
 
 _DEEPEST: t.Final = 500
@@ -237,6 +311,61 @@ def _message(name: str, payload: Object) -> MessageEvent:
         text=text,
         rendered=rendered,
     )
+
+
+def _conversation(name: str, payload: Object) -> ConversationEvent | None:
+    conversation_id = as_id(payload.get("id"))
+
+    if name not in CONVERSATION_EVENTS or conversation_id is None:
+        return None
+
+    return ConversationEvent(
+        name=name,
+        account_id=as_id(as_object(payload.get("account")).get("id")),
+        conversation_id=conversation_id,
+        status=as_text(payload.get("status")),
+        raw=payload,
+    )
+
+
+def _answer(name: str, payload: Object) -> MessageEvent | None:
+    """What a customer answered with a button or a form, if that is what happened.
+
+    Chatwoot tells of every change of a message in the same way, and not what changed.
+    """
+    values = as_object(payload.get("content_attributes")).get("submitted_values")
+    text = _submitted(values) if isinstance(values, list) else ""
+
+    try:
+        asked = _message(name, {**payload, "content": text})
+    except PayloadError:
+        return None
+
+    if not text or asked.type != "outgoing":
+        return None
+
+    digest = hashlib.sha256(repr(values).encode(errors="replace")).hexdigest()
+
+    # The customer's, though the author of the message is whoever asked.
+    return asked._replace(
+        type="incoming",
+        text=text,
+        rendered=False,
+        raw=payload,
+        digest=f":{digest[:16]}",
+    )
+
+
+def _submitted(values: list[t.Any]) -> str:
+    """The titles picked, or the lines of a form (``AgentMessageBubble.vue``)."""
+    lines = []
+
+    for value in map(as_object, values):
+        name, given = as_text(value.get("name")), as_text(value.get("value"))
+        line = as_text(value.get("title")) or given
+        lines.append(f"{name}: {given}" if name and given else line)
+
+    return "\n".join(line for line in lines if line)
 
 
 def as_object(value: t.Any) -> Object:
@@ -343,6 +472,20 @@ def _mail(payload: Object) -> Object:
     return as_object(attributes.get("email"))
 
 
+def text_of(message: Object) -> str:
+    """What was written, in a message of the API's list; mails without their history."""
+    return (_trimmed_mail(message) or as_text(message.get("content")) or "").strip()
+
+
+def newest_message(conversation: Object) -> int:
+    """The id of the newest message that a conversation shows; 0 if it shows none."""
+    messages = conversation.get("messages")
+    listed = messages if isinstance(messages, list) else []
+    ids = [as_id(as_object(each).get("id")) or 0 for each in listed]
+
+    return max(ids, default=0)
+
+
 def renders_content(version: str) -> bool:
     """Whether this server version sends incoming text as HTML (4.9.0 to 4.12.0).
 
@@ -434,3 +577,50 @@ def language(raw: Object) -> str | None:
 def marker_of(message: Object) -> str | None:
     """Our marker on a message, in a webhook or in the API's message list."""
     return as_text(as_object(message.get("content_attributes")).get(MARKER))
+
+
+def is_by_person(message: Object) -> bool:
+    """Whether a person wrote this to the customer, as far as the message tells.
+
+    Takes the shape of webhooks and that of the API's list. Our own posts by a user's
+    token on Chatwoot before 4.9 look just like it.
+    """
+    if message.get("message_type") not in ("outgoing", 1) or message.get("private"):
+        return False
+
+    attributes = as_object(message.get("content_attributes"))
+    extra = as_object(message.get("additional_attributes"))
+
+    if MARKER in attributes or "automation_rule_id" in attributes:
+        return False
+
+    if extra.get("campaign_id"):
+        return False
+
+    sender = as_object(message.get("sender"))
+
+    if sender:
+        return sender.get("type") in ("user", "User")
+
+    # Written on the shop's own phone: the channel tells of it, and no user did it.
+    return any(
+        holder.get(key)
+        for holder in (message, attributes, extra)
+        for key in ("external_echo", "external_sender_name")
+    )
+
+
+def as_seconds(value: t.Any) -> float | None:
+    """Unix seconds, from Chatwoot's ISO text or its number; ``None`` if neither."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value) if 0 < value < 1e11 else None
+
+    try:
+        moment = datetime.fromisoformat(value.strip()) if value else None
+    except (AttributeError, ValueError):
+        return None
+
+    if moment is None:
+        return None
+
+    return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()

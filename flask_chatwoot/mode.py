@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import typing as t
+import unicodedata
 from enum import StrEnum
 
 from .errors import ConfigError
-from .events import MessageEvent, Object, as_object, contact_candidates
+from .events import Object, as_object, contact_candidates
 
 ALTERNATIVE_ATTRIBUTE: t.Final = "preferred_channel"
 """Looked up after the configured attribute."""
@@ -54,22 +55,41 @@ def vocabulary(*, bot: t.Iterable[str] = (), human: t.Iterable[str] = ()) -> Voc
     )
 
 
-def resolve(
-    event: MessageEvent, *, attribute: str, words: Vocabulary, default: Mode
-) -> Mode:
-    """The first choice that can be understood, or the default.
+def resolve(raw: Object, *, attribute: str, words: Vocabulary, default: Mode) -> Mode:
+    """The first choice in a payload that can be understood, or the default.
 
     The conversation is asked before the contact: a form's answer belongs to one
     conversation, while a contact keeps what was chosen long ago.
     """
-    for attributes, key in _attributes(event.raw, attribute):
-        value = attributes.get(key)
-        mode = words.get(_fold(value)) if isinstance(value, str) else None
+    for attributes, key in _attributes(raw, attribute):
+        mode = meaning(attributes.get(key), words)
 
         if mode is not None:
             return mode
 
     return default
+
+
+def meaning(value: t.Any, words: Vocabulary) -> Mode | None:
+    """What an attribute's value chooses, or ``None`` if that is unknown."""
+    return words.get(_fold(value)) if isinstance(value, str) else None
+
+
+def human_value(current: t.Any, configured: t.Sequence[str]) -> str:
+    """The option text that means human, to write in place of another one.
+
+    :param configured: ``CHATWOOT_HUMAN_VALUES``; the first is taken. Without any, the
+        built-in text that looks like the other option.
+    """
+    text = current if isinstance(current, str) else ""
+
+    if configured:
+        return configured[0]
+
+    if any("CYRILLIC" in unicodedata.name(letter, "") for letter in text):
+        return "Человек"
+
+    return "Human" if text[:1].isupper() else "human"
 
 
 def _attributes(raw: Object, attribute: str) -> t.Iterator[tuple[Object, str]]:

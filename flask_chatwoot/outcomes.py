@@ -23,6 +23,12 @@ class Outcome(StrEnum):
     NOTED = "noted"
     """Turn: operators got the answer as a private note."""
 
+    HANDED_OFF = "handed_off"
+    """Turn: people have the conversation now, and were told why."""
+
+    TAKEN_OVER = "taken_over"
+    """An operator's reply was seen, and the conversation put into human mode."""
+
     DECLINED = "declined"
     """Turn: nothing was said, on purpose."""
 
@@ -31,14 +37,20 @@ class Outcome(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a delivery was ignored, or a turn ended without an answer."""
+    """Why a delivery was ignored, or a turn ended otherwise than with a reply."""
 
     # deliveries that are ignored
     NOT_CONFIGURED = "not_configured"
     """URL, account or token of Chatwoot is not set."""
 
     OTHER_EVENT = "other_event"
-    """Not ``message_created``."""
+    """Not a customer's message, nor anything else that matters here."""
+
+    CONVERSATION = "conversation"
+    """About a conversation: its status or attribute was noted."""
+
+    OTHER_INBOX = "other_inbox"
+    """Not from one of ``CHATWOOT_INBOXES``."""
 
     OTHER_ACCOUNT = "other_account"
     """Not from ``CHATWOOT_ACCOUNT_ID``."""
@@ -59,13 +71,38 @@ class Reason(StrEnum):
     """A kind of message this version does not know."""
 
     EMPTY = "empty"
-    """No text."""
+    """Neither text nor attachments; or no text, and the provider takes nothing else."""
 
     AUTO_REPLY = "auto_reply"
     """An e-mail that a machine wrote; answering it would begin a ping-pong."""
 
     BLOCKED = "blocked"
     """From a contact whom operators have blocked."""
+
+    # turns whose answer became a note, or was withheld
+    TAKEN = "taken"
+    """A person has answered in this conversation and not given it back."""
+
+    ANSWERED = "answered"
+    """A person has answered this very question."""
+
+    STATUS = "status"
+    """The conversation is in none of ``CHATWOOT_BOT_STATUSES``."""
+
+    ASSIGNED = "assigned"
+    """A person is assigned, and ``CHATWOOT_YIELD_TO_ASSIGNEE`` is set."""
+
+    TOO_OLD = "too_old"
+    """The message is older than ``CHATWOOT_MAX_AGE``."""
+
+    WINDOW_CLOSED = "window_closed"
+    """The channel takes no more messages for now (``can_reply`` is false)."""
+
+    POLICY_FAILED = "policy_failed"
+    """The host's policy raised, or returned no decision."""
+
+    SUPERSEDED = "superseded"
+    """The customer wrote on; the next turn answers this too, so the note was kept."""
 
     # turns that end without an answer
     NO_ANSWER = "no_answer"

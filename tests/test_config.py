@@ -15,6 +15,7 @@ from flask_chatwoot import config
 from flask_chatwoot.config import Config
 from flask_chatwoot.errors import ConfigError
 from flask_chatwoot.mode import Mode
+from flask_chatwoot.policy import Rules
 
 Settings = dict[str, t.Any]
 
@@ -25,9 +26,11 @@ NEEDED: t.Final[Settings] = {
 }
 SECRETS: t.Final = (
     "API_ACCESS_TOKEN",
+    "USER_ACCESS_TOKEN",
     "WEBHOOK_SECRET",
     "WEBHOOK_TOKEN",
     "COPILOT_TOKEN",
+    "HEALTH_TOKEN",
 )
 
 
@@ -43,19 +46,39 @@ class Key(t.NamedTuple):
     word: str = ""
 
 
+RULES: t.Final = {
+    "BOT_STATUSES": "statuses",
+    "YIELD_TO_ASSIGNEE": "yield_to_assignee",
+    "MAX_AGE": "max_age",
+}
+"""Keys that become fields of ``rules``."""
+
 URL = "https://chatwoot.example.com"
+OPEN, PENDING = frozenset({"open"}), frozenset({"pending"})
 KEYS = [
     Key("BASE_URL", None, f" {URL}/ ", URL, f"{URL}:3000/cw//", f"{URL}:3000/cw"),
     Key("ACCOUNT_ID", None, "12", 12, 7, 7),
     Key("API_ACCESS_TOKEN", None, " tok-1 ", "tok-1", 12345, "12345"),
+    Key("USER_ACCESS_TOKEN", None, " tok-6 ", "tok-6", "tok-7", "tok-7"),
     Key("SUPPORT_MODE_ATTR", "support_mode", "who", "who", " answers ", "answers"),
     Key("WEBHOOK_SECRET", (), "old, new,", ("old", "new"), ["a", " b"], ("a", "b")),
     Key("WEBHOOK_TOKEN", None, "tok-2", "tok-2", "tok-3", "tok-3"),
     Key("COPILOT_TOKEN", None, "tok-4", "tok-4", "tok-5", "tok-5"),
+    Key("HEALTH_TOKEN", None, "tok-6", "tok-6", "tok-7", "tok-7"),
+    Key("HEALTH_MAX_AGE", 300.0, "60", 60.0, 90, 90.0),
     Key("URL_PREFIX", "/chatwoot", "/hooks/", "/hooks", "/", ""),
     Key("BOT_VALUES", None, "Ja, Jein", Mode.BOT, ["jein"], Mode.BOT, word="jein"),
     Key("HUMAN_VALUES", None, "Nein", Mode.HUMAN, ("NEIN",), Mode.HUMAN, word="nein"),
     Key("DEFAULT_MODE", Mode.HUMAN, "BOT", Mode.BOT, Mode.BOT, Mode.BOT),
+    Key("INBOXES", frozenset(), "1, 2", frozenset({1, 2}), [3], frozenset({3})),
+    Key("BOT_STATUSES", OPEN | PENDING, "Open,", OPEN, ["pending"], PENDING),
+    Key("YIELD_TO_ASSIGNEE", False, "Yes", True, True, True),
+    Key("MAX_AGE", 3600.0, "60", 60.0, 7200, 7200.0),
+    Key("BURST_WINDOW", 0.0, "1.5", 1.5, 2, 2.0),
+    Key("BURST_MAX", 30.0, "10", 10.0, 0.5, 0.5),
+    Key("FALLBACK_MESSAGE", None, " One moment. ", "One moment.", "Oh", "Oh"),
+    Key("NOTE_ON_FAILURE", False, "on", True, True, True),
+    Key("TYPING", True, "off", False, False, False),
     Key("BACKEND", "thread", "Inline", "inline", "inline", "inline"),
     Key("WORKERS", 4, "0", 0, 16, 16),
     Key("INBOX_PATH", "chatwoot.sqlite3", "a.db", "a.db", "b/c.db", "b/c.db"),
@@ -95,6 +118,9 @@ def setting(loaded: Config, key: Key, instance: str = "/nowhere") -> t.Any:
     if key.name == "INBOX_PATH":
         return os.path.relpath(loaded.inbox_path, instance)
 
+    if key.name in RULES:
+        return getattr(loaded.rules, RULES[key.name])
+
     return getattr(loaded, key.name.lower())
 
 
@@ -109,10 +135,12 @@ def refusal(settings: Settings, **places: t.Any) -> str:
 
 
 def test_the_table_knows_every_setting() -> None:
-    listed = {key.name.lower() for key in KEYS} - {"bot_values", "human_values"}
+    listed = {key.name.lower() for key in KEYS if key.name not in RULES}
     fields = {field.name for field in dataclasses.fields(Config)}
+    rules = {field.name for field in dataclasses.fields(Rules)}
 
-    assert fields == listed | {"words"}
+    assert fields == listed - {"bot_values"} | {"words", "rules"}
+    assert rules == set(RULES.values())
 
 
 @every_key
@@ -235,6 +263,70 @@ def test_secrets_may_be_one_or_a_list_or_separated_by_commas(
     assert load({"CHATWOOT_WEBHOOK_SECRET": value}).webhook_secret == expected
 
 
+# When the bot speaks
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("1, 2", {1, 2}),
+        (" 3 ,", {3}),
+        ("1,1,01", {1}),
+        (3, {3}),
+        ([1, "2", " 3 "], {1, 2, 3}),
+        ((4,), {4}),
+        ({5}, {5}),
+        ([], set()),
+        ([7, None, ""], {7}),
+    ],
+)
+def test_the_inboxes_of_the_bot_may_be_one_or_several(
+    value: t.Any, expected: set[int]
+) -> None:
+    assert load({"CHATWOOT_INBOXES": value}).inboxes == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("open", {"open"}),
+        (" Pending , SNOOZED", {"pending", "snoozed"}),
+        (["resolved", "open"], {"resolved", "open"}),
+        ({"open"}, {"open"}),
+    ],
+)
+def test_the_statuses_of_the_bot_may_be_one_or_several(
+    value: t.Any, expected: set[str]
+) -> None:
+    assert load({"CHATWOOT_BOT_STATUSES": value}).rules.statuses == expected
+
+
+FLAGS: t.Final = ("YIELD_TO_ASSIGNEE", "NOTE_ON_FAILURE", "TYPING")
+
+
+@pytest.mark.parametrize("name", FLAGS)
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        *[(text, True) for text in (True, "true", "TRUE", " yes ", "on", "1", 1)],
+        *[(text, False) for text in (False, "false", "False", "No", "off", "0", 0)],
+    ],
+    ids=repr,
+)
+def test_a_flag_may_be_written_in_the_usual_ways(
+    name: str, value: t.Any, expected: bool
+) -> None:
+    loaded = load({f"CHATWOOT_{name}": value})
+    holder = loaded.rules if name in RULES else loaded
+
+    assert getattr(holder, name.lower()) is expected
+
+
+@pytest.mark.parametrize("value", [0, "0", "0.0", 0.0, " 0 ", "0.00"], ids=repr)
+def test_nobody_need_wait_for_a_burst(value: t.Any) -> None:
+    assert load({"CHATWOOT_BURST_WINDOW": value}).burst_window == 0.0
+
+
 # Wrong values
 
 
@@ -259,6 +351,23 @@ WRONG: t.Final[t.Sequence[tuple[str, t.Sequence[t.Any], str]]] = [
     ("BOT_VALUES", [1.5, True, [None], [1.5], {"a": 1}], "must be text, not"),
     ("HUMAN_VALUES", [False, [["a"]]], "must be text, not"),
     ("DEFAULT_MODE", ["robot", "both", 0], "must be one of bot, human"),
+    ("INBOXES", ["website", "1 2", "1;2", "-1", "1.0", "3,x", "１"], "a whole number"),
+    ("INBOXES", [0, "0", [1, 0]], "must be at least 1"),
+    ("INBOXES", [True, 1.5, [1.5], [True], {}, {"1": 2}, [[1]]], "must be text, not"),
+    ("BOT_STATUSES", ["closed", "open pending", [1], "open,x"], "one of open, pending"),
+    ("BOT_STATUSES", [True, 1.5, [None], [True], {}], "must be text, not"),
+    *[
+        (name, ["maybe", "y", "ja", 2, -1, "truee"], "must be one of true, false")
+        for name in ("YIELD_TO_ASSIGNEE", "NOTE_ON_FAILURE", "TYPING")
+    ],
+    ("TYPING", [1.0, [True], {}], "must be text, not"),
+    ("MAX_AGE", [0, -1, "0", "nan", "inf", 86_401], "at most a day"),
+    ("MAX_AGE", ["1h", "an hour"], "must be a number of seconds"),
+    ("BURST_WINDOW", [-1, "-0.5", "nan", 86_401], "seconds"),
+    ("BURST_WINDOW", ["soon", "1s"], "must be a number of seconds"),
+    ("BURST_WINDOW", [True, [0]], "must be text, not"),
+    ("BURST_MAX", [0, "0", -1, "soon"], "seconds"),
+    ("FALLBACK_MESSAGE", [True, 1.5, ["One moment"]], "must be text, not"),
     ("BACKEND", ["redis", "threads", 1], "must be one of inline, thread"),
     ("WORKERS", ["many", "-1", "1.5"], "must be a whole number"),
     ("WORKERS", [True, 2.0], "must be text, not"),

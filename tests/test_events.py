@@ -10,10 +10,17 @@ from hypothesis import strategies as st
 
 from flask_chatwoot import events
 from flask_chatwoot.errors import PayloadError
-from flask_chatwoot.events import Attachment, Contact, Event, MessageEvent
+from flask_chatwoot.events import (
+    Attachment,
+    Contact,
+    ConversationEvent,
+    Event,
+    MessageEvent,
+)
 from flask_chatwoot.mode import Mode, resolve, vocabulary
 from flask_chatwoot.outcomes import Reason
-from flask_chatwoot.replies import Turn
+from flask_chatwoot.policy import assignee_of, speaker_of
+from flask_chatwoot.replies import Message, Turn
 
 Path = tuple[str, ...]
 
@@ -759,6 +766,467 @@ def test_our_own_posts_are_known_by_their_marker(
     assert event.marker == expected
 
 
+# Answers given by buttons and forms
+
+
+QUESTION: t.Final = (
+    (("event",), "message_updated"),
+    (("message_type",), "outgoing"),
+    (("content",), "Which one?"),
+    (("content_type",), "input_select"),
+    (("sender",), {"id": 4, "name": "Bot", "type": "agent_bot"}),
+)
+SUBMITTED: t.Final = ("content_attributes", "submitted_values")
+
+
+def updated(
+    values: t.Any, *changes: tuple[Path, t.Any]
+) -> Event | MessageEvent | ConversationEvent:
+    changes = (*QUESTION, (SUBMITTED, values), *changes)
+
+    return events.parse(encoded(changed(*changes)))
+
+
+def answered(values: t.Any, *changes: tuple[Path, t.Any]) -> MessageEvent:
+    event = updated(values, *changes)
+    assert isinstance(event, MessageEvent)
+
+    return event
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ([{"title": "Invoice", "value": "inv"}], "Invoice"),
+        ([{"value": "inv"}], "inv"),
+        ([{"title": "A", "value": "a"}, {"title": "B", "value": "b"}], "A\nB"),
+        ([{"name": "Name", "value": "Ada"}], "Name: Ada"),
+        ([{"name": "Name", "value": "Ada"}, {"name": "x"}], "Name: Ada"),
+        ([{"name": "a", "value": "1"}, {"name": "b", "value": "2"}], "a: 1\nb: 2"),
+        ([{"title": "{{x}} <b>\u2028 Привет"}], "{{x}} <b>\u2028 Привет"),
+    ],
+)
+def test_what_a_customer_picks_or_fills_in_is_a_message(
+    values: t.Any, text: str
+) -> None:
+    event = answered(values)
+
+    assert (event.text, event.type, event.name) == (text, "incoming", "message_updated")
+    assert (event.message_id, event.conversation_id, event.inbox_id) == (9001, 42, 3)
+    assert event.reason_to_ignore(1) is None
+    assert event.raw["content"] == "Which one?"
+
+
+def test_another_answer_to_the_same_question_is_another_message() -> None:
+    first, second = answered([{"title": "A"}]), answered([{"title": "B"}])
+
+    assert first.key == answered([{"title": "A"}], (("sender", "name"), "Eva")).key
+    assert first.key != second.key
+    assert first.key.startswith("1:message_updated:9001:")
+
+
+NOT_SUBMITTED: t.Final[dict[str, t.Any]] = {
+    "nothing": None,
+    "an empty list": [],
+    "text": "Invoice",
+    "a number": 5,
+    "true": True,
+    "an object": {"title": "Invoice", "value": "inv"},
+    "a rating": {"csat_survey_response": {"rating": 5, "feedback_message": "Good"}},
+    "an e-mail address": {"email": "ada@example.com"},
+    "texts": ["Invoice"],
+    "numbers": [1, 2.5, True, None],
+    "a list of lists": [[{"title": "Invoice"}]],
+    "empty objects": [{}, {}],
+    "titles of other types": [{"title": 1}, {"title": ["x"]}, {"title": {"a": "b"}}],
+    "values of other types": [{"name": "n", "value": 5}, {"name": "n", "value": ["x"]}],
+    "empty texts": [{"title": "", "value": ""}, {"name": "a", "value": ""}],
+    "a list behind a key": {"values": [{"title": "Invoice"}]},
+}
+
+
+@pytest.mark.parametrize("values", NOT_SUBMITTED.values(), ids=NOT_SUBMITTED)
+def test_what_is_no_answer_of_a_customer_is_just_an_event(values: t.Any) -> None:
+    assert type(updated(values)) is Event
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (("message_type",), "incoming"),
+        (("message_type",), "template"),
+        (("message_type",), 7),
+        (("message_type",), ABSENT),
+        (("id",), "9001"),
+        (("id",), ABSENT),
+        (("account",), None),
+        (("conversation",), []),
+        (("conversation", "id"), 0),
+        (("content_attributes",), "x"),
+        (("content_attributes",), [[]]),
+        (("content_attributes",), ABSENT),
+    ],
+    ids=repr,
+)
+def test_a_change_that_can_not_be_an_answer_is_just_an_event(
+    change: tuple[Path, t.Any],
+) -> None:
+    assert type(updated([{"title": "Invoice"}], change)) is Event
+
+
+def test_an_answer_to_a_note_is_ignored() -> None:
+    event = answered([{"title": "Invoice"}], (("private",), True))
+
+    assert event.reason_to_ignore(1) is Reason.PRIVATE
+
+
+def test_thousands_of_answers_are_read() -> None:
+    values = [{"name": f"field {n}", "value": "x" * 20} for n in range(5000)]
+
+    event = answered(values)
+
+    assert event.text.count("\n") == 4999
+    assert len(event.key) < 60
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\udfffb"])
+def test_half_a_character_in_an_answer_breaks_nothing(text: str) -> None:
+    event = answered([{"title": text}])
+
+    assert event.text == text
+    assert event.key.encode()
+
+
+@pytest.mark.parametrize("content", [None, 5, ["x"], {"a": 1}, ABSENT], ids=repr)
+def test_an_answer_does_not_depend_on_the_text_of_the_question(content: t.Any) -> None:
+    assert answered([{"title": "Invoice"}], (("content",), content)).text == "Invoice"
+
+
+def test_an_answer_that_looks_like_html_is_not_taken_for_the_question() -> None:
+    asked = {"id": 9001, "content": "Which one?"}
+
+    event = answered(
+        [{"title": "<p>Invoice</p>"}], (("conversation", "messages"), [asked])
+    )
+
+    assert event.text == "<p>Invoice</p>"
+
+
+# Conversations
+
+
+CONVERSATION: t.Final[dict[str, t.Any]] = {
+    "event": "conversation_updated",
+    "id": 42,
+    "status": "open",
+    "account": {"id": 1, "name": "Acme"},
+    "custom_attributes": {"support_mode": "bot"},
+    "changed_attributes": [
+        {
+            "custom_attributes": {
+                "previous_value": {"support_mode": "human", "topic": "x"},
+                "current_value": {"support_mode": "bot", "topic": "x"},
+            }
+        }
+    ],
+    "meta": {"sender": CONTACT},
+}
+
+
+def conversation(**values: t.Any) -> ConversationEvent:
+    event = events.parse(encoded({**CONVERSATION, **values}))
+    assert isinstance(event, ConversationEvent)
+
+    return event
+
+
+@pytest.mark.parametrize("name", events.CONVERSATION_EVENTS)
+def test_a_conversation_is_read(name: str) -> None:
+    event = conversation(event=name)
+
+    assert event == ConversationEvent(
+        name=name,
+        account_id=1,
+        conversation_id=42,
+        status="open",
+        raw={**CONVERSATION, "event": name},
+    )
+    assert event.change_of("support_mode") == ("human", "bot")
+    assert event.change_of("topic") is None
+    assert "Ada" not in repr(event)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["conversation_created", "conversation_typing_on", "Conversation_updated", "x"],
+)
+def test_other_events_of_a_conversation_are_just_events(name: str) -> None:
+    assert type(events.parse(encoded({**CONVERSATION, "event": name}))) is Event
+
+
+@pytest.mark.parametrize(
+    "value", [value for value in NOT_IDS if value is not ABSENT], ids=repr
+)
+def test_a_conversation_without_a_usable_id_is_just_an_event(value: t.Any) -> None:
+    assert type(events.parse(encoded({**CONVERSATION, "id": value}))) is Event
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, 1, [], "1", {}, {"id": None}, {"id": "1"}, {"id": True}, {"id": -1}],
+    ids=repr,
+)
+def test_a_conversation_need_not_say_its_account(value: t.Any) -> None:
+    assert conversation(account=value).account_id is None
+
+
+@pytest.mark.parametrize("value", [None, 0, 1, True, [], ["open"], {}], ids=repr)
+def test_a_status_that_is_no_text_is_none(value: t.Any) -> None:
+    assert conversation(status=value).status is None
+
+
+NO_CHANGE: t.Final[dict[str, t.Any]] = {
+    "nothing": None,
+    "text": "custom_attributes",
+    "a number": 1,
+    "an object": {"custom_attributes": {"previous_value": {}, "current_value": {}}},
+    "an empty list": [],
+    "texts": ["custom_attributes"],
+    "nulls": [None, None],
+    "lists": [["custom_attributes"]],
+    "another attribute": [{"status": {"previous_value": 0, "current_value": 1}}],
+    "no values": [{"custom_attributes": {}}],
+    "values of other types": [{"custom_attributes": ["human", "bot"]}],
+    "texts as values": [
+        {"custom_attributes": {"previous_value": "a", "current_value": "b"}}
+    ],
+    "the same": [
+        {
+            "custom_attributes": {
+                "previous_value": {"support_mode": "bot"},
+                "current_value": {"support_mode": "bot"},
+            }
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize("value", NO_CHANGE.values(), ids=NO_CHANGE)
+def test_what_tells_of_no_change_is_none(value: t.Any) -> None:
+    assert conversation(changed_attributes=value).change_of("support_mode") is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ({"support_mode": "human"}, {}, ("human", None)),
+        ({}, {"support_mode": "bot"}, (None, "bot")),
+        (None, {"support_mode": "bot"}, (None, "bot")),
+        ("x", {"support_mode": ["bot"]}, (None, ["bot"])),
+        ({"support_mode": 1}, {"support_mode": {"a": 1}}, (1, {"a": 1})),
+    ],
+)
+def test_an_attribute_that_came_or_went_has_changed(
+    before: t.Any, after: t.Any, expected: tuple[t.Any, t.Any]
+) -> None:
+    change = {"previous_value": before, "current_value": after}
+    event = conversation(
+        changed_attributes=[None, {"status": 1}, {"custom_attributes": change}]
+    )
+
+    assert event.change_of("support_mode") == expected
+
+
+@pytest.mark.parametrize(
+    ("messages", "newest"),
+    [
+        ([{"id": 5}], 5),
+        ([{"id": 5}, {"id": 9}, {"id": 7}], 9),
+        ([{"id": "5"}, None, [], {"id": True}, {"id": -1}, {}, {"id": 2**63}], 0),
+        (None, 0),
+        ([], 0),
+        ({}, 0),
+        ("x", 0),
+        ({"id": 5}, 0),
+    ],
+)
+def test_the_newest_message_of_a_conversation_is_found(
+    messages: t.Any, newest: int
+) -> None:
+    assert events.newest_message({"messages": messages}) == newest
+
+
+# Who wrote
+
+
+USER: t.Final = {"id": 4, "name": "Olga", "type": "user"}
+AUTHORS: t.Final[dict[str, tuple[dict[str, t.Any], bool]]] = {
+    "a user": ({"sender": USER}, True),
+    "a user, in numbers": ({"sender": USER, "message_type": 1}, True),
+    "a user in the shape of the table": ({"sender": {**USER, "type": "User"}}, True),
+    "our own post": (
+        {"sender": USER, "content_attributes": {"flask_chatwoot": "job"}},
+        False,
+    ),
+    "our own post with a strange marker": (
+        {"sender": USER, "content_attributes": {"flask_chatwoot": None}},
+        False,
+    ),
+    "a user's note": ({"sender": USER, "private": True}, False),
+    "the customer": ({"message_type": "incoming"}, False),
+    "the customer, in numbers": ({"message_type": 0}, False),
+    "an activity": ({"sender": USER, "message_type": "activity"}, False),
+    "an activity, in numbers": ({"sender": USER, "message_type": 2}, False),
+    "a template": ({"sender": USER, "message_type": "template"}, False),
+    "a template, in numbers": ({"sender": None, "message_type": 3}, False),
+    "an automation": (
+        {"sender": None, "content_attributes": {"automation_rule_id": 1}},
+        False,
+    ),
+    "an automation as a user": (
+        {"sender": USER, "content_attributes": {"automation_rule_id": 1}},
+        False,
+    ),
+    "a campaign": (
+        {"sender": USER, "additional_attributes": {"campaign_id": 7}},
+        False,
+    ),
+    "no campaign": (
+        {"sender": USER, "additional_attributes": {"campaign_id": None}},
+        True,
+    ),
+    "an agent bot": ({"sender": {"id": 4, "type": "agent_bot"}}, False),
+    "an agent bot as in the table": ({"sender": {"id": 4, "type": "AgentBot"}}, False),
+    "Captain": ({"sender": {"id": 4, "type": "captain_assistant"}}, False),
+    "Captain as in the table": ({"sender": {"type": "Captain::Assistant"}}, False),
+    "a contact without a type": ({"sender": CONTACT}, False),
+    "nobody": ({"sender": None}, False),
+    "nobody at all": ({}, False),
+    "a phone": (
+        {"sender": None, "content_attributes": {"external_echo": True}},
+        True,
+    ),
+    "a phone without the key of the sender": (
+        {"content_attributes": {"external_echo": True}},
+        True,
+    ),
+    "a phone in the other attributes": (
+        {"sender": None, "additional_attributes": {"external_echo": True}},
+        True,
+    ),
+    "a phone with a name": (
+        {"sender": None, "content_attributes": {"external_sender_name": "Olga"}},
+        True,
+    ),
+    "a phone with a name at the top": (
+        {"sender": None, "external_sender_name": "Olga"},
+        True,
+    ),
+    "a phone, in numbers": (
+        {"message_type": 1, "content_attributes": {"external_echo": True}},
+        True,
+    ),
+    "no phone": (
+        {"sender": None, "content_attributes": {"external_echo": False}},
+        False,
+    ),
+    "a phone that is a bot": (
+        {"sender": {"type": "agent_bot"}, "content_attributes": {"external_echo": 1}},
+        False,
+    ),
+    "our own post from a phone": (
+        {"content_attributes": {"external_echo": True, "flask_chatwoot": "job"}},
+        False,
+    ),
+    "a sender that is text": ({"sender": "user"}, False),
+    "a sender that is a list": ({"sender": [USER]}, False),
+    "a type that is a list": ({"sender": {"type": ["user"]}}, False),
+    "a type that is an object": ({"sender": {"type": {"user": 1}}}, False),
+    "attributes of other types": (
+        {"sender": USER, "content_attributes": "x", "additional_attributes": [1]},
+        True,
+    ),
+    "a kind that is a list": ({"sender": USER, "message_type": ["outgoing"]}, False),
+    "a kind that is nothing": ({"sender": USER, "message_type": None}, False),
+}
+
+
+@pytest.mark.parametrize(("fields", "expected"), AUTHORS.values(), ids=AUTHORS)
+def test_a_person_is_told_from_machines(
+    fields: dict[str, t.Any], expected: bool
+) -> None:
+    written = {"id": 1, "message_type": "outgoing", "private": False, **fields}
+
+    assert events.is_by_person(written) is expected
+
+
+def test_an_event_knows_whether_a_person_wrote_it() -> None:
+    written = (("message_type",), "outgoing"), (("sender",), USER)
+
+    assert message(*written).by_person
+    assert not message().by_person
+    assert not message(*written, (("private",), True)).by_person
+
+
+# Times
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("2026-07-27T09:12:33.123Z", 1785143553.123),
+        ("2026-07-27T09:12:33Z", 1785143553.0),
+        ("2026-07-27T11:12:33+02:00", 1785143553.0),
+        ("2026-07-27T09:12:33", 1785143553.0),
+        (" 2026-07-27 09:12:33 UTC", None),
+        (" 2026-07-27T09:12:33Z\n", 1785143553.0),
+        (1785143553, 1785143553.0),
+        (1785143553.5, 1785143553.5),
+        *[(value, None) for value in (0, -1, 1e11, 10**400, float("inf"))],
+        *[(value, None) for value in ("", " ", "soon", "1785143553", "2026-13-01")],
+        *[(value, None) for value in (None, True, False, [], [1], {}, {"a": 1})],
+        ("2026-07-27T09:12:33Z" * 1000, None),
+        ("\ud800", None),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_a_time_is_read_or_is_none(value: t.Any, seconds: float | None) -> None:
+    assert events.as_seconds(value) == seconds
+
+
+@pytest.mark.parametrize(
+    "value", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "0001-01-01"]
+)
+def test_a_time_at_the_end_of_time_breaks_nothing(value: str) -> None:
+    assert isinstance(events.as_seconds(value), float | None)
+
+
+# Messages of the API's list
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ({"content": " Hello\n"}, "Hello"),
+        ({"content": None}, ""),
+        ({"content": 1}, ""),
+        ({"content": ["x"]}, ""),
+        ({"content": {}}, ""),
+        ({}, ""),
+        (
+            {
+                "content": "long",
+                "content_attributes": {"email": {"text_content": {"quoted": "short"}}},
+            },
+            "short",
+        ),
+        ({"content": "Hello", "content_attributes": [1]}, "Hello"),
+    ],
+)
+def test_the_text_of_a_listed_message_is_read(written: t.Any, text: str) -> None:
+    assert events.text_of(written) == text
+
+
 # Any JSON whatsoever
 
 
@@ -792,6 +1260,14 @@ PATHS = [
     *paths_of(MESSAGE),
     ("contact",),
     ("attachments",),
+    ("changed_attributes",),
+    ("status",),
+    ("updated_at",),
+    ("messages",),
+    ("meta",),
+    ("meta", "assignee"),
+    ("content_attributes", "submitted_values"),
+    ("content_attributes", "external_echo"),
     ("content_attributes", "email"),
     ("content_attributes", "email", "text_content"),
     ("sender", "type"),
@@ -799,9 +1275,14 @@ PATHS = [
 ]
 
 
+NAMES = ["message_created", "message_updated", *events.CONVERSATION_EVENTS]
+
+
 @st.composite
 def broken_messages(draw: st.DrawFn) -> dict[str, t.Any]:
     payload = copy.deepcopy(MESSAGE)
+    payload["event"] = draw(st.sampled_from(NAMES))
+    payload["message_type"] = draw(st.sampled_from(["incoming", "outgoing"]))
 
     for path in draw(st.lists(st.sampled_from(PATHS), max_size=4)):
         holder: t.Any = payload
@@ -822,19 +1303,47 @@ def read_all(body: bytes) -> None:
     except PayloadError:
         return
 
+    if isinstance(event, ConversationEvent):
+        read_conversation(event)
+        return
+
     if not isinstance(event, MessageEvent):
         assert isinstance(event.name, str)
         return
 
     event.reason_to_ignore(1)
     mode = resolve(
-        event, attribute="support_mode", words=vocabulary(), default=Mode.HUMAN
+        event.raw, attribute="support_mode", words=vocabulary(), default=Mode.HUMAN
     )
-    turn = Turn.of(event, mode=mode, text=event.text)
+    files = events.attachments(event.raw)
+    said = Message(event.message_id, event.text, files)
+    turn = Turn.of(event, mode=mode, messages=(said,))
     assert turn.account_id is not None
     assert 0 < turn.account_id < 2**63
-    assert event.key.startswith(f"{turn.account_id}:message_created:")
+    assert event.key.startswith(f"{turn.account_id}:{event.name}:{event.message_id}")
     assert isinstance(repr(turn), str)
+    assert event.by_person in (True, False)
+    assert event.marker is None or isinstance(event.marker, str)
+    read_seconds(event.raw.get("created_at"))
+    speaker_of(event.raw)
+
+
+def read_conversation(event: ConversationEvent) -> None:
+    assert 0 < event.conversation_id < 2**63
+    assert event.account_id is None or 0 < event.account_id < 2**63
+    assert event.status is None or isinstance(event.status, str)
+    change = event.change_of("support_mode")
+    assert change is None or change[0] != change[1]
+    assert 0 <= events.newest_message(event.raw) < 2**63
+    assert "Ada" not in repr(event)
+    assignee_of(event.raw)
+    read_seconds(event.raw.get("updated_at"))
+
+
+def read_seconds(value: t.Any) -> None:
+    seconds = events.as_seconds(value)
+
+    assert seconds is None or -1e12 < seconds < 1e12
 
 
 @settings(deadline=None)

@@ -6,7 +6,7 @@ import pytest
 
 from flask_chatwoot.errors import ConfigError
 from flask_chatwoot.events import MessageEvent
-from flask_chatwoot.mode import Mode, resolve, vocabulary
+from flask_chatwoot.mode import Mode, human_value, meaning, resolve, vocabulary
 
 BOT, HUMAN = Mode.BOT, Mode.HUMAN
 ATTRIBUTE = "support_mode"
@@ -57,7 +57,7 @@ def put(
 
 
 def who(raw: t.Mapping[str, t.Any], *, default: Mode = HUMAN) -> Mode:
-    return resolve(event(raw), attribute=ATTRIBUTE, words=WORDS, default=default)
+    return resolve(event(raw).raw, attribute=ATTRIBUTE, words=WORDS, default=default)
 
 
 def chosen(value: t.Any, *, default: Mode = HUMAN) -> Mode:
@@ -183,7 +183,7 @@ def test_a_sender_that_says_it_is_the_contact_is_believed(kind: str) -> None:
 def test_the_attribute_may_have_another_name() -> None:
     raw = {"conversation": {"custom_attributes": {ATTRIBUTE: "human", "topic": "bot"}}}
 
-    mode = resolve(event(raw), attribute="topic", words=WORDS, default=HUMAN)
+    mode = resolve(event(raw).raw, attribute="topic", words=WORDS, default=HUMAN)
 
     assert mode is BOT
 
@@ -215,3 +215,44 @@ def test_a_text_can_not_mean_both() -> None:
     assert "'yes'" in message
     assert "remove it from one of them" in message
     assert "'a'" not in message
+
+
+# One value
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (" BOT ", BOT),
+        ("Оператор", HUMAN),
+        *[(value, None) for value in ("", "robot", None, True, 1, ["bot"], {"a": 1})],
+    ],
+)
+def test_a_value_means_a_mode_or_nothing(value: t.Any, expected: Mode | None) -> None:
+    assert meaning(value, WORDS) is expected
+
+
+@pytest.mark.parametrize(
+    ("current", "written"),
+    [
+        *[(value, "human") for value in ("bot", "ai agent", "", "  ", "🤖", "1")],
+        *[(value, "Human") for value in ("Bot", "AI agent", "Ärzte-Bot")],
+        *[(value, "Человек") for value in ("AI агент", "бот", "Бот 🤖")],
+        *[(value, "human") for value in (None, True, 0, ["Bot"], {"a": "Bot"})],
+        ("\ud800", "human"),
+        ("B" * 100_000, "Human"),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_a_conversation_is_marked_in_the_words_of_its_form(
+    current: t.Any, written: str
+) -> None:
+    assert human_value(current, ()) == written
+    assert meaning(written, WORDS) is HUMAN
+
+
+@pytest.mark.parametrize("current", ["bot", "AI агент", None, 1])
+def test_the_first_configured_word_is_written_if_there_is_any(current: t.Any) -> None:
+    configured = ("Bitte mit Menschen", "Mensch")
+
+    assert human_value(current, configured) == "Bitte mit Menschen"

@@ -35,15 +35,18 @@ def documented_members(cls: type[StrEnum]) -> set[str]:
 def test_the_list_of_outcomes_is_closed() -> None:
     assert set(map(str, Outcome)) == {
         *("accepted", "duplicate", "ignored"),
-        *("replied", "noted", "declined", "dead"),
+        *("replied", "noted", "handed_off", "taken_over", "declined", "dead"),
     }
 
 
 def test_the_list_of_reasons_is_closed() -> None:
     assert set(map(str, Reason)) == {
-        *("not_configured", "other_event", "other_account"),
+        *("not_configured", "other_event", "conversation"),
+        *("other_account", "other_inbox"),
         *("outgoing", "private", "template", "activity", "unknown_type", "empty"),
         *("auto_reply", "blocked"),
+        *("taken", "answered", "status", "assigned", "too_old", "window_closed"),
+        *("policy_failed", "superseded"),
         *("no_answer", "no_provider", "provider_failed", "provider_invalid"),
         *("unauthorized", "not_found", "refused", "redirected", "rate_limited"),
         *("server_error", "unreachable", "unconfirmed", "crashed", "unreadable"),
