@@ -26,7 +26,8 @@ from requests.utils import get_environ_proxies
 from urllib3 import exceptions as urllib3_errors
 
 from .errors import APIError, PermanentError, TransientError, UnknownError
-from .events import MARKER, as_id
+from .events import MARKER, Object, as_id, as_object
+from .replies import File
 
 LIMIT: t.Final = 150_000
 """Characters one message may have (Chatwoot's ``app/models/message.rb``)."""
@@ -72,7 +73,13 @@ class ChatwootClient:
     # -- messages --------------------------------------------------------------
 
     def create_message(
-        self, conversation_id: int, content: str, *, marker: str | None = None
+        self,
+        conversation_id: int,
+        content: str,
+        *,
+        marker: str | None = None,
+        choices: t.Sequence[tuple[str, str]] = (),
+        files: t.Sequence[File] = (),
     ) -> list[int]:
         """Write to the customer; return the ids of the messages made.
 
@@ -82,24 +89,23 @@ class ChatwootClient:
         :param conversation_id: The number in the conversation's URL.
         :param content: Shown as given: what Chatwoot would take for Liquid is escaped.
         :param marker: Stored with the message by Chatwoot 4.9 and later.
+        :param choices: Titles and values to pick from, shown with the last message.
+        :param files: Sent with the last message.
         """
-        return [
-            self._create(
-                conversation_id, {"content": piece, "private": False}, marker=marker
-            )
-            for piece in pieces(content)
-        ]
+        return self._create_all(conversation_id, content, marker, choices, files)
 
     def create_note(
-        self, conversation_id: int, content: str, *, marker: str | None = None
+        self,
+        conversation_id: int,
+        content: str,
+        *,
+        marker: str | None = None,
+        files: t.Sequence[File] = (),
     ) -> list[int]:
         """Write a private note, which only operators see; otherwise the same."""
-        return [
-            self._create(
-                conversation_id, {"content": piece, "private": True}, marker=marker
-            )
-            for piece in pieces(content)
-        ]
+        return self._create_all(
+            conversation_id, content, marker, (), files, private=True
+        )
 
     def messages(
         self,
@@ -151,6 +157,56 @@ class ChatwootClient:
 
         return version
 
+    # -- the state of a conversation ----------------------------------------------
+
+    def set_custom_attributes(
+        self, conversation_id: int, values: Object, *, merge: bool = False
+    ) -> Object:
+        """Write a conversation's attributes; return those it has then.
+
+        :param values: All of them: Chatwoot replaces the whole object.
+        :param merge: Replace only the keys given. Chatwoot takes it for no more than
+            an unknown parameter before pull request 15119 (after 4.16.2).
+        """
+        body: dict[str, t.Any] = {"custom_attributes": dict(values)}
+        answer = self._conversation_call(
+            conversation_id,
+            "custom_attributes",
+            body | ({"merge": True} if merge else {}),
+        )
+
+        return as_object(as_object(answer).get("custom_attributes"))
+
+    def toggle_status(self, conversation_id: int, status: str) -> None:
+        """Set the status: ``open``, ``pending``, ``resolved`` or ``snoozed``."""
+        self._conversation_call(conversation_id, "toggle_status", {"status": status})
+
+    def toggle_typing_status(self, conversation_id: int, *, on: bool) -> None:
+        """Show the customer that somebody types, for at most 30 s, or no longer.
+
+        A bot's token may do so from Chatwoot 4.12 on.
+        """
+        status = {"typing_status": "on" if on else "off"}
+        self._conversation_call(conversation_id, "toggle_typing_status", status)
+
+    def assign(
+        self,
+        conversation_id: int,
+        *,
+        assignee_id: int | None = None,
+        team_id: int | None = None,
+    ) -> None:
+        """Assign an operator, or a team. An id Chatwoot does not know unassigns."""
+        who = {"assignee_id": assignee_id} if assignee_id else {"team_id": team_id}
+        self._conversation_call(conversation_id, "assignments", who)
+
+    def _conversation_call(
+        self, conversation_id: int, name: str, body: t.Mapping[str, t.Any]
+    ) -> t.Any:
+        path = f"{self._path(conversation_id)}/{name}"
+
+        return self._request("POST", path, body, anything=True)
+
     # -- the wire --------------------------------------------------------------
 
     def call(
@@ -176,14 +232,43 @@ class ChatwootClient:
             anything=True,
         )
 
-    def _create(
-        self, conversation_id: int, message: dict[str, t.Any], *, marker: str | None
-    ) -> int:
-        if marker is not None:
-            message["content_attributes"] = {MARKER: marker}
+    def _create_all(
+        self,
+        conversation_id: int,
+        content: str,
+        marker: str | None,
+        choices: t.Sequence[tuple[str, str]],
+        files: t.Sequence[File],
+        *,
+        private: bool = False,
+    ) -> list[int]:
+        texts = pieces(content)
+        attributes: dict[str, t.Any] = {} if marker is None else {MARKER: marker}
+        ids = []
 
+        for number, text in enumerate(texts, 1):
+            message: dict[str, t.Any] = {"content": text, "private": private}
+            last = number == len(texts)
+
+            if last and choices:
+                message["content_type"] = "input_select"
+                attributes["items"] = [
+                    {"title": title, "value": value} for title, value in choices
+                ]
+
+            if attributes:
+                message["content_attributes"] = attributes
+
+            ids.append(self._create(conversation_id, message, files if last else ()))
+
+        return ids
+
+    def _create(
+        self, conversation_id: int, message: dict[str, t.Any], files: t.Sequence[File]
+    ) -> int:
         path = self._path(conversation_id) + "/messages"
-        message_id = as_id(self._request("POST", path, message).get("id"))
+        created = self._request("POST", path, message, files=files)
+        message_id = as_id(created.get("id"))
 
         if message_id is None:
             raise UnknownError(_NOT_CHATWOOT, endpoint=f"POST {path}", status=200)
@@ -200,6 +285,7 @@ class ChatwootClient:
         body: t.Mapping[str, t.Any] | None = None,
         *,
         params: t.Mapping[str, t.Any] | None = None,
+        files: t.Sequence[File] = (),
         anything: bool = False,
     ) -> t.Any:
         endpoint = f"{method} {path}"
@@ -207,7 +293,7 @@ class ChatwootClient:
         try:
             line = self._line()
             response = line.adapter.send(
-                self._prepare(method, line.base_url + path, body, params),
+                self._prepare(method, line.base_url + path, body, params, files),
                 timeout=self.timeout,
                 proxies=line.proxies,
                 verify=line.verify,
@@ -228,6 +314,7 @@ class ChatwootClient:
         url: str,
         body: t.Mapping[str, t.Any] | None,
         params: t.Mapping[str, t.Any] | None,
+        files: t.Sequence[File],
     ) -> requests.PreparedRequest:
         # Most of what requests does for each URL needs doing but once, as only the
         # path differs.
@@ -239,7 +326,9 @@ class ChatwootClient:
         if params is not None:
             request.prepare_url(url, params)
 
-        if body is not None:
+        if files:
+            request.prepare_body(_form(body or {}), _parts(files))
+        elif body is not None:
             request.body = json.dumps(body).encode()
             request.headers["Content-Type"] = "application/json"
             request.headers["Content-Length"] = str(len(request.body))
@@ -437,6 +526,19 @@ def retry_after(value: str | None, *, now: float | None = None) -> float | None:
 
 
 # -- what is sent ----------------------------------------------------------------
+
+
+def _form(message: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """A message as fields of a form; Chatwoot reads JSON where it wants an object."""
+    return {
+        key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in message.items()
+    }
+
+
+def _parts(files: t.Sequence[File]) -> list[tuple[str, File]]:
+    return [("attachments[]", file) for file in files]
+
 
 _SPAN = r"(?s)`(.*?)`"
 """What Chatwoot wraps in a raw block (``app/models/concerns/liquidable.rb``)."""

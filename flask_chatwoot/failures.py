@@ -34,6 +34,13 @@ def passes(error: ChatwootError) -> bool:
     return isinstance(error, ProviderFailedError)
 
 
+def can_be_told(error: ChatwootError) -> bool:
+    """Whether anything else can be said in the conversation after this error."""
+    is_final = isinstance(error, APIError) and error.kind == "permanent"
+
+    return not is_final or getattr(error, "status", None) == 422
+
+
 def reason_of(error: ChatwootError) -> Reason:
     """The reason a turn has if this is what ended it."""
     if isinstance(error, APIError):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import mimetypes
+import os
 import typing as t
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from . import events
 from .errors import ProviderError
@@ -12,19 +15,51 @@ from .events import Attachment, Contact, MessageEvent, Object
 from .mode import Mode
 
 
+class Message(t.NamedTuple):
+    """One message of a customer.
+
+    :ivar id: Chatwoot's id for it; for a button or form, that of the question.
+    :ivar text: What the customer wrote, or picked.
+    """
+
+    id: int
+    text: str
+    attachments: tuple[Attachment, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Message {self.id}>"
+
+
+HistoryEntry = dict[str, str]
+"""``{"role": "user" | "assistant", "content": …}``"""
+
+HistoryReader = t.Callable[[int, int], list[HistoryEntry]]
+"""Takes the most messages and the most characters wanted."""
+
+
+def _no_history(limit: int, characters: int) -> list[HistoryEntry]:
+    return []
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
     """What is being answered. The second argument of a provider.
 
-    The ids are ``None`` when the question came through ``/copilot``, where there is
-    no conversation.
+    What is said of the conversation and the contact is from the newest message. The
+    ids are ``None`` when the question came through ``/copilot``, where there is no
+    conversation.
 
-    :ivar text: What the customer wrote.
+    :ivar text: What the customer wrote; several messages are joined by line breaks.
+        Empty if there are attachments only.
+    :ivar mode: ``human`` also when a person has taken the conversation over.
     :ivar conversation_id: The number in the conversation's URL, unique per account.
     :ivar inbox_id: The Chatwoot inbox, ``None`` when Chatwoot does not say.
+    :ivar message_id: The newest message.
+    :ivar messages: The messages one by one, oldest first.
     :ivar custom_attributes: Those of the conversation.
     :ivar language: The browser's language, ``"de"`` for instance, or ``None``.
-    :ivar raw: The delivery's decoded payload, in the shape the server sent it.
+    :ivar attachments: Those of all messages.
+    :ivar raw: The newest delivery's payload, in the shape the server sent it.
     """
 
     text: str = field(repr=False)
@@ -33,44 +68,109 @@ class Turn:
     conversation_id: int | None = None
     inbox_id: int | None = None
     message_id: int | None = None
+    messages: tuple[Message, ...] = ()
     contact: Contact = field(default_factory=Contact)
     custom_attributes: Object = field(default_factory=dict, repr=False)
     language: str | None = None
     attachments: tuple[Attachment, ...] = ()
     raw: Object = field(default_factory=dict, repr=False)
+    read_history: HistoryReader = field(
+        default=_no_history, repr=False, compare=False, kw_only=True
+    )
 
     @classmethod
-    def of(cls, event: MessageEvent, *, mode: Mode, text: str) -> t.Self:
-        """The turn that answers one message."""
+    def of(
+        cls,
+        event: MessageEvent,
+        *,
+        mode: Mode,
+        messages: tuple[Message, ...],
+        read_history: HistoryReader = _no_history,
+    ) -> t.Self:
+        """The turn that answers these messages, of which the event is the newest."""
         conversation = events.as_object(event.raw.get("conversation"))
 
         return cls(
-            text=text,
+            text="\n".join(message.text for message in messages if message.text),
             mode=mode,
             account_id=event.account_id,
             conversation_id=event.conversation_id,
             inbox_id=event.inbox_id,
             message_id=event.message_id,
+            messages=messages,
             contact=events.contact(event.raw),
             custom_attributes=events.as_object(conversation.get("custom_attributes")),
             language=events.language(event.raw),
-            attachments=events.attachments(event.raw),
+            attachments=tuple(file for one in messages for file in one.attachments),
             raw=event.raw,
+            read_history=read_history,
         )
+
+    def history(self, limit: int = 20, characters: int = 20_000) -> list[HistoryEntry]:
+        """Earlier messages of the conversation, oldest first, as models take them.
+
+        Blocks while Chatwoot is asked. What customers wrote has the role ``user``,
+        what was said to them, by whomever, ``assistant``. No notes, no greetings, not
+        this turn's own messages, nothing from before the conversation was last
+        resolved. Empty if Chatwoot can not be asked; the log says why.
+
+        :param limit: Messages at most.
+        :param characters: At most, in all; the oldest are left out.
+        """
+        return self.read_history(limit, characters)
+
+
+@dataclass(frozen=True, slots=True)
+class Handoff:
+    """Give the conversation to people.
+
+    :ivar reason: For the operators' note, ``"asked for a person"`` for instance.
+    :ivar team_id: Chatwoot's id of a team to assign, or ``None``.
+    :ivar assignee_id: Chatwoot's id of an operator to assign, or ``None``.
+    :raises TypeError: An id is none.
+    """
+
+    reason: str | None = field(default=None, repr=False)
+    team_id: int | None = None
+    assignee_id: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (
+            ("team_id", self.team_id),
+            ("assignee_id", self.assignee_id),
+        ):
+            if value is not None and events.as_id(value) is None:
+                raise TypeError(f"Handoff({name}) must be a number above zero.")
+
+
+File = tuple[str, bytes, str]
+"""Name, content and media type."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
     """An answer, with a say in who sees it.
 
-    :ivar content: Markdown, as Chatwoot shows it. Blank text says nothing.
+    :ivar content: Markdown, as Chatwoot shows it. Blank text says nothing, unless
+        there are attachments.
     :ivar private: ``True`` makes a note of it in bot mode too. Nothing makes a public
         message of it in human mode.
-    :raises TypeError: The content is not text.
+    :ivar handoff: ``True``, or a :class:`Handoff` that says more: people have the
+        conversation after this reply. Means nothing in human mode.
+    :ivar attachments: Paths, or ``(name, bytes, media type)``; 15 at most.
+    :ivar choices: Texts, or ``(title, value)``, for the customer to pick from. In a
+        note they are listed.
+    :raises TypeError: A value is of the wrong type.
+    :raises ValueError: Too many attachments.
     """
 
-    content: str = field(repr=False)
+    content: str = field(default="", repr=False)
     private: bool | None = None
+    handoff: bool | Handoff = False
+    attachments: t.Sequence[str | os.PathLike[str] | File] = field(
+        default=(), repr=False
+    )
+    choices: t.Sequence[str | tuple[str, str]] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         content: t.Any = self.content
@@ -79,13 +179,94 @@ class Reply:
             kind = type(content).__name__
             raise TypeError(f"Reply(content) must be text, not {kind}.")
 
+        for name, several in (
+            ("attachments", self.attachments),
+            ("choices", self.choices),
+        ):
+            if not isinstance(several, list | tuple):
+                raise TypeError(f"Reply({name}) must be a list.")
+
+        if len(self.attachments) > MOST_FILES:
+            raise ValueError(
+                f"Reply(attachments) holds {len(self.attachments)} files; "
+                f"Chatwoot takes {MOST_FILES}."
+            )
+
+        self.items  # noqa: B018 - raises here, where the mistake was made
+
+    @property
+    def items(self) -> list[tuple[str, str]]:
+        """The choices as titles and values."""
+        return [_choice(choice) for choice in self.choices]
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether it says nothing."""
+        return not (self.content.strip() or self.attachments)
+
     def is_private(self, mode: Mode) -> bool:
         """Whether this is a note, given who is answering."""
         return mode is Mode.HUMAN or bool(self.private)
 
+    def files(self) -> list[File]:
+        """The attachments, read from the disk where they are paths.
+
+        :raises ProviderError: One can not be read, or is none.
+        """
+        return [_file(attachment) for attachment in self.attachments]
+
+
+MOST_FILES: t.Final = 15
+"""Files one message may have (Chatwoot's ``app/models/message.rb``)."""
+
+
+def _choice(choice: t.Any) -> tuple[str, str]:
+    match choice:
+        case str():
+            return storable(choice), storable(choice)
+        case (str(title), str(value)):
+            return storable(title), storable(value)
+
+    kind = type(choice).__name__
+    raise TypeError(f"Reply(choices) takes texts or (title, value), not {kind}.")
+
+
+def _file(attachment: t.Any) -> File:
+    match attachment:
+        case (str(name), bytes(content), str(kind)):
+            return storable(name), content, storable(kind)
+        case str() | os.PathLike():
+            path = Path(attachment)
+        case _:
+            kind = type(attachment).__name__
+            raise ProviderError(
+                "Reply(attachments) takes paths or (name, bytes, media type), "
+                f"not {kind}."
+            )
+
+    try:
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: no name a file can have
+        why = getattr(error, "strerror", None) or type(error).__name__
+        raise ProviderError(
+            f"The attachment {str(path)!r} can not be read: {why}."
+        ) from None
+
+    guessed, _ = mimetypes.guess_type(path.name)
+
+    return storable(path.name), content, guessed or "application/octet-stream"
+
+
+class Answer(t.NamedTuple):
+    """All that a provider returned for a turn."""
+
+    replies: tuple[Reply, ...]
+    handoff: Handoff | None = None
+
 
 ProviderFunction = t.Callable[..., t.Any]
-"""``(text)`` or ``(text, turn)`` to ``str | Reply | None``, sync or async."""
+"""``(text)`` or ``(text, turn)`` to text, ``Reply``, ``Handoff``, a list of these, or
+``None``; sync or async."""
 
 F = t.TypeVar("F", bound=ProviderFunction)
 
@@ -121,6 +302,11 @@ class Registry:
     def __bool__(self) -> bool:
         return bool(self._providers)
 
+    @property
+    def take_turns(self) -> bool:
+        """Whether any of them asks for the turn."""
+        return any(provider.takes_turn for provider in self._providers.values())
+
     def add(
         self, function: ProviderFunction, *, mode: str | None, inbox_id: int | None
     ) -> None:
@@ -151,32 +337,50 @@ class Registry:
         return max(matching, key=lambda provider: provider.narrowness, default=None)
 
 
-def as_reply(value: t.Any) -> Reply | None:
-    """What a provider returned, as a reply; ``None`` if it says nothing.
+def as_answer(value: t.Any) -> Answer | None:
+    """What a provider returned, as replies; ``None`` if it says and does nothing.
 
-    :raises ProviderError: Neither text nor a reply nor ``None``.
+    :raises ProviderError: Something in it is neither text, nor a reply, nor a
+        hand-off, nor ``None``.
     """
-    reply = Reply(value) if isinstance(value, str) else value
+    if type(value) is str:  # by far the most common, and worth the shortcut
+        replies = [_as_reply(value)]
+    else:
+        listed = value if isinstance(value, list | tuple) else [value]
+        replies = [_as_reply(each) for each in listed]
 
-    if reply is None:
-        return None
+    handoff = next((reply.handoff for reply in replies if reply.handoff), None)
+    spoken = tuple(reply for reply in replies if not reply.is_blank)
 
-    if not isinstance(reply, Reply):
-        kind = type(reply).__name__
-        raise ProviderError(
-            f"A reply provider returned {kind}; return text, a Reply, or None."
-        )
+    if handoff is None:
+        return Answer(spoken) if spoken else None
 
-    content = _storable(reply.content)
-
-    if not content.strip():
-        return None
-
-    return reply if content == reply.content else replace(reply, content=content)
+    return Answer(spoken, handoff if isinstance(handoff, Handoff) else Handoff())
 
 
-def _storable(text: str) -> str:
-    """Without what neither UTF-8 nor Chatwoot's database can hold."""
+def _as_reply(value: t.Any) -> Reply:
+    match value:
+        case None:
+            return Reply()
+        case str():
+            return Reply(storable(value))
+        case Handoff():
+            return Reply(handoff=value)
+        case Reply():
+            content = storable(value.content)
+            return (
+                value if content == value.content else replace(value, content=content)
+            )
+
+    kind = type(value).__name__
+    raise ProviderError(
+        f"A reply provider returned {kind}; return text, a Reply, a Handoff, a list of "
+        "them, or None."
+    )
+
+
+def storable(text: str) -> str:
+    """Text without what neither UTF-8 nor Chatwoot's database can hold."""
     return text.replace("\0", "").encode(errors="replace").decode()
 
 

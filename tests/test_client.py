@@ -13,7 +13,10 @@ import textwrap
 import threading
 import traceback
 import typing as t
+from email import message_from_bytes
+from email.policy import HTTP
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 import requests
@@ -38,6 +41,7 @@ from flask_chatwoot.errors import (
     TransientError,
     UnknownError,
 )
+from flask_chatwoot.simulator import Simulator
 
 BASE_URL = "https://chatwoot.test"
 TOKEN = "hunter2-token"
@@ -45,6 +49,8 @@ WORDS = "words of a customer"
 ACCOUNT = f"{BASE_URL}/api/v1/accounts/7"
 CONVERSATION = f"{ACCOUNT}/conversations/42"
 MESSAGES = f"{CONVERSATION}/messages"
+
+FILE = ("invoice.pdf", b"%PDF \x00\xff" + WORDS.encode(), "application/pdf")
 
 Call = t.Callable[[ChatwootClient], object]
 
@@ -58,7 +64,18 @@ GETS: t.Final[dict[str, Call]] = {
     "profile": lambda client: client.profile(),
     "version": lambda client: client.server_version(),
 }
-CALLS = POSTS | GETS
+CHANGES: t.Final[dict[str, Call]] = {
+    "status": lambda client: client.toggle_status(42, "open"),
+    "typing": lambda client: client.toggle_typing_status(42, on=True),
+    "assign": lambda client: client.assign(42, assignee_id=4),
+    "attributes": lambda client: client.set_custom_attributes(42, {"topic": WORDS}),
+    "call": lambda client: client.call("POST", "/labels", {"title": WORDS}),
+}
+FILED: t.Final[dict[str, Call]] = {
+    "message": lambda client: client.create_message(42, WORDS, files=[FILE]),
+    "note": lambda client: client.create_note(42, WORDS, files=[FILE]),
+}
+CALLS = POSTS | GETS | CHANGES
 ENDPOINTS = {
     "message": "POST /api/v1/accounts/7/conversations/42/messages",
     "note": "POST /api/v1/accounts/7/conversations/42/messages",
@@ -66,6 +83,11 @@ ENDPOINTS = {
     "conversation": "GET /api/v1/accounts/7/conversations/42",
     "profile": "GET /api/v1/profile",
     "version": "GET /api",
+    "status": "POST /api/v1/accounts/7/conversations/42/toggle_status",
+    "typing": "POST /api/v1/accounts/7/conversations/42/toggle_typing_status",
+    "assign": "POST /api/v1/accounts/7/conversations/42/assignments",
+    "attributes": "POST /api/v1/accounts/7/conversations/42/custom_attributes",
+    "call": "POST /api/v1/accounts/7/labels",
 }
 every_call = pytest.mark.parametrize("name", CALLS)
 
@@ -193,9 +215,7 @@ def test_every_call_carries_the_token_and_nothing_of_nginx_dislike(
     headers = mock.calls[0].request.headers
     assert headers["Api-Access-Token"] == TOKEN
     assert headers["Accept"] == "application/json"
-    assert headers.get("Content-Type") == (
-        "application/json" if name in POSTS else None
-    )
+    assert headers.get("Content-Type") == (None if name in GETS else "application/json")
     assert not any("_" in header for header in headers)
     assert not {"Authorization", "Cookie"} & set(headers)
 
@@ -834,7 +854,7 @@ BROKEN: t.Final[t.Mapping[str, t.Any]] = {
 
 
 @pytest.mark.parametrize("script", BROKEN.values(), ids=BROKEN)
-@pytest.mark.parametrize("name", POSTS)
+@pytest.mark.parametrize("name", [*POSTS, *CHANGES])
 def test_a_message_without_an_answer_may_have_been_made(
     name: str, script: t.Any
 ) -> None:
@@ -865,7 +885,7 @@ def test_a_connection_that_is_cut_at_once_is_not_tried_again(name: str) -> None:
         error = failure(client_of(wire), name)
 
     # It is chance whether the request could be written before the end was noticed.
-    possible = {TransientError, UnknownError} if name in POSTS else {TransientError}
+    possible = {TransientError} if name in GETS else {TransientError, UnknownError}
     assert type(error) in possible
     assert wire.connections == 1
 
@@ -986,6 +1006,308 @@ def test_the_certificates_of_the_environment_are_used(
     )
 
     assert ChatwootClient(BASE_URL, 7, TOKEN).server_version() == "4.16.2"
+
+
+# Changes of a conversation
+
+
+def change(mock: responses.RequestsMock, name: str, **values: t.Any) -> t.Any:
+    """The one body that was sent to an endpoint of the conversation."""
+    answer(mock, name, **({"body": ""} | values))
+
+    return lambda: contents(mock)[-1]
+
+
+@pytest.mark.parametrize("status", ["open", "pending", "resolved", "snoozed"])
+def test_a_status_is_set_by_its_name(
+    mock: responses.RequestsMock, client: ChatwootClient, status: str
+) -> None:
+    sent = change(mock, "status")
+
+    client.toggle_status(42, status)
+
+    assert sent() == {"status": status}
+
+
+@pytest.mark.parametrize(("on", "word"), [(True, "on"), (False, "off")])
+def test_typing_is_shown_or_not(
+    mock: responses.RequestsMock, client: ChatwootClient, on: bool, word: str
+) -> None:
+    sent = change(mock, "typing")
+
+    client.toggle_typing_status(42, on=on)
+
+    assert sent() == {"typing_status": word}
+
+
+@pytest.mark.parametrize(
+    "who", [{"assignee_id": 4}, {"team_id": 2}], ids=lambda who: next(iter(who))
+)
+def test_an_operator_or_a_team_is_assigned(
+    mock: responses.RequestsMock, client: ChatwootClient, who: dict[str, int]
+) -> None:
+    sent = change(mock, "assign")
+
+    client.assign(42, **who)
+
+    assert sent() == who
+
+
+@pytest.mark.parametrize("merge", [False, True])
+def test_attributes_are_written_and_those_there_are_then_come_back(
+    mock: responses.RequestsMock, client: ChatwootClient, merge: bool
+) -> None:
+    there = {"support_mode": "human", "topic": "Invoice"}
+    sent = change(mock, "attributes", json={"custom_attributes": there})
+    values = MappingProxyType({"support_mode": "human"})
+
+    assert client.set_custom_attributes(42, values, merge=merge) == there
+    assert sent() == {"custom_attributes": dict(values)} | (
+        {"merge": True} if merge else {}
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["", " \n", "null", "1", "[]", "{}", '"x"', '{"custom_attributes": ["a"]}'],
+    ids=repr,
+)
+def test_a_server_that_does_not_tell_the_attributes_tells_none(
+    mock: responses.RequestsMock, client: ChatwootClient, body: str
+) -> None:
+    change(mock, "attributes", body=body)
+
+    assert client.set_custom_attributes(42, {"a": 1}) == {}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(200, ""), (200, "null"), (200, "{}"), (200, "[]"), (201, "{}"), (204, "")],
+)
+def test_a_change_may_be_answered_with_anything_or_nothing(
+    mock: responses.RequestsMock,
+    client: ChatwootClient,
+    name: str,
+    status: int,
+    body: str,
+) -> None:
+    answer(mock, name, status=status, body=body)
+
+    CHANGES[name](client)
+
+    assert len(mock.calls) == 1
+
+
+@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize(
+    "body", ["<html>words of Chatwoot</html>", '{"id": 1', "[" * 100_000]
+)
+def test_after_a_strange_answer_nobody_knows_whether_it_was_changed(
+    mock: responses.RequestsMock, client: ChatwootClient, name: str, body: str
+) -> None:
+    answer(mock, name, body=body)
+
+    error = failure(client, name)
+
+    assert type(error) is UnknownError
+    assert "CHATWOOT_BASE_URL" in str(error)
+
+
+# Any other endpoint
+
+
+@pytest.mark.parametrize("value", [{"payload": [1]}, [1, 2], "text", 5, None, True])
+def test_any_endpoint_can_be_called(
+    mock: responses.RequestsMock, client: ChatwootClient, value: t.Any
+) -> None:
+    query = matchers.query_param_matcher({"page": "2", "q": "a&b=c ü"})
+    mock.get(f"{ACCOUNT}/inboxes", json=value, match=[query])
+
+    params = {"page": 2, "q": "a&b=c ü", "nothing": None}
+
+    assert client.call("GET", "/inboxes", params=params) == value
+    assert mock.calls[0].request.body is None
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "PUT", "DELETE"])
+def test_any_endpoint_can_be_called_with_a_body(
+    mock: responses.RequestsMock, client: ChatwootClient, method: str
+) -> None:
+    mock.add(method, f"{ACCOUNT}/labels/3", body="")
+
+    assert client.call(method, "/labels/3", {"title": "ü"}) is None
+    assert contents(mock) == [{"title": "ü"}]
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "PUT", "DELETE"])
+def test_any_call_that_is_not_answered_may_have_been_obeyed(method: str) -> None:
+    with Wire(hanging) as wire:
+        with pytest.raises(UnknownError) as caught:
+            client_of(wire, timeout=0.3).call(method, "/labels/3")
+
+        assert WORDS not in str(caught.value)
+
+
+# Choices and files
+
+
+def test_choices_are_offered_with_the_last_message(
+    mock: responses.RequestsMock, client: ChatwootClient
+) -> None:
+    for number in (11, 12):
+        mock.post(MESSAGES, json={"id": number})
+
+    text = "\n\n".join(letter * 100_000 for letter in "ab")
+    choices = [("Yes", "y"), ("Nein {{x}}", "n")]
+
+    assert client.create_message(42, text, marker="m", choices=choices) == [11, 12]
+
+    first, last = contents(mock)
+    assert first["content_attributes"] == {"flask_chatwoot": "m"}
+    assert "content_type" not in first
+    assert last["content_type"] == "input_select"
+    assert last["content_attributes"] == {
+        "flask_chatwoot": "m",
+        "items": [
+            {"title": "Yes", "value": "y"},
+            {"title": "Nein {{x}}", "value": "n"},
+        ],
+    }
+
+
+def test_choices_need_no_marker(
+    mock: responses.RequestsMock, client: ChatwootClient
+) -> None:
+    mock.post(MESSAGES, json={"id": 1})
+
+    client.create_message(42, "Which?", choices=[("A", "a")])
+
+    (sent,) = contents(mock)
+    assert sent["content_attributes"] == {"items": [{"title": "A", "value": "a"}]}
+
+
+class Field(t.NamedTuple):
+    """One part of a form as it went over the wire."""
+
+    name: str
+    filename: str | None
+    kind: str
+    content: bytes
+
+
+def form_of(request: Request) -> list[Field]:
+    head = f"Content-Type: {request.headers['Content-Type']}\r\n\r\n".encode()
+    form = message_from_bytes(head + request.body, policy=HTTP)
+
+    return [
+        Field(
+            str(part.get_param("name", header="content-disposition")),
+            part.get_filename(),
+            part.get_content_type(),
+            t.cast(bytes, part.get_payload(decode=True)),
+        )
+        for part in form.iter_parts()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "private"), [("message", b"false"), ("note", b"true")]
+)
+def test_files_are_sent_as_a_form(name: str, private: bytes) -> None:
+    with Wire(answering(http())) as wire:
+        assert FILED[name](client_of(wire)) == [1]
+
+    (request,) = wire.requests
+    assert request.headers["Api-Access-Token"] == TOKEN
+    assert request.headers["Content-Type"].startswith("multipart/form-data; boundary=")
+    assert form_of(request) == [
+        Field("content", None, "text/plain", WORDS.encode()),
+        Field("private", None, "text/plain", private),
+        Field("attachments[]", FILE[0], FILE[2], FILE[1]),
+    ]
+
+
+def test_what_is_an_object_goes_into_a_form_as_json() -> None:
+    with Wire(answering(http())) as wire:
+        client_of(wire).create_message(
+            42, "Привет", marker="m", choices=[("A", "a")], files=[FILE, FILE]
+        )
+
+    content, private, kind, attributes, *files = form_of(wire.requests[0])
+    assert content.content.decode() == "Привет"
+    assert (private.content, kind.content) == (b"false", b"input_select")
+    assert json.loads(attributes.content) == {
+        "flask_chatwoot": "m",
+        "items": [{"title": "A", "value": "a"}],
+    }
+    assert [file.name for file in files] == ["attachments[]"] * 2
+
+
+@pytest.mark.parametrize(
+    "filename", ["Größe.pdf", "Счёт.pdf", 'a"b.pdf', "a\r\nX-Evil: 1.pdf", "👩‍🚀.png"]
+)
+def test_a_file_may_have_any_name(filename: str) -> None:
+    with Simulator() as sim:
+        talk = sim.conversation()
+        client = ChatwootClient(sim.url, 1, sim.user_token)
+
+        client.create_message(
+            talk.id, "Here", files=[(filename, b"x\0y", "application/pdf")]
+        )
+
+        (call,) = sim.calls
+        (sent,) = talk.posted
+        (file,) = sent.attachments
+
+    assert "X-Evil" not in call.json
+    assert sent.content == "Here"
+    assert file["file_size"] == 3
+
+
+def test_files_are_sent_with_the_last_message_and_without_text() -> None:
+    with Simulator() as sim:
+        talk = sim.conversation()
+        client = ChatwootClient(sim.url, 1, sim.user_token)
+        long = "\n\n".join(letter * 100_000 for letter in "ab")
+
+        client.create_note(talk.id, long, marker="m", files=[FILE, FILE])
+        client.create_message(talk.id, "", files=[FILE])
+
+        one, two, three = talk.posted
+
+    assert [len(each.attachments) for each in (one, two, three)] == [0, 2, 1]
+    assert [each.private for each in (one, two, three)] == [True, True, False]
+    assert two.content_attributes == {"flask_chatwoot": "m"}
+    assert not three.content
+
+
+@pytest.mark.parametrize("name", FILED)
+@pytest.mark.parametrize(
+    ("status", "kind"), [(401, PermanentError), (503, TransientError)]
+)
+def test_a_form_that_is_refused_shows_nothing_of_the_file(
+    mock: responses.RequestsMock,
+    client: ChatwootClient,
+    name: str,
+    status: int,
+    kind: type[APIError],
+) -> None:
+    mock.post(MESSAGES, status=status, json={"error": "words of Chatwoot"})
+
+    with pytest.raises(kind) as caught:
+        FILED[name](client)
+
+    told = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+    assert not [word for word in (TOKEN, WORDS, FILE[0], "of Chatwoot") if word in told]
+
+
+@pytest.mark.parametrize("name", FILED)
+def test_a_form_without_an_answer_may_have_been_obeyed(name: str) -> None:
+    with Wire(cutting_after_reading) as wire, pytest.raises(UnknownError):
+        FILED[name](client_of(wire))
+
+    assert wire.connections == 1
 
 
 # How long to wait

@@ -12,7 +12,13 @@ from flask_chatwoot.errors import (
     TransientError,
     UnknownError,
 )
-from flask_chatwoot.failures import LONGEST_PAUSE, passes, pause_after, reason_of
+from flask_chatwoot.failures import (
+    LONGEST_PAUSE,
+    can_be_told,
+    passes,
+    pause_after,
+    reason_of,
+)
 from flask_chatwoot.outcomes import Reason
 
 SPREAD = 0.2
@@ -46,6 +52,32 @@ def test_what_may_fare_better_is_tried_again(
     error: ChatwootError, expected: bool
 ) -> None:
     assert passes(error) is expected
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (api(TransientError), True),
+        (api(TransientError, 429), True),
+        (api(TransientError, 500), True),
+        (api(UnknownError), True),
+        (api(PermanentError, 422), True),
+        (api(PermanentError, 400), False),
+        (api(PermanentError, 401), False),
+        (api(PermanentError, 403), False),
+        (api(PermanentError, 404), False),
+        (api(PermanentError, 301), False),
+        (api(PermanentError, 200), False),
+        (ProviderFailedError("raised"), True),
+        (ProviderError("returned a number"), True),
+        (NoProviderError("none"), True),
+        (ChatwootError("something else"), True),
+    ],
+)
+def test_the_customer_is_told_of_a_failure_if_anything_can_be_said(
+    error: ChatwootError, expected: bool
+) -> None:
+    assert can_be_told(error) is expected
 
 
 @pytest.mark.parametrize(

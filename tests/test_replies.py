@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import inspect
 import typing as t
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,17 @@ from hypothesis import strategies as st
 from flask_chatwoot.errors import ProviderError
 from flask_chatwoot.events import Attachment, Contact, MessageEvent
 from flask_chatwoot.mode import Mode
-from flask_chatwoot.replies import Provider, Registry, Reply, Turn, as_reply
+from flask_chatwoot.replies import (
+    MOST_FILES,
+    Answer,
+    Handoff,
+    Message,
+    Provider,
+    Registry,
+    Reply,
+    Turn,
+    as_answer,
+)
 
 BOT, HUMAN = Mode.BOT, Mode.HUMAN
 TURN = Turn(text="Hello", mode=BOT)
@@ -354,23 +365,28 @@ def test_a_mode_may_be_given_as_a_member() -> None:
     ],
 )
 def test_text_and_replies_are_replies(value: str | Reply, reply: Reply) -> None:
-    assert as_reply(value) == reply
+    assert as_answer(value) == Answer((reply,))
 
 
 @pytest.mark.parametrize(
     "value",
-    [None, "", " ", "\n\t \u00a0", "\0", " \0 ", Reply(""), Reply(" ", private=True)],
+    [
+        *(None, "", " ", "\n\t \u00a0", "\0", " \0 "),
+        *(Reply(""), Reply(" ", private=True), Reply(choices=["A"])),
+        *([], (), [None, ""], [Reply("")]),
+    ],
 )
 def test_blank_text_says_nothing(value: t.Any) -> None:
-    assert as_reply(value) is None
+    assert as_answer(value) is None
 
 
 @pytest.mark.parametrize(
-    "value", [0, 1, True, False, 1.5, b"4111", [], ["4111"], {}, ("a", "b"), object()]
+    "value", [0, 1, True, False, 1.5, b"4111", {}, {"4111": 1}, {"a"}, object(), Answer]
 )
-def test_anything_else_is_no_reply(value: t.Any) -> None:
+@pytest.mark.parametrize("listed", [False, True])
+def test_anything_else_is_no_reply(value: t.Any, listed: bool) -> None:
     with pytest.raises(ProviderError) as caught:
-        as_reply(value)
+        as_answer(["fine", value] if listed else value)
 
     assert f"returned {type(value).__name__};" in str(caught.value)
     assert "4111" not in str(caught.value)
@@ -380,7 +396,7 @@ def test_what_a_forgotten_await_leaves_is_no_reply() -> None:
     coroutine = coroutine_one("x")
 
     with pytest.raises(ProviderError, match="coroutine"):
-        as_reply(coroutine)
+        as_answer(coroutine)
 
     coroutine.close()
 
@@ -388,9 +404,10 @@ def test_what_a_forgotten_await_leaves_is_no_reply() -> None:
 @settings(deadline=None)
 @given(st.text(st.characters(codec=None, exclude_categories=())))
 def test_every_text_can_be_stored(text: str) -> None:
-    reply = as_reply(text)
+    answer = as_answer(text)
 
-    if reply is not None:
+    if answer is not None:
+        (reply,) = answer.replies
         assert "\0" not in reply.content
         assert reply.content.encode().decode() == reply.content
 
@@ -399,6 +416,180 @@ def test_every_text_can_be_stored(text: str) -> None:
 def test_the_content_of_a_reply_must_be_text(content: t.Any) -> None:
     with pytest.raises(TypeError, match=type(content).__name__):
         Reply(content)
+
+
+def test_a_provider_may_return_several_messages() -> None:
+    answer = as_answer(["one", None, Reply("two", private=True), " ", "three"])
+
+    assert answer == Answer((Reply("one"), Reply("two", private=True), Reply("three")))
+
+
+def test_a_list_in_a_list_is_no_reply() -> None:
+    with pytest.raises(ProviderError, match="returned list;"):
+        as_answer([["one"]])
+
+
+def test_attachments_alone_say_something() -> None:
+    reply = Reply(attachments=["invoice.pdf"])
+
+    assert as_answer(reply) == Answer((reply,))
+
+
+# Handing over
+
+
+@pytest.mark.parametrize(
+    ("value", "replies", "handoff"),
+    [
+        (Handoff("asked"), (), Handoff("asked")),
+        (Handoff(), (), Handoff()),
+        (Reply("Hi", handoff=True), (Reply("Hi", handoff=True),), Handoff()),
+        (Reply(handoff=True), (), Handoff()),
+        (Reply(" ", handoff=Handoff("x", team_id=2)), (), Handoff("x", team_id=2)),
+        (["Hi", Handoff(assignee_id=4)], (Reply("Hi"),), Handoff(assignee_id=4)),
+        ([Handoff("first"), Handoff("second")], (), Handoff("first")),
+        ([None, Handoff()], (), Handoff()),
+    ],
+)
+def test_a_provider_may_give_the_conversation_away(
+    value: t.Any, replies: tuple[Reply, ...], handoff: Handoff
+) -> None:
+    assert as_answer(value) == Answer(replies, handoff)
+
+
+@pytest.mark.parametrize("number", ["3", 0, -1, True, 1.5, [3]], ids=repr)
+@pytest.mark.parametrize("field", ["team_id", "assignee_id"])
+def test_a_hand_off_to_something_that_is_no_id_is_refused(
+    field: str, number: t.Any
+) -> None:
+    wrong = {field: number}
+
+    with pytest.raises((TypeError, ValueError, ProviderError)):
+        as_answer(Handoff("x", **wrong))
+
+
+def test_a_hand_off_shows_no_reason() -> None:
+    assert "secret words" not in repr(Handoff("secret words", team_id=2))
+    assert "team_id=2" in repr(Handoff("secret words", team_id=2))
+
+
+# Choices
+
+
+@pytest.mark.parametrize(
+    ("choices", "items"),
+    [
+        ([], []),
+        (["A", "B"], [("A", "A"), ("B", "B")]),
+        ([("Yes", "y"), "No"], [("Yes", "y"), ("No", "No")]),
+        ((["Yes", "y"],), [("Yes", "y")]),
+    ],
+)
+def test_choices_are_texts_or_titles_with_values(
+    choices: t.Any, items: list[tuple[str, str]]
+) -> None:
+    assert Reply("Which one?", choices=choices).items == items
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [None, 1, True, b"A", {"title": "A"}, (), ("A",), ("A", 1), ("A", "B", "C")],
+)
+def test_a_choice_of_another_type_is_refused_where_it_was_made(choice: t.Any) -> None:
+    with pytest.raises(TypeError, match=rf"choices.*not {type(choice).__name__}\."):
+        Reply("Which one?", choices=["fine", choice])
+
+
+@pytest.mark.parametrize("choices", [None, 1, True, object()])
+def test_choices_that_are_no_list_are_refused(choices: t.Any) -> None:
+    with pytest.raises(TypeError):
+        Reply("Which one?", choices=choices)
+
+
+def test_a_text_alone_is_no_list_of_choices() -> None:
+    with pytest.raises(TypeError, match="choices"):
+        Reply("Which one?", choices="AB")
+
+
+def test_choices_can_be_stored_too() -> None:
+    answer = as_answer(Reply("Which one?", choices=["a\ud800b", ("c\0d", "e\udfff")]))
+
+    assert answer is not None
+    assert answer.replies[0].items == [("a?b", "a?b"), ("cd", "e?")]
+
+
+# Attachments
+
+
+def test_files_are_read_from_the_disk_or_taken_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "invoice.pdf"
+    path.write_bytes(b"%PDF")
+    odd = tmp_path / "no extension"
+    odd.write_bytes(b"")
+
+    files = Reply(attachments=[path, str(odd), ("a.txt", b"x", "text/plain")]).files()
+
+    assert files == [
+        ("invoice.pdf", b"%PDF", "application/pdf"),
+        ("no extension", b"", "application/octet-stream"),
+        ("a.txt", b"x", "text/plain"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "attachment",
+    [
+        *(None, 1, b"x", [], {"name": "a"}, Attachment("image")),
+        *(("a",), ("a", b"x"), ("a", "x", "text/plain"), (1, b"x", "text/plain")),
+        *(("a", b"x", None), ("a", bytearray(b"x"), "text/plain")),
+    ],
+    ids=repr,
+)
+def test_an_attachment_of_another_type_is_refused(attachment: t.Any) -> None:
+    with pytest.raises(ProviderError) as caught:
+        Reply(attachments=[attachment]).files()
+
+    assert str(caught.value).endswith(f"not {type(attachment).__name__}.")
+
+
+@pytest.mark.parametrize("attachments", [None, 1, True, object()])
+def test_attachments_that_are_no_list_are_refused(attachments: t.Any) -> None:
+    with pytest.raises(TypeError):
+        Reply(attachments=attachments)
+
+
+@pytest.mark.parametrize("name", ["missing.pdf", "", "x" * 300])
+def test_a_file_that_can_not_be_read_is_named(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+
+    with pytest.raises(ProviderError) as caught:
+        Reply(attachments=[path]).files()
+
+    assert repr(str(path)) in str(caught.value)
+    assert "can not be read" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800b"], ids=repr)
+def test_a_path_that_can_not_exist_is_no_attachment(name: str) -> None:
+    with pytest.raises(ProviderError, match="can not be read"):
+        Reply(attachments=[name]).files()
+
+
+@pytest.mark.parametrize(
+    "attachments", ["a.pdf", b"a.pdf", "a long name of a file.pdf"], ids=repr
+)
+def test_a_name_alone_is_no_list_of_attachments(attachments: t.Any) -> None:
+    with pytest.raises(TypeError, match="attachments"):
+        Reply(attachments=attachments)
+
+
+def test_a_message_takes_fifteen_files_and_no_more() -> None:
+    file = ("a.txt", b"x", "text/plain")
+
+    assert len(Reply(attachments=[file] * MOST_FILES).files()) == 15
+
+    with pytest.raises(ValueError, match="holds 16 files; Chatwoot takes 15"):
+        Reply(attachments=[file] * 16)
 
 
 # Who sees it
@@ -432,7 +623,12 @@ def test_a_sloppy_wish_for_a_note_never_becomes_public(private: t.Any) -> None:
 
 
 def test_a_reply_can_not_be_changed_and_shows_no_text() -> None:
-    reply = Reply("secret words", private=True)
+    reply = Reply(
+        "secret words",
+        private=True,
+        attachments=["secret words.pdf"],
+        choices=["secret words"],
+    )
 
     with pytest.raises(dataclasses.FrozenInstanceError):
         reply.private = False  # type: ignore[misc]
@@ -452,10 +648,14 @@ RAW: t.Final = {
         "additional_attributes": {"browser_language": "de"},
         "meta": {"sender": {"id": 55, "name": "Ada", "email": "ada@example.com"}},
     },
-    "attachments": [
-        {"file_type": "image", "data_url": "https://x.example/1", "file_size": 10}
-    ],
 }
+PICTURE: t.Final = Attachment(type="image", url="https://x.example/1", size=10)
+SOUND: t.Final = Attachment(type="audio")
+MESSAGES: t.Final = (
+    Message(8999, "as typed", (PICTURE,)),
+    Message(9000, ""),
+    Message(9001, "and more", (SOUND,)),
+)
 
 
 def event(raw: t.Mapping[str, t.Any]) -> MessageEvent:
@@ -473,29 +673,37 @@ def event(raw: t.Mapping[str, t.Any]) -> MessageEvent:
     )
 
 
-def test_a_turn_tells_all_that_is_known_of_a_message() -> None:
-    turn = Turn.of(event(RAW), mode=BOT, text="as typed")
+def test_a_turn_tells_all_that_is_known_of_its_messages() -> None:
+    turn = Turn.of(event(RAW), mode=BOT, messages=MESSAGES)
 
     assert turn == Turn(
-        text="as typed",
+        text="as typed\nand more",
         mode=BOT,
         account_id=1,
         conversation_id=42,
         inbox_id=3,
         message_id=9001,
+        messages=MESSAGES,
         contact=Contact(id=55, name="Ada", email="ada@example.com"),
         custom_attributes={"topic": "Invoice"},
         language="de",
-        attachments=(Attachment(type="image", url="https://x.example/1", size=10),),
+        attachments=(PICTURE, SOUND),
         raw=RAW,
     )
+
+
+def test_a_turn_of_attachments_has_no_text() -> None:
+    turn = Turn.of(event(RAW), mode=BOT, messages=(Message(1, "", (PICTURE,)),))
+
+    assert turn.text == ""
+    assert turn.attachments == (PICTURE,)
 
 
 @pytest.mark.parametrize("conversation", [None, [], "x", {"custom_attributes": [1]}])
 def test_a_turn_of_a_bare_message_has_nothing_else(conversation: t.Any) -> None:
     raw = {"conversation": conversation}
 
-    turn = Turn.of(event(raw), mode=HUMAN, text="x")
+    turn = Turn.of(event(raw), mode=HUMAN, messages=(Message(9001, "x"),))
 
     assert turn.contact == Contact()
     assert turn.custom_attributes == {}
@@ -504,10 +712,31 @@ def test_a_turn_of_a_bare_message_has_nothing_else(conversation: t.Any) -> None:
 
 
 def test_a_turn_can_not_be_changed_and_shows_nothing_of_the_customer() -> None:
-    turn = Turn.of(event(RAW), mode=BOT, text="secret words")
+    turn = Turn.of(
+        event(RAW), mode=BOT, messages=(Message(1, "secret words", (PICTURE,)),)
+    )
 
     with pytest.raises(dataclasses.FrozenInstanceError):
         turn.text = "other words"  # type: ignore[misc]
 
     for words in ("secret words", "Ada", "ada@example.com", "Invoice", "x.example"):
         assert words not in repr(turn)
+
+
+def test_the_history_is_read_only_when_it_is_asked_for() -> None:
+    asked: list[tuple[int, int]] = []
+
+    def read(limit: int, characters: int) -> list[dict[str, str]]:
+        asked.append((limit, characters))
+        return [{"role": "user", "content": "Hello"}]
+
+    turn = Turn.of(event(RAW), mode=BOT, messages=MESSAGES, read_history=read)
+
+    assert asked == []
+    assert turn.history() == [{"role": "user", "content": "Hello"}]
+    assert turn.history(limit=3, characters=50) == turn.history(3, 50)
+    assert asked == [(20, 20_000), (3, 50), (3, 50)]
+
+
+def test_a_turn_without_a_conversation_has_no_history() -> None:
+    assert TURN.history() == []
