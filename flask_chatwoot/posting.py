@@ -19,7 +19,7 @@ from .errors import APIError, ChatwootError, TransientError
 from .events import Object
 from .inbox import Draft, Inbox, Job
 from .mode import Mode
-from .outcomes import Outcome, Reason
+from .outcomes import Outcome
 from .replies import Turn
 
 _PAGES: t.Final = 10
@@ -50,11 +50,12 @@ class Post(t.NamedTuple):
 class Ending(t.NamedTuple):
     """How a turn ended.
 
+    :ivar reason: One of :class:`Reason`, or what the host's policy said.
     :ivar settled: The inbox knows it already.
     """
 
     outcome: Outcome
-    reason: Reason | None = None
+    reason: str | None = None
     settled: bool = False
 
 
@@ -73,46 +74,38 @@ class TooSoonError(ChatwootError):
 class Poster:
     """Posts the drafts of one app's jobs. Threads share it.
 
+    :ivar reader: Whose token may list messages, if any may.
     :ivar settle_time: Seconds after which a request without an answer that left no
         trace is taken for lost.
     """
 
     app: Flask
     client: ChatwootClient
+    reader: ChatwootClient
     inbox: Inbox
     settle_time: float
 
     def post(
         self, job: Job, turn: Turn, draft: Draft, *, ending: Ending | None = None
-    ) -> bool:
-        """Return once Chatwoot has the draft. Blocks.
+    ) -> int:
+        """Create a message in Chatwoot; return its id. Blocks.
 
-        :param ending: How the turn ends if this was its last draft.
-        :return: Whether the job was settled with that ending.
-        :raises APIError: It does not have it, or nobody knows.
-        :raises TooSoonError: Nobody can know yet.
+        Only after :meth:`arrived` has said that it is not there.
+
+        :param ending: How the turn ends if this was its last draft. Then the job is
+            settled in the same step as the post is noted: every write that is forced
+            to the disk costs a fourth of the request.
+        :raises APIError: Chatwoot does not have it, or nobody knows.
         :raises InboxError: Nothing was sent, or what was made could not be noted.
         """
-        if self.arrived(job, draft):
-            return False
-
-        self._send(
-            job,
-            draft,
-            ending,
-            Post(
-                account_id=self.client.account_id,
-                conversation_id=job.conversation_id,
-                content=draft.content,
-                private=draft.private,
-                mode=turn.mode,
-                attempt=job.attempts,
-            ),
+        post = Post(
+            account_id=self.client.account_id,
+            conversation_id=job.conversation_id,
+            content=draft.content,
+            private=draft.private,
+            mode=turn.mode,
+            attempt=job.attempts,
         )
-
-        return ending is not None
-
-    def _send(self, job: Job, draft: Draft, ending: Ending | None, post: Post) -> None:
         message_id: int | None = None
         failure: Exception | None = None
         signals.send(signals.before_post, self.app, post=post)
@@ -135,23 +128,19 @@ class Poster:
                 seconds=time.perf_counter() - started,
             )
 
+        return message_id
+
     def _note(
         self, job: Job, draft: Draft, message_id: int, ending: Ending | None
     ) -> None:
         if ending is None:
             self.inbox.posted(draft, message_id)
         else:
-            # Every write that is forced to the disk costs a fourth of the request.
             self.inbox.finish(job, draft, message_id, ending.outcome, ending.reason)
 
     def _create(self, draft: Draft, post: Post) -> int:
-        # Two calls, so that no mistake with a flag turns a note into a message.
-        create = (
-            self.client.create_note if draft.private else self.client.create_message
-        )
-
         try:
-            return create(post.conversation_id, draft.content, marker=draft.marker)[0]
+            return self._call(draft, post.conversation_id)[0]
         except APIError as error:
             if _did_nothing(error):
                 self.inbox.unsent(draft)
@@ -159,6 +148,23 @@ class Poster:
                 self.inbox.unanswered(draft)
 
             raise
+
+    def _call(self, draft: Draft, conversation_id: int) -> list[int]:
+        files = self.inbox.files(draft) if draft.files else []
+
+        # Two calls, so that no mistake with a flag turns a note into a message.
+        if draft.private:
+            return self.client.create_note(
+                conversation_id, draft.content, marker=draft.marker, files=files
+            )
+
+        return self.client.create_message(
+            conversation_id,
+            draft.content,
+            marker=draft.marker,
+            choices=draft.choices,
+            files=files,
+        )
 
     # -- evidence --------------------------------------------------------------
 
@@ -203,7 +209,7 @@ class Poster:
                 if (
                     is_new
                     and is_post_of(draft, message)
-                    and not self.inbox.made(message_id)
+                    and not self.inbox.made(message_id, but=draft)
                 ):
                     return message_id
 
@@ -214,7 +220,7 @@ class Poster:
 
     def _page(self, conversation_id: int, after: int) -> list[dict[str, t.Any]]:
         try:
-            return self.client.messages(conversation_id, after=after)
+            return self.reader.messages(conversation_id, after=after)
         except APIError as error:
             # A bot's token may never list messages. Then the echo of the post on our
             # own webhook is all the evidence there can be.

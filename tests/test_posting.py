@@ -9,7 +9,15 @@ from conftest import BASE_URL, TOKEN, ChatwootStub, Clock, recorded, refused
 from flask import Flask
 from urllib3 import exceptions as urllib3_errors
 
-from flask_chatwoot import Mode, Post, Turn, after_post, before_post
+from flask_chatwoot import (
+    Mode,
+    Outcome,
+    Post,
+    Reason,
+    Turn,
+    after_post,
+    before_post,
+)
 from flask_chatwoot.client import ChatwootClient, escape
 from flask_chatwoot.errors import (
     APIError,
@@ -21,7 +29,7 @@ from flask_chatwoot.errors import (
 )
 from flask_chatwoot.events import MARKER
 from flask_chatwoot.inbox import Draft, Inbox, Job
-from flask_chatwoot.posting import Poster, TooSoonError, is_post_of
+from flask_chatwoot.posting import Ending, Poster, TooSoonError, is_post_of
 from flask_chatwoot.simulator.payloads import MessageType
 
 SETTLE_TIME = 20.0
@@ -43,7 +51,8 @@ def inbox(tmp_path: Path, clock: Clock) -> t.Iterator[Inbox]:
 def poster(api: ChatwootStub, inbox: Inbox) -> Poster:
     return Poster(
         app=Flask("host"),
-        client=ChatwootClient(BASE_URL, 1, TOKEN),
+        client=(client := ChatwootClient(BASE_URL, 1, TOKEN)),
+        reader=client,
         inbox=inbox,
         settle_time=SETTLE_TIME,
     )
@@ -81,8 +90,10 @@ def again(inbox: Inbox, job: Job) -> Job:
 
 
 def post(poster: Poster, job: Job) -> None:
+    """Bring a job's drafts into Chatwoot, as far as they are not there."""
     for draft in job.drafts:
-        poster.post(job, TURN, draft)
+        if not poster.arrived(job, draft):
+            poster.post(job, TURN, draft)
 
 
 def attempt(poster: Poster, job: Job) -> Job:
@@ -147,6 +158,67 @@ def test_a_post_that_chatwoot_has_is_not_made_again(
     post(poster, job)
 
     assert api.public == ["Two."]
+
+
+def test_a_post_tells_the_messages_id(poster: Poster, api: ChatwootStub) -> None:
+    job = kept(poster.inbox)
+
+    assert poster.post(job, TURN, job.drafts[0]) == 20001
+    assert [created["id"] for created in api.messages] == [20001]
+
+
+def test_looking_for_a_post_sends_nothing_and_tells_nobody(
+    poster: Poster, api: ChatwootStub, clock: Clock
+) -> None:
+    job = kept(poster.inbox)
+
+    with recorded(before_post, poster.app) as begun:
+        assert not poster.arrived(job, job.drafts[0])
+        assert api.looks == 0
+        poster.inbox.sending(job, job.drafts[0])
+        clock.advance(SETTLE_TIME)
+        assert not poster.arrived(job, again(poster.inbox, job).drafts[0])
+
+    assert (api.looks, api.attempts, begun) == (1, [], [])
+
+
+def test_the_readers_token_looks_and_the_other_one_posts(
+    api: ChatwootStub, inbox: Inbox
+) -> None:
+    poster = Poster(
+        app=Flask("host"),
+        client=ChatwootClient(BASE_URL, 1, TOKEN),
+        reader=ChatwootClient(BASE_URL, 1, "token-of-a-reader"),
+        inbox=inbox,
+        settle_time=SETTLE_TIME,
+    )
+    api.fail(timed_out(), stored=True)
+    job = attempt(poster, kept(inbox))
+
+    assert poster.arrived(job, job.drafts[0])
+    assert api.tokens == {TOKEN}
+    assert api.readers == {"token-of-a-reader"}
+
+
+def test_the_last_post_of_a_job_ends_it(poster: Poster, api: ChatwootStub) -> None:
+    job = kept(poster.inbox)
+    poster.post(job, TURN, job.drafts[0], ending=Ending(Outcome.NOTED, Reason.TAKEN))
+
+    (info,) = poster.inbox.jobs()
+    assert (info.state, info.outcome, info.reason) == ("done", "noted", "taken")
+    assert poster.inbox.made(api.messages[0]["id"])
+
+
+def test_the_last_post_of_a_job_that_fails_does_not_end_it(
+    poster: Poster, api: ChatwootStub
+) -> None:
+    job = kept(poster.inbox)
+    api.fail(500)
+
+    with pytest.raises(TransientError):
+        poster.post(job, TURN, job.drafts[0], ending=Ending(Outcome.REPLIED))
+
+    assert [info.state for info in poster.inbox.jobs()] == ["claimed"]
 
 
 def test_liquid_reaches_chatwoot_escaped(poster: Poster, api: ChatwootStub) -> None:
@@ -494,6 +566,19 @@ def test_one_message_is_not_evidence_for_two_drafts(
     clock.advance(SETTLE_TIME)
     post(poster, again(poster.inbox, job))
     assert api.public == ["Yes.", "Yes."]
+
+
+def test_an_echo_that_comes_after_the_job_was_claimed_is_evidence(
+    poster: Poster, api: ChatwootStub, clock: Clock
+) -> None:
+    """As when a process starts: the echo is the request that starts its workers."""
+    api.fail(timed_out(), stored=True)
+    job = attempt(poster, kept(poster.inbox))
+    clock.advance(SETTLE_TIME)
+    poster.inbox.posted(job.drafts[0], api.messages[0]["id"])
+    post(poster, job)
+
+    assert api.public == [TEXT]
 
 
 def test_evidence_is_found_behind_many_messages(

@@ -1,0 +1,340 @@
+"""Who has a conversation, and so who may be told: asked before and after the provider.
+
+What webhooks tell is noted as it comes in. Chatwoot itself is asked right before
+anything is posted in public, if the token may read.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import typing as t
+from dataclasses import dataclass, field, replace
+
+from . import events, mode, policy
+from .client import ChatwootClient
+from .config import Config
+from .errors import APIError, PermanentError, trace
+from .events import ConversationEvent, MessageEvent, Object
+from .inbox import Inbox, Job
+from .memory import Holding, Memory
+from .mode import Mode
+from .outcomes import Reason
+from .policy import Audience, Decision, Facts, Policy, Speaker
+from .posting import is_post_of
+
+ASK_AGAIN: t.Final = 600.0
+"""Seconds after which a token that might not read is tried again."""
+
+LONGEST_DELAY: t.Final = 30 * 86_400.0
+"""Seconds. Chatwoot's queue holds no delivery that long; a message that seems older
+comes from a clock that is wrong."""
+
+log = logging.getLogger(__name__)
+
+
+class Case(t.NamedTuple):
+    """What was known, and decided, when a turn began.
+
+    :ivar at: Unix seconds.
+    """
+
+    event: MessageEvent
+    holding: Holding
+    facts: Facts
+    decision: Decision
+    at: float
+
+    def __repr__(self) -> str:
+        return f"<Case of {self.event!r}>"
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class Gate:
+    """Decides about the conversations of one app. Threads share it.
+
+    :ivar reader: Whose token may read conversations, if any may.
+    """
+
+    config: Config
+    policy: Policy
+    reader: ChatwootClient
+    inbox: Inbox
+    memory: Memory
+    _blind_until: float = field(default=0.0, init=False)
+
+    # -- what webhooks tell ----------------------------------------------------
+
+    def note_message(self, event: MessageEvent) -> bool:
+        """Take note of a message that needs no answer.
+
+        :return: Whether a person took the conversation with it.
+        """
+        if not event.by_person or self._is_ours(event):
+            return False
+
+        return self.memory.person_wrote(event.conversation_id, event.message_id)
+
+    def _is_ours(self, event: MessageEvent) -> bool:
+        if self.inbox.made(event.message_id):
+            return True
+
+        under_way = self.inbox.under_way(
+            event.conversation_id, message_id=event.message_id
+        )
+
+        return any(is_post_of(draft, event.raw) for draft in under_way)
+
+    def note_conversation(self, event: ConversationEvent) -> None:
+        """Take note of a conversation's new status or attribute."""
+        if event.resolves:
+            self.memory.resolved(
+                event.conversation_id, events.newest_message(event.raw)
+            )
+            return
+
+        change = event.change_of(self.config.support_mode_attr)
+        back = change is not None and (
+            self._meaning(change[1]) is Mode.BOT
+            and self._meaning(change[0]) is not Mode.BOT
+        )
+
+        if back:
+            self.memory.give_back(event.conversation_id)
+        else:
+            self._note_state(event.conversation_id, event.raw)
+
+    def _note_state(self, conversation_id: int, conversation: Object) -> Holding:
+        """Tell from a state of a conversation whether it was given back.
+
+        It was, if the attribute says bot in a later state than one that said human.
+        """
+        holding = self.memory.holding(conversation_id)
+        at = events.as_seconds(conversation.get("updated_at"))
+
+        if not holding.taken or at is None:
+            return holding
+
+        chosen = self._chosen(conversation)
+
+        if chosen is Mode.HUMAN:
+            self.memory.seen_human(conversation_id, at)
+        elif chosen is Mode.BOT and holding.human_at and at > holding.human_at:
+            self.memory.give_back(conversation_id)
+            return holding._replace(taken=False)
+
+        return holding
+
+    def _chosen(self, conversation: Object) -> Mode | None:
+        attributes = events.as_object(conversation.get("custom_attributes"))
+
+        return self._meaning(attributes.get(self.config.support_mode_attr))
+
+    def _meaning(self, value: t.Any) -> Mode | None:
+        return mode.meaning(value, self.config.words)
+
+    # -- decisions ---------------------------------------------------------------
+
+    def resolve(self, raw: Object) -> Mode:
+        """Who answers by attribute, in any payload with a ``conversation``."""
+        return mode.resolve(
+            raw,
+            attribute=self.config.support_mode_attr,
+            words=self.config.words,
+            default=self.config.default_mode,
+        )
+
+    def before(self, job: Job, event: MessageEvent) -> Case:
+        """Whether, and for whom, the provider is asked.
+
+        Chatwoot is asked only if a person has the conversation, who may have given it
+        back in the meantime.
+        """
+        conversation = events.as_object(event.raw.get("conversation"))
+        holding = self._note_state(event.conversation_id, conversation)
+
+        if holding.taken and (live := self._ask_if_possible(event)) is not None:
+            holding = self._note_live(event.conversation_id, holding, live)
+
+        facts = self._facts(job, event, holding)
+
+        return Case(event, holding, facts, self._decide(facts), self.inbox.clock())
+
+    def _decide(self, facts: Facts) -> Decision:
+        """What the policy says; if it fails, nothing goes to the customer."""
+        try:
+            decision: t.Any = self.policy(facts)
+        except Exception as error:  # noqa: BLE001 - the host's code, any error at all
+            log.error("the policy raised %s", trace(error))  # noqa: TRY400
+            decision = None
+
+        if isinstance(decision, Decision) and decision.audience in {*Audience}:
+            return decision._replace(audience=Audience(decision.audience))
+
+        return Decision(Audience.OPERATORS, Reason.POLICY_FAILED)
+
+    def _ask_if_possible(self, event: MessageEvent) -> Object | None:
+        try:
+            return self.ask(event.conversation_id)
+        except APIError as error:
+            # No harm: what is posted in public is asked about again.
+            log.warning("could not see who has a conversation: %s", error)
+            return None
+
+    def before_post(self, case: Case, *, private: bool) -> Decision:
+        """Whether, and for whom, a draft is still wanted.
+
+        :raises APIError: Chatwoot could not be asked, so nothing public may be sent.
+        """
+        event = case.event
+        holding = self.memory.holding(event.conversation_id)
+        live = None if private else self.ask(event.conversation_id)
+        passed = self.inbox.clock() - case.at
+
+        if live is not None:
+            holding = self._note_live(event.conversation_id, holding, live)
+
+        facts = replace(
+            case.facts,
+            taken=holding.taken,
+            answered=_answered(event, holding),
+            age=case.facts.age + passed,
+        )
+
+        if live is not None:
+            facts = self._with_live(facts, event, live, holding)
+
+        return self._decide(facts)
+
+    # -- facts -------------------------------------------------------------------
+
+    def _facts(self, job: Job, event: MessageEvent, holding: Holding) -> Facts:
+        conversation = events.as_object(event.raw.get("conversation"))
+        people = events.contact_candidates(event.raw)
+        answered = _answered(event, holding)
+
+        return Facts(
+            mode=self._mode(event.raw, holding),
+            taken=holding.taken,
+            answered=answered,
+            status=events.as_text(conversation.get("status")),
+            assignee=policy.assignee_of(conversation),
+            last_speaker=Speaker.PERSON if answered else Speaker.CUSTOMER,
+            blocked=any(person.get("blocked") is True for person in people),
+            can_reply=conversation.get("can_reply") is not False,
+            auto_reply=event.auto_reply,
+            age=self._age(job, event),
+            inbox_id=event.inbox_id,
+            rules=self.config.rules,
+        )
+
+    def _with_live(
+        self, facts: Facts, event: MessageEvent, live: Object, holding: Holding
+    ) -> Facts:
+        last, answered = self._last_public(event, live)
+        contact = events.as_object(events.as_object(live.get("meta")).get("sender"))
+
+        return replace(
+            facts,
+            mode=self._mode({"conversation": live}, holding),
+            answered=facts.answered or (answered and not event.digest),
+            status=events.as_text(live.get("status")),
+            assignee=policy.assignee_of(live),
+            last_speaker=last or facts.last_speaker,
+            blocked=contact.get("blocked") is True,
+            can_reply=live.get("can_reply") is not False,
+            live=True,
+        )
+
+    def _mode(self, raw: Object, holding: Holding) -> Mode:
+        """Who answers by attribute. What we wrote there ends with a resolve."""
+        conversation = events.as_object(raw.get("conversation"))
+
+        if holding.former is not None and self._chosen(conversation) is Mode.HUMAN:
+            return Mode.BOT
+
+        return self.resolve(raw)
+
+    def _last_public(
+        self, event: MessageEvent, live: Object
+    ) -> tuple[Speaker | None, bool]:
+        """Who wrote last in public, and whether a person answered the question."""
+        newest = event.message_id
+        last = events.as_object(live.get("last_non_activity_message"))
+        speaker = policy.speaker_of(last) if last else None
+
+        if speaker is not None:
+            listed: t.Sequence[Object] = [last]
+        else:  # the last is a note, and says nothing
+            listed = self._list(event.conversation_id, newest)
+
+        public = [each for each in listed if policy.speaker_of(each) is not None]
+        answered = any(
+            (events.as_id(each.get("id")) or 0) > newest
+            and self._by_person(event, each)
+            for each in public
+        )
+
+        return (policy.speaker_of(public[-1]) if public else None), answered
+
+    def _by_person(self, event: MessageEvent, message: Object) -> bool:
+        if not events.is_by_person(message):
+            return False
+
+        message_id = events.as_id(message.get("id")) or 0
+
+        return not self._is_ours(event._replace(message_id=message_id, raw=message))
+
+    def _age(self, job: Job, event: MessageEvent) -> float:
+        now = self.inbox.clock()
+        written = events.as_seconds(event.raw.get("created_at"))
+        age = now - job.since
+
+        if written is not None and now - written < LONGEST_DELAY:
+            age = max(age, now - written)
+
+        return age
+
+    # -- asking Chatwoot ---------------------------------------------------------
+
+    def ask(self, conversation_id: int) -> Object | None:
+        """The conversation now; ``None`` if the token may not read it."""
+        if time.monotonic() < self._blind_until:
+            return None
+
+        try:
+            return self.reader.conversation(conversation_id)
+        except PermanentError as error:
+            if error.status not in (401, 403):
+                raise
+
+            # A bot's token before Chatwoot 4.14.2, as a rule; then what the webhooks
+            # told counts. A token that may do nothing at all fails when it posts.
+            self._blind_until = time.monotonic() + ASK_AGAIN
+            log.info("the token may not read conversations; webhooks must tell")
+            return None
+
+    def _list(self, conversation_id: int, after: int) -> list[dict[str, t.Any]]:
+        try:
+            return self.reader.messages(conversation_id, after=after)
+        except PermanentError as error:
+            if error.status not in (401, 403):
+                raise
+
+            return []
+
+    def _note_live(
+        self, conversation_id: int, holding: Holding, live: Object
+    ) -> Holding:
+        """What a state that was asked for just now says about who has it."""
+        # After we have seen it say human, nobody but an operator sets it to bot.
+        if holding.taken and holding.marked and self._chosen(live) is Mode.BOT:
+            self.memory.give_back(conversation_id)
+            return holding._replace(taken=False)
+
+        return holding
+
+
+def _answered(event: MessageEvent, holding: Holding) -> bool:
+    """Whether a person wrote after the question. A button's is older than its click."""
+    return holding.person_message_id > event.message_id and not event.digest
