@@ -8,13 +8,15 @@ import os
 import threading
 import time
 import typing as t
+import uuid
 import weakref
 
+from .answering import to_store
 from .bot import Backend, Bot
 from .config import Config
 from .errors import ChatwootError, InboxError, LeaseLostError, trace
 from .events import MessageEvent
-from .inbox import Inbox, Job
+from .inbox import ALIVE, KEEP, Inbox, Job
 from .posting import Poster
 
 GRACE: t.Final = 8.0
@@ -28,6 +30,8 @@ _INBOX_PAUSE: t.Final = 5.0
 """Seconds to leave a failing inbox alone."""
 
 _PRUNE_EVERY: t.Final = 3600.0
+
+_REPORT_EVERY: t.Final = ALIVE / 3
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +143,7 @@ def run(
     """Handle a claimed job, whatever happens. Its lease is kept alive meanwhile."""
     try:
         heartbeat.watch(poster.inbox, job)
-        bot.handle(poster, job, event)
+        bot.handle(job, event)
     except LeaseLostError as error:
         log.warning("%s Its turn was abandoned here.", error)
     except Exception as error:  # noqa: BLE001 - the edge: nothing may end the worker
@@ -171,10 +175,7 @@ class InlineBackend:
     ) -> bool:
         """Store a delivery and handle it, and then whatever else is due."""
         new, job = poster.inbox.put_and_claim(
-            event.key,
-            conversation_id=event.conversation_id,
-            message_id=event.message_id,
-            payload=body,
+            event.key, payload=body, **to_store(event)
         )
 
         if job is not None:
@@ -211,6 +212,9 @@ class ThreadBackend:
         """Begin anew, in a forked process: the threads did not come along."""
         self._stopping = threading.Event()
         self._wake = threading.Semaphore(0)
+        self._bot: Bot | None = None
+        self._name = uuid.uuid4().hex
+        self._report_at = 0.0
         self._prune_at = 0.0  # by the monotonic clock; a moment too often is no harm
         self._workers: list[threading.Thread] = []
         self._starting = threading.Lock()
@@ -234,6 +238,8 @@ class ThreadBackend:
                 for number in range(self._threads)
             ]
 
+            self._bot = bot
+
             for worker in self._workers:
                 worker.start()
 
@@ -243,12 +249,7 @@ class ThreadBackend:
         self, bot: Bot, poster: Poster, event: MessageEvent, body: bytes
     ) -> bool:
         """Store a delivery and wake a worker."""
-        new = poster.inbox.put(
-            event.key,
-            conversation_id=event.conversation_id,
-            message_id=event.message_id,
-            payload=body,
-        )
+        new = poster.inbox.put(event.key, payload=body, **to_store(event))
         self.start(bot)
 
         if self._workers:
@@ -274,8 +275,12 @@ class ThreadBackend:
         for inbox, job in self._heartbeat.running():
             _give_back(inbox, job)
 
+        if self._bot is not None:
+            _report(self._bot, self._name, 0)
+
     def _work(self, bot: Bot) -> None:
         while not self._stopping.is_set():
+            self._report_at_times(bot)
             self._prune_at_times(bot)
 
             if not self._run_once(bot):
@@ -287,6 +292,13 @@ class ThreadBackend:
         if now >= self._prune_at:
             self._prune_at = now + _PRUNE_EVERY
             _prune(bot)
+
+    def _report_at_times(self, bot: Bot) -> None:
+        now = time.monotonic()
+
+        if now >= self._report_at:
+            self._report_at = now + _REPORT_EVERY
+            _report(bot, self._name, self._threads)
 
     def _run_once(self, bot: Bot) -> bool:
         try:
@@ -307,9 +319,20 @@ def _give_back(inbox: Inbox, job: Job) -> None:
         log.warning("job %s was not given back: %s", job.id, error)
 
 
+def _report(bot: Bot, name: str, threads: int) -> None:
+    try:
+        if bot.poster is not None:
+            bot.poster.inbox.report(name, threads)
+    except InboxError as error:
+        log.warning("no sign of life was left in the inbox: %s", error)
+
+
 def _prune(bot: Bot) -> None:
     try:
         if bot.poster is not None:
             bot.poster.inbox.prune()
+
+        if bot.answering is not None:
+            bot.answering.memory.prune(KEEP)
     except InboxError as error:
         log.warning("the inbox was not pruned: %s", error)

@@ -4,6 +4,7 @@
 
     ChatwootError
     ├── ConfigError            a CHATWOOT_* key is missing or wrong
+    ├── SetupError             Chatwoot can not be set up as it was asked for
     ├── ProviderError          a reply provider can not be registered or used
     │   └── NoProviderError    none is registered
     ├── ProviderFailedError    a reply provider raised
@@ -30,6 +31,10 @@ class ChatwootError(Exception):
 
 class ConfigError(ChatwootError):
     """A setting is missing or wrong. The text names the key and the remedy."""
+
+
+class SetupError(ChatwootError):
+    """Something in Chatwoot stands in the way. The text says what, and the remedy."""
 
 
 class ProviderError(ChatwootError):

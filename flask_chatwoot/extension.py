@@ -14,9 +14,13 @@ from . import backends, cli, config, views
 from .bot import KEY, Bot
 from .config import Config
 from .errors import ConfigError
+from .policy import Decision, Facts, Policy, decide
 from .replies import F, ProviderFunction, Registry
 
 log = logging.getLogger(__name__)
+
+
+P = t.TypeVar("P", bound=Policy)
 
 
 class Decorator(t.Protocol):
@@ -44,6 +48,7 @@ class Chatwoot:
 
     def __init__(self, app: Flask | None = None) -> None:
         self._providers = Registry()
+        self._policy: Policy | None = None
 
         if app is not None:
             self.init_app(app)
@@ -62,7 +67,9 @@ class Chatwoot:
             app.config, instance_path=app.instance_path, testing=app.testing
         )
         _occupy(settings, app)
-        bot = Bot.build(app, settings, self._providers, backends.create(settings))
+        bot = Bot.build(
+            app, settings, self._providers, backends.create(settings), self._decide
+        )
         app.extensions[KEY] = bot
         app.register_blueprint(views.blueprint, url_prefix=settings.url_prefix)
         app.cli.add_command(cli.chatwoot)
@@ -103,6 +110,30 @@ class Chatwoot:
             return function
 
         return register if function is None else register(function)
+
+    def policy(self, function: P) -> P:
+        """Register the function that decides who is told an answer; returned unchanged.
+
+        It takes the :class:`~flask_chatwoot.Facts` and returns a
+        :class:`~flask_chatwoot.Decision`. It is asked before the provider, and again
+        right before each post, in several threads at once, so it must be quick. It
+        may ask the built-in one, :func:`flask_chatwoot.decide`. If it raises, the
+        answer becomes a note.
+
+        :raises ConfigError: Not a function, or there is one already.
+        """
+        if not callable(function):
+            raise ConfigError(f"A policy must be a function, not {function!r}.")
+
+        if self._policy is not None:
+            raise ConfigError("There is a policy already.")
+
+        self._policy = function
+
+        return function
+
+    def _decide(self, facts: Facts) -> Decision:
+        return (self._policy or decide)(facts)
 
 
 def _starter(app: Flask) -> t.Callable[[], None]:

@@ -14,12 +14,22 @@ from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from . import backends
 from .bot import KEY, Bot
+from .config import Config
 from .mode import Mode
 from .outcomes import Outcome, Reason
 from .posting import Ending
 from .signals import turn_finished
 from .simulator import Simulator, Talk
+from .simulator.deliveries import Kind
 from .simulator.payloads import Message, MessageType
+
+EVENTS: t.Final = (
+    "message_created",
+    "message_updated",
+    "conversation_status_changed",
+    "conversation_updated",
+)
+"""What the account webhook has to subscribe to."""
 
 
 class _Quiet(WSGIRequestHandler):
@@ -28,43 +38,33 @@ class _Quiet(WSGIRequestHandler):
 
 
 @contextlib.contextmanager
-def rehearse(app: Flask, simulator: Simulator, **settings: t.Any) -> t.Iterator[str]:
+def rehearse(
+    app: Flask, simulator: Simulator, *, kind: Kind = "account", **settings: t.Any
+) -> t.Iterator[str]:
     """Serve the app on loopback, with the simulator for its Chatwoot.
 
     The app keeps its providers, receivers and option texts. Its own URL, tokens,
     secrets and inbox are out of reach until the block is left.
 
+    :param kind: How it is connected: ``"account"`` by an account webhook and a user's
+        token, ``"bot"`` as an agent bot with its own.
     :param settings: Fields of :class:`~flask_chatwoot.config.Config` to change.
     :return: The address of the webhook, which the simulator knows already.
     """
     own: Bot = app.extensions[KEY]
-    # Versions that can not sign have no secret.
-    secret = simulator.settings().get("CHATWOOT_WEBHOOK_SECRET")
 
     # A provider that is stuck may outlive this block, and its turn use the inbox.
     with tempfile.TemporaryDirectory(
         prefix="flask-chatwoot-", ignore_cleanup_errors=True
     ) as folder:
-        config = replace(
-            own.config,
-            base_url=simulator.url,
-            account_id=simulator.account_id,
-            api_access_token=simulator.user_token,
-            webhook_secret=(secret,) if secret else (),
-            webhook_token=None,
-            backend="thread",
-            workers=own.config.workers or 4,
-            inbox_path=os.path.join(folder, "chatwoot.sqlite3"),
-            inbox_sync="normal",
-        )
-        config = replace(config, **settings)
-        bot = Bot.build(app, config, own.providers, backends.create(config))
+        config = replace(_config(own.config, simulator, kind, folder), **settings)
+        bot = Bot.build(app, config, own.providers, backends.create(config), own.policy)
         app.extensions[KEY] = bot
 
         try:
             with _served(app) as address:
                 webhook = f"{address}{config.url_prefix}/webhook"
-                simulator.connect(webhook)
+                simulator.connect(webhook, kind=kind, events=EVENTS)
                 yield webhook
         finally:
             app.extensions[KEY] = own
@@ -74,11 +74,35 @@ def rehearse(app: Flask, simulator: Simulator, **settings: t.Any) -> t.Iterator[
                 bot.poster.inbox.close()
 
 
+def _config(own: Config, simulator: Simulator, kind: Kind, folder: str) -> Config:
+    """The app's settings, but for what leads to its own Chatwoot."""
+    there = simulator.settings("bot" if kind == "bot" else "user")
+    # Versions that can not sign have no secret.
+    secret = there.get("CHATWOOT_WEBHOOK_SECRET")
+
+    return replace(
+        own,
+        base_url=simulator.url,
+        account_id=simulator.account_id,
+        api_access_token=there["CHATWOOT_API_ACCESS_TOKEN"],
+        user_access_token=simulator.user_token if own.user_access_token else None,
+        webhook_secret=(secret,) if secret else (),
+        webhook_token=None,
+        backend="thread",
+        inboxes=frozenset(),
+        workers=own.workers or 4,
+        inbox_path=os.path.join(folder, "chatwoot.sqlite3"),
+        inbox_sync="normal",
+    )
+
+
 @contextlib.contextmanager
 def _served(app: Flask) -> t.Iterator[str]:
     server = ThreadedWSGIServer("127.0.0.1", 0, app, handler=_Quiet)
     server.daemon_threads = False  # closing it waits for the requests under way
-    thread = threading.Thread(target=server.serve_forever, name="rehearsal")
+    thread = threading.Thread(
+        target=server.serve_forever, args=(0.02,), name="rehearsal"
+    )
     thread.start()
 
     try:
@@ -136,7 +160,8 @@ def converse(
 
 
 def _transcript(talk: Talk) -> str:
-    public = [message for message in talk.messages if not message.private]
+    said = [each for each in talk.messages if each.type is not MessageType.ACTIVITY]
+    public = [message for message in said if not message.private]
 
     return "\n".join(
         [
@@ -144,7 +169,7 @@ def _transcript(talk: Talk) -> str:
             *map(_line, public),
             "",
             "What operators see",
-            *map(_line, talk.messages),
+            *map(_line, said),
         ]
     )
 

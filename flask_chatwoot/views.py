@@ -1,4 +1,4 @@
-"""The two endpoints. They check, hand over, and answer at once."""
+"""The endpoints. They check, hand over, and answer at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import logging
 
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import NotFound, RequestEntityTooLarge
 
 from . import events, signature
 from .bot import Receipt, current_bot
@@ -52,6 +52,25 @@ def copilot() -> ResponseReturnValue:
     return {"suggestion": bot.suggest(_question(body))}
 
 
+@blueprint.get("/health")
+def health() -> ResponseReturnValue:
+    """How the work goes, for monitoring. Off without ``CHATWOOT_HEALTH_TOKEN``."""
+    bot = current_bot()
+
+    if bot.config.health_token is None:
+        raise NotFound
+
+    _authorize(bot.config.health_token)
+
+    if bot.poster is None:
+        return {"status": "not_configured"}, 503
+
+    seen = bot.poster.inbox.health()
+    late = (seen.oldest or 0.0) > bot.config.health_max_age
+
+    return {"status": "late" if late else "ok", **seen._asdict()}, 503 if late else 200
+
+
 @functools.cache
 def _acknowledgement(receipt: Receipt) -> str:
     """The JSON for a receipt; there are about a dozen, and they are in a hurry."""
@@ -62,9 +81,13 @@ def _acknowledgement(receipt: Receipt) -> str:
 
 def _body(limit: int) -> bytes:
     """The raw bytes, of which no more are read than allowed."""
-    own = request.max_content_length
-    # One more, because a chunked body is cut off there without an error.
-    request.max_content_length = min(limit + 1, limit + 1 if own is None else own)
+    if request.content_length is None:  # a chunked body, however long
+        own = request.max_content_length
+        # One more, because such a body is cut off there without an error.
+        request.max_content_length = min(limit + 1, limit + 1 if own is None else own)
+    elif request.content_length > limit:
+        raise RequestEntityTooLarge
+
     body = request.get_data()
 
     if len(body) > limit:

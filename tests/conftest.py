@@ -36,6 +36,8 @@ from flask_chatwoot.simulator.payloads import (
     Version,
 )
 
+pytest_plugins = ["flask_chatwoot.testing"]  # as if this package were not installed
+
 BASE_URL: t.Final = "https://chatwoot.test"
 TOKEN: t.Final = "token-of-a-user"
 SECRET: t.Final = "whsec_example_123"
@@ -164,7 +166,14 @@ class ChatwootStub:
     :ivar attempts: The bodies of all requests to create a message.
     :ivar looks: How often messages were listed.
     :ivar lists: The status of an answer to that; 401 for a bot's token.
+    :ivar tokens: Those that messages were made with.
+    :ivar readers: Those that messages were listed with.
     :ivar keeps_markers: As Chatwoot does from 4.9 on.
+    :ivar live: What a look at a conversation shows; ``None`` refuses it, as Chatwoot
+        before 4.14.2 does to a bot's token.
+    :ivar shows: The status of an answer to that look.
+    :ivar changes: What was changed in conversations: the endpoint, and what was sent.
+    :ivar change_faults: Statuses that the next changes are refused with.
     """
 
     def __init__(self) -> None:
@@ -173,8 +182,13 @@ class ChatwootStub:
         self.looks = 0
         self.lists = 200
         self.keeps_markers = True
+        self.live: JSON | None = None
+        self.shows = 200
+        self.changes: list[tuple[str, JSON]] = []
+        self.change_faults: list[int] = []
         self.version: str | None = "4.16.2"
         self.tokens: set[str | None] = set()
+        self.readers: set[str | None] = set()
         self._faults: list[Fault] = []
         self._ids = itertools.count(20_001)
         self._lock = threading.Lock()
@@ -235,6 +249,15 @@ class ChatwootStub:
         mock.add_callback(responses.POST, path, self._create)
         mock.add_callback(responses.GET, path, self._list)
         mock.add_callback(responses.GET, f"{BASE_URL}/api", self._probe)
+        conversation = rf"{BASE_URL}/api/v1/accounts/1/conversations/\d+"
+        mock.add_callback(responses.GET, re.compile(rf"{conversation}$"), self._show)
+        mock.add_callback(
+            responses.POST,
+            re.compile(
+                rf"{conversation}/(custom_attributes|toggle_\w+|assignments|labels)$"
+            ),
+            self._change,
+        )
 
     def _create(self, request: t.Any) -> tuple[int, t.Mapping[str, str], t.Any]:
         given = json.loads(request.body)
@@ -251,7 +274,9 @@ class ChatwootStub:
                 given["content"],
                 conversation_id=_conversation(request),
                 private=given["private"],
-                attributes=given["content_attributes"] if self.keeps_markers else {},
+                attributes=given.get("content_attributes")
+                if self.keeps_markers
+                else {},
             )
 
         if fault:
@@ -264,6 +289,7 @@ class ChatwootStub:
 
         with self._lock:
             self.looks += 1
+            self.readers.add(request.headers.get("Api-Access-Token"))
             page = [
                 m
                 for m in self.messages
@@ -271,6 +297,23 @@ class ChatwootStub:
             ][:100]
 
         return self.lists, {}, json.dumps({"meta": {}, "payload": page})
+
+    def _show(self, request: t.Any) -> tuple[int, t.Mapping[str, str], str]:
+        if self.live is None:
+            return 401, {}, "{}"
+
+        return self.shows, {}, json.dumps(self.live)
+
+    def _change(self, request: t.Any) -> tuple[int, t.Mapping[str, str], str]:
+        name = request.url.rpartition("/")[2]
+        given = json.loads(request.body)
+
+        if self.change_faults and not name.startswith("toggle_typing"):
+            return self.change_faults.pop(0), {}, "{}"
+
+        self.changes.append((name, given))
+
+        return 200, {}, json.dumps(given)
 
     def _probe(self, request: t.Any) -> tuple[int, t.Mapping[str, str], str]:
         if self.version is None:

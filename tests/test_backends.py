@@ -97,8 +97,45 @@ def test_a_conversation_is_answered_in_its_order(
     for number, text in enumerate(texts):
         deliver(any_client, message(text, id=9001 + number))
 
-    wait_until(lambda: all_ended(any_app, 20))
-    assert api.public == texts
+    def answered() -> list[str]:
+        return "\n".join(api.public).splitlines()
+
+    # Those that came while a turn ran are answered together.
+    wait_until(lambda: len(answered()) == 20 and all_ended(any_app, len(api.public)))
+    assert answered() == texts
+
+
+def test_messages_that_wait_are_answered_together(
+    any_app: Flask, any_client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub
+) -> None:
+    asked: list[str] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    @chatwoot.reply_provider
+    def provide(text: str, turn: Turn) -> str:
+        asked.append(text)
+        begun.set()
+        assert go_on.wait(20)
+        return f"{len(turn.messages)} answered"
+
+    request = threading.Thread(
+        target=deliver, args=(any_app.test_client(), message("0", id=9000))
+    )
+    request.start()
+    assert begun.wait(10)
+
+    for number in range(1, 6):
+        assert (
+            deliver(any_client, message(str(number), id=9000 + number)).status_code
+            == 202
+        )
+
+    assert deliver(any_client, message("3", id=9003)).json == {"status": "duplicate"}
+    go_on.set()
+    request.join()
+    wait_until(lambda: all_ended(any_app, 2))
+    assert asked == ["0", "1\n2\n3\n4\n5"]
+    assert api.public == ["1 answered", "5 answered"]
 
 
 @pytest.mark.parametrize("code", [0, 1, "text"])
@@ -155,11 +192,11 @@ def test_an_error_of_our_own_ends_one_attempt_and_nothing_else(
     keep = Inbox.keep
     broken = [True]
 
-    def break_once(*args: t.Any) -> t.Any:
+    def break_once(*args: t.Any, **values: t.Any) -> t.Any:
         if broken and broken.pop():
             raise ZeroDivisionError
 
-        return keep(*args)
+        return keep(*args, **values)
 
     monkeypatch.setattr(Inbox, "keep", break_once)
     assert deliver(any_client, message()).status_code == 202
@@ -301,7 +338,7 @@ def test_inline_what_is_acknowledged_is_on_the_disk_however_the_turn_went(
     assert deliver(app.test_client(), message()).status_code == 202
     statements: list[str] = []
 
-    with inbox_of(app)._use() as db:
+    with inbox_of(app).use() as db:
         db.set_trace_callback(statements.append)
 
     inbox_of(app).force()
@@ -398,6 +435,8 @@ def test_conversations_are_answered_side_by_side_while_one_is_slow(
 
     client = threaded.test_client()
     deliver(client, message("slow", id=9001, conversation_id=42))
+    # A message joins a turn that has not begun yet.
+    wait_until(lambda: job_of(threaded).state == "claimed")
     deliver(client, message("patient", id=9002, conversation_id=42))
     texts = [f"Message {number}." for number in range(10)]
 

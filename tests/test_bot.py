@@ -37,6 +37,7 @@ from flask_chatwoot import (
     Attachment,
     Chatwoot,
     Contact,
+    Handoff,
     Mode,
     Outcome,
     Post,
@@ -54,8 +55,8 @@ from flask_chatwoot.events import parse
 from flask_chatwoot.simulator.payloads import MessageType
 
 ANSWER = "On its way."
-LATER = 10_000.0
-"""Seconds; longer than every pause."""
+LATER = 720.0
+"""Seconds; no pause is longer. Five of them make a message no "too old" one."""
 
 
 @pytest.fixture
@@ -69,6 +70,15 @@ def still(app: Flask, clock: Clock) -> Clock:
 def try_again(app: Flask, clock: Clock) -> None:
     clock.advance(LATER)
     work(app)
+
+
+HANDED_OVER = ("custom_attributes", {"custom_attributes": {"support_mode": "human"}})
+"""The change of a conversation in bot mode that is given to people."""
+
+
+def endings(told: list[dict[str, t.Any]]) -> list[tuple[str, str | None]]:
+    """What ``turn_finished`` said."""
+    return [(each["outcome"], each["reason"]) for each in told]
 
 
 def answer_with(chatwoot: Chatwoot, reply: t.Any) -> list[str]:
@@ -176,7 +186,10 @@ def test_saying_nothing_is_declining(
     assert [told["reason"] for told in ended] == [Reason.NO_ANSWER]
 
 
-@pytest.mark.parametrize("wrong", [7, 1.5, True, b"bytes", ["text"], {}, object()])
+WRONG = [7, 1.5, True, b"bytes", ["text", 7], [["text"]], {}, object()]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
 def test_what_is_no_reply_is_dead_at_once(
     app: Flask,
     client: FlaskClient,
@@ -185,10 +198,33 @@ def test_what_is_no_reply_is_dead_at_once(
     wrong: t.Any,
 ) -> None:
     asked = answer_with(chatwoot, wrong)
-    deliver(client, message())
+    deliver(client, message(mode="human"))
 
     assert ending_of(app) == ("dead", "provider_invalid")
-    assert (len(asked), api.attempts) == (1, [])
+    assert (len(asked), api.attempts, api.changes) == (1, [], [])
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_in_bot_mode_operators_are_told_of_what_is_no_reply(
+    app: Flask,
+    client: FlaskClient,
+    chatwoot: Chatwoot,
+    api: ChatwootStub,
+    wrong: t.Any,
+) -> None:
+    asked = answer_with(chatwoot, wrong)
+
+    with recorded(turn_finished, app) as ended:
+        deliver(client, message())
+
+    assert (len(asked), api.public) == (1, [])
+    assert api.notes == [
+        "**The bot could not answer.** Its reply function returned something unusable. "
+        "The conversation is handed over."
+    ]
+    assert api.changes == [HANDED_OVER]
+    assert ending_of(app) == ("dead", "provider_invalid")
+    assert endings(ended) == [("dead", "provider_invalid")]
 
 
 def test_a_very_long_reply_becomes_several_posts_in_order(
@@ -303,21 +339,35 @@ def test_where_no_provider_fits_the_turn_is_declined(
     assert api.attempts == []
 
 
+@pytest.mark.parametrize(
+    ("mode", "told"),
+    [
+        ("human", []),
+        (
+            "bot",
+            ["No reply function is registered. The conversation is handed over."],
+        ),
+    ],
+)
 def test_without_any_provider_the_turn_is_dead_and_can_be_revived(
     app: Flask,
     client: FlaskClient,
     chatwoot: Chatwoot,
     api: ChatwootStub,
     caplog: pytest.LogCaptureFixture,
+    mode: str,
+    told: list[str],
 ) -> None:
-    deliver(client, message())
+    deliver(client, message(mode=mode))
     assert ending_of(app) == ("dead", "no_provider")
     assert "@chatwoot.reply_provider" in caplog.text
+    assert api.public == []
+    assert [note.partition("** ")[2] for note in api.notes] == told
 
     answer_with(chatwoot, ANSWER)
     inbox_of(app).retry([job_of(app).id])
     work(app)
-    assert api.public == [ANSWER]
+    assert (api.public, api.notes[-1]) == ([], ANSWER)
 
 
 def test_a_provider_is_told_everything_about_the_turn(
@@ -417,8 +467,13 @@ def test_a_provider_that_raises_is_asked_again_and_then_given_up(
 
     assert len(asked) == 5
     assert ending_of(app) == ("dead", "provider_failed")
-    assert [told["reason"] for told in ended] == ["provider_failed"]
-    assert api.attempts == []
+    assert endings(ended) == [("dead", "provider_failed")]
+    assert api.public == []
+    assert api.notes == [
+        "**The bot could not answer.** Its reply function failed, on every attempt. "
+        "The conversation is handed over."
+    ]
+    assert api.changes == [HANDED_OVER]
 
 
 def test_a_turn_that_waits_for_another_attempt_keeps_its_place(
@@ -437,6 +492,7 @@ def test_a_turn_that_waits_for_another_attempt_keeps_its_place(
         return text
 
     deliver(client, message("first", id=9001))
+    still.advance(0.1)
     deliver(client, message("second", id=9002))
     deliver(client, message("elsewhere", id=9003, conversation_id=43))
     broken[0] = False
@@ -445,17 +501,58 @@ def test_a_turn_that_waits_for_another_attempt_keeps_its_place(
 
     try_again(app, still)
     here = [m["content"] for m in api.messages if m["conversation_id"] == 42]
-    assert here == ["first", "second"]
+    assert here == ["first\nsecond"]
 
 
+def test_a_kept_reply_that_waits_for_another_attempt_keeps_its_place(
+    app: Flask,
+    client: FlaskClient,
+    chatwoot: Chatwoot,
+    api: ChatwootStub,
+    still: Clock,
+) -> None:
+    asked = answer_with(chatwoot, ANSWER)
+    api.fail(500)
+
+    for number, text in enumerate(["first", "second", "third"]):
+        deliver(client, message(text, id=9001 + number))
+        still.advance(0.1)
+
+    work(app)
+    assert (asked, api.messages) == (["first"], [])
+
+    try_again(app, still)
+    assert asked == ["first", "second\nthird"]
+    assert api.public == [ANSWER, ANSWER]
+    assert [job.outcome for job in jobs_of(app)] == ["replied", "replied"]
+
+
+def test_messages_of_the_same_instant_keep_their_order(
+    app: Flask, client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub, still: Clock
+) -> None:
+    asked = answer_with(chatwoot, RuntimeError())
+
+    for number, text in enumerate(["first", "second", "third"]):
+        deliver(client, message(text, id=9001 + number))
+
+    try_again(app, still)
+    assert asked[-1] == "first\nsecond\nthird"
+
+
+@pytest.mark.parametrize("mode", ["bot", "human"])
 def test_a_dead_turn_lets_the_next_one_pass(
-    app: Flask, client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub
+    app: Flask, client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub, mode: str
 ) -> None:
     chatwoot.reply_provider(lambda text: text if text == "second" else 7)
-    deliver(client, message("first", id=9001))
-    deliver(client, message("second", id=9002))
+    deliver(client, message("first", id=9001, mode=mode))
+    deliver(client, message("second", id=9002, mode=mode))
 
-    assert api.public == ["second"]
+    # People were given the conversation in which the bot failed.
+    assert (api.public, api.notes[-1]) == ([], "second")
+    assert [(job.outcome, job.reason) for job in reversed(jobs_of(app))] == [
+        ("dead", "provider_invalid"),
+        ("noted", "taken" if mode == "bot" else None),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -468,25 +565,29 @@ def test_a_dead_turn_lets_the_next_one_pass(
         (requests.ReadTimeout(), "unconfirmed"),
     ],
 )
+@pytest.mark.parametrize("mode", ["bot", "human"])
 def test_chatwoot_is_tried_five_times(
     app: Flask,
     client: FlaskClient,
     chatwoot: Chatwoot,
     api: ChatwootStub,
     still: Clock,
+    mode: str,
     failure: int | Exception,
     reason: str,
 ) -> None:
     asked = answer_with(chatwoot, ANSWER)
     api.fail(failure, times=100)
-    deliver(client, message())
+    deliver(client, message(mode=mode))
 
-    for _ in range(10):
+    for _ in range(14):
         try_again(app, still)
 
-    assert len(api.attempts) == 5
+    tried = [given["content"] == ANSWER for given in api.attempts]
+    assert tried == [True] * 5 + [False] * (5 if mode == "bot" else 0)
     assert len(asked) == 1
     assert ending_of(app) == ("dead", reason)
+    assert api.messages == []
 
 
 def test_fewer_attempts_can_be_asked_for(
@@ -498,6 +599,11 @@ def test_fewer_attempts_can_be_asked_for(
     deliver(app.test_client(), message())
 
     assert ending_of(app) == ("dead", "server_error")
+    assert api.public == []
+    assert [note.partition("** ")[2] for note in api.notes] == [
+        "Chatwoot failed, on every attempt. The conversation is handed over."
+    ]
+    assert api.changes == [HANDED_OVER]
 
 
 @pytest.mark.parametrize("failure", [429, 500, refused()])
@@ -594,7 +700,6 @@ def test_pauses_grow(
         (401, "unauthorized"),
         (403, "unauthorized"),
         (404, "not_found"),
-        (422, "refused"),
         (301, "redirected"),
         (302, "redirected"),
         (307, "redirected"),
@@ -616,8 +721,45 @@ def test_what_chatwoot_refuses_is_dead_at_once_and_nothing_is_repeated(
     try_again(app, still)
 
     assert ending_of(app) == ("dead", reason)
-    assert len(api.attempts) == 1
+    assert (len(api.attempts), api.changes) == (1, [])
     assert f"job 1 is dead ({reason})" in caplog.text
+
+
+def test_operators_are_told_of_what_chatwoot_does_not_accept(
+    app: Flask, client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub, still: Clock
+) -> None:
+    answer_with(chatwoot, ANSWER)
+    api.fail(422)
+
+    with recorded(turn_finished, app) as ended:
+        deliver(client, message())
+        try_again(app, still)
+
+    assert [(sent["private"], sent["content"]) for sent in api.attempts] == [
+        (False, ANSWER),
+        (
+            True,
+            "**The bot could not answer.** Chatwoot did not accept its message. "
+            "The conversation is handed over.",
+        ),
+    ]
+    assert api.changes == [HANDED_OVER]
+    assert ending_of(app) == ("dead", "refused")
+    assert endings(ended) == [("dead", "refused")]
+
+
+def test_what_chatwoot_does_not_accept_even_of_a_note_is_not_repeated(
+    app: Flask, client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub, still: Clock
+) -> None:
+    answer_with(chatwoot, ANSWER)
+    api.fail(422, times=10)
+
+    with recorded(turn_finished, app) as ended:
+        deliver(client, message())
+        try_again(app, still)
+
+    assert [sent["private"] for sent in api.attempts] == [False, True]
+    assert endings(ended) == [("dead", "refused")]
 
 
 def test_a_dead_turn_is_revived_with_its_reply(
@@ -662,7 +804,15 @@ def test_a_crash_before_the_request_costs_nothing(
 
 
 @pytest.mark.parametrize(
-    ("sent", "reason"), [(False, Reason.CRASHED), (True, Reason.UNCONFIRMED)]
+    ("sent", "reason", "told"),
+    [
+        (False, Reason.CRASHED, "Its process ended in the middle, on every attempt."),
+        (
+            True,
+            Reason.UNCONFIRMED,
+            "A reply was sent, but does not seem to have arrived.",
+        ),
+    ],
 )
 def test_a_turn_that_kills_every_worker_is_given_up(
     app: Flask,
@@ -671,6 +821,7 @@ def test_a_turn_that_kills_every_worker_is_given_up(
     still: Clock,
     sent: bool,
     reason: Reason,
+    told: str,
 ) -> None:
     asked = answer_with(chatwoot, ANSWER)
     inbox_of(app).put("k", conversation_id=42, message_id=9001, payload=body())
@@ -679,11 +830,13 @@ def test_a_turn_that_kills_every_worker_is_given_up(
     with recorded(turn_finished, app) as ended:
         work(app)
 
-    assert (asked, api.attempts) == ([], [])
-    assert ending_of(app) == ("dead", reason)
-    assert [(told["outcome"], told["reason"]) for told in ended] == [
-        (Outcome.DEAD, reason)
+    assert (asked, api.public) == ([], [])
+    assert api.notes == [
+        f"**The bot could not answer.** {told} The conversation is handed over."
     ]
+    assert api.changes == [HANDED_OVER]
+    assert ending_of(app) == ("dead", reason)
+    assert endings(ended) == [(Outcome.DEAD, reason)]
 
 
 def test_a_delivery_that_can_not_be_read_any_more_is_dead(
@@ -918,7 +1071,9 @@ SITUATIONS: dict[str, t.Callable[[ChatwootStub, Chatwoot], None]] = {
     "provider raises badly": provide(
         UnicodeDecodeError("u", CANARY.encode(), 0, 1, "")
     ),
-    "provider returns a list": provide([CANARY]),
+    "provider returns a list": provide([CANARY, CANARY_ANSWER]),
+    "provider returns a set": provide({CANARY}),
+    "provider hands off": provide(Reply(CANARY_ANSWER, handoff=Handoff(CANARY))),
     "no provider": lambda api, chatwoot: None,
 }
 

@@ -430,7 +430,7 @@ needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="needs signal
 def test_a_worker_handles_what_is_stored_and_stops_when_told(
     tmp_path: Path, sim: Simulator, inbox: Inbox, number: int
 ) -> None:
-    talk = sim.conversation(id=42)
+    talk = sim.conversation(id=42, custom_attributes={"support_mode": "bot"})
     store(inbox, "before", number=1, conversation_id=42)
     sim.inject(Fault.RATE_LIMITED)
     worker = Worker(tmp_path, sim)

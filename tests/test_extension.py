@@ -162,9 +162,11 @@ def test_two_apps_with_two_objects_do_not_see_each_others_providers(
     one, other = Chatwoot(), Chatwoot()
     one.reply_provider(lambda text: None)
     first, second = two_apps(make_app, tmp_path, one, other)
-    deliver(first.test_client(), message())
+    # In human mode, where nobody is told that a turn failed.
+    deliver(first.test_client(), message(mode="human"))
     second.test_client().post(
-        "/second/webhook", **signed(message(account_id=2), secret="of-the-second")
+        "/second/webhook",
+        **signed(message(account_id=2, mode="human"), secret="of-the-second"),
     )
 
     assert job_of(first).reason == "no_answer"

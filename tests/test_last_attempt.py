@@ -68,11 +68,30 @@ def test_what_did_not_arrive_is_dead_and_not_sent_again(
 
     assert (job.outcome, job.reason) == ("dead", "unconfirmed")
     assert talk.replies == []
+    assert talk.notes == [
+        "**The bot could not answer.** A reply was sent, but does not seem to have "
+        "arrived. The conversation is handed over."
+    ]
+    assert talk.current.custom_attributes == {"support_mode": "human"}
+
+    talk.set_attribute("support_mode", "bot")
+    sim.drain()
+    inbox.retry([job.id])
+    sim.wait_until(lambda: talk.replies and ended(inbox))
+    assert talk.replies == [ANSWER]
+    assert len(talk.notes) == 1
+
+
+def test_what_is_revived_while_people_have_the_conversation_becomes_a_note(
+    stage: Stage,
+) -> None:
+    sim, talk, inbox = stage(Fault.CUT_BEFORE, token="user")
+    [job] = sim.wait_until(lambda: ended(inbox))
 
     inbox.retry([job.id])
-    sim.wait_until(lambda: talk.replies)
-    sim.wait_until(lambda: ended(inbox))
-    assert talk.replies == [ANSWER]
+    [job] = sim.wait_until(lambda: ended(inbox))
+    assert (job.outcome, job.reason) == ("noted", "taken")
+    assert (talk.replies, talk.notes[1:]) == ([], [ANSWER])
 
 
 def test_an_echo_that_comes_after_the_end_saves_the_retry(stage: Stage) -> None:
@@ -97,9 +116,11 @@ def test_killed_after_the_last_post_the_turn_is_answered(stage: Stage) -> None:
     assert (job.outcome, job.reason) == ("dead", "rate_limited")
 
     # As if a worker had died between the post and the end of the turn.
+    talk.set_attribute("support_mode", "bot")
+    sim.drain()
     inbox.retry([job.id])
     sim.wait_until(lambda: talk.replies and ended(inbox))
-    with inbox._use() as db:
+    with inbox.use() as db:
         db.execute(
             "UPDATE job SET finished_at = NULL, outcome = NULL, payload = ?,"
             " due_at = 0, claim = NULL, attempts = 1",

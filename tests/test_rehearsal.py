@@ -12,6 +12,7 @@ from flask import Flask
 from flask_chatwoot import Chatwoot, Mode, Reply
 from flask_chatwoot.rehearsal import converse, rehearse
 from flask_chatwoot.simulator import Fault, Simulator
+from flask_chatwoot.testing import ChatwootSim
 
 QUESTION = "Where is my order?"
 
@@ -119,15 +120,14 @@ def test_a_provider_that_takes_too_long_is_not_waited_for(
     assert "Error: No answer within 0.2 s." in result.output
 
 
-def test_the_option_texts_of_the_host_are_understood(tmp_path: Path) -> None:
-    app = Flask("host", instance_path=str(tmp_path))
+def test_the_option_texts_of_the_host_are_understood(
+    app: Flask, chatwoot_sim: ChatwootSim
+) -> None:
     app.config.update(CHATWOOT_SUPPORT_MODE_ATTR="wen", CHATWOOT_BOT_VALUES="Maschine")
     Chatwoot(app).reply_provider(lambda text: "Ja.")
 
-    with Simulator() as sim, rehearse(app, sim):
-        talk = sim.conversation(custom_attributes={"wen": "maschine"})
-        talk.customer_says("Da?")
-        sim.wait_until(lambda: talk.replies)
+    talk = chatwoot_sim.conversation(app, custom_attributes={"wen": "maschine"})
+    talk.customer_says("Da?")
 
     assert talk.replies == ["Ja."]
 
@@ -159,21 +159,17 @@ def test_what_the_host_uses_for_real_is_out_of_reach(
     assert {call.token for call in sim.calls} == {"user"}
 
 
-def test_trouble_is_part_of_the_story(app: Flask, chatwoot: Chatwoot) -> None:
+def test_trouble_is_part_of_the_story(
+    app: Flask, chatwoot: Chatwoot, chatwoot_sim: ChatwootSim
+) -> None:
     """The connection is cut after Chatwoot stored the message: no second one."""
     chatwoot.reply_provider(lambda text: "Once.")
+    chatwoot_sim.inject(Fault.CUT_AFTER)
 
-    with (
-        Simulator() as sim,
-        rehearse(app, sim, retry_pause=0.05, settle_time=0.5),
-    ):
-        sim.inject(Fault.CUT_AFTER)
-        talk = sim.conversation(custom_attributes={"support_mode": "bot"})
-        talk.customer_says(QUESTION)
-        inbox = app.extensions["chatwoot"].poster.inbox
-        sim.wait_until(lambda: [job for job in inbox.jobs() if job.state == "done"])
+    talk = chatwoot_sim.conversation(app)
+    talk.customer_says(QUESTION)
 
-    assert talk.replies == ["Once."]
+    assert (talk.outcome, talk.replies) == ("replied", ["Once."])
 
 
 def test_endings_are_told_in_order(app: Flask, chatwoot: Chatwoot) -> None:
@@ -234,3 +230,13 @@ def test_every_version_is_answered_once_though_the_connection_is_cut(
 
     assert asked == [QUESTION]
     assert talk.replies == ["Write to {{contact.email}}, or `{{this}}`."]
+
+
+def test_an_app_that_answers_in_one_inbox_only_can_be_rehearsed() -> None:
+    app = Flask("host")
+    app.config["CHATWOOT_INBOXES"] = "7"
+    Chatwoot(app).reply_provider(lambda text: "On its way.")
+
+    _, endings = converse(app, ["Where is it?"], mode=Mode.BOT, timeout=10.0)
+
+    assert [ending.outcome for ending in endings] == ["replied"]

@@ -99,7 +99,8 @@ def test_a_message_delivered_with_two_ids_is_a_duplicate(
 
 
 IGNORED: dict[Reason, JSON] = {
-    Reason.OTHER_EVENT: conversation_event("conversation_opened", Conversation()),
+    Reason.OTHER_EVENT: {"event": "webwidget_triggered", "account": {"id": 1}},
+    Reason.CONVERSATION: conversation_event("conversation_opened", Conversation()),
     Reason.OTHER_ACCOUNT: message(account_id=2),
     Reason.OUTGOING: message(type=MessageType.OUTGOING),
     Reason.PRIVATE: message(type=MessageType.OUTGOING, private=True),
@@ -677,7 +678,8 @@ def test_what_needs_no_answer_needs_no_inbox(app: Flask, client: FlaskClient) ->
     Path(inbox_of(app).path).write_bytes(b"no database at all. " * 50)
 
     for reason, body in IGNORED.items():
-        if reason not in (Reason.OUTGOING, Reason.PRIVATE):
+        # Those are looked at for evidence, and for who has the conversation.
+        if reason not in (Reason.OUTGOING, Reason.PRIVATE, Reason.CONVERSATION):
             assert deliver(client, body).status_code == 200
 
 
@@ -797,7 +799,7 @@ def test_a_long_question_is_refused(
     assert ask(client, json={"message": "x" * 50}).status_code == 200
 
 
-@pytest.mark.parametrize("wrong", [7, ["text"], RuntimeError("of our insides")])
+@pytest.mark.parametrize("wrong", [7, ["text", 7], RuntimeError("of our insides")])
 def test_a_provider_that_fails_is_told_without_its_text(
     client: FlaskClient,
     chatwoot: Chatwoot,
@@ -815,6 +817,17 @@ def test_a_provider_that_fails_is_told_without_its_text(
     assert told(answer) == (502, {"error": "The reply provider failed; see the log."})
     assert "no suggestion: " in caplog.text
     assert "of our insides" not in caplog.text
+
+
+def test_several_replies_are_one_suggestion(
+    client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub
+) -> None:
+    chatwoot.reply_provider(lambda text: ["One.", "", Reply("Two.", private=True)])
+
+    answer = ask(client, json={"message": "Hello"})
+
+    assert told(answer) == (200, {"suggestion": "One.\n\nTwo."})
+    assert api.attempts == []
 
 
 def test_a_provider_that_calls_sys_exit_fails_like_any_other(
