@@ -1,7 +1,8 @@
 """A host that dies where it is told to; run by gunicorn in ``test_crashes``.
 
 ``CRASH_AT`` names the place. It dies there once: the file ``CRASH_MARK`` says that it
-has. Every question to the provider is a line in the file ``ASKED``.
+has. Every question to the provider is a line in the file ``ASKED``: the id of the
+newest message, and that of the process.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def pid() -> str:
 @chatwoot.reply_provider
 def reply(text: str, turn: Turn) -> str:
     with Path(os.environ["ASKED"]).open("a") as asked:
-        asked.write(f"{turn.message_id}\n")
+        asked.write(f"{turn.message_id}:{os.getpid()}\n")
 
     crash("claimed")
     wait_at_gate()

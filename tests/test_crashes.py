@@ -33,13 +33,14 @@ class Host:
         self._processes: list[subprocess.Popen[bytes]] = []
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self.asked = folder / "asked"
+        self.crashed = folder / "crashed"
         self.inbox_path = str(folder / "inbox.sqlite3")
         self._account_id = sim.account_id
         self._env = {
             **os.environ,
             **{key: str(value) for key, value in sim.settings().items()},
             "ASKED": str(self.asked),
-            "CRASH_MARK": str(folder / "crashed"),
+            "CRASH_MARK": str(self.crashed),
             "CHATWOOT_INBOX_PATH": self.inbox_path,
             "CHATWOOT_LEASE": "1",
             "CHATWOOT_RETRY_PAUSE": "0.1",
@@ -106,13 +107,19 @@ class Host:
         finally:
             inbox.close()
 
-    def settled(self, count: int = 1) -> bool:
-        jobs = self.jobs()
+    def all_ended(self) -> bool:
+        return {job.state for job in self.jobs()} <= {"done", "dead"}
 
-        return len(jobs) == count and {job.state for job in jobs} <= {"done", "dead"}
+    def settled(self, count: int = 1) -> bool:
+        return len(self.jobs()) == count and self.all_ended()
 
     def questions(self) -> list[str]:
+        """The newest message of each turn a provider was asked about, and by whom."""
         return self.asked.read_text().split() if self.asked.exists() else []
+
+    def asker(self) -> int:
+        """The id of the process that asked last."""
+        return int(self.questions()[-1].partition(":")[2])
 
     def close(self) -> None:
         self.kill()
@@ -273,6 +280,133 @@ def test_a_worker_told_to_stop_finishes_its_turn(stage: Stage, tmp_path: Path) -
     assert len(host.questions()) == 1
 
 
+# -- bursts --------------------------------------------------------------------
+
+TEXTS = ["Hello?", "My parcel", "is late.", "Number 7.", "Where is it?"]
+BURST = "Answer to " + "\n".join(TEXTS)
+
+
+def write_on(talk: Talk, texts: t.Iterable[str]) -> None:
+    for text in texts:
+        talk.customer_says(text)
+
+
+def bursts(sim: Simulator) -> Talk:
+    """Five messages at once, all of them acknowledged."""
+    talk = sim.conversation(custom_attributes={"support_mode": "bot"})
+    write_on(talk, TEXTS)
+    sim.drain()
+    assert [d.status for d in sim.deliveries if d.message_id][:5] == [202] * 5
+
+    return talk
+
+
+CREWS = ("web", "two workers")
+
+
+def start(crew: str, host: Host) -> None:
+    """Let gunicorn's worker answer, or two processes of their own beside it."""
+    if crew == "web":
+        host.serve()
+        return
+
+    host.serve(CHATWOOT_WORKERS="0")
+    host.work()
+    host.work()
+
+
+@pytest.mark.parametrize("crew", CREWS)
+@pytest.mark.parametrize(
+    ("place", "asked"), [("claimed", 2), ("kept", 1), ("posted", 1)]
+)
+def test_killed_in_a_turn_over_a_burst_there_is_one_reply(
+    stage: Stage, crew: str, place: str, asked: int
+) -> None:
+    sim, host = stage(CRASH_AT=place, CHATWOOT_BURST_WINDOW="1")
+    start(crew, host)
+
+    talk = bursts(sim)
+    sim.wait_until(lambda: host.poke() and talk.replies and host.settled(), timeout=20)
+    sim.drain()
+
+    assert host.crashed.exists()
+    assert talk.replies == [BURST]
+    assert len(host.questions()) == asked
+    assert [job.outcome for job in host.jobs()] == ["replied"]
+
+
+def test_killed_between_the_messages_of_a_burst_there_is_one_reply(
+    stage: Stage,
+) -> None:
+    sim, host = stage(CRASH_AT="stored", CHATWOOT_WORKERS="0")
+    host.serve()
+
+    talk = sim.conversation(custom_attributes={"support_mode": "bot"})
+    write_on(talk, TEXTS)
+    redeliver_until_accepted(sim, [talk])
+    assert host.crashed.exists()
+    assert None in [delivery.status for delivery in sim.deliveries]
+
+    host.work()
+    host.work()
+    sim.wait_until(lambda: talk.replies and host.settled(), timeout=20)
+    sim.drain()
+
+    (reply,) = talk.replies
+    assert sorted(answered(talk)) == sorted(TEXTS)
+    assert reply.startswith("Answer to ")
+
+
+@pytest.mark.parametrize("crew", CREWS)
+@pytest.mark.parametrize("fault", [Fault.HANG, Fault.HANG_AFTER])
+def test_killed_while_the_reply_to_a_burst_is_sent_there_is_one_reply(
+    stage: Stage, crew: str, fault: Fault
+) -> None:
+    sim, host = stage(CHATWOOT_BURST_WINDOW="1")
+    sim.inject(fault)
+    start(crew, host)
+
+    talk = bursts(sim)
+    sim.wait_until(
+        lambda: talk.replies if fault is Fault.HANG_AFTER else under_way(host),
+        timeout=20,
+    )
+    os.kill(host.asker(), signal.SIGKILL)
+    sim.wait_until(lambda: host.poke() and talk.replies and host.settled(), timeout=20)
+    sim.drain()
+
+    assert talk.replies == [BURST]
+    assert len(host.questions()) == 1
+
+
+@pytest.mark.parametrize("crew", CREWS)
+def test_killed_while_a_burst_waits_for_the_turn_before_it(
+    stage: Stage, crew: str, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    sim, host = stage(GATE=str(gate))
+    start(crew, host)
+
+    talk = sim.conversation(custom_attributes={"support_mode": "bot"})
+    write_on(talk, TEXTS[:1])
+    sim.wait_until(host.questions, timeout=20)
+    write_on(talk, TEXTS[1:])
+    sim.drain()
+    os.kill(host.asker(), signal.SIGKILL)
+    gate.touch()
+    sim.wait_until(lambda: host.poke() and host.settled(2), timeout=20)
+    sim.drain()
+
+    assert talk.replies == [
+        f"Answer to {TEXTS[0]}",
+        "Answer to " + "\n".join(TEXTS[1:]),
+    ]
+    assert len(host.questions()) == 3
+
+
+# -- all of it -----------------------------------------------------------------
+
+
 def test_workers_that_die_all_the_time_answer_every_message_once_and_in_order(
     stage: Stage,
 ) -> None:
@@ -296,23 +430,36 @@ def test_workers_that_die_all_the_time_answer_every_message_once_and_in_order(
         kill_one(host, chance)
 
     redeliver_until_accepted(sim, talks)
-    sim.wait_until(lambda: host.poke() and host.settled(100), timeout=60)
+    sim.wait_until(
+        lambda: host.poke() and sum(len(answered(talk)) for talk in talks) >= 100,
+        timeout=60,
+    )
+    sim.wait_until(lambda: host.poke() and host.all_ended(), timeout=20)
 
     for talk in talks:
-        assert sorted(talk.replies) == [f"Answer to {number}" for number in range(5)]
+        assert sorted(answered(talk)) == [str(number) for number in range(5)]
         assert in_order(sim, talk)
+
+
+def answered(talk: Talk) -> list[str]:
+    """The messages that were answered, whether alone or together."""
+    return [
+        text
+        for reply in talk.replies
+        for text in reply.removeprefix("Answer to ").splitlines()
+    ]
 
 
 def in_order(sim: Simulator, talk: Talk) -> bool:
     """Whether replies follow the messages whose first delivery was acknowledged."""
     first = {d.message_id: d.status for d in reversed(sim.deliveries)}
     expected = [
-        f"Answer to {message.content}"
+        message.content
         for message in talk.messages
         if message not in talk.posted and first[message.id] == 202
     ]
 
-    return [reply for reply in talk.replies if reply in expected] == expected
+    return [text for text in answered(talk) if text in expected] == expected
 
 
 def kill_one(host: Host, chance: random.Random) -> None:
