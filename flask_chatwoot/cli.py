@@ -9,8 +9,12 @@ import typing as t
 import click
 from flask.cli import AppGroup, with_appcontext
 
+from . import cli_setup
 from .backends import ThreadBackend
 from .bot import current_bot
+from .cli_ask import ask
+from .cli_playground import playground
+from .cli_why import why
 from .errors import ChatwootError
 from .inbox import KEEP, STATES, Inbox, JobInfo
 from .mode import Mode
@@ -28,6 +32,9 @@ class _Group(AppGroup):
 
 
 chatwoot = _Group("chatwoot", help="Answer Chatwoot conversations.")
+
+for _command in (ask, why, playground, *cli_setup.commands):
+    chatwoot.add_command(_command)
 
 
 def _inbox() -> Inbox:

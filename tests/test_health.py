@@ -1,0 +1,133 @@
+"""``GET /chatwoot/health``: how the work goes, for monitoring."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from conftest import (
+    AppFactory,
+    ChatwootStub,
+    Clock,
+    deliver,
+    inbox_of,
+    message,
+    wait_until,
+    work,
+)
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from flask_chatwoot import Chatwoot
+from flask_chatwoot.inbox import ALIVE
+
+TOKEN = "token-of-the-monitoring"
+
+
+def ask(app: Flask, token: str | None = TOKEN) -> TestResponse:
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+
+    return app.test_client().get("/chatwoot/health", headers=headers)
+
+
+@pytest.fixture
+def app(make_app: AppFactory, chatwoot: Chatwoot) -> Flask:
+    return make_app(chatwoot, backend="thread", workers=0, health_token=TOKEN)
+
+
+def test_without_a_token_set_there_is_no_such_page(make_app: AppFactory) -> None:
+    assert ask(make_app()).status_code == 404
+
+
+@pytest.mark.parametrize("token", [None, "", "wrong", TOKEN + "x", "ключ"])
+def test_strangers_learn_nothing(app: Flask, token: str | None) -> None:
+    if token is not None:
+        token = token.encode().decode("latin-1")
+
+    answer = ask(app, token)
+
+    assert (answer.status_code, answer.json) == (401, {"error": "invalid signature"})
+
+
+def test_an_app_without_chatwoot_is_not_well(make_app: AppFactory) -> None:
+    answer = ask(make_app(base_url=None, health_token=TOKEN))
+
+    assert (answer.status_code, answer.json) == (503, {"status": "not_configured"})
+
+
+def test_an_empty_inbox_is_well(app: Flask) -> None:
+    answer = ask(app)
+
+    assert answer.status_code == 200
+    assert answer.json == {
+        "status": "ok",
+        "oldest": None,
+        "waiting": 0,
+        "outcomes": {},
+        "workers": 0,
+    }
+
+
+def test_what_is_done_is_counted_by_outcome(
+    app: Flask, chatwoot: Chatwoot, api: ChatwootStub
+) -> None:
+    chatwoot.reply_provider(lambda text: None if "not" in text else "On its way.")
+
+    for number, text in enumerate(("Where is it?", "Do not answer", "And now?"), 1):
+        deliver(app.test_client(), message(text, id=number, conversation_id=number))
+
+    work(app)
+    seen: t.Any = ask(app).json
+
+    assert seen["outcomes"] == {"replied": 2, "declined": 1}
+    assert (seen["waiting"], seen["oldest"]) == (0, None)
+
+
+def test_it_is_late_when_the_oldest_job_waits_too_long(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(inbox_of(app), "clock", clock)
+    deliver(app.test_client(), message())
+    clock.advance(299)
+    assert ask(app).status_code == 200
+
+    clock.advance(2)
+    answer = ask(app)
+    seen: t.Any = answer.json
+
+    assert (answer.status_code, seen["status"], seen["waiting"]) == (503, "late", 1)
+    assert seen["oldest"] == pytest.approx(301)
+
+
+def test_workers_are_those_who_gave_a_sign_of_life(
+    make_app: AppFactory, chatwoot: Chatwoot
+) -> None:
+    app = make_app(chatwoot, backend="thread", workers=3, health_token=TOKEN)
+
+    def workers() -> int:
+        seen: t.Any = ask(app).json
+        return int(seen["workers"])
+
+    ask(app)
+    assert wait_until(workers) == 3
+
+    app.extensions["chatwoot"].backend.stop()
+    assert workers() == 0
+
+
+def test_a_worker_that_was_killed_is_forgotten(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    inbox = inbox_of(app)
+    monkeypatch.setattr(inbox, "clock", clock)
+    inbox.report("gone", 4)
+    inbox.report("here", 2)
+    assert inbox.health().workers == 6
+
+    clock.advance(ALIVE - 1)
+    inbox.report("here", 2)
+    clock.advance(2)
+
+    assert inbox.health().workers == 2
