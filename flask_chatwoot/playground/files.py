@@ -1,0 +1,95 @@
+"""The files customers send, kept in memory and handed out again."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import secrets
+import threading
+import typing as t
+from urllib.parse import quote
+
+from flask_chatwoot.simulator.payloads import JSON
+
+
+class File(t.NamedTuple):
+    """One of them.
+
+    :ivar type: Its media type, as the browser named it.
+    """
+
+    name: str
+    type: str
+    data: bytes
+
+
+class Files:
+    """All of them. Any thread may ask."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, File] = {}
+        self._lock = threading.Lock()
+
+    def keep(self, given: JSON, address: str) -> JSON:
+        """Keep a file, and describe it as an attachment of a message.
+
+        :param given: ``name``, ``type`` and in Base64 ``data``.
+        :param address: Where the page is served, with a slash at the end.
+        :raises ValueError: It is no such thing.
+        """
+        file = _file(given)
+        key = secrets.token_urlsafe(12)
+
+        with self._lock:
+            self._files[key] = file
+
+        kind = _kind(file.type)
+        url = f"{address}files/{key}/{quote(file.name, safe='')}"
+
+        return {
+            "file_type": kind,
+            "data_url": url,
+            "thumb_url": url if kind == "image" else "",
+            "file_size": len(file.data),
+            "content_type": file.type,
+        }
+
+    def get(self, key: str) -> File:
+        """A file that was kept.
+
+        :raises LookupError: There is none with this key.
+        """
+        with self._lock:
+            if key in self._files:
+                return self._files[key]
+
+        raise LookupError("There is no such file.")
+
+
+def _file(given: JSON) -> File:
+    name, kind, data = (given.get(part) for part in ("name", "type", "data"))
+
+    if not (isinstance(name, str) and isinstance(kind, str) and isinstance(data, str)):
+        raise TypeError("A file must have a name, a type and data.")
+
+    if not re.fullmatch(r"[\w.+-]+/[\w.+-]+", kind, re.ASCII):
+        kind = "application/octet-stream"
+
+    try:
+        content = base64.b64decode(data, validate=True)
+    except binascii.Error:
+        raise ValueError("The data of a file must be Base64.") from None
+
+    return File(name.replace("/", "_") or "file", kind, content)
+
+
+def _kind(media_type: str) -> str:
+    """As Chatwoot sorts them (``app/helpers/file_type_helper.rb``)."""
+    kind, _, format = media_type.partition("/")
+
+    # A drawing may hold a program; Chatwoot shows none.
+    if kind not in ("image", "audio", "video") or format == "svg+xml":
+        return "file"
+
+    return kind

@@ -1,0 +1,80 @@
+"""A conversation as the page shows it, both sides in one."""
+
+from __future__ import annotations
+
+import typing as t
+
+from flask_chatwoot.config import Config
+from flask_chatwoot.mode import Mode, meaning
+from flask_chatwoot.simulator import Talk
+from flask_chatwoot.simulator.payloads import JSON, Agent, Contact, Message, Sender
+
+
+def conversation_picture(talk: Talk, config: Config, operator: Agent) -> JSON:
+    """Everything about a conversation, private notes included.
+
+    :param operator: The person who uses the operator's part of the page.
+    """
+    current = talk.current
+    choice = current.custom_attributes.get(config.support_mode_attr)
+
+    return {
+        "id": talk.id,
+        "name": current.contact.name,
+        "status": current.status,
+        "mode": mode_of(choice, config),
+        "choice": choice,
+        "assignee": current.assignee and current.assignee.name,
+        "mine": current.assignee == operator,
+        "typing": talk.typing[-1:] == ["on"],
+        "messages": [_message(message, operator) for message in talk.messages],
+    }
+
+
+def mode_of(choice: t.Any, config: Config) -> Mode:
+    """Who answers, as far as the conversation's own attribute says."""
+    return meaning(choice, config.words) or config.default_mode
+
+
+def _message(message: Message, operator: Agent) -> JSON:
+    attributes = message.content_attributes
+    picked = attributes.get("submitted_values") or []
+
+    return {
+        "id": message.id,
+        "text": message.content,
+        "type": message.type.name.lower(),
+        "private": message.private,
+        "author": _author(message.sender, operator),
+        "name": message.sender.name if message.sender else None,
+        "time": message.created_at,
+        "attachments": [_attachment(given) for given in message.attachments],
+        "buttons": _buttons(message),
+        "picked": [item["value"] for item in picked if "value" in item],
+    }
+
+
+def _author(sender: Sender, operator: Agent) -> str:
+    """Whoever is neither of the people uses the API, and that is the app."""
+    if sender is None:
+        return "system"
+
+    if isinstance(sender, Contact):
+        return "customer"
+
+    return "operator" if sender == operator else "bot"
+
+
+def _buttons(message: Message) -> list[t.Any]:
+    if message.content_type != "input_select":
+        return []
+
+    return list(message.content_attributes.get("items") or [])
+
+
+def _attachment(given: t.Mapping[str, t.Any]) -> JSON:
+    return {
+        "kind": given.get("file_type"),
+        "url": given.get("data_url"),
+        "size": given.get("file_size"),
+    }

@@ -1,0 +1,313 @@
+"""The page's own small Flask app. It is never part of the host's."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import typing as t
+
+from flask import Blueprint, Flask, Response, current_app, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, MisdirectedRequest
+
+from flask_chatwoot.simulator.payloads import JSON
+
+from .files import Files
+from .stage import Stage
+from .trouble import Trouble
+
+MAX_BODY: t.Final = 16 * 1024 * 1024
+MAX_TEXT: t.Final = 20_000
+
+POLICY: t.Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' http://127.0.0.1:*; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+
+page = Blueprint("page", __name__, static_folder="static", static_url_path="/static")
+
+
+def create(stage: Stage, app_name: str, host: str) -> Flask:
+    """Make the app.
+
+    :param app_name: What the host app is called.
+    :param host: What the server listens on.
+    """
+    site = Flask("flask_chatwoot.playground", static_folder=None)
+    site.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    site.extensions.update(stage=stage, files=Files(), app_name=app_name)
+    site.register_blueprint(page)
+    site.before_request(_guard(host))
+    site.after_request(_protected)
+
+    return site
+
+
+# -- who may ---------------------------------------------------------------------
+
+
+def _guard(host: str) -> t.Callable[[], None]:
+    """Keep other pages in the same browser out.
+
+    A page may point a name of its own to this address, so only addresses and the name
+    that was asked for will do; and it may send forms here, so what changes something
+    must come from here.
+    """
+
+    def check() -> None:
+        if not is_ours(request.host, host):
+            raise MisdirectedRequest("The playground is not served under this name.")
+
+        if request.method == "POST":
+            _check_origin()
+
+    return check
+
+
+def is_ours(given: str, host: str) -> bool:
+    """Whether the page is served under what a ``Host`` header says.
+
+    :param host: What the server listens on.
+    """
+    name = given.rpartition(":")[0] if given.rstrip("0123456789")[-1:] == ":" else given
+    name = name.strip("[]").lower()
+
+    if name in ("localhost", host.lower()):
+        return True
+
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return False
+
+    return address.is_loopback or not is_loopback(host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens there."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_origin() -> None:
+    origin = request.headers.get("Origin")
+
+    if origin not in (None, request.host_url.rstrip("/")):
+        raise Forbidden("Only the playground's own page may do that.")
+
+    if request.headers.get("Sec-Fetch-Site") not in (None, "same-origin", "none"):
+        raise Forbidden("Only the playground's own page may do that.")
+
+
+def _protected(response: Response) -> Response:
+    response.headers.setdefault("Content-Security-Policy", POLICY)
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers["Cache-Control"] = "no-store"
+
+    return response
+
+
+# -- the page --------------------------------------------------------------------
+
+
+@page.get("/")
+def index() -> ResponseReturnValue:
+    """The page itself."""
+    return page.send_static_file("page.html")
+
+
+@page.get("/events")
+def events() -> ResponseReturnValue:
+    """What is to be shown, as server-sent events."""
+    name = current_app.extensions["app_name"]
+
+    return Response(_stream(_stage(), name), mimetype="text/event-stream")
+
+
+def _stream(stage: Stage, app_name: str) -> t.Iterator[str]:
+    yield f"retry: 500\nevent: hello\ndata: {json.dumps({'app': app_name})}\n\n"
+
+    for news in stage.news():
+        yield f"data: {json.dumps(news)}\n\n"
+
+
+@page.get("/files/<key>/<name>")
+def file(key: str, name: str) -> ResponseReturnValue:
+    """What a customer sent. It is shown by the page, but never is one."""
+    kept = current_app.extensions["files"].get(key)
+    response = Response(kept.data, content_type=kept.type)
+    response.headers["Content-Security-Policy"] = "sandbox"
+    response.headers.set("Content-Disposition", "attachment", filename=name)
+
+    return response
+
+
+# -- the customer ----------------------------------------------------------------
+
+
+@page.post("/conversations")
+def begin() -> ResponseReturnValue:
+    """The pre-chat form."""
+    given = _given()
+    number = _stage().begin(
+        name=_text(given, "name"),
+        choice=_text(given, "choice"),
+        text=_text(given, "text"),
+        language=_text(given, "language"),
+    )
+
+    return {"id": number}
+
+
+@page.post("/conversations/<int:number>/customer")
+def say(number: int) -> ResponseReturnValue:
+    """A message of the customer, with files or without."""
+    given = _given()
+    files = given.get("files") or []
+
+    if not (isinstance(files, list) and all(isinstance(f, dict) for f in files)):
+        raise BadRequest("files must be a list of objects.")
+
+    kept = [current_app.extensions["files"].keep(f, request.host_url) for f in files]
+    text = "" if kept and not given.get("text") else _text(given, "text")
+    _stage().say(number, text, kept)
+
+    return {}
+
+
+@page.post("/conversations/<int:number>/pick")
+def pick(number: int) -> ResponseReturnValue:
+    """The customer presses a button of a message."""
+    given = _given()
+    message = given.get("message")
+
+    if not isinstance(message, int):
+        raise BadRequest("message must be a number.")
+
+    _stage().pick(number, message, _text(given, "value"))
+
+    return {}
+
+
+# -- the operator ----------------------------------------------------------------
+
+
+@page.post("/conversations/<int:number>/operator")
+def answer(number: int) -> ResponseReturnValue:
+    """A message of the operator, in public or as a note."""
+    given = _given()
+    _stage().answer(number, _text(given, "text"), private=_flag(given, "private"))
+
+    return {}
+
+
+@page.post("/conversations/<int:number>/status")
+def status(number: int) -> ResponseReturnValue:
+    """Resolve or reopen."""
+    _stage().set_status(number, _text(_given(), "status"))
+
+    return {}
+
+
+@page.post("/conversations/<int:number>/choice")
+def choice(number: int) -> ResponseReturnValue:
+    """Change the attribute."""
+    _stage().set_choice(number, _text(_given(), "choice"))
+
+    return {}
+
+
+@page.post("/conversations/<int:number>/assignee")
+def assignee(number: int) -> ResponseReturnValue:
+    """Assign oneself, or nobody."""
+    _stage().assign(number, me=_flag(_given(), "me"))
+
+    return {}
+
+
+@page.post("/conversations/<int:number>/hand-back")
+def hand_back(number: int) -> ResponseReturnValue:
+    """Give the conversation to the bot again."""
+    _stage().hand_back(number, _text(_given(), "choice"))
+
+    return {}
+
+
+# -- the wire --------------------------------------------------------------------
+
+
+@page.get("/wire/<int:number>")
+def bodies(number: int) -> ResponseReturnValue:
+    """What was sent and answered."""
+    return _stage().bodies(number)
+
+
+@page.post("/wire/<int:number>/again")
+def again(number: int) -> ResponseReturnValue:
+    """Repeat a delivery."""
+    _stage().send_again(number)
+
+    return {}
+
+
+@page.post("/trouble")
+def trouble() -> ResponseReturnValue:
+    """Set the switches."""
+    _stage().switch(Trouble.of(_given()))
+
+    return {}
+
+
+# -- reading ---------------------------------------------------------------------
+
+
+def _stage() -> Stage:
+    return t.cast(Stage, current_app.extensions["stage"])
+
+
+def _given() -> JSON:
+    given = request.get_json()
+
+    if not isinstance(given, dict):
+        raise BadRequest("The body must be a JSON object.")
+
+    return given
+
+
+def _text(given: JSON, name: str) -> str:
+    value = given.get(name)
+
+    if not (isinstance(value, str) and value.strip()) or len(value) > MAX_TEXT:
+        raise BadRequest(f"{name} must be text, of {MAX_TEXT} characters at most.")
+
+    return value
+
+
+def _flag(given: JSON, name: str) -> bool:
+    value = given.get(name)
+
+    if not isinstance(value, bool):
+        raise BadRequest(f"{name} must be true or false.")
+
+    return value
+
+
+@page.app_errorhandler(HTTPException)
+def _refuse(error: HTTPException) -> ResponseReturnValue:
+    return {"error": error.description}, error.code or 500
+
+
+@page.app_errorhandler(LookupError)
+def _not_found(error: LookupError) -> ResponseReturnValue:
+    return {"error": str(error)}, 404
+
+
+@page.app_errorhandler(ValueError)
+@page.app_errorhandler(TypeError)
+def _refuse_value(error: ValueError | TypeError) -> ResponseReturnValue:
+    return {"error": str(error)}, 400

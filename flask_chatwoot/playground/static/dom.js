@@ -1,0 +1,96 @@
+// Small helpers. Texts become text nodes, never HTML.
+
+import { language, word } from "./words.js";
+
+export const find = (id) => document.getElementById(id);
+
+// An element with a class, and children that are texts, elements or nothing.
+export function make(tag, className, ...children) {
+  const node = document.createElement(tag);
+
+  if (className) node.className = className;
+
+  node.append(...children.filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+// A button that does something.
+export function makeButton(className, text, act) {
+  const node = make("button", className, text);
+  node.type = "button";
+  node.addEventListener("click", act);
+  return node;
+}
+
+export const unseen = (text) => make("span", "unseen", text);
+
+// Make the children of a node those items, in this order. What stays the same is not
+// touched, so that focus stays where it is and nothing is read out twice.
+export function sync(parent, items, key, create, fill) {
+  const old = new Map([...parent.children].map((node) => [node.dataset.key, node]));
+
+  items.forEach((item, place) => {
+    const name = String(key(item));
+    const node = old.get(name) ?? create(item);
+    old.delete(name);
+    refresh(node, name, item, fill);
+
+    if (parent.children[place] !== node)
+      parent.insertBefore(node, parent.children[place] ?? null);
+  });
+
+  for (const node of old.values()) node.remove();
+}
+
+const shown = new WeakMap();
+
+function refresh(node, name, item, fill) {
+  const mark = language + JSON.stringify(item);
+
+  if (shown.get(node) === mark) return;
+
+  shown.set(node, mark);
+  node.dataset.key = name;
+  fill(node, item);
+}
+
+// Call something, and afterwards show the end of a list that was at its end.
+export function keepAtEnd(list, change) {
+  const left = list.scrollHeight - list.scrollTop - list.clientHeight;
+  const before = list.childElementCount;
+  change();
+
+  if (left < 40 || before === 0) list.scrollTop = list.scrollHeight;
+}
+
+// Ask the server to do something; what it answers, or nothing after saying why not.
+export async function post(path, body = {}) {
+  const problem = find("problem");
+  problem.textContent = "";
+
+  try {
+    const response = await fetch(path, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(body),
+    });
+    const answer = await response.json();
+
+    if (!response.ok) throw new Error(answer.error ?? response.status);
+
+    return answer;
+  } catch (error) {
+    problem.textContent = word("failed", { why: error.message });
+    return null;
+  }
+}
+
+// Let Enter send a form and Shift+Enter begin a line, also while composing.
+export function sendOnEnter(field) {
+  field.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+
+    event.preventDefault();
+    field.form.requestSubmit();
+  });
+}

@@ -1,0 +1,100 @@
+// Messages, as both sides show them.
+
+import { make, makeButton, unseen } from "./dom.js";
+import { clockTime, number, word } from "./words.js";
+
+const NAMES = { bot: "bot", system: "system" };
+
+// Fill a node with a message.
+//   own: whether the reader of this side wrote it
+//   pick: what to do when a button is pressed, or nothing if they are for show
+export function fillMessage(node, message, own, pick) {
+  if (message.type === "activity") {
+    node.className = "message activity";
+    node.replaceChildren(make("p", "", message.text ?? ""));
+    return;
+  }
+
+  node.className = `message by-${message.author}`;
+  node.classList.toggle("own", own);
+  node.classList.toggle("note", message.private);
+  node.replaceChildren(
+    ...[head(message, own), message.private ? noteMark() : null, body(message, pick)]
+      .filter(Boolean),
+  );
+}
+
+function head(message, own) {
+  const name = own ? word("you") : author(message);
+  return make("p", "by", make("strong", "", name), " ", clockTime(message.time));
+}
+
+export function author(message) {
+  return message.author in NAMES ? word(NAMES[message.author]) : message.name;
+}
+
+function noteMark() {
+  return make("p", "note-mark", word("only_team"));
+}
+
+function body(message, pick) {
+  const bubble = make("div", "bubble");
+
+  if (message.text) bubble.append(make("p", "text", message.text));
+
+  for (const attachment of message.attachments) bubble.append(file(attachment));
+
+  if (message.buttons.length) bubble.append(buttons(message, pick));
+
+  return bubble;
+}
+
+function buttons(message, pick) {
+  const group = make("div", "buttons");
+
+  for (const { title, value } of message.buttons) {
+    const picked = message.picked.includes(value);
+    const button = makeButton(picked ? "picked" : "", title, () => pick(value));
+    button.disabled = !pick || message.picked.length > 0;
+
+    if (picked) button.setAttribute("aria-label", word("picked", { title }));
+
+    group.append(button);
+  }
+
+  return group;
+}
+
+function file({ kind, url, size }) {
+  if (!/^https?:/.test(url)) return make("p", "file", kind);
+
+  const name = nameOf(url);
+
+  const link = make("a", "file");
+  link.href = url;
+  link.target = "_blank";
+  link.rel = "noopener";
+
+  if (kind === "image") {
+    const image = make("img");
+    image.src = url;
+    image.alt = name;
+    link.append(image);
+  } else {
+    link.append(name, unseen(", "), make("small", "", kilobytes(size)));
+  }
+
+  return link;
+}
+
+function nameOf(url) {
+  const last = url.split("/").pop();
+
+  try {
+    return decodeURIComponent(last);
+  } catch {
+    return last;
+  }
+}
+
+const kilobytes = (size) => `${number(Math.max(1, Math.round(size / 1024)))} KB`;

@@ -1,0 +1,174 @@
+// The operator's part: the list of conversations, and one of them in full.
+
+import { find, keepAtEnd, make, makeButton, post, sendOnEnter, sync } from "./dom.js";
+import { fillMessage } from "./messages.js";
+import { option, word } from "./words.js";
+
+let conversations = [];
+let selected; // a conversation's number
+let attribute = "";
+
+export function setUpOperator() {
+  const act = (id, path, body) =>
+    find(id).addEventListener("click", () =>
+      post(`/conversations/${selected}/${path}`, body(current())),
+    );
+
+  act("assign", "assignee", ({ mine }) => ({ me: !mine }));
+  act("hand-back", "hand-back", () => ({ choice: option("bot") }));
+  act("resolve", "status", ({ status }) => ({
+    status: status === "resolved" ? "open" : "resolved",
+  }));
+  find("attribute").addEventListener("change", (event) =>
+    post(`/conversations/${selected}/choice`, { choice: event.target.value }),
+  );
+  find("operator-composer").addEventListener("submit", send);
+  find("operator-composer").addEventListener("change", drawComposer);
+  sendOnEnter(find("operator-text"));
+}
+
+const current = () => conversations.find(({ id }) => id === selected);
+const writesNote = () => find("operator-composer").elements.kind.value === "note";
+
+async function send(event) {
+  event.preventDefault();
+  const field = find("operator-text");
+  const text = field.value;
+
+  if (!text.trim()) return;
+
+  field.value = "";
+
+  const body = { text, private: writesNote() };
+
+  if (!(await post(`/conversations/${selected}/operator`, body))) field.value ||= text;
+}
+
+// -- drawing --------------------------------------------------------------------
+
+export function drawOperator(all, about) {
+  const newest = all.at(-1)?.id;
+
+  // Somebody new comes to the front, unless the operator is writing.
+  if (!all.some(({ id }) => id === selected) || isNew(newest))
+    selected = newest;
+
+  announce(all);
+  conversations = all;
+  attribute = about.attribute;
+  drawList();
+  drawThread();
+  drawComposer();
+}
+
+function isNew(id) {
+  const known = conversations.some((conversation) => conversation.id === id);
+  return !known && !find("operator-text").value;
+}
+
+function drawList() {
+  find("nothing").hidden = conversations.length > 0;
+  const newestFirst = conversations.toReversed().map((conversation) => ({
+    ...conversation,
+    selected: conversation.id === selected,
+    messages: conversation.messages.slice(-1),
+  }));
+  sync(find("conversations"), newestFirst, ({ id }) => id, createRow, fillRow);
+}
+
+function createRow({ id }) {
+  return make("li", "", makeButton("row", "", () => select(id)));
+}
+
+function select(id) {
+  selected = id;
+  find("operator-log").replaceChildren();
+  drawList();
+  drawThread();
+}
+
+function fillRow(node, conversation) {
+  const button = node.firstChild;
+  const [last] = conversation.messages;
+  button.setAttribute("aria-current", conversation.selected);
+  button.replaceChildren(
+    make("span", "row-name", conversation.name, make("small", "", ` #${conversation.id}`)),
+    make("span", "row-last", last?.text ?? ""),
+    make("span", "badges", ...badges(conversation)),
+  );
+}
+
+function badges({ status, mode }) {
+  return [
+    make("span", `badge status-${status}`, word(`status_${status}`)),
+    " ",
+    make("span", `badge mode-${mode}`, word(`mode_${mode}`)),
+  ];
+}
+
+function drawThread() {
+  const conversation = current();
+  find("thread").hidden = !conversation;
+
+  if (!conversation) return;
+
+  drawHead(conversation);
+  const log = find("operator-log");
+  keepAtEnd(log, () =>
+    sync(log, conversation.messages, ({ id }) => id, () => make("div"), fill),
+  );
+}
+
+function fill(node, message) {
+  fillMessage(node, message, message.author === "operator");
+}
+
+function drawHead(conversation) {
+  const { id, name, assignee, mine, status } = conversation;
+  const owner = assignee ? word("assigned_to", { name: assignee }) : word("unassigned");
+  find("thread-title").replaceChildren(name, make("small", "", ` #${id}`));
+  find("thread-badges").replaceChildren(...badges(conversation));
+  find("owner").textContent = owner;
+  find("assign").textContent = word(mine ? "unassign" : "assign_me");
+  find("resolve").textContent = word(status === "resolved" ? "reopen" : "resolve");
+  find("attribute-name").textContent = attribute;
+  drawAttribute(conversation.choice ?? "");
+}
+
+function drawAttribute(choice) {
+  const select = find("attribute");
+  const texts = [...new Set([option("bot"), option("human"), String(choice)])];
+
+  if (texts.join("\n") !== [...select.options].map((o) => o.value).join("\n"))
+    select.replaceChildren(...texts.map((text) => new Option(text)));
+
+  select.value = choice;
+}
+
+function drawComposer() {
+  const note = writesNote();
+  const label = word(note ? "note_text" : "reply_text");
+  find("operator-composer").classList.toggle("noting", note);
+  find("operator-label").textContent = label;
+  find("operator-text").placeholder = label;
+  find("operator-send").textContent = word(note ? "add_note" : "send_reply");
+}
+
+// Read out what the customer's side does not: notes, and changes of status.
+function announce(all) {
+  const now = all.find(({ id }) => id === selected);
+  const before = current();
+
+  if (!now || !before || now.id !== before.id) return;
+
+  const last = now.messages.at(-1);
+
+  if (now.status !== before.status)
+    tell("announce_status", { id: now.id, status: word(`status_${now.status}`) });
+  else if (last?.private && last.id !== before.messages.at(-1)?.id)
+    tell("announce_note", { text: last.text });
+}
+
+function tell(name, values) {
+  find("announcer").textContent = word(name, values);
+}

@@ -1,0 +1,76 @@
+// Listens to the server, and hands what is new to the three parts.
+
+import { drawCustomer, knowRun, setUpCustomer } from "./customer.js";
+import { find } from "./dom.js";
+import { drawOperator, setUpOperator } from "./operator.js";
+import { setUpTabs } from "./tabs.js";
+import { drawTrouble, drawWire, setUpWire } from "./wire.js";
+import { chooseLanguage, fillIn, word } from "./words.js";
+
+let known = {}; // everything the server has told, by name
+let connected = false;
+
+function listen() {
+  const events = new EventSource("/events");
+  events.addEventListener("hello", (event) => {
+    known = {};
+    connected = true;
+    find("app-name").textContent = JSON.parse(event.data).app;
+  });
+  events.addEventListener("message", (event) => {
+    Object.assign(known, JSON.parse(event.data));
+    draw();
+  });
+  events.addEventListener("error", () => {
+    connected = false;
+    drawConnection();
+  });
+}
+
+// Those whose names begin so, in the order in which they came up.
+function all(kind) {
+  return Object.keys(known)
+    .filter((name) => name.startsWith(`${kind} `))
+    .map((name) => known[name])
+    .sort((a, b) => (a.began ?? a.id) - (b.began ?? b.id));
+}
+
+function draw() {
+  drawConnection();
+
+  if (!known.about) return;
+
+  knowRun(known.about.run);
+  find("version").textContent = word("chatwoot", known.about);
+  const conversations = all("conversation");
+  drawCustomer(conversations);
+  drawOperator(conversations, known.about);
+  drawWire(all("wire"));
+  drawTrouble(known.trouble);
+}
+
+function drawConnection() {
+  const place = find("connection");
+  const text = word(connected ? "connected" : "disconnected");
+
+  if (place.textContent !== text) place.textContent = text;
+
+  place.classList.toggle("lost", !connected);
+}
+
+function setUpLanguages() {
+  for (const button of document.querySelectorAll("[data-language]"))
+    button.addEventListener("click", () => {
+      chooseLanguage(button.dataset.language);
+      fillIn();
+      draw();
+    });
+}
+
+fillIn();
+setUpLanguages();
+setUpTabs();
+setUpCustomer();
+setUpOperator();
+setUpWire();
+listen();

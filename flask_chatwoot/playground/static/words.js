@@ -1,0 +1,258 @@
+// Every text of the page, in every language it speaks.
+
+export const WORDS = {
+  en: {
+    playground: "Playground",
+    chatwoot: "Chatwoot {version}, simulated",
+    parts: "Parts of the page",
+    language: "Language",
+    connected: "Live",
+    disconnected: "Connection lost. Trying again.",
+    failed: "That did not work: {why}",
+
+    customer: "Customer",
+    customer_about: "What a visitor of your site sees",
+    greeting: "We are here to help",
+    new_conversation: "New conversation",
+    pre_chat: "Tell us who you are, and how we can help.",
+    name: "Your name",
+    name_example: "Ada Lovelace",
+    whom: "Whom do you want to write to?",
+    choose: "Please choose",
+    bot_option: "AI agent",
+    human_option: "Human",
+    first_message: "First message",
+    first_message_example: "How can we help?",
+    start: "Start the conversation",
+    customer_log: "Conversation with Acme",
+    is_resolved: "This conversation is resolved.",
+    start_anew: "Start a new conversation",
+    your_message: "Your message",
+    attach: "Attach a file",
+    chosen_files: "Files to send",
+    remove: "Remove {name}",
+    send: "Send",
+    is_typing: "AI agent is typing…",
+    you: "You",
+    bot: "AI agent",
+    system: "Acme",
+    picked: "{title}, chosen",
+
+    operator: "Operator",
+    operator_about: "What your team sees in Chatwoot",
+    conversations: "Conversations",
+    nothing_yet: "No conversation yet. Be the customer and write something.",
+    actions: "What to do with the conversation",
+    assign_me: "Assign to me",
+    unassign: "Leave it",
+    hand_back: "Hand back to the bot",
+    resolve: "Resolve",
+    reopen: "Reopen",
+    assigned_to: "Assigned to {name}",
+    unassigned: "Unassigned",
+    who_sees: "Who sees it",
+    reply: "Reply",
+    private_note: "Private note",
+    reply_text: "Reply to the customer",
+    note_text: "A note only your team sees",
+    send_reply: "Send reply",
+    add_note: "Add note",
+    only_team: "Private note, only your team sees it",
+    status_open: "Open",
+    status_pending: "Pending",
+    status_resolved: "Resolved",
+    status_snoozed: "Snoozed",
+    mode_bot: "Bot",
+    mode_human: "Human",
+    announce_note: "Private note: {text}",
+    announce_status: "Conversation {id}: {status}",
+
+    wire: "Wire",
+    wire_about: "What Chatwoot and your app say to each other",
+    quiet_wire: "Nothing yet. Every delivery and every API call will be listed here.",
+    trouble: "Trouble",
+    no_trouble: "none",
+    api_does: "When your app posts, Chatwoot",
+    api_fine: "works",
+    api_error: "answers 500",
+    api_limit: "answers 429",
+    api_cut: "stores, then hangs up",
+    also: "Also",
+    slow: "Slow provider",
+    duplicate: "Deliver twice",
+    forged: "Forge a signature",
+    delivery: "Chatwoot → app",
+    call: "app → Chatwoot",
+    milliseconds: "{ms} ms",
+    no_answer: "no answer",
+    attempt: "attempt {attempt}",
+    signature_valid: "signed",
+    signature_wrong: "bad signature",
+    signature_absent: "unsigned",
+    signature_token_user: "user token",
+    signature_token_bot: "bot token",
+    signature_none: "no token",
+    working: "working…",
+    again: "Send again",
+    again_label: "Send delivery {number} again",
+    loading: "Loading…",
+    headers: "Headers",
+    request: "Request",
+    answer: "Answer",
+    path: "Address",
+  },
+
+  ru: {
+    playground: "Песочница",
+    chatwoot: "Chatwoot {version}, имитация",
+    parts: "Части страницы",
+    language: "Язык",
+    connected: "На связи",
+    disconnected: "Связь потеряна. Пробуем снова.",
+    failed: "Не получилось: {why}",
+
+    customer: "Клиент",
+    customer_about: "Что видит посетитель вашего сайта",
+    greeting: "Мы рады помочь",
+    new_conversation: "Новый диалог",
+    pre_chat: "Представьтесь и расскажите, чем мы можем помочь.",
+    name: "Ваше имя",
+    name_example: "Ада Лавлейс",
+    whom: "Кому вы хотите написать?",
+    choose: "Выберите",
+    bot_option: "AI агент",
+    human_option: "Человек",
+    first_message: "Первое сообщение",
+    first_message_example: "Чем мы можем помочь?",
+    start: "Начать диалог",
+    customer_log: "Диалог с Acme",
+    is_resolved: "Диалог завершён.",
+    start_anew: "Начать новый диалог",
+    your_message: "Ваше сообщение",
+    attach: "Прикрепить файл",
+    chosen_files: "Файлы к отправке",
+    remove: "Убрать {name}",
+    send: "Отправить",
+    is_typing: "AI агент печатает…",
+    you: "Вы",
+    bot: "AI агент",
+    system: "Acme",
+    picked: "{title}, выбрано",
+
+    operator: "Оператор",
+    operator_about: "Что видит ваша команда в Chatwoot",
+    conversations: "Диалоги",
+    nothing_yet: "Диалогов пока нет. Напишите что-нибудь от лица клиента.",
+    actions: "Что сделать с диалогом",
+    assign_me: "Взять себе",
+    unassign: "Оставить",
+    hand_back: "Вернуть боту",
+    resolve: "Завершить",
+    reopen: "Открыть снова",
+    assigned_to: "Назначен: {name}",
+    unassigned: "Никому не назначен",
+    who_sees: "Кто это увидит",
+    reply: "Ответ",
+    private_note: "Заметка",
+    reply_text: "Ответ клиенту",
+    note_text: "Заметка, которую видит только команда",
+    send_reply: "Ответить",
+    add_note: "Добавить заметку",
+    only_team: "Заметка, видна только команде",
+    status_open: "Открыт",
+    status_pending: "В ожидании",
+    status_resolved: "Завершён",
+    status_snoozed: "Отложен",
+    mode_bot: "Бот",
+    mode_human: "Человек",
+    announce_note: "Заметка: {text}",
+    announce_status: "Диалог {id}: {status}",
+
+    wire: "Обмен",
+    wire_about: "Что Chatwoot и приложение говорят друг другу",
+    quiet_wire: "Пока тихо. Здесь появится каждая доставка и каждый вызов API.",
+    trouble: "Неполадки",
+    no_trouble: "нет",
+    api_does: "Когда приложение пишет, Chatwoot",
+    api_fine: "работает",
+    api_error: "отвечает 500",
+    api_limit: "отвечает 429",
+    api_cut: "сохраняет и обрывает связь",
+    also: "А также",
+    slow: "Медленный ответ",
+    duplicate: "Доставлять дважды",
+    forged: "Подделать подпись",
+    delivery: "Chatwoot → приложение",
+    call: "приложение → Chatwoot",
+    milliseconds: "{ms} мс",
+    no_answer: "нет ответа",
+    attempt: "попытка {attempt}",
+    signature_valid: "подписано",
+    signature_wrong: "подпись неверна",
+    signature_absent: "без подписи",
+    signature_token_user: "токен пользователя",
+    signature_token_bot: "токен бота",
+    signature_none: "без токена",
+    working: "в работе…",
+    again: "Повторить",
+    again_label: "Повторить доставку {number}",
+    loading: "Загрузка…",
+    headers: "Заголовки",
+    request: "Запрос",
+    answer: "Ответ",
+    path: "Адрес",
+  },
+};
+
+const REMEMBERED = "playground-language";
+
+export let language = remembered() ?? preferred();
+
+function remembered() {
+  const chosen = localStorage.getItem(REMEMBERED);
+  return chosen in WORDS ? chosen : undefined;
+}
+
+function preferred() {
+  const known = navigator.languages.map((tag) => tag.slice(0, 2).toLowerCase());
+  return known.find((tag) => tag in WORDS) ?? "en";
+}
+
+export function chooseLanguage(chosen) {
+  language = chosen;
+  localStorage.setItem(REMEMBERED, chosen);
+}
+
+// The text with this name; {gaps} are filled with the values.
+export function word(name, values = {}) {
+  const text = WORDS[language][name] ?? name;
+  return text.replace(/\{(\w+)\}/g, (_, gap) => values[gap]);
+}
+
+// The option of the form that stands for a mode, as the customer reads it.
+export const option = (mode) => word(`${mode}_option`);
+
+// Fill in all texts that are in the page from the beginning.
+export function fillIn() {
+  document.documentElement.lang = language;
+  document.title = word("playground");
+
+  for (const node of document.querySelectorAll("[data-text]"))
+    node.textContent = word(node.dataset.text);
+
+  for (const node of document.querySelectorAll("[data-label]"))
+    node.setAttribute("aria-label", word(node.dataset.label));
+
+  for (const node of document.querySelectorAll("[data-placeholder]"))
+    node.placeholder = word(node.dataset.placeholder);
+
+  for (const node of document.querySelectorAll("[data-language]"))
+    node.setAttribute("aria-pressed", node.dataset.language === language);
+}
+
+export const clockTime = (seconds) =>
+  new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit" }).format(
+    new Date(seconds * 1000),
+  );
+
+export const number = (value) => new Intl.NumberFormat(language).format(value);

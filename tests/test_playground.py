@@ -1,0 +1,895 @@
+"""The playground's server, over real HTTP, with the page's own requests."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import signal as signals
+import socket
+import subprocess
+import sys
+import threading
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+import requests
+from conftest import SECRET, AppFactory, bot_of, jobs_of, wait_until
+from flask import Flask, request
+
+from flask_chatwoot import Chatwoot, Reply, Turn, signature
+from flask_chatwoot.errors import SignatureError
+from flask_chatwoot.playground import play, site
+from flask_chatwoot.playground.site import is_loopback, is_ours
+
+JSON = dict[str, t.Any]
+
+QUESTION = "Where is my order?"
+ANSWER = "On its way."
+
+
+class Page:
+    """What a browser does, without one.
+
+    :ivar known: All that the server has told so far, by name.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.known: JSON = {}
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._events = self._session.get(f"{address}events", stream=True, timeout=20)
+        self._lines = self._events.iter_lines()
+
+    def close(self) -> None:
+        self._events.close()
+        self._session.close()
+
+    def request(self, method: str, path: str, **how: t.Any) -> requests.Response:
+        return self._session.request(method, self.address + path, timeout=10, **how)
+
+    def get(self, path: str) -> JSON:
+        return t.cast(JSON, self.request("GET", path).json())
+
+    def post(self, path: str, **body: t.Any) -> JSON:
+        response = self.request("POST", path, json=body)
+        assert response.status_code == 200, response.text
+
+        return t.cast(JSON, response.json())
+
+    def begin(self, choice: str = "AI agent", text: str = QUESTION) -> int:
+        form = {"name": "Ada", "choice": choice, "text": text, "language": "en"}
+
+        return t.cast(int, self.post("conversations", **form)["id"])
+
+    def talk(self, number: int, path: str, **body: t.Any) -> None:
+        self.post(f"conversations/{number}/{path}", **body)
+
+    def trouble(self, **switches: t.Any) -> None:
+        fine = {"api": "fine", "slow": False, "duplicate": False, "forged": False}
+        self.post("trouble", **{**fine, **switches})
+
+    def conversation(self, number: int = 1) -> JSON:
+        return t.cast(JSON, self.known.get(f"conversation {number}", {}))
+
+    def messages(self, number: int = 1) -> list[JSON]:
+        return t.cast("list[JSON]", self.conversation(number).get("messages", []))
+
+    def replies(self, number: int = 1) -> list[str]:
+        return [
+            m["text"]
+            for m in self.messages(number)
+            if m["author"] == "bot" and not m["private"]
+        ]
+
+    def wire(self, kind: str | None = None) -> list[JSON]:
+        lines = [self.known[name] for name in self.known if name.startswith("wire ")]
+
+        return sorted(
+            (line for line in lines if kind in (None, line["kind"])),
+            key=lambda line: t.cast(float, line["began"]),
+        )
+
+    def deliveries(self) -> list[JSON]:
+        """Those about new messages."""
+        return [d for d in self.wire("delivery") if d["what"] == "message_created"]
+
+    def posts(self) -> list[int | None]:
+        """The statuses of the attempts to make a message."""
+        return [c["status"] for c in self.wire("call") if c["what"] == "create_message"]
+
+    def wait_until(self, predicate: t.Callable[[], t.Any]) -> None:
+        """Listen until something is true. It is an error if the stream ends."""
+        deadline = time.monotonic() + 20
+
+        while not predicate():
+            # The stream gives a sign of life now and then, so this is reached.
+            assert time.monotonic() < deadline, self.known
+            line = next(self._lines).decode()
+
+            if line.startswith("data: "):
+                self.known.update(json.loads(line.removeprefix("data: ")))
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Flask:
+    """Without any configuration of Chatwoot."""
+    return Flask("host", instance_path=str(tmp_path / "instance"))
+
+
+@pytest.fixture
+def chatwoot(app: Flask) -> Chatwoot:
+    chatwoot = Chatwoot(app)
+    chatwoot.reply_provider(lambda text: ANSWER)
+
+    return chatwoot
+
+
+@contextlib.contextmanager
+def playing(app: Flask, **how: t.Any) -> t.Iterator[Page]:
+    with play(app, **how) as address, contextlib.closing(Page(address)) as page:
+        yield page
+
+
+@pytest.fixture
+def page(app: Flask, chatwoot: Chatwoot) -> t.Iterator[Page]:
+    with playing(app) as page:
+        yield page
+
+
+# -- the customer ----------------------------------------------------------------
+
+
+def test_in_bot_mode_the_customer_gets_the_answer(page: Page) -> None:
+    number = page.begin("AI agent")
+
+    page.wait_until(page.replies)
+
+    assert page.replies() == [ANSWER]
+    assert page.conversation(number)["mode"] == "bot"
+    assert page.conversation(number)["name"] == "Ada"
+    assert [m["author"] for m in page.messages()] == ["customer", "bot"]
+
+
+def test_in_human_mode_the_answer_is_a_note(page: Page) -> None:
+    page.begin("Human")
+
+    page.wait_until(lambda: len(page.messages()) == 2)
+
+    assert page.replies() == []
+    assert page.messages()[1]["private"]
+    assert page.messages()[1]["text"] == ANSWER
+    assert page.conversation().get("mode") == "human"
+
+
+def test_the_option_texts_of_both_languages_are_understood(page: Page) -> None:
+    first = page.begin("AI агент")
+    second = page.begin("Человек")
+
+    page.wait_until(lambda: len(page.messages(second)) == 2 and page.replies(first))
+
+    assert page.conversation(first)["mode"] == "bot"
+    assert page.conversation(second)["mode"] == "human"
+
+
+def test_the_provider_gets_what_the_form_and_the_browser_say(
+    app: Flask, tmp_path: Path
+) -> None:
+    turns: list[Turn] = []
+    chatwoot = Chatwoot(app)
+
+    @chatwoot.reply_provider
+    def reply(text: str, turn: Turn) -> str:
+        turns.append(turn)
+        return ANSWER
+
+    with playing(app) as page:
+        page.begin()
+        page.wait_until(page.replies)
+
+    assert turns[0].contact.name == "Ada"
+    assert turns[0].language == "en"
+    assert turns[0].custom_attributes == {"support_mode": "AI agent"}
+
+
+def test_the_same_name_is_the_same_customer(app: Flask) -> None:
+    contacts: list[t.Any] = []
+    chatwoot = Chatwoot(app)
+
+    @chatwoot.reply_provider
+    def reply(text: str, turn: Turn) -> str:
+        contacts.append(turn.raw["sender"]["id"])
+        return ANSWER
+
+    with playing(app) as page:
+        first, second = page.begin(), page.begin()
+        page.wait_until(lambda: page.replies(first) and page.replies(second))
+
+    assert first != second
+    assert len(contacts) == 2
+    assert len(set(contacts)) == 1
+
+
+def test_a_file_reaches_the_provider_and_the_page(app: Flask) -> None:
+    urls: list[str] = []
+    chatwoot = Chatwoot(app)
+
+    @chatwoot.reply_provider
+    def reply(text: str, turn: Turn) -> str:
+        urls.extend(attachment.url or "" for attachment in turn.attachments)
+        return ANSWER
+
+    with playing(app) as page:
+        number = page.begin()
+        page.wait_until(page.replies)
+        data = base64.b64encode(b"<script>alert(1)</script>").decode()
+        file = {"name": "my page.html", "type": "text/html", "data": data}
+        page.talk(number, "customer", text="See this.", files=[file])
+        page.wait_until(lambda: len(page.replies()) == 2)
+        response = requests.get(urls[0], timeout=10)
+
+    [shown] = page.messages()[2]["attachments"]
+    assert urls == [shown["url"]]
+    assert shown["kind"] == "file"
+    assert shown["url"].endswith("/my%20page.html")
+    assert response.content == b"<script>alert(1)</script>"
+    # Opened in the browser it is saved, and could do nothing if it were shown.
+    assert response.headers["Content-Disposition"].startswith("attachment")
+    assert response.headers["Content-Security-Policy"] == "sandbox"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_file_without_a_text_is_a_message(page: Page) -> None:
+    number = page.begin()
+    file = {"name": "a.png", "type": "image/png", "data": "AAAA"}
+    page.talk(number, "customer", files=[file])
+
+    page.wait_until(lambda: len(page.messages()) >= 2 and page.messages()[1:])
+    page.wait_until(lambda: any(m["attachments"] for m in page.messages()))
+
+    [sent] = [m for m in page.messages() if m["attachments"]]
+    assert sent["text"] is None
+    assert sent["attachments"][0]["kind"] == "image"
+
+
+def api(app: Flask, path: str, body: JSON) -> JSON:
+    """Call the simulated Chatwoot as the app would."""
+    config = bot_of(app).config
+    response = requests.post(
+        f"{config.base_url}/api/v1/accounts/{config.account_id}/conversations/{path}",
+        json=body,
+        headers={"Api-Access-Token": config.api_access_token or ""},
+        timeout=10,
+    )
+    assert response.status_code == 200, response.text
+
+    return t.cast(JSON, response.json() if response.content else {})
+
+
+def test_a_button_can_be_pressed_once_it_is_there(app: Flask, page: Page) -> None:
+    number = page.begin()
+    page.wait_until(page.replies)
+    items = [{"title": "Yes", "value": "yes"}, {"title": "No", "value": "no"}]
+    asked = api(
+        app,
+        f"{number}/messages",
+        {
+            "content": "Did that help?",
+            "content_type": "input_select",
+            "content_attributes": {"items": items},
+        },
+    )
+    page.wait_until(lambda: page.messages()[-1]["buttons"])
+    assert page.messages()[-1]["buttons"] == items
+    assert page.messages()[-1]["picked"] == []
+
+    page.talk(number, "pick", message=asked["id"], value="yes")
+
+    page.wait_until(lambda: any(m["picked"] for m in page.messages()))
+    [picked] = [m for m in page.messages() if m["id"] == asked["id"]]
+    assert picked["picked"] == ["yes"]
+
+
+def test_whoever_types_is_seen_to(app: Flask, page: Page) -> None:
+    number = page.begin()
+    page.wait_until(page.replies)
+    path = f"{number}/toggle_typing_status"
+
+    api(app, path, {"typing_status": "on"})
+    page.wait_until(lambda: page.conversation().get("typing"))
+    api(app, path, {"typing_status": "off"})
+    page.wait_until(lambda: not page.conversation().get("typing"))
+
+
+# -- the operator ----------------------------------------------------------------
+
+
+def test_an_operator_answers_in_public_and_by_note(page: Page) -> None:
+    number = page.begin("Human")
+
+    def written() -> list[tuple[str, bool]]:
+        messages = [m for m in page.messages() if m["author"] == "operator"]
+
+        return [(message["text"], message["private"]) for message in messages]
+
+    page.talk(number, "operator", text="Let me see.", private=False)
+    page.talk(number, "operator", text="Regular customer.", private=True)
+    page.wait_until(lambda: len(written()) == 2)
+
+    assert written() == [("Let me see.", False), ("Regular customer.", True)]
+    assert page.replies() == []
+
+
+def test_an_operator_resolves_and_reopens(page: Page) -> None:
+    number = page.begin()
+
+    page.talk(number, "status", status="resolved")
+    page.wait_until(lambda: page.conversation().get("status") == "resolved")
+    page.talk(number, "status", status="open")
+    page.wait_until(lambda: page.conversation().get("status") == "open")
+
+
+def test_an_operator_takes_over_and_hands_back(page: Page) -> None:
+    number = page.begin()
+    page.wait_until(page.replies)
+
+    page.talk(number, "assignee", me=True)
+    page.talk(number, "choice", choice="Human")
+    page.wait_until(lambda: page.conversation().get("mode") == "human")
+    assert page.conversation()["mine"]
+    page.talk(number, "customer", text="Are you a person?")
+    page.wait_until(lambda: any(m["private"] for m in page.messages()))
+    assert page.replies() == [ANSWER]
+
+    page.talk(number, "hand-back", choice="AI agent")
+    page.wait_until(lambda: page.conversation().get("status") == "pending")
+    assert page.conversation().get("mode") == "bot"
+    assert page.conversation()["assignee"] is None
+    page.talk(number, "customer", text="And now?")
+    page.wait_until(lambda: page.replies() == [ANSWER, ANSWER])
+
+
+def test_the_attribute_is_the_one_the_host_has_chosen(tmp_path: Path) -> None:
+    app = Flask("host", instance_path=str(tmp_path))
+    app.config.update(CHATWOOT_SUPPORT_MODE_ATTR="wen", CHATWOOT_BOT_VALUES="Maschine")
+    Chatwoot(app).reply_provider(lambda text: ANSWER)
+
+    with playing(app) as page:
+        page.begin("Maschine")
+        page.wait_until(page.replies)
+
+    assert page.known["about"]["attribute"] == "wen"
+    assert page.conversation()["choice"] == "Maschine"
+    assert page.conversation().get("mode") == "bot"
+
+
+# -- the wire --------------------------------------------------------------------
+
+
+def test_the_wire_shows_deliveries_and_calls_in_order(page: Page) -> None:
+    number = page.begin()
+    page.wait_until(lambda: len(page.deliveries()) == 2 and page.replies())
+    page.wait_until(lambda: page.deliveries()[0]["turn"]["outcome"] == "replied")
+
+    names = ("message_created", "create_message")
+    question, post, echo = [line for line in page.wire() if line["what"] in names]
+    assert [question["what"], post["what"]] == [*names]
+    assert question["kind"] == echo["kind"] == "delivery"
+    assert post["kind"] == "call"
+    assert {line["conversation"] for line in page.wire()} == {number}
+    assert (question["status"], question["signature"]) == (202, "valid")
+    assert (question["outcome"], question["reason"]) == ("accepted", None)
+    assert question["ms"] > 0
+    assert (post["status"], post["signature"]) == (200, "token_user")
+    assert (post["outcome"], post["turn"]) == ("done", None)
+    assert (echo["outcome"], echo["reason"]) == ("ignored", "outgoing")
+    assert echo["turn"] is None
+
+
+def test_the_json_of_both_directions_can_be_read(page: Page) -> None:
+    page.begin()
+    page.wait_until(page.posts)
+
+    delivery = page.get(f"wire/{page.wire('delivery')[0]['number']}")
+    assert delivery["request"]["content"] == QUESTION
+    assert delivery["answer"] == {"status": "accepted"}
+    assert "X-Chatwoot-Signature" in delivery["headers"]
+    [post] = [line for line in page.wire("call") if line["what"] == "create_message"]
+    call = page.get(f"wire/{post['number']}")
+    assert call["request"]["content"] == ANSWER
+    assert call["path"].endswith("/conversations/1/messages")
+
+
+def test_a_delivery_that_is_sent_again_is_a_duplicate(page: Page) -> None:
+    page.begin()
+    page.wait_until(lambda: len(page.deliveries()) == 2)
+    first = page.deliveries()[0]
+    assert first["again"]
+
+    page.post(f"wire/{first['number']}/again")
+
+    page.wait_until(lambda: len(page.deliveries()) == 3)
+    again = page.deliveries()[2]
+    assert (again["status"], again["outcome"]) == (200, "duplicate")
+    # As Chatwoot does when it repeats one.
+    ids = [
+        page.get(f"wire/{line['number']}")["headers"]["X-Chatwoot-Delivery"]
+        for line in (first, again)
+    ]
+    assert ids[0] == ids[1]
+    assert page.replies() == [ANSWER]
+
+
+@pytest.mark.parametrize("number", [0, 99])
+def test_what_was_never_on_the_wire_is_not_found(page: Page, number: int) -> None:
+    for method, path in (("GET", f"wire/{number}"), ("POST", f"wire/{number}/again")):
+        response = page.request(method, path, json={})
+        assert response.status_code == 404
+        assert str(number) in response.json()["error"]
+
+
+def test_a_call_can_not_be_sent_again(page: Page) -> None:
+    page.begin()
+    page.wait_until(lambda: page.wire("call"))
+    number = page.wire("call")[0]["number"]
+
+    response = page.request("POST", f"wire/{number}/again", json={})
+
+    assert response.status_code == 404
+    assert "a call" in response.json()["error"]
+
+
+def test_a_turn_that_says_nothing_shows_its_reason(app: Flask) -> None:
+    Chatwoot(app).reply_provider(lambda text: None)
+
+    with playing(app) as page:
+        page.begin()
+        page.wait_until(
+            lambda: any(
+                line["turn"] == {"outcome": "declined", "reason": "no_answer"}
+                for line in page.wire()
+            )
+        )
+
+
+# -- trouble ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("switch", "status"), [("error", 500), ("limit", 429)])
+def test_a_post_is_repeated_until_chatwoot_is_well(
+    page: Page, switch: str, status: int
+) -> None:
+    page.trouble(api=switch)
+    page.begin()
+    page.wait_until(lambda: status in page.posts())
+    assert page.deliveries()[0]["turn"]["outcome"] == "working"
+    assert page.known["trouble"]["api"] == switch
+
+    page.trouble()
+    page.wait_until(lambda: page.replies() and page.posts()[-1] == 200)
+
+    assert page.replies() == [ANSWER]
+
+
+def test_what_was_stored_before_the_cut_is_not_posted_twice(page: Page) -> None:
+    page.trouble(api="cut")
+    page.begin()
+
+    page.wait_until(
+        lambda: any(
+            (line["turn"] or {}).get("outcome") == "replied" for line in page.wire()
+        )
+    )
+
+    assert page.posts() == [None]
+    assert page.replies() == [ANSWER]
+    [post] = [c for c in page.wire("call") if c["what"] == "create_message"]
+    assert (post["outcome"], post["reason"]) == ("unanswered", "cut_after")
+
+
+def test_a_slow_provider_delays_the_answer_and_not_the_acknowledgement(
+    app: Flask, chatwoot: Chatwoot
+) -> None:
+    with playing(app, slow=60) as page:
+        page.trouble(slow=True)
+        page.begin()
+        page.wait_until(lambda: page.deliveries())
+        assert page.deliveries()[0]["turn"]["outcome"] == "working"
+        assert page.deliveries()[0]["ms"] < 30_000
+        assert page.replies() == []
+
+        page.trouble(slow=False)
+        page.wait_until(page.replies)
+
+
+def test_a_slow_provider_is_done_after_its_time(app: Flask, chatwoot: Chatwoot) -> None:
+    with playing(app, slow=0.3) as page:
+        page.trouble(slow=True)
+        began = time.monotonic()
+        page.begin()
+        page.wait_until(page.replies)
+
+    assert time.monotonic() - began >= 0.3
+
+
+def test_an_async_provider_can_be_slow(app: Flask) -> None:
+    chatwoot = Chatwoot(app)
+
+    @chatwoot.reply_provider(mode="bot")
+    async def reply(text: str, turn: Turn) -> Reply:
+        return Reply(f"{turn.mode}: {text}")
+
+    with playing(app, slow=0.05) as page:
+        page.trouble(slow=True)
+        page.begin()
+        page.wait_until(page.replies)
+
+    assert page.replies() == [f"bot: {QUESTION}"]
+
+
+def test_leaving_does_not_wait_for_a_slow_provider(
+    app: Flask, chatwoot: Chatwoot
+) -> None:
+    with playing(app, slow=600) as page:
+        page.trouble(slow=True)
+        page.begin()
+        page.wait_until(lambda: page.deliveries())
+        left = time.monotonic()
+
+    assert time.monotonic() - left < 30
+
+
+def test_a_duplicate_delivery_is_answered_once(page: Page) -> None:
+    page.trouble(duplicate=True)
+    page.begin()
+
+    page.wait_until(lambda: len(page.deliveries()) == 3 and page.replies())
+
+    outcomes = [line["outcome"] for line in page.deliveries()]
+    assert sorted(outcomes) == ["accepted", "duplicate", "ignored"]
+    assert page.replies() == [ANSWER]
+
+
+def test_a_forged_delivery_is_refused(page: Page) -> None:
+    page.trouble(forged=True)
+    page.begin()
+
+    page.wait_until(lambda: len(page.deliveries()) == 3 and page.replies())
+
+    forged, genuine = page.deliveries()[:2]
+    assert (forged["status"], forged["signature"]) == (401, "wrong")
+    assert (forged["outcome"], forged["reason"]) == ("refused", "invalid signature")
+    assert (genuine["status"], genuine["signature"]) == (202, "valid")
+    assert page.replies() == [ANSWER]
+
+
+# -- the page and its neighbours -------------------------------------------------
+
+
+def test_the_page_needs_nothing_from_elsewhere(page: Page) -> None:
+    folder = Path(site.page.static_folder or "")
+    names = {path.name for path in folder.iterdir()}
+    assert {"page.html", "page.js", "style.css", "words.js"} <= names
+    assert "/static/page.js" in page.request("GET", "").text
+
+    for name in names:
+        response = page.request("GET", f"static/{name}")
+        assert response.status_code == 200
+        addresses = response.text.replace("http://www.w3.org/2000/svg", "")
+        assert "http://" not in addresses
+        assert "https://" not in addresses
+
+
+def test_the_page_may_not_run_what_is_not_its_own(page: Page) -> None:
+    policy = page.request("GET", "").headers["Content-Security-Policy"]
+
+    assert "default-src 'none'" in policy
+    assert "script-src 'self'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+
+
+def test_every_page_sees_the_same(page: Page) -> None:
+    page.begin()
+    page.wait_until(page.replies)
+
+    with contextlib.closing(Page(page.address)) as other:
+        other.wait_until(other.replies)
+
+        assert other.messages() == page.messages()
+
+
+@pytest.mark.parametrize("name", ["evil.example", "evil.example:80", "10.0.0.1", ""])
+def test_under_another_name_nothing_is_served(page: Page, name: str) -> None:
+    """A stranger's page can point its own name here (DNS rebinding)."""
+    for path in ("", "events", "static/page.js"):
+        response = page.request("GET", path, headers={"Host": name})
+
+        assert response.status_code == 421
+        assert "Playground" not in response.text
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+    ids=str,
+)
+def test_other_pages_can_not_act(page: Page, headers: dict[str, str]) -> None:
+    form = {"name": "Ada", "choice": "AI agent", "text": "Hi", "language": "en"}
+
+    response = page.request("POST", "conversations", json=form, headers=headers)
+
+    assert response.status_code == 403
+    page.wait_until(lambda: "about" in page.known)
+    assert page.conversation() == {}
+
+
+def test_its_own_page_can_act(page: Page) -> None:
+    form = {"name": "Ada", "choice": "AI agent", "text": "Hi", "language": "en"}
+    headers = {"Origin": page.address.rstrip("/"), "Sec-Fetch-Site": "same-origin"}
+
+    response = page.request("POST", "conversations", json=form, headers=headers)
+
+    assert response.status_code == 200
+
+
+def test_a_form_of_another_page_is_not_even_read(page: Page) -> None:
+    response = page.request("POST", "trouble", data='{"api": "error"}')
+
+    assert response.status_code == 415
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("conversations", {"name": "Ada", "choice": "AI agent", "text": " "}),
+        ("conversations", {"name": 1, "choice": "AI agent", "text": "Hi"}),
+        ("conversations", ["Ada"]),
+        ("conversations/1/customer", {"text": "x" * 20_001}),
+        ("conversations/1/customer", {"text": "Hi", "files": "a"}),
+        ("conversations/1/customer", {"text": "Hi", "files": [{"name": "a"}]}),
+        (
+            "conversations/1/customer",
+            {"files": [{"name": "a", "type": "a/b", "data": "?"}]},
+        ),
+        ("conversations/1/operator", {"text": "Hi", "private": "no"}),
+        ("conversations/1/status", {"status": "snoozed"}),
+        ("conversations/1/pick", {"message": "x", "value": "a"}),
+        ("conversations/1/assignee", {}),
+        ("trouble", {"api": "on fire", "slow": 0, "duplicate": 0, "forged": 0}),
+        (
+            "trouble",
+            {"api": "on fire", "slow": False, "duplicate": False, "forged": False},
+        ),
+    ],
+    ids=str,
+)
+def test_what_the_page_never_sends_is_refused(
+    page: Page, path: str, body: t.Any
+) -> None:
+    page.begin()
+    response = page.request("POST", path, json=body)
+
+    assert response.status_code == 400
+    assert response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("conversations/7/customer", {"text": "Hi"}),
+        ("conversations/7/status", {"status": "open"}),
+        ("conversations/1/pick", {"message": 7, "value": "a"}),
+    ],
+)
+def test_what_is_not_there_is_not_found(page: Page, path: str, body: JSON) -> None:
+    page.begin()
+
+    assert page.request("POST", path, json=body).status_code == 404
+    assert page.request("GET", "files/none/a.png").status_code == 404
+
+
+def test_the_host_app_gets_no_route(app: Flask, chatwoot: Chatwoot) -> None:
+    before = [str(rule) for rule in app.url_map.iter_rules()]
+
+    with playing(app) as page:
+        webhook = page.request("POST", "chatwoot/webhook", json={})
+        assert webhook.status_code == 404
+        assert [str(rule) for rule in app.url_map.iter_rules()] == before
+
+    assert app.test_client().get("/events").status_code == 404
+
+
+def test_the_secrets_and_the_inbox_of_production_are_not_used(
+    make_app: AppFactory,
+) -> None:
+    chatwoot = Chatwoot()
+    chatwoot.reply_provider(lambda text: ANSWER)
+    app = make_app(chatwoot)
+    own = bot_of(app)
+    seen: list[tuple[bytes, str | None, str | None]] = []
+
+    @app.before_request
+    def look() -> None:
+        headers = request.headers
+        sealed = headers.get(signature.SIGNATURE_HEADER)
+        timestamp = headers.get(signature.TIMESTAMP_HEADER)
+        seen.append((request.get_data(), sealed, timestamp))
+
+    with playing(app) as page:
+        page.begin()
+        page.wait_until(page.replies)
+        assert not set(bot_of(app).config.webhook_secret) & {*own.config.webhook_secret}
+        assert bot_of(app).config.base_url != own.config.base_url
+
+    assert bot_of(app) is own
+    assert jobs_of(app) == []
+    assert seen
+
+    for body, sealed, timestamp in seen:
+        with pytest.raises(SignatureError):
+            signature.verify(
+                body, secrets=(SECRET,), signature=sealed, timestamp=timestamp
+            )
+
+
+# -- where it listens ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "host", "ours"),
+    [
+        ("127.0.0.1:5100", "127.0.0.1", True),
+        ("localhost:5100", "127.0.0.1", True),
+        ("LOCALHOST", "127.0.0.1", True),
+        ("[::1]:5100", "::1", True),
+        ("[::1]", "::1", True),
+        ("192.168.1.5:5100", "0.0.0.0", True),  # noqa: S104
+        ("192.168.1.5:5100", "127.0.0.1", False),
+        ("devbox:5100", "devbox", True),
+        ("devbox:5100", "127.0.0.1", False),
+        ("127.0.0.1.evil.example:5100", "127.0.0.1", False),
+        ("localhost.evil.example", "0.0.0.0", False),  # noqa: S104
+        ("evil.example:5100", "0.0.0.0", False),  # noqa: S104
+        ("", "127.0.0.1", False),
+    ],
+)
+def test_only_addresses_and_the_name_that_was_asked_for_will_do(
+    given: str, host: str, ours: bool
+) -> None:
+    assert is_ours(given, host) is ours
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.9.1", True),
+        ("localhost", True),
+        ("::1", True),
+        ("0.0.0.0", False),  # noqa: S104
+        ("", False),
+        ("::", False),
+        ("192.168.1.5", False),
+        ("devbox", False),
+    ],
+)
+def test_what_only_this_machine_can_reach(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
+
+
+def run(app: Flask, *arguments: str) -> tuple[int, str]:
+    arguments = ("chatwoot", "playground", *arguments)
+    result = app.test_cli_runner().invoke(args=arguments)
+
+    return result.exit_code, result.output
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", ""])  # noqa: S104
+def test_other_machines_are_kept_out_unless_told(
+    app: Flask, chatwoot: Chatwoot, host: str
+) -> None:
+    code, output = run(app, "--host", host, "--port", "0")
+
+    assert code == 2
+    assert "--expose" in output
+
+
+def test_a_port_that_is_taken_is_named(app: Flask, chatwoot: Chatwoot) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, output = run(app, "--port", str(port))
+
+    assert code == 1
+    assert f"port {port}" in output
+    assert "--port" in output
+
+
+def test_it_listens_on_loopback_only(app: Flask, chatwoot: Chatwoot) -> None:
+    with play(app) as address:
+        port = int(address.rstrip("/").rpartition(":")[2])
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+
+        # Whatever listens on all addresses listens on this one too.
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection(("127.0.0.2", port), timeout=5)
+
+        assert address == f"http://127.0.0.1:{port}/"
+
+
+def test_it_can_listen_on_ipv6(app: Flask, chatwoot: Chatwoot) -> None:
+    if not _has_ipv6():
+        pytest.xfail("this machine has no ::1")
+
+    with playing(app, host="::1") as page:
+        assert page.address.startswith("http://[::1]:")
+        assert page.begin() == 1
+
+
+def _has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+
+    return True
+
+
+def test_nothing_is_left_behind(app: Flask, chatwoot: Chatwoot) -> None:
+    before = set(threading.enumerate())
+
+    with playing(app) as page:
+        page.begin()
+        page.wait_until(page.replies)
+        address = page.address
+
+    with pytest.raises(requests.ConnectionError):
+        requests.get(address, timeout=5)
+
+    wait_until(lambda: not _ours(set(threading.enumerate()) - before))
+
+
+def _ours(threads: set[threading.Thread]) -> set[threading.Thread]:
+    return {thread for thread in threads if "playground" in thread.name}
+
+
+def test_one_command_starts_it_and_prints_the_address(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(
+        "from flask import Flask\n"
+        "from flask_chatwoot import Chatwoot\n"
+        "app = Flask(__name__)\n"
+        "Chatwoot(app).reply_provider(lambda text: 'On its way.')\n"
+    )
+    command = [sys.executable, "-m", "flask", "--app", "shop", "chatwoot", "playground"]
+    environ = {**os.environ, "PYTHONUNBUFFERED": "1"}
+
+    with subprocess.Popen(
+        [*command, "--port", "0"],
+        cwd=tmp_path,
+        env=environ,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+
+        try:
+            address = process.stdout.readline().removeprefix("Playground: ").strip()
+
+            with contextlib.closing(Page(address)) as page:
+                page.begin()
+                page.wait_until(page.replies)
+
+            process.send_signal(signals.SIGTERM)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
