@@ -29,6 +29,7 @@ from flask import Flask, request
 from flask.typing import ResponseReturnValue
 
 from flask_chatwoot import Chatwoot
+from flask_chatwoot.backends import Heartbeat, run_once
 from flask_chatwoot.inbox import Inbox
 from flask_chatwoot.signature import sign
 
@@ -192,8 +193,23 @@ def acknowledgement() -> dict[str, float]:
     }
 
 
-def _answer_posts(ready: t.Any) -> None:
-    """A Chatwoot that takes every message; a process of its own, to cost us nothing."""
+LIVE = {
+    "id": 1, "status": "open", "can_reply": True, "inbox_id": 3,
+    "custom_attributes": {"support_mode": "bot"},
+    "meta": {"sender": {"id": 55, "name": "Ada", "blocked": False}, "assignee": None},
+    "messages": [], "last_non_activity_message": {
+        "id": 1, "content": "Where is my order?", "message_type": 0, "private": False,
+    },
+}  # fmt: skip
+"""A conversation as Chatwoot shows it."""
+
+
+def _answer_calls(ready: t.Any, readable: bool) -> None:
+    """A Chatwoot that takes every message; a process of its own, to cost us nothing.
+
+    :param readable: Conversations may be read, which takes a user's token, or a bot's
+        from Chatwoot 4.14.2 on.
+    """
     import http.server
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -202,10 +218,18 @@ def _answer_posts(ready: t.Any) -> None:
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
-            body = b'{"id": 1}'
+            self.answer(b"200 OK", b'{"id": 1}')
+
+        def do_GET(self) -> None:
+            if readable:
+                self.answer(b"200 OK", json.dumps(LIVE).encode())
+            else:
+                self.answer(b"401 Unauthorized", b"{}")
+
+        def answer(self, status: bytes, body: bytes) -> None:
             self.wfile.write(
-                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-                b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+                b"HTTP/1.1 %s\r\nContent-Type: application/json\r\n"
+                b"Content-Length: %d\r\n\r\n%s" % (status, len(body), body)
             )
 
         def log_message(self, *args: object) -> None: ...
@@ -216,10 +240,12 @@ def _answer_posts(ready: t.Any) -> None:
 
 
 @contextlib.contextmanager
-def chatwoot_process() -> t.Iterator[str]:
+def chatwoot_process(*, readable: bool = False) -> t.Iterator[str]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_answer_posts, args=(theirs,), daemon=True)
+    process = context.Process(
+        target=_answer_calls, args=(theirs, readable), daemon=True
+    )
     process.start()
 
     try:
@@ -276,6 +302,68 @@ def inline_turn() -> dict[str, float]:
     }
 
 
+def turn_with_a_look() -> dict[str, float]:
+    """CPU of a whole inline turn that looks first, to a plain look and a plain post."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        chatwoot_process(readable=True) as url,
+    ):
+        app = bot_app(folder, CHATWOOT_BASE_URL=url, CHATWOOT_BACKEND="inline")
+        session = requests.Session()
+        path = f"{url}/api/v1/accounts/1/conversations/1"
+        message: dict[str, t.Any] = {"content": "On its way.", "private": False}
+
+        def call_both() -> None:
+            for _ in range(100):
+                session.get(path, timeout=10).json()
+                session.post(f"{path}/messages", json=message, timeout=10).json()
+
+        def measure() -> Seconds:
+            environs = [environ(delivery()) for _ in range(100)]
+            return cpu(lambda: call_all(app, environs))
+
+        costs = cheapest(30, {"calls": lambda: cpu(call_both), "turn": measure})
+
+    return {"inline turn with a look / get and post": costs["turn"] / costs["calls"]}
+
+
+def burst() -> dict[str, float]:
+    """CPU of a turn over a burst of twenty messages to one over one message."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        chatwoot_process(readable=True) as url,
+    ):
+        app = bot_app(folder, CHATWOOT_BASE_URL=url)
+        heartbeat = Heartbeat()
+        bot = app.extensions["chatwoot"]
+
+        def measure(messages: int) -> Seconds:
+            for _ in range(50):
+                conversation = next(_ids)
+
+                for _ in range(messages):
+                    call(app, environ(delivery(conversation)))
+
+            turns = 0
+
+            def work() -> None:
+                nonlocal turns
+
+                while run_once(bot, heartbeat):
+                    turns += 1
+
+            seconds = cpu(work)
+
+            if turns != 50:
+                raise AssertionError(f"There were {turns} turns for 50 bursts.")
+
+            return seconds
+
+        costs = cheapest(20, {"one": lambda: measure(1), "twenty": lambda: measure(20)})
+
+    return {"turn over 20 messages / over one": costs["twenty"] / costs["one"]}
+
+
 def fill(path: Path, *, waiting: int = 0, done: int = 0) -> Inbox:
     """An inbox with many rows, written as fast as SQLite can."""
     inbox = Inbox(str(path), account_id=1, sync="normal")
@@ -286,11 +374,11 @@ def fill(path: Path, *, waiting: int = 0, done: int = 0) -> Inbox:
         for n in range(10**9 + 1, 10**9 + 1 + waiting + done)
     ]
 
-    with inbox._use() as db:
+    with inbox.use() as db:
         db.execute("BEGIN")
         db.executemany(
-            "INSERT INTO job (account_id, conversation_id, message_id, key,"
-            " received_at, finished_at, outcome) VALUES (?, ?, ?, ?, 0,"
+            "INSERT INTO job (account_id, conversation_id, message_id, key, kind,"
+            " received_at, finished_at, outcome) VALUES (?, ?, ?, ?, 'message', 0,"
             " CASE WHEN ? THEN 0 END, 'replied')",
             rows,
         )
@@ -346,6 +434,7 @@ def claim() -> dict[str, float]:
 
 _RESIDENT = """
 import sys, time
+from flask_chatwoot.backends import Heartbeat, run_once
 from flask_chatwoot.inbox import Inbox
 inbox = Inbox(sys.argv[1], account_id=1)
 for _ in range(200):
@@ -460,6 +549,8 @@ LIMITS = {
     "acknowledged delivery / bare route, full": 3.5,
     "inline turn / requests' post, normal": 2.0,
     "inline turn / requests' post, full": 2.0,
+    "inline turn with a look / get and post": 2.0,
+    "turn over 20 messages / over one": 1.2,
     "claim among 200 000 / among 1 000, done": 1.5,
     "claim among 200 000 / among 1 000, waiting": 1.5,
     "MB more with 100 000 jobs waiting": 30.0,
@@ -471,6 +562,8 @@ LIMITS = {
 MEASUREMENTS = (
     acknowledgement,
     inline_turn,
+    turn_with_a_look,
+    burst,
     claim,
     memory,
     slow_providers,
