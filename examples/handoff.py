@@ -1,0 +1,57 @@
+"""A shop's bot that offers choices, and calls a person when it can not help.
+
+Try it without Chatwoot::
+
+    flask --app examples/handoff.py chatwoot simulate Hello Hm "Anybody there?"
+"""
+
+from flask import Flask
+
+from flask_chatwoot import (
+    Audience,
+    Chatwoot,
+    Decision,
+    Facts,
+    Handoff,
+    Reply,
+    Turn,
+    decide,
+)
+
+TOPICS = {
+    "Order": "It leaves our warehouse within a day.",
+    "Return": "You have 30 days; the slip is in the parcel.",
+}
+PERSON = "A person"
+QUESTION = "What is it about?"
+ON_TRIAL = {7}  # Chatwoot inboxes where the bot only makes suggestions
+
+app = Flask(__name__)
+chatwoot = Chatwoot(app)
+
+
+@chatwoot.policy
+def on_trial(facts: Facts) -> Decision:
+    decision = decide(facts)  # the built-in policy
+
+    if decision.audience is Audience.CUSTOMER and facts.inbox_id in ON_TRIAL:
+        return Decision(Audience.OPERATORS, "on_trial")
+
+    return decision
+
+
+@chatwoot.reply_provider
+def answer(text: str, turn: Turn) -> str | Reply:
+    words = text.casefold()
+
+    for topic, said in TOPICS.items():
+        if topic.casefold() in words:
+            return said
+
+    before = [entry["content"] for entry in turn.history(limit=2)]
+
+    if "person" in words or QUESTION in before:
+        why = "asked for a person" if "person" in words else "was not understood twice"
+        return Reply("One moment, a colleague takes over.", handoff=Handoff(why))
+
+    return Reply(QUESTION, choices=[*TOPICS, PERSON])
