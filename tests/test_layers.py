@@ -12,19 +12,33 @@ import flask_chatwoot
 
 ROWS: t.Final[t.Sequence[set[str]]] = [
     {"errors", "outcomes"},
-    {"signals", "events", "signature", "inbox"},
-    {"mode"},
-    {"replies"},
+    {"signals", "events", "signature", "store"},
+    {"mode", "inbox", "memory"},
+    {"replies", "policy"},
     {"failures", "config", "client"},
-    {"posting"},
+    {"posting", "history", "indicator", "account", "probe"},
+    {"gate", "teardown"},
+    {"handoff", "steps"},
+    {"answering", "provision"},
     {"bot"},
-    {"simulator.payloads", "simulator.liquid", "simulator.server"},
+    {
+        *("simulator.payloads", "simulator.liquid", "simulator.server"),
+        "simulator.redaction",
+    },
+    {"simulator.activities", "simulator.files", "simulator.refusals"},
     {"simulator.state"},
     {"simulator.deliveries"},
+    {"simulator.admin"},
     {"simulator.api"},
     {"simulator.simulator"},
     {"backends", "views", "simulator"},
-    {"rehearsal"},
+    {"rehearsal", "samples", "cli_ask", "cli_why", "diagnosis"},
+    {"testing", "checks_server", "checks_account", "checks_app"},
+    {"doctor", "playground.wire", "playground.trouble", "playground.pictures"},
+    {"playground.files", "playground.stage"},
+    {"playground.site"},
+    {"playground"},
+    {"cli_setup", "cli_playground"},
     {"cli"},
     {"extension"},
     {""},
@@ -153,9 +167,9 @@ def test_what_is_below_posting_knows_no_flask(name: str) -> None:
 @pytest.mark.parametrize(
     ("library", "doors"),
     [
-        ("requests", {"client", "simulator.deliveries"}),
+        ("requests", {"client", "probe", "simulator.deliveries"}),
         ("urllib3", {"client"}),
-        ("sqlite3", {"inbox"}),
+        ("sqlite3", {"store", "inbox"}),
         ("celery", set()),
     ],
 )
@@ -182,6 +196,9 @@ def test_an_app_does_not_load_what_only_its_developer_needs() -> None:
     ).stdout.split()
 
     assert "flask_chatwoot.client" in loaded
-    assert not {"celery", "flask_chatwoot.simulator", "flask_chatwoot.rehearsal"} & {
-        *loaded
-    }
+    assert not {
+        *("celery", "pytest", "flask_chatwoot.simulator"),
+        *("flask_chatwoot.rehearsal", "flask_chatwoot.testing"),
+        *("flask_chatwoot.provision", "flask_chatwoot.doctor"),
+        *("flask_chatwoot.account", "flask_chatwoot.playground"),
+    } & {*loaded}
