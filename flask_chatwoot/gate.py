@@ -194,12 +194,15 @@ class Gate:
         if live is not None:
             holding = self._note_live(event.conversation_id, holding, live)
 
-        facts = replace(
-            case.facts,
-            taken=holding.taken,
-            answered=_answered(event, holding),
-            age=case.facts.age + passed,
-        )
+        facts = case.facts
+
+        if holding != case.holding or passed > 1.0:
+            facts = replace(
+                facts,
+                taken=holding.taken,
+                answered=_answered(event, holding),
+                age=facts.age + passed,
+            )
 
         if live is not None:
             facts = self._with_live(facts, event, live, holding)

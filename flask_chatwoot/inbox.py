@@ -145,6 +145,12 @@ _DRAFT: t.Final = (
     "draft.id, marker, private, content, sent_at, draft.message_id, choices, files"
 )
 
+_ERASE: t.Final = """
+UPDATE draft SET content = '', choices = NULL,
+    message_id = CASE id WHEN ? THEN ? ELSE message_id END
+WHERE job_id = ?
+"""
+
 _UNDER_WAY: t.Final = f"""
 SELECT {_DRAFT}
 FROM job JOIN draft ON draft.job_id = job.id
@@ -600,19 +606,34 @@ class Inbox(Store):
         :param handoff: What to remember about handing the conversation over.
         :raises LeaseLostError: The job is another worker's now.
         """
-        with self.use() as db, transaction(db):
-            if handoff is not None:
-                values = (handoff, job.id, job.claim)
-                changed = db.execute(
-                    "UPDATE job SET handoff = ? WHERE id = ? AND claim = ?", values
-                )
-                _expect_one(changed.rowcount, job)
+        wanted = [Part(*part) for part in parts]
 
-            drafts = [_keep(db, job, Part(*part), last_words=False) for part in parts]
+        with self.use() as db:
+            if len(wanted) == 1 and handoff is None and not wanted[0].files:
+                return [_keep(db, job, wanted[0], last_words=False)]  # one statement
+
+            with transaction(db):
+                drafts = self._keep_all(db, job, wanted, handoff)
 
         self._keeps_files |= any(draft.files for draft in drafts)
 
         return drafts
+
+    def _keep_all(
+        self,
+        db: sqlite3.Connection,
+        job: Job,
+        parts: t.Sequence[Part],
+        handoff: str | None,
+    ) -> list[Draft]:
+        if handoff is not None:
+            values = (handoff, job.id, job.claim)
+            changed = db.execute(
+                "UPDATE job SET handoff = ? WHERE id = ? AND claim = ?", values
+            )
+            _expect_one(changed.rowcount, job)
+
+        return [_keep(db, job, part, last_words=False) for part in parts]
 
     def give_up(
         self,
@@ -699,8 +720,10 @@ class Inbox(Store):
         :raises LeaseLostError: The job is another worker's now. The draft is noted.
         """
         with self.use(durable=True) as db, transaction(db):
-            db.execute(_POSTED, (message_id, draft.id))
-            mine = self._settle(db, job, outcome, reason)
+            mine = self._settle(db, job, outcome, reason, posted=(draft.id, message_id))
+
+            if not mine or outcome == "dead":
+                db.execute(_POSTED, (message_id, draft.id))
 
         _expect_one(mine, job)
 
@@ -729,9 +752,18 @@ class Inbox(Store):
         _expect_one(mine, job)
 
     def _settle(
-        self, db: sqlite3.Connection, job: Job, outcome: str, reason: str | None
+        self,
+        db: sqlite3.Connection,
+        job: Job,
+        outcome: str,
+        reason: str | None,
+        *,
+        posted: tuple[int, int] = (0, 0),
     ) -> int:
-        """End a job; how many that were, one or none."""
+        """End a job; how many that were, one or none.
+
+        :param posted: A draft and its message, to note where drafts are erased.
+        """
         dead = outcome == "dead"
         values = (self.clock(), outcome, reason, dead, dead, job.id, job.claim)
         mine = db.execute(_SETTLE, values).rowcount
@@ -747,7 +779,7 @@ class Inbox(Store):
 
         if mine and not dead:
             files = self._keeps_files or any(draft.files for draft in job.drafts)
-            _erase(db, job, files=files)
+            _erase(db, job, posted, files=files)
 
         return mine
 
@@ -911,10 +943,12 @@ def _keep(db: sqlite3.Connection, job: Job, part: Part, *, last_words: bool) -> 
     )
 
 
-def _erase(db: sqlite3.Connection, job: Job, *, files: bool) -> None:
+def _erase(
+    db: sqlite3.Connection, job: Job, posted: tuple[int, int], *, files: bool
+) -> None:
     """Forget all that anybody wrote."""
     mine = (job.id,)
-    db.execute("UPDATE draft SET content = '', choices = NULL WHERE job_id = ?", mine)
+    db.execute(_ERASE, (*posted, job.id))
 
     if job.follow_ups:
         db.execute(

@@ -117,8 +117,8 @@ class Memory:
             row = db.execute(
                 "SELECT taken, marked, CASE WHEN taken THEN NULL ELSE former END,"
                 " person_message_id, human_at, resolved_message_id"
-                " FROM conversation WHERE account_id = :account AND id = :id",
-                self._names(conversation_id),
+                " FROM conversation WHERE account_id = ? AND id = ?",
+                (self._store.account_id, conversation_id),
             ).fetchone()
 
         if row is None:
