@@ -13,10 +13,10 @@ one turn. Only the newest payload of a job is kept.
 from __future__ import annotations
 
 import json
+import secrets
 import sqlite3
 import time
 import typing as t
-import uuid
 
 from .errors import LeaseLostError
 from .store import Store, transaction
@@ -456,7 +456,7 @@ class Inbox(Store):
         :return: Whether it was new, and the job if it was claimed.
         """
         values = self._row(key, conversation_id, message_id, payload, kind)
-        claim = uuid.uuid4().hex
+        claim = secrets.token_hex(16)
 
         with self.use() as db, transaction(db):
             if self._window or db.execute(f"{_LINE} LIMIT 1", values).fetchone():
@@ -569,7 +569,7 @@ class Inbox(Store):
     def _claim(self, db: sqlite3.Connection, row: tuple[t.Any, ...], now: float) -> Job:
         job_id, conversation, message, kind, payload, received, attempts, *rest = row
         handoff, failure = rest
-        claim = uuid.uuid4().hex
+        claim = secrets.token_hex(16)
         db.execute(_CLAIM, (claim, now + self.lease, job_id))
 
         return Job(
@@ -911,7 +911,7 @@ class Inbox(Store):
 
 
 def _keep(db: sqlite3.Connection, job: Job, part: Part, *, last_words: bool) -> Draft:
-    marker = uuid.uuid4().hex
+    marker = secrets.token_hex(16)
     choices = json.dumps(part.choices) if part.choices else None
     values = (
         marker,

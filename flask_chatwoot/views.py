@@ -39,7 +39,7 @@ def webhook() -> ResponseReturnValue:
     receipt = bot.receive(body)
     status = 202 if receipt.outcome is Outcome.ACCEPTED else 200
 
-    return Response(_acknowledgement(receipt), status, mimetype="application/json")
+    return Response(_acknowledgement(receipt), status, content_type="application/json")
 
 
 @blueprint.post("/copilot")
@@ -81,11 +81,13 @@ def _acknowledgement(receipt: Receipt) -> str:
 
 def _body(limit: int) -> bytes:
     """The raw bytes, of which no more are read than allowed."""
-    if request.content_length is None:  # a chunked body, however long
+    length = request.content_length
+
+    if length is None:  # a chunked body, however long
         own = request.max_content_length
         # One more, because such a body is cut off there without an error.
         request.max_content_length = min(limit + 1, limit + 1 if own is None else own)
-    elif request.content_length > limit:
+    elif length > limit:
         raise RequestEntityTooLarge
 
     body = request.get_data()
