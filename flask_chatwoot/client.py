@@ -21,7 +21,6 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.structures import CaseInsensitiveDict
 from requests.utils import get_environ_proxies
 from urllib3 import exceptions as urllib3_errors
 
@@ -59,12 +58,13 @@ class ChatwootClient:
         self.base_url = base_url.rstrip("/")
         self.account_id = account_id
         self.timeout = timeout
-        self._headers: CaseInsensitiveDict[str | bytes] = CaseInsensitiveDict({
+        # Plain, as it is copied with each call; spelled as requests looks keys up.
+        self._headers: t.Any = {
             # Chatwoot's own spelling has underscores, and nginx drops those.
             "Api-Access-Token": api_access_token,
             "Accept": "application/json",
             "User-Agent": "Flask-Chatwoot",
-        })  # fmt: skip
+        }
         self._local = threading.local()
 
     def __repr__(self) -> str:
@@ -298,7 +298,7 @@ class ChatwootClient:
                 proxies=line.proxies,
                 verify=line.verify,
             )
-            response.content  # noqa: B018 - read here, where it may fail
+            content = _content(response)
         except requests.RequestException as error:
             raise _no_answer(error, method, endpoint) from None
         except (OSError, ValueError, urllib3_errors.HTTPError) as error:
@@ -306,7 +306,7 @@ class ChatwootClient:
                 f"can not be asked ({type(error).__name__}).", endpoint=endpoint
             ) from None
 
-        return _read(response, method, endpoint, anything=anything)
+        return _read(response, content, method, endpoint, anything=anything)
 
     def _prepare(
         self,
@@ -388,18 +388,36 @@ _NOT_CHATWOOT: t.Final = (
 # -- what an answer means --------------------------------------------------------
 
 
+def _content(response: requests.Response) -> bytes:
+    """The whole body at once; ``response.content`` gathers it in pieces.
+
+    :raises requests.ConnectionError: It broke off, or is not what its headers say.
+    """
+    try:
+        content: bytes = response.raw.read(decode_content=True)
+    except (urllib3_errors.HTTPError, OSError) as error:
+        raise requests.ConnectionError(error) from error
+
+    return content
+
+
 def _read(
-    response: requests.Response, method: str, endpoint: str, *, anything: bool
+    response: requests.Response,
+    content: bytes,
+    method: str,
+    endpoint: str,
+    *,
+    anything: bool,
 ) -> t.Any:
     """What was answered: an object, unless anything will do."""
     if not 200 <= response.status_code < 300:
         raise _refusal(response, endpoint)
 
-    if anything and not response.content.strip():
+    if anything and not content.strip():
         return None
 
     try:
-        answer = json.loads(response.content)
+        answer = json.loads(content)
     except (ValueError, RecursionError):
         anything, answer = False, None
 
