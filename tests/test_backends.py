@@ -574,8 +574,8 @@ def test_stopping_lets_running_turns_finish_and_claims_no_more(
 
     client = threaded.test_client()
     deliver(client, message(id=9001))
+    assert begun.wait(10)  # or the next message would join this turn
     deliver(client, message(id=9002))
-    assert begun.wait(10)
     stopping = threading.Thread(target=bot_of(threaded).backend.stop)
     stopping.start()
     wait_until(lambda: len(workers()) == 1)  # those that have nothing to do leave
