@@ -99,6 +99,15 @@ AND message_id < (
 """
 
 
+_FORGOTTEN: t.Final = """
+DELETE FROM conversation WHERE touched_at < ? AND NOT taken AND former IS NULL
+AND (resolved_message_id = 0 OR touched_at < ?)
+"""
+
+LONGEST_ABSENCE: t.Final = 365 * 86_400.0
+"""Seconds after which nobody is expected to come back to a resolved conversation."""
+
+
 class Memory:
     """Rows about conversations, in the file of the inbox. Threads share it.
 
@@ -230,15 +239,16 @@ class Memory:
         return [Said(*row) for row in reversed(rows)]
 
     def prune(self, older_than: float) -> None:
-        """Forget what was said, and conversations nobody took, so many seconds ago."""
-        long_ago = self._store.clock() - older_than
+        """Forget what was said, and conversations of which nothing is left to know.
+
+        A customer may come back long after a resolve: where it was, and what the
+        attribute said before, is still needed then.
+        """
+        now = self._store.clock()
 
         with self._store.use() as db:
-            db.execute("DELETE FROM said WHERE said_at < ?", (long_ago,))
-            db.execute(
-                "DELETE FROM conversation WHERE touched_at < ? AND NOT taken",
-                (long_ago,),
-            )
+            db.execute("DELETE FROM said WHERE said_at < ?", (now - older_than,))
+            db.execute(_FORGOTTEN, (now - older_than, now - LONGEST_ABSENCE))
 
     def _write(self, statement: str, conversation_id: int, **more: t.Any) -> None:
         with self._store.use() as db:

@@ -9,7 +9,7 @@ import pytest
 from conftest import Clock
 
 from flask_chatwoot.errors import InboxError
-from flask_chatwoot.memory import Holding, Memory, Said
+from flask_chatwoot.memory import LONGEST_ABSENCE, Holding, Memory, Said
 from flask_chatwoot.store import Store
 
 DAY = 86400.0
@@ -418,9 +418,9 @@ def test_what_was_said_long_ago_is_forgotten(memory: Memory, clock: Clock) -> No
     assert ids(memory) == [9002]
 
 
-TOUCHES: dict[str, t.Callable[[Memory], t.Any]] = {
-    "given back": lambda memory: memory.give_back(42),
-    "resolved": lambda memory: memory.resolved(42, 9002),
+TOUCHES: dict[str, tuple[t.Callable[[Memory], t.Any], float]] = {
+    "given back": (lambda memory: memory.give_back(42), KEEP),
+    "resolved": (lambda memory: memory.resolved(42, 9002), LONGEST_ABSENCE),
 }
 
 
@@ -428,10 +428,11 @@ TOUCHES: dict[str, t.Callable[[Memory], t.Any]] = {
 def test_a_conversation_nobody_has_is_forgotten_after_a_while(
     memory: Memory, clock: Clock, how: str
 ) -> None:
+    touch, kept = TOUCHES[how]
     memory.person_wrote(42, 9001)
     clock.advance(2 * KEEP)
-    TOUCHES[how](memory)
-    clock.advance(KEEP)
+    touch(memory)
+    clock.advance(kept)
     memory.prune(KEEP)
     assert memory.holding(42).person_message_id == 9001
 
@@ -451,6 +452,18 @@ def test_a_conversation_that_people_have_is_never_forgotten(
     assert memory.holding(42).taken
     assert memory.holding(43).taken
     assert not memory.person_wrote(42, 9002)
+
+
+def test_an_attribute_that_is_to_be_set_back_is_never_forgotten(
+    memory: Memory, clock: Clock
+) -> None:
+    memory.take(42)
+    memory.marked(42, '"AI agent"')
+    memory.resolved(42, 9002)
+    clock.advance(1000 * DAY)
+    memory.prune(KEEP)
+
+    assert memory.holding(42).former == '"AI agent"'
 
 
 def test_that_what_is_said_is_kept_is_not_forgotten(
