@@ -99,7 +99,8 @@ class Gate:
             and self._meaning(change[0]) is not Mode.BOT
         )
 
-        if back:
+        # Chatwoot tells of a change late, and of the state as it is by then.
+        if back and self._chosen(event.raw) is not Mode.HUMAN:
             self.memory.give_back(event.conversation_id)
         else:
             self._note_state(event.conversation_id, event.raw)

@@ -413,6 +413,18 @@ def test_an_operator_who_sets_the_attribute_to_bot_gives_it_back(
     assert stage.taken is taken
 
 
+def test_a_change_that_was_undone_when_it_was_told_gives_nothing_back(
+    stage: Stage,
+) -> None:
+    stage.memory.take(42)
+
+    stage.gate.note_conversation(
+        told("human", "bot", custom_attributes={"support_mode": "human"})
+    )
+
+    assert stage.taken
+
+
 def test_another_conversation_given_back_is_another(stage: Stage) -> None:
     stage.memory.take(42)
 
