@@ -120,6 +120,7 @@ class Indicator:
 
         if work.over:
             if work.shown:
+                work.shown = False
                 self._switch(work, on=False)
         elif now >= work.due:
             work.due = now + REFRESH

@@ -102,7 +102,7 @@ class Reason(StrEnum):
     """The host's policy raised, or returned no decision."""
 
     SUPERSEDED = "superseded"
-    """The customer wrote on; the next turn answers this too, so the note was kept."""
+    """The customer wrote on: the note was withheld, and the next turn answers both."""
 
     # turns that end without an answer
     NO_ANSWER = "no_answer"
