@@ -32,27 +32,36 @@ _OPEN: t.Final = """
     AND conversation_id = :conversation AND finished_at IS NULL AND claim IS NULL
     AND kind = 'message' AND failure IS NULL
     AND NOT EXISTS (SELECT 1 FROM draft WHERE job_id = open.id)
+    ORDER BY id DESC LIMIT 1
 """
-"""The jobs of a conversation that a message may join: one at most, as a rule."""
+"""The job of a conversation that a message may join."""
 
 _LINE: t.Final = """
     SELECT 1 FROM job WHERE account_id = :account
     AND conversation_id = :conversation AND finished_at IS NULL
 """
 
-_PUT: t.Final = f"""
+_PUT_FIRST: t.Final = """
 INSERT OR IGNORE INTO job (
     account_id, conversation_id, message_id, key, kind, payload, received_at, due_at
+) VALUES (?, ?, ?, CASE WHEN EXISTS (
+        SELECT 1 FROM job WHERE account_id = ? AND conversation_id = ?
+        AND finished_at IS NULL
+    ) OR EXISTS (SELECT 1 FROM follow_up WHERE key = ?) THEN NULL ELSE ? END,
+    ?, ?, ?, ?)
+"""
+# No key is no row, like a key that is there: a SELECT with conditions instead of VALUES
+# would be copied to a table of its own first, body and all. Question marks, because
+# every name costs a look-up, and this statement is in a hurry.
+
+_PUT: t.Final = f"""
+INSERT INTO job (
+    account_id, conversation_id, message_id, key, kind, payload, received_at, due_at
 ) VALUES (
-    :account, :conversation, :message,
-    CASE WHEN EXISTS (SELECT 1 FROM follow_up WHERE key = :key)
-        OR (:kind = 'message' AND EXISTS ({_OPEN})) THEN NULL ELSE :key END,
-    :kind, :payload, :now,
+    :account, :conversation, :message, :key, :kind, :payload, :now,
     CASE WHEN EXISTS ({_LINE}) THEN NULL ELSE :now + :window END
 )
 """  # noqa: S608 - put together from constants
-# No key is no row, like a key that is there: a SELECT with conditions instead of VALUES
-# would be copied to a table of its own first, body and all.
 
 _PUT_CLAIMED: t.Final = """
 INSERT OR IGNORE INTO job (
@@ -430,14 +439,18 @@ class Inbox(Store):
         :param said: What to remember of a message besides its payload, which makes
             room for the payload of the next one. Called only if it is needed.
         """
-        values = self._row(key, conversation_id, message_id, payload, kind)
+        line = self.account_id, conversation_id
+        now = self.clock()
+        due = now + self._window if kind == MESSAGE else now
+        first = (*line, message_id, *line, key, key, kind, payload, now, due)
 
         with self.use(durable=True) as db:
-            if db.execute(_PUT, values).rowcount == 1:
+            if db.execute(_PUT_FIRST, first).rowcount == 1:
                 return True
 
             with transaction(db):
-                return self._join(db, values, said)
+                values = self._row(key, conversation_id, message_id, payload, kind)
+                return self._put(db, values, said)
 
     def put_and_claim(
         self,
@@ -506,33 +519,29 @@ class Inbox(Store):
         values: dict[str, t.Any],
         said: t.Callable[[], str],
     ) -> bool:
-        if db.execute(_PUT, values).rowcount == 1:
-            return True
-
-        return self._join(db, values, said)
-
-    def _join(
-        self,
-        db: sqlite3.Connection,
-        values: dict[str, t.Any],
-        said: t.Callable[[], str],
-    ) -> bool:
-        """Add a message to the job that waits; ``False`` if its key is known."""
+        """Add a delivery at the end of its line; ``False`` if its key is known."""
         if db.execute(_KNOWN, values).fetchone():
             return False
 
-        if db.execute(_PUT, values).rowcount == 1:  # the job has just been claimed
-            return True
+        waiting = values["kind"] == MESSAGE and db.execute(_OPEN, values).fetchone()
 
-        (job_id,) = db.execute(f"{_OPEN} ORDER BY id DESC LIMIT 1", values).fetchone()
-        values |= {"job": job_id, "said": said(), "longest": self._longest}
+        if waiting:
+            self._join(db, waiting[0], values, said())
+        else:
+            db.execute(_PUT, values)
+
+        return True
+
+    def _join(
+        self, db: sqlite3.Connection, job_id: int, values: dict[str, t.Any], said: str
+    ) -> None:
+        """Add a message to the job that waits."""
+        values |= {"job": job_id, "said": said, "longest": self._longest}
         db.execute(_MAKE_ROOM, (job_id,))
         db.execute(_JOIN, values)
 
         if self._window:
             db.execute(_WAIT_FOR_MORE, values)
-
-        return True
 
     def under_way(self, conversation_id: int, *, message_id: int) -> list[Draft]:
         """Drafts of which a message seen in Chatwoot may be the post.
