@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import logging
 import os
 import threading
@@ -46,6 +47,26 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+@functools.cache
+def _stop_at_exit() -> None:
+    """See to it, once, that the work of this process ends before its thread pools do.
+
+    Providers written with ``async def`` run in such a pool. Python waits for its pools
+    before it calls what :mod:`atexit` has: jobs would be claimed until then, and all
+    of them fail.
+    """
+    import concurrent.futures.thread  # noqa: F401 - the last to register is first
+
+    register = getattr(threading, "_register_atexit", atexit.register)
+    register(_stop_all)
+
+
+def _stop_all() -> None:
+    for each in list(_threaded):
+        if isinstance(each, ThreadBackend) and not each.stopped:
+            each.stop()
 
 
 def create(config: Config) -> Backend:
@@ -219,6 +240,11 @@ class ThreadBackend:
         self._workers: list[threading.Thread] = []
         self._starting = threading.Lock()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether :meth:`stop` was called; turns may still be under way."""
+        return self._stopping.is_set()
+
     def start(self, bot: Bot) -> None:
         """Start the threads of this process, once."""
         if self._workers or not self._threads or bot.poster is None:
@@ -243,7 +269,7 @@ class ThreadBackend:
             for worker in self._workers:
                 worker.start()
 
-            atexit.register(self.stop)
+            _stop_at_exit()
 
     def submit(
         self, bot: Bot, poster: Poster, event: MessageEvent, body: bytes
@@ -262,7 +288,6 @@ class ThreadBackend:
 
         Blocks for at most ``grace`` seconds.
         """
-        atexit.unregister(self.stop)
         self._stopping.set()
         deadline = time.monotonic() + grace
 

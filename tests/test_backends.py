@@ -732,3 +732,65 @@ def test_a_forked_process_starts_threads_of_its_own(tmp_path: Path) -> None:
 
     both = ["chatwoot-worker-0", "chatwoot-worker-1"]
     assert json.loads(done.stdout) == [[], both, 0, [[], both], both]
+
+
+EXIT = """
+import asyncio, concurrent.futures.thread, json, sys, threading, time
+from flask import Flask
+from flask_chatwoot import Chatwoot
+
+app = Flask("host")
+app.config.update(
+    CHATWOOT_BASE_URL="http://127.0.0.1:9", CHATWOOT_ACCOUNT_ID=1,
+    CHATWOOT_API_ACCESS_TOKEN="t", CHATWOOT_INBOX_PATH=sys.argv[1],
+    CHATWOOT_WORKERS=2, CHATWOOT_COPILOT_TOKEN="t", CHATWOOT_WEBHOOK_SECRET="s",
+)
+chatwoot = Chatwoot(app)
+begun = threading.Event()
+bot = app.extensions["chatwoot"]
+inbox = bot.poster.inbox
+
+@chatwoot.reply_provider
+async def provide(text):
+    begun.set()
+    while not (bot.backend.stopped or concurrent.futures.thread._shutdown):
+        await asyncio.sleep(0.01)
+    put(2)
+    patience = time.monotonic() + 1
+    while inbox.jobs()[0].attempts == 0 and time.monotonic() < patience:
+        await asyncio.sleep(0.01)
+
+def put(number):
+    body = {
+        "event": "message_created", "id": number, "content": "Hello",
+        "message_type": "incoming", "account": {"id": 1},
+        "conversation": {"id": number},
+    }
+    inbox.put(str(number), conversation_id=number, message_id=number,
+              payload=json.dumps(body).encode())
+
+put(1)
+app.test_client().get("/")
+assert begun.wait(20)
+"""
+
+
+def test_a_process_that_ends_waits_for_its_turns_and_claims_no_more(
+    tmp_path: Path,
+) -> None:
+    """A provider written with ``async def``, whose thread Python waits for itself."""
+    path = str(tmp_path / "inbox.sqlite3")
+    done = subprocess.run(
+        [sys.executable, "-c", EXIT, path],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+    inbox = Inbox(path, account_id=1)
+    jobs = [(job.state, job.outcome, job.attempts) for job in inbox.jobs()]
+    inbox.close()
+
+    assert jobs == [("waiting", None, 0), ("done", "declined", 1)]
