@@ -245,6 +245,11 @@ class ThreadBackend:
         """Whether :meth:`stop` was called; turns may still be under way."""
         return self._stopping.is_set()
 
+    @property
+    def busy(self) -> bool:
+        """Whether any of its threads is alive."""
+        return any(worker.is_alive() for worker in self._workers)
+
     def start(self, bot: Bot) -> None:
         """Start the threads of this process, once."""
         if self._workers or not self._threads or bot.poster is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import typing as t
 
@@ -71,6 +72,10 @@ def work(threads: int | None) -> None:
     stop.get()
     click.echo("Finishing what runs.")
     backend.stop()
+
+    if backend.busy:
+        # Python would wait for a provider written with "async def", however long.
+        os._exit(0)
 
 
 @chatwoot.command()

@@ -327,7 +327,7 @@ def test_a_conversation_without_an_answer_ends(make_app: AppFactory) -> None:
 # -- work ----------------------------------------------------------------------
 
 HOST = """
-import logging, time
+import asyncio, logging, time
 from pathlib import Path
 from flask import Flask
 from flask_chatwoot import Chatwoot
@@ -346,12 +346,18 @@ def reply(text):
     return f"Answer to {text}"
 """
 
+ASYNC_HOST = HOST.replace("def reply", "async def reply").replace(
+    "time.sleep", "await asyncio.sleep"
+)
+
 
 class Worker:
     """``flask chatwoot work`` in a process of its own."""
 
-    def __init__(self, folder: Path, sim: Simulator, *arguments: str) -> None:
-        (folder / "host.py").write_text(HOST)
+    def __init__(
+        self, folder: Path, sim: Simulator, *arguments: str, host: str = HOST
+    ) -> None:
+        (folder / "host.py").write_text(host)
         settings = {key: str(value) for key, value in sim.settings().items()}
         self.process = subprocess.Popen(
             [
@@ -452,12 +458,13 @@ def test_a_worker_handles_what_is_stored_and_stops_when_told(
 
 
 @needs_signals
+@pytest.mark.parametrize("host", [HOST, ASYNC_HOST], ids=["def", "async def"])
 def test_a_worker_gives_back_what_does_not_finish(
-    tmp_path: Path, sim: Simulator, inbox: Inbox
+    tmp_path: Path, sim: Simulator, inbox: Inbox, host: str
 ) -> None:
     sim.conversation(id=42)
     store(inbox, "slow", number=1, conversation_id=42)
-    worker = Worker(tmp_path, sim, "--threads", "1")
+    worker = Worker(tmp_path, sim, "--threads", "1", host=host)
 
     try:
         wait_until((tmp_path / "asked").exists)
