@@ -22,6 +22,8 @@ STATUSES: t.Final = ("open", "pending", "resolved", "snoozed")
 
 _DAY: t.Final = 86_400
 
+_SEPARATORS: t.Final = tuple({os.sep, os.altsep or os.sep})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
@@ -212,7 +214,13 @@ def _text(value: t.Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise TypeError(f"must be text, not {type(value).__name__}; quote it.")
 
-    return str(value).strip()
+    text = str(value).strip()
+
+    # What the environment holds in another encoding can not be signed with or stored.
+    if text.encode(errors="replace").decode() != text:
+        raise ValueError("must be text in UTF-8; write it anew.")
+
+    return text
 
 
 def _token(value: t.Any) -> str:
@@ -273,7 +281,15 @@ def _secrets(value: t.Any) -> tuple[str, ...]:
 
 
 def _file(value: t.Any) -> str:
-    return _text(os.fspath(value) if isinstance(value, os.PathLike) else value)
+    path = _text(os.fspath(value) if isinstance(value, os.PathLike) else value)
+
+    if path.endswith(_SEPARATORS):
+        raise ValueError("is a folder; add a name, like chatwoot.sqlite3.")
+
+    if "\0" in path:
+        raise ValueError("is no name a file can have; choose another.")
+
+    return path
 
 
 def _whole(least: int) -> t.Callable[[t.Any], int]:

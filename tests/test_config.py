@@ -372,6 +372,9 @@ WRONG: t.Final[t.Sequence[tuple[str, t.Sequence[t.Any], str]]] = [
     ("WORKERS", ["many", "-1", "1.5"], "must be a whole number"),
     ("WORKERS", [True, 2.0], "must be text, not"),
     ("INBOX_PATH", [True, 1.5, ["a"]], "must be text, not"),
+    ("INBOX_PATH", ["a/", "/var/lib/bot/"], "is a folder; add a name"),
+    ("INBOX_PATH", ["a\0b"], "is no name a file can have; choose another"),
+    ("FALLBACK_MESSAGE", ["caf\udce9"], "must be text in UTF-8"),
     ("INBOX_SYNC", ["off", "extra"], "must be one of full, normal"),
     ("TIMEOUT", [0, "0", -1, "-0.5", 0.0, -1.5], "seconds above zero"),
     ("TIMEOUT", ["nan", "inf", "-inf", "1e999", float("nan")], "above zero"),
@@ -450,6 +453,12 @@ def test_a_secret_that_is_no_text_is_refused_and_not_shown(
     name: str, value: t.Any
 ) -> None:
     assert "quote it" in refused_secret(name, value)
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_in_another_encoding_is_refused_and_not_shown(name: str) -> None:
+    """Bytes of the environment that are not UTF-8 come as lone surrogates."""
+    assert "must be text in UTF-8" in refused_secret(name, "hunter2\udce9")
 
 
 @pytest.mark.parametrize("name", [name for name in SECRETS if "TOKEN" in name])
