@@ -558,6 +558,7 @@ def tree(window: Window) -> list[tuple[str, str]]:
 def test_a_screen_reader_finds_its_way(window: Window) -> None:
     window.begin("Human")
     window.wait_until(lambda: window.texts("#operator-log .note") != [])
+    window.wait_until(lambda: "accepted → noted" in window.text("wire-log"))
     told = tree(window)
 
     assert {"banner", "main", "log"} <= {role for role, _ in told}
