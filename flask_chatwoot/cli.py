@@ -16,6 +16,7 @@ from .bot import current_bot
 from .cli_ask import ask
 from .cli_playground import playground
 from .cli_why import why
+from .config import MOST_WORKERS
 from .errors import ChatwootError
 from .inbox import KEEP, STATES, Inbox, JobInfo
 from .mode import Mode
@@ -52,7 +53,7 @@ def _inbox() -> Inbox:
 @chatwoot.command()
 @click.option(
     "--threads",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MOST_WORKERS),
     help="Turns side by side; CHATWOOT_WORKERS by default, or 4 if that is 0.",
 )
 def work(threads: int | None) -> None:

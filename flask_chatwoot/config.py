@@ -20,6 +20,9 @@ SYNCS: t.Final = ("full", "normal")
 STATUSES: t.Final = ("open", "pending", "resolved", "snoozed")
 """Chatwoot's, of conversations (``app/models/conversation.rb``)."""
 
+MOST_WORKERS: t.Final = 1000
+"""Threads of one process; more are a slip of the pen."""
+
 _DAY: t.Final = 86_400
 
 _SEPARATORS: t.Final = tuple({os.sep, os.altsep or os.sep})
@@ -124,7 +127,7 @@ def load(
         default_mode=read("DEFAULT_MODE", _mode, Mode.HUMAN),
         **_manners(read),
         backend=read("BACKEND", _one_of(*BACKENDS), "inline" if testing else "thread"),
-        workers=read("WORKERS", _whole(0), 4),
+        workers=read("WORKERS", _whole(0, MOST_WORKERS), 4),
         inbox_path=read("INBOX_PATH", _file, ""),
         inbox_sync=read("INBOX_SYNC", _one_of(*SYNCS), "full"),
         timeout=read("TIMEOUT", _seconds, 10.0),
@@ -292,7 +295,7 @@ def _file(value: t.Any) -> str:
     return path
 
 
-def _whole(least: int) -> t.Callable[[t.Any], int]:
+def _whole(least: int, most: int | None = None) -> t.Callable[[t.Any], int]:
     def convert(value: t.Any) -> int:
         text = _text(value)
 
@@ -301,6 +304,9 @@ def _whole(least: int) -> t.Callable[[t.Any], int]:
 
         if int(text) < least:
             raise ValueError(f"must be at least {least}.")
+
+        if most is not None and int(text) > most:
+            raise ValueError(f"must be at most {most}.")
 
         return int(text)
 

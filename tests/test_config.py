@@ -371,6 +371,7 @@ WRONG: t.Final[t.Sequence[tuple[str, t.Sequence[t.Any], str]]] = [
     ("BACKEND", ["redis", "threads", 1], "must be one of inline, thread"),
     ("WORKERS", ["many", "-1", "1.5"], "must be a whole number"),
     ("WORKERS", [True, 2.0], "must be text, not"),
+    ("WORKERS", [1001, "10000000000"], "must be at most 1000"),
     ("INBOX_PATH", [True, 1.5, ["a"]], "must be text, not"),
     ("INBOX_PATH", ["a/", "/var/lib/bot/"], "is a folder; add a name"),
     ("INBOX_PATH", ["a\0b"], "is no name a file can have; choose another"),
