@@ -191,7 +191,7 @@ WHERE id = ? AND account_id = ? AND outcome = 'dead'
 _PRUNE: t.Final = """
 DELETE FROM job WHERE id IN (
     SELECT id FROM job
-    WHERE finished_at < ? AND (outcome <> 'dead' OR ?)
+    WHERE account_id = ? AND finished_at < ? AND (outcome <> 'dead' OR ?)
     AND id < (SELECT max(id) FROM job)  -- or SQLite would give its id away again
     ORDER BY id LIMIT 500
 )
@@ -906,7 +906,7 @@ class Inbox(Store):
 
         :param dead: Forget dead jobs too.
         """
-        values = (self.clock() - older_than, dead)
+        values = (self.account_id, self.clock() - older_than, dead)
         total = 0
 
         while True:

@@ -1578,6 +1578,20 @@ def test_dead_jobs_are_forgotten_only_when_asked(inbox: Inbox, clock: Clock) -> 
     assert [job.message_id for job in inbox.jobs()] == [9002]
 
 
+def test_another_account_s_jobs_are_not_forgotten(
+    inbox: Inbox, path: str, clock: Clock
+) -> None:
+    other = open_inbox(path, clock, account_id=2)
+    put(other, 9001)
+    finish(other, "dead", "refused")
+    put(inbox, 9002)  # the newest row is kept in any case
+    clock.advance(DAY)
+
+    assert inbox.prune(older_than=0, dead=True) == 0
+    assert other.prune(older_than=0, dead=True) == 1
+    other.close()
+
+
 def test_drafts_are_forgotten_with_their_job(
     inbox: Inbox, path: str, clock: Clock
 ) -> None:
