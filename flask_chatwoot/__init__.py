@@ -5,16 +5,21 @@ PYTEST_DONT_REWRITE: the test kit is a plugin, and hosts may import us before py
 
 from __future__ import annotations
 
-from .bot import current_bot
+import importlib
+import typing as t
+
 from .errors import ChatwootError
 from .events import Attachment, Contact
-from .extension import Chatwoot
 from .mode import Mode
 from .outcomes import Outcome, Reason
 from .policy import Assignee, Audience, Decision, Facts, Rules, Speaker, decide
-from .posting import Post
 from .replies import Handoff, Message, Reply, Turn
 from .signals import after_post, before_post, turn_finished
+
+if t.TYPE_CHECKING:
+    from .bot import current_bot
+    from .extension import Chatwoot
+    from .posting import Post
 
 __all__ = [
     "Assignee",
@@ -41,3 +46,21 @@ __all__ = [
     "decide",
     "turn_finished",
 ]
+
+
+_WITH_FLASK: t.Final = {
+    "Chatwoot": "extension",
+    "Post": "posting",
+    "current_bot": "bot",
+}
+
+
+def __getattr__(name: str) -> t.Any:
+    """What needs Flask, imported when it is asked for: the client works without."""
+    if name not in _WITH_FLASK:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    module = importlib.import_module(f"{__name__}.{_WITH_FLASK[name]}")
+    globals()[name] = getattr(module, name)
+
+    return globals()[name]

@@ -4,6 +4,8 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import subprocess
+import sys
 import types
 import typing as t
 from pathlib import Path
@@ -18,11 +20,18 @@ MODULES = [
 ]
 
 
+LATE = {"Chatwoot", "Post", "current_bot"}
+"""What is imported when it is asked for."""
+
+
 def public_names() -> set[str]:
     """What stands in the package's namespace for others to use."""
+    namespace = {**vars(flask_chatwoot)}
+    namespace |= {name: getattr(flask_chatwoot, name) for name in LATE}
+
     return {
         name
-        for name, value in vars(flask_chatwoot).items()
+        for name, value in namespace.items()
         if not name.startswith("_")
         and not isinstance(value, types.ModuleType)
         and name != "annotations"
@@ -63,6 +72,28 @@ def test_the_exports_are_those_a_host_needs() -> None:
         *("Outcome", "Reason", "ChatwootError", "current_bot"),
         *("before_post", "after_post", "turn_finished"),
     } <= set(flask_chatwoot.__all__)
+
+
+@pytest.mark.parametrize("module", ["client", "events", "mode", "signature"])
+def test_what_is_portable_needs_no_flask(module: str) -> None:
+    program = f"""
+import sys
+sys.modules["flask"] = sys.modules["werkzeug"] = None
+import flask_chatwoot.{module}
+try:
+    flask_chatwoot.Chatwoot
+except ModuleNotFoundError as error:
+    print(error.name)
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    ).stdout
+
+    assert told == "flask\n"
+
+
+def test_a_name_that_is_no_export_is_none() -> None:
+    assert not hasattr(flask_chatwoot, "Chatwood")
 
 
 @pytest.mark.parametrize("name", flask_chatwoot.__all__)
