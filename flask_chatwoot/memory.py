@@ -49,9 +49,12 @@ class Said(t.NamedTuple):
 _PERSON_WROTE: t.Final = """
 INSERT INTO conversation (account_id, id, taken, person_message_id, touched_at)
 VALUES (:account, :id, 1, :message, :now)
-ON CONFLICT (account_id, id) DO UPDATE SET marked = taken AND marked, taken = 1,
+ON CONFLICT (account_id, id) DO UPDATE SET marked = taken AND marked,
+    taken = taken OR :message > max(person_message_id, resolved_message_id),
     touched_at = :now, person_message_id = max(person_message_id, :message)
 """
+# Deliveries overtake each other, and come twice: a message that is no newer than what
+# was known when the conversation was resolved, or given back, is one of those.
 
 _TAKE: t.Final = """
 INSERT INTO conversation (account_id, id, taken, touched_at)
@@ -69,9 +72,13 @@ WHERE account_id = :account AND id = :id
 _RESOLVED: t.Final = """
 INSERT INTO conversation (account_id, id, resolved_message_id, touched_at)
 VALUES (:account, :id, :newest, :now)
-ON CONFLICT (account_id, id) DO UPDATE SET taken = 0, marked = 0, human_at = NULL,
+ON CONFLICT (account_id, id) DO UPDATE SET
+    taken = taken AND :newest AND person_message_id > :newest,
+    marked = marked AND :newest AND person_message_id > :newest,
+    human_at = CASE WHEN :newest AND person_message_id > :newest THEN human_at END,
     resolved_message_id = max(resolved_message_id, :newest), touched_at = :now
 """
+# A person whose message is newer took it after that resolve, of which we hear late.
 
 _SEEN_HUMAN: t.Final = """
 UPDATE conversation SET human_at = max(coalesce(human_at, 0), :at)
@@ -138,12 +145,16 @@ class Memory:
         return Holding(bool(taken), bool(marked), *rest)
 
     def person_wrote(self, conversation_id: int, message_id: int) -> bool:
-        """Note a person's public message; whether that took the conversation."""
+        """Note a person's public message; whether that took the conversation.
+
+        One that was known before, or from before the last resolve, does not take it.
+        """
         names = self._names(conversation_id) | {"message": message_id}
 
         with self._store.use(durable=True) as db, transaction(db):
             had = db.execute(
-                "SELECT taken FROM conversation"
+                "SELECT taken OR :message <= max(person_message_id,"
+                " resolved_message_id) FROM conversation"
                 " WHERE account_id = :account AND id = :id",
                 names,
             ).fetchone()
@@ -162,6 +173,8 @@ class Memory:
     def resolved(self, conversation_id: int, newest: int) -> None:
         """Note that a conversation was resolved: nobody has it, and it begins anew.
 
+        Unless a person wrote since, and it is only told late.
+
         :param newest: The newest public message at that time; 0 if that is unknown.
         """
         names = self._names(conversation_id) | {"newest": newest}
@@ -170,7 +183,8 @@ class Memory:
             db.execute(_RESOLVED, names)
             db.execute(
                 "DELETE FROM said"
-                " WHERE account_id = :account AND conversation_id = :id",
+                " WHERE account_id = :account AND conversation_id = :id"
+                " AND (:newest = 0 OR message_id <= :newest)",
                 names,
             )
 

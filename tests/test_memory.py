@@ -88,6 +88,43 @@ def test_an_older_message_of_a_person_that_comes_late_is_not_the_newest(
     assert memory.holding(42).person_message_id == 9005
 
 
+@pytest.mark.parametrize("late", [9001, 9004, 9005])
+def test_a_persons_message_that_is_no_news_after_a_return_takes_nothing(
+    memory: Memory, late: int
+) -> None:
+    memory.person_wrote(42, 9005)
+    memory.give_back(42)
+
+    assert not memory.person_wrote(42, late)
+    assert memory.holding(42) == Holding(person_message_id=9005)
+
+
+@pytest.mark.parametrize(("message", "taken"), [(9002, False), (9003, True)])
+def test_a_persons_message_from_before_the_last_resolve_takes_nothing(
+    memory: Memory, message: int, taken: bool
+) -> None:
+    memory.resolved(42, 9002)
+
+    assert memory.person_wrote(42, message) is taken
+    assert memory.holding(42).taken is taken
+
+
+@pytest.mark.parametrize(
+    ("newest", "taken"), [(9001, True), (9004, True), (9005, False), (0, False)]
+)
+def test_a_resolve_from_before_a_persons_message_gives_nothing_back(
+    memory: Memory, newest: int, taken: bool
+) -> None:
+    memory.person_wrote(42, 9005)
+    memory.marked(42)
+    memory.seen_human(42, 100.0)
+    before = memory.holding(42)
+    memory.resolved(42, newest)
+
+    after = before if taken else Holding(person_message_id=9005)
+    assert memory.holding(42) == after._replace(resolved_message_id=newest)
+
+
 def test_the_newest_message_of_a_person_stays_known_after_a_return(
     memory: Memory,
 ) -> None:
@@ -376,6 +413,16 @@ def test_what_was_said_is_forgotten_with_the_resolve(
     assert ids(memory) == []
     assert ids(memory, 43) == [9003]
     assert ids(neighbour) == [9001]
+
+
+@pytest.mark.parametrize(("newest", "left"), [(9001, [9002]), (9002, []), (0, [])])
+def test_what_was_said_after_a_resolve_outlives_its_delivery(
+    memory: Memory, newest: int, left: list[int]
+) -> None:
+    memory.remember(42, said(9001, 9002))
+    memory.resolved(42, newest)
+
+    assert ids(memory) == left
 
 
 def test_giving_back_forgets_nothing_of_what_was_said(memory: Memory) -> None:

@@ -117,6 +117,72 @@ def test_an_answer_and_a_resolve_leave_the_next_question_to_the_bot(
     ]
 
 
+def test_an_answer_of_which_the_resolve_is_told_first_takes_nothing(
+    chatwoot_sim: ChatwootSim, app: Flask
+) -> None:
+    """One click sends and resolves; either delivery may come first."""
+    story = Story(chatwoot_sim, app)
+
+    with story.sim.holding():
+        story.talk.operator_says("It has arrived, so I close this.")
+        resolve(story)
+
+    story.rest()
+    story.talk.customer_says("Where is my other order?")
+
+    assert story.told() == [
+        "Olga Operator: It has arrived, so I close this.",
+        "Ada Lovelace: Where is my other order?",
+        "Uma User: You asked: Where is my other order?",
+    ]
+    assert story.attributes == {"support_mode": "bot"}
+
+
+def test_a_resolve_that_is_told_late_does_not_undo_a_later_take_over(
+    chatwoot_sim: ChatwootSim, app: Flask
+) -> None:
+    story = Story(chatwoot_sim, app)
+
+    story.talk.customer_says("Hello?")
+    story.rest()
+
+    with story.sim.holding():
+        resolve(story)
+        story.talk.customer_says("Where is my order?")
+        story.talk.operator_says("Let me see.")
+
+    story.rest()
+    story.talk.customer_says("And the invoice?")
+
+    assert story.told()[-3:] == [
+        "Olga Operator: Let me see.",
+        "Ada Lovelace: And the invoice?",
+        "Uma User (note): You asked: And the invoice?",
+    ]
+    assert story.attributes == {"support_mode": "human"}
+
+
+def test_an_answer_that_is_told_twice_does_not_take_over_twice(
+    chatwoot_sim: ChatwootSim, app: Flask
+) -> None:
+    """A webhook and an agent bot tell of it both, and not at once."""
+    story = Story(chatwoot_sim, app)
+
+    answer = story.talk.operator_says("May I help you?")
+    story.rest()
+    give_back(story)
+    story.rest()
+    story.sim.deliver(answer)
+    story.rest()
+    story.talk.customer_says("Where is my order?")
+
+    assert story.told() == [
+        "Olga Operator: May I help you?",
+        "Ada Lovelace: Where is my order?",
+        "Uma User: You asked: Where is my order?",
+    ]
+
+
 def test_an_answer_after_the_resolve_takes_over_all_the_same(
     chatwoot_sim: ChatwootSim, app: Flask
 ) -> None:
