@@ -180,9 +180,15 @@ class ConversationEvent(t.NamedTuple):
 
     @property
     def resolves(self) -> bool:
-        """Whether the conversation was resolved just now, and not merely is."""
-        if self.name in ("conversation_resolved", "conversation_status_changed"):
-            return self.status == "resolved"
+        """Whether the conversation was resolved just now, and not merely is.
+
+        The customer may have opened it again since: Chatwoot writes a delivery when its
+        queue gets to it, and shows the status as it is by then.
+        """
+        says_so = self.name in ("conversation_resolved", "conversation_status_changed")
+
+        if says_so and self.status == "resolved":
+            return True
 
         return any(after == "resolved" for _, after in _changes(self.raw, "status"))
 

@@ -451,6 +451,27 @@ def test_a_conversation_that_is_resolved_begins_anew(stage: Stage) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("current", "taken"), [("resolved", False), ("open", True), ("snoozed", True)]
+)
+def test_a_resolve_counts_even_if_the_customer_has_written_since(
+    stage: Stage, current: str, taken: bool
+) -> None:
+    """The status is as of the delivery, the change as of the event."""
+    stage.memory.take(42)
+    change = {"previous_value": "open", "current_value": current}
+
+    stage.gate.note_conversation(
+        told(
+            event="conversation_status_changed",
+            status="open",
+            changed_attributes=[{"status": change}],
+        )
+    )
+
+    assert stage.taken is taken
+
+
 def state(value: t.Any, at: t.Any) -> dict[str, t.Any]:
     """A conversation as some delivery shows it."""
     return {"id": 42, "custom_attributes": {"support_mode": value}, "updated_at": at}
