@@ -16,7 +16,7 @@ from .client import ChatwootClient
 from .config import Config
 from .errors import APIError, PermanentError, trace
 from .events import ConversationEvent, MessageEvent, Object
-from .inbox import Inbox, Job
+from .inbox import KEEP, Inbox, Job
 from .memory import Holding, Memory
 from .mode import Mode
 from .outcomes import Reason
@@ -293,11 +293,13 @@ class Gate:
         now = self.inbox.clock()
         written = events.as_seconds(event.raw.get("created_at"))
         age = now - job.since
+        waited = age if written is None else now - written
 
-        if written is not None and now - written < LONGEST_DELAY:
-            age = max(age, now - written)
+        # When a button was clicked, nobody tells: that is the time of its question. A
+        # question older than the memory of repeats may have been answered long ago.
+        counts = waited > KEEP if event.digest else waited < LONGEST_DELAY
 
-        return age
+        return max(age, waited) if counts else age
 
     # -- asking Chatwoot ---------------------------------------------------------
 

@@ -15,7 +15,7 @@ from flask_chatwoot.client import ChatwootClient, escape
 from flask_chatwoot.errors import APIError, PermanentError, TransientError
 from flask_chatwoot.events import ConversationEvent, MessageEvent
 from flask_chatwoot.gate import ASK_AGAIN, LONGEST_DELAY, Gate
-from flask_chatwoot.inbox import Draft, Inbox, Job, Part
+from flask_chatwoot.inbox import KEEP, Draft, Inbox, Job, Part
 from flask_chatwoot.memory import Memory
 from flask_chatwoot.mode import Mode
 from flask_chatwoot.outcomes import Reason
@@ -249,6 +249,25 @@ def test_the_age_is_from_the_server_unless_its_clock_is_wrong(
     event = asked(Message(id=100, created_at=clock.now + created_at))
 
     stage.gate.before(job_of(event, clock.now - 10), event)
+
+    assert stage.facts.age == pytest.approx(age)
+
+
+@pytest.mark.parametrize(
+    ("question", "age"),
+    [
+        (3 * 3600.0, 10.0),
+        (KEEP - 1, 10.0),
+        (KEEP + 1, KEEP + 1),
+        (LONGEST_DELAY + 5, LONGEST_DELAY + 5),
+    ],
+)
+def test_a_click_is_as_old_as_its_delivery_unless_it_may_be_a_repeat(
+    stage: Stage, clock: Clock, question: float, age: float
+) -> None:
+    event = asked(Message(id=100, created_at=clock.now - question))
+
+    stage.gate.before(job_of(event, clock.now - 10), event._replace(digest=":abc"))
 
     assert stage.facts.age == pytest.approx(age)
 

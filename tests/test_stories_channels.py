@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
 import typing as t
 from pathlib import Path
 
 import pytest
 import requests
+from conftest import inbox_of
 from flask import Flask
 from stories import Story, Thinker
 
@@ -72,6 +74,22 @@ def test_a_second_thought_is_answered_too_and_a_repeat_is_not(
         story.rest()
 
     assert story.talk.replies[1:] == ["You picked: June", "You picked: May"]
+
+
+@pytest.mark.usefixtures("picky")
+def test_who_takes_hours_to_pick_is_answered_all_the_same(
+    chatwoot_sim: ChatwootSim, app: Flask
+) -> None:
+    story = Story(chatwoot_sim, app)
+    story.talk.customer_says("Where is my order?")
+    story.rest()
+    [question] = story.talk.posted
+
+    inbox_of(app).clock = lambda: time.time() + 3 * 3600
+    story.talk.customer_picks(question, "June")
+
+    assert story.told()[-1] == "Uma User: You picked: June"
+    assert story.endings() == ["replied", "replied"]
 
 
 @pytest.mark.usefixtures("picky")
