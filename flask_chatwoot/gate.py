@@ -61,7 +61,7 @@ class Gate:
     reader: ChatwootClient
     inbox: Inbox
     memory: Memory
-    _blind_until: float = field(default=0.0, init=False)
+    _blind_until: dict[int, float] = field(default_factory=dict, init=False)
 
     # -- what webhooks tell ----------------------------------------------------
 
@@ -305,7 +305,9 @@ class Gate:
 
     def ask(self, conversation_id: int) -> Object | None:
         """The conversation now; ``None`` if the token may not read it."""
-        if time.monotonic() < self._blind_until:
+        now = time.monotonic()
+
+        if now < self._blind_until.get(conversation_id, now):
             return None
 
         try:
@@ -314,11 +316,19 @@ class Gate:
             if error.status not in (401, 403):
                 raise
 
-            # A bot's token before Chatwoot 4.14.2, as a rule; then what the webhooks
-            # told counts. A token that may do nothing at all fails when it posts.
-            self._blind_until = time.monotonic() + ASK_AGAIN
-            log.info("the token may not read conversations; webhooks must tell")
+            # A bot's token before Chatwoot 4.14.2 may read none, an operator's only
+            # those of some inboxes; then what the webhooks told counts. A token that
+            # may do nothing at all fails when it posts.
+            self._leave_alone(conversation_id, now)
             return None
+
+    def _leave_alone(self, conversation_id: int, now: float) -> None:
+        still = [each for each in list(self._blind_until.items()) if each[1] > now]
+
+        if not still:
+            log.info("the token may not read conversations; webhooks must tell")
+
+        self._blind_until = {**dict(still), conversation_id: now + ASK_AGAIN}
 
     def _list(self, conversation_id: int, after: int) -> list[dict[str, t.Any]]:
         try:

@@ -809,6 +809,23 @@ def test_a_look_that_is_refused_is_tried_again_after_ten_minutes(
         assert refused.call_count == 2
 
 
+def test_a_look_that_is_refused_says_nothing_of_other_conversations(
+    make_stage: StageFactory, sim: Simulator
+) -> None:
+    """An operator's token may read those of some Chatwoot inboxes only."""
+    stage = staged(make_stage, sim)
+    _, event = begun(sim)
+    sim.conversation(id=43, custom_attributes={"support_mode": "human"})
+    sim.inject(Fault.UNAUTHORIZED, endpoint="conversation")
+    assert before_post(stage, event).audience is Audience.CUSTOMER
+    assert not stage.facts.live
+
+    other = before_post(stage, event._replace(conversation_id=43))
+
+    assert stage.facts.live
+    assert other.audience is Audience.OPERATORS
+
+
 @pytest.mark.parametrize("token", ["user", "bot"])
 @pytest.mark.parametrize("version", ["4.12.0", "4.14.2"])
 def test_a_bot_may_look_from_4_14_2_on(
