@@ -266,13 +266,15 @@ class Gate:
         newest = event.message_id
         last = events.as_object(live.get("last_non_activity_message"))
         speaker = policy.speaker_of(last) if last else None
+        seen: list[Object] = [] if speaker is None else [last]
+        is_older = bool(seen) and (events.as_id(last.get("id")) or 0) <= newest
 
-        if speaker is not None:
-            listed: t.Sequence[Object] = [last]
-        else:  # the last is a note, and says nothing
-            listed = self._list(event.conversation_id, newest)
+        # What came after the question may hide a person's answer: a note, what the
+        # customer wrote on, a machine.
+        if not is_older and speaker is not Speaker.PERSON:
+            seen = [*self._list(event.conversation_id, newest), *seen]
 
-        public = [each for each in listed if policy.speaker_of(each) is not None]
+        public = [each for each in seen if policy.speaker_of(each) is not None]
         answered = any(
             (events.as_id(each.get("id")) or 0) > newest
             and self._by_person(event, each)

@@ -653,6 +653,33 @@ def test_a_persons_answer_behind_notes_is_seen(
     assert stage.facts.last_speaker is Speaker.PERSON
 
 
+@pytest.mark.parametrize(
+    ("whose", "audience"), [("user", Audience.NOBODY), ("bot", Audience.CUSTOMER)]
+)
+def test_a_persons_answer_is_seen_behind_what_the_customer_wrote_on(
+    make_stage: StageFactory, sim: Simulator, whose: Token, audience: Audience
+) -> None:
+    """A bot's token sees no more than the last message."""
+    stage = staged(make_stage, sim, whose)
+    talk, event = begun(sim)
+    talk.operator_says("It is here.")
+    talk.automation_says("We are busy today.")
+    talk.customer_says("Thank you.")
+
+    assert before_post(stage, event).audience is audience
+    assert stage.facts.last_speaker is Speaker.CUSTOMER
+
+
+def test_nothing_is_listed_if_nothing_came_after_the_question(
+    make_stage: StageFactory, sim: Simulator
+) -> None:
+    stage = staged(make_stage, sim)
+    _, event = begun(sim)
+
+    assert before_post(stage, event).audience is Audience.CUSTOMER
+    assert looks(sim, "list_messages") == 0
+
+
 @pytest.mark.parametrize("person", [False, True])
 def test_what_was_said_before_the_question_is_no_answer_to_it(
     make_stage: StageFactory, sim: Simulator, person: bool

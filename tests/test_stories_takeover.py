@@ -85,6 +85,25 @@ def test_a_note_after_the_answer_does_not_hide_it(
     ]
 
 
+def test_a_word_of_thanks_after_the_answer_does_not_hide_it(
+    chatwoot_sim: ChatwootSim, app: Flask, thinker: Thinker
+) -> None:
+    story = Story(chatwoot_sim, app)
+    story.talk.customer_says("Where is my order?")
+    thinker.wait_until_asked()
+
+    with story.sim.holding():
+        story.talk.operator_says("It left our house this morning.")
+        story.talk.customer_says("Thank you!")
+        thinker.answer()
+        story.sim.wait_until(lambda: story.calls("conversation"))
+
+    story.rest()
+
+    assert "You asked: Where is my order?" not in story.talk.replies
+    assert story.endings()[0] == "declined answered"
+
+
 def test_what_the_customer_shall_no_longer_read_becomes_a_note(
     chatwoot_sim: ChatwootSim, app: Flask, thinker: Thinker
 ) -> None:
