@@ -22,6 +22,7 @@ from .mode import Mode
 from .outcomes import Reason
 from .policy import Audience, Decision, Facts, Policy, Speaker
 from .posting import is_post_of
+from .replies import storable
 
 ASK_AGAIN: t.Final = 600.0
 """Seconds after which a token that might not read is tried again."""
@@ -169,10 +170,7 @@ class Gate:
             log.error("the policy raised %s", trace(error))  # noqa: TRY400
             decision = None
 
-        if isinstance(decision, Decision) and decision.audience in {*Audience}:
-            return decision._replace(audience=Audience(decision.audience))
-
-        return Decision(Audience.OPERATORS, Reason.POLICY_FAILED)
+        return _checked(decision) or Decision(Audience.OPERATORS, Reason.POLICY_FAILED)
 
     def _ask_if_possible(self, event: MessageEvent) -> Object | None:
         try:
@@ -356,3 +354,26 @@ class Gate:
 def _answered(event: MessageEvent, holding: Holding) -> bool:
     """Whether a person wrote after the question. A button's is older than its click."""
     return holding.person_message_id > event.message_id and not event.digest
+
+
+def _checked(decision: t.Any) -> Decision | None:
+    """A host's decision, if it can be obeyed and stored as it is."""
+    if not isinstance(decision, Decision):
+        return None
+
+    given: tuple[t.Any, t.Any] = decision
+    audience, reason = given
+
+    if not isinstance(audience, str) or audience not in {*Audience}:
+        return None
+
+    if reason is None:
+        return Decision(Audience(audience))
+
+    if not isinstance(reason, str):
+        return None
+
+    clean = storable(reason)
+
+    # One of ours stays the Reason it is.
+    return Decision(Audience(audience), reason if clean == reason else clean)

@@ -335,6 +335,38 @@ def test_a_policy_that_returns_no_decision_lets_nothing_out(
 
 
 @pytest.mark.parametrize(
+    "value",
+    [
+        Decision(t.cast(t.Any, []), None),
+        Decision(t.cast(t.Any, {}), "x"),
+        Decision(OPERATORS, t.cast(t.Any, 42)),
+        Decision(OPERATORS, t.cast(t.Any, b"x")),
+        Decision(OPERATORS, t.cast(t.Any, {})),
+    ],
+    ids=repr,
+)
+def test_a_decision_of_foreign_types_lets_nothing_out(
+    app: Flask, chatwoot: Chatwoot, api: ChatwootStub, value: Decision
+) -> None:
+    chatwoot.policy(lambda facts: value)
+
+    endings(app, api)
+
+    assert (api.public, api.notes) == ([], ["On its way."])
+    assert ending_of(app) == ("noted", "policy_failed")
+
+
+def test_a_reason_that_can_not_be_stored_is_cleaned(
+    app: Flask, chatwoot: Chatwoot, api: ChatwootStub
+) -> None:
+    chatwoot.policy(lambda facts: Decision(OPERATORS, "half \ud83d of it"))
+
+    endings(app, api)
+
+    assert ending_of(app) == ("noted", "half ? of it")
+
+
+@pytest.mark.parametrize(
     "error",
     [RuntimeError("4111 1111"), KeyError("4111"), RecursionError(), ValueError()],
 )
