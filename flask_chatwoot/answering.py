@@ -88,6 +88,8 @@ class Answering:
         try:
             event = event or message_in(job.newest)
             messages = self._messages(job, event)
+            # The delivery that came last need not be about the message written last.
+            event = event._replace(message_id=messages[-1].id)
         except PayloadError:
             self.inbox.settle(job, Outcome.DEAD, Reason.UNREADABLE)
             log.error("job %s is dead (%s)", job.id, Reason.UNREADABLE)  # noqa: TRY400
@@ -114,19 +116,26 @@ class Answering:
         ]
         dated.sort(key=lambda pair: pair[0])  # keeps the order of what is equal
 
-        return tuple(message for _, message in dated)
+        return _as_written([message for _, message in dated])
 
     def _message(self, event: MessageEvent) -> Message:
         text = self._typed(event.text, rendered=event.rendered)
+        files = events.attachments(event.raw)
 
-        return Message(event.message_id, text, events.attachments(event.raw))
+        return Message(event.message_id, text, files, bool(event.digest))
 
     def _recalled(
-        self, message_id: int, text: str, rendered: bool, files: list[t.Any]
+        self,
+        message_id: int,
+        text: str,
+        rendered: bool,
+        files: list[t.Any],
+        picked: bool = False,
     ) -> Message:
         attachments = tuple(Attachment(*file) for file in files) if files else ()
+        text = self._typed(text, rendered=rendered)
 
-        return Message(message_id, self._typed(text, rendered=rendered), attachments)
+        return Message(message_id, text, attachments, picked)
 
     def _typed(self, text: str, *, rendered: bool) -> str:
         """What the customer typed; asks for the server's version if it must."""
@@ -553,13 +562,30 @@ def to_store(event: MessageEvent) -> dict[str, t.Any]:
         "message_id": event.message_id,
         "kind": TAKE_OVER if event.type == "outgoing" else MESSAGE,
         "said": lambda: json.dumps(
-            [event.text, event.rendered, events.attachments(event.raw)]
+            [
+                event.text,
+                event.rendered,
+                events.attachments(event.raw),
+                bool(event.digest),
+            ]
         ),
     }
 
 
 def _dump(message: Message) -> str:
-    return json.dumps([message.text, False, message.attachments])
+    return json.dumps([message.text, False, message.attachments, message.picked])
+
+
+def _as_written(messages: t.Sequence[Message]) -> tuple[Message, ...]:
+    """Messages in the order of their ids: deliveries overtake each other.
+
+    What was picked has the id of its question, and so stays where it came.
+    """
+    written = [each for each in messages if not each.picked]
+    written.sort(key=lambda each: each.id)
+    following = iter(written)
+
+    return tuple(each if each.picked else next(following) for each in messages)
 
 
 def _parts(reply: Reply, mode: Mode) -> list[Part]:

@@ -20,11 +20,13 @@ class Message(t.NamedTuple):
 
     :ivar id: Chatwoot's id for it; for a button or form, that of the question.
     :ivar text: What the customer wrote, or picked.
+    :ivar picked: It was given by a button or a form.
     """
 
     id: int
     text: str
     attachments: tuple[Attachment, ...] = ()
+    picked: bool = False
 
     def __repr__(self) -> str:
         return f"<Message {self.id}>"

@@ -74,6 +74,54 @@ def test_five_messages_in_two_seconds_are_one_turn(
     assert story.endings() == ["replied"]
 
 
+def test_a_burst_is_read_as_it_was_written_whatever_came_first(
+    chatwoot_simulator: SimulatorFactory, app: Flask, chatwoot: Chatwoot
+) -> None:
+    turns: list[Turn] = []
+
+    @chatwoot.reply_provider
+    def reply(text: str, turn: Turn) -> str:
+        turns.append(turn)
+        return text
+
+    story = Story(chatwoot_simulator(burst_window=1.0), app)
+
+    with story.sim.holding():
+        written = [story.talk.customer_says(text) for text in FIVE]
+
+    story.rest()
+
+    assert story.talk.replies == ["\n".join(FIVE)]
+    assert [message.id for message in turns[0].messages] == [m.id for m in written]
+    assert turns[0].message_id == written[-1].id
+
+
+def test_what_is_picked_in_a_burst_stays_where_it_came(
+    chatwoot_sim: ChatwootSim, app: Flask, chatwoot: Chatwoot
+) -> None:
+    """It has the id of its question, which is older than all of them."""
+    thinker = chatwoot.reply_provider(Thinker())
+    story = Story(chatwoot_sim, app)
+    items = [{"title": "May", "value": "may"}]
+    question = story.talk.add(
+        story.sim.bot,
+        "Which one?",
+        content_type="input_select",
+        content_attributes={"items": items},
+    )
+
+    story.talk.customer_says("Hello")
+    thinker.wait_until_asked()
+    story.talk.customer_says("Oh, that one:")
+    story.talk.customer_picks(question, "May")
+    story.talk.customer_says("I think")
+    story.sim.drain()
+    thinker.answer()
+    story.rest()
+
+    assert thinker.asked == ["Hello", "Oh, that one:\nMay\nI think"]
+
+
 def test_a_burst_in_human_mode_is_one_note(
     chatwoot_simulator: SimulatorFactory, app: Flask, chatwoot: Chatwoot
 ) -> None:
