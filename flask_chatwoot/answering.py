@@ -205,7 +205,9 @@ class _Attempt:
     def _turn_of(self, messages: tuple[Message, ...]) -> Turn:
         to_customer = self._decision.audience is Audience.CUSTOMER
         conversation_id = self._event.conversation_id
-        oldest = min(message.id for message in messages)
+        # What was picked is an answer to the message whose id it has.
+        written = [message.id for message in messages if not message.picked]
+        oldest = min(written, default=None)
         history = self._all.history
 
         return Turn.of(

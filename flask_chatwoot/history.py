@@ -68,9 +68,12 @@ class History:
             self.memory.remember(conversation_id, spoken)
 
     def read(
-        self, conversation_id: int, *, before: int, limit: int, characters: int
+        self, conversation_id: int, *, before: int | None, limit: int, characters: int
     ) -> list[HistoryEntry]:
-        """What was said before a message, since the last resolve; oldest first."""
+        """What was said before a message, since the last resolve; oldest first.
+
+        :param before: The message; ``None``: all that was said so far.
+        """
         if limit < 1:
             return []
 
@@ -85,7 +88,7 @@ class History:
 
         return _cut(said, characters)
 
-    def _list(self, conversation_id: int, before: int, limit: int) -> list[Said]:
+    def _list(self, conversation_id: int, before: int | None, limit: int) -> list[Said]:
         begin = self.memory.holding(conversation_id).resolved_message_id
         found: list[Said] = []
 

@@ -87,7 +87,8 @@ WHERE account_id = :account AND id = :id AND taken
 
 _RECALL: t.Final = """
 SELECT message_id, role, content FROM said
-WHERE account_id = :account AND conversation_id = :id AND message_id < :before
+WHERE account_id = :account AND conversation_id = :id
+AND message_id < coalesce(:before, 9223372036854775807)
 ORDER BY message_id DESC LIMIT :limit
 """
 
@@ -243,8 +244,10 @@ class Memory:
             db.executemany(_REMEMBER, rows)
             db.execute(_CROWDED, names)
 
-    def recall(self, conversation_id: int, *, before: int, limit: int) -> list[Said]:
-        """The newest messages older than one, oldest first."""
+    def recall(
+        self, conversation_id: int, *, before: int | None, limit: int
+    ) -> list[Said]:
+        """The newest messages, older than one unless that is ``None``, oldest first."""
         names = self._names(conversation_id) | {"before": before, "limit": limit}
 
         with self._store.use() as db:

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from stories import Story
 
-from flask_chatwoot import Chatwoot, Turn
+from flask_chatwoot import Chatwoot, Reply, Turn
 from flask_chatwoot.simulator import Fault
 from flask_chatwoot.simulator.payloads import MessageType
 from flask_chatwoot.testing import ChatwootSim, SimulatorFactory
@@ -158,6 +158,31 @@ def test_a_burst_is_not_its_own_history(
 
     assert story.told()[-1] == "    Three"
     assert seen == [[]]
+
+
+@pytest.mark.parametrize("kind", ["account", "bot"])
+def test_who_picks_an_answer_has_read_the_question(
+    chatwoot_simulator: SimulatorFactory,
+    app: Flask,
+    chatwoot: Chatwoot,
+    kind: t.Any,
+) -> None:
+    seen: list[Entries] = []
+
+    @chatwoot.reply_provider
+    def reply(text: str, turn: Turn) -> Reply:
+        seen.append(turn.history())
+        return Reply(f"Re: {text}. Which one?", choices=["May", "June"])
+
+    story = Story(chatwoot_simulator(kind=kind), app)
+
+    story.talk.customer_says("One")
+    story.rest()
+    [question] = story.talk.posted
+    story.talk.customer_picks(question, "June")
+    story.rest()
+
+    assert seen == [[], [user("One"), assistant("Re: One. Which one?")]]
 
 
 def test_without_any_way_to_read_there_is_none(
