@@ -74,7 +74,18 @@ class Gate:
         if not event.by_person or self._is_ours(event):
             return False
 
-        return self.memory.person_wrote(event.conversation_id, event.message_id)
+        took = self.memory.person_wrote(event.conversation_id, event.message_id)
+        self._note_human(event)
+
+        return took
+
+    def _note_human(self, event: MessageEvent) -> None:
+        """The attribute may say human already; then a later state may say bot again."""
+        conversation = events.as_object(event.raw.get("conversation"))
+        at = events.as_seconds(conversation.get("updated_at"))
+
+        if at is not None and self._chosen(conversation) is Mode.HUMAN:
+            self.memory.seen_human(event.conversation_id, at)
 
     def _is_ours(self, event: MessageEvent) -> bool:
         if self.inbox.made(event.message_id):

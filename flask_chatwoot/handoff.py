@@ -168,6 +168,17 @@ class Handover:
             former = json.dumps(value)
 
         self.memory.marked(conversation_id, former)
+        self._note_time(conversation_id, current)
+
+    def _note_time(self, conversation_id: int, before: Object) -> None:
+        """Note since when the attribute says human, by whichever clock is ahead.
+
+        An agent bot before 4.13 is not told when an operator sets it to bot again, but
+        by the state that comes with the next message.
+        """
+        seen = events.as_seconds(before.get("updated_at")) or 0.0
+        now = self.gate.inbox.clock()
+        self.memory.seen_human(conversation_id, max(now, seen))
 
     def _write(self, conversation_id: int, before: Object, change: Object) -> None:
         """Change attributes and keep the others, which Chatwoot would drop."""

@@ -105,6 +105,27 @@ def test_an_operator_gives_it_back(
     ]
 
 
+@pytest.mark.parametrize("mode", ["bot", "human"])
+def test_an_operator_gives_back_what_was_taken_by_an_answer(
+    bots: ChatwootSim, app: Flask, chatwoot: Chatwoot, mode: str
+) -> None:
+    """Bots before 4.13 see that by the next message only."""
+    provide(chatwoot)
+    story = Story(bots, app, mode=mode)
+
+    story.talk.operator_says("May I help you?")
+    story.rest()
+    story.talk.set_attribute("support_mode", "bot")
+    story.rest()
+    story.talk.customer_says(QUESTION)
+
+    assert story.told() == [
+        "Olga Operator: May I help you?",
+        ASKED,
+        f"Assistant: You asked: {QUESTION}",
+    ]
+
+
 def test_resolved_it_comes_back(
     bots: ChatwootSim, app: Flask, chatwoot: Chatwoot
 ) -> None:
