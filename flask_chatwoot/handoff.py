@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from . import events, mode
 from .client import ChatwootClient
 from .config import Config
-from .errors import APIError
+from .errors import APIError, PermanentError
 from .events import Object
 from .gate import Gate
 from .memory import Memory
@@ -108,18 +108,36 @@ class Handover:
         """
         self.memory.take(conversation_id)
         current = self._current(conversation_id, known)
-        self._mark(conversation_id, current)
+        refused: PermanentError | None = None
+
+        # What one step is refused for need not keep people from the conversation.
+        for step in self._steps(conversation_id, current, handoff):
+            try:
+                step()
+            except PermanentError as error:
+                refused = refused or error
+
+        if refused is not None:
+            raise refused
+
+    def _steps(
+        self, conversation_id: int, current: Object, handoff: str
+    ) -> t.Iterator[t.Callable[[], None]]:
+        client = self.client
+        wanted = events.as_object(json.loads(handoff))
+        team_id = events.as_id(wanted.get("team"))
+        assignee_id = events.as_id(wanted.get("assignee"))
+
+        yield lambda: self._mark(conversation_id, current)
 
         if current.get("status") == "pending":
-            self.client.toggle_status(conversation_id, "open")
+            yield lambda: client.toggle_status(conversation_id, "open")
 
-        wanted = events.as_object(json.loads(handoff))
+        if team_id:
+            yield lambda: client.assign(conversation_id, team_id=team_id)
 
-        if team_id := events.as_id(wanted.get("team")):
-            self.client.assign(conversation_id, team_id=team_id)
-
-        if assignee_id := events.as_id(wanted.get("assignee")):
-            self.client.assign(conversation_id, assignee_id=assignee_id)
+        if assignee_id:
+            yield lambda: client.assign(conversation_id, assignee_id=assignee_id)
 
     def mark(self, conversation_id: int, known: Object) -> None:
         """Set the attribute of a conversation to human, and nothing else."""

@@ -335,3 +335,17 @@ def test_a_hand_off_that_fails_half_way_is_finished_without_saying_it_again(
     ]
     assert story.attributes == {"order": 4711, "support_mode": "human"}
     assert story.endings() == ["handed_off"]
+
+
+def test_a_hand_off_whose_attribute_is_refused_opens_the_conversation_all_the_same(
+    chatwoot_sim: ChatwootSim, app: Flask, chatwoot: Chatwoot
+) -> None:
+    chatwoot.reply_provider(mode="bot")(lambda text: Handoff("angry", team_id=1))
+    story = Story(chatwoot_sim, app, status="pending")
+    chatwoot_sim.inject("unprocessable", times=None, endpoint="custom_attributes")
+
+    story.talk.customer_says("I am angry!")
+
+    assert story.endings() == ["dead refused"]
+    assert story.talk.status == "open"
+    assert story.talk.current.team == story.sim.team
