@@ -27,6 +27,9 @@ from .replies import storable
 ASK_AGAIN: t.Final = 600.0
 """Seconds after which a token that might not read is tried again."""
 
+BLIND_AFTER: t.Final = 3
+"""Conversations that a token may not read, and none that it may: it reads none."""
+
 LONGEST_DELAY: t.Final = 30 * 86_400.0
 """Seconds. Chatwoot's queue holds no delivery that long; a message that seems older
 comes from a clock that is wrong."""
@@ -62,7 +65,9 @@ class Gate:
     reader: ChatwootClient
     inbox: Inbox
     memory: Memory
-    _blind_until: dict[int, float] = field(default_factory=dict, init=False)
+    _reads: bool = field(default=False, init=False)
+    _refused: dict[int, float] = field(default_factory=dict, init=False)
+    _blind_until: float = field(default=0.0, init=False)
 
     # -- what webhooks tell ----------------------------------------------------
 
@@ -318,28 +323,38 @@ class Gate:
         """The conversation now; ``None`` if the token may not read it."""
         now = time.monotonic()
 
-        if now < self._blind_until.get(conversation_id, now):
+        if now < max(self._blind_until, self._refused.get(conversation_id, 0.0)):
             return None
 
         try:
-            return self.reader.conversation(conversation_id)
+            live = self.reader.conversation(conversation_id)
         except PermanentError as error:
             if error.status not in (401, 403):
                 raise
 
-            # A bot's token before Chatwoot 4.14.2 may read none, an operator's only
-            # those of some inboxes; then what the webhooks told counts. A token that
-            # may do nothing at all fails when it posts.
+            # Then what the webhooks told counts. A token that may do nothing at all
+            # fails when it posts.
             self._leave_alone(conversation_id, now)
             return None
 
+        self._reads = True
+
+        return live
+
     def _leave_alone(self, conversation_id: int, now: float) -> None:
-        still = [each for each in list(self._blind_until.items()) if each[1] > now]
+        """Ask no more for a while, and for none if the token seems to read none.
+
+        An operator's token reads the conversations of some Chatwoot inboxes, a bot's
+        before Chatwoot 4.14.2 none at all.
+        """
+        still = {key: at for key, at in list(self._refused.items()) if at > now}
+        self._refused = {**still, conversation_id: now + ASK_AGAIN}
 
         if not still:
             log.info("the token may not read conversations; webhooks must tell")
 
-        self._blind_until = {**dict(still), conversation_id: now + ASK_AGAIN}
+        if not self._reads and len(self._refused) >= BLIND_AFTER:
+            self._blind_until = now + ASK_AGAIN
 
     def _list(self, conversation_id: int, after: int) -> list[dict[str, t.Any]]:
         try:

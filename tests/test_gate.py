@@ -14,7 +14,7 @@ from flask_chatwoot import config, events, policy
 from flask_chatwoot.client import ChatwootClient, escape
 from flask_chatwoot.errors import APIError, PermanentError, TransientError
 from flask_chatwoot.events import ConversationEvent, MessageEvent
-from flask_chatwoot.gate import ASK_AGAIN, LONGEST_DELAY, Gate
+from flask_chatwoot.gate import ASK_AGAIN, BLIND_AFTER, LONGEST_DELAY, Gate
 from flask_chatwoot.inbox import KEEP, Draft, Inbox, Job, Part
 from flask_chatwoot.memory import Memory
 from flask_chatwoot.mode import Mode
@@ -852,6 +852,26 @@ def test_a_look_that_is_refused_says_nothing_of_other_conversations(
         Audience.OPERATORS,
     ]
     assert stage.facts.live
+
+
+@pytest.mark.parametrize(
+    ("seen_before", "asked_for"), [(False, BLIND_AFTER), (True, BLIND_AFTER + 3)]
+)
+def test_a_token_that_seems_to_read_nothing_is_not_tried_everywhere(
+    make_stage: StageFactory, sim: Simulator, seen_before: bool, asked_for: int
+) -> None:
+    stage = staged(make_stage, sim)
+
+    if seen_before:
+        stage.gate.ask(begun(sim)[0].id)
+
+    sim.inject(Fault.UNAUTHORIZED, times=None, endpoint="conversation")
+
+    for number in range(100, 100 + BLIND_AFTER + 2):
+        assert stage.gate.ask(number) is None
+
+    looks = [call for call in sim.calls if call.endpoint == "conversation"]
+    assert len(looks) == asked_for
 
 
 @pytest.mark.parametrize("token", ["user", "bot"])
