@@ -74,15 +74,20 @@ class Gate:
     def note_message(self, event: MessageEvent) -> bool:
         """Take note of a message that needs no answer.
 
-        :return: Whether a person took the conversation with it.
+        :return: Whether a person took the conversation with it, and the attribute has
+            still to say so.
         """
         if not event.by_person or self._is_ours(event):
             return False
 
+        before = self.memory.holding(event.conversation_id)
         took = self.memory.person_wrote(event.conversation_id, event.message_id)
         self._note_human(event)
 
-        return took
+        # A look at the conversation may have been earlier than this delivery.
+        seen = before.taken and before.person_message_id == event.message_id
+
+        return took or (seen and not before.marked)
 
     def _note_human(self, event: MessageEvent) -> None:
         """The attribute may say human already; then a later state may say bot again."""
@@ -224,6 +229,15 @@ class Gate:
 
         return self._decide(facts)
 
+    def _note_answer(self, event: MessageEvent, answer: int) -> bool:
+        """Take note of a person's answer, whose own delivery may be late, or lost."""
+        if not answer or event.digest:
+            return False
+
+        self.memory.person_wrote(event.conversation_id, answer)
+
+        return True
+
     # -- facts -------------------------------------------------------------------
 
     def _facts(self, job: Job, event: MessageEvent, holding: Holding) -> Facts:
@@ -249,13 +263,13 @@ class Gate:
     def _with_live(
         self, facts: Facts, event: MessageEvent, live: Object, holding: Holding
     ) -> Facts:
-        last, answered = self._last_public(event, live)
+        last, answer = self._last_public(event, live)
         contact = events.as_object(events.as_object(live.get("meta")).get("sender"))
 
         return replace(
             facts,
             mode=self._mode({"conversation": live}, holding),
-            answered=facts.answered or (answered and not event.digest),
+            answered=self._note_answer(event, answer) or facts.answered,
             status=events.as_text(live.get("status")),
             assignee=policy.assignee_of(live),
             last_speaker=last or facts.last_speaker,
@@ -275,8 +289,9 @@ class Gate:
 
     def _last_public(
         self, event: MessageEvent, live: Object
-    ) -> tuple[Speaker | None, bool]:
-        """Who wrote last in public, and whether a person answered the question."""
+    ) -> tuple[Speaker | None, int]:
+        """Who wrote last in public, and a person's newest answer to the question; 0 if
+        there is none."""
         newest = event.message_id
         last = events.as_object(live.get("last_non_activity_message"))
         speaker = policy.speaker_of(last) if last else None
@@ -289,13 +304,15 @@ class Gate:
             seen = [*self._list(event.conversation_id, newest), *seen]
 
         public = [each for each in seen if policy.speaker_of(each) is not None]
-        answered = any(
-            (events.as_id(each.get("id")) or 0) > newest
-            and self._by_person(event, each)
+        answers = [
+            message_id
             for each in public
-        )
+            if (message_id := events.as_id(each.get("id")) or 0) > newest
+            and self._by_person(event, each)
+        ]
+        last_speaker = policy.speaker_of(public[-1]) if public else None
 
-        return (policy.speaker_of(public[-1]) if public else None), answered
+        return last_speaker, max(answers, default=0)
 
     def _by_person(self, event: MessageEvent, message: Object) -> bool:
         if not events.is_by_person(message):

@@ -638,6 +638,29 @@ def test_a_person_who_answered_meanwhile_is_seen(
     assert looks(sim, "list_messages") == 0
 
 
+def test_a_person_whose_delivery_is_lost_has_the_conversation_too(
+    make_stage: StageFactory, sim: Simulator
+) -> None:
+    stage = staged(make_stage, sim)
+    talk, event = begun(sim)
+    talk.operator_says("It is here.")
+    before_post(stage, event)
+    talk.customer_says("And the invoice?")
+
+    assert before_post(stage, event._replace(message_id=talk.messages[-1].id)) == (
+        Audience.OPERATORS,
+        Reason.TAKEN,
+    )
+
+
+def test_the_attribute_has_to_say_so_although_a_look_was_first(stage: Stage) -> None:
+    stage.memory.person_wrote(42, 101)
+
+    assert stage.gate.note_message(written(id=101))
+    stage.memory.marked(42)
+    assert not stage.gate.note_message(written(id=101))
+
+
 @pytest.mark.parametrize("notes", [1, 30])
 def test_a_persons_answer_behind_notes_is_seen(
     make_stage: StageFactory, sim: Simulator, notes: int
