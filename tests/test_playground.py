@@ -24,6 +24,7 @@ from flask_chatwoot import Chatwoot, Reply, Turn, signature
 from flask_chatwoot.errors import SignatureError
 from flask_chatwoot.playground import play, site
 from flask_chatwoot.playground.site import is_loopback, is_ours
+from flask_chatwoot.rehearsal import EVENTS
 
 JSON = dict[str, t.Any]
 
@@ -422,6 +423,39 @@ def test_a_delivery_that_is_sent_again_is_a_duplicate(page: Page) -> None:
     ]
     assert ids[0] == ids[1]
     assert page.replies() == [ANSWER]
+
+
+def test_any_delivery_is_sent_again_as_it_was(app: Flask, chatwoot: Chatwoot) -> None:
+    choice = Reply("Did it come?", choices=["Yes", "No"])
+    chatwoot.reply_provider(mode="bot")(lambda text: choice)
+
+    with playing(app) as page:
+        page.trouble(forged=True)
+        page.begin()
+        page.wait_until(page.replies)
+        [asked] = [m["id"] for m in page.messages() if m["buttons"]]
+        page.talk(1, "pick", message=asked, value="Yes")
+        page.wait_until(lambda: len(page.replies()) == 2)
+        page.talk(1, "status", status="resolved")
+        page.wait_until(lambda: len(page.wire("delivery")) == 7)
+        first = page.wire("delivery")
+
+        for line in first:
+            page.post(f"wire/{line['number']}/again")
+
+        page.wait_until(lambda: len(page.wire("delivery")) == 14)
+        known = {line["number"] for line in first}
+        again = [w for w in page.wire("delivery") if w["number"] not in known]
+
+        def sent(line: JSON) -> t.Any:
+            bodies = page.get(f"wire/{line['number']}")
+            delivery_id = bodies["headers"]["X-Chatwoot-Delivery"]
+
+            return line["what"], line["signature"], delivery_id, bodies["request"]
+
+        assert {line["what"] for line in first} == set(EVENTS)
+        assert "wrong" in [line["signature"] for line in first]
+        assert sorted(map(sent, again), key=str) == sorted(map(sent, first), key=str)
 
 
 @pytest.mark.parametrize("number", [0, 99])

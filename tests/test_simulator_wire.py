@@ -319,6 +319,21 @@ def test_account_webhooks_can_not_have_what_only_bots_get(
     assert hook.bodies[0]["event"] == "conversation_opened"
 
 
+def test_a_delivery_is_repeated_as_it_was(sim: Simulator, hook: Receiver) -> None:
+    sim.connect(hook.url)
+    talk = sim.conversation()
+    message = talk.customer_says("Helo")
+    sim.drain()
+    talk.edit(message, content="Hello")
+
+    sim.repeat(sim.deliveries[0])
+    sim.drain()
+
+    assert hook.contents == ["Helo", "Helo"]
+    ids = [headers["X-Chatwoot-Delivery"] for headers in hook.headers]
+    assert ids[0] == ids[1]
+
+
 # Waiting for a change
 
 

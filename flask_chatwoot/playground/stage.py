@@ -144,20 +144,14 @@ class Stage:
             return self._wire.bodies(number)
 
     def send_again(self, number: int) -> None:
-        """Repeat a delivery, under its old id as Chatwoot's repetitions are.
+        """Repeat a delivery as it was, which is how Chatwoot repeats them.
 
-        :raises LookupError: There is no such delivery, or it is not about a message.
+        :raises LookupError: There is no such delivery.
         """
         with self._changed:
             delivery = self._wire.delivery(number)
 
-        if delivery.message_id is None:
-            raise LookupError("Only deliveries of messages can be repeated.")
-
-        self._simulator.deliver(
-            self._message(delivery.conversation_id, delivery.message_id),
-            delivery_id=delivery.headers.get("X-Chatwoot-Delivery"),
-        )
+        self._simulator.repeat(delivery)
 
     def switch(self, trouble: Trouble) -> None:
         """Make trouble, or end it."""

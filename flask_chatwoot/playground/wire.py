@@ -173,7 +173,7 @@ def _of_delivery(delivery: Delivery) -> JSON:
         "reason": answer.get("reason") or answer.get("error") or delivery.error,
         "attempt": delivery.attempt,
         "turn": None,
-        "again": delivery.message_id is not None,
+        "again": True,
     }
 
 

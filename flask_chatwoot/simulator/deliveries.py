@@ -14,7 +14,7 @@ import threading
 import time
 import typing as t
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 import requests
@@ -59,6 +59,7 @@ class Delivery:
         empty or did not come.
     :ivar seconds: From sending to the answer or the failure.
     :ivar attempt: 1, or more when a bot's delivery is repeated.
+    :ivar parcel: What was delivered, to be delivered again.
     """
 
     event: str
@@ -73,6 +74,7 @@ class Delivery:
     seconds: float
     error: str | None
     attempt: int
+    parcel: Parcel = field(repr=False, compare=False)
 
     @property
     def ok(self) -> bool:
@@ -181,6 +183,10 @@ class Post:
         """
         self._queue(Parcel(notice=notice, body=to_json(notice.body), **how))
 
+    def repeat(self, delivery: Delivery) -> None:
+        """See ``Simulator.repeat``."""
+        self._queue(delivery.parcel)
+
     @contextlib.contextmanager
     def holding(self) -> t.Iterator[None]:
         """See ``Simulator.holding``."""
@@ -264,6 +270,7 @@ class Post:
             seconds=time.monotonic() - started,
             error=error,
             attempt=attempt,
+            parcel=replace(parcel, delivery_id=delivery_id),
         )
 
         with self._state.changing():

@@ -227,6 +227,13 @@ class Simulator:
                     notice, signing=signing, age=age, delivery_id=delivery_id
                 )
 
+    def repeat(self, delivery: Delivery) -> None:
+        """Make a delivery again, to all URLs: the same body, under the same id.
+
+        It is signed anew, but no better than it was.
+        """
+        self._post.repeat(delivery)
+
     def holding(self) -> t.ContextManager[None]:
         """Hold deliveries back inside; on leaving they go out in reverse order."""
         return self._post.holding()
