@@ -113,7 +113,7 @@ def plan_setup(seen: Account, wishes: Wishes) -> Plan:
 
 
 def _check_options(wishes: Wishes) -> None:
-    """Refuse texts the app would take for the other mode."""
+    """Refuse texts the app would take for the other mode, or could not be told of."""
     for mode, text in wishes.options.items():
         meant = meaning(text or "", wishes.words)
 
@@ -121,6 +121,14 @@ def _check_options(wishes: Wishes) -> None:
             raise SetupError(
                 f"The option {text!r} means {meant} to this app and can not be the "
                 f"text for {mode}. Choose another."
+            )
+
+        if meant is None and "," in (text or ""):
+            key = f"CHATWOOT_{mode.upper()}_VALUES"
+            raise SetupError(
+                f"The option {text!r} has a comma, and {key} in the environment would "
+                f"be two texts. Choose another, or name it in app.config[{key!r}], "
+                "which takes a list."
             )
 
     texts = [text for text in wishes.options.values() if text]
@@ -276,7 +284,7 @@ def environment(wishes: Wishes, client: ChatwootClient) -> dict[str, str]:
         words = [
             word
             for word, meant in wishes.words.items()
-            if meant is mode and known.get(word) is not mode
+            if meant is mode and known.get(word) is not mode and "," not in word
         ]
 
         if text and meaning(text, wishes.words) is None:

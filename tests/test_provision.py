@@ -470,6 +470,17 @@ def test_options_that_would_be_confused_are_refused(
         office.plan(options=options)
 
 
+def test_an_option_the_environment_can_not_name_is_refused(office: Office) -> None:
+    options: t.Any = {Mode.HUMAN: "A person, please"}
+
+    with pytest.raises(SetupError, match="comma, and CHATWOOT_HUMAN_VALUES"):
+        office.plan(options=options)
+
+    # It is no matter where the app knows it already.
+    words = vocabulary(human=["A person, please"])
+    assert "A person, please" in office.plan(options=options, words=words).steps[0][1]
+
+
 def test_a_webhook_that_is_there_is_subscribed_to_the_rest(office: Office) -> None:
     add_webhook(office, "webwidget_triggered", "message_created")
 
@@ -721,15 +732,15 @@ def test_the_environment_names_what_the_app_would_not_guess(office: Office) -> N
     wishes = Wishes(
         url=URL,
         key="who",
-        words=vocabulary(bot=["robot"]),
-        options={Mode.BOT: "KI, jetzt", Mode.HUMAN: "Human"},
+        words=vocabulary(bot=["robot", "a, b of app.config"]),
+        options={Mode.BOT: "KI jetzt", Mode.HUMAN: "Human"},
     )
 
     assert environment(wishes, office.client) == {
         "CHATWOOT_BASE_URL": office.sim.url,
         "CHATWOOT_ACCOUNT_ID": "1",
         "CHATWOOT_SUPPORT_MODE_ATTR": "who",
-        "CHATWOOT_BOT_VALUES": "robot,KI, jetzt",
+        "CHATWOOT_BOT_VALUES": "robot,KI jetzt",
     }
 
 
