@@ -625,6 +625,72 @@ def test_on_a_phone_the_parts_are_tabs(window: Window) -> None:
     assert window.find("customer").get_attribute("role") is None
 
 
+def test_a_phone_may_lie_on_its_side(window: Window) -> None:
+    window.begin("Human")
+    window.resize((PHONE[1], PHONE[0]))
+    window.wait_until(lambda: window.find("tabs").is_displayed())
+
+    for part, log in (("customer", "customer-log"), ("operator", "operator-log")):
+        window.click(f"#tab-{part}")
+        assert window.find(log).size["height"] > 90
+        assert window.ask("return document.documentElement.scrollHeight <= innerHeight")
+        window.picture(f"side-{part}")
+
+    window.find("operator-text").send_keys("Hello!")
+    window.click("#operator-send")
+    window.wait_until(lambda: "Hello!" in window.text("operator-log"))
+
+
+NAME = "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichenträger"
+
+
+def test_nothing_sticks_out_of_its_place(window: Window) -> None:
+    window.begin("Human", name=NAME)
+    window.click("#assign")
+    window.wait_until(lambda: "Olga" in window.text("owner"))
+
+    for language in ("en", "ru"):
+        window.click(f"[data-language={language}]")
+
+        for width in (1100, 1280, 1400):
+            window.resize((width, 800))
+            assert window.ask(_STUFFED) == [], (language, width)
+
+
+_STUFFED = """
+    return [...document.querySelectorAll(
+      ".top, .widget-head, .inbox ul, .thread-head, .attribute, .log, .line, .trouble"
+    )].filter((node) => node.scrollWidth > node.clientWidth)
+      .map((node) => [node.className, node.scrollWidth, node.clientWidth]);
+"""
+
+
+def test_the_last_message_stays_in_sight(window: Window, tmp_path: Path) -> None:
+    window.begin("Human", "A story. " + "word " * 400)
+    (tmp_path / "list.txt").write_text("one\ntwo")
+
+    def at_end() -> bool:
+        rest = "return [...document.querySelectorAll('.log')].every((l) =>"
+        rest += " l.scrollHeight - l.scrollTop - l.clientHeight < 2)"
+
+        return bool(window.ask(rest))
+
+    window.wait_until(at_end)
+    window.find("customer-files").send_keys(f"{tmp_path / 'list.txt'}")
+    window.wait_until(lambda: "list.txt" in window.text("chosen-files"))
+    window.wait_until(at_end)
+    window.say("")
+    window.wait_until(lambda: "list.txt" in window.text("operator-log"))
+    window.wait_until(at_end)
+    # What only screen readers are told takes no room.
+    assert window.ask("return document.documentElement.scrollHeight <= innerHeight")
+    window.click("#resolve")
+    window.wait_until(lambda: window.find("start-anew").is_displayed())
+    window.wait_until(at_end)
+    window.resize((1200, 800))
+    window.wait_until(at_end)
+
+
 @pytest.mark.parametrize("width", [320, 390])
 def test_a_phone_shows_everything(window: Window, width: int) -> None:
     window.begin("Human", "Where is my order? " + "x" * 90)

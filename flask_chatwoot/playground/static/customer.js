@@ -1,6 +1,8 @@
 // The customer's part: the widget, with its pre-chat form.
 
-import { find, keepAtEnd, make, makeButton, post, sendOnEnter, sync } from "./dom.js";
+import {
+  find, holdEnd, keepAtEnd, make, makeButton, post, sendOnEnter, sync,
+} from "./dom.js";
 import { author, fillMessage } from "./messages.js";
 import { language, option, word } from "./words.js";
 
@@ -19,6 +21,7 @@ export function setUpCustomer() {
   find("new-conversation").addEventListener("click", startAnew);
   find("start-anew").addEventListener("click", startAnew);
   sendOnEnter(find("customer-text"));
+  holdEnd(find("customer-log"));
 }
 
 // The server says which one it is; go on with the conversation from before a reload.
@@ -148,15 +151,15 @@ function drawChat() {
   find("pre-chat").hidden = Boolean(mine);
   find("chat").hidden = !mine;
   find("new-conversation").hidden = !mine;
-  find("resolved").hidden = conversation?.status !== "resolved";
   const log = find("customer-log");
   const items = conversation ? visible(conversation) : [];
 
-  keepAtEnd(log, () =>
+  keepAtEnd(log, () => {
+    find("resolved").hidden = conversation?.status !== "resolved";
     sync(log, items, ({ id }) => id, () => make("div"), (node, item) =>
       item.id === "typing" ? fillTyping(node) : fill(node, item),
-    ),
-  );
+    );
+  });
 }
 
 // Customers see neither notes nor activities; whoever types is the last line.

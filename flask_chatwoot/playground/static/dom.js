@@ -56,11 +56,22 @@ function refresh(node, name, item, fill) {
 
 // Call something, and afterwards show the end of a list that was at its end.
 export function keepAtEnd(list, change) {
-  const left = list.scrollHeight - list.scrollTop - list.clientHeight;
-  const before = list.childElementCount;
+  const was = atEnd(list) || list.childElementCount === 0;
   change();
 
-  if (left < 40 || before === 0) list.scrollTop = list.scrollHeight;
+  if (was) list.scrollTop = list.scrollHeight;
+}
+
+const atEnd = (list) => list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+
+// The same when the list itself becomes lower or narrower: nobody scrolled away.
+export function holdEnd(list) {
+  let held = true;
+
+  list.addEventListener("scroll", () => (held = atEnd(list)));
+  new ResizeObserver(() => {
+    if (held) list.scrollTop = list.scrollHeight;
+  }).observe(list);
 }
 
 // Ask the server to do something; what it answers, or nothing after saying why not.

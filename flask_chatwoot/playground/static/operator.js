@@ -1,6 +1,8 @@
 // The operator's part: the list of conversations, and one of them in full.
 
-import { find, keepAtEnd, make, makeButton, post, sendOnEnter, sync } from "./dom.js";
+import {
+  find, holdEnd, keepAtEnd, make, makeButton, post, sendOnEnter, sync,
+} from "./dom.js";
 import { fillMessage } from "./messages.js";
 import { option, word } from "./words.js";
 
@@ -25,6 +27,7 @@ export function setUpOperator() {
   find("operator-composer").addEventListener("submit", send);
   find("operator-composer").addEventListener("change", drawComposer);
   sendOnEnter(find("operator-text"));
+  holdEnd(find("operator-log"));
 }
 
 const current = () => conversations.find(({ id }) => id === selected);

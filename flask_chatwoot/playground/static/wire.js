@@ -46,7 +46,11 @@ function create(line) {
   details.addEventListener("toggle", () => open(details, line.number));
   const node = make("li", `line ${line.kind}`, details);
 
-  if (line.again) node.append(makeButton("again", "", () => repeat(line.number)));
+  if (line.again) {
+    const again = makeButton("again", "", () => repeat(line.number));
+    again.append(find("again-icon").content.cloneNode(true));
+    node.append(again);
+  }
 
   return node;
 }
@@ -62,7 +66,7 @@ function fill(node, line) {
 
   if (!again) return;
 
-  again.textContent = word("again");
+  again.title = word("again");
   again.setAttribute("aria-label", word("again_label", { number: line.number }));
 }
 
