@@ -308,6 +308,64 @@ def test_what_a_customer_types_is_shown_and_never_run(window: Window) -> None:
     assert window.all("main img") == []
 
 
+MARKDOWN = r"""Here is **order 4711**, from our *warehouse* and ~~not~~ a `shop`:
+
+1. Sent
+2. [On its way](https://post.example/?a=1&b=2)
+   - see https://shop.example/4711.
+---
+> Two days.
+> Or *three*.
+
+```
+**not** bold
+```
+# Anything else?
+2 * 3 * 4, snake_case_name, \*as it is\*, [no](javascript:alert(1)) <b>HTML</b>"""
+
+_SHOWN = """
+    const [text] = [...document.querySelectorAll("#customer-log .by-bot .text")]
+      .slice(-1);
+    return text.innerHTML;
+"""
+
+
+def test_markdown_is_shown_as_chatwoot_does(app: Flask, window: Window) -> None:
+    window.begin("Human")
+    window.wait_until(lambda: window.all("#operator-log .note"))
+
+    api(app, "1/messages", content=MARKDOWN)
+
+    window.wait_for_answer("Anything else?")
+    assert window.ask(_SHOWN).replace(' target="_blank" rel="noopener"', "") == (
+        "<p>Here is <strong>order 4711</strong>, from our <em>warehouse</em> and "
+        "<s>not</s> a <code>shop</code>:</p>"
+        '<ol start="1"><li><p>Sent</p></li>'
+        '<li><p><a href="https://post.example/?a=1&amp;b=2">On its way</a></p>'
+        '<ul><li><p>see <a href="https://shop.example/4711">'
+        "https://shop.example/4711</a>.</p></li></ul></li></ol>"
+        "<hr><blockquote><p>Two days.\nOr <em>three</em>.</p></blockquote>"
+        "<pre><code>**not** bold</code></pre>"
+        '<p class="heading">Anything else?</p>'
+        "<p>2 * 3 * 4, snake_case_name, *as it is*, [no](javascript:alert(1)) "
+        "&lt;b&gt;HTML&lt;/b&gt;</p>"
+    )
+    # Where there is one line, it is without marks.
+    assert window.text("conversations").startswith("Ada Lovelace #1\nHere is order")
+
+
+@pytest.mark.parametrize("text", [">" * 9000, "- " * 9000 + "x", "**" * 9000])
+def test_no_text_is_too_much_for_the_page(
+    app: Flask, window: Window, text: str
+) -> None:
+    window.begin("Human")
+
+    api(app, "1/messages", content=text)
+    window.say("Go on.")
+
+    window.wait_for_answer("Go on.")
+
+
 def width_of(window: Window, picture: str) -> t.Any:
     """The width of a picture that has been loaded."""
     program = "return document.querySelector(arguments[0])?.naturalWidth"

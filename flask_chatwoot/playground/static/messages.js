@@ -1,6 +1,7 @@
 // Messages, as both sides show them.
 
 import { make, makeButton, unseen } from "./dom.js";
+import { plain, rendered } from "./markdown.js";
 import { clockTime, number, word } from "./words.js";
 
 const NAMES = { bot: "bot", system: "system" };
@@ -11,7 +12,7 @@ const NAMES = { bot: "bot", system: "system" };
 export function fillMessage(node, message, own, pick) {
   if (message.type === "activity") {
     node.className = "message activity";
-    node.replaceChildren(make("p", "", message.text ?? ""));
+    node.replaceChildren(make("p", "", inOneLine(message)));
     return;
   }
 
@@ -23,6 +24,10 @@ export function fillMessage(node, message, own, pick) {
       .filter(Boolean),
   );
 }
+
+// What a message says, where there is no more room.
+export const inOneLine = ({ type, text }) =>
+  type === "activity" ? (text ?? "") : plain(text ?? "");
 
 function head(message, own) {
   const name = own ? word("you") : author(message);
@@ -40,7 +45,7 @@ function noteMark() {
 function body(message, pick) {
   const bubble = make("div", "bubble");
 
-  if (message.text) bubble.append(make("p", "text", message.text));
+  if (message.text) bubble.append(make("div", "text", ...rendered(message.text)));
 
   for (const attachment of message.attachments) bubble.append(file(attachment));
 

@@ -3,7 +3,7 @@
 import {
   find, holdEnd, keepAtEnd, make, makeButton, post, sendOnEnter, sync,
 } from "./dom.js";
-import { fillMessage } from "./messages.js";
+import { fillMessage, inOneLine } from "./messages.js";
 import { option, word } from "./words.js";
 
 let conversations = [];
@@ -96,7 +96,7 @@ function fillRow(node, conversation) {
   button.setAttribute("aria-current", conversation.selected);
   button.replaceChildren(
     make("span", "row-name", conversation.name, make("small", "", ` #${conversation.id}`)),
-    make("span", "row-last", last?.text ?? ""),
+    make("span", "row-last", last ? inOneLine(last) : ""),
     make("span", "badges", ...badges(conversation)),
   );
 }
@@ -169,7 +169,7 @@ function announce(all) {
   if (now.status !== before.status)
     tell("announce_status", { id: now.id, status: word(`status_${now.status}`) });
   else if (last?.private && last.id !== before.messages.at(-1)?.id)
-    tell("announce_note", { text: last.text });
+    tell("announce_note", { text: inOneLine(last) });
 }
 
 function tell(name, values) {
