@@ -851,6 +851,36 @@ def test_the_language_is_the_browsers_or_the_one_chosen(
     assert window.text("customer-title") == "Customer"
 
 
+def test_what_chatwoot_notes_is_translated(app: Flask, window: Window) -> None:
+    def activities() -> list[str]:
+        return window.texts("#operator-log .activity")
+
+    def noted(count: int) -> bool:
+        return len(activities()) == count
+
+    window.begin("Human")
+
+    # Handing back takes the assignment away too.
+    steps = (("assign", 1), ("hand-back", 3), ("resolve", 4), ("resolve", 5))
+
+    for button, count in steps:
+        window.click(f"#{button}")
+        window.wait_until(functools.partial(noted, count))
+
+    api(app, "1/assignments", team_id=1)
+    window.wait_until(functools.partial(noted, 6))
+    window.click("[data-language=ru]")
+
+    assert activities() == [
+        "Диалог взят на себя: Olga Operator",
+        "Диалог больше никому не назначен: Olga Operator",
+        "Диалог переведён в ожидание: Olga Operator",
+        "Диалог завершён: Olga Operator",
+        "Диалог открыт снова: Olga Operator",
+        "Диалог передан (support): Uma User",
+    ]
+
+
 def test_every_text_is_there_in_every_language(window: Window) -> None:
     words = window.driver.execute_async_script(
         "const done = arguments[0];"

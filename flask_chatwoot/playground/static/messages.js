@@ -2,7 +2,7 @@
 
 import { make, makeButton, unseen } from "./dom.js";
 import { plain, rendered } from "./markdown.js";
-import { clockTime, number, word } from "./words.js";
+import { activity, clockTime, number, word } from "./words.js";
 
 const NAMES = { bot: "bot", system: "system" };
 
@@ -27,7 +27,7 @@ export function fillMessage(node, message, own, pick) {
 
 // What a message says, where there is no more room.
 export const inOneLine = ({ type, text }) =>
-  type === "activity" ? (text ?? "") : plain(text ?? "");
+  type === "activity" ? activity(text ?? "") : plain(text ?? "");
 
 function head(message, own) {
   const name = own ? word("you") : author(message);

@@ -64,6 +64,12 @@ export const WORDS = {
     status_snoozed: "Snoozed",
     mode_bot: "Bot",
     mode_human: "Human",
+    activity_open: "Conversation was reopened by {name}",
+    activity_pending: "Conversation was marked as pending by {name}",
+    activity_resolved: "Conversation was marked resolved by {name}",
+    activity_taken: "{name} self-assigned this conversation",
+    activity_given: "Assigned to {whom} by {name}",
+    activity_left: "Conversation unassigned by {name}",
     announce_note: "Private note: {text}",
     announce_status: "Conversation {id}: {status}",
 
@@ -165,6 +171,12 @@ export const WORDS = {
     status_snoozed: "Отложен",
     mode_bot: "Бот",
     mode_human: "Человек",
+    activity_open: "Диалог открыт снова: {name}",
+    activity_pending: "Диалог переведён в ожидание: {name}",
+    activity_resolved: "Диалог завершён: {name}",
+    activity_taken: "Диалог взят на себя: {name}",
+    activity_given: "Диалог передан ({whom}): {name}",
+    activity_left: "Диалог больше никому не назначен: {name}",
     announce_note: "Заметка: {text}",
     announce_status: "Диалог {id}: {status}",
 
@@ -227,6 +239,20 @@ export function chooseLanguage(chosen) {
 export function word(name, values = {}) {
   const text = WORDS[language][name] ?? name;
   return text.replace(/\{(\w+)\}/g, (_, gap) => values[gap]);
+}
+
+// What Chatwoot noted, in the language of the page; as it is, if that is something else.
+// Chatwoot writes in the language of the account, and the simulated one in English.
+export function activity(text) {
+  for (const [name, english] of Object.entries(WORDS.en))
+    if (name.startsWith("activity_")) {
+      const pattern = english.replace(/\{(\w+)\}/g, "(?<$1>.+)");
+      const found = new RegExp(`^${pattern}$`).exec(text);
+
+      if (found) return word(name, found.groups);
+    }
+
+  return text;
 }
 
 // The option of the form that stands for a mode, as the customer reads it.
