@@ -21,7 +21,8 @@ from conftest import SECRET, AppFactory, bot_of, jobs_of, wait_until
 from flask import Flask, request
 
 from flask_chatwoot import Chatwoot, Reply, Turn, signature
-from flask_chatwoot.errors import SignatureError
+from flask_chatwoot.errors import SignatureError, TransientError
+from flask_chatwoot.failures import pause_after
 from flask_chatwoot.playground import play, site
 from flask_chatwoot.playground.site import is_loopback, is_ours
 from flask_chatwoot.rehearsal import EVENTS
@@ -507,6 +508,17 @@ def test_a_post_is_repeated_until_chatwoot_is_well(
     page.wait_until(lambda: page.replies() and page.posts()[-1] == 200)
 
     assert page.replies() == [ANSWER]
+
+
+def test_who_watches_sees_how_trouble_ends(app: Flask, chatwoot: Chatwoot) -> None:
+    attempts = bot_of(app).config.max_attempts
+
+    with playing(app):
+        base = bot_of(app).config.retry_pause
+
+    error = TransientError("no connection", endpoint="create_message")
+    pauses = [pause_after(error, n, base) for n in range(1, attempts)]
+    assert sum(pauses) < 40
 
 
 def test_what_was_stored_before_the_cut_is_not_posted_twice(page: Page) -> None:

@@ -26,9 +26,10 @@ from .wire import Wire
 
 STATUSES: t.Final = ("open", "resolved")
 
-RETRY_PAUSE: t.Final = 1.0
+RETRY_PAUSE: t.Final = 0.1
 SETTLE_TIME: t.Final = 2.0
-"""Whoever watches wants to see what happens, so no pause is longer than this."""
+"""Whoever watches wants to see how it ends. Each pause is six times as long as the one
+before, so that the fifth attempt comes half a minute after the first."""
 
 BEAT: t.Final = 15.0
 """Seconds after which a quiet stream shows that it is alive."""
