@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import queue
 import typing as t
 
 import click
@@ -58,19 +57,15 @@ def _inbox() -> Inbox:
 )
 def work(threads: int | None) -> None:
     """Handle jobs until SIGTERM or Ctrl-C."""
-    import signal  # here, and not for web processes to pay for when they start
+    from .cli_stop import Stop  # here, and not for web processes to pay for
 
     _inbox()
     bot = current_bot()
-    stop: queue.SimpleQueue[None] = queue.SimpleQueue()  # safe in a signal handler
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.put(None))
-
+    stop = Stop()
     backend = ThreadBackend(threads=threads or bot.config.workers or 4)
     backend.start(bot)
     click.echo("Working. Ctrl-C stops.")
-    stop.get()
+    stop.wait()
     click.echo("Finishing what runs.")
     backend.stop()
 

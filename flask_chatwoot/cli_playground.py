@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import queue
-
 import click
 from flask.cli import with_appcontext
 
@@ -24,8 +22,7 @@ def playground(port: int, host: str, expose: bool) -> None:
     Chatwoot and the app. Nothing leaves this machine, and no configuration is needed.
     """
     # Imported here: web processes should not pay for it when they start.
-    import signal
-
+    from .cli_stop import Stop
     from .playground import is_loopback, play
 
     if not (is_loopback(host) or expose):
@@ -34,15 +31,12 @@ def playground(port: int, host: str, expose: bool) -> None:
             "may use it. Add --expose if that is what you want."
         )
 
-    stop: queue.SimpleQueue[None] = queue.SimpleQueue()  # safe in a signal handler
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.put(None))
+    stop = Stop()
 
     try:
         with play(current_bot().app, host=host, port=port) as address:
             click.echo(f"Playground: {address}\nCtrl-C stops.")
-            stop.get()
+            stop.wait()
     except OSError as error:
         raise click.ClickException(
             f"Can not listen on {host}, port {port}: {error.strerror}. "

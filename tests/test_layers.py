@@ -32,7 +32,7 @@ ROWS: t.Final[t.Sequence[set[str]]] = [
     {"simulator.api"},
     {"simulator.simulator"},
     {"backends", "views", "simulator"},
-    {"rehearsal", "samples", "cli_ask", "cli_why", "diagnosis"},
+    {"rehearsal", "samples", "cli_ask", "cli_why", "cli_stop", "diagnosis"},
     {"testing", "checks_server", "checks_account", "checks_app"},
     {"doctor", "playground.wire", "playground.trouble", "playground.pictures"},
     {"playground.files", "playground.stage"},
