@@ -60,7 +60,7 @@ class _HandoverError(ChatwootError):
         self.error = error
 
 
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+@dataclass(eq=False, repr=False, kw_only=True)
 class Answering:
     """Brings the jobs of one app forward. Threads share it."""
 

@@ -1,10 +1,9 @@
-"""``flask chatwoot …``"""
+"""The commands of ``flask chatwoot``."""
 
 from __future__ import annotations
 
 import json
 import os
-import typing as t
 
 import click
 from flask.cli import AppGroup, with_appcontext
@@ -16,23 +15,11 @@ from .cli_ask import ask
 from .cli_playground import playground
 from .cli_why import why
 from .config import MOST_WORKERS
-from .errors import ChatwootError
 from .inbox import KEEP, STATES, Inbox, JobInfo
 from .mode import Mode
 from .outcomes import Outcome
 
-
-class _Group(AppGroup):
-    """Shows this package's errors as sentences, not as stack traces."""
-
-    def invoke(self, ctx: click.Context) -> t.Any:
-        try:
-            return super().invoke(ctx)
-        except ChatwootError as error:
-            raise click.ClickException(str(error)) from error
-
-
-chatwoot = _Group("chatwoot", help="Answer Chatwoot conversations.")
+chatwoot = AppGroup("chatwoot")
 
 for _command in (ask, why, playground, *cli_setup.commands):
     chatwoot.add_command(_command)
@@ -111,7 +98,7 @@ def simulate(texts: tuple[str, ...], mode: str, timeout: float) -> None:
         raise click.ClickException(f"No answer: {failed[0]}. The log says more.")
 
 
-@chatwoot.group(cls=_Group, invoke_without_command=True)
+@chatwoot.group(invoke_without_command=True)
 @click.option("--state", type=click.Choice(STATES), help="Only these jobs.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array.")
 @click.option("--limit", default=100, show_default=True, help="Newest jobs; 0 for all.")

@@ -28,7 +28,7 @@ _DAY: t.Final = 86_400
 _SEPARATORS: t.Final = tuple({os.sep, os.altsep or os.sep})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """The settings of one app; each field is ``CHATWOOT_`` and its name in capitals.
 

@@ -10,7 +10,7 @@ import weakref
 
 from flask import Blueprint, Flask
 
-from . import backends, cli, config, views
+from . import backends, cli_group, config, views
 from .bot import KEY, Bot
 from .config import Config
 from .errors import ConfigError
@@ -72,7 +72,7 @@ class Chatwoot:
         )
         app.extensions[KEY] = bot
         app.register_blueprint(views.blueprint, url_prefix=settings.url_prefix)
-        app.cli.add_command(cli.chatwoot)
+        app.cli.add_command(cli_group.chatwoot)
         app.before_request(_starter(app))
         _warn(settings)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 import typing as t
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from . import events, mode, policy
 from .client import ChatwootClient
@@ -217,8 +217,7 @@ class Gate:
         facts = case.facts
 
         if holding != case.holding or passed > 1.0:
-            facts = replace(
-                facts,
+            facts = facts._replace(
                 taken=holding.taken,
                 answered=_answered(event, holding),
                 age=facts.age + passed,
@@ -266,8 +265,7 @@ class Gate:
         last, answer = self._last_public(event, live)
         contact = events.as_object(events.as_object(live.get("meta")).get("sender"))
 
-        return replace(
-            facts,
+        return facts._replace(
             mode=self._mode({"conversation": live}, holding),
             answered=self._note_answer(event, answer) or facts.answered,
             status=events.as_text(live.get("status")),

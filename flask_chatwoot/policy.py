@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass, field
 from enum import StrEnum
 
 from . import events
@@ -55,8 +54,7 @@ class Speaker(StrEnum):
     """A bot, an automation, a template."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class Rules(t.NamedTuple):
     """The settings that the built-in policy goes by.
 
     :ivar statuses: ``CHATWOOT_BOT_STATUSES``.
@@ -69,8 +67,7 @@ class Rules:
     max_age: float = 3600.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(t.NamedTuple):
     """What is known of a conversation when somebody may be told something.
 
     What Chatwoot does not say is ``None``, or the harmless value.
@@ -99,7 +96,7 @@ class Facts:
     age: float = 0.0
     inbox_id: int | None = None
     live: bool = False
-    rules: Rules = field(default_factory=Rules)
+    rules: Rules = Rules()
 
 
 Policy = t.Callable[[Facts], Decision]

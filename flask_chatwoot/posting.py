@@ -70,7 +70,7 @@ class TooSoonError(ChatwootError):
         self.seconds = seconds
 
 
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+@dataclass(eq=False, repr=False, kw_only=True)
 class Poster:
     """Posts the drafts of one app's jobs. Threads share it.
 

@@ -13,7 +13,7 @@ import pytest
 from conftest import AppFactory, Clock, inbox_of, message, wait_until
 from flask import Flask
 
-from flask_chatwoot import Chatwoot, cli
+from flask_chatwoot import Chatwoot, cli_group
 from flask_chatwoot.backends import ThreadBackend
 from flask_chatwoot.inbox import Inbox
 from flask_chatwoot.simulator import Fault, Simulator
@@ -247,7 +247,7 @@ def test_an_inbox_that_fails_is_told_in_a_sentence(
 
 def test_an_app_without_the_extension_is_told_in_a_sentence() -> None:
     app = Flask("bare")
-    app.cli.add_command(cli.chatwoot)
+    app.cli.add_command(cli_group.chatwoot)
 
     code, printed = run(app, "inbox")
 
@@ -486,7 +486,7 @@ def test_a_worker_has_as_many_threads_as_asked_for(
             made.append(threads)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "ThreadBackend", Backend)
+    monkeypatch.setattr("flask_chatwoot.cli.ThreadBackend", Backend)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
 
     for workers, arguments in ((3, []), (0, []), (4, ["--threads", "7"])):

@@ -40,6 +40,7 @@ ROWS: t.Final[t.Sequence[set[str]]] = [
     {"playground"},
     {"cli_setup", "cli_playground"},
     {"cli"},
+    {"cli_group"},
     {"extension"},
     {""},
 ]
@@ -199,6 +200,6 @@ def test_an_app_does_not_load_what_only_its_developer_needs() -> None:
     assert not {
         *("celery", "pytest", "flask_chatwoot.simulator"),
         *("flask_chatwoot.rehearsal", "flask_chatwoot.testing"),
-        *("flask_chatwoot.provision", "flask_chatwoot.doctor"),
+        *("flask_chatwoot.provision", "flask_chatwoot.doctor", "flask_chatwoot.cli"),
         *("flask_chatwoot.account", "flask_chatwoot.playground"),
     } & {*loaded}

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import logging
 import typing as t
@@ -125,7 +124,7 @@ EVERYTHING: t.Final = st.builds(
 def test_the_customer_is_never_told_when_a_person_should(facts: Facts) -> None:
     decision = decide(facts)
 
-    assert decision == decide(dataclasses.replace(facts))
+    assert decision == decide(facts._replace())
 
     if decision.audience is CUSTOMER:
         assert decision.reason is None
@@ -213,7 +212,7 @@ def test_who_spoke_last_is_for_policies_of_hosts(speaker: Speaker | None) -> Non
 
 
 def test_facts_can_not_be_changed() -> None:
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         facts().mode = Mode.HUMAN  # type: ignore[misc]
 
 
@@ -442,7 +441,7 @@ def test_a_policy_may_ask_the_built_in_one(
 ) -> None:
     @chatwoot.policy
     def policy(facts: Facts) -> Decision:
-        return decide(dataclasses.replace(facts, taken=True))
+        return decide(facts._replace(taken=True))
 
     endings(app, api)
 
