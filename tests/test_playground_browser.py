@@ -14,6 +14,7 @@ import pytest
 import requests
 from conftest import bot_of
 from flask import Flask
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import ActionChains, Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -61,7 +62,16 @@ class Window:
         return self.find(id).text
 
     def texts(self, selector: str) -> list[str]:
-        return [element.text for element in self.all(selector)]
+        """All at once: what is drawn anew meanwhile could not be read one by one."""
+        told = self.ask(
+            """
+            const text = (node) => (node.checkVisibility() ? node.innerText.trim() : "");
+            return [...document.querySelectorAll(arguments[0])].map(text);
+            """,
+            selector,
+        )
+
+        return t.cast("list[str]", told)
 
     @property
     def focused(self) -> str | None:
@@ -77,9 +87,12 @@ class Window:
         return t.cast("dict[str, t.Any]", answer)
 
     def wait_until(self, predicate: t.Callable[[], t.Any], seconds: float = 15) -> None:
-        WebDriverWait(self.driver, seconds, poll_frequency=0.03).until(
-            lambda _: predicate()
-        )
+        WebDriverWait(
+            self.driver,
+            seconds,
+            poll_frequency=0.03,
+            ignored_exceptions=[StaleElementReferenceException],
+        ).until(lambda _: predicate())
 
     def complaints(self) -> list[str]:
         """What the browser's console has said since the last time."""
@@ -121,7 +134,11 @@ class Window:
         )
 
     def click(self, selector: str) -> None:
-        self.driver.find_element(By.CSS_SELECTOR, selector).click()
+        def clicked() -> bool:
+            self.driver.find_element(By.CSS_SELECTOR, selector).click()
+            return True
+
+        self.wait_until(clicked)
 
     def press(self, *keys: str) -> None:
         ActionChains(self.driver).send_keys(*keys).perform()
