@@ -215,7 +215,11 @@ class _Attempt:
             mode=Mode.BOT if to_customer else Mode.HUMAN,
             messages=messages,
             read_history=lambda limit, characters: history.read(
-                conversation_id, before=oldest, limit=limit, characters=characters
+                conversation_id,
+                before=oldest,
+                limit=limit,
+                characters=characters,
+                asked={message.id for message in messages},
             ),
         )
 
@@ -228,8 +232,7 @@ class _Attempt:
         if not ending.settled:
             self._all.inbox.settle(self._job, ending.outcome, ending.reason)
 
-        if ending.reason is not Reason.SUPERSEDED:
-            self._remember()
+        self._remember()
 
         signals.send(
             signals.turn_finished,
@@ -305,6 +308,7 @@ class _Attempt:
 
         if provider.takes_turn:
             self._all.history.learn(self._job.conversation_id)
+            self._remember()  # before the next turn may begin
 
         if self._turn.mode is Mode.HUMAN:
             answer = ask(self._all.app, provider, self._turn)

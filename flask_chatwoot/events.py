@@ -339,8 +339,7 @@ def _answer(name: str, payload: Object) -> MessageEvent | None:
 
     Chatwoot tells of every change of a message in the same way, and not what changed.
     """
-    values = as_object(payload.get("content_attributes")).get("submitted_values")
-    text = _submitted(values) if isinstance(values, list) else ""
+    text = picked_in(payload)
 
     try:
         asked = _message(name, {**payload, "content": text})
@@ -350,6 +349,7 @@ def _answer(name: str, payload: Object) -> MessageEvent | None:
     if not text or asked.type != "outgoing":
         return None
 
+    values = as_object(payload.get("content_attributes")).get("submitted_values")
     digest = hashlib.sha256(repr(values).encode(errors="replace")).hexdigest()
 
     # The customer's, though the author of the message is whoever asked.
@@ -362,11 +362,13 @@ def _answer(name: str, payload: Object) -> MessageEvent | None:
     )
 
 
-def _submitted(values: list[t.Any]) -> str:
-    """The titles picked, or the lines of a form (``AgentMessageBubble.vue``)."""
+def picked_in(message: Object) -> str:
+    """The titles picked, or the lines of a form (``AgentMessageBubble.vue``); empty if
+    the message asked for nothing, or was not answered."""
+    values = as_object(message.get("content_attributes")).get("submitted_values")
     lines = []
 
-    for value in map(as_object, values):
+    for value in map(as_object, values if isinstance(values, list) else ()):
         name, given = as_text(value.get("name")), as_text(value.get("value"))
         line = as_text(value.get("title")) or given
         lines.append(f"{name}: {given}" if name and given else line)

@@ -68,25 +68,41 @@ class History:
             self.memory.remember(conversation_id, spoken)
 
     def read(
-        self, conversation_id: int, *, before: int | None, limit: int, characters: int
+        self,
+        conversation_id: int,
+        *,
+        before: int | None,
+        limit: int,
+        characters: int,
+        asked: t.Collection[int] = (),
     ) -> list[HistoryEntry]:
         """What was said before a message, since the last resolve; oldest first.
 
         :param before: The message; ``None``: all that was said so far.
+        :param asked: Ids of what the customer said just now, which is no history yet.
         """
         if limit < 1:
             return []
 
         try:
-            if self.memory.remembers():
-                said = self.memory.recall(conversation_id, before=before, limit=limit)
-            else:
-                said = self._list(conversation_id, before, limit)
+            said = self._said_so_far(conversation_id, before, limit + len(asked))
         except ChatwootError as error:
             log.warning("there is no history: %s", error)
             return []
 
-        return _cut(said, characters)
+        earlier = [
+            each for each in said if each.role != "user" or each.message_id not in asked
+        ]
+
+        return _cut(earlier[-limit:], characters)
+
+    def _said_so_far(
+        self, conversation_id: int, before: int | None, limit: int
+    ) -> list[Said]:
+        if self.memory.remembers():
+            return self.memory.recall(conversation_id, before=before, limit=limit)
+
+        return self._list(conversation_id, before, limit)
 
     def _list(self, conversation_id: int, before: int | None, limit: int) -> list[Said]:
         begin = self.memory.holding(conversation_id).resolved_message_id
@@ -95,8 +111,8 @@ class History:
         for _ in range(_PAGES):
             page = self.reader.messages(conversation_id, before=before)
             ids = [events.as_id(message.get("id")) or 0 for message in page]
-            said = [_said(message) for message in page]
-            found[:0] = [each for each in said if each and each.message_id > begin]
+            said = [each for message in page for each in _said(message)]
+            found[:0] = [each for each in said if each.message_id > begin]
 
             if len(page) < PAGE or len(found) >= limit or min(ids) <= begin:
                 break
@@ -106,17 +122,21 @@ class History:
         return found[-limit:]
 
 
-def _said(message: Object) -> Said | None:
-    """A message as part of the history, or ``None`` if it is none."""
+def _said(message: Object) -> list[Said]:
+    """A message as part of the history, and what was picked in it, if anything."""
     kind = message.get("message_type")
     role = _ROLES.get(kind) if isinstance(kind, int | str) else None
     deleted = events.as_object(message.get("content_attributes")).get("deleted")
     content = events.text_of(message)
 
-    if role is None or message.get("private") or deleted or not content:
-        return None
+    if role is None or message.get("private") or deleted:
+        return []
 
-    return Said(events.as_id(message.get("id")) or 0, role, content)
+    message_id = events.as_id(message.get("id")) or 0
+    picked = events.picked_in(message) if role == "assistant" else ""
+    said = Said(message_id, role, content), Said(message_id, "user", picked)
+
+    return [each for each in said if each.content]
 
 
 _ROLES: t.Final[dict[t.Any, str]] = {

@@ -33,7 +33,7 @@ class Holding(t.NamedTuple):
 
 
 class Said(t.NamedTuple):
-    """A public message.
+    """A public message, or what was picked in one.
 
     :ivar role: ``"user"`` or ``"assistant"``.
     """
@@ -89,8 +89,9 @@ _RECALL: t.Final = """
 SELECT message_id, role, content FROM said
 WHERE account_id = :account AND conversation_id = :id
 AND message_id < coalesce(:before, 9223372036854775807)
-ORDER BY message_id DESC LIMIT :limit
+ORDER BY message_id DESC, role DESC LIMIT :limit
 """
+# What was picked has the id of its question, and comes after it.
 
 _REMEMBER: t.Final = """
 INSERT OR IGNORE INTO said (

@@ -91,7 +91,7 @@ CREATE TABLE IF NOT EXISTS said (
     role TEXT NOT NULL,
     content TEXT NOT NULL,
     said_at REAL NOT NULL,
-    PRIMARY KEY (account_id, conversation_id, message_id)
+    PRIMARY KEY (account_id, conversation_id, message_id, role)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS worker (
     account_id INTEGER NOT NULL,

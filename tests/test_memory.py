@@ -359,12 +359,19 @@ def test_the_newest_messages_older_than_one_are_recalled(
 
 def test_a_message_told_twice_is_remembered_as_it_came_first(memory: Memory) -> None:
     memory.remember(42, [Said(9001, "user", "first")])
-    memory.remember(42, [Said(9001, "assistant", "second"), *said(9002)])
+    memory.remember(42, [Said(9001, "user", "second"), *said(9002)])
 
     assert memory.recall(42, before=9003, limit=20) == [
         Said(9001, "user", "first"),
         *said(9002),
     ]
+
+
+def test_what_was_picked_follows_the_question_whose_id_it_has(memory: Memory) -> None:
+    told = [Said(9001, "assistant", "Which one?"), Said(9001, "user", "June")]
+    memory.remember(42, reversed(told))
+
+    assert memory.recall(42, before=None, limit=20) == told
 
 
 def test_a_hundred_messages_of_each_conversation_are_remembered(

@@ -65,8 +65,9 @@ class Window:
         """All at once: what is drawn anew meanwhile could not be read one by one."""
         told = self.ask(
             """
-            const text = (node) => (node.checkVisibility() ? node.innerText.trim() : "");
-            return [...document.querySelectorAll(arguments[0])].map(text);
+            return [...document.querySelectorAll(arguments[0])].map(
+              (node) => node.checkVisibility() ? node.innerText.trim() : ""
+            );
             """,
             selector,
         )

@@ -161,7 +161,7 @@ def test_a_burst_is_not_its_own_history(
 
 
 @pytest.mark.parametrize("kind", ["account", "bot"])
-def test_who_picks_an_answer_has_read_the_question(
+def test_a_pick_is_part_of_what_was_said_after_its_question(
     chatwoot_simulator: SimulatorFactory,
     app: Flask,
     chatwoot: Chatwoot,
@@ -181,8 +181,12 @@ def test_who_picks_an_answer_has_read_the_question(
     [question] = story.talk.posted
     story.talk.customer_picks(question, "June")
     story.rest()
+    story.talk.customer_says("Thanks")
+    story.rest()
 
-    assert seen == [[], [user("One"), assistant("Re: One. Which one?")]]
+    asked = [user("One"), assistant("Re: One. Which one?")]
+    picked = [user("June"), assistant("Re: June. Which one?")]
+    assert seen == [[], asked, [*asked, *picked]]
 
 
 def test_without_any_way_to_read_there_is_none(
