@@ -27,8 +27,9 @@ from .failures import can_be_told, passes, pause_after, reason_of
 from .gate import Gate
 from .handoff import Handover
 from .history import History
-from .inbox import MESSAGE, Draft, Inbox, Job, Part
+from .inbox import MESSAGE, Inbox, Job, Part
 from .indicator import Indicator
+from .ledger import Draft
 from .memory import Memory, Said
 from .mode import Mode
 from .outcomes import Outcome, Reason

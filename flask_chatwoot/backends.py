@@ -17,7 +17,8 @@ from .bot import Backend, Bot
 from .config import Config
 from .errors import ChatwootError, InboxError, LeaseLostError, trace
 from .events import MessageEvent
-from .inbox import ALIVE, KEEP, Inbox, Job
+from .inbox import Inbox, Job
+from .ledger import ALIVE, KEEP
 from .posting import Poster
 
 GRACE: t.Final = 8.0

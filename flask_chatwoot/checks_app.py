@@ -15,7 +15,8 @@ from .errors import (
     ProviderError,
     ProviderFailedError,
 )
-from .inbox import Inbox, JobInfo
+from .inbox import Inbox
+from .ledger import JobInfo
 from .outcomes import Outcome, Reason
 from .probe import Answer, Failure, exchange
 

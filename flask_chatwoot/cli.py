@@ -15,7 +15,8 @@ from .cli_ask import ask
 from .cli_playground import playground
 from .cli_why import why
 from .config import MOST_WORKERS
-from .inbox import KEEP, STATES, Inbox, JobInfo
+from .inbox import Inbox
+from .ledger import KEEP, STATES, JobInfo
 from .mode import Mode
 from .outcomes import Outcome
 

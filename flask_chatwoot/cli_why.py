@@ -10,7 +10,7 @@ from flask.cli import with_appcontext
 
 from .answering import TAKE_OVER
 from .bot import current_bot
-from .inbox import Chapter, Draft
+from .ledger import Chapter, Draft
 from .memory import Holding
 
 

@@ -16,7 +16,8 @@ from .client import ChatwootClient
 from .config import Config
 from .errors import APIError, PermanentError, trace
 from .events import ConversationEvent, MessageEvent, Object
-from .inbox import KEEP, Inbox, Job
+from .inbox import Inbox, Job
+from .ledger import KEEP
 from .memory import Holding, Memory
 from .mode import Mode
 from .outcomes import Reason

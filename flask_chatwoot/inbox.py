@@ -19,10 +19,8 @@ import time
 import typing as t
 
 from .errors import LeaseLostError
-from .store import Store, transaction
-
-KEEP: t.Final = 7 * 24 * 3600.0
-"""Seconds a finished job is remembered, so that a repeat is recognised."""
+from .ledger import DRAFT, Draft, Ledger, draft_in
+from .store import transaction
 
 MESSAGE: t.Final = "message"
 """Kind of job: a customer wrote. All other kinds are alone in their turn."""
@@ -150,10 +148,6 @@ AND EXISTS (SELECT 1 FROM job WHERE id = ? AND claim = ?)
 
 _POSTED: t.Final = "UPDATE draft SET message_id = ? WHERE id = ?"
 
-_DRAFT: t.Final = (
-    "draft.id, marker, private, content, sent_at, draft.message_id, choices, files"
-)
-
 _ERASE: t.Final = """
 UPDATE draft SET content = '', choices = NULL,
     message_id = CASE id WHEN ? THEN ? ELSE message_id END
@@ -161,72 +155,13 @@ WHERE job_id = ?
 """
 
 _UNDER_WAY: t.Final = f"""
-SELECT {_DRAFT}
+SELECT {DRAFT}
 FROM job JOIN draft ON draft.job_id = job.id
 WHERE account_id = :account AND conversation_id = :conversation
 AND (finished_at IS NULL OR outcome = 'dead') AND job.message_id < :message
 AND sent_at IS NOT NULL AND draft.message_id IS NULL
 AND NOT EXISTS (SELECT 1 FROM draft AS made WHERE made.message_id = :message)
 """  # noqa: S608 - put together from constants
-
-_LIST: t.Final = """
-SELECT id, conversation_id, message_id,
-    CASE WHEN outcome = 'dead' THEN 'dead' WHEN finished_at IS NOT NULL THEN 'done'
-        WHEN claim IS NOT NULL THEN 'claimed' ELSE 'waiting' END AS state,
-    :now - received_at, attempts, outcome, reason
-FROM job WHERE account_id = :account AND (:state IS NULL OR state = :state)
-ORDER BY id DESC LIMIT :limit
-"""
-
-_REVIVE: t.Final = """
-UPDATE job SET finished_at = NULL, outcome = NULL, reason = NULL, attempts = 0,
-    failure = NULL, handoff = CASE WHEN failure IS NULL THEN handoff END,
-    due_at = CASE WHEN EXISTS (
-        SELECT 1 FROM job AS other WHERE other.account_id = job.account_id
-        AND other.conversation_id = job.conversation_id AND other.finished_at IS NULL
-    ) THEN NULL ELSE ? END
-WHERE id = ? AND account_id = ? AND outcome = 'dead'
-"""
-
-_PRUNE: t.Final = """
-DELETE FROM job WHERE id IN (
-    SELECT id FROM job
-    WHERE account_id = ? AND finished_at < ? AND (outcome <> 'dead' OR ?)
-    AND id < (SELECT max(id) FROM job)  -- or SQLite would give its id away again
-    ORDER BY id LIMIT 500
-)
-"""
-
-_STORY: t.Final = """
-SELECT id, message_id, kind, received_at, finished_at, due_at, claim IS NOT NULL,
-    attempts, outcome, reason,
-    1 + (SELECT count(*) FROM follow_up WHERE job_id = job.id)
-FROM job WHERE account_id = :account AND conversation_id = :conversation ORDER BY id
-"""
-
-_STORY_DRAFTS: t.Final = f"""
-SELECT job_id, {_DRAFT} FROM draft JOIN job ON job.id = draft.job_id
-WHERE account_id = :account AND conversation_id = :conversation ORDER BY draft.id
-"""  # noqa: S608 - put together from constants
-
-_OLDEST: t.Final = """
-SELECT :now - min(received_at) FROM job
-WHERE account_id = :account AND finished_at IS NULL
-"""
-
-_WORKERS: t.Final = """
-SELECT coalesce(sum(threads), 0) FROM worker
-WHERE account_id = :account AND seen_at > :now - :alive
-"""
-
-_OUTCOMES: t.Final = """
-SELECT outcome, count(*) FROM job WHERE account_id = :account GROUP BY outcome
-"""
-
-ALIVE: t.Final = 30.0
-"""Seconds after its last sign of life for which a process counts as working."""
-
-STATES: t.Final = ("waiting", "claimed", "done", "dead")
 
 
 class File(t.NamedTuple):
@@ -254,30 +189,6 @@ class Part(t.NamedTuple):
 
     def __repr__(self) -> str:
         return f"<Part of {len(self.content)} characters>"
-
-
-class Draft(t.NamedTuple):
-    """A post kept until Chatwoot has it.
-
-    :ivar marker: Random text by which the post is found again in Chatwoot.
-    :ivar sent_at: Unix seconds at which a request for it may have gone out, or was
-        given up without an answer; ``None`` if none did.
-    :ivar message_id: Chatwoot's id for it, ``None`` until that is known.
-    :ivar choices: Titles and values.
-    :ivar files: How many go with it; see :meth:`Inbox.files`.
-    """
-
-    id: int
-    marker: str
-    private: bool
-    content: str
-    sent_at: float | None = None
-    message_id: int | None = None
-    choices: tuple[tuple[str, str], ...] = ()
-    files: int = 0
-
-    def __repr__(self) -> str:
-        return f"<Draft {self.id}>"
 
 
 class FollowUp(t.NamedTuple):
@@ -341,63 +252,7 @@ class Job(t.NamedTuple):
         return kept[-1] if kept else self.payload
 
 
-class JobInfo(t.NamedTuple):
-    """A row as operators see it; no text of anybody.
-
-    :ivar state: One of :data:`STATES`.
-    :ivar age: Seconds since the delivery arrived.
-    """
-
-    id: int
-    conversation_id: int
-    message_id: int
-    state: str
-    age: float
-    attempts: int
-    outcome: str | None
-    reason: str | None
-
-
-class Chapter(t.NamedTuple):
-    """A job as part of its conversation's story; no text of anybody.
-
-    :ivar received_at: Unix seconds, like the other times.
-    :ivar due_at: ``None`` if it waits for another job, or is finished.
-    :ivar reason: Of the end, or of the last attempt that failed.
-    :ivar messages: How many it answers.
-    :ivar posts: Kept replies.
-    """
-
-    id: int
-    message_id: int
-    kind: str
-    received_at: float
-    finished_at: float | None
-    due_at: float | None
-    claimed: bool
-    attempts: int
-    outcome: str | None
-    reason: str | None
-    messages: int
-    posts: tuple[Draft, ...] = ()
-
-
-class Health(t.NamedTuple):
-    """How the work goes.
-
-    :ivar oldest: Seconds since the oldest unfinished job came, or ``None``.
-    :ivar waiting: Unfinished jobs.
-    :ivar outcomes: How many finished jobs ended how.
-    :ivar workers: Threads that gave a sign of life.
-    """
-
-    oldest: float | None
-    waiting: int
-    outcomes: dict[str, int]
-    workers: int
-
-
-class Inbox(Store):
+class Inbox(Ledger):
     """Jobs and drafts of one Chatwoot account.
 
     :param lease: Seconds a claimed job stays with a worker that gives no sign of life.
@@ -556,7 +411,7 @@ class Inbox(Store):
         }
 
         with self.use() as db:
-            return [_draft(row) for row in db.execute(_UNDER_WAY, values)]
+            return [draft_in(row) for row in db.execute(_UNDER_WAY, values)]
 
     # -- work ------------------------------------------------------------------
 
@@ -825,99 +680,6 @@ class Inbox(Store):
 
         _expect_one(postponed, job)
 
-    # -- operators -------------------------------------------------------------
-
-    def jobs(self, *, state: str | None = None, limit: int = -1) -> list[JobInfo]:
-        """Rows, newest first.
-
-        :param state: One of :data:`STATES`; ``None`` means all.
-        :param limit: Below zero means all.
-        """
-        values = {
-            "account": self.account_id,
-            "state": state,
-            "now": self.clock(),
-            "limit": limit,
-        }
-
-        with self.use() as db:
-            return [JobInfo(*row) for row in db.execute(_LIST, values)]
-
-    def story(self, conversation_id: int) -> list[Chapter]:
-        """The jobs of a conversation, oldest first, with their posts."""
-        names = {"account": self.account_id, "conversation": conversation_id}
-
-        with self.use() as db:
-            chapters = [Chapter(*row) for row in db.execute(_STORY, names)]
-            drafts: dict[int, list[Draft]] = {}
-
-            for job_id, *row in db.execute(_STORY_DRAFTS, names):
-                drafts.setdefault(job_id, []).append(_draft(tuple(row)))
-
-        return [
-            chapter._replace(posts=tuple(drafts.get(chapter.id, ())))
-            for chapter in chapters
-        ]
-
-    def health(self) -> Health:
-        """How the work goes; reads every row."""
-        names = {"account": self.account_id, "now": self.clock(), "alive": ALIVE}
-
-        with self.use() as db:
-            (oldest,) = db.execute(_OLDEST, names).fetchone()
-            (workers,) = db.execute(_WORKERS, names).fetchone()
-            outcomes = dict(db.execute(_OUTCOMES, names).fetchall())
-
-        return Health(oldest, outcomes.pop(None, 0), outcomes, workers)
-
-    def report(self, worker: str, threads: int) -> None:
-        """A sign of life of a process that works; 0 threads: it ends.
-
-        :param worker: The same name each time, and of no other process.
-        """
-        values = (self.account_id, worker, threads, self.clock())
-
-        with self.use() as db, transaction(db):
-            db.execute("INSERT OR REPLACE INTO worker VALUES (?, ?, ?, ?)", values)
-            db.execute("DELETE FROM worker WHERE threads = 0")
-            db.execute("DELETE FROM worker WHERE seen_at < ?", (self.clock() - 3600,))
-
-    def retry(self, job_ids: t.Iterable[int]) -> list[int]:
-        """Revive dead jobs with all their attempts; the ids that were dead."""
-        revived = []
-
-        with self.use() as db, transaction(db):
-            for job_id in sorted(job_ids):  # revived in the order they came
-                values = (self.clock(), job_id, self.account_id)
-
-                if db.execute(_REVIVE, values).rowcount:
-                    revived.append(job_id)
-                    db.execute(
-                        "DELETE FROM draft WHERE job_id = ? AND last_words", (job_id,)
-                    )
-
-        return revived
-
-    def prune(self, *, older_than: float = KEEP, dead: bool = False) -> int:
-        """Forget jobs finished this many seconds ago; how many they were.
-
-        Deliveries of forgotten messages are no longer recognised as repeats. In
-        several short transactions, so that nobody waits for a large clean-up.
-
-        :param dead: Forget dead jobs too.
-        """
-        values = (self.account_id, self.clock() - older_than, dead)
-        total = 0
-
-        while True:
-            with self.use() as db:
-                pruned = db.execute(_PRUNE, values).rowcount
-
-            total += pruned
-
-            if not pruned:
-                return total
-
 
 def _keep(db: sqlite3.Connection, job: Job, part: Part, *, last_words: bool) -> Draft:
     marker = secrets.token_hex(16)
@@ -981,22 +743,11 @@ def _drafts(
     db: sqlite3.Connection, job_id: int, *, last_words: bool
 ) -> tuple[Draft, ...]:
     rows = db.execute(
-        f"SELECT {_DRAFT} FROM draft WHERE job_id = ? AND last_words = ? ORDER BY id",  # noqa: S608
+        f"SELECT {DRAFT} FROM draft WHERE job_id = ? AND last_words = ? ORDER BY id",  # noqa: S608
         (job_id, last_words),
     )
 
-    return tuple(_draft(row) for row in rows)
-
-
-def _draft(row: tuple[t.Any, ...]) -> Draft:
-    draft = Draft(*row)
-    choices: t.Any = draft.choices
-    listed = json.loads(choices) if choices else ()
-
-    return draft._replace(
-        private=bool(draft.private),
-        choices=tuple((title, value) for title, value in listed),
-    )
+    return tuple(draft_in(row) for row in rows)
 
 
 def _follow_ups(db: sqlite3.Connection, job_id: int) -> tuple[FollowUp, ...]:

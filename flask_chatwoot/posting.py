@@ -17,7 +17,8 @@ from . import events, signals
 from .client import ChatwootClient, escape
 from .errors import APIError, ChatwootError, TransientError
 from .events import Object
-from .inbox import Draft, Inbox, Job
+from .inbox import Inbox, Job
+from .ledger import Draft
 from .mode import Mode
 from .outcomes import Outcome
 from .replies import Turn

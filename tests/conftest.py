@@ -24,7 +24,8 @@ from werkzeug.test import TestResponse
 from flask_chatwoot import Chatwoot, signature
 from flask_chatwoot.backends import Heartbeat, run_once
 from flask_chatwoot.bot import KEY, Bot
-from flask_chatwoot.inbox import Inbox, JobInfo
+from flask_chatwoot.inbox import Inbox
+from flask_chatwoot.ledger import JobInfo
 from flask_chatwoot.simulator import payloads
 from flask_chatwoot.simulator.payloads import (
     JSON,

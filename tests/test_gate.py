@@ -15,7 +15,8 @@ from flask_chatwoot.client import ChatwootClient, escape
 from flask_chatwoot.errors import APIError, PermanentError, TransientError
 from flask_chatwoot.events import ConversationEvent, MessageEvent
 from flask_chatwoot.gate import ASK_AGAIN, BLIND_AFTER, LONGEST_DELAY, Gate
-from flask_chatwoot.inbox import KEEP, Draft, Inbox, Job, Part
+from flask_chatwoot.inbox import Inbox, Job, Part
+from flask_chatwoot.ledger import KEEP, Draft
 from flask_chatwoot.memory import Memory
 from flask_chatwoot.mode import Mode
 from flask_chatwoot.outcomes import Reason

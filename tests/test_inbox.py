@@ -26,7 +26,8 @@ from hypothesis.stateful import (
 )
 
 from flask_chatwoot.errors import InboxError, LeaseLostError
-from flask_chatwoot.inbox import MESSAGE, Draft, File, Inbox, Job, JobInfo, Part
+from flask_chatwoot.inbox import MESSAGE, File, Inbox, Job, Part
+from flask_chatwoot.ledger import Draft, JobInfo
 
 LEASE = 30.0
 DAY = 86400.0

@@ -10,7 +10,8 @@ import pytest
 from flask import Flask
 
 from flask_chatwoot import Chatwoot
-from flask_chatwoot.inbox import Inbox, JobInfo
+from flask_chatwoot.inbox import Inbox
+from flask_chatwoot.ledger import JobInfo
 from flask_chatwoot.rehearsal import rehearse
 from flask_chatwoot.simulator import Fault, Simulator, Talk
 

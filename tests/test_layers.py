@@ -13,8 +13,8 @@ import flask_chatwoot
 ROWS: t.Final[t.Sequence[set[str]]] = [
     {"errors", "outcomes"},
     {"signals", "events", "signature", "store"},
-    {"mode", "inbox", "memory"},
-    {"replies", "policy"},
+    {"mode", "ledger", "memory"},
+    {"replies", "policy", "inbox"},
     {"failures", "config", "client"},
     {"posting", "history", "indicator", "account", "probe"},
     {"gate", "teardown"},

@@ -28,7 +28,8 @@ from flask_chatwoot.errors import (
     UnknownError,
 )
 from flask_chatwoot.events import MARKER
-from flask_chatwoot.inbox import Draft, Inbox, Job
+from flask_chatwoot.inbox import Inbox, Job
+from flask_chatwoot.ledger import Draft
 from flask_chatwoot.posting import Ending, Poster, TooSoonError, is_post_of
 from flask_chatwoot.simulator.payloads import MessageType
 
