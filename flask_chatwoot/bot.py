@@ -200,12 +200,14 @@ def current_bot() -> Bot:
     :raises ConfigError: The app was never given to the extension.
     """
     try:
-        return t.cast(Bot, current_app.extensions[KEY])
+        bot: Bot = current_app.extensions[KEY]
     except KeyError:
         raise ConfigError(
             f"The app {current_app.name!r} has no Chatwoot; call "
             "Chatwoot(app), or init_app(app), where the app is made."
         ) from None
+
+    return bot
 
 
 def _answering(

@@ -529,20 +529,19 @@ _UNRENDERED: t.Final = (
 # -- what a provider may ask about a message -----------------------------------
 
 
-def contact_candidates(raw: Object) -> t.Iterator[Object]:
+def contact_candidates(raw: Object) -> tuple[Object, ...]:
     """The places where the contact may be, best first.
 
     A sender without ``type`` is a contact (``app/models/contact.rb``); the top-level
     ``contact`` is from servers before June 2020.
     """
     sender = as_object(raw.get("sender"))
-    conversation = as_object(raw.get("conversation"))
+    meta = as_object(as_object(raw.get("conversation")).get("meta"))
+    found = as_object(raw.get("contact")), as_object(meta.get("sender"))
 
-    yield as_object(raw.get("contact"))
-    yield as_object(as_object(conversation.get("meta")).get("sender"))
+    is_contact = sender.get("type", "contact") in ("contact", "Contact")
 
-    if sender.get("type", "contact") in ("contact", "Contact"):
-        yield sender
+    return (*found, sender) if is_contact else found
 
 
 def contact(raw: Object) -> Contact:

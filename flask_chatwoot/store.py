@@ -190,11 +190,17 @@ class Store:
             raise InboxError(f"The inbox {self.path!r} is busy with other threads.")
 
         try:
-            if durable and self._is_gone():
+            # Looked at once a second: SQLite would go on writing into a file that was
+            # deleted, and all would be lost with this process.
+            if durable and time.monotonic() >= self._look_at and self._is_gone():
                 self._drop()
 
             db = self._db or self._open()
-            self._set_sync(db, self._sync if durable else "normal")
+            level = self._sync if durable else "normal"
+
+            if level != self._level:
+                db.execute(f"PRAGMA synchronous = {level}")
+                self._level = level
         except BaseException as error:
             self._leave(durable, error)
             raise
@@ -254,24 +260,10 @@ class Store:
                 return
 
     def _is_gone(self) -> bool:
-        """Whether the open file is not the one at its path any more.
-
-        SQLite would go on writing into a file that was deleted, and all would be lost
-        with this process. Looked at once a second.
-        """
-        now = time.monotonic()
-
-        if now < self._look_at:
-            return False
-
-        self._look_at = now + 1.0
+        """Whether the open file is not the one at its path any more."""
+        self._look_at = time.monotonic() + 1.0
 
         return self._db is not None and self._opened != _identity(self.path)
-
-    def _set_sync(self, db: sqlite3.Connection, level: str) -> None:
-        if level != self._level:
-            db.execute(f"PRAGMA synchronous = {level}")
-            self._level = level
 
     def _migrate(self, db: sqlite3.Connection) -> None:
         version = db.execute("PRAGMA user_version").fetchone()[0]

@@ -72,11 +72,11 @@ def health() -> ResponseReturnValue:
 
 
 @functools.cache
-def _acknowledgement(receipt: Receipt) -> str:
+def _acknowledgement(receipt: Receipt) -> bytes:
     """The JSON for a receipt; there are about a dozen, and they are in a hurry."""
     answer = {"status": receipt.outcome, "reason": receipt.reason}
 
-    return json.dumps({key: value for key, value in answer.items() if value})
+    return json.dumps({key: value for key, value in answer.items() if value}).encode()
 
 
 def _body(limit: int) -> bytes:
