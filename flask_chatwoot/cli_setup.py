@@ -196,12 +196,12 @@ def _wishes(
     human_option: str | None,
     label: str | None,
 ) -> Wishes:
-    from .provision import LABEL, Wishes
+    from .provision import Wishes
 
     return Wishes(
         url=url,
         key=config.support_mode_attr,
-        label=label or LABEL,
+        label=label,
         options={Mode.BOT: bot_option, Mode.HUMAN: human_option},
         words=config.words,
         inbox_ids=inbox_ids,

@@ -40,6 +40,7 @@ class Wishes:
     """How Chatwoot should be set up.
 
     :ivar url: Of our webhook, without a query.
+    :ivar label: The question above the choice; ``None``: the usual one.
     :ivar options: The text for each mode; ``None``: any that means it will do.
     :ivar words: What the app takes option texts for.
     :ivar inbox_ids: Empty: the only website inbox there is.
@@ -48,7 +49,7 @@ class Wishes:
 
     url: str
     key: str = "support_mode"
-    label: str = LABEL
+    label: str | None = None
     options: t.Mapping[Mode, str | None] = field(default_factory=dict)
     words: Vocabulary = field(default_factory=vocabulary)
     inbox_ids: tuple[int, ...] = ()
@@ -90,7 +91,7 @@ def plan_setup(seen: Account, wishes: Wishes) -> Plan:
     _check_options(wishes)
     inboxes = _chosen(seen, wishes)
     attribute = Attribute(
-        wishes.key, wishes.label, dict(wishes.options), dict(wishes.words)
+        wishes.key, wishes.label or LABEL, dict(wishes.options), dict(wishes.words)
     )
     steps: list[Step] = [attribute]
     steps += [
@@ -181,11 +182,23 @@ def _token(seen: Account, wishes: Wishes) -> str | None:
 def _warnings(
     seen: Account, wishes: Wishes, inboxes: t.Sequence[JSON]
 ) -> t.Iterator[str]:
+    yield from _label_warnings(seen, wishes)
     yield from _form_warnings(seen, inboxes, wishes)
     yield from _url_warnings(seen, wishes)
 
     if wishes.agent_bot:
         yield from _bot_warnings(seen, inboxes)
+
+
+def _label_warnings(seen: Account, wishes: Wishes) -> t.Iterator[str]:
+    there = seen.attribute(wishes.key) or {}
+    label = there.get("attribute_display_name")
+
+    if wishes.label and label and label != wishes.label:
+        yield (
+            f"The attribute {wishes.key} is there and asks {label!r}, which stays. "
+            "Settings → Custom Attributes changes it, in the form too."
+        )
 
 
 def _form_warnings(

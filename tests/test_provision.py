@@ -439,6 +439,18 @@ def test_options_that_lack_are_added(office: Office) -> None:
     assert office.form()[-1]["label"] == "Who"
 
 
+@pytest.mark.parametrize(("label", "warned"), [(None, 0), ("Who", 0), ("Whom?", 1)])
+def test_another_question_than_there_is_stays_and_is_told(
+    office: Office, label: str | None, warned: int
+) -> None:
+    add_attribute(office, "AI agent", "Human")
+
+    plan = office.plan(label=label)
+
+    told = [each for each in plan.warnings if "asks 'Who', which stays" in each]
+    assert len(told) == warned
+
+
 def test_an_attribute_of_another_type_is_in_the_way(office: Office) -> None:
     add_attribute(office, kind=0)
 
