@@ -1290,9 +1290,11 @@ def test_a_mistyped_fault_is_refused(sim: Simulator) -> None:
 
 def test_waiting_returns_what_was_waited_for(sim: Simulator, bot: Client) -> None:
     talk = sim.conversation()
-    threading.Thread(target=bot.create, args=[talk, "Hello"]).start()
+    thread = threading.Thread(target=bot.create, args=[talk, "Hello"])
+    thread.start()
 
     assert sim.wait_until(lambda: talk.replies) == ["Hello"]
+    thread.join()  # it has yet to read its answer
 
 
 def test_waiting_notices_what_happens_elsewhere(sim: Simulator) -> None:
