@@ -6,6 +6,7 @@ import functools
 import hmac
 import json
 import logging
+import typing as t
 
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
@@ -99,12 +100,12 @@ def _authenticate(config: Config, body: bytes) -> None:
         raise SignatureError("The token in the URL is missing or wrong.")
 
     if config.webhook_secret:
-        environ = request.environ
+        environ = request.environ  # request.headers would spell the names each time
         signature.verify(
             body,
             secrets=config.webhook_secret,
-            signature=environ.get("HTTP_X_CHATWOOT_SIGNATURE"),
-            timestamp=environ.get("HTTP_X_CHATWOOT_TIMESTAMP"),
+            signature=environ.get(_SIGNATURE),
+            timestamp=environ.get(_TIMESTAMP),
         )
 
 
@@ -116,6 +117,15 @@ def _authorize(token: str | None) -> None:
 
     if scheme.lower() != "bearer" or not _same(given.strip(), token):
         raise SignatureError("The bearer token is missing or wrong.")
+
+
+def _in_environ(header: str) -> str:
+    """A header's key in a WSGI environment."""
+    return f"HTTP_{header.upper().replace('-', '_')}"
+
+
+_SIGNATURE: t.Final = _in_environ(signature.SIGNATURE_HEADER)
+_TIMESTAMP: t.Final = _in_environ(signature.TIMESTAMP_HEADER)
 
 
 def _same(given: str | None, wanted: str) -> bool:
