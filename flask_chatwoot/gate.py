@@ -264,11 +264,12 @@ class Gate:
         self, facts: Facts, event: MessageEvent, live: Object, holding: Holding
     ) -> Facts:
         last, answer = self._last_public(event, live)
+        answered = self._note_answer(event, answer)
         contact = events.as_object(events.as_object(live.get("meta")).get("sender"))
 
         return facts._replace(
             mode=self._mode({"conversation": live}, holding),
-            answered=self._note_answer(event, answer) or facts.answered,
+            answered=answered or facts.answered,
             status=events.as_text(live.get("status")),
             assignee=policy.assignee_of(live),
             last_speaker=last or facts.last_speaker,
