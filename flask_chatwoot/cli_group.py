@@ -9,7 +9,7 @@ import click
 from .errors import ChatwootError
 
 
-class Late(click.Group):
+class LateGroup(click.Group):
     """Spares web processes the commands. Shows our errors as sentences."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -37,4 +37,4 @@ def _commands() -> click.Group:
     return chatwoot
 
 
-chatwoot = Late("chatwoot", help="Answer Chatwoot conversations.")
+chatwoot = LateGroup("chatwoot", help="Answer Chatwoot conversations.")
