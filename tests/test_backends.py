@@ -662,12 +662,11 @@ def test_stopping_twice_or_unstarted_is_harmless(threaded: Flask) -> None:
 
 # -- processes -----------------------------------------------------------------
 
-FORK = """
-import json, os, sys, threading, time, warnings
+HOST = """
+import json, sys, threading, time
 from flask import Flask
 from flask_chatwoot import Chatwoot
 
-warnings.simplefilter("ignore")  # threads and fork do not mix, which is the point
 app = Flask("host")
 app.config.update(
     CHATWOOT_BASE_URL="http://127.0.0.1:9", CHATWOOT_ACCOUNT_ID=1,
@@ -675,6 +674,23 @@ app.config.update(
     CHATWOOT_WORKERS=2, CHATWOOT_COPILOT_TOKEN="t", CHATWOOT_WEBHOOK_SECRET="s",
 )
 chatwoot = Chatwoot(app)
+bot = app.extensions["chatwoot"]
+inbox = bot.poster.inbox
+
+def put(number):
+    body = {
+        "event": "message_created", "id": number, "content": "Hello",
+        "message_type": "incoming", "account": {"id": 1},
+        "conversation": {"id": number},
+    }
+    inbox.put(str(number), conversation_id=number, message_id=number,
+              payload=json.dumps(body).encode())
+"""
+
+FORK = f"""{HOST}
+import os, warnings
+
+warnings.simplefilter("ignore")  # threads and fork do not mix, which is the point
 seen = threading.Event()
 
 @chatwoot.reply_provider
@@ -684,24 +700,12 @@ def provide(text):
 def names():
     return sorted(t.name for t in threading.enumerate() if "worker" in t.name)
 
-def inbox():
-    return app.extensions["chatwoot"].poster.inbox
-
-def put(number):
-    body = {
-        "event": "message_created", "id": number, "content": "Hello",
-        "message_type": "incoming", "account": {"id": 1},
-        "conversation": {"id": number},
-    }
-    inbox().put(str(number), conversation_id=number, message_id=number,
-                payload=json.dumps(body).encode())
-
 def serve(number):
     seen.clear()
     put(number)
     app.test_client().get("/")
     assert seen.wait(20)
-    while inbox().jobs()[0].state != "done":
+    while inbox.jobs()[0].state != "done":
         time.sleep(0.01)
     return names()
 
@@ -710,11 +714,11 @@ read, write = os.pipe()
 child = os.fork()
 if not child:
     os.write(write, json.dumps([names(), serve(2)]).encode())
-    app.extensions["chatwoot"].backend.stop()
+    bot.backend.stop()
     os._exit(0)
 code = os.waitpid(child, 0)[1]
 told += [code, json.loads(os.read(read, 10_000)), serve(3)]
-app.extensions["chatwoot"].backend.stop()
+bot.backend.stop()
 print(json.dumps(told))
 """
 
@@ -734,21 +738,10 @@ def test_a_forked_process_starts_threads_of_its_own(tmp_path: Path) -> None:
     assert json.loads(done.stdout) == [[], both, 0, [[], both], both]
 
 
-EXIT = """
-import asyncio, concurrent.futures.thread, json, sys, threading, time
-from flask import Flask
-from flask_chatwoot import Chatwoot
+EXIT = f"""{HOST}
+import asyncio, concurrent.futures.thread
 
-app = Flask("host")
-app.config.update(
-    CHATWOOT_BASE_URL="http://127.0.0.1:9", CHATWOOT_ACCOUNT_ID=1,
-    CHATWOOT_API_ACCESS_TOKEN="t", CHATWOOT_INBOX_PATH=sys.argv[1],
-    CHATWOOT_WORKERS=2, CHATWOOT_COPILOT_TOKEN="t", CHATWOOT_WEBHOOK_SECRET="s",
-)
-chatwoot = Chatwoot(app)
 begun = threading.Event()
-bot = app.extensions["chatwoot"]
-inbox = bot.poster.inbox
 
 @chatwoot.reply_provider
 async def provide(text):
@@ -759,15 +752,6 @@ async def provide(text):
     patience = time.monotonic() + 1
     while inbox.jobs()[0].attempts == 0 and time.monotonic() < patience:
         await asyncio.sleep(0.01)
-
-def put(number):
-    body = {
-        "event": "message_created", "id": number, "content": "Hello",
-        "message_type": "incoming", "account": {"id": 1},
-        "conversation": {"id": number},
-    }
-    inbox.put(str(number), conversation_id=number, message_id=number,
-              payload=json.dumps(body).encode())
 
 put(1)
 app.test_client().get("/")
