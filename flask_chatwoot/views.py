@@ -8,7 +8,7 @@ import json
 import logging
 import typing as t
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Request, Response, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import NotFound, RequestEntityTooLarge
 
@@ -35,8 +35,10 @@ blueprint = Blueprint("chatwoot", __name__)
 def webhook() -> ResponseReturnValue:
     """Where Chatwoot delivers. Verified, then parsed; stored, then answered."""
     bot = current_bot()
-    body = _body(bot.config.max_body)
-    _authenticate(bot.config, body)
+    # Not the proxy: each look through it costs as much as half of the hashing.
+    delivery: Request = request._get_current_object()  # type: ignore[attr-defined]
+    body = _body(delivery, bot.config.max_body)
+    _authenticate(bot.config, delivery, body)
     receipt = bot.receive(body)
     status = 202 if receipt.outcome is Outcome.ACCEPTED else 200
 
@@ -48,7 +50,7 @@ def copilot() -> ResponseReturnValue:
     """A suggestion for operators. Posts nothing."""
     bot = current_bot()
     _authorize(bot.config.copilot_token)
-    body = _body(bot.config.max_body)
+    body = _body(request, bot.config.max_body)
 
     return {"suggestion": bot.suggest(_question(body))}
 
@@ -80,7 +82,7 @@ def _acknowledgement(receipt: Receipt) -> bytes:
     return json.dumps({key: value for key, value in answer.items() if value}).encode()
 
 
-def _body(limit: int) -> bytes:
+def _body(request: Request, limit: int) -> bytes:
     """The raw bytes, of which no more are read than allowed."""
     own = request.max_content_length
     # One more, because a chunked body is cut off there without an error.
@@ -93,7 +95,7 @@ def _body(limit: int) -> bytes:
     return body
 
 
-def _authenticate(config: Config, body: bytes) -> None:
+def _authenticate(config: Config, request: Request, body: bytes) -> None:
     if config.webhook_token is not None and not _same(
         request.args.get("token"), config.webhook_token
     ):
