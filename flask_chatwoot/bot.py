@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import typing as t
+import weakref
 from dataclasses import dataclass
 
-from flask import Flask, current_app
+from flask import Flask, current_app, request_started
 
 from . import events
 from .answering import Answering, ask, client_of
@@ -42,7 +44,7 @@ class Backend(t.Protocol):
     """Who runs the jobs of the inbox, and when."""
 
     def start(self, bot: Bot) -> None:
-        """Called with every request this process serves, so it must be cheap."""
+        """Called with the first request this process serves."""
 
     def submit(
         self, bot: Bot, poster: Poster, event: MessageEvent, body: bytes
@@ -95,6 +97,16 @@ class Bot:
             poster=answering.poster if answering else None,
             answering=answering,
         )
+
+    def await_request(self) -> None:
+        """Start the backend with the next request; those after it cost nothing."""
+        request_started.connect(self._start, self.app)
+        _bots.add(self)
+
+    def _start(self, app: Flask, **_: object) -> None:
+        if app.extensions[KEY] is self:  # and no rehearsal is on
+            request_started.disconnect(self._start)
+            self.backend.start(self)
 
     # -- receiving -------------------------------------------------------------
 
@@ -194,16 +206,30 @@ class Bot:
         return "\n\n".join(text for text in said if text.strip()) or None
 
 
+_bots: weakref.WeakSet[Bot] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for bot in list(_bots):
+        bot.await_request()  # the backend's threads did not come along
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 def current_bot() -> Bot:
     """The bot of the current app.
 
     :raises ConfigError: The app was never given to the extension.
     """
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+
     try:
-        bot: Bot = current_app.extensions[KEY]
+        bot: Bot = app.extensions[KEY]
     except KeyError:
         raise ConfigError(
-            f"The app {current_app.name!r} has no Chatwoot; call "
+            f"The app {app.name!r} has no Chatwoot; call "
             "Chatwoot(app), or init_app(app), where the app is made."
         ) from None
 

@@ -73,7 +73,7 @@ class Chatwoot:
         app.extensions[KEY] = bot
         app.register_blueprint(views.blueprint, url_prefix=settings.url_prefix)
         app.cli.add_command(cli_group.chatwoot)
-        app.before_request(_starter(app))
+        bot.await_request()
         _warn(settings)
 
     @t.overload
@@ -134,16 +134,6 @@ class Chatwoot:
 
     def _decide(self, facts: Facts) -> Decision:
         return (self._policy or decide)(facts)
-
-
-def _starter(app: Flask) -> t.Callable[[], None]:
-    """Starts the workers with the first request, and then costs next to nothing."""
-
-    def start() -> None:
-        bot: Bot = app.extensions[KEY]
-        bot.backend.start(bot)
-
-    return start
 
 
 _inboxes: weakref.WeakValueDictionary[str, Flask] = weakref.WeakValueDictionary()

@@ -60,6 +60,7 @@ def rehearse(
         config = replace(_config(own.config, simulator, kind, folder), **settings)
         bot = Bot.build(app, config, own.providers, backends.create(config), own.policy)
         app.extensions[KEY] = bot
+        bot.await_request()
 
         try:
             with _served(app) as address:

@@ -21,7 +21,7 @@ from conftest import (
     recorded,
     signed,
 )
-from flask import Blueprint, Flask
+from flask import Blueprint, Flask, request_started
 from flask.testing import FlaskClient
 
 from flask_chatwoot import Chatwoot, Turn, current_bot, turn_finished
@@ -407,6 +407,17 @@ def test_listing_the_routes_starts_nothing_and_makes_no_file(tmp_path: Path) -> 
     assert "/chatwoot/copilot" in done.stdout
     assert done.stderr == ""
     assert [file.name for file in tmp_path.iterdir()] == ["host.py"]
+
+
+def test_only_the_first_request_is_listened_to(make_app: AppFactory) -> None:
+    app = make_app()
+    app.get("/hello")(lambda: "Hello")
+    listeners = [len(list(request_started.receivers_for(app)))]
+    app.test_client().get("/hello")
+    listeners.append(len(list(request_started.receivers_for(app))))
+
+    assert listeners == [1, 0]
+    assert app.before_request_funcs == {}
 
 
 def test_making_an_app_starts_no_thread(make_app: AppFactory) -> None:

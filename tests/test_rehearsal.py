@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import requests
+from conftest import AppFactory, bot_of
 from flask import Flask
 
 from flask_chatwoot import Chatwoot, Mode, Reply
+from flask_chatwoot.backends import ThreadBackend
 from flask_chatwoot.rehearsal import converse, rehearse
 from flask_chatwoot.simulator import Fault, Simulator
 from flask_chatwoot.testing import ChatwootSim
@@ -240,3 +242,18 @@ def test_an_app_that_answers_in_one_inbox_only_can_be_rehearsed() -> None:
     _, endings = converse(app, ["Where is it?"], mode=Mode.BOT, timeout=10.0)
 
     assert [ending.outcome for ending in endings] == ["replied"]
+
+
+def test_the_apps_own_workers_do_not_start_before_the_rehearsal_is_over(
+    make_app: AppFactory, chatwoot: Chatwoot
+) -> None:
+    app = make_app(chatwoot, backend="thread")
+    own = t.cast(ThreadBackend, bot_of(app).backend)
+
+    with Simulator() as simulator, rehearse(app, simulator):
+        rehearsing = t.cast(ThreadBackend, bot_of(app).backend)
+        app.test_client().get("/")
+        assert (own.busy, rehearsing.busy) == (False, True)
+
+    app.test_client().get("/")
+    assert (own.busy, rehearsing.busy) == (True, False)
