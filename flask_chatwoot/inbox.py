@@ -26,27 +26,31 @@ MESSAGE: t.Final = "message"
 """Kind of job: a customer wrote. All other kinds are alone in their turn."""
 
 _OPEN: t.Final = """
-    SELECT id FROM job AS open WHERE account_id = :account
-    AND conversation_id = :conversation AND finished_at IS NULL AND claim IS NULL
+    SELECT max(id) FROM job AS open WHERE account_id = :account
+    AND conversation_id = :conversation AND done = 0
+    AND finished_at IS NULL AND claim IS NULL
     AND kind = 'message' AND failure IS NULL
     AND NOT EXISTS (SELECT 1 FROM draft WHERE job_id = open.id)
-    ORDER BY id DESC LIMIT 1
 """
 """The job of a conversation that a message may join."""
 
 _LINE: t.Final = """
     SELECT 1 FROM job WHERE account_id = :account
-    AND conversation_id = :conversation AND finished_at IS NULL
+    AND conversation_id = :conversation AND done = 0 AND finished_at IS NULL
 """
 
 _PUT_FIRST: t.Final = """
 INSERT OR IGNORE INTO job (
     account_id, conversation_id, message_id, key, kind, payload, received_at, due_at
-) VALUES (?, ?, ?, CASE WHEN EXISTS (
+) VALUES (?, ?, ?, CASE
+    WHEN EXISTS (
         SELECT 1 FROM job WHERE account_id = ? AND conversation_id = ?
-        AND finished_at IS NULL
-    ) OR EXISTS (SELECT 1 FROM follow_up WHERE key = ?) THEN NULL ELSE ? END,
-    ?, ?, ?, ?)
+        AND done = 0 AND finished_at IS NULL
+    ) OR EXISTS (
+        SELECT 1 FROM job WHERE account_id = ? AND conversation_id = ?
+        AND done = 1 AND key = ?
+    ) OR EXISTS (SELECT 1 FROM follow_up WHERE key = ?) THEN NULL ELSE ?
+END, ?, ?, ?, ?)
 """
 # No key is no row, like a key that is there: a SELECT with conditions instead of VALUES
 # would be copied to a table of its own first, body and all. Question marks, because
@@ -67,14 +71,18 @@ INSERT OR IGNORE INTO job (
     claim, attempts
 ) VALUES (
     :account, :conversation, :message,
-    CASE WHEN EXISTS (SELECT 1 FROM follow_up WHERE key = :key)
-        THEN NULL ELSE :key END,
+    CASE WHEN EXISTS (
+        SELECT 1 FROM job WHERE account_id = :account
+        AND conversation_id = :conversation AND done = 1 AND key = :key
+    ) OR EXISTS (SELECT 1 FROM follow_up WHERE key = :key) THEN NULL ELSE :key END,
     :kind, :payload, :now, :now + :lease, :claim, 1
 )
 """
 
 _KNOWN: t.Final = """
-SELECT 1 FROM job WHERE key = :key UNION ALL SELECT 1 FROM follow_up WHERE key = :key
+SELECT 1 FROM job WHERE account_id = :account AND conversation_id = :conversation
+AND done IN (0, 1) AND key = :key
+UNION ALL SELECT 1 FROM follow_up WHERE key = :key
 """
 
 _MAKE_ROOM: t.Final = """
@@ -109,7 +117,7 @@ UPDATE job SET due_at = CASE WHEN kind <> 'message' THEN received_at ELSE min(
     ))
 ) END WHERE due_at IS NULL AND id = (
     SELECT min(id) FROM job WHERE account_id = :account
-    AND conversation_id = :conversation AND finished_at IS NULL
+    AND conversation_id = :conversation AND done = 0 AND finished_at IS NULL
 )
 """
 
@@ -120,7 +128,8 @@ SELECT ?, ?, ?, ?, ?, ?, id FROM job WHERE id = ? AND claim = ?
 
 _SETTLE: t.Final = """
 UPDATE job SET finished_at = ?, outcome = ?, reason = ?, due_at = NULL, claim = NULL,
-    payload = CASE WHEN ? THEN payload END, handoff = CASE WHEN ? THEN handoff END
+    done = NOT ?, payload = CASE WHEN ? THEN payload END,
+    handoff = CASE WHEN ? THEN handoff END
 WHERE id = ? AND claim = ?
 """
 
@@ -136,9 +145,9 @@ WHERE id = ? AND claim = ?
 """
 
 _NEXT: t.Final = """
-SELECT id FROM job WHERE account_id = ? AND conversation_id = ? AND id > ?
-AND finished_at IS NULL AND kind = 'message'
-AND NOT EXISTS (SELECT 1 FROM draft WHERE job_id = job.id) ORDER BY id LIMIT 1
+SELECT min(id) FROM job WHERE account_id = ? AND conversation_id = ? AND id > ?
+AND done = 0 AND finished_at IS NULL AND kind = 'message'
+AND NOT EXISTS (SELECT 1 FROM draft WHERE job_id = job.id)
 """
 
 _SENDING: t.Final = """
@@ -158,8 +167,8 @@ _UNDER_WAY: t.Final = f"""
 SELECT {DRAFT}
 FROM job JOIN draft ON draft.job_id = job.id
 WHERE account_id = :account AND conversation_id = :conversation
-AND (finished_at IS NULL OR outcome = 'dead') AND job.message_id < :message
-AND sent_at IS NOT NULL AND draft.message_id IS NULL
+AND done = 0 AND job.message_id < :message AND sent_at IS NOT NULL
+AND draft.message_id IS NULL
 AND NOT EXISTS (SELECT 1 FROM draft AS made WHERE made.message_id = :message)
 """  # noqa: S608 - put together from constants
 
@@ -294,10 +303,11 @@ class Inbox(Ledger):
         :param said: What to remember of a message besides its payload, which makes
             room for the payload of the next one. Called only if it is needed.
         """
-        line = self.account_id, conversation_id
         now = self.clock()
         due = now + self._window if kind == MESSAGE else now
-        first = (*line, message_id, *line, key, key, kind, payload, now, due)
+        line = self.account_id, conversation_id
+        known = (*line, *line, key, key)
+        first = (*line, message_id, *known, key, kind, payload, now, due)
 
         with self.use(durable=True) as db:
             if db.execute(_PUT_FIRST, first).rowcount == 1:
@@ -378,12 +388,13 @@ class Inbox(Ledger):
         if db.execute(_KNOWN, values).fetchone():
             return False
 
-        waiting = values["kind"] == MESSAGE and db.execute(_OPEN, values).fetchone()
+        joins = values["kind"] == MESSAGE
+        waiting = db.execute(_OPEN, values).fetchone()[0] if joins else None
 
-        if waiting:
-            self._join(db, waiting[0], values, said())
-        else:
+        if waiting is None:
             db.execute(_PUT, values)
+        else:
+            self._join(db, waiting, values, said())
 
         return True
 
@@ -533,7 +544,7 @@ class Inbox(Ledger):
         line = (self.account_id, job.conversation_id, job.id)
 
         with self.use(durable=True) as db, transaction(db):
-            heir = db.execute(_NEXT, line).fetchone()
+            (heir,) = db.execute(_NEXT, line).fetchone()
 
             if heir is None:
                 return False
@@ -541,7 +552,7 @@ class Inbox(Ledger):
             db.executemany(
                 "INSERT INTO follow_up (job_id, message_id, said, received_at)"
                 " VALUES (?, ?, ?, ?)",
-                [(*heir, message_id, text, job.since) for message_id, text in said],
+                [(heir, message_id, text, job.since) for message_id, text in said],
             )
             mine = self._settle(db, job, "declined", reason)
             _expect_one(mine, job)
@@ -629,7 +640,7 @@ class Inbox(Ledger):
         :param posted: A draft and its message, to note where drafts are erased.
         """
         dead = outcome == "dead"
-        values = (self.clock(), outcome, reason, dead, dead, job.id, job.claim)
+        values = (self.clock(), outcome, reason, dead, dead, dead, job.id, job.claim)
         mine = db.execute(_SETTLE, values).rowcount
 
         if mine:

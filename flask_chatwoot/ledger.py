@@ -12,7 +12,7 @@ KEEP: t.Final = 7 * 24 * 3600.0
 
 _LIST: t.Final = """
 SELECT id, conversation_id, message_id,
-    CASE WHEN outcome = 'dead' THEN 'dead' WHEN finished_at IS NOT NULL THEN 'done'
+    CASE WHEN done THEN 'done' WHEN finished_at IS NOT NULL THEN 'dead'
         WHEN claim IS NOT NULL THEN 'claimed' ELSE 'waiting' END AS state,
     :now - received_at, attempts, outcome, reason
 FROM job WHERE account_id = :account AND (:state IS NULL OR state = :state)
@@ -24,7 +24,8 @@ UPDATE job SET finished_at = NULL, outcome = NULL, reason = NULL, attempts = 0,
     failure = NULL, handoff = CASE WHEN failure IS NULL THEN handoff END,
     due_at = CASE WHEN EXISTS (
         SELECT 1 FROM job AS other WHERE other.account_id = job.account_id
-        AND other.conversation_id = job.conversation_id AND other.finished_at IS NULL
+        AND other.conversation_id = job.conversation_id
+        AND other.done = 0 AND other.finished_at IS NULL
     ) THEN NULL ELSE ? END
 WHERE id = ? AND account_id = ? AND outcome = 'dead'
 """

@@ -15,7 +15,7 @@ _BUSY: t.Final = 2.0
 """Seconds to wait for another thread, and again for another process. Chatwoot waits
 five for its answer."""
 
-_VERSION: t.Final = 1
+_VERSION: t.Final = 2
 
 _SCHEMA: t.Final = """
 CREATE TABLE IF NOT EXISTS job (
@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS job (
     account_id INTEGER NOT NULL,
     conversation_id INTEGER NOT NULL,
     message_id INTEGER NOT NULL,
-    key TEXT NOT NULL UNIQUE,
+    key TEXT NOT NULL,
     kind TEXT NOT NULL,
     payload BLOB,
     received_at REAL NOT NULL,
@@ -32,14 +32,15 @@ CREATE TABLE IF NOT EXISTS job (
     attempts INTEGER NOT NULL DEFAULT 0,
     handoff TEXT,
     failure TEXT,
+    done INTEGER NOT NULL DEFAULT 0,  -- finished, and not dead
     finished_at REAL,
     outcome TEXT,
     reason TEXT
 );
 CREATE INDEX IF NOT EXISTS job_due ON job (account_id, due_at)
     WHERE due_at IS NOT NULL;
-CREATE INDEX IF NOT EXISTS job_line ON job (account_id, conversation_id)
-    WHERE finished_at IS NULL OR outcome = 'dead';
+CREATE UNIQUE INDEX IF NOT EXISTS job_line
+    ON job (account_id, conversation_id, done, key);
 CREATE TABLE IF NOT EXISTS follow_up (
     id INTEGER PRIMARY KEY,
     job_id INTEGER NOT NULL REFERENCES job (id) ON DELETE CASCADE,
@@ -230,8 +231,8 @@ class Store:
         self._opened = _identity(self.path)
         self._closing = weakref.finalize(self, db.close)
         self._closing.atexit = False  # threads may still be at work then
-        # A commit writes half a dozen pages, most of them of an index: small ones.
-        db.execute("PRAGMA page_size = 1024")
+        # A commit writes a few pages, of which it changes little: small ones.
+        db.execute("PRAGMA page_size = 2048")
         db.execute("PRAGMA foreign_keys = ON")
         db.execute("PRAGMA secure_delete = ON")
         # 16 MB of log before it is moved into the file: fewer pauses, less copying.
@@ -268,15 +269,15 @@ class Store:
     def _migrate(self, db: sqlite3.Connection) -> None:
         version = db.execute("PRAGMA user_version").fetchone()[0]
 
-        if version > _VERSION:
+        if version not in (0, _VERSION):
             self._drop()
             raise InboxError(
-                f"The inbox {self.path!r} was made by a later Flask-Chatwoot "
+                f"The inbox {self.path!r} was made by another Flask-Chatwoot "
                 f"(version {version} of the file, this one knows {_VERSION}); "
-                "upgrade, or set CHATWOOT_INBOX_PATH to another file."
+                "use that one, or set CHATWOOT_INBOX_PATH to another file."
             )
 
-        if version < _VERSION:
+        if version == 0:
             with transaction(db):
                 for statement in _SCHEMA.split(";"):
                     db.execute(statement)

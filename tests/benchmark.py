@@ -401,17 +401,16 @@ def fill(path: Path, *, waiting: int = 0, done: int = 0) -> Inbox:
         db.execute("BEGIN")
         db.executemany(
             "INSERT INTO job (account_id, conversation_id, message_id, key, kind,"
-            " received_at, finished_at, outcome) VALUES (?, ?, ?, ?, 'message', 0,"
-            " CASE WHEN ? THEN 0 END, 'replied')",
+            " received_at, done, outcome) VALUES (?, ?, ?, ?, 'message', 0, ?,"
+            " 'replied')",
             rows,
         )
-        db.execute("UPDATE job SET payload = ? WHERE finished_at IS NULL", (body,))
+        db.execute("UPDATE job SET finished_at = 0 WHERE done")
+        db.execute("UPDATE job SET payload = ?, outcome = NULL WHERE NOT done", (body,))
         db.execute(
-            "UPDATE job SET due_at = 0 WHERE finished_at IS NULL AND id IN ("
-            " SELECT min(id) FROM job WHERE finished_at IS NULL"
-            " GROUP BY conversation_id)"
+            "UPDATE job SET due_at = 0 WHERE id IN ("
+            " SELECT min(id) FROM job WHERE NOT done GROUP BY conversation_id)"
         )
-        db.execute("UPDATE job SET outcome = NULL WHERE finished_at IS NULL")
         db.execute("COMMIT")
 
     return inbox

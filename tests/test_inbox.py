@@ -134,6 +134,7 @@ def test_a_repeat_is_recognised_after_the_end(inbox: Inbox, outcome: str) -> Non
     finish(inbox, outcome)
 
     assert not put(inbox, 9001)
+    assert put_and_claim(inbox, 9001) == (False, None)
     assert inbox.claim() is None
 
 
@@ -2110,15 +2111,18 @@ def test_a_file_that_turns_corrupt_is_an_error(inbox: Inbox, path: str) -> None:
         put(inbox, 9001)
 
 
-def test_a_file_of_a_later_version_is_left_alone(inbox: Inbox, path: str) -> None:
+@pytest.mark.parametrize("version", [1, 99])
+def test_a_file_of_another_version_is_left_alone(
+    inbox: Inbox, path: str, version: int
+) -> None:
     put(inbox, 9001)
     inbox.close()
     db = sqlite3.connect(path)
-    db.execute("PRAGMA user_version = 99")
+    db.execute(f"PRAGMA user_version = {version}")
     db.close()
 
     for _ in range(2):
-        with pytest.raises(InboxError, match=r"version 99 .* upgrade, or set CHATWOOT"):
+        with pytest.raises(InboxError, match=f"version {version} .* or set CHATWOOT"):
             put(inbox, 9002)
 
     assert len(everything(path)) == 1

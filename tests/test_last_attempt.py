@@ -123,7 +123,7 @@ def test_killed_after_the_last_post_the_turn_is_answered(stage: Stage) -> None:
     sim.wait_until(lambda: talk.replies and ended(inbox))
     with inbox.use() as db:
         db.execute(
-            "UPDATE job SET finished_at = NULL, outcome = NULL, payload = ?,"
+            "UPDATE job SET done = 0, finished_at = NULL, outcome = NULL, payload = ?,"
             " due_at = 0, claim = NULL, attempts = 1",
             (sim.deliveries[0].body,),
         )
