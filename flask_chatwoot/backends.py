@@ -35,6 +35,8 @@ _PRUNE_EVERY: t.Final = 3600.0
 
 _REPORT_EVERY: t.Final = ALIVE / 3
 
+_CHECKPOINT_EVERY: t.Final = 1.0
+
 log = logging.getLogger(__name__)
 
 
@@ -236,8 +238,7 @@ class ThreadBackend:
         self._wake = threading.Semaphore(0)
         self._bot: Bot | None = None
         self._name = uuid.uuid4().hex
-        self._report_at = 0.0
-        self._prune_at = 0.0  # by the monotonic clock; a moment too often is no harm
+        self._times: dict[str, float] = {}
         self._workers: list[threading.Thread] = []
         self._starting = threading.Lock()
 
@@ -311,25 +312,33 @@ class ThreadBackend:
 
     def _work(self, bot: Bot) -> None:
         while not self._stopping.is_set():
-            self._report_at_times(bot)
-            self._prune_at_times(bot)
+            self._keep_house(bot)
 
             if not self._run_once(bot):
                 self._wake.acquire(timeout=_POLL)
 
-    def _prune_at_times(self, bot: Bot) -> None:
-        now = time.monotonic()
+    def _keep_house(self, bot: Bot) -> None:
+        if self._is_time("report", _REPORT_EVERY):
+            _report(bot, self._name, self._threads)
 
-        if now >= self._prune_at:
-            self._prune_at = now + _PRUNE_EVERY
+        if self._is_time("prune", _PRUNE_EVERY):
             _prune(bot)
 
-    def _report_at_times(self, bot: Bot) -> None:
-        now = time.monotonic()
+        if self._is_time("checkpoint", _CHECKPOINT_EVERY):
+            _checkpoint(bot)
 
-        if now >= self._report_at:
-            self._report_at = now + _REPORT_EVERY
-            _report(bot, self._name, self._threads)
+    def _is_time(self, chore: str, every: float) -> bool:
+        """Whether a chore is due, which it then is no more.
+
+        Two threads may find so at once: a time too often is no harm.
+        """
+        now = time.monotonic()
+        due = now >= self._times.get(chore, 0.0)
+
+        if due:
+            self._times[chore] = now + every
+
+        return due
 
     def _run_once(self, bot: Bot) -> bool:
         try:
@@ -367,3 +376,11 @@ def _prune(bot: Bot) -> None:
             bot.answering.memory.prune(KEEP)
     except InboxError as error:
         log.warning("the inbox was not pruned: %s", error)
+
+
+def _checkpoint(bot: Bot) -> None:
+    try:
+        if bot.poster is not None:
+            bot.poster.inbox.checkpoint()
+    except InboxError as error:
+        log.warning("the inbox's log was not moved into its file: %s", error)

@@ -509,29 +509,50 @@ def test_a_failing_inbox_does_not_end_the_threads(
 
 
 @pytest.mark.parametrize("broken", [False, True])
-def test_old_jobs_are_forgotten_in_quiet_moments(
+@pytest.mark.parametrize(
+    ("chore", "complaint"),
+    [
+        ("prune", "the inbox was not pruned: The disk is gone."),
+        ("checkpoint", "log was not moved into its file: The disk is gone."),
+    ],
+)
+def test_workers_keep_house_in_quiet_moments(
     threaded: Flask,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    chore: str,
+    complaint: str,
     broken: bool,
 ) -> None:
-    pruned = threading.Event()
+    done = threading.Semaphore(0)
 
-    def prune(_: Inbox) -> int:
-        pruned.set()
+    def do(_: Inbox) -> int:
+        done.release()
 
         if broken:
             raise InboxError("The disk is gone.")
 
         return 0
 
-    monkeypatch.setattr(backends, "_PRUNE_EVERY", 0.0)
-    monkeypatch.setattr(Inbox, "prune", prune)
+    monkeypatch.setattr(backends, f"_{chore.upper()}_EVERY", 0.0)
+    monkeypatch.setattr(Inbox, chore, do)
     threaded.test_client().get("/")
 
-    assert pruned.wait(10)
-    wait_until(lambda: not broken or "the inbox was not pruned" in caplog.text)
+    assert done.acquire(timeout=10)
+    assert done.acquire(timeout=10)
+    wait_until(lambda: not broken or complaint in caplog.text)
     assert len(workers()) == 3
+
+
+def test_workers_move_the_log_into_the_file(
+    threaded: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "_CHECKPOINT_EVERY", 0.0)
+    file = Path(bot_of(threaded).config.inbox_path)
+    threaded.test_client().get("/")
+
+    # Without, the file has one page until there are 64 MB of log.
+    wait_until(lambda: file.exists() and file.stat().st_size > 2048)
 
 
 def test_a_lease_that_can_not_be_renewed_is_logged_and_tried_again(

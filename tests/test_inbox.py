@@ -1822,9 +1822,14 @@ def work(number):
         put(f"{number}-{count}")
         count += 1
 
+def keep_house():
+    while not stop.is_set():
+        inbox.checkpoint()
+
 def child(number):
     try:
         put(f"child-{number}")
+        inbox.checkpoint()
     except BaseException as error:
         os.write(2, f"{error}\\n".encode())
         os._exit(1)
@@ -1842,6 +1847,7 @@ def ended(pid, deadline):
 
 put("first")
 threads = [threading.Thread(target=work, args=[n], daemon=True) for n in range(2)]
+threads.append(threading.Thread(target=keep_house, daemon=True))
 for thread in threads:
     thread.start()
 stuck = 0

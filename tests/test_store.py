@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import threading
 import typing as t
@@ -49,6 +50,36 @@ def test_a_transaction_is_kept_as_a_whole(store: Store, path: str) -> None:
         assert notes(path) == []
 
     assert notes(path) == ["one", "two"]
+
+
+def test_the_log_is_moved_into_the_file_while_others_write(
+    store: Store, path: str
+) -> None:
+    with store.use() as db:
+        note(db, "one")
+
+    other = sqlite3.connect(path, isolation_level=None)
+    note(transaction(other), "two")
+    store.checkpoint()
+    alone = shutil.copy(path, f"{path}-without-its-log")
+    other.execute("COMMIT")
+    other.close()
+
+    assert notes(alone) == ["one"]
+    assert notes(path) == ["one", "two"]
+
+
+def test_moving_the_log_makes_no_file(store: Store, path: str) -> None:
+    with store.use() as db:
+        note(db, "one")
+
+    store.close()
+    os.remove(path)
+
+    with pytest.raises(InboxError, match=r"inbox\.sqlite3' failed: unable to open"):
+        store.checkpoint()
+
+    assert not os.path.exists(path)
 
 
 def test_a_transaction_that_fails_is_undone_as_a_whole(store: Store, path: str) -> None:
