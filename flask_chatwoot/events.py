@@ -464,7 +464,7 @@ def _trimmed_mail(payload: Object) -> str | None:
     """
     mail = _mail(payload)
 
-    for part in ("text_content", "html_content"):
+    for part in ("text_content", "html_content") if mail else ():
         text = as_text(as_object(mail.get(part)).get("quoted"))
 
         if text and text.strip():
