@@ -216,3 +216,38 @@ def test_the_bot_that_owns_a_conversation_is_no_person_to_yield_to(
     story.talk.customer_says(QUESTION)
 
     assert story.told() == [ASKED, f"Assistant: You asked: {QUESTION}"]
+
+
+def test_a_webhook_beside_the_bot_doubles_nothing(
+    bots: ChatwootSim, app: Flask, chatwoot: Chatwoot
+) -> None:
+    """Whoever sets up both has each message delivered twice, under two ids."""
+    provide(chatwoot)
+    story = Story(bots, app)
+    story.talk.customer_says(QUESTION)
+    story.rest()
+    story.sim.connect(
+        story.sim.deliveries[0].url,
+        events=["message_created", "message_updated", "conversation_status_changed"],
+    )
+
+    story.talk.customer_says("And my refund?")
+    story.rest()
+    story.talk.operator_says("Let me see.")
+    story.rest()
+    question = story.talk.customer_says("Thank you.")
+
+    assert story.told() == [
+        ASKED,
+        f"Assistant: You asked: {QUESTION}",
+        "Ada Lovelace: And my refund?",
+        "Assistant: You asked: And my refund?",
+        "Olga Operator: Let me see.",
+        "Ada Lovelace: Thank you.",
+        "Assistant (note): You asked: Thank you.",
+    ]
+    assert sorted(
+        each.answer["status"]
+        for each in story.sim.deliveries
+        if each.event == "message_created" and each.message_id == question.id
+    ) == ["accepted", "duplicate"]
