@@ -66,16 +66,12 @@ INSERT INTO job (
 """  # noqa: S608 - put together from constants
 
 _PUT_CLAIMED: t.Final = """
-INSERT OR IGNORE INTO job (
+INSERT INTO job (
     account_id, conversation_id, message_id, key, kind, payload, received_at, due_at,
     claim, attempts
 ) VALUES (
-    :account, :conversation, :message,
-    CASE WHEN EXISTS (
-        SELECT 1 FROM job WHERE account_id = :account
-        AND conversation_id = :conversation AND done = 1 AND key = :key
-    ) OR EXISTS (SELECT 1 FROM follow_up WHERE key = :key) THEN NULL ELSE :key END,
-    :kind, :payload, :now, :now + :lease, :claim, 1
+    :account, :conversation, :message, :key, :kind, :payload, :now, :now + :lease,
+    :claim, 1
 )
 """
 
@@ -340,15 +336,14 @@ class Inbox(Ledger):
             if self._window or db.execute(f"{_LINE} LIMIT 1", values).fetchone():
                 return self._put(db, values, said), None
 
-            stored = db.execute(
-                _PUT_CLAIMED, values | {"claim": claim, "lease": self.lease}
-            )
+            if db.execute(_KNOWN, values).fetchone():
+                return False, None
 
-        if stored.rowcount != 1:
-            return False, None
+            values |= {"claim": claim, "lease": self.lease}
+            job_id = db.execute(_PUT_CLAIMED, values).lastrowid
 
         return True, Job(
-            id=t.cast(int, stored.lastrowid),
+            id=t.cast(int, job_id),
             conversation_id=conversation_id,
             message_id=message_id,
             payload=payload,
