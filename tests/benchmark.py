@@ -202,7 +202,7 @@ def acknowledgement() -> dict[str, float]:
         moving: list[Seconds] = []
 
         def measure(app: Flask) -> Seconds:
-            environs = [environ(delivery()) for _ in range(300)]
+            environs = [environ(delivery()) for _ in range(1000)]
             seconds = cpu(lambda: call_all(app, environs))
 
             # What workers do once a second; nobody who delivers waits for it.
@@ -211,9 +211,8 @@ def acknowledgement() -> dict[str, float]:
 
             return seconds
 
-        # Short rounds, and many: a disk is seldom left alone for long.
         costs = cheapest(
-            60,
+            20,
             {name: lambda app=app: measure(app) for name, app in apps.items()},  # type: ignore[misc]
         )
 
