@@ -35,7 +35,7 @@ blueprint = Blueprint("chatwoot", __name__)
 def webhook() -> ResponseReturnValue:
     """Where Chatwoot delivers. Verified, then parsed; stored, then answered."""
     bot = current_bot()
-    # Not the proxy: each look through it costs as much as half of the hashing.
+    # Not the proxy: each look through it costs a third of the hashing.
     delivery: Request = request._get_current_object()  # type: ignore[attr-defined]
     body = _body(delivery, bot.config.max_body)
     _authenticate(bot.config, delivery, body)

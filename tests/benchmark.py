@@ -205,7 +205,7 @@ def acknowledgement() -> dict[str, float]:
             environs = [environ(delivery()) for _ in range(1000)]
             seconds = cpu(lambda: call_all(app, environs))
 
-            # What workers do once a second; nobody who delivers waits for it.
+            # What workers do once a second; a row of its own, not counted above.
             if bot := app.extensions.get("chatwoot"):
                 moving.append(cpu(bot.poster.inbox.checkpoint))
 
