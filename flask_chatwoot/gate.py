@@ -76,19 +76,15 @@ class Gate:
         """Take note of a message that needs no answer.
 
         :return: Whether a person took the conversation with it, and the attribute has
-            still to say so.
+            still to say so; see :meth:`Memory.person_wrote`.
         """
         if not event.by_person or self._is_ours(event):
             return False
 
-        before = self.memory.holding(event.conversation_id)
         took = self.memory.person_wrote(event.conversation_id, event.message_id)
         self._note_human(event)
 
-        # A look at the conversation may have been earlier than this delivery.
-        seen = before.taken and before.person_message_id == event.message_id
-
-        return took or (seen and not before.marked)
+        return took
 
     def _note_human(self, event: MessageEvent) -> None:
         """The attribute may say human already; then a later state may say bot again."""

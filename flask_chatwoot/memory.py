@@ -56,6 +56,12 @@ ON CONFLICT (account_id, id) DO UPDATE SET marked = taken AND marked,
 # Deliveries overtake each other, and come twice: a message that is no newer than what
 # was known when the conversation was resolved, or given back, is one of those.
 
+_IS_NO_NEWS: t.Final = """
+SELECT CASE WHEN taken THEN marked OR person_message_id <> :message
+    ELSE :message <= max(person_message_id, resolved_message_id) END
+FROM conversation WHERE account_id = :account AND id = :id
+"""
+
 _TAKE: t.Final = """
 INSERT INTO conversation (account_id, id, taken, touched_at)
 VALUES (:account, :id, 1, :now)
@@ -147,22 +153,19 @@ class Memory:
         return Holding(bool(taken), bool(marked), *rest)
 
     def person_wrote(self, conversation_id: int, message_id: int) -> bool:
-        """Note a person's public message; whether that took the conversation.
+        """Note a person's public message; whether it took the conversation.
 
-        One that was known before, or from before the last resolve, does not take it.
+        ``True`` again for the same message until the attribute is :meth:`marked`: a
+        look at the conversation may see it a moment before its delivery does, which
+        has the attribute set. One from before the last resolve takes nothing.
         """
         names = self._names(conversation_id) | {"message": message_id}
 
         with self._store.use(durable=True) as db, transaction(db):
-            had = db.execute(
-                "SELECT taken OR :message <= max(person_message_id,"
-                " resolved_message_id) FROM conversation"
-                " WHERE account_id = :account AND id = :id",
-                names,
-            ).fetchone()
+            known = db.execute(_IS_NO_NEWS, names).fetchone()
             db.execute(_PERSON_WROTE, names)
 
-        return not (had and had[0])
+        return not (known and known[0])
 
     def take(self, conversation_id: int) -> None:
         """Note that people have the conversation."""

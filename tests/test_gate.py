@@ -662,6 +662,20 @@ def test_the_attribute_has_to_say_so_although_a_look_was_first(stage: Stage) -> 
     assert not stage.gate.note_message(written(id=101))
 
 
+def test_the_attribute_has_to_say_so_although_a_look_is_a_moment_faster(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = stage.memory.person_wrote
+
+    def after_a_look(conversation_id: int, message_id: int) -> bool:
+        note(conversation_id, message_id)
+        return note(conversation_id, message_id)
+
+    monkeypatch.setattr(stage.memory, "person_wrote", after_a_look)
+
+    assert stage.gate.note_message(written())
+
+
 @pytest.mark.parametrize("notes", [1, 30])
 def test_a_persons_answer_behind_notes_is_seen(
     make_stage: StageFactory, sim: Simulator, notes: int

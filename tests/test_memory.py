@@ -73,9 +73,11 @@ def test_a_persons_message_takes_the_conversation_once(memory: Memory) -> None:
     assert memory.holding(42) == Holding(taken=True, person_message_id=9002)
 
 
-def test_a_repeat_of_a_persons_message_takes_nothing(memory: Memory) -> None:
+def test_the_attribute_is_to_say_so_until_it_does(memory: Memory) -> None:
     memory.person_wrote(42, 9001)
+    assert memory.person_wrote(42, 9001)
 
+    memory.marked(42)
     assert not memory.person_wrote(42, 9001)
 
 
