@@ -103,10 +103,9 @@ class MessageEvent(t.NamedTuple):
             return Reason.AUTO_REPLY
 
         # Webhooks go on for blocked contacts (app/models/conversation.rb).
-        if any(
-            person.get("blocked") is True for person in contact_candidates(self.raw)
-        ):
-            return Reason.BLOCKED
+        for person in contact_candidates(self.raw):
+            if person.get("blocked") is True:
+                return Reason.BLOCKED
 
         speaks = self.text.strip() or self.raw.get("attachments")
 
@@ -248,6 +247,8 @@ def parse(body: bytes) -> Event | MessageEvent | ConversationEvent:
 _DEEPEST: t.Final = 500
 """Levels a body may have; Chatwoot's have about ten."""
 
+_NO_BRACKETS: t.Final = bytes({*range(256)} - {*b"[{"})
+
 
 def _finite(text: str) -> float:
     number = float(text)  # NaN and Infinity, which JSON does not know, come here too
@@ -275,7 +276,7 @@ def decode(body: bytes) -> Object:
     if not isinstance(payload, dict):
         raise PayloadError("The body is not a JSON object.")
 
-    if body.count(b"[") + body.count(b"{") > _DEEPEST and _is_deep(payload):
+    if len(body.translate(None, _NO_BRACKETS)) > _DEEPEST and _is_deep(payload):
         raise PayloadError("The body is nested too deeply.")
 
     return payload
@@ -383,9 +384,8 @@ def as_object(value: t.Any) -> Object:
 
 def as_id(value: t.Any) -> int | None:
     """The value if it can be one of Chatwoot's ids, else ``None``."""
-    fits = isinstance(value, int) and not isinstance(value, bool)
-
-    return value if fits and 0 < value < _ID_LIMIT else None
+    # A bool is an int too, but not of that type.
+    return value if type(value) is int and 0 < value < _ID_LIMIT else None
 
 
 def as_text(value: t.Any) -> str | None:
@@ -414,7 +414,7 @@ def _type(payload: Object) -> str:
 
     value = payload["message_type"]
 
-    if isinstance(value, int) and not isinstance(value, bool):
+    if type(value) is int:
         return _TYPES[value] if 0 <= value < len(_TYPES) else "unknown"
 
     return value if value in _TYPES else "unknown"
@@ -475,9 +475,9 @@ def _trimmed_mail(payload: Object) -> str | None:
 
 def _mail(payload: Object) -> Object:
     """What Chatwoot says about an e-mail; nothing for other messages."""
-    attributes = as_object(payload.get("content_attributes"))
+    attributes = payload.get("content_attributes")
 
-    return as_object(attributes.get("email"))
+    return as_object(as_object(attributes).get("email")) if attributes else {}
 
 
 def text_of(message: Object) -> str:

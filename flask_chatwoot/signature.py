@@ -68,10 +68,10 @@ def verify(
 
     given = signature.encode(errors="replace")
 
-    if not any(
-        hmac.compare_digest(
-            sign(body, secret=secret, timestamp=timestamp).encode(), given
-        )
-        for secret in secrets
-    ):
-        raise SignatureError("The signature does not match.")
+    for secret in secrets:
+        wanted = sign(body, secret=secret, timestamp=timestamp).encode()
+
+        if hmac.compare_digest(wanted, given):
+            return
+
+    raise SignatureError("The signature does not match.")
