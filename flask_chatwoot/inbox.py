@@ -5,6 +5,10 @@ the next gets one when the first is finished. So a claim is one look-up in an in
 however many jobs wait and however long one line is. A claimed job's ``due_at`` is the
 end of its lease: a worker that died is a job that is due.
 
+A delivery is in a hurry and leaves that index alone: the job of an arrival, if it is
+the first of its line, has its ``due_at`` below zero, until whoever claims next enters
+it. Ids only grow, so arrivals are found behind the last job that was seen.
+
 A customer's message joins the waiting job of its conversation, if there is one that
 nobody has begun to answer: it becomes a follow-up of that job, and the whole burst is
 one turn. Only the newest payload of a job is kept.
@@ -98,8 +102,17 @@ WHERE id = :job AND due_at IS NOT NULL AND attempts = 0
 _DUE: t.Final = """
 SELECT id, conversation_id, message_id, kind, payload, received_at, attempts, handoff,
     failure FROM job
-WHERE account_id = ? AND due_at <= ? ORDER BY due_at LIMIT 1
+WHERE account_id = ? AND due_at BETWEEN 0 AND ? ORDER BY due_at LIMIT 1
 """
+
+_ARRIVALS: t.Final = """
+SELECT id FROM job WHERE id > ? AND due_at < 0 ORDER BY id LIMIT 100
+"""
+# Of all accounts in the file: it is the same work, whoever does it.
+
+_LOOK: t.Final = f"SELECT (SELECT max(id) FROM job), EXISTS ({_ARRIVALS})"  # noqa: S608
+
+_ENTER: t.Final = "UPDATE job SET due_at = -due_at WHERE id = ?"
 
 _CLAIM: t.Final = """
 UPDATE job SET claim = ?, due_at = ?, attempts = attempts + 1 WHERE id = ?
@@ -281,6 +294,12 @@ class Inbox(Ledger):
         self._window = window
         self._keeps_files = False
         self._longest = longest
+        self._seen = 0
+
+    def _open(self) -> sqlite3.Connection:
+        self._seen = 0  # it may be another file
+
+        return super()._open()
 
     # -- deliveries ------------------------------------------------------------
 
@@ -303,7 +322,7 @@ class Inbox(Ledger):
         due = now + self._window if kind == MESSAGE else now
         line = self.account_id, conversation_id
         known = (*line, *line, key, key)
-        first = (*line, message_id, *known, key, kind, payload, now, due)
+        first = (*line, message_id, *known, key, kind, payload, now, -due)
 
         with self.use(durable=True) as db:
             if db.execute(_PUT_FIRST, first).rowcount == 1:
@@ -428,13 +447,36 @@ class Inbox(Ledger):
 
         with self.use() as db:
             # Most looks find nothing, and a mere look takes no lock from others.
-            if db.execute(_DUE, due).fetchone() is None:
+            if not (self._look(db) or db.execute(_DUE, due).fetchone()):
                 return None
 
             with transaction(db):
+                seen = self._enter_arrivals(db)
                 row = db.execute(_DUE, due).fetchone()
+                job = None if row is None else self._claim(db, row, now)
 
-                return None if row is None else self._claim(db, row, now)
+            self._seen = seen  # not before it is committed
+
+        return job
+
+    def _look(self, db: sqlite3.Connection) -> bool:
+        """Whether there are arrivals; if not, no job so far needs to be seen again."""
+        newest, found = db.execute(_LOOK, (self._seen,)).fetchone()
+
+        if not found:
+            self._seen = newest or 0
+
+        return bool(found)
+
+    def _enter_arrivals(self, db: sqlite3.Connection) -> int:
+        """Enter arrivals in the index of due jobs; the last job that was seen.
+
+        A hundred at most, the oldest, so that nobody waits while thousands are entered.
+        """
+        arrivals = db.execute(_ARRIVALS, (self._seen,)).fetchall()
+        db.executemany(_ENTER, arrivals)
+
+        return arrivals[-1][0] if arrivals else self._seen
 
     def _claim(self, db: sqlite3.Connection, row: tuple[t.Any, ...], now: float) -> Job:
         job_id, conversation, message, kind, payload, received, attempts, *rest = row

@@ -34,7 +34,8 @@ _PRUNE: t.Final = """
 DELETE FROM job WHERE id IN (
     SELECT id FROM job
     WHERE account_id = ? AND finished_at < ? AND (outcome <> 'dead' OR ?)
-    AND id < (SELECT max(id) FROM job)  -- or SQLite would give its id away again
+    AND id < (SELECT max(id) FROM job)  -- or SQLite would give its id away again, and
+    -- Inbox.claim() would not look at the job that gets it
     ORDER BY id LIMIT 500
 )
 """
@@ -45,7 +46,7 @@ DRAFT: t.Final = (
 """The columns that :func:`draft_in` reads."""
 
 _STORY: t.Final = """
-SELECT id, message_id, kind, received_at, finished_at, due_at, claim IS NOT NULL,
+SELECT id, message_id, kind, received_at, finished_at, abs(due_at), claim IS NOT NULL,
     attempts, outcome, reason,
     1 + (SELECT count(*) FROM follow_up WHERE job_id = job.id)
 FROM job WHERE account_id = :account AND conversation_id = :conversation ORDER BY id

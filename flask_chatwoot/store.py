@@ -16,7 +16,7 @@ _BUSY: t.Final = 2.0
 """Seconds to wait for another thread, and again for another process. Chatwoot waits
 five for its answer."""
 
-_VERSION: t.Final = 2
+_VERSION: t.Final = 3
 
 _CHECKPOINT: t.Final = "PRAGMA wal_checkpoint(PASSIVE)"
 
@@ -28,9 +28,8 @@ CREATE TABLE IF NOT EXISTS job (
     message_id INTEGER NOT NULL,
     key TEXT NOT NULL,
     kind TEXT NOT NULL,
-    payload BLOB,
     received_at REAL NOT NULL,
-    due_at REAL,
+    due_at REAL,  -- below zero: due at the opposite, and not in job_due yet
     claim TEXT,
     attempts INTEGER NOT NULL DEFAULT 0,
     handoff TEXT,
@@ -38,10 +37,11 @@ CREATE TABLE IF NOT EXISTS job (
     done INTEGER NOT NULL DEFAULT 0,  -- finished, and not dead
     finished_at REAL,
     outcome TEXT,
-    reason TEXT
+    reason TEXT,
+    payload BLOB  -- last, or what is behind it would be read through it
 );
 CREATE INDEX IF NOT EXISTS job_due ON job (account_id, due_at)
-    WHERE due_at IS NOT NULL;
+    WHERE due_at >= 0;
 CREATE UNIQUE INDEX IF NOT EXISTS job_line
     ON job (account_id, conversation_id, done, key);
 CREATE TABLE IF NOT EXISTS follow_up (

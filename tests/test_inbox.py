@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import secrets
 import signal
 import sqlite3
 import subprocess
@@ -290,6 +292,116 @@ def test_a_head_that_waits_for_another_attempt_blocks_its_line_only(
     assert inbox.claim() is None
     clock.advance(60)
     assert [finish(inbox), finish(inbox)] == [9001, 9002]
+
+
+def test_a_delivery_waits_outside_the_index_of_due_jobs_for_the_next_claim(
+    inbox: Inbox, path: str
+) -> None:
+    put(inbox, 9001, conversation_id=1)
+    put(inbox, 9002, conversation_id=2)
+    put(inbox, 9003, conversation_id=2)
+    due = "SELECT message_id FROM job WHERE due_at >= 0 ORDER BY id"
+    assert read(path, due) == []
+
+    claim(inbox)
+    assert read(path, due) == [(9001,), (9002,)]
+
+
+@pytest.mark.parametrize("lookers", [1, 2])
+@pytest.mark.parametrize("seen", [0, 1, 150])
+def test_every_arrival_is_found_whoever_looks(
+    inbox: Inbox, path: str, clock: Clock, seen: int, lookers: int
+) -> None:
+    other = open_inbox(path, clock)
+    inboxes = itertools.cycle([inbox, other][:lookers])
+
+    for number in range(seen):
+        put(inbox, number + 1, conversation_id=number + 1)
+        finish(other)
+
+    for number in range(seen, seen + 250):  # more than are entered at once
+        put(inbox, number + 1, conversation_id=number + 1)
+        clock.advance(1)
+
+    found = [claim(next(inboxes)).message_id for _ in range(250)]
+    assert found == list(range(seen + 1, seen + 251))
+    assert inbox.claim() is other.claim() is None
+    other.close()
+
+
+def test_an_arrival_is_found_though_later_ones_are_seen(
+    inbox: Inbox, path: str, clock: Clock
+) -> None:
+    """Other accounts share the file, and see only their own."""
+    other = open_inbox(path, clock, account_id=2)
+    put(inbox, 9001)
+    put_and_claim(inbox, 9002, conversation_id=43)
+    put(other, 9003)
+    assert finish(other) == 9003
+    assert other.claim() is None
+
+    assert finish(inbox) == 9001
+    other.close()
+
+
+def test_an_arrival_is_found_after_its_entry_was_undone(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: int) -> str:
+        raise KeyboardInterrupt
+
+    put(inbox, 9001)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(secrets, "token_hex", interrupt)
+
+        with pytest.raises(KeyboardInterrupt):
+            inbox.claim()
+
+    assert claim(inbox).message_id == 9001
+
+
+def test_an_arrival_in_a_file_that_replaced_another_is_found(
+    inbox: Inbox, path: str
+) -> None:
+    for number in range(1, 4):
+        put(inbox, number, conversation_id=number)
+        finish(inbox)
+
+    inbox.close()
+    Path(path).unlink()
+    put(inbox, 9001)
+
+    assert claim(inbox).message_id == 9001
+
+
+def test_an_arrival_is_found_by_a_process_that_begins_later(
+    inbox: Inbox, path: str, clock: Clock
+) -> None:
+    put(inbox, 9001)
+    put(inbox, 9002, conversation_id=43)
+    finish(inbox)
+    put(inbox, 9003, conversation_id=44)
+    inbox.close()
+    other = open_inbox(path, clock)
+
+    assert [finish(other), finish(other)] == [9002, 9003]
+    assert other.claim() is None
+    other.close()
+
+
+def test_an_arrival_is_due_no_earlier_than_if_it_was_entered(
+    path: str, clock: Clock
+) -> None:
+    inbox = Inbox(path, account_id=1, sync="normal", window=5.0, clock=clock)
+    say(inbox, 9001)
+    assert inbox.claim() is None
+    (chapter,) = inbox.story(42)
+    assert chapter.due_at == clock.now + 5
+
+    clock.advance(5)
+    assert claim(inbox).message_id == 9001
+    inbox.close()
 
 
 def test_the_oldest_due_job_comes_first(inbox: Inbox, clock: Clock) -> None:
