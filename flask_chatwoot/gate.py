@@ -140,10 +140,15 @@ class Gate:
         if chosen is Mode.HUMAN:
             self.memory.seen_human(conversation_id, at)
         elif chosen is Mode.BOT and holding.human_at and at > holding.human_at:
-            self.memory.give_back(conversation_id)
-            return holding._replace(taken=False)
+            return self._give_back(conversation_id, holding)
 
         return holding
+
+    def _give_back(self, conversation_id: int, holding: Holding) -> Holding:
+        """Who has it after it was given back: a person, if one wrote since we knew."""
+        self.memory.give_back(conversation_id, newest=holding.person_message_id)
+
+        return self.memory.holding(conversation_id)
 
     def _chosen(self, conversation: Object) -> Mode | None:
         attributes = events.as_object(conversation.get("custom_attributes"))
@@ -381,13 +386,13 @@ class Gate:
     def _note_live(
         self, conversation_id: int, holding: Holding, live: Object
     ) -> Holding:
-        """What a state that was asked for just now says about who has it."""
+        """Who has it, given a state that was asked for, and who had it before that."""
         # After we have seen it say human, nobody but an operator sets it to bot.
         if holding.taken and holding.marked and self._chosen(live) is Mode.BOT:
-            self.memory.give_back(conversation_id)
-            return holding._replace(taken=False)
+            return self._give_back(conversation_id, holding)
 
-        return holding
+        # A person may have written while we asked.
+        return self.memory.holding(conversation_id)
 
 
 def _answered(event: MessageEvent, holding: Holding) -> bool:

@@ -70,8 +70,8 @@ ON CONFLICT (account_id, id) DO UPDATE SET marked = taken AND marked, taken = 1,
 """
 
 _GIVE_BACK: t.Final = """
-UPDATE conversation SET taken = 0, marked = 0, former = NULL, human_at = NULL,
-    touched_at = :now
+UPDATE conversation SET marked = 0, former = NULL, human_at = NULL, touched_at = :now,
+    taken = person_message_id > coalesce(:newest, person_message_id)
 WHERE account_id = :account AND id = :id
 """
 
@@ -171,9 +171,13 @@ class Memory:
         """Note that people have the conversation."""
         self._write(_TAKE, conversation_id)
 
-    def give_back(self, conversation_id: int) -> None:
-        """Note that the bot has the conversation again."""
-        self._write(_GIVE_BACK, conversation_id)
+    def give_back(self, conversation_id: int, *, newest: int | None = None) -> None:
+        """Note that the bot has the conversation again.
+
+        :param newest: The newest message of a person that was known when that was
+            seen: who wrote since then has taken it again. ``None``: nobody did.
+        """
+        self._write(_GIVE_BACK, conversation_id, newest=newest)
 
     def resolved(self, conversation_id: int, newest: int) -> None:
         """Note that a conversation was resolved: nobody has it, and it begins anew.

@@ -784,6 +784,41 @@ def test_after_we_marked_it_a_live_look_that_says_bot_gives_it_back(
     assert not stage.taken
 
 
+@pytest.fixture
+def interrupted(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While Chatwoot is asked, and after it has looked, a person answers."""
+
+    def conversation(_: int) -> dict[str, t.Any]:
+        stage.gate.note_message(written(id=101))
+        return {
+            "id": 42,
+            "custom_attributes": {"support_mode": "bot"},
+            "last_non_activity_message": {"id": 100, "message_type": 0},
+        }
+
+    monkeypatch.setattr(stage.gate.reader, "conversation", conversation)
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_a_person_who_writes_while_chatwoot_is_asked_has_the_conversation(
+    stage: Stage,
+) -> None:
+    assert before_post(stage, asked()) == Decision(Audience.NOBODY, Reason.ANSWERED)
+    assert stage.facts.taken
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_a_person_who_writes_while_it_is_given_back_keeps_the_conversation(
+    stage: Stage,
+) -> None:
+    stage.memory.person_wrote(42, 99)
+    stage.memory.marked(42)
+
+    for _ in range(2):
+        assert before(stage, asked()) == Decision(Audience.NOBODY, Reason.ANSWERED)
+        assert stage.taken
+
+
 def test_what_is_resolved_already_is_not_given_back_by_a_look(
     make_stage: StageFactory, sim: Simulator
 ) -> None:

@@ -163,6 +163,21 @@ def test_taking_forgets_nothing(memory: Memory) -> None:
     assert memory.holding(43) == Holding(taken=True, resolved_message_id=9000)
 
 
+@pytest.mark.parametrize(
+    ("newest", "taken"), [(None, False), (9002, False), (9001, True)]
+)
+def test_who_wrote_since_a_return_was_seen_has_taken_it_again(
+    memory: Memory, newest: int | None, taken: bool
+) -> None:
+    memory.person_wrote(42, 9001)
+    memory.marked(42)
+    memory.seen_human(42, 100.0)
+    memory.person_wrote(42, 9002)
+    memory.give_back(42, newest=newest)
+
+    assert memory.holding(42) == Holding(taken=taken, person_message_id=9002)
+
+
 def test_what_nobody_took_can_be_given_back(memory: Memory) -> None:
     memory.give_back(42)
     assert memory.holding(42) == Holding()
