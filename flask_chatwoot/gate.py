@@ -95,14 +95,15 @@ class Gate:
             self.memory.seen_human(event.conversation_id, at)
 
     def _is_ours(self, event: MessageEvent) -> bool:
-        if self.inbox.made(event.message_id):
-            return True
-
+        # In this order: a post that ends in between is seen by the second.
         under_way = self.inbox.under_way(
             event.conversation_id, message_id=event.message_id
         )
 
-        return any(is_post_of(draft, event.raw) for draft in under_way)
+        if any(is_post_of(draft, event.raw) for draft in under_way):
+            return True
+
+        return self.inbox.made(event.message_id)
 
     def note_conversation(self, event: ConversationEvent) -> None:
         """Take note of a conversation's new status or attribute."""

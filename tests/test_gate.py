@@ -365,6 +365,25 @@ def test_our_own_post_under_way_is_known_by_its_text(
     assert not stage.taken
 
 
+def test_our_own_post_is_known_while_it_ends(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draft = under_way(stage, "On its way.")
+
+    def then_ends(look: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
+        def wrapped(*args: t.Any, **names: t.Any) -> t.Any:
+            found = look(*args, **names)
+            stage.inbox.posted(draft, 101)
+            return found
+
+        return wrapped
+
+    for look in ("made", "under_way"):
+        monkeypatch.setattr(stage.inbox, look, then_ends(getattr(stage.inbox, look)))
+
+    assert not stage.gate.note_message(written("On its way."))
+
+
 @pytest.mark.parametrize(
     "event",
     [
