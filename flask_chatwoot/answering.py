@@ -328,13 +328,13 @@ class _Attempt:
 
     def _restore(self) -> None:
         """After a resolve the attribute says again what it said before it was taken."""
-        former = self._case.holding.former
+        holding = self._case.holding
 
-        if former is None:
+        if holding.former is None:
             return
 
         try:
-            self._all.handover.restore(self._job.conversation_id, self._known, former)
+            self._all.handover.restore(self._job.conversation_id, self._known, holding)
         except APIError as error:
             log.warning("the attribute was not set back: %s", error)
 

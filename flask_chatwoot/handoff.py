@@ -15,7 +15,7 @@ from .config import Config
 from .errors import APIError, PermanentError
 from .events import Object
 from .gate import Gate
-from .memory import Memory
+from .memory import Holding, Memory
 from .mode import Mode
 from .outcomes import Reason
 from .replies import Handoff, Turn
@@ -151,22 +151,23 @@ class Handover:
         if self._current(conversation_id, known).get("status") == "pending":
             self.client.toggle_status(conversation_id, "open")
 
-    def restore(self, conversation_id: int, known: Object, former: str) -> None:
+    def restore(self, conversation_id: int, known: Object, holding: Holding) -> None:
         """Let the attribute say what it said before it was set to human here.
 
-        :param former: JSON.
+        :param holding: Who had the conversation when this was found to be due, and
+            so with what it said.
         """
         attribute = self.config.support_mode_attr
         current = self._current(conversation_id, known)
         attributes = dict(events.as_object(current.get("custom_attributes")))
-        value = json.loads(former)
+        value = json.loads(t.cast(str, holding.former))
 
         if mode.meaning(attributes.get(attribute), self.config.words) is Mode.HUMAN:
             before = {k: v for k, v in attributes.items() if k != attribute}
             change = {} if value is None else {attribute: value}
             self.client.set_custom_attributes(conversation_id, {**before, **change})
 
-        self.memory.give_back(conversation_id)
+        self.memory.give_back(conversation_id, newest=holding.person_message_id)
 
     def _current(self, conversation_id: int, known: Object) -> Object:
         live = self.gate.ask(conversation_id)

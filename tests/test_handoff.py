@@ -515,6 +515,34 @@ def test_a_reason_that_chatwoot_could_not_store_is_cleaned(
     assert "Reason: notstorable" in written
 
 
+@pytest.mark.parametrize("meanwhile", [False, True])
+def test_a_person_who_writes_while_the_attribute_is_set_back_has_the_conversation(
+    make_stage: StageFactory,
+    sim: Simulator,
+    monkeypatch: pytest.MonkeyPatch,
+    meanwhile: bool,
+) -> None:
+    stage = staged(make_stage, sim)
+    talk = sim.conversation(custom_attributes={"support_mode": "bot", **KEPT})
+    stage.memory.person_wrote(talk.id, 101)
+    stage.handover.mark(talk.id, {})
+    stage.memory.resolved(talk.id, 101)
+    write = stage.handover.client.set_custom_attributes
+
+    def write_slowly(*args: t.Any, **names: t.Any) -> t.Any:
+        if meanwhile:
+            stage.memory.person_wrote(talk.id, 102)
+
+        return write(*args, **names)
+
+    monkeypatch.setattr(stage.handover.client, "set_custom_attributes", write_slowly)
+    stage.handover.restore(talk.id, {}, stage.memory.holding(talk.id))
+
+    assert talk.current.custom_attributes == {"support_mode": "bot", **KEPT}
+    after = stage.memory.holding(talk.id)
+    assert (after.taken, after.marked, after.former) == (meanwhile, False, None)
+
+
 @pytest.mark.parametrize("by", ["a person", "the bot"])
 def test_after_a_resolve_the_next_answer_is_public_again(
     make_app: AppFactory, chatwoot: Chatwoot, by: str
