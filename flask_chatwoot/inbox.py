@@ -110,7 +110,9 @@ SELECT id FROM job WHERE id > ? AND due_at < 0 ORDER BY id LIMIT 100
 """
 # Of all accounts in the file: it is the same work, whoever does it.
 
-_LOOK: t.Final = f"SELECT (SELECT max(id) FROM job), EXISTS ({_ARRIVALS})"  # noqa: S608
+_LOOK: t.Final = f"""
+SELECT (SELECT max(id) FROM job), EXISTS ({_ARRIVALS}), EXISTS ({_DUE})
+"""  # noqa: S608 - put together from constants
 
 _ENTER: t.Final = "UPDATE job SET due_at = -due_at WHERE id = ?"
 
@@ -447,7 +449,7 @@ class Inbox(Ledger):
 
         with self.use() as db:
             # Most looks find nothing, and a mere look takes no lock from others.
-            if not (self._look(db) or db.execute(_DUE, due).fetchone()):
+            if not self._look(db, due):
                 return None
 
             with transaction(db):
@@ -459,14 +461,14 @@ class Inbox(Ledger):
 
         return job
 
-    def _look(self, db: sqlite3.Connection) -> bool:
-        """Whether there are arrivals; if not, no job so far needs to be seen again."""
-        newest, found = db.execute(_LOOK, (self._seen,)).fetchone()
+    def _look(self, db: sqlite3.Connection, due: tuple[int, float]) -> bool:
+        """Whether there are arrivals or due jobs, at one and the same moment."""
+        newest, arrivals, waits = db.execute(_LOOK, (self._seen, *due)).fetchone()
 
-        if not found:
+        if not arrivals:  # then no job so far has to be looked at again
             self._seen = newest or 0
 
-        return bool(found)
+        return bool(arrivals or waits)
 
     def _enter_arrivals(self, db: sqlite3.Connection) -> int:
         """Enter arrivals in the index of due jobs; the last job that was seen.
