@@ -384,8 +384,9 @@ def as_object(value: t.Any) -> Object:
 
 def as_id(value: t.Any) -> int | None:
     """The value if it can be one of Chatwoot's ids, else ``None``."""
-    # A bool is an int too, but not of that type.
-    return value if type(value) is int and 0 < value < _ID_LIMIT else None
+    fits = isinstance(value, int) and not isinstance(value, bool)
+
+    return value if fits and 0 < value < _ID_LIMIT else None
 
 
 def as_text(value: t.Any) -> str | None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import functools
 import inspect
 import typing as t
@@ -455,6 +456,14 @@ def test_a_provider_may_give_the_conversation_away(
     value: t.Any, replies: tuple[Reply, ...], handoff: Handoff
 ) -> None:
     assert as_answer(value) == Answer(replies, handoff)
+
+
+class Team(enum.IntEnum):
+    SALES = 3
+
+
+def test_a_hand_off_takes_the_ids_of_an_enumeration() -> None:
+    assert Handoff(team_id=Team.SALES).team_id == 3
 
 
 @pytest.mark.parametrize("number", ["3", 0, -1, True, 1.5, [3]], ids=repr)
