@@ -154,8 +154,8 @@ class Handover:
     def restore(self, conversation_id: int, known: Object, holding: Holding) -> None:
         """Let the attribute say what it said before it was set to human here.
 
-        :param holding: Who had the conversation when this was found to be due, and
-            so with what it said.
+        :param holding: What was known when that was found to be due. Its ``former``
+            is not ``None``.
         """
         attribute = self.config.support_mode_attr
         current = self._current(conversation_id, known)
