@@ -19,13 +19,17 @@ import pytest
 import requests
 from conftest import SECRET, AppFactory, bot_of, jobs_of, wait_until
 from flask import Flask, request
+from werkzeug import Request, Response
 
 from flask_chatwoot import Chatwoot, Reply, Turn, signature
 from flask_chatwoot.errors import SignatureError, TransientError
 from flask_chatwoot.failures import pause_after
 from flask_chatwoot.playground import play, site
 from flask_chatwoot.playground.site import is_loopback, is_ours
+from flask_chatwoot.playground.wire import Wire
 from flask_chatwoot.rehearsal import EVENTS
+from flask_chatwoot.simulator import Simulator
+from flask_chatwoot.simulator.server import Server
 
 JSON = dict[str, t.Any]
 
@@ -611,6 +615,27 @@ def test_a_forged_delivery_is_refused(page: Page) -> None:
     assert (forged["outcome"], forged["reason"]) == ("refused", "invalid signature")
     assert (genuine["status"], genuine["signature"]) == (202, "valid")
     assert page.replies() == [ANSWER]
+
+
+def test_the_wire_is_in_order_however_late_it_is_looked_at() -> None:
+    seconds = iter([0.0, 0.05])
+
+    def answer(request: Request) -> Response:
+        time.sleep(next(seconds))
+        return Response(status=202)
+
+    with Simulator() as sim:
+        wire = Wire(sim)
+        server = Server(answer)
+        sim.connect(f"http://127.0.0.1:{server.server_port}/hook")
+        talk = sim.conversation()
+        asked = [talk.customer_says(text) for text in ("quick", "slow")]
+        sim.wait_until(lambda: len(sim.deliveries) == 2)
+        wire.look()
+        server.stop()
+
+    bodies = [wire.bodies(line["number"])["request"] for line in wire.entries()]
+    assert [body["id"] for body in bodies] == [message.id for message in asked]
 
 
 # -- the page and its neighbours -------------------------------------------------

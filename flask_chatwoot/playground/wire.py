@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import typing as t
 from http import HTTPStatus
 
@@ -21,30 +20,21 @@ _WORKING: t.Final = {"outcome": "working", "reason": None}
 class _Line(t.NamedTuple):
     """A delivery or a call.
 
-    :ivar began: When, on the clock of :class:`Wire`.
     :ivar asks: Whether it may begin a turn; what people and bots write does not.
     """
 
     exchange: Delivery | Call
-    began: float
-    asks: bool = False
+    asks: bool
 
 
 class Wire:
-    """What went over the wire. Not safe between threads: its owner has a lock.
-
-    Both are listed by the simulator when they end, but one that began earlier may end
-    later. Whoever looks often enough can tell when each began.
-    """
+    """What went over the wire. Not safe between threads: its owner has a lock."""
 
     def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
         self._lines: list[_Line] = []
-        self._started = time.monotonic()
         self._deliveries = 0
         self._calls = 0
-        self._asked = 0.0
-        self._called = 0.0
         self._turns: dict[int, JSON] = {}
 
     def look(self) -> None:
@@ -53,31 +43,8 @@ class Wire:
         calls = self._simulator.calls[self._calls :]
         self._deliveries += len(deliveries)
         self._calls += len(calls)
-        echoes = [delivery for delivery in deliveries if _is_echo(delivery)]
-
-        for delivery in deliveries:
-            if delivery not in echoes:
-                self._asked = self._note(delivery, asks=True)
-
-        for call in calls:
-            self._called = self._note(call, after=self._asked)
-
-        for echo in echoes:
-            self._note(echo, after=self._called)
-
-    def _note(
-        self, exchange: Delivery | Call, *, after: float = 0.0, asks: bool = False
-    ) -> float:
-        """Number one of them.
-
-        :param after: When its cause began: whoever looks late sees both together.
-        :return: When it began.
-        """
-        seen = time.monotonic() - self._started
-        began = max(seen - exchange.seconds, after)
-        self._lines.append(_Line(exchange, began, asks))
-
-        return began
+        self._lines += [_Line(one, asks=not _is_echo(one)) for one in deliveries]
+        self._lines += [_Line(one, asks=False) for one in calls]
 
     def end(self, message_id: int, outcome: str, reason: str | None) -> None:
         """Note how the turn that a message began has ended."""
@@ -86,7 +53,7 @@ class Wire:
     def entries(self) -> list[JSON]:
         """A line for each, without bodies, in the order in which they began."""
         entries = [
-            {"number": number, "began": line.began, **self._entry(line)}
+            {"number": number, "began": line.exchange.began, **self._entry(line)}
             for number, line in enumerate(self._lines, 1)
         ]
 

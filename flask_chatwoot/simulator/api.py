@@ -104,6 +104,7 @@ class Call:
     :ivar answer: The body answered, JSON or text; ``None`` if it was empty, a file or
         kept back.
     :ivar token: Whose token came with it; ``None`` for none or a wrong one.
+    :ivar began: When the request was read, on Python's monotonic clock, in seconds.
     :ivar seconds: From reading the request to knowing the answer.
     """
 
@@ -116,6 +117,7 @@ class Call:
     json: t.Any = field(repr=False)
     answer: t.Any = field(repr=False)
     token: Token | None
+    began: float = field(repr=False)
     seconds: float
 
 
@@ -180,7 +182,7 @@ class API:
     def take(self, request: Request) -> Response | Silence:
         """Answer one request and list it. Safe between threads."""
         request.get_data()  # before the lock: the client may be slow
-        started = time.monotonic()
+        began = time.monotonic()
 
         with request, self._state.changing():  # leaving closes files of a form
             name, parts = _route(request)
@@ -198,7 +200,8 @@ class API:
                     json=redacted(_sent(request)),
                     answer=None if silence else _kept(body),
                     token=self._caller(request),
-                    seconds=time.monotonic() - started,
+                    began=began,
+                    seconds=time.monotonic() - began,
                 )
             )
 

@@ -57,6 +57,8 @@ class Delivery:
     :ivar status: ``None`` when no answer came; ``error`` then names the exception.
     :ivar answer: What the body held: JSON's value, else the text; ``None`` if it was
         empty or did not come.
+    :ivar began: When it was sent, on Python's monotonic clock, in seconds. They are
+        listed as they end, which may be another order.
     :ivar seconds: From sending to the answer or the failure.
     :ivar attempt: 1, or more when a bot's delivery is repeated.
     :ivar parcel: What was delivered, to be delivered again.
@@ -71,6 +73,7 @@ class Delivery:
     body: bytes = field(repr=False)
     status: int | None
     answer: t.Any = field(repr=False)
+    began: float = field(repr=False)
     seconds: float
     error: str | None
     attempt: int
@@ -255,7 +258,7 @@ class Post:
         self, connection: Connection, parcel: Parcel, attempt: int, delivery_id: str
     ) -> Delivery:
         headers = self._headers(connection, parcel, delivery_id)
-        started = time.monotonic()
+        began = time.monotonic()
         status, answer, error = self._request(connection.url, parcel.body, headers)
         done = Delivery(
             event=parcel.notice.event,
@@ -267,7 +270,8 @@ class Post:
             body=parcel.body,
             status=status,
             answer=answer,
-            seconds=time.monotonic() - started,
+            began=began,
+            seconds=time.monotonic() - began,
             error=error,
             attempt=attempt,
             parcel=replace(parcel, delivery_id=delivery_id),
