@@ -140,6 +140,7 @@ def test_long_histories_are_read_page_by_page_and_cut(
         story.talk.add(story.sim.bot, text)
         story.talk.operator_says("Noted.", private=True)
 
+    story.rest()  # or the list has to be read beside 140 deliveries
     story.talk.customer_says("And now?")
     story.rest()
 
