@@ -7,7 +7,6 @@ import os
 import shutil
 import tempfile
 import typing as t
-from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from .errors import ConfigError
@@ -28,8 +27,7 @@ _DAY: t.Final = 86_400
 _SEPARATORS: t.Final = tuple({os.sep, os.altsep or os.sep})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(t.NamedTuple):
     """The settings of one app; each field is ``CHATWOOT_`` and its name in capitals.
 
     ``words`` is made of ``CHATWOOT_BOT_VALUES`` and ``CHATWOOT_HUMAN_VALUES``,
@@ -39,23 +37,23 @@ class Config:
 
     base_url: str | None
     account_id: int | None
-    api_access_token: str | None = field(repr=False)
-    user_access_token: str | None = field(repr=False)
+    api_access_token: str | None
+    user_access_token: str | None
     support_mode_attr: str
-    webhook_secret: tuple[str, ...] = field(repr=False)
-    webhook_token: str | None = field(repr=False)
-    copilot_token: str | None = field(repr=False)
-    health_token: str | None = field(repr=False)
+    webhook_secret: tuple[str, ...]
+    webhook_token: str | None
+    copilot_token: str | None
+    health_token: str | None
     health_max_age: float
     url_prefix: str
-    words: Vocabulary = field(repr=False)
+    words: Vocabulary
     human_values: tuple[str, ...]
     default_mode: Mode
     inboxes: frozenset[int]
     rules: Rules
     burst_window: float
     burst_max: float
-    fallback_message: str | None = field(repr=False)
+    fallback_message: str | None
     note_on_failure: bool
     typing: bool
     backend: str
@@ -68,6 +66,10 @@ class Config:
     lease: float
     retry_pause: float
     settle_time: float
+
+    def __repr__(self) -> str:
+        # No more: some of the rest is secret.
+        return f"<Config {self.base_url}>"
 
     @property
     def missing(self) -> list[str]:
@@ -138,7 +140,7 @@ def load(
         settle_time=read("SETTLE_TIME", _seconds, 30.0),
     )
 
-    return replace(config, inbox_path=_inbox_path(config, instance_path, testing))
+    return config._replace(inbox_path=_inbox_path(config, instance_path, testing))
 
 
 T = t.TypeVar("T")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import errno
 import os
 import tempfile
@@ -136,7 +135,7 @@ def refusal(settings: Settings, **places: t.Any) -> str:
 
 def test_the_table_knows_every_setting() -> None:
     listed = {key.name.lower() for key in KEYS if key.name not in RULES}
-    fields = {field.name for field in dataclasses.fields(Config)}
+    fields = {*Config._fields}
     rules = {*Rules._fields}
 
     assert fields == listed - {"bot_values"} | {"words", "rules"}
@@ -229,7 +228,7 @@ def test_other_keys_are_none_of_our_business() -> None:
 
 
 def test_a_configuration_can_not_be_changed() -> None:
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         load().timeout = 1.0  # type: ignore[misc]
 
 
