@@ -1,7 +1,5 @@
 """``CHATWOOT_*`` settings → one frozen, checked :class:`Config`."""
 
-from __future__ import annotations
-
 import atexit
 import os
 import shutil

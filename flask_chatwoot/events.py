@@ -6,8 +6,6 @@ ever grew, so unknown keys pass; what is present but of a foreign type is treate
 absent, unless the message can not be answered without it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -14,8 +14,6 @@ nobody has begun to answer: it becomes a follow-up of that job, and the whole bu
 one turn. Only the newest payload of a job is kept.
 """
 
-from __future__ import annotations
-
 import json
 import secrets
 import sqlite3

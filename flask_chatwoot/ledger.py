@@ -1,7 +1,5 @@
 """What operators may ask of the inbox, and do with finished jobs."""
 
-from __future__ import annotations
-
 import json
 import typing as t
 

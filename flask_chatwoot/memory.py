@@ -1,7 +1,5 @@
 """What is remembered of conversations: who has them, and what was said in them."""
 
-from __future__ import annotations
-
 import typing as t
 
 from .store import Store, transaction

@@ -1,7 +1,5 @@
 """Who may be told an answer: the customer, operators, or nobody. Pure functions."""
 
-from __future__ import annotations
-
 import typing as t
 from enum import StrEnum
 

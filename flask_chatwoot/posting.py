@@ -5,8 +5,6 @@ before it is sent its intent is on disk, and before it is sent *again* the messa
 looked for in Chatwoot.
 """
 
-from __future__ import annotations
-
 import time
 import typing as t
 from dataclasses import dataclass

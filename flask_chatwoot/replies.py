@@ -1,7 +1,5 @@
 """What a provider is asked, what it may answer, and which provider is asked."""
 
-from __future__ import annotations
-
 import inspect
 import mimetypes
 import os
