@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 import typing as t
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from .errors import ConfigError
@@ -25,7 +26,9 @@ _DAY: t.Final = 86_400
 _SEPARATORS: t.Final = tuple({os.sep, os.altsep or os.sep})
 
 
-class Config(t.NamedTuple):
+# No tuple: error pages list a tuple's values, whatever its repr says.
+@dataclass(frozen=True, kw_only=True)
+class Config:
     """The settings of one app; each field is ``CHATWOOT_`` and its name in capitals.
 
     ``words`` is made of ``CHATWOOT_BOT_VALUES`` and ``CHATWOOT_HUMAN_VALUES``,
@@ -35,23 +38,23 @@ class Config(t.NamedTuple):
 
     base_url: str | None
     account_id: int | None
-    api_access_token: str | None
-    user_access_token: str | None
+    api_access_token: str | None = field(repr=False)
+    user_access_token: str | None = field(repr=False)
     support_mode_attr: str
-    webhook_secret: tuple[str, ...]
-    webhook_token: str | None
-    copilot_token: str | None
-    health_token: str | None
+    webhook_secret: tuple[str, ...] = field(repr=False)
+    webhook_token: str | None = field(repr=False)
+    copilot_token: str | None = field(repr=False)
+    health_token: str | None = field(repr=False)
     health_max_age: float
     url_prefix: str
-    words: Vocabulary
+    words: Vocabulary = field(repr=False)
     human_values: tuple[str, ...]
     default_mode: Mode
     inboxes: frozenset[int]
     rules: Rules
     burst_window: float
     burst_max: float
-    fallback_message: str | None
+    fallback_message: str | None = field(repr=False)
     note_on_failure: bool
     typing: bool
     backend: str
@@ -64,10 +67,6 @@ class Config(t.NamedTuple):
     lease: float
     retry_pause: float
     settle_time: float
-
-    def __repr__(self) -> str:
-        # No more: some of the rest is secret.
-        return f"<Config {self.base_url}>"
 
     @property
     def missing(self) -> list[str]:
@@ -138,7 +137,7 @@ def load(
         settle_time=read("SETTLE_TIME", _seconds, 30.0),
     )
 
-    return config._replace(inbox_path=_inbox_path(config, instance_path, testing))
+    return replace(config, inbox_path=_inbox_path(config, instance_path, testing))
 
 
 T = t.TypeVar("T")

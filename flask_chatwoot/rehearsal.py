@@ -7,6 +7,7 @@ import os
 import tempfile
 import threading
 import typing as t
+from dataclasses import replace
 
 from flask import Flask
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
@@ -56,7 +57,7 @@ def rehearse(
     with tempfile.TemporaryDirectory(
         prefix="flask-chatwoot-", ignore_cleanup_errors=True
     ) as folder:
-        config = _config(own.config, simulator, kind, folder)._replace(**settings)
+        config = replace(_config(own.config, simulator, kind, folder), **settings)
         bot = Bot.build(app, config, own.providers, backends.create(config), own.policy)
         app.extensions[KEY] = bot
         bot.await_request()
@@ -80,7 +81,8 @@ def _config(own: Config, simulator: Simulator, kind: Kind, folder: str) -> Confi
     # Versions that can not sign have no secret.
     secret = there.get("CHATWOOT_WEBHOOK_SECRET")
 
-    return own._replace(
+    return replace(
+        own,
         base_url=simulator.url,
         account_id=simulator.account_id,
         api_access_token=there["CHATWOOT_API_ACCESS_TOKEN"],

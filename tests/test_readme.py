@@ -124,7 +124,7 @@ def test_every_setting_is_in_the_tables_in_the_order_of_the_code() -> None:
     }
     fields = [
         f"CHATWOOT_{key.upper()}"
-        for name in Config._fields
+        for name in Config.__dataclass_fields__
         for key in made_of.get(name, [name])
     ]
 
