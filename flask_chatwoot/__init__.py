@@ -9,17 +9,25 @@ import importlib
 import typing as t
 
 from .errors import ChatwootError
-from .events import Attachment, Contact
-from .mode import Mode
 from .outcomes import Outcome, Reason
-from .policy import Assignee, Audience, Decision, Facts, Rules, Speaker, decide
+from .ownership.mode import Mode
+from .ownership.policy import (
+    Assignee,
+    Audience,
+    Decision,
+    Facts,
+    Rules,
+    Speaker,
+    decide,
+)
+from .payloads.events import Attachment, Contact
 from .replies import Handoff, Message, Reply, Turn
 from .signals import after_post, before_post, turn_finished
 
 if t.TYPE_CHECKING:
-    from .bot import current_bot
     from .extension import Chatwoot
-    from .posting import Post
+    from .runtime import current_bot
+    from .turns.posting import Post
 
 __all__ = [
     "Assignee",
@@ -50,8 +58,8 @@ __all__ = [
 
 _WITH_FLASK: t.Final = {
     "Chatwoot": "extension",
-    "Post": "posting",
-    "current_bot": "bot",
+    "Post": "turns.posting",
+    "current_bot": "runtime",
 }
 
 

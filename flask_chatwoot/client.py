@@ -24,8 +24,13 @@ from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 from urllib3 import exceptions as urllib3_errors
 
-from .errors import APIError, PermanentError, TransientError, UnknownError
-from .events import MARKER, Object, as_id, as_object
+from .errors import (
+    APIError,
+    PermanentError,
+    TransientError,
+    UnknownError,
+)
+from .payloads.events import MARKER, Object, as_id, as_object
 from .replies import File
 
 LIMIT: t.Final = 150_000

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from .errors import ConfigError
-from .mode import Mode, Vocabulary, vocabulary
-from .policy import Rules
+from .ownership.mode import Mode, Vocabulary, vocabulary
+from .ownership.policy import Rules
 
 BACKENDS: t.Final = ("inline", "thread")
 SYNCS: t.Final = ("full", "normal")

@@ -10,12 +10,12 @@ import weakref
 
 from flask import Blueprint, Flask
 
-from . import backends, cli_group, config, views
-from .bot import KEY, Bot
+from . import cli, config, views, workers
 from .config import Config
 from .errors import ConfigError
-from .policy import Decision, Facts, Policy, decide
+from .ownership.policy import Decision, Facts, Policy, decide
 from .replies import F, ProviderFunction, Registry
+from .runtime import KEY, Bot
 
 log = logging.getLogger(__name__)
 
@@ -68,11 +68,11 @@ class Chatwoot:
         )
         _occupy(settings, app)
         bot = Bot.build(
-            app, settings, self._providers, backends.create(settings), self._decide
+            app, settings, self._providers, workers.create(settings), self._decide
         )
         app.extensions[KEY] = bot
         app.register_blueprint(views.blueprint, url_prefix=settings.url_prefix)
-        app.cli.add_command(cli_group.chatwoot)
+        app.cli.add_command(cli.chatwoot)
         bot.await_request()
         _warn(settings)
 

@@ -7,10 +7,10 @@ import typing as t
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from . import events
 from .errors import ProviderError
-from .events import Attachment, Contact, MessageEvent, Object
-from .mode import Mode
+from .ownership.mode import Mode
+from .payloads import events
+from .payloads.events import Attachment, Contact, MessageEvent, Object
 
 
 class Message(t.NamedTuple):

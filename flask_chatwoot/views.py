@@ -12,8 +12,6 @@ from flask import Blueprint, Request, Response, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import NotFound, RequestEntityTooLarge
 
-from . import events, signature
-from .bot import Receipt, current_bot
 from .config import Config
 from .errors import (
     DeliveryError,
@@ -25,6 +23,8 @@ from .errors import (
     SignatureError,
 )
 from .outcomes import Outcome
+from .payloads import events, signature
+from .runtime import Receipt, current_bot
 
 log = logging.getLogger(__name__)
 

@@ -29,9 +29,9 @@ from flask import Flask, Response, request
 from flask.typing import ResponseReturnValue
 
 from flask_chatwoot import Chatwoot
-from flask_chatwoot.backends import Heartbeat, run_once
-from flask_chatwoot.inbox import Inbox
-from flask_chatwoot.signature import sign
+from flask_chatwoot.payloads.signature import sign
+from flask_chatwoot.queue.jobs import Inbox
+from flask_chatwoot.workers import Heartbeat, run_once
 
 SECRET = "benchmark"
 Environ = dict[str, t.Any]
@@ -464,8 +464,8 @@ def claim() -> dict[str, float]:
 
 _RESIDENT = """
 import sys, time
-from flask_chatwoot.backends import Heartbeat, run_once
-from flask_chatwoot.inbox import Inbox
+from flask_chatwoot.workers import Heartbeat, run_once
+from flask_chatwoot.queue.jobs import Inbox
 inbox = Inbox(sys.argv[1], account_id=1)
 for _ in range(200):
     job = inbox.claim()

@@ -21,11 +21,11 @@ from urllib3 import exceptions as urllib3_errors
 from urllib3.connection import HTTPConnection
 from werkzeug.test import TestResponse
 
-from flask_chatwoot import Chatwoot, signature
-from flask_chatwoot.backends import Heartbeat, run_once
-from flask_chatwoot.bot import KEY, Bot
-from flask_chatwoot.inbox import Inbox
-from flask_chatwoot.ledger import JobInfo
+from flask_chatwoot import Chatwoot
+from flask_chatwoot.payloads import signature
+from flask_chatwoot.queue.inspection import JobInfo
+from flask_chatwoot.queue.jobs import Inbox
+from flask_chatwoot.runtime import KEY, Bot
 from flask_chatwoot.simulator import payloads
 from flask_chatwoot.simulator.payloads import (
     JSON,
@@ -36,6 +36,7 @@ from flask_chatwoot.simulator.payloads import (
     MessageType,
     Version,
 )
+from flask_chatwoot.workers import Heartbeat, run_once
 
 pytest_plugins = ["flask_chatwoot.testing"]  # as if this package were not installed
 

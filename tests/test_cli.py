@@ -13,10 +13,10 @@ import pytest
 from conftest import AppFactory, Clock, inbox_of, message, wait_until
 from flask import Flask
 
-from flask_chatwoot import Chatwoot, cli_group
-from flask_chatwoot.backends import ThreadBackend
-from flask_chatwoot.inbox import Inbox
+from flask_chatwoot import Chatwoot, cli
+from flask_chatwoot.queue.jobs import Inbox
 from flask_chatwoot.simulator import Fault, Simulator
+from flask_chatwoot.workers import ThreadBackend
 
 DAY = 86400.0
 
@@ -247,7 +247,7 @@ def test_an_inbox_that_fails_is_told_in_a_sentence(
 
 def test_an_app_without_the_extension_is_told_in_a_sentence() -> None:
     app = Flask("bare")
-    app.cli.add_command(cli_group.chatwoot)
+    app.cli.add_command(cli.chatwoot)
 
     code, printed = run(app, "inbox")
 
@@ -331,7 +331,7 @@ import asyncio, logging, time
 from pathlib import Path
 from flask import Flask
 from flask_chatwoot import Chatwoot
-from flask_chatwoot.backends import ThreadBackend
+from flask_chatwoot.workers import ThreadBackend
 
 ThreadBackend.stop.__defaults__ = (0.3,)  # seconds of grace; nobody waits for more
 logging.basicConfig()
@@ -486,7 +486,7 @@ def test_a_worker_has_as_many_threads_as_asked_for(
             made.append(threads)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("flask_chatwoot.cli.ThreadBackend", Backend)
+    monkeypatch.setattr("flask_chatwoot.cli.work.ThreadBackend", Backend)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
 
     for workers, arguments in ((3, []), (0, []), (4, ["--threads", "7"])):

@@ -9,7 +9,7 @@ import pytest
 
 PROGRAM = """
 import signal, sys, threading, time
-from flask_chatwoot.cli_stop import Stop
+from flask_chatwoot.cli.stop import Stop
 
 main = threading.main_thread().ident
 

@@ -15,8 +15,8 @@ from werkzeug.debug.repr import debug_repr
 from flask_chatwoot import config
 from flask_chatwoot.config import Config
 from flask_chatwoot.errors import ConfigError
-from flask_chatwoot.mode import Mode
-from flask_chatwoot.policy import Rules
+from flask_chatwoot.ownership.mode import Mode
+from flask_chatwoot.ownership.policy import Rules
 
 Settings = dict[str, t.Any]
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from flask_chatwoot.inbox import Inbox
-from flask_chatwoot.ledger import JobInfo
+from flask_chatwoot.queue.inspection import JobInfo
+from flask_chatwoot.queue.jobs import Inbox
 from flask_chatwoot.simulator import Fault, Simulator, Talk
 
 pytest.importorskip("gunicorn", reason="needs gunicorn to run real processes")

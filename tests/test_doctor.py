@@ -24,12 +24,14 @@ from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
-from flask_chatwoot import Chatwoot, account, checks_server
-from flask_chatwoot.checks_account import address
+from flask_chatwoot import Chatwoot
 from flask_chatwoot.client import ChatwootClient
-from flask_chatwoot.diagnosis import Case, Finding, Mark
-from flask_chatwoot.probe import Answer
-from flask_chatwoot.provision import Wishes, plan_setup
+from flask_chatwoot.doctor import server
+from flask_chatwoot.doctor.chatwoot import address
+from flask_chatwoot.doctor.facts import Case, Finding, Mark
+from flask_chatwoot.doctor.http import Answer
+from flask_chatwoot.setup import account
+from flask_chatwoot.setup.plan import Wishes, plan_setup
 from flask_chatwoot.simulator import Fault, Simulator
 
 Wsgi = Callable[[t.Any, t.Any], Iterable[bytes]]
@@ -387,7 +389,7 @@ def test_a_certificate_that_nobody_vouches_for(clinic: Clinic, tmp_path: Path) -
 
 
 def test_a_token_in_the_clear(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks_server, "is_private", lambda url: False)
+    monkeypatch.setattr(server, "is_private", lambda url: False)
 
     code, findings = clinic.examine()
 

@@ -74,7 +74,9 @@ def test_the_exports_are_those_a_host_needs() -> None:
     } <= set(flask_chatwoot.__all__)
 
 
-@pytest.mark.parametrize("module", ["client", "events", "mode", "signature"])
+@pytest.mark.parametrize(
+    "module", ["client", "payloads.events", "ownership.mode", "payloads.signature"]
+)
 def test_what_is_portable_needs_no_flask(module: str) -> None:
     program = f"""
 import sys

@@ -19,7 +19,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from flask_chatwoot import Chatwoot
-from flask_chatwoot.ledger import ALIVE
+from flask_chatwoot.queue.inspection import ALIVE
 
 TOKEN = "token-of-the-monitoring"
 

@@ -10,9 +10,9 @@ import pytest
 from flask import Flask
 
 from flask_chatwoot import Chatwoot
-from flask_chatwoot.inbox import Inbox
-from flask_chatwoot.ledger import JobInfo
-from flask_chatwoot.rehearsal import rehearse
+from flask_chatwoot.hosting import rehearse
+from flask_chatwoot.queue.inspection import JobInfo
+from flask_chatwoot.queue.jobs import Inbox
 from flask_chatwoot.simulator import Fault, Simulator, Talk
 
 ANSWER = "On its way."

@@ -1,6 +1,9 @@
+"""The rooms of the package, and which of them may import which."""
+
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 import typing as t
@@ -10,52 +13,66 @@ import pytest
 
 import flask_chatwoot
 
-ROWS: t.Final[t.Sequence[set[str]]] = [
+ROOMS: t.Final[t.Sequence[set[str]]] = [
     {"errors", "outcomes"},
-    {"signals", "events", "signature", "store"},
-    {"mode", "ledger", "memory"},
-    {"replies", "policy", "inbox"},
-    {"failures", "config", "client"},
-    {"posting", "history", "indicator", "account", "probe"},
-    {"gate", "teardown"},
-    {"handoff", "steps"},
-    {"answering", "provision"},
-    {"bot"},
-    {
-        *("simulator.payloads", "simulator.liquid", "simulator.server"),
-        "simulator.redaction",
-    },
-    {"simulator.activities", "simulator.files", "simulator.refusals"},
-    {"simulator.state"},
-    {"simulator.deliveries"},
-    {"simulator.admin"},
-    {"simulator.api"},
-    {"simulator.simulator"},
-    {"backends", "views", "simulator"},
-    {"rehearsal", "samples", "cli_ask", "cli_why", "cli_stop", "diagnosis"},
-    {"testing", "checks_server", "checks_account", "checks_app"},
-    {"doctor", "playground.wire", "playground.trouble", "playground.pictures"},
-    {"playground.files", "playground.stage"},
-    {"playground.site"},
+    {"payloads"},
+    {"client"},
+    {"queue"},
+    {"ownership"},
+    {"config"},
+    {"replies", "signals"},
+    {"turns"},
+    {"ingest"},
+    {"workers"},
+    {"runtime"},
+    {"setup"},
+    {"copilot", "doctor"},
+    {"simulator", "views"},
+    {"hosting"},
+    {"testing"},
     {"playground"},
-    {"cli_setup", "cli_playground"},
     {"cli"},
-    {"cli_group"},
     {"extension"},
     {""},
 ]
-"""From the bottom up; ``""`` is the package itself. A module may import from lower
-rows only."""
+"""From the bottom up; ``""`` is the package itself. A room is a package or a flat
+module, and imports from lower rows only, late imports included."""
 
+UPWARD: t.Final[set[tuple[str, str]]] = {
+    ("client", "replies"),
+    ("ownership", "config"),
+    ("ownership", "replies"),
+    ("ownership", "turns"),
+    ("workers", "runtime"),
+}
+"""Imports that do not point down yet."""
+
+TOO_LONG: t.Final = {
+    "client",
+    "payloads.events",
+    "queue.jobs",
+    "setup.undo",
+    "simulator.admin",
+    "simulator.api",
+    "simulator.payloads",
+    "simulator.state",
+    "turns.service",
+}
+"""Modules that are longer than a module may be yet."""
+
+LONGEST_MODULE = 500
+LONGEST_FUNCTION = 40
+MOST_FLAT_MODULES = 16
+
+PACKAGE = "flask_chatwoot"
 ROOT = Path(flask_chatwoot.__file__).parent
-RANK = {name: number for number, row in enumerate(ROWS) for name in row}
+RANK = {room: number for number, row in enumerate(ROOMS) for room in row}
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     .removesuffix("__init__")
     .removesuffix("."): path
     for path in sorted(ROOT.rglob("*.py"))
 }
-LONGEST_FUNCTION = 40
 
 every_module = pytest.mark.parametrize("name", MODULES)
 
@@ -64,7 +81,7 @@ def tree_of(name: str) -> ast.Module:
     return ast.parse(MODULES[name].read_text(encoding="utf-8"))
 
 
-def imports_in(tree: ast.Module, package: str = "flask_chatwoot") -> set[str]:
+def imports_in(tree: ast.Module, package: str = PACKAGE) -> set[str]:
     """Full names of all that is imported anywhere, late imports included."""
     found: set[str] = set()
 
@@ -83,23 +100,31 @@ def imports_in(tree: ast.Module, package: str = "flask_chatwoot") -> set[str]:
 def imported_by(name: str) -> set[str]:
     package = name if MODULES[name].stem == "__init__" else name.rpartition(".")[0]
 
-    return imports_in(tree_of(name), f"flask_chatwoot.{package}".rstrip("."))
+    return imports_in(tree_of(name), f"{PACKAGE}.{package}".rstrip("."))
 
 
-def ours(imported: set[str]) -> set[str]:
+def modules_in(imported: set[str]) -> set[str]:
     """The modules of this package among the names."""
     inner = [
-        name.removeprefix("flask_chatwoot").removeprefix(".")
+        name.removeprefix(PACKAGE).removeprefix(".")
         for name in imported
-        if name.split(".")[0] == "flask_chatwoot"
+        if name.split(".")[0] == PACKAGE
     ]
 
     # "client.escape" is something in "client".
-    return {name if name in RANK else name.rpartition(".")[0] for name in inner}
+    return {name if name in MODULES else name.rpartition(".")[0] for name in inner}
 
 
-def foreign(imported: set[str]) -> set[str]:
-    return {name.partition(".")[0] for name in imported} - {"flask_chatwoot"}
+def libraries_in(imported: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in imported} - {PACKAGE}
+
+
+def room_of(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def users_of(library: str) -> set[str]:
+    return {name for name in MODULES if library in libraries_in(imported_by(name))}
 
 
 def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
@@ -117,65 +142,104 @@ def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 
 @pytest.mark.parametrize(
-    ("source", "modules", "others"),
+    ("source", "modules", "libraries"),
     [
-        ("from .client import escape", {"client"}, set()),
-        ("from . import client, mode", {"client", "mode"}, set()),
+        ("from .client import ChatwootClient", {"client"}, set()),
+        ("from . import client, errors", {"client", "errors"}, set()),
         ("def f():\n    from .cli import chatwoot", {"cli"}, set()),
-        ("import flask_chatwoot.bot as b", {"bot"}, set()),
-        ("from flask_chatwoot.bot import Bot", {"bot"}, set()),
+        ("import flask_chatwoot.runtime as r", {"runtime"}, set()),
+        ("from flask_chatwoot.runtime import KEY", {"runtime"}, set()),
         ("from flask_chatwoot import Reply", {""}, set()),
         ("from . import Reply", {""}, set()),
         ("from .simulator import Talk", {"simulator"}, set()),
-        ("from .simulator.payloads import JSON", {"simulator.payloads"}, set()),
+        ("from .payloads.signature import sign", {"payloads.signature"}, set()),
         ("import requests.sessions, os", set(), {"requests", "os"}),
         ("from flask.cli import AppGroup", set(), {"flask"}),
     ],
 )
 def test_no_way_to_import_is_overlooked(
-    source: str, modules: set[str], others: set[str]
+    source: str, modules: set[str], libraries: set[str]
 ) -> None:
     imported = imports_in(ast.parse(source))
 
-    assert ours(imported) == modules
-    assert foreign(imported) == others
+    assert modules_in(imported) == modules
+    assert libraries_in(imported) == libraries
 
 
-def test_a_package_inside_may_import_its_own_and_ours() -> None:
-    tree = ast.parse("from . import payloads\nfrom .. import signature")
-    imported = imports_in(tree, "flask_chatwoot.simulator")
+def test_a_module_of_a_package_may_import_its_own_and_others() -> None:
+    tree = ast.parse("from . import fields\nfrom .. import client")
+    imported = imports_in(tree, "flask_chatwoot.payloads")
 
-    assert ours(imported) == {"simulator.payloads", "signature"}
+    assert modules_in(imported) & {"client"}
 
 
-def test_every_module_has_a_row() -> None:
-    assert set(MODULES) == set(RANK)
+def test_every_room_has_a_row() -> None:
+    assert {room_of(name) for name in MODULES} <= set(RANK)
+
+
+def test_imports_between_rooms_point_down() -> None:
+    upward = {
+        (room_of(name), room_of(other))
+        for name in MODULES
+        for other in modules_in(imported_by(name))
+        if room_of(other) != room_of(name)
+        and RANK[room_of(other)] >= RANK[room_of(name)]
+    }
+
+    assert upward == UPWARD
+
+
+def test_no_import_leads_in_a_circle() -> None:
+    graph = {name: modules_in(imported_by(name)) - {name} for name in MODULES}
+
+    list(graphlib.TopologicalSorter(graph).static_order())  # raises if it does
+
+
+def test_there_are_few_flat_modules() -> None:
+    flat = {name for name in MODULES if name and "." not in name}
+    packages = {room_of(name) for name in MODULES if "." in name}
+
+    assert len(flat - packages) <= MOST_FLAT_MODULES
 
 
 @every_module
-def test_imports_point_down(name: str) -> None:
-    upward = {other for other in ours(imported_by(name)) if RANK[other] >= RANK[name]}
-
-    assert not upward, f"{name} must not import {sorted(upward)}"
-
-
-@every_module
-def test_what_is_below_posting_knows_no_flask(name: str) -> None:
-    if RANK[name] < RANK["posting"]:
-        assert not foreign(imported_by(name)) & {"flask", "werkzeug", "click"}
+def test_what_is_below_turns_knows_no_flask(name: str) -> None:
+    if RANK[room_of(name)] < RANK["turns"]:
+        assert not libraries_in(imported_by(name)) & {"flask", "werkzeug", "click"}
 
 
 @pytest.mark.parametrize(
-    ("library", "doors"),
+    ("library", "modules"),
     [
-        ("requests", {"client", "probe", "simulator.deliveries"}),
+        ("requests", {"client", "doctor.http", "simulator.deliveries"}),
         ("urllib3", {"client"}),
-        ("sqlite3", {"store", "inbox"}),
-        ("celery", set()),
+        ("sqlite3", {"queue.jobs", "queue.sqlite"}),
     ],
 )
-def test_a_library_has_one_door(library: str, doors: set[str]) -> None:
-    assert {name for name in MODULES if library in foreign(imported_by(name))} == doors
+def test_a_library_is_used_in_one_place(library: str, modules: set[str]) -> None:
+    assert users_of(library) == modules
+
+
+def test_the_simulator_shares_nothing_with_the_app_but_the_contract() -> None:
+    shared = {
+        other
+        for name in MODULES
+        if room_of(name) == "simulator"
+        for other in modules_in(imported_by(name))
+        if room_of(other) != "simulator"
+    }
+
+    assert shared <= {"payloads", "payloads.signature", "payloads.versions"}
+
+
+def test_no_module_is_too_long_to_read() -> None:
+    long = {
+        name
+        for name, path in MODULES.items()
+        if len(path.read_text(encoding="utf-8").splitlines()) > LONGEST_MODULE
+    }
+
+    assert long == TOO_LONG
 
 
 @every_module
@@ -198,8 +262,7 @@ def test_an_app_does_not_load_what_only_its_developer_needs() -> None:
 
     assert "flask_chatwoot.client" in loaded
     assert not {
-        *("celery", "pytest", "flask_chatwoot.simulator"),
-        *("flask_chatwoot.rehearsal", "flask_chatwoot.testing"),
-        *("flask_chatwoot.provision", "flask_chatwoot.doctor", "flask_chatwoot.cli"),
-        *("flask_chatwoot.account", "flask_chatwoot.playground"),
+        *("celery", "pytest", "flask_chatwoot.simulator", "flask_chatwoot.hosting"),
+        *("flask_chatwoot.testing", "flask_chatwoot.setup", "flask_chatwoot.doctor"),
+        *("flask_chatwoot.cli.setup", "flask_chatwoot.playground"),
     } & {*loaded}

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flask_chatwoot.errors import ProviderError
-from flask_chatwoot.events import Attachment, Contact, MessageEvent
-from flask_chatwoot.mode import Mode
+from flask_chatwoot.ownership.mode import Mode
+from flask_chatwoot.payloads.events import Attachment, Contact, MessageEvent
 from flask_chatwoot.replies import (
     MOST_FILES,
     Answer,

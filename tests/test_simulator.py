@@ -13,8 +13,8 @@ import requests
 from flask import Flask, Response, request
 from werkzeug.serving import make_server
 
-from flask_chatwoot import signature
 from flask_chatwoot.errors import SignatureError
+from flask_chatwoot.payloads import signature
 from flask_chatwoot.simulator import (
     ENDPOINTS,
     Fault,

@@ -10,7 +10,7 @@ import requests
 from flask import Flask, request
 from werkzeug.serving import make_server
 
-from flask_chatwoot import signature
+from flask_chatwoot.payloads import signature
 from flask_chatwoot.simulator import Fault, Simulator, admin
 
 JSON = dict[str, t.Any]

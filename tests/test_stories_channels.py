@@ -13,9 +13,10 @@ from conftest import inbox_of
 from flask import Flask
 from stories import Story, Thinker
 
-from flask_chatwoot import Chatwoot, Post, Reply, Turn, after_post, indicator
+from flask_chatwoot import Chatwoot, Post, Reply, Turn, after_post
 from flask_chatwoot.simulator import Fault
 from flask_chatwoot.testing import ChatwootSim, SimulatorFactory
+from flask_chatwoot.turns import typing_indicator
 
 PICTURE = b"\x89PNG and so on"
 
@@ -403,8 +404,8 @@ def test_it_is_shown_anew_before_the_widget_forgets_it(
     chatwoot: Chatwoot,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert indicator.REFRESH < 30
-    monkeypatch.setattr(indicator, "REFRESH", 0.1)
+    assert typing_indicator.REFRESH < 30
+    monkeypatch.setattr(typing_indicator, "REFRESH", 0.1)
     thinker = chatwoot.reply_provider(Thinker("On its way."))
     story = Story(chatwoot_sim, app)
 
@@ -426,7 +427,8 @@ def test_it_can_be_switched_off(
     story.talk.customer_says("Where is my order?")
     with pytest.raises(TimeoutError):  # twice as long as it takes to be shown
         story.sim.wait_until(
-            lambda: story.calls("toggle_typing_status"), timeout=2 * indicator.AFTER
+            lambda: story.calls("toggle_typing_status"),
+            timeout=2 * typing_indicator.AFTER,
         )
     thinker.answer()
 

@@ -11,7 +11,15 @@ from conftest import inbox_of
 from flask import Flask
 from stories import Story, Thinker
 
-from flask_chatwoot import Assignee, Audience, Chatwoot, Decision, Facts, Rules, decide
+from flask_chatwoot import (
+    Assignee,
+    Audience,
+    Chatwoot,
+    Decision,
+    Facts,
+    Rules,
+    decide,
+)
 from flask_chatwoot.simulator.payloads import Agent, Contact
 from flask_chatwoot.testing import ChatwootSim, SimulatorFactory
 

@@ -19,9 +19,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 import flask_chatwoot
-from flask_chatwoot import Chatwoot, Outcome, Post, Reason, Reply, Turn, signature
+from flask_chatwoot import Chatwoot, Outcome, Post, Reason, Reply, Turn
 from flask_chatwoot.errors import ConfigError, SignatureError
-from flask_chatwoot.samples import Channel, Kind
+from flask_chatwoot.payloads import signature
 from flask_chatwoot.simulator import Simulator
 from flask_chatwoot.testing import (
     CHANNELS,
@@ -36,6 +36,7 @@ from flask_chatwoot.testing import (
     operator_message,
     signed,
 )
+from flask_chatwoot.testing.samples import Channel, Kind
 
 QUESTION = "Where is my order?"
 ROOT = Path(__file__).parent.parent
@@ -671,7 +672,7 @@ def app(tmp_path):
 
 def test_costs_nothing_until_it_is_used():
     assert "flask_chatwoot.testing" in sys.modules
-    assert "flask_chatwoot.rehearsal" not in sys.modules
+    assert "flask_chatwoot.hosting" not in sys.modules
     assert "flask_chatwoot.simulator" not in sys.modules
 
 

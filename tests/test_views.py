@@ -28,9 +28,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
-from flask_chatwoot import Chatwoot, Reply, Turn, signature
+from flask_chatwoot import Chatwoot, Reply, Turn
 from flask_chatwoot.errors import ConfigError
 from flask_chatwoot.outcomes import Outcome, Reason
+from flask_chatwoot.payloads import signature
 from flask_chatwoot.simulator.payloads import (
     JSON,
     Conversation,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing as t
 
 from flask_chatwoot.config import Config
-from flask_chatwoot.mode import Mode, meaning
+from flask_chatwoot.ownership.mode import Mode, meaning
 from flask_chatwoot.simulator import Talk
 from flask_chatwoot.simulator.payloads import JSON, Agent, Contact, Message, Sender
 

@@ -11,11 +11,11 @@ from dataclasses import replace
 
 from flask import Flask
 
-from flask_chatwoot.bot import KEY, Bot
 from flask_chatwoot.config import Config
+from flask_chatwoot.hosting import rehearse
 from flask_chatwoot.outcomes import Outcome
-from flask_chatwoot.rehearsal import rehearse
 from flask_chatwoot.replies import Turn
+from flask_chatwoot.runtime import KEY, Bot
 from flask_chatwoot.signals import turn_finished
 from flask_chatwoot.simulator import Simulator, Talk
 from flask_chatwoot.simulator.payloads import JSON, Contact, Message

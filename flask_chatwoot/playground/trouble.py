@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from flask import current_app
 
-from flask_chatwoot.mode import Mode
+from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.replies import Provider, Registry
 from flask_chatwoot.simulator import Fault, Simulator
 from flask_chatwoot.simulator.payloads import JSON, Message

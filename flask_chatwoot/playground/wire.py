@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing as t
 from http import HTTPStatus
 
-from flask_chatwoot import signature
+from flask_chatwoot.payloads import signature
 from flask_chatwoot.simulator import Call, Delivery, Simulator
 from flask_chatwoot.simulator.deliveries import from_json
 from flask_chatwoot.simulator.payloads import JSON

@@ -24,7 +24,12 @@ from .deliveries import Post, from_json, to_json
 from .files import File
 from .payloads import JSON, Agent, Message, MessageType
 from .redaction import redacted
-from .refusals import RefusedError, check_attributes, check_parts, listed
+from .refusals import (
+    RefusedError,
+    check_attributes,
+    check_parts,
+    listed,
+)
 from .server import Silence
 from .state import State, Talk, Token
 

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from flask_chatwoot import signature
+from flask_chatwoot.payloads import signature
 
 from .payloads import JSON, Version
 from .redaction import HIDDEN, redacted_url

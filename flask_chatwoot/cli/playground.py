@@ -1,0 +1,45 @@
+"""``flask chatwoot playground``"""
+
+from __future__ import annotations
+
+import click
+from flask.cli import with_appcontext
+
+from flask_chatwoot.runtime import current_bot
+
+
+@click.command()
+@click.option("--port", default=5100, show_default=True, help="0: any that is free.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Listen on.")
+@click.option(
+    "--expose", is_flag=True, help="Let other machines in, if --host says so."
+)
+@with_appcontext
+def playground(port: int, host: str, expose: bool) -> None:
+    """Talk to this app on a page, in front of a simulated Chatwoot.
+
+    The page shows the customer's widget, the operator's dashboard and the wire between
+    Chatwoot and the app. Nothing leaves this machine, and no configuration is needed.
+    """
+    # Imported here: web processes should not pay for it when they start.
+    from flask_chatwoot.playground import is_loopback, play
+
+    from .stop import Stop
+
+    if not (is_loopback(host) or expose):
+        raise click.UsageError(
+            f"{host} can be reached from other machines, and whoever reaches the page "
+            "may use it. Add --expose if that is what you want."
+        )
+
+    stop = Stop()
+
+    try:
+        with play(current_bot().app, host=host, port=port) as address:
+            click.echo(f"Playground: {address}\nCtrl-C stops.")
+            stop.wait()
+    except OSError as error:
+        raise click.ClickException(
+            f"Can not listen on {host}, port {port}: {error.strerror}. "
+            "Choose another with --port."
+        ) from None

@@ -1,0 +1,77 @@
+"""``flask chatwoot ask`` and ``simulate``: try the app without a Chatwoot."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+
+import click
+from flask.cli import with_appcontext
+
+from flask_chatwoot.outcomes import Outcome
+from flask_chatwoot.ownership.mode import Mode
+from flask_chatwoot.runtime import current_bot
+
+
+@click.command()
+@click.argument("text")
+@click.option(
+    "--mode",
+    type=click.Choice([mode.value for mode in Mode]),
+    default=Mode.BOT.value,
+    show_default=True,
+    help="Whom the customer wants to write to.",
+)
+@with_appcontext
+def ask(text: str, mode: str) -> None:
+    """Print the provider's answer to TEXT, and nothing else.
+
+    Posts and stores nothing, and needs no configuration. What the provider itself
+    prints goes to stderr.
+    """
+    if not text.strip():
+        raise click.UsageError("The text is blank, and would be ignored.")
+
+    with contextlib.redirect_stdout(sys.stderr):
+        answer = current_bot().suggest(text, Mode(mode))
+
+    if answer is not None:
+        click.echo(answer)
+
+
+@click.command()
+@click.argument("texts", nargs=-1, required=True)
+@click.option(
+    "--mode",
+    type=click.Choice([mode.value for mode in Mode]),
+    default=Mode.BOT.value,
+    show_default=True,
+    help="Whom the customer wants to write to.",
+)
+@click.option("--timeout", default=120.0, show_default=True, help="Seconds per text.")
+@with_appcontext
+def simulate(texts: tuple[str, ...], mode: str, timeout: float) -> None:
+    """Hold a conversation with this app, in front of a simulated Chatwoot.
+
+    Each of TEXTS is a message of the customer. Nothing leaves this machine, and no
+    configuration is needed.
+    """
+    if not all(text.strip() for text in texts):
+        raise click.UsageError("A text is blank, and would be ignored.")
+
+    # Imported here: web processes should not pay for it when they start.
+    from flask_chatwoot.hosting import converse
+
+    try:
+        transcript, endings = converse(
+            current_bot().app, texts, mode=Mode(mode), timeout=timeout
+        )
+    except RuntimeError as error:
+        raise click.ClickException(str(error)) from None
+    except TimeoutError:
+        raise click.ClickException(f"No answer within {timeout:g} s.") from None
+
+    click.echo(transcript)
+
+    if failed := [end.reason for end in endings if end.outcome is Outcome.DEAD]:
+        raise click.ClickException(f"No answer: {failed[0]}. The log says more.")

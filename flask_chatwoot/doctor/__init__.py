@@ -1,0 +1,1 @@
+"""What ``flask chatwoot doctor`` checks."""

@@ -1,0 +1,182 @@
+"""Run an app in front of the simulator instead of Chatwoot."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import threading
+import typing as t
+from dataclasses import replace
+
+from flask import Flask
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
+
+from . import workers
+from .config import Config
+from .outcomes import Outcome, Reason
+from .ownership.mode import Mode
+from .runtime import KEY, Bot
+from .signals import turn_finished
+from .simulator import Simulator, Talk
+from .simulator.deliveries import Kind
+from .simulator.payloads import Message, MessageType
+from .turns.posting import Ending
+
+EVENTS: t.Final = (
+    "message_created",
+    "message_updated",
+    "conversation_status_changed",
+    "conversation_updated",
+)
+"""What the account webhook has to subscribe to."""
+
+
+class _Quiet(WSGIRequestHandler):
+    def log(self, type: str, message: str, *args: t.Any) -> None:
+        """The story is told elsewhere."""
+
+
+@contextlib.contextmanager
+def rehearse(
+    app: Flask, simulator: Simulator, *, kind: Kind = "account", **settings: t.Any
+) -> t.Iterator[str]:
+    """Serve the app on loopback, with the simulator for its Chatwoot.
+
+    The app keeps its providers, receivers and option texts. Its own URL, tokens,
+    secrets and inbox are out of reach until the block is left.
+
+    :param kind: How it is connected: ``"account"`` by an account webhook and a user's
+        token, ``"bot"`` as an agent bot with its own.
+    :param settings: Fields of :class:`~flask_chatwoot.config.Config` to change.
+    :return: The address of the webhook, which the simulator knows already.
+    """
+    own: Bot = app.extensions[KEY]
+
+    # A provider that is stuck may outlive this block, and its turn use the inbox.
+    with tempfile.TemporaryDirectory(
+        prefix="flask-chatwoot-", ignore_cleanup_errors=True
+    ) as folder:
+        config = replace(_config(own.config, simulator, kind, folder), **settings)
+        bot = Bot.build(app, config, own.providers, workers.create(config), own.policy)
+        app.extensions[KEY] = bot
+        bot.await_request()
+
+        try:
+            with _served(app) as address:
+                webhook = f"{address}{config.url_prefix}/webhook"
+                simulator.connect(webhook, kind=kind, events=EVENTS)
+                yield webhook
+        finally:
+            app.extensions[KEY] = own
+            bot.backend.stop()
+
+            if bot.poster is not None:
+                bot.poster.inbox.close()
+
+
+def _config(own: Config, simulator: Simulator, kind: Kind, folder: str) -> Config:
+    """The app's settings, but for what leads to its own Chatwoot."""
+    there = simulator.settings("bot" if kind == "bot" else "user")
+    # Versions that can not sign have no secret.
+    secret = there.get("CHATWOOT_WEBHOOK_SECRET")
+
+    return replace(
+        own,
+        base_url=simulator.url,
+        account_id=simulator.account_id,
+        api_access_token=there["CHATWOOT_API_ACCESS_TOKEN"],
+        user_access_token=simulator.user_token if own.user_access_token else None,
+        webhook_secret=(secret,) if secret else (),
+        webhook_token=None,
+        backend="thread",
+        inboxes=frozenset(),
+        workers=own.workers or 4,
+        inbox_path=os.path.join(folder, "chatwoot.sqlite3"),
+        inbox_sync="normal",
+    )
+
+
+@contextlib.contextmanager
+def _served(app: Flask) -> t.Iterator[str]:
+    server = ThreadedWSGIServer("127.0.0.1", 0, app, handler=_Quiet)
+    server.daemon_threads = False  # closing it waits for the requests under way
+    thread = threading.Thread(
+        target=server.serve_forever, args=(0.02,), name="rehearsal"
+    )
+    thread.start()
+
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def converse(
+    app: Flask, texts: t.Iterable[str], *, mode: Mode, timeout: float
+) -> tuple[str, list[Ending]]:
+    """Let a customer write these texts, each after the last was dealt with.
+
+    :param mode: Whom the customer chose to write to.
+    :param timeout: Seconds to wait for each turn to end.
+    :return: A transcript, and how each turn ended.
+    :raises TimeoutError: A turn did not end.
+    :raises RuntimeError: The app refused a delivery.
+    """
+    attribute = app.extensions[KEY].config.support_mode_attr
+    endings: list[Ending] = []
+    said = 0
+
+    def finished(
+        _: Flask, outcome: Outcome, reason: Reason | None, **rest: t.Any
+    ) -> None:
+        endings.append(Ending(outcome, reason))
+
+    def dealt_with() -> bool:
+        for delivery in simulator.deliveries:
+            if delivery.status not in (200, 202):
+                raise RuntimeError(
+                    f"The app answered {delivery.status or delivery.error} to the "
+                    "delivery. Does something of its own stand before the webhook?"
+                )
+
+        return len(endings) == said
+
+    # One attempt: whoever watches wants to see what is wrong, not to wait.
+    with (
+        Simulator() as simulator,
+        turn_finished.connected_to(finished, sender=app),
+        rehearse(app, simulator, max_attempts=1),
+    ):
+        talk = simulator.conversation(custom_attributes={attribute: mode})
+
+        for text in texts:
+            said += 1
+            talk.customer_says(text)
+            simulator.wait_until(dealt_with, timeout=timeout)
+
+        return _transcript(talk), endings
+
+
+def _transcript(talk: Talk) -> str:
+    said = [each for each in talk.messages if each.type is not MessageType.ACTIVITY]
+    public = [message for message in said if not message.private]
+
+    return "\n".join(
+        [
+            "What the customer sees",
+            *map(_line, public),
+            "",
+            "What operators see",
+            *map(_line, said),
+        ]
+    )
+
+
+def _line(message: Message) -> str:
+    author = "customer" if message.type is MessageType.INCOMING else "bot"
+    text = (message.content or "").replace("\n", "\n" + " " * 12)
+
+    return f"  {'note' if message.private else author:<8}  {text}"

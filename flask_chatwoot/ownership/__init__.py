@@ -1,0 +1,1 @@
+"""Who has a conversation, and who may hear an answer."""

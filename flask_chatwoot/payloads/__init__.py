@@ -1,0 +1,1 @@
+"""Chatwoot's contract: pure functions and frozen values, without Flask or requests."""

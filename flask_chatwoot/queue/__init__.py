@@ -1,0 +1,1 @@
+"""The durable queue: jobs, drafts and transcripts in one database."""

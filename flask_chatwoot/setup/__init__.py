@@ -1,0 +1,1 @@
+"""What ``flask chatwoot setup`` and ``teardown`` do in a Chatwoot account."""

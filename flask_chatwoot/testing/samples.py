@@ -1,0 +1,317 @@
+"""Single deliveries, as Chatwoot would make them: payloads, signed and handed over.
+
+Public as part of :mod:`flask_chatwoot.testing`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+import typing as t
+import uuid
+from dataclasses import dataclass, field
+
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from flask_chatwoot.payloads import signature
+from flask_chatwoot.runtime import current_bot
+
+# The simulator is imported where it is used: every run of pytest loads this module,
+# in other projects of the same environment too.
+if t.TYPE_CHECKING:
+    from flask_chatwoot.simulator.payloads import Conversation, Version
+
+JSON = dict[str, t.Any]
+Channel = t.Literal["website", "api", "email", "whatsapp"]
+Kind = t.Literal["account", "bot"]
+
+CHANNELS: t.Final[t.Mapping[str, str]] = {
+    "website": "Channel::WebWidget",
+    "api": "Channel::Api",
+    "email": "Channel::Email",
+    "whatsapp": "Channel::Whatsapp",
+}
+"""Chatwoot's names for the kinds of inboxes."""
+
+VERSIONS: t.Final[t.Mapping[str, str]] = {
+    "4.2": "4.2.0",
+    "4.9": "4.9.0",
+    "4.12": "4.12.0",
+    "4.16": "4.16.2",
+}
+"""The releases that stand for their line: the first to differ, and the newest known.
+Any other is written in full, such as ``4.14.2``."""
+
+
+class Where(t.TypedDict, total=False):
+    """What all payload factories take.
+
+    ``version`` is one of :data:`VERSIONS` or written in full, ``channel`` one of
+    :data:`CHANNELS`, and ``kind`` the webhook's: ``"account"``, or ``"bot"`` for an
+    agent bot. ``mode`` is whom the customer chose, ``None`` for nobody, and
+    ``attribute`` where Chatwoot keeps that. ``id`` is the message's, a new one each
+    time unless given. ``status`` depends on the kind unless given. ``message`` and
+    ``conversation`` hold further fields of the simulator's messages and conversations,
+    such as ``created_at``, which is now unless given.
+    """
+
+    version: str
+    channel: Channel
+    kind: Kind
+    mode: str | None
+    attribute: str
+    account_id: int
+    inbox_id: int
+    conversation_id: int
+    id: int
+    status: str
+    message: t.Mapping[str, t.Any]
+    conversation: t.Mapping[str, t.Any]
+
+
+def customer_message(
+    text: str | None = "Where is my order?", **where: t.Unpack[Where]
+) -> JSON:
+    """The payload that tells of a customer's message.
+
+    An e-mail quotes an older one below the text, as they do.
+
+    :param text: ``None`` as with attachments alone.
+    :param where: See :class:`Where`.
+    """
+    from flask_chatwoot.simulator import payloads
+
+    scene = _Scene(**where)
+    conversation = scene.talk()
+    fields: JSON = {
+        "id": scene.id,
+        "created_at": scene.now,
+        "sender": conversation.contact,
+        **_SOURCE.get(scene.channel, {}),
+        **scene.message,
+    }
+
+    if scene.channel == "email" and text is not None:
+        message = payloads.incoming_email(
+            text, quoted=_OLDER_MAIL, version=scene.parsed, **fields
+        )
+    else:
+        message = payloads.Message(content=text, **fields)
+
+    return payloads.message_event(message, conversation, version=scene.parsed)
+
+
+def operator_message(
+    text: str = "Let me see.", *, private: bool = False, **where: t.Unpack[Where]
+) -> JSON:
+    """The payload that tells of a person's message in the dashboard.
+
+    :param private: A note between operators.
+    :param where: See :class:`Where`.
+    """
+    from flask_chatwoot.simulator import payloads
+
+    scene = _Scene(**where)
+    fields: JSON = {
+        "id": scene.id,
+        "created_at": scene.now,
+        "sender": payloads.Agent(),
+        "type": payloads.MessageType.OUTGOING,
+        **scene.message,
+    }
+    message = payloads.Message(content=text, private=private, **fields)
+
+    return payloads.message_event(message, scene.talk(), version=scene.parsed)
+
+
+def conversation_event(
+    event: str = "conversation_status_changed",
+    *,
+    changed: t.Mapping[str, tuple[t.Any, t.Any]] | None = None,
+    **where: t.Unpack[Where],
+) -> JSON:
+    """The payload that tells of a conversation rather than of a message.
+
+    :param event: Chatwoot's name for it, such as ``"conversation_updated"``.
+    :param changed: Attribute to (before, after).
+    :param where: See :class:`Where`.
+    """
+    from flask_chatwoot.simulator import payloads
+
+    scene = _Scene(**where)
+
+    return payloads.conversation_event(
+        event, scene.talk(), version=scene.parsed, changed=changed
+    )
+
+
+_ids = itertools.count(9001)
+
+_OLDER_MAIL: t.Final = "On Monday Olga Operator wrote:\n> How can we help?"
+
+_SOURCE: t.Final[t.Mapping[str, JSON]] = {
+    "website": {"content_attributes": {"in_reply_to": None}},
+    "email": {"source_id": "b7c1d2@mail.example.com"},
+    "whatsapp": {"source_id": "wamid.HBgNNDkxNTExMjM0NTY3OBUCABIYFDNB"},
+}
+"""What a message has from its channel."""
+
+_VISIT: t.Final[t.Mapping[str, JSON]] = {
+    "website": {
+        "browser": {
+            "browser_name": "Firefox",
+            "browser_version": "140.0",
+            "device_name": "Unknown",
+            "platform_name": "Generic Linux",
+            "platform_version": "0",
+        },
+        "referer": "https://shop.example.com/orders",
+        "initiated_at": {"timestamp": "Mon Jul 27 2026 11:12:30 GMT+0200 (CEST)"},
+        "browser_language": "en",
+    },
+    "email": {
+        "source": "email",
+        "mail_subject": "Question",
+        "initiated_at": {"timestamp": "2026-07-27T09:12:30.000Z"},
+    },
+}
+"""What a conversation has from its channel: that of a website from the widget, that
+of e-mails from ``app/mailboxes/support_mailbox.rb``."""
+
+_CONTACT: t.Final[t.Mapping[str, JSON]] = {
+    "email": {"email": "ada@example.com"},
+    "whatsapp": {"phone_number": "+4915112345678"},
+}
+"""How a customer is known by the channel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scene:
+    """:class:`Where`, with what is not given."""
+
+    version: str = "4.16"
+    channel: Channel = "website"
+    kind: Kind = "account"
+    mode: str | None = "bot"
+    attribute: str = "support_mode"
+    account_id: int = 1
+    inbox_id: int = 3
+    conversation_id: int = 42
+    id: int = field(default_factory=lambda: next(_ids))
+    status: str | None = None
+    message: t.Mapping[str, t.Any] = field(default_factory=dict)
+    conversation: t.Mapping[str, t.Any] = field(default_factory=dict)
+    now: float = field(default_factory=time.time)
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("channel", self.channel, CHANNELS),
+            ("kind", self.kind, t.get_args(Kind)),
+        ):
+            if value not in known:
+                raise ValueError(
+                    f"There is no {name} {value!r}; use {', '.join(known)}."
+                )
+
+    @property
+    def parsed(self) -> Version:
+        """The version, to be compared."""
+        from flask_chatwoot.simulator.payloads import parse_version
+
+        return parse_version(VERSIONS.get(self.version, self.version))
+
+    def talk(self) -> Conversation:
+        """The conversation the delivery is about."""
+        from flask_chatwoot.simulator import payloads
+
+        fields: JSON = {
+            "custom_attributes": {}
+            if self.mode is None
+            else {self.attribute: self.mode},
+            "additional_attributes": _VISIT.get(self.channel, {}),
+            "contact": payloads.Contact(**_CONTACT.get(self.channel, {})),
+            **self._for_bots(),
+            **({} if self.status is None else {"status": self.status}),
+            **self.conversation,
+        }
+
+        return payloads.Conversation(
+            id=self.conversation_id,
+            account=payloads.Account(id=self.account_id),
+            inbox=payloads.Inbox(
+                id=self.inbox_id,
+                name=self.channel.capitalize(),
+                channel=CHANNELS[self.channel],
+            ),
+            **fields,
+        )
+
+    def _for_bots(self) -> JSON:
+        """How a conversation begins where a bot answers (``conversation.rb``)."""
+        from flask_chatwoot.simulator.payloads import Agent
+        from flask_chatwoot.simulator.state import BOTS_OWN
+
+        if self.kind == "account":
+            return {}
+
+        owned = {"assignee": Agent(id=3, name="Assistant", bot=True)}
+
+        return {"status": "pending", **(owned if self.parsed >= BOTS_OWN else {})}
+
+
+def encoded(payload: t.Mapping[str, t.Any]) -> bytes:
+    """The body with which Chatwoot delivers a payload."""
+    from flask_chatwoot.simulator.deliveries import to_json
+
+    return to_json(dict(payload))
+
+
+def signed(body: bytes, secret: str, *, age: float = 0.0) -> dict[str, str]:
+    """The headers with which Chatwoot delivers a body, proving where it comes from.
+
+    :param secret: The webhook's; an empty one leaves the proof out.
+    :param age: Seconds the timestamp lies back; below zero, ahead.
+    """
+    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+
+    if not secret:
+        return headers
+
+    timestamp = str(int(time.time() - age))
+
+    return {
+        **headers,
+        "X-Chatwoot-Delivery": str(uuid.uuid4()),
+        signature.TIMESTAMP_HEADER: timestamp,
+        signature.SIGNATURE_HEADER: signature.sign(
+            body, secret=secret, timestamp=timestamp
+        ),
+    }
+
+
+def deliver(
+    client: FlaskClient, payload: t.Mapping[str, t.Any], secret: str | None = None
+) -> TestResponse:
+    """Hand a payload to the app's webhook, as Chatwoot does.
+
+    :param client: ``app.test_client()``.
+    :param secret: What to sign with; ``None``: what the app expects, its URL's token
+        included. Empty: not at all.
+    :raises ConfigError: The app was never given to the extension.
+    """
+    with client.application.app_context():
+        config = current_bot().config
+
+    if secret is None:
+        secret = next(iter(config.webhook_secret), "")
+
+    body = encoded(payload)
+    query = {} if config.webhook_token is None else {"token": config.webhook_token}
+
+    return client.post(
+        f"{config.url_prefix}/webhook",
+        data=body,
+        headers=signed(body, secret),
+        query_string=query,
+    )

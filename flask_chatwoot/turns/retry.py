@@ -1,0 +1,86 @@
+"""What a failed attempt means: its reason, whether it passes, how long to wait."""
+
+from __future__ import annotations
+
+import random
+import typing as t
+
+from flask_chatwoot.errors import (
+    APIError,
+    ChatwootError,
+    NoProviderError,
+    ProviderFailedError,
+    UnknownError,
+)
+from flask_chatwoot.outcomes import Reason
+
+LONGEST_PAUSE: t.Final = 600.0
+"""Seconds between two attempts, unless Chatwoot asks for more."""
+
+_BY_STATUS: t.Final = {
+    401: Reason.UNAUTHORIZED,
+    403: Reason.UNAUTHORIZED,
+    404: Reason.NOT_FOUND,
+    408: Reason.UNREACHABLE,
+    429: Reason.RATE_LIMITED,
+}
+
+
+def passes(error: ChatwootError) -> bool:
+    """Whether another attempt may fare better."""
+    if isinstance(error, APIError):
+        return error.kind != "permanent"
+
+    return isinstance(error, ProviderFailedError)
+
+
+def can_be_told(error: ChatwootError) -> bool:
+    """Whether anything else can be said in the conversation after this error."""
+    is_final = isinstance(error, APIError) and error.kind == "permanent"
+
+    return not is_final or getattr(error, "status", None) == 422
+
+
+def reason_of(error: ChatwootError) -> Reason:
+    """The reason a turn has if this is what ended it."""
+    if isinstance(error, APIError):
+        return _api_reason(error)
+
+    if isinstance(error, ProviderFailedError):
+        return Reason.PROVIDER_FAILED
+
+    if isinstance(error, NoProviderError):
+        return Reason.NO_PROVIDER
+
+    return Reason.PROVIDER_INVALID
+
+
+def _api_reason(error: APIError) -> Reason:
+    if isinstance(error, UnknownError):
+        return Reason.UNCONFIRMED
+
+    if error.status is None:
+        return Reason.UNREACHABLE
+
+    if 300 <= error.status < 400:
+        return Reason.REDIRECTED
+
+    if error.status >= 500:
+        return Reason.SERVER_ERROR
+
+    return _BY_STATUS.get(error.status, Reason.REFUSED)
+
+
+def pause_after(error: ChatwootError, attempt: int, base: float) -> float:
+    """Seconds to wait after an attempt: growing sixfold, spread by a fifth.
+
+    With five attempts and the default base of 2 s they span about eight minutes,
+    enough for Chatwoot to be upgraded.
+
+    :param attempt: The one that failed, from 1.
+    :param base: Seconds after the first.
+    """
+    pause = min(base * 6.0 ** min(attempt - 1, 20), LONGEST_PAUSE)
+    spread = pause * random.uniform(0.8, 1.2)  # noqa: S311 - not a secret
+
+    return max(spread, getattr(error, "retry_after", None) or 0.0)

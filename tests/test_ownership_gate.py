@@ -1,0 +1,1031 @@
+from __future__ import annotations
+
+import json
+import time
+import typing as t
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import responses
+from conftest import BASE_URL, TOKEN, ChatwootStub, Clock
+
+from flask_chatwoot import config
+from flask_chatwoot.client import ChatwootClient, escape
+from flask_chatwoot.errors import APIError, PermanentError, TransientError
+from flask_chatwoot.outcomes import Reason
+from flask_chatwoot.ownership import policy
+from flask_chatwoot.ownership.gate import ASK_AGAIN, BLIND_AFTER, LONGEST_DELAY, Gate
+from flask_chatwoot.ownership.mode import Mode
+from flask_chatwoot.ownership.policy import Assignee, Audience, Decision, Facts, Speaker
+from flask_chatwoot.ownership.store import Memory
+from flask_chatwoot.payloads import events
+from flask_chatwoot.payloads.events import ConversationEvent, MessageEvent
+from flask_chatwoot.queue.inspection import KEEP, Draft
+from flask_chatwoot.queue.jobs import Inbox, Job, Part
+from flask_chatwoot.simulator import Fault, Simulator, payloads
+from flask_chatwoot.simulator.payloads import (
+    Agent,
+    Contact,
+    Conversation,
+    Message,
+    MessageType,
+    parse_version,
+)
+from flask_chatwoot.simulator.state import Talk, Token
+
+VERSIONS: t.Final = ["4.2.0", "4.7.0", "4.8.0", "4.9.0", "4.12.0", "4.14.2", "4.16.2"]
+OLGA: t.Final = Agent(id=4, name="Olga")
+
+
+class Stage(t.NamedTuple):
+    """A gate, what it stands on, and the facts its policy was asked about."""
+
+    gate: Gate
+    memory: Memory
+    inbox: Inbox
+    seen: list[Facts]
+
+    @property
+    def taken(self) -> bool:
+        return self.memory.holding(42).taken
+
+    @property
+    def facts(self) -> Facts:
+        return self.seen[-1]
+
+
+class StageFactory(t.Protocol):
+    def __call__(
+        self, url: str = ..., token: str = ..., **settings: t.Any
+    ) -> Stage: ...
+
+
+@pytest.fixture
+def make_stage(tmp_path: Path, clock: Clock) -> t.Iterator[StageFactory]:
+    inboxes = []
+
+    def make(url: str = BASE_URL, token: str = TOKEN, **settings: t.Any) -> Stage:
+        loaded = config.load(
+            {
+                "CHATWOOT_BASE_URL": url,
+                "CHATWOOT_ACCOUNT_ID": 1,
+                "CHATWOOT_API_ACCESS_TOKEN": token,
+                **{f"CHATWOOT_{key.upper()}": v for key, v in settings.items()},
+            },
+            environ={},
+            instance_path=str(tmp_path),
+        )
+        inbox = Inbox(str(tmp_path / "inbox"), account_id=1, clock=clock)
+        inboxes.append(inbox)
+        memory = Memory(inbox)
+        seen: list[Facts] = []
+
+        def noted(facts: Facts) -> Decision:
+            seen.append(facts)
+            return policy.decide(facts)
+
+        reader = ChatwootClient(url, 1, token)
+        gate = Gate(
+            config=loaded, policy=noted, reader=reader, inbox=inbox, memory=memory
+        )
+
+        return Stage(gate, memory, inbox, seen)
+
+    yield make
+
+    for inbox in inboxes:
+        inbox.close()
+
+
+@pytest.fixture
+def stage(make_stage: StageFactory) -> Stage:
+    return make_stage()
+
+
+def event_of(body: t.Any) -> MessageEvent:
+    event = events.parse(json.dumps(body).encode())
+    assert isinstance(event, MessageEvent)
+
+    return event
+
+
+def asked(
+    message: Message | None = None, *, version: str = "4.16.2", **fields: t.Any
+) -> MessageEvent:
+    """A customer's question, in a conversation with the bot unless told otherwise."""
+    fields = {"custom_attributes": {"support_mode": "bot"}, **fields}
+
+    return event_of(
+        payloads.message_event(
+            message or Message(id=100, content="Where is it?"),
+            Conversation(**fields),
+            version=parse_version(version),
+        )
+    )
+
+
+def written(
+    content: str | None = "I do it.",
+    *,
+    id: int = 101,
+    sender: payloads.Sender = OLGA,
+    version: str = "4.16.2",
+    conversation: Conversation | None = None,
+    **fields: t.Any,
+) -> MessageEvent:
+    """Something that was said to the customer."""
+    said = Message(
+        id=id, content=content, sender=sender, type=MessageType.OUTGOING, **fields
+    )
+
+    return event_of(
+        payloads.message_event(
+            said, conversation or Conversation(), version=parse_version(version)
+        )
+    )
+
+
+def job_of(event: MessageEvent, now: float = 1_750_000_000.0) -> Job:
+    return Job(
+        id=1,
+        conversation_id=event.conversation_id,
+        message_id=event.message_id,
+        payload=b"",
+        attempts=1,
+        claim="x",
+        drafts=(),
+        received_at=now,
+    )
+
+
+def before(stage: Stage, event: MessageEvent) -> Decision:
+    return stage.gate.before(job_of(event), event).decision
+
+
+def before_post(
+    stage: Stage, event: MessageEvent, *, private: bool = False
+) -> Decision:
+    case = stage.gate.before(job_of(event), event)
+    stage.seen.pop()  # that was the question before the provider
+
+    return stage.gate.before_post(case, private=private)
+
+
+def under_way(stage: Stage, content: str, *, conversation_id: int = 42) -> Draft:
+    """A draft that was sent, and of which nobody knows whether it arrived."""
+    stage.inbox.put(
+        f"key {content}", conversation_id=conversation_id, message_id=100, payload=b"x"
+    )
+    job = stage.inbox.claim()
+    assert job is not None
+    (draft,) = stage.inbox.keep(job, [Part(content, False)])
+    stage.inbox.sending(job, draft)
+
+    return draft
+
+
+# Facts, as far as the delivery tells
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_facts_are_read_from_deliveries_of_every_version(
+    stage: Stage, clock: Clock, version: str
+) -> None:
+    event = asked(
+        Message(id=100, content="x", created_at=clock.now - 90),
+        version=version,
+        status="pending",
+        assignee=OLGA,
+        can_reply=False,
+        contact=Contact(blocked=True),
+        inbox=payloads.Inbox(id=7),
+    )
+
+    decision = before(stage, event)
+
+    assert decision == Decision(Audience.NOBODY, Reason.BLOCKED)
+    assert stage.facts == Facts(
+        mode=Mode.BOT,
+        status="pending",
+        assignee=Assignee("user", 4),
+        last_speaker=Speaker.CUSTOMER,
+        blocked=True,
+        can_reply=False,
+        age=90.0,
+        inbox_id=7,
+    )
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_bot_with_the_id_of_a_person_is_not_that_person(
+    stage: Stage, version: str
+) -> None:
+    before(stage, asked(version=version, assignee=Agent(id=4, bot=True)))
+
+    known = parse_version(version) >= (4, 8)
+    assert stage.facts.assignee == (Assignee("agent_bot", 4) if known else None)
+
+
+def test_the_settings_are_among_the_facts(make_stage: StageFactory) -> None:
+    stage = make_stage(bot_statuses="open", max_age=5, yield_to_assignee=True)
+
+    before(stage, asked())
+
+    assert stage.facts.rules == policy.Rules(
+        statuses=frozenset({"open"}), max_age=5.0, yield_to_assignee=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("created_at", "age"),
+    [
+        (-100, 100.0),
+        (50, 10.0),
+        (-LONGEST_DELAY - 5, 10.0),
+        (-5, 10.0),
+    ],
+)
+def test_the_age_is_from_the_server_unless_its_clock_is_wrong(
+    stage: Stage, clock: Clock, created_at: float, age: float
+) -> None:
+    event = asked(Message(id=100, created_at=clock.now + created_at))
+
+    stage.gate.before(job_of(event, clock.now - 10), event)
+
+    assert stage.facts.age == pytest.approx(age)
+
+
+@pytest.mark.parametrize(
+    ("question", "age"),
+    [
+        (3 * 3600.0, 10.0),
+        (KEEP - 1, 10.0),
+        (KEEP + 1, KEEP + 1),
+        (LONGEST_DELAY + 5, LONGEST_DELAY + 5),
+    ],
+)
+def test_a_click_is_as_old_as_its_delivery_unless_it_may_be_a_repeat(
+    stage: Stage, clock: Clock, question: float, age: float
+) -> None:
+    event = asked(Message(id=100, created_at=clock.now - question))
+
+    stage.gate.before(job_of(event, clock.now - 10), event._replace(digest=":abc"))
+
+    assert stage.facts.age == pytest.approx(age)
+
+
+@pytest.mark.parametrize(
+    "conversation",
+    [
+        {"status": 5, "meta": [], "can_reply": None},
+        {"status": ["open"], "meta": {"assignee": "Olga", "sender": 5}},
+        {"can_reply": "false", "updated_at": "never", "custom_attributes": 1},
+        {"messages": {}, "custom_attributes": {"support_mode": {}}},
+    ],
+)
+def test_what_is_of_a_strange_type_is_taken_for_absent(
+    stage: Stage, conversation: dict[str, t.Any]
+) -> None:
+    body = dict(asked().raw)
+    body["conversation"] = {"id": 42, **conversation}
+    body["created_at"] = ["x"]
+    stage.memory.take(42)
+
+    with responses.RequestsMock() as mock:
+        mock.get(f"{BASE_URL}/api/v1/accounts/1/conversations/42", status=401)
+        before(stage, event_of(body))
+
+    assert stage.facts.status is None
+    assert stage.facts.assignee is None
+    assert stage.facts.can_reply
+    assert stage.facts.taken
+
+
+# Who has taken it
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_person_who_answers_has_the_conversation(
+    stage: Stage, api: ChatwootStub, version: str
+) -> None:
+    assert stage.gate.note_message(written(version=version))
+    assert not stage.gate.note_message(written("And more.", id=103, version=version))
+
+    assert before(stage, asked(Message(id=102))) == Decision(
+        Audience.NOBODY, Reason.ANSWERED
+    )
+    assert stage.facts.last_speaker is Speaker.PERSON
+    assert before(stage, asked(Message(id=104))) == Decision(
+        Audience.OPERATORS, Reason.TAKEN
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"private": True},
+        {"sender": Agent(bot=True)},
+        {"sender": None},
+        {"sender": None, "content_attributes": {"automation_rule_id": 1}},
+        {"content_attributes": {"flask_chatwoot": "ours"}},
+        {"additional_attributes": {"campaign_id": 3}},
+    ],
+    ids=repr,
+)
+def test_a_note_or_a_machine_takes_nothing(
+    stage: Stage, fields: dict[str, t.Any]
+) -> None:
+    assert not stage.gate.note_message(written(**fields))
+    assert not stage.taken
+
+
+def test_a_person_on_a_phone_takes_the_conversation(stage: Stage) -> None:
+    event = written(sender=None, content_attributes={"external_echo": True})
+
+    assert stage.gate.note_message(event)
+    assert stage.taken
+
+
+def test_our_own_post_is_known_by_its_id(stage: Stage) -> None:
+    draft = under_way(stage, "On its way.")
+    stage.inbox.posted(draft, 101)
+
+    assert not stage.gate.note_message(written("whatever it says", id=101))
+    assert not stage.taken
+
+
+@pytest.mark.parametrize("content", ["On its way.", "{{x}} and {% y %}"])
+@pytest.mark.parametrize("escaped", [False, True])
+def test_our_own_post_under_way_is_known_by_its_text(
+    stage: Stage, content: str, escaped: bool
+) -> None:
+    under_way(stage, content)
+    text = escape(content) if escaped else content
+
+    assert not stage.gate.note_message(written(f" {text}\n"))
+    assert not stage.taken
+
+
+def test_our_own_post_is_known_while_it_ends(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draft = under_way(stage, "On its way.")
+
+    def then_ends(look: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
+        def wrapped(*args: t.Any, **names: t.Any) -> t.Any:
+            found = look(*args, **names)
+            stage.inbox.posted(draft, 101)
+            return found
+
+        return wrapped
+
+    for look in ("made", "under_way"):
+        monkeypatch.setattr(stage.inbox, look, then_ends(getattr(stage.inbox, look)))
+
+    assert not stage.gate.note_message(written("On its way."))
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        pytest.param(written("Another text."), id="another text"),
+        pytest.param(written("On its way.", id=99), id="older than the question"),
+        pytest.param(
+            written("On its way.", conversation=Conversation(id=43)),
+            id="another conversation",
+        ),
+    ],
+)
+def test_a_persons_text_is_not_taken_for_a_post_under_way(
+    stage: Stage, event: MessageEvent
+) -> None:
+    under_way(stage, "On its way.")
+
+    assert stage.gate.note_message(event)
+
+
+# How it is given back
+
+
+def told(
+    before: t.Any = None,
+    after: t.Any = None,
+    *,
+    status: str = "open",
+    conversation_id: int = 42,
+    **fields: t.Any,
+) -> ConversationEvent:
+    """A conversation's attribute changed."""
+    attributes = {"support_mode": before}, {"support_mode": after}
+    body = payloads.conversation_event(
+        "conversation_updated",
+        Conversation(id=conversation_id, status=status),
+        changed={"custom_attributes": attributes},
+    )
+    event = events.parse(json.dumps({**body, **fields}).encode())
+    assert isinstance(event, ConversationEvent)
+
+    return event
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "taken"),
+    [
+        ("human", "bot", False),
+        ("Человек", "AI агент", False),
+        (None, "bot", False),
+        ("something", "Bot", False),
+        ("bot", "human", True),
+        ("bot", "ai agent", True),
+        ("human", None, True),
+        ("human", "something", True),
+        ("human", ["bot"], True),
+        ({}, 1, True),
+    ],
+)
+def test_an_operator_who_sets_the_attribute_to_bot_gives_it_back(
+    stage: Stage, before: t.Any, after: t.Any, taken: bool
+) -> None:
+    stage.memory.take(42)
+
+    stage.gate.note_conversation(told(before, after))
+
+    assert stage.taken is taken
+
+
+def test_a_change_that_was_undone_when_it_was_told_gives_nothing_back(
+    stage: Stage,
+) -> None:
+    stage.memory.take(42)
+
+    stage.gate.note_conversation(
+        told("human", "bot", custom_attributes={"support_mode": "human"})
+    )
+
+    assert stage.taken
+
+
+def test_another_conversation_given_back_is_another(stage: Stage) -> None:
+    stage.memory.take(42)
+
+    stage.gate.note_conversation(told("human", "bot", conversation_id=43))
+
+    assert stage.taken
+
+
+def test_a_conversation_that_is_resolved_begins_anew(stage: Stage) -> None:
+    stage.memory.take(42)
+
+    stage.gate.note_conversation(
+        told(
+            status="resolved",
+            messages=[{"id": 120}],
+            changed_attributes=[
+                {"status": {"previous_value": "open", "current_value": "resolved"}}
+            ],
+        )
+    )
+
+    assert stage.memory.holding(42) == stage.memory.holding(43)._replace(
+        resolved_message_id=120
+    )
+
+
+@pytest.mark.parametrize(
+    ("current", "taken"), [("resolved", False), ("open", True), ("snoozed", True)]
+)
+def test_a_resolve_counts_even_if_the_customer_has_written_since(
+    stage: Stage, current: str, taken: bool
+) -> None:
+    """The status is as of the delivery, the change as of the event."""
+    stage.memory.take(42)
+    change = {"previous_value": "open", "current_value": current}
+
+    stage.gate.note_conversation(
+        told(
+            event="conversation_status_changed",
+            status="open",
+            changed_attributes=[{"status": change}],
+        )
+    )
+
+    assert stage.taken is taken
+
+
+def state(value: t.Any, at: t.Any) -> dict[str, t.Any]:
+    """A conversation as some delivery shows it."""
+    return {"id": 42, "custom_attributes": {"support_mode": value}, "updated_at": at}
+
+
+def shown(value: t.Any, at: t.Any, *, id: int = 100) -> MessageEvent:
+    body = {**asked(Message(id=id)).raw, "conversation": state(value, at)}
+
+    return event_of(body)
+
+
+T0: t.Final = 1_750_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("states", "taken"),
+    [
+        ([("human", T0), ("bot", T0 + 1)], False),
+        ([("human", T0), ("bot", T0 + 0.5)], False),
+        ([("human", T0), ("bot", T0)], True),
+        ([("human", T0), ("bot", T0 - 1)], True),
+        ([("bot", T0)], True),
+        ([("bot", T0), ("bot", T0 + 5)], True),
+        ([("human", T0), ("human", T0 + 9), ("bot", T0 + 5)], True),
+        ([("human", T0 + 9), ("human", T0), ("bot", T0 + 5)], True),
+        ([("human", T0), (None, T0 + 5)], True),
+        ([("human", T0), ("bot", None)], True),
+        ([("human", None), ("bot", T0 + 5)], True),
+        ([("human", "2025-06-15T15:06:40Z"), ("bot", "2025-06-15T15:06:41Z")], False),
+        ([("human", "2025-06-15T15:06:40Z"), ("bot", "2025-06-15T15:06:39Z")], True),
+    ],
+    ids=repr,
+)
+def test_a_later_state_that_says_bot_gives_it_back_and_a_stale_one_does_not(
+    stage: Stage,
+    api: ChatwootStub,
+    states: list[tuple[t.Any, t.Any]],
+    taken: bool,
+) -> None:
+    stage.memory.take(42)
+
+    for value, at in states:
+        before(stage, shown(value, at))
+
+    assert stage.taken is taken
+    assert stage.facts.taken is taken
+
+
+def test_a_person_who_answers_again_takes_it_again(
+    stage: Stage, api: ChatwootStub
+) -> None:
+    stage.memory.take(42)
+    stage.gate.note_conversation(told("human", "bot"))
+
+    assert stage.gate.note_message(written())
+    before(stage, shown("bot", T0 + 5, id=102))
+
+    assert stage.taken
+
+
+# Asking Chatwoot
+
+
+@pytest.fixture
+def sim() -> t.Iterator[Simulator]:
+    with Simulator() as sim:
+        yield sim
+
+
+def staged(make_stage: StageFactory, sim: Simulator, whose: Token = "user") -> Stage:
+    return make_stage(sim.url, sim.bot_token if whose == "bot" else sim.user_token)
+
+
+def begun(sim: Simulator, **fields: t.Any) -> tuple[Talk, MessageEvent]:
+    """A conversation with the bot, and its question as it was delivered."""
+    fields = {"custom_attributes": {"support_mode": "bot"}, **fields}
+    talk = sim.conversation(id=42, **fields)
+    question = talk.customer_says("Where is it?")
+
+    return talk, event_of(
+        payloads.message_event(question, talk.current, history=talk.messages)
+    )
+
+
+def looks(sim: Simulator, endpoint: str = "conversation") -> int:
+    return sum(call.endpoint == endpoint for call in sim.calls)
+
+
+def test_right_before_a_public_post_chatwoot_is_asked(
+    make_stage: StageFactory, sim: Simulator
+) -> None:
+    stage = staged(make_stage, sim)
+    talk, event = begun(sim)
+    talk.change_status("snoozed")
+    talk.assign(OLGA)
+    talk.set_attribute("support_mode", "human")
+
+    assert before(stage, event).audience is Audience.CUSTOMER
+    assert looks(sim) == 0
+
+    assert before_post(stage, event).audience is Audience.OPERATORS
+    assert looks(sim) == 1
+
+    delivered, live = stage.seen
+    assert (delivered.live, live.live) == (False, True)
+    assert (delivered.mode, live.mode) == (Mode.BOT, Mode.HUMAN)
+    assert (delivered.status, live.status) == ("open", "snoozed")
+    assert (delivered.assignee, live.assignee) == (None, Assignee("user", OLGA.id))
+    assert live.last_speaker is Speaker.CUSTOMER
+    assert not live.answered
+
+
+def test_before_a_note_nobody_is_asked(
+    make_stage: StageFactory, sim: Simulator
+) -> None:
+    stage = staged(make_stage, sim)
+    _, event = begun(sim)
+
+    before_post(stage, event, private=True)
+
+    assert looks(sim) == 0
+    assert not stage.facts.live
+
+
+def test_a_contact_blocked_meanwhile_is_not_answered(
+    stage: Stage, api: ChatwootStub
+) -> None:
+    event = asked()
+    current = Conversation(contact=Contact(blocked=True))
+    api.live = payloads.api_conversation(current, [])
+
+    assert before(stage, event).audience is Audience.CUSTOMER
+    assert before_post(stage, event) == Decision(Audience.NOBODY, Reason.BLOCKED)
+
+
+def test_a_person_who_answered_meanwhile_is_seen(
+    make_stage: StageFactory, sim: Simulator
+) -> None:
+    stage = staged(make_stage, sim)
+    talk, event = begun(sim)
+    talk.operator_says("It is here.")
+
+    assert before_post(stage, event) == Decision(Audience.NOBODY, Reason.ANSWERED)
+    assert stage.facts.last_speaker is Speaker.PERSON
+    assert looks(sim, "list_messages") == 0
+
+
+def test_a_person_whose_delivery_is_lost_has_the_conversation_too(
+    make_stage: StageFactory, sim: Simulator
+) -> None:
+    stage = staged(make_stage, sim)
+    talk, event = begun(sim)
+    talk.operator_says("It is here.")
+    before_post(stage, event)
+    talk.customer_says("And the invoice?")
+
+    assert before_post(stage, event._replace(message_id=talk.messages[-1].id)) == (
+        Audience.OPERATORS,
+        Reason.TAKEN,
+    )
+
+
+def test_the_attribute_has_to_say_so_although_a_look_was_first(stage: Stage) -> None:
+    stage.memory.person_wrote(42, 101)
+
+    assert stage.gate.note_message(written(id=101))
+    stage.memory.marked(42)
+    assert not stage.gate.note_message(written(id=101))
+
+
+def test_the_attribute_has_to_say_so_although_a_look_is_a_moment_faster(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = stage.memory.person_wrote
+
+    def after_a_look(conversation_id: int, message_id: int) -> bool:
+        note(conversation_id, message_id)
+        return note(conversation_id, message_id)
+
+    monkeypatch.setattr(stage.memory, "person_wrote", after_a_look)
+
+    assert stage.gate.note_message(written())
+
+
+@pytest.mark.parametrize("notes", [1, 30])
+def test_a_persons_answer_behind_notes_is_seen(
+    make_stage: StageFactory, sim: Simulator, notes: int
+) -> None:
+    stage = staged(make_stage, sim)
+    talk, event = begun(sim)
+    talk.operator_says("It is here.")
+
+    for number in range(notes):
+        talk.operator_says(f"Note {number}", private=True)
+
+    assert before_post(stage, event) == Decision(Audience.NOBODY, Reason.ANSWERED)
+    assert stage.facts.last_speaker is Speaker.PERSON
+
+
+@pytest.mark.parametrize(
+    ("whose", "audience"), [("user", Audience.NOBODY), ("bot", Audience.CUSTOMER)]
+)
+def test_a_persons_answer_is_seen_behind_what_the_customer_wrote_on(
+    make_stage: StageFactory, sim: Simulator, whose: Token, audience: Audience
+) -> None:
+    """A bot's token sees no more than the last message."""
+    stage = staged(make_stage, sim, whose)
+    talk, event = begun(sim)
+    talk.operator_says("It is here.")
+    talk.automation_says("We are busy today.")
+    talk.customer_says("Thank you.")
+
+    assert before_post(stage, event).audience is audience
+    assert stage.facts.last_speaker is Speaker.CUSTOMER
+
+
+def test_nothing_is_listed_if_nothing_came_after_the_question(
+    make_stage: StageFactory, sim: Simulator
+) -> None:
+    stage = staged(make_stage, sim)
+    _, event = begun(sim)
+
+    assert before_post(stage, event).audience is Audience.CUSTOMER
+    assert looks(sim, "list_messages") == 0
+
+
+@pytest.mark.parametrize("person", [False, True])
+def test_what_was_said_before_the_question_is_no_answer_to_it(
+    make_stage: StageFactory, sim: Simulator, person: bool
+) -> None:
+    stage = staged(make_stage, sim)
+    talk = sim.conversation(id=42, custom_attributes={"support_mode": "bot"})
+    talk.operator_says("Earlier.") if person else talk.automation_says("Earlier.")
+    question = talk.customer_says("Where is it?")
+    talk.operator_says("A note", private=True)
+    event = event_of(payloads.message_event(question, talk.current))
+
+    assert before_post(stage, event) == Decision(Audience.CUSTOMER)
+    assert not stage.facts.answered
+
+
+def test_a_bot_that_may_not_list_messages_goes_by_the_webhooks(
+    make_stage: StageFactory, sim: Simulator
+) -> None:
+    stage = staged(make_stage, sim, "bot")
+    talk, event = begun(sim)
+    answer = talk.operator_says("It is here.")
+    talk.operator_says("A note", private=True)
+
+    assert before_post(stage, event).audience is Audience.CUSTOMER
+    assert stage.facts.live
+
+    said = payloads.message_event(answer, talk.current)
+    stage.gate.note_message(event_of(said))
+
+    assert before_post(stage, event) == Decision(Audience.NOBODY, Reason.ANSWERED)
+
+
+def test_our_own_post_is_no_answer_of_a_person(
+    make_stage: StageFactory, sim: Simulator
+) -> None:
+    stage = staged(make_stage, sim)
+    talk, event = begun(sim)
+    draft = under_way(stage, "On its way.")
+    ours = talk.operator_says("On its way.")
+
+    assert before_post(stage, event).audience is Audience.CUSTOMER
+
+    stage.inbox.posted(draft, ours.id)
+    assert before_post(stage, event).audience is Audience.CUSTOMER
+
+    talk.operator_says("It is here.")
+    assert before_post(stage, event).audience is Audience.NOBODY
+
+
+def test_after_we_marked_it_a_live_look_that_says_bot_gives_it_back(
+    make_stage: StageFactory, sim: Simulator
+) -> None:
+    stage = staged(make_stage, sim)
+    _, event = begun(sim)
+    stage.memory.take(42)
+
+    assert before(stage, event) == Decision(Audience.OPERATORS, Reason.TAKEN)
+    assert looks(sim) == 1
+    assert stage.taken
+
+    stage.memory.marked(42)
+
+    assert before(stage, event) == Decision(Audience.CUSTOMER)
+    assert not stage.taken
+
+
+@pytest.fixture
+def interrupted(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While Chatwoot is asked, and after it has looked, a person answers."""
+
+    def conversation(_: int) -> dict[str, t.Any]:
+        stage.gate.note_message(written(id=101))
+        return {
+            "id": 42,
+            "custom_attributes": {"support_mode": "bot"},
+            "last_non_activity_message": {"id": 100, "message_type": 0},
+        }
+
+    monkeypatch.setattr(stage.gate.reader, "conversation", conversation)
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_a_person_who_writes_while_chatwoot_is_asked_has_the_conversation(
+    stage: Stage,
+) -> None:
+    assert before_post(stage, asked()) == Decision(Audience.NOBODY, Reason.ANSWERED)
+    assert stage.facts.taken
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_a_person_who_writes_while_it_is_given_back_keeps_the_conversation(
+    stage: Stage,
+) -> None:
+    stage.memory.person_wrote(42, 99)
+    stage.memory.marked(42)
+
+    for _ in range(2):
+        assert before(stage, asked()) == Decision(Audience.NOBODY, Reason.ANSWERED)
+        assert stage.taken
+
+
+def test_what_is_resolved_already_is_not_given_back_by_a_look(
+    make_stage: StageFactory, sim: Simulator
+) -> None:
+    """A person may write in a resolved conversation, and has it then."""
+    stage = staged(make_stage, sim)
+    talk, event = begun(sim)
+    stage.memory.take(42)
+    talk.resolve()
+
+    before(stage, event)
+
+    assert stage.taken
+
+
+@pytest.mark.parametrize("changed", [None, [], [{"labels": {"current_value": ["x"]}}]])
+def test_a_change_of_something_else_in_a_resolved_conversation_is_no_resolve(
+    stage: Stage, changed: t.Any
+) -> None:
+    stage.memory.take(42)
+
+    stage.gate.note_conversation(told(status="resolved", changed_attributes=changed))
+
+    assert stage.taken
+
+
+def test_a_look_before_the_provider_that_fails_costs_nothing(
+    make_stage: StageFactory, sim: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage = staged(make_stage, sim)
+    _, event = begun(sim)
+    stage.memory.take(42)
+    sim.inject(Fault.SERVER_ERROR, endpoint="conversation")
+
+    assert before(stage, event) == Decision(Audience.OPERATORS, Reason.TAKEN)
+    assert "could not see who has a conversation" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (Fault.SERVER_ERROR, TransientError),
+        (Fault.RATE_LIMITED, TransientError),
+        (Fault.CUT_BEFORE, TransientError),
+        (Fault.NOT_FOUND, PermanentError),
+        (Fault.UNPROCESSABLE, PermanentError),
+    ],
+)
+@pytest.mark.parametrize("endpoint", ["conversation", "list_messages"])
+def test_when_the_look_fails_nothing_public_may_be_sent(
+    make_stage: StageFactory,
+    sim: Simulator,
+    fault: Fault,
+    kind: type[APIError],
+    endpoint: str,
+) -> None:
+    stage = staged(make_stage, sim)
+    talk, event = begun(sim)
+    talk.operator_says("A note", private=True)
+    sim.inject(fault, endpoint=endpoint)
+
+    with pytest.raises(kind):
+        before_post(stage, event)
+
+    assert stage.seen == []
+    assert before_post(stage, event).audience is Audience.CUSTOMER
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_look_that_is_refused_is_tried_again_after_ten_minutes(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    now = Clock(time.monotonic())
+    monkeypatch.setattr(
+        "flask_chatwoot.ownership.gate.time", SimpleNamespace(monotonic=now)
+    )
+    url = f"{BASE_URL}/api/v1/accounts/1/conversations/42"
+
+    with responses.RequestsMock() as mock:
+        refused = mock.get(url, status=status)
+
+        assert before_post(stage, asked()) == Decision(Audience.CUSTOMER)
+        assert not stage.facts.live
+
+        now.advance(ASK_AGAIN - 1)
+        before_post(stage, asked())
+        assert refused.call_count == 1
+
+        now.advance(2)
+        before_post(stage, asked())
+        assert refused.call_count == 2
+
+
+def test_a_look_that_is_refused_says_nothing_of_other_conversations(
+    make_stage: StageFactory, sim: Simulator
+) -> None:
+    """An operator's token may read those of some Chatwoot inboxes only."""
+    stage = staged(make_stage, sim)
+    _, event = begun(sim)
+    sim.conversation(id=43, custom_attributes={"support_mode": "human"})
+    sim.inject(Fault.UNAUTHORIZED, endpoint="conversation")
+    first = before_post(stage, event)
+    second = before_post(stage, event._replace(conversation_id=43))
+
+    assert [first.audience, second.audience] == [
+        Audience.CUSTOMER,
+        Audience.OPERATORS,
+    ]
+    assert stage.facts.live
+
+
+@pytest.mark.parametrize(
+    ("seen_before", "asked_for"), [(False, BLIND_AFTER), (True, BLIND_AFTER + 3)]
+)
+def test_a_token_that_seems_to_read_nothing_is_not_tried_everywhere(
+    make_stage: StageFactory, sim: Simulator, seen_before: bool, asked_for: int
+) -> None:
+    stage = staged(make_stage, sim)
+
+    if seen_before:
+        stage.gate.ask(begun(sim)[0].id)
+
+    sim.inject(Fault.UNAUTHORIZED, times=None, endpoint="conversation")
+
+    for number in range(100, 100 + BLIND_AFTER + 2):
+        assert stage.gate.ask(number) is None
+
+    looks = [call for call in sim.calls if call.endpoint == "conversation"]
+    assert len(looks) == asked_for
+
+
+@pytest.mark.parametrize("token", ["user", "bot"])
+@pytest.mark.parametrize("version", ["4.12.0", "4.14.2"])
+def test_a_bot_may_look_from_4_14_2_on(
+    make_stage: StageFactory, version: str, token: Token
+) -> None:
+    with Simulator(version=version) as sim:
+        stage = staged(make_stage, sim, token)
+        _, event = begun(sim)
+
+        assert before_post(stage, event).audience is Audience.CUSTOMER
+
+    assert stage.facts.live is (token == "user" or version == "4.14.2")
+
+
+STRANGE: t.Final[dict[str, t.Any]] = {
+    "an empty object": {},
+    "an error": {"error": "no"},
+    "no meta": {"status": "open", "meta": None},
+    "a meta that is a list": {"meta": [], "status": []},
+    "a last message that is text": {"last_non_activity_message": "Hello"},
+    "a last message of strange types": {
+        "last_non_activity_message": {
+            "id": "x",
+            "message_type": [1],
+            "sender": [],
+            "content_attributes": 5,
+        }
+    },
+    "strange attributes": {"custom_attributes": [1], "updated_at": {}, "messages": 5},
+}
+
+
+@pytest.mark.parametrize("live", STRANGE.values(), ids=STRANGE)
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_strange_look_breaks_nothing(
+    stage: Stage, api: ChatwootStub, live: t.Any, taken: bool
+) -> None:
+    api.live = live
+
+    if taken:
+        stage.memory.take(42)
+        stage.memory.marked(42)
+
+    before_post(stage, asked())
+
+    assert stage.facts.live
+    assert stage.facts.taken is taken
+    assert not stage.facts.answered
+
+
+def test_after_a_button_an_earlier_answer_does_not_count(
+    stage: Stage, api: ChatwootStub
+) -> None:
+    stage.memory.person_wrote(42, 105)
+    event = asked()._replace(digest=":abc")
+
+    before(stage, event)
+
+    assert not stage.facts.answered

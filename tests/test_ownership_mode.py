@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from flask_chatwoot.errors import ConfigError
+from flask_chatwoot.ownership.mode import (
+    Mode,
+    human_value,
+    meaning,
+    resolve,
+    vocabulary,
+)
+from flask_chatwoot.payloads.events import MessageEvent
+
+BOT, HUMAN = Mode.BOT, Mode.HUMAN
+ATTRIBUTE = "support_mode"
+WORDS = vocabulary()
+
+HOLDERS: t.Final = (
+    ("conversation",),
+    ("contact",),
+    ("conversation", "meta", "sender"),
+    ("sender",),
+)
+PLACES: t.Final = [
+    (*holder, attributes, key)
+    for holder in HOLDERS
+    for key in (ATTRIBUTE, "preferred_channel")
+    for attributes in ("custom_attributes", "additional_attributes")
+]
+"""Every place a choice may be, the most telling first."""
+
+
+def event(raw: t.Mapping[str, t.Any]) -> MessageEvent:
+    return MessageEvent(
+        name="message_created",
+        raw=raw,
+        account_id=1,
+        conversation_id=42,
+        inbox_id=3,
+        message_id=9001,
+        type="incoming",
+        private=False,
+        text="Hello",
+        rendered=False,
+    )
+
+
+def put(
+    raw: dict[str, t.Any], place: tuple[str, ...], value: t.Any
+) -> dict[str, t.Any]:
+    *path, key = place
+    holder = raw
+
+    for part in path:
+        holder = holder.setdefault(part, {})
+
+    holder[key] = value
+
+    return raw
+
+
+def who(raw: t.Mapping[str, t.Any], *, default: Mode = HUMAN) -> Mode:
+    return resolve(event(raw).raw, attribute=ATTRIBUTE, words=WORDS, default=default)
+
+
+def chosen(value: t.Any, *, default: Mode = HUMAN) -> Mode:
+    return who(put({}, PLACES[0], value), default=default)
+
+
+def other(mode: Mode) -> Mode:
+    return HUMAN if mode is BOT else BOT
+
+
+# What the texts mean
+
+
+@pytest.mark.parametrize(
+    ("text", "mode"),
+    [
+        *[(text, BOT) for text in ("bot", "ai", "ai agent")],
+        *[(text, BOT) for text in ("AI агент", "ИИ агент", "бот")],
+        *[(text, HUMAN) for text in ("human", "person", "agent", "operator")],
+        *[(text, HUMAN) for text in ("Человек", "оператор")],
+        *[(text, BOT) for text in ("BOT", "Ai Agent", "ИИ АГЕНТ", "Бот", "ai АГЕНТ")],
+        *[(text, HUMAN) for text in ("HUMAN", "Agent", "ЧЕЛОВЕК", "Оператор")],
+        *[(text, BOT) for text in (" bot ", "\tбот\n", "\u00a0AI agent\u00a0")],
+    ],
+)
+def test_the_options_are_understood_however_they_are_written(
+    text: str, mode: Mode
+) -> None:
+    assert chosen(text, default=other(mode)) is mode
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("", " ", "robot", "both", "bot!", "b o t", "ai  agent", "чатбот", "none"),
+        *(
+            None,
+            True,
+            False,
+            0,
+            1,
+            1.5,
+            [],
+            ["bot"],
+            {},
+            {"bot": True},
+            {"value": "bot"},
+        ),
+    ],
+)
+@pytest.mark.parametrize("default", list(Mode))
+def test_what_is_not_understood_is_no_answer(value: t.Any, default: Mode) -> None:
+    assert chosen(value, default=default) is default
+
+
+@pytest.mark.parametrize("default", list(Mode))
+def test_nothing_said_means_the_default(default: Mode) -> None:
+    assert who({}, default=default) is default
+
+
+# Where they may be
+
+
+@pytest.mark.parametrize("place", PLACES, ids=".".join)
+@pytest.mark.parametrize("mode", list(Mode))
+def test_every_place_is_looked_at(place: tuple[str, ...], mode: Mode) -> None:
+    assert who(put({}, place, str(mode)), default=other(mode)) is mode
+
+
+@pytest.mark.parametrize("number", range(len(PLACES)))
+def test_the_first_place_that_is_understood_wins(number: int) -> None:
+    raw: dict[str, t.Any] = {}
+
+    for place in PLACES[:number]:
+        put(raw, place, "an option of another form")
+
+    put(raw, PLACES[number], "bot")
+
+    for place in PLACES[number + 1 :]:
+        put(raw, place, "human")
+
+    assert who(raw) is BOT
+
+
+@pytest.mark.parametrize("path", [*HOLDERS, ("conversation", "meta")], ids=".".join)
+@pytest.mark.parametrize("value", [None, "bot", 1, True, [], ["bot"], [{}]], ids=repr)
+def test_a_holder_that_is_no_object_is_passed_over(
+    path: tuple[str, ...], value: t.Any
+) -> None:
+    elsewhere = PLACES[-1] if path[0] != "sender" else PLACES[0]
+    raw = put(put({}, elsewhere, "bot"), path, value)
+
+    assert who(raw) is BOT
+
+
+@pytest.mark.parametrize("value", [None, "bot", 1, True, [], [ATTRIBUTE]], ids=repr)
+@pytest.mark.parametrize("attributes", ["custom_attributes", "additional_attributes"])
+def test_attributes_that_are_no_object_are_passed_over(
+    attributes: str, value: t.Any
+) -> None:
+    raw = put({}, ("conversation", attributes), value)
+
+    assert who(raw) is HUMAN
+    assert who(put(raw, PLACES[-1], "bot")) is BOT
+
+
+@pytest.mark.parametrize(
+    "kind", ["user", "agent_bot", "captain_assistant", 1, {}], ids=repr
+)
+def test_the_attributes_of_an_operator_or_a_bot_say_nothing(kind: t.Any) -> None:
+    raw = put({}, ("sender", "custom_attributes", ATTRIBUTE), "bot")
+
+    assert who(put(raw, ("sender", "type"), kind)) is HUMAN
+
+
+@pytest.mark.parametrize("kind", ["contact", "Contact"], ids=repr)
+def test_a_sender_that_says_it_is_the_contact_is_believed(kind: str) -> None:
+    raw = put({}, ("sender", "custom_attributes", ATTRIBUTE), "bot")
+
+    assert who(put(raw, ("sender", "type"), kind)) is BOT
+
+
+def test_the_attribute_may_have_another_name() -> None:
+    raw = {"conversation": {"custom_attributes": {ATTRIBUTE: "human", "topic": "bot"}}}
+
+    mode = resolve(event(raw).raw, attribute="topic", words=WORDS, default=HUMAN)
+
+    assert mode is BOT
+
+
+# The vocabulary
+
+
+def test_a_host_adds_option_texts_of_its_own() -> None:
+    words = vocabulary(bot=["  Maschine "], human=["MENSCH"])
+
+    assert words["maschine"] is BOT
+    assert words["mensch"] is HUMAN
+    assert words["бот"] is BOT
+
+
+def test_the_texts_of_the_host_win_over_the_built_in_ones() -> None:
+    words = vocabulary(bot=["Agent"], human=["AI"])
+
+    assert words["agent"] is BOT
+    assert words["ai"] is HUMAN
+
+
+def test_a_text_can_not_mean_both() -> None:
+    with pytest.raises(ConfigError) as caught:
+        vocabulary(bot=["Yes", "a"], human=[" yes", "b"])
+
+    message = str(caught.value)
+    assert "CHATWOOT_BOT_VALUES and CHATWOOT_HUMAN_VALUES" in message
+    assert "'yes'" in message
+    assert "remove it from one of them" in message
+    assert "'a'" not in message
+
+
+# One value
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (" BOT ", BOT),
+        ("Оператор", HUMAN),
+        *[(value, None) for value in ("", "robot", None, True, 1, ["bot"], {"a": 1})],
+    ],
+)
+def test_a_value_means_a_mode_or_nothing(value: t.Any, expected: Mode | None) -> None:
+    assert meaning(value, WORDS) is expected
+
+
+@pytest.mark.parametrize(
+    ("current", "written"),
+    [
+        *[(value, "human") for value in ("bot", "ai agent", "", "  ", "🤖", "1")],
+        *[(value, "Human") for value in ("Bot", "AI agent", "Ärzte-Bot")],
+        *[(value, "Человек") for value in ("AI агент", "бот", "Бот 🤖")],
+        *[(value, "human") for value in (None, True, 0, ["Bot"], {"a": "Bot"})],
+        ("\ud800", "human"),
+        ("B" * 100_000, "Human"),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_a_conversation_is_marked_in_the_words_of_its_form(
+    current: t.Any, written: str
+) -> None:
+    assert human_value(current, ()) == written
+    assert meaning(written, WORDS) is HUMAN
+
+
+@pytest.mark.parametrize("current", ["bot", "AI агент", None, 1])
+def test_the_first_configured_word_is_written_if_there_is_any(current: t.Any) -> None:
+    configured = ("Bitte mit Menschen", "Mensch")
+
+    assert human_value(current, configured) == "Bitte mit Menschen"

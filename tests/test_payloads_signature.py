@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flask_chatwoot.errors import SignatureError
+from flask_chatwoot.payloads.signature import TOLERANCE, sign, verify
+
+SECRET = "whsec_example_123"
+MOMENT = 1_750_000_000
+TIMESTAMP = str(MOMENT)
+BODY = (
+    r'{"event":"message_created","id":1,"content":"\u003cb\u003eGrüße\u003c/b\u003e"}'
+).encode()
+SIGNATURE = "sha256=36fe0aede2ae2680c35250b0831aa10722e6e20845a99087fba14bc142728ca0"
+
+HOSTILE_TIMESTAMPS = [
+    "",
+    " ",
+    "9" * 400,
+    "0" * 13,
+    "9" * 5000,
+    "-" + TIMESTAMP,
+    "+" + TIMESTAMP,
+    " " + TIMESTAMP,
+    TIMESTAMP + " ",
+    TIMESTAMP + "\n",
+    "1_750_000_000",
+    "1750000000.0",
+    "1.75e9",
+    "0x684ee180",
+    "nan",
+    "inf",
+    "Sun, 15 Jun 2025 15:06:40 GMT",
+    "１７５００００００",
+    "١٧٥٠٠٠٠٠٠٠",
+    "²" * 10,
+    "vorgestern ü",
+    "\udcff\udcfe",
+    "\0",
+    f"{TIMESTAMP},{TIMESTAMP}",
+    f"{TIMESTAMP}, {TIMESTAMP}",
+]
+
+HOSTILE_SIGNATURES = [
+    "",
+    " ",
+    "sha256=",
+    "sha256",
+    "=",
+    SIGNATURE.removeprefix("sha256="),
+    SIGNATURE.upper(),
+    SIGNATURE + " ",
+    " " + SIGNATURE,
+    SIGNATURE[:-1],
+    SIGNATURE + "0",
+    SIGNATURE.replace("sha256", "sha1"),
+    SIGNATURE.replace("sha256=", "sha256=sha256="),
+    f"{SIGNATURE},{SIGNATURE}",
+    f"{SIGNATURE}, {SIGNATURE}",
+    f"v1,{SIGNATURE}",
+    "sha256=" + "0" * 64,
+    "sha256=" + "0" * 100_000,
+    "sha256=" + "ß" * 64,
+    "sha256=" + "０" * 64,
+    "sha256=\udcff",
+    "\0" * 71,
+]
+
+
+def check(
+    body: bytes = BODY,
+    *,
+    secrets: tuple[str, ...] = (SECRET,),
+    signature: str | None = SIGNATURE,
+    timestamp: str | None = TIMESTAMP,
+    now: float = MOMENT,
+) -> None:
+    verify(body, secrets=secrets, signature=signature, timestamp=timestamp, now=now)
+
+
+def test_the_known_vector_is_signed_and_verified() -> None:
+    assert len(BODY) == 81
+    assert sign(BODY, secret=SECRET, timestamp=TIMESTAMP) == SIGNATURE
+    check()
+
+
+@pytest.mark.parametrize("timestamp", HOSTILE_TIMESTAMPS)
+def test_a_hostile_timestamp_is_refused_even_when_it_is_signed(timestamp: str) -> None:
+    honest = timestamp.encode(errors="replace") + b"." + BODY
+    signature = "sha256=" + hmac.digest(SECRET.encode(), honest, "sha256").hex()
+
+    with pytest.raises(SignatureError):
+        check(timestamp=timestamp, signature=signature)
+
+
+@pytest.mark.parametrize("timestamp", HOSTILE_TIMESTAMPS)
+def test_a_hostile_timestamp_is_refused_by_the_real_clock_too(timestamp: str) -> None:
+    with pytest.raises(SignatureError):
+        verify(BODY, secrets=(SECRET,), signature=SIGNATURE, timestamp=timestamp)
+
+
+@pytest.mark.parametrize("signature", HOSTILE_SIGNATURES)
+def test_a_hostile_signature_is_refused(signature: str) -> None:
+    with pytest.raises(SignatureError):
+        check(signature=signature)
+
+
+@pytest.mark.parametrize(
+    ("signature", "timestamp"), [(None, TIMESTAMP), (SIGNATURE, None), (None, None)]
+)
+def test_an_unsigned_delivery_is_refused(
+    signature: str | None, timestamp: str | None
+) -> None:
+    with pytest.raises(SignatureError, match="not signed"):
+        check(signature=signature, timestamp=timestamp)
+
+
+@settings(deadline=None)
+@given(st.text(), st.text())
+def test_no_header_whatsoever_raises_anything_else(
+    signature: str, timestamp: str
+) -> None:
+    with pytest.raises(SignatureError):
+        check(signature=signature, timestamp=timestamp)
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 299.9, 300])
+@pytest.mark.parametrize("side", [-1, 1])
+def test_a_delivery_is_fresh_for_five_minutes_on_both_sides(
+    seconds: float, side: int
+) -> None:
+    check(now=MOMENT + side * seconds)
+
+
+@pytest.mark.parametrize("seconds", [300.1, 301, 86_400, 10**9])
+@pytest.mark.parametrize("side", [-1, 1])
+def test_a_delivery_is_refused_beyond_that_on_both_sides(
+    seconds: float, side: int
+) -> None:
+    with pytest.raises(SignatureError, match="old"):
+        check(now=MOMENT + side * seconds)
+
+
+def test_without_a_moment_the_clock_decides() -> None:
+    fresh = str(int(time.time()))
+    stale = str(int(time.time()) - TOLERANCE - 60)
+
+    verify(
+        BODY,
+        secrets=(SECRET,),
+        signature=sign(BODY, secret=SECRET, timestamp=fresh),
+        timestamp=fresh,
+    )
+
+    with pytest.raises(SignatureError):
+        verify(
+            BODY,
+            secrets=(SECRET,),
+            signature=sign(BODY, secret=SECRET, timestamp=stale),
+            timestamp=stale,
+        )
+
+
+@pytest.mark.parametrize(
+    "secrets", [(SECRET, "new"), ("new", SECRET), ("a", "b", SECRET)]
+)
+def test_any_secret_will_do_while_one_is_replaced(secrets: tuple[str, ...]) -> None:
+    check(secrets=secrets)
+
+
+@pytest.mark.parametrize(
+    "secrets", [(), ("",), ("old",), (SECRET + " ",), (SECRET.upper(),)]
+)
+def test_other_secrets_do_not_match(secrets: tuple[str, ...]) -> None:
+    with pytest.raises(SignatureError, match="does not match"):
+        check(secrets=secrets)
+
+
+def test_the_timestamp_is_part_of_what_is_signed() -> None:
+    body_alone = "sha256=" + hmac.new(SECRET.encode(), BODY, hashlib.sha256).hexdigest()
+
+    with pytest.raises(SignatureError):
+        check(signature=body_alone)
+
+    with pytest.raises(SignatureError):
+        check(timestamp=str(MOMENT + 1))
+
+
+def test_a_secret_is_its_characters_and_nothing_decoded() -> None:
+    secret = base64.urlsafe_b64encode(b"twenty-four bytes of key").decode()
+    signed = TIMESTAMP.encode() + b"." + BODY
+    decoded = hmac.digest(base64.urlsafe_b64decode(secret), signed, "sha256").hex()
+
+    with pytest.raises(SignatureError):
+        check(secrets=(secret,), signature=f"sha256={decoded}")
+
+    check(secrets=(secret,), signature=sign(BODY, secret=secret, timestamp=TIMESTAMP))
+
+
+def test_a_secret_may_have_any_characters() -> None:
+    secret = "schlüssel-ключ"
+
+    check(secrets=(secret,), signature=sign(BODY, secret=secret, timestamp=TIMESTAMP))
+
+
+def test_a_body_that_was_parsed_and_written_again_is_refused() -> None:
+    rewritten = BODY.replace(rb"\u003c", b"<")
+
+    with pytest.raises(SignatureError):
+        check(rewritten)
+
+
+@settings(deadline=None)
+@given(st.integers(0, len(BODY) - 1), st.integers(1, 255))
+def test_not_one_byte_may_change(place: int, difference: int) -> None:
+    forged = bytearray(BODY)
+    forged[place] ^= difference
+
+    with pytest.raises(SignatureError):
+        check(bytes(forged))
+
+
+@settings(deadline=None)
+@given(st.binary(), st.text(st.characters(exclude_categories=["Cs"])))
+def test_what_is_signed_is_verified(body: bytes, secret: str) -> None:
+    check(
+        body,
+        secrets=(secret,),
+        signature=sign(body, secret=secret, timestamp=TIMESTAMP),
+    )
+
+
+def test_a_refusal_quotes_neither_secret_nor_signature() -> None:
+    with pytest.raises(SignatureError) as caught:
+        check(secrets=("another",))
+
+    assert "another" not in str(caught.value)
+    assert SIGNATURE not in str(caught.value)
