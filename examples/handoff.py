@@ -11,11 +11,11 @@ from flask_chatwoot import (
     Audience,
     Chatwoot,
     Decision,
-    Facts,
     Handoff,
+    PolicyContext,
     Reply,
     Turn,
-    decide,
+    default_policy,
 )
 
 TOPICS = {
@@ -31,8 +31,8 @@ chatwoot = Chatwoot(app)
 
 
 @chatwoot.policy
-def on_trial(facts: Facts) -> Decision:
-    decision = decide(facts)  # the built-in policy
+def on_trial(facts: PolicyContext) -> Decision:
+    decision = default_policy(facts)  # the built-in policy
 
     if decision.audience is Audience.CUSTOMER and facts.inbox_id in ON_TRIAL:
         return Decision(Audience.OPERATORS, "on_trial")

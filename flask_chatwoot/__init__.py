@@ -15,10 +15,10 @@ from .ownership.policy import (
     Assignee,
     Audience,
     Decision,
-    Facts,
-    Rules,
+    PolicyContext,
+    PolicySettings,
     Speaker,
-    decide,
+    default_policy,
 )
 from .payloads.events import Attachment, Contact
 from .replies import Handoff, Message, Reply, Turn
@@ -26,7 +26,6 @@ from .signals import after_post, before_post, turn_finished
 
 if t.TYPE_CHECKING:
     from .extension import Chatwoot
-    from .runtime import current_bot
     from .turns.posting import Post
 
 __all__ = [
@@ -37,21 +36,20 @@ __all__ = [
     "ChatwootError",
     "Contact",
     "Decision",
-    "Facts",
     "Handoff",
     "Message",
     "Mode",
     "Outcome",
+    "PolicyContext",
+    "PolicySettings",
     "Post",
     "Reason",
     "Reply",
-    "Rules",
     "Speaker",
     "Turn",
     "after_post",
     "before_post",
-    "current_bot",
-    "decide",
+    "default_policy",
     "turn_finished",
 ]
 
@@ -59,7 +57,6 @@ __all__ = [
 _WITH_FLASK: t.Final = {
     "Chatwoot": "extension",
     "Post": "turns.posting",
-    "current_bot": "runtime",
 }
 
 

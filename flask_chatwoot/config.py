@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from .errors import ConfigError
 from .ownership.mode import Mode, Vocabulary, vocabulary
-from .ownership.policy import Rules
+from .ownership.policy import PolicySettings
 
 BACKENDS: t.Final = ("inline", "thread")
 SYNCS: t.Final = ("full", "normal")
@@ -51,7 +51,7 @@ class Config:
     human_values: tuple[str, ...]
     default_mode: Mode
     inboxes: frozenset[int]
-    rules: Rules
+    rules: PolicySettings
     burst_window: float
     burst_max: float
     fallback_message: str | None = field(repr=False)
@@ -196,10 +196,10 @@ def _manners(read: _Reader) -> dict[str, t.Any]:
     }
 
 
-def _rules(read: _Reader) -> Rules:
-    usual = Rules()
+def _rules(read: _Reader) -> PolicySettings:
+    usual = PolicySettings()
 
-    return Rules(
+    return PolicySettings(
         statuses=read("BOT_STATUSES", _statuses, usual.statuses),
         yield_to_assignee=read("YIELD_TO_ASSIGNEE", _flag, usual.yield_to_assignee),
         max_age=read("MAX_AGE", _seconds, usual.max_age),

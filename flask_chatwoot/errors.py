@@ -11,7 +11,7 @@
     ├── DeliveryError          a delivery is refused; carries the HTTP status
     │   ├── SignatureError     401
     │   └── PayloadError       400
-    ├── InboxError             the durable inbox can not be read or written
+    ├── DatabaseError             the durable inbox can not be read or written
     │   └── LeaseLostError     another worker has taken the job over
     └── APIError               Chatwoot's API did not do what was asked
         ├── TransientError     it did nothing; try again later
@@ -67,11 +67,11 @@ class PayloadError(DeliveryError):
     status = 400
 
 
-class InboxError(ChatwootError):
+class DatabaseError(ChatwootError):
     """The inbox is locked, full, corrupt or out of reach."""
 
 
-class LeaseLostError(InboxError):
+class LeaseLostError(DatabaseError):
     """The job was claimed by another worker; this one must let go of it."""
 
 

@@ -13,9 +13,9 @@ from flask import Blueprint, Flask
 from . import cli, config, views, workers
 from .config import Config
 from .errors import ConfigError
-from .ownership.policy import Decision, Facts, Policy, decide
+from .ownership.policy import Decision, Policy, PolicyContext, default_policy
 from .replies import F, ProviderFunction, Registry
-from .runtime import KEY, Bot
+from .runtime import KEY, Runtime
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Chatwoot:
             app.config, instance_path=app.instance_path, testing=app.testing
         )
         _occupy(settings, app)
-        bot = Bot.build(
+        bot = Runtime.build(
             app, settings, self._providers, workers.create(settings), self._decide
         )
         app.extensions[KEY] = bot
@@ -114,11 +114,11 @@ class Chatwoot:
     def policy(self, function: P) -> P:
         """Register the function that decides who is told an answer; returned unchanged.
 
-        It takes the :class:`~flask_chatwoot.Facts` and returns a
+        It takes the :class:`~flask_chatwoot.PolicyContext` and returns a
         :class:`~flask_chatwoot.Decision`. It is asked before the provider, and again
         right before each post, in several threads at once, so it must be quick. It
-        may ask the built-in one, :func:`flask_chatwoot.decide`. If it raises, the
-        answer becomes a note.
+        may ask the built-in one, :func:`flask_chatwoot.default_policy`. If it raises,
+        the answer becomes a note.
 
         :raises ConfigError: Not a function, or there is one already.
         """
@@ -132,8 +132,8 @@ class Chatwoot:
 
         return function
 
-    def _decide(self, facts: Facts) -> Decision:
-        return (self._policy or decide)(facts)
+    def _decide(self, facts: PolicyContext) -> Decision:
+        return (self._policy or default_policy)(facts)
 
 
 _inboxes: weakref.WeakValueDictionary[str, Flask] = weakref.WeakValueDictionary()

@@ -16,7 +16,7 @@ from . import workers
 from .config import Config
 from .outcomes import Outcome, Reason
 from .ownership.mode import Mode
-from .runtime import KEY, Bot
+from .runtime import KEY, Runtime
 from .signals import turn_finished
 from .simulator import Simulator, Talk
 from .simulator.deliveries import Kind
@@ -51,14 +51,16 @@ def rehearse(
     :param settings: Fields of :class:`~flask_chatwoot.config.Config` to change.
     :return: The address of the webhook, which the simulator knows already.
     """
-    own: Bot = app.extensions[KEY]
+    own: Runtime = app.extensions[KEY]
 
     # A provider that is stuck may outlive this block, and its turn use the inbox.
     with tempfile.TemporaryDirectory(
         prefix="flask-chatwoot-", ignore_cleanup_errors=True
     ) as folder:
         config = replace(_config(own.config, simulator, kind, folder), **settings)
-        bot = Bot.build(app, config, own.providers, workers.create(config), own.policy)
+        bot = Runtime.build(
+            app, config, own.providers, workers.create(config), own.policy
+        )
         app.extensions[KEY] = bot
         bot.await_request()
 

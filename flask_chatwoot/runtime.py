@@ -15,7 +15,7 @@ from .errors import ConfigError, NoProviderError
 from .outcomes import Outcome, Reason
 from .ownership.gate import Gate
 from .ownership.mode import Mode
-from .ownership.policy import Policy, decide
+from .ownership.policy import Policy, default_policy
 from .ownership.store import Memory, Said
 from .payloads import events
 from .payloads.events import ConversationEvent, MessageEvent
@@ -43,16 +43,16 @@ class Receipt(t.NamedTuple):
 class Backend(t.Protocol):
     """Who runs the jobs of the inbox, and when."""
 
-    def start(self, bot: Bot) -> None:
+    def start(self, bot: Runtime) -> None:
         """Called with the first request this process serves."""
 
     def submit(
-        self, bot: Bot, poster: Poster, event: MessageEvent, body: bytes
+        self, bot: Runtime, poster: Poster, event: MessageEvent, body: bytes
     ) -> bool:
         """Store a delivery, and see to it that it is handled, now or later.
 
         :return: ``False`` if it was stored before.
-        :raises InboxError: It could not be stored.
+        :raises DatabaseError: It could not be stored.
         """
 
     def stop(self) -> None:
@@ -60,7 +60,7 @@ class Backend(t.Protocol):
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Bot:
+class Runtime:
     """What one app needs to answer. Threads share it.
 
     ``poster`` and ``answering`` are ``None`` as long as Chatwoot is not configured.
@@ -81,7 +81,7 @@ class Bot:
         config: Config,
         providers: Registry,
         backend: Backend,
-        policy: Policy = decide,
+        policy: Policy = default_policy,
     ) -> t.Self:
         """Put a bot together. Opens no file and no connection."""
         answering = (
@@ -114,7 +114,7 @@ class Bot:
         """Take in an authentic delivery.
 
         :raises PayloadError: The body is not one of Chatwoot's.
-        :raises InboxError: It could not be stored, and so must not be acknowledged.
+        :raises DatabaseError: It could not be stored, and so must not be acknowledged.
         """
         event = events.parse(body)
 
@@ -206,7 +206,7 @@ class Bot:
         return "\n\n".join(text for text in said if text.strip()) or None
 
 
-_bots: weakref.WeakSet[Bot] = weakref.WeakSet()
+_bots: weakref.WeakSet[Runtime] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
@@ -218,7 +218,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def current_bot() -> Bot:
+def current_runtime() -> Runtime:
     """The bot of the current app.
 
     :raises ConfigError: The app was never given to the extension.
@@ -226,7 +226,7 @@ def current_bot() -> Bot:
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
 
     try:
-        bot: Bot = app.extensions[KEY]
+        bot: Runtime = app.extensions[KEY]
     except KeyError:
         raise ConfigError(
             f"The app {app.name!r} has no Chatwoot; call "

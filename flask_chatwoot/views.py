@@ -14,8 +14,8 @@ from werkzeug.exceptions import NotFound, RequestEntityTooLarge
 
 from .config import Config
 from .errors import (
+    DatabaseError,
     DeliveryError,
-    InboxError,
     NoProviderError,
     PayloadError,
     ProviderError,
@@ -24,7 +24,7 @@ from .errors import (
 )
 from .outcomes import Outcome
 from .payloads import events, signature
-from .runtime import Receipt, current_bot
+from .runtime import Receipt, current_runtime
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ blueprint = Blueprint("chatwoot", __name__)
 @blueprint.post("/webhook")
 def webhook() -> ResponseReturnValue:
     """Where Chatwoot delivers. Verified, then parsed; stored, then answered."""
-    bot = current_bot()
+    bot = current_runtime()
     # Not the proxy: each look through it costs a third of the hashing.
     delivery: Request = request._get_current_object()  # type: ignore[attr-defined]
     body = _body(delivery, bot.config.max_body)
@@ -48,7 +48,7 @@ def webhook() -> ResponseReturnValue:
 @blueprint.post("/copilot")
 def copilot() -> ResponseReturnValue:
     """A suggestion for operators. Posts nothing."""
-    bot = current_bot()
+    bot = current_runtime()
     _authorize(bot.config.copilot_token)
     body = _body(request, bot.config.max_body)
 
@@ -58,7 +58,7 @@ def copilot() -> ResponseReturnValue:
 @blueprint.get("/health")
 def health() -> ResponseReturnValue:
     """How the work goes, for monitoring. Off without ``CHATWOOT_HEALTH_TOKEN``."""
-    bot = current_bot()
+    bot = current_runtime()
 
     if bot.config.health_token is None:
         raise NotFound
@@ -165,8 +165,8 @@ def _refuse_size(_: RequestEntityTooLarge) -> ResponseReturnValue:
     return {"error": "The body is too large."}, 413
 
 
-@blueprint.errorhandler(InboxError)
-def _not_stored(error: InboxError) -> ResponseReturnValue:
+@blueprint.errorhandler(DatabaseError)
+def _not_stored(error: DatabaseError) -> ResponseReturnValue:
     # 500 and not 503: Chatwoot repeats a bot's deliveries on 429 and 500 only
     # (app/jobs/agent_bots/webhook_job.rb).
     log.error("a delivery was not stored: %s", error)

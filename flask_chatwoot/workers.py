@@ -13,11 +13,11 @@ import uuid
 import weakref
 
 from .config import Config
-from .errors import ChatwootError, InboxError, LeaseLostError, trace
+from .errors import ChatwootError, DatabaseError, LeaseLostError, trace
 from .payloads.events import MessageEvent
 from .queue.inspection import ALIVE, KEEP
 from .queue.jobs import Inbox, Job
-from .runtime import Backend, Bot
+from .runtime import Backend, Runtime
 from .turns.posting import Poster
 from .turns.service import to_store
 
@@ -129,7 +129,7 @@ class Heartbeat:
             for inbox, job in self.running():
                 try:
                     inbox.renew(job)
-                except InboxError as error:
+                except DatabaseError as error:
                     log.warning(
                         "the lease of job %s was not renewed: %s", job.id, error
                     )
@@ -142,10 +142,10 @@ class Heartbeat:
             return bool(self._running)
 
 
-def run_once(bot: Bot, heartbeat: Heartbeat) -> bool:
+def run_once(bot: Runtime, heartbeat: Heartbeat) -> bool:
     """Handle one due job; ``False`` if there is none.
 
-    :raises InboxError: No job could be claimed.
+    :raises DatabaseError: No job could be claimed.
     """
     job = None if bot.poster is None else bot.poster.inbox.claim()
 
@@ -158,7 +158,7 @@ def run_once(bot: Bot, heartbeat: Heartbeat) -> bool:
 
 
 def run(
-    bot: Bot,
+    bot: Runtime,
     poster: Poster,
     job: Job,
     heartbeat: Heartbeat,
@@ -191,11 +191,11 @@ class InlineBackend:
     def __init__(self) -> None:
         self._heartbeat = Heartbeat()
 
-    def start(self, bot: Bot) -> None:
+    def start(self, bot: Runtime) -> None:
         """Nothing runs between requests."""
 
     def submit(
-        self, bot: Bot, poster: Poster, event: MessageEvent, body: bytes
+        self, bot: Runtime, poster: Poster, event: MessageEvent, body: bytes
     ) -> bool:
         """Store a delivery and handle it, and then whatever else is due."""
         new, job = poster.inbox.put_and_claim(
@@ -211,7 +211,7 @@ class InlineBackend:
         try:
             while new and run_once(bot, self._heartbeat):
                 pass
-        except InboxError as error:  # what was stored stays stored
+        except DatabaseError as error:  # what was stored stays stored
             log.error("no job could be claimed: %s", error)  # noqa: TRY400
 
         return new
@@ -236,7 +236,7 @@ class ThreadBackend:
         """Begin anew, in a forked process: the threads did not come along."""
         self._stopping = threading.Event()
         self._wake = threading.Semaphore(0)
-        self._bot: Bot | None = None
+        self._bot: Runtime | None = None
         self._name = uuid.uuid4().hex
         self._times: dict[str, float] = {}
         self._workers: list[threading.Thread] = []
@@ -252,7 +252,7 @@ class ThreadBackend:
         """Whether any of its threads is alive."""
         return any(worker.is_alive() for worker in self._workers)
 
-    def start(self, bot: Bot) -> None:
+    def start(self, bot: Runtime) -> None:
         """Start the threads of this process, once."""
         if self._workers or not self._threads or bot.poster is None:
             return
@@ -279,7 +279,7 @@ class ThreadBackend:
             _stop_at_exit()
 
     def submit(
-        self, bot: Bot, poster: Poster, event: MessageEvent, body: bytes
+        self, bot: Runtime, poster: Poster, event: MessageEvent, body: bytes
     ) -> bool:
         """Store a delivery and wake a worker."""
         new = poster.inbox.put(event.key, payload=body, **to_store(event))
@@ -310,14 +310,14 @@ class ThreadBackend:
         if self._bot is not None:
             _report(self._bot, self._name, 0)
 
-    def _work(self, bot: Bot) -> None:
+    def _work(self, bot: Runtime) -> None:
         while not self._stopping.is_set():
             self._keep_house(bot)
 
             if not self._run_once(bot):
                 self._wake.acquire(timeout=_POLL)
 
-    def _keep_house(self, bot: Bot) -> None:
+    def _keep_house(self, bot: Runtime) -> None:
         if self._is_time("report", _REPORT_EVERY):
             _report(bot, self._name, self._threads)
 
@@ -340,10 +340,10 @@ class ThreadBackend:
 
         return due
 
-    def _run_once(self, bot: Bot) -> bool:
+    def _run_once(self, bot: Runtime) -> bool:
         try:
             return run_once(bot, self._heartbeat)
-        except InboxError as error:
+        except DatabaseError as error:
             log.error("no job could be claimed: %s", error)  # noqa: TRY400
             self._stopping.wait(_INBOX_PAUSE)
         except BaseException as error:  # noqa: BLE001 - the thread must live on
@@ -355,32 +355,32 @@ class ThreadBackend:
 def _give_back(inbox: Inbox, job: Job) -> None:
     try:
         inbox.postpone(job, 0.0, free=True)
-    except InboxError as error:
+    except DatabaseError as error:
         log.warning("job %s was not given back: %s", job.id, error)
 
 
-def _report(bot: Bot, name: str, threads: int) -> None:
+def _report(bot: Runtime, name: str, threads: int) -> None:
     try:
         if bot.poster is not None:
             bot.poster.inbox.report(name, threads)
-    except InboxError as error:
+    except DatabaseError as error:
         log.warning("no sign of life was left in the inbox: %s", error)
 
 
-def _prune(bot: Bot) -> None:
+def _prune(bot: Runtime) -> None:
     try:
         if bot.poster is not None:
             bot.poster.inbox.prune()
 
         if bot.answering is not None:
             bot.answering.memory.prune(KEEP)
-    except InboxError as error:
+    except DatabaseError as error:
         log.warning("the inbox was not pruned: %s", error)
 
 
-def _checkpoint(bot: Bot) -> None:
+def _checkpoint(bot: Runtime) -> None:
     try:
         if bot.poster is not None:
             bot.poster.inbox.checkpoint()
-    except InboxError as error:
+    except DatabaseError as error:
         log.warning("the inbox's log was not moved into its file: %s", error)

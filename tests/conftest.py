@@ -23,9 +23,9 @@ from werkzeug.test import TestResponse
 
 from flask_chatwoot import Chatwoot
 from flask_chatwoot.payloads import signature
-from flask_chatwoot.queue.inspection import JobInfo
+from flask_chatwoot.queue.inspection import JobRow
 from flask_chatwoot.queue.jobs import Inbox
-from flask_chatwoot.runtime import KEY, Bot
+from flask_chatwoot.runtime import KEY, Runtime
 from flask_chatwoot.simulator import payloads
 from flask_chatwoot.simulator.payloads import (
     JSON,
@@ -398,8 +398,8 @@ def dismantle(app: Flask) -> None:
         inbox_of(app).close()
 
 
-def bot_of(app: Flask) -> Bot:
-    return t.cast(Bot, app.extensions[KEY])
+def bot_of(app: Flask) -> Runtime:
+    return t.cast(Runtime, app.extensions[KEY])
 
 
 def inbox_of(app: Flask) -> Inbox:
@@ -409,11 +409,11 @@ def inbox_of(app: Flask) -> Inbox:
     return poster.inbox
 
 
-def jobs_of(app: Flask) -> list[JobInfo]:
+def jobs_of(app: Flask) -> list[JobRow]:
     return inbox_of(app).jobs()
 
 
-def job_of(app: Flask) -> JobInfo:
+def job_of(app: Flask) -> JobRow:
     """The only one."""
     (job,) = jobs_of(app)
 

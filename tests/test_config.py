@@ -16,7 +16,7 @@ from flask_chatwoot import config
 from flask_chatwoot.config import Config
 from flask_chatwoot.errors import ConfigError
 from flask_chatwoot.ownership.mode import Mode
-from flask_chatwoot.ownership.policy import Rules
+from flask_chatwoot.ownership.policy import PolicySettings
 
 Settings = dict[str, t.Any]
 
@@ -138,7 +138,7 @@ def refusal(settings: Settings, **places: t.Any) -> str:
 def test_the_table_knows_every_setting() -> None:
     listed = {key.name.lower() for key in KEYS if key.name not in RULES}
     fields = {field.name for field in dataclasses.fields(Config)}
-    rules = {*Rules._fields}
+    rules = {*PolicySettings._fields}
 
     assert fields == listed - {"bot_values"} | {"words", "rules"}
     assert rules == set(RULES.values())

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from flask_chatwoot.queue.inspection import JobInfo
+from flask_chatwoot.queue.inspection import JobRow
 from flask_chatwoot.queue.jobs import Inbox
 from flask_chatwoot.simulator import Fault, Simulator, Talk
 
@@ -100,7 +100,7 @@ class Host:
 
         self._processes.clear()
 
-    def jobs(self) -> list[JobInfo]:
+    def jobs(self) -> list[JobRow]:
         inbox = Inbox(self.inbox_path, account_id=self._account_id)
 
         try:

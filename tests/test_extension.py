@@ -24,8 +24,9 @@ from conftest import (
 from flask import Blueprint, Flask, request_started
 from flask.testing import FlaskClient
 
-from flask_chatwoot import Chatwoot, Turn, current_bot, turn_finished
+from flask_chatwoot import Chatwoot, Turn, turn_finished
 from flask_chatwoot.errors import ConfigError, ProviderError
+from flask_chatwoot.runtime import current_runtime
 
 ANSWER = "On its way."
 
@@ -73,7 +74,7 @@ def test_a_provider_may_be_registered_after_the_app_was_given(
 
 def test_the_apps_bot_can_be_had(app: Flask) -> None:
     with app.app_context():
-        assert current_bot() is bot_of(app)
+        assert current_runtime() is bot_of(app)
 
 
 def test_an_app_takes_one_extension(make_app: AppFactory, chatwoot: Chatwoot) -> None:

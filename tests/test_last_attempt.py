@@ -11,7 +11,7 @@ from flask import Flask
 
 from flask_chatwoot import Chatwoot
 from flask_chatwoot.hosting import rehearse
-from flask_chatwoot.queue.inspection import JobInfo
+from flask_chatwoot.queue.inspection import JobRow
 from flask_chatwoot.queue.jobs import Inbox
 from flask_chatwoot.simulator import Fault, Simulator, Talk
 
@@ -44,7 +44,7 @@ def stage(tmp_path: Path) -> t.Iterator[Stage]:
         yield ask
 
 
-def ended(inbox: Inbox) -> list[JobInfo]:
+def ended(inbox: Inbox) -> list[JobRow]:
     return [job for job in inbox.jobs() if job.state in ("done", "dead")]
 
 

@@ -17,7 +17,13 @@ from flask_chatwoot.outcomes import Reason
 from flask_chatwoot.ownership import policy
 from flask_chatwoot.ownership.gate import ASK_AGAIN, BLIND_AFTER, LONGEST_DELAY, Gate
 from flask_chatwoot.ownership.mode import Mode
-from flask_chatwoot.ownership.policy import Assignee, Audience, Decision, Facts, Speaker
+from flask_chatwoot.ownership.policy import (
+    Assignee,
+    Audience,
+    Decision,
+    PolicyContext,
+    Speaker,
+)
 from flask_chatwoot.ownership.store import Memory
 from flask_chatwoot.payloads import events
 from flask_chatwoot.payloads.events import ConversationEvent, MessageEvent
@@ -44,14 +50,14 @@ class Stage(t.NamedTuple):
     gate: Gate
     memory: Memory
     inbox: Inbox
-    seen: list[Facts]
+    seen: list[PolicyContext]
 
     @property
     def taken(self) -> bool:
         return self.memory.holding(42).taken
 
     @property
-    def facts(self) -> Facts:
+    def facts(self) -> PolicyContext:
         return self.seen[-1]
 
 
@@ -79,11 +85,11 @@ def make_stage(tmp_path: Path, clock: Clock) -> t.Iterator[StageFactory]:
         inbox = Inbox(str(tmp_path / "inbox"), account_id=1, clock=clock)
         inboxes.append(inbox)
         memory = Memory(inbox)
-        seen: list[Facts] = []
+        seen: list[PolicyContext] = []
 
-        def noted(facts: Facts) -> Decision:
+        def noted(facts: PolicyContext) -> Decision:
             seen.append(facts)
-            return policy.decide(facts)
+            return policy.default_policy(facts)
 
         reader = ChatwootClient(url, 1, token)
         gate = Gate(
@@ -185,7 +191,7 @@ def under_way(stage: Stage, content: str, *, conversation_id: int = 42) -> Draft
     return draft
 
 
-# Facts, as far as the delivery tells
+# PolicyContext, as far as the delivery tells
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -205,7 +211,7 @@ def test_facts_are_read_from_deliveries_of_every_version(
     decision = before(stage, event)
 
     assert decision == Decision(Audience.NOBODY, Reason.BLOCKED)
-    assert stage.facts == Facts(
+    assert stage.facts == PolicyContext(
         mode=Mode.BOT,
         status="pending",
         assignee=Assignee("user", 4),
@@ -232,7 +238,7 @@ def test_the_settings_are_among_the_facts(make_stage: StageFactory) -> None:
 
     before(stage, asked())
 
-    assert stage.facts.rules == policy.Rules(
+    assert stage.facts.rules == policy.PolicySettings(
         statuses=frozenset({"open"}), max_age=5.0, yield_to_assignee=True
     )
 
@@ -315,7 +321,7 @@ def test_a_person_who_answers_has_the_conversation(
     assert before(stage, asked(Message(id=102))) == Decision(
         Audience.NOBODY, Reason.ANSWERED
     )
-    assert stage.facts.last_speaker is Speaker.PERSON
+    assert stage.facts.last_speaker is Speaker.OPERATOR
     assert before(stage, asked(Message(id=104))) == Decision(
         Audience.OPERATORS, Reason.TAKEN
     )
@@ -656,7 +662,7 @@ def test_a_person_who_answered_meanwhile_is_seen(
     talk.operator_says("It is here.")
 
     assert before_post(stage, event) == Decision(Audience.NOBODY, Reason.ANSWERED)
-    assert stage.facts.last_speaker is Speaker.PERSON
+    assert stage.facts.last_speaker is Speaker.OPERATOR
     assert looks(sim, "list_messages") == 0
 
 
@@ -676,7 +682,7 @@ def test_a_person_whose_delivery_is_lost_has_the_conversation_too(
 
 
 def test_the_attribute_has_to_say_so_although_a_look_was_first(stage: Stage) -> None:
-    stage.memory.person_wrote(42, 101)
+    stage.memory.operator_wrote(42, 101)
 
     assert stage.gate.note_message(written(id=101))
     stage.memory.marked(42)
@@ -686,13 +692,13 @@ def test_the_attribute_has_to_say_so_although_a_look_was_first(stage: Stage) -> 
 def test_the_attribute_has_to_say_so_although_a_look_is_a_moment_faster(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    note = stage.memory.person_wrote
+    note = stage.memory.operator_wrote
 
     def after_a_look(conversation_id: int, message_id: int) -> bool:
         note(conversation_id, message_id)
         return note(conversation_id, message_id)
 
-    monkeypatch.setattr(stage.memory, "person_wrote", after_a_look)
+    monkeypatch.setattr(stage.memory, "operator_wrote", after_a_look)
 
     assert stage.gate.note_message(written())
 
@@ -709,7 +715,7 @@ def test_a_persons_answer_behind_notes_is_seen(
         talk.operator_says(f"Note {number}", private=True)
 
     assert before_post(stage, event) == Decision(Audience.NOBODY, Reason.ANSWERED)
-    assert stage.facts.last_speaker is Speaker.PERSON
+    assert stage.facts.last_speaker is Speaker.OPERATOR
 
 
 @pytest.mark.parametrize(
@@ -832,7 +838,7 @@ def test_a_person_who_writes_while_chatwoot_is_asked_has_the_conversation(
 def test_a_person_who_writes_while_it_is_given_back_keeps_the_conversation(
     stage: Stage,
 ) -> None:
-    stage.memory.person_wrote(42, 99)
+    stage.memory.operator_wrote(42, 99)
     stage.memory.marked(42)
 
     for _ in range(2):
@@ -1023,7 +1029,7 @@ def test_a_strange_look_breaks_nothing(
 def test_after_a_button_an_earlier_answer_does_not_count(
     stage: Stage, api: ChatwootStub
 ) -> None:
-    stage.memory.person_wrote(42, 105)
+    stage.memory.operator_wrote(42, 105)
     event = asked()._replace(digest=":abc")
 
     before(stage, event)

@@ -18,18 +18,18 @@ from flask_chatwoot.ownership.policy import (
     Assignee,
     Audience,
     Decision,
-    Facts,
-    Rules,
+    PolicyContext,
+    PolicySettings,
     Speaker,
     assignee_of,
-    decide,
+    default_policy,
     speaker_of,
 )
 
 CUSTOMER, OPERATORS, NOBODY = Audience
 QUIET: t.Final[dict[str, t.Any]] = {"mode": Mode.BOT}
 PERSON: t.Final = Assignee("user", 4)
-YIELDING: t.Final = Rules(yield_to_assignee=True)
+YIELDING: t.Final = PolicySettings(yield_to_assignee=True)
 
 TABLE: t.Final[list[tuple[str, dict[str, t.Any], Decision]]] = [
     ("auto_reply", {"auto_reply": True}, Decision(NOBODY, Reason.AUTO_REPLY)),
@@ -54,22 +54,22 @@ every_line = pytest.mark.parametrize(
 )
 
 
-def facts(**changes: t.Any) -> Facts:
-    return Facts(**{**QUIET, **changes})
+def facts(**changes: t.Any) -> PolicyContext:
+    return PolicyContext(**{**QUIET, **changes})
 
 
 # The table
 
 
 def test_the_customer_is_told_if_nothing_speaks_against_it() -> None:
-    assert decide(facts()) == Decision(CUSTOMER)
+    assert default_policy(facts()) == Decision(CUSTOMER)
 
 
 @every_line
 def test_each_line_of_the_table_decides_alone(
     changes: dict[str, t.Any], decision: Decision
 ) -> None:
-    assert decide(facts(**changes)) == decision
+    assert default_policy(facts(**changes)) == decision
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_of_two_lines_the_first_decides(
     first: tuple[str, dict[str, t.Any], Decision],
     second: tuple[str, dict[str, t.Any], Decision],
 ) -> None:
-    assert decide(facts(**{**second[1], **first[1]})) == first[2]
+    assert default_policy(facts(**{**second[1], **first[1]})) == first[2]
 
 
 @given(st.lists(st.sampled_from(range(len(TABLE))), unique=True))
@@ -94,11 +94,11 @@ def test_the_first_line_that_holds_decides(lines: list[int]) -> None:
         changes |= TABLE[line][1]
 
     expected = TABLE[min(lines)][2] if lines else Decision(CUSTOMER)
-    assert decide(facts(**changes)) == expected
+    assert default_policy(facts(**changes)) == expected
 
 
 EVERYTHING: t.Final = st.builds(
-    Facts,
+    PolicyContext,
     mode=st.sampled_from(Mode),
     taken=st.booleans(),
     answered=st.booleans(),
@@ -112,7 +112,7 @@ EVERYTHING: t.Final = st.builds(
     inbox_id=st.sampled_from([None, 3]),
     live=st.booleans(),
     rules=st.builds(
-        Rules,
+        PolicySettings,
         statuses=st.frozensets(st.sampled_from(["open", "pending", "resolved"])),
         yield_to_assignee=st.booleans(),
         max_age=st.floats(1, 10_000),
@@ -121,10 +121,10 @@ EVERYTHING: t.Final = st.builds(
 
 
 @given(EVERYTHING)
-def test_the_customer_is_never_told_when_a_person_should(facts: Facts) -> None:
-    decision = decide(facts)
+def test_the_customer_is_never_told_when_a_person_should(facts: PolicyContext) -> None:
+    decision = default_policy(facts)
 
-    assert decision == decide(facts._replace())
+    assert decision == default_policy(facts._replace())
 
     if decision.audience is CUSTOMER:
         assert decision.reason is None
@@ -158,15 +158,15 @@ def test_the_customer_is_never_told_when_a_person_should(facts: Facts) -> None:
 def test_the_bot_speaks_in_open_and_pending_conversations(
     status: str | None, audience: Audience
 ) -> None:
-    assert decide(facts(status=status)).audience is audience
+    assert default_policy(facts(status=status)).audience is audience
 
 
 @pytest.mark.parametrize("status", ["open", "pending", "resolved", "snoozed"])
 @pytest.mark.parametrize("chosen", ["open", "pending", "resolved", "snoozed"])
 def test_the_statuses_of_the_bot_can_be_chosen(status: str, chosen: str) -> None:
-    rules = Rules(statuses=frozenset({chosen}))
+    rules = PolicySettings(statuses=frozenset({chosen}))
 
-    reason = decide(facts(status=status, rules=rules)).reason
+    reason = default_policy(facts(status=status, rules=rules)).reason
 
     assert reason == (None if status == chosen else Reason.STATUS)
 
@@ -185,9 +185,9 @@ def test_the_statuses_of_the_bot_can_be_chosen(status: str, chosen: str) -> None
 def test_the_bot_yields_to_an_assigned_person_if_it_is_told_to(
     assignee: Assignee | None, yields: bool, audience: Audience
 ) -> None:
-    rules = Rules(yield_to_assignee=yields)
+    rules = PolicySettings(yield_to_assignee=yields)
 
-    assert decide(facts(assignee=assignee, rules=rules)).audience is audience
+    assert default_policy(facts(assignee=assignee, rules=rules)).audience is audience
 
 
 @pytest.mark.parametrize(
@@ -203,12 +203,15 @@ def test_the_bot_yields_to_an_assigned_person_if_it_is_told_to(
 def test_a_message_that_is_too_old_gets_a_note(
     age: float, most: float, audience: Audience
 ) -> None:
-    assert decide(facts(age=age, rules=Rules(max_age=most))).audience is audience
+    assert (
+        default_policy(facts(age=age, rules=PolicySettings(max_age=most))).audience
+        is audience
+    )
 
 
 @pytest.mark.parametrize("speaker", [None, *Speaker])
 def test_who_spoke_last_is_for_policies_of_hosts(speaker: Speaker | None) -> None:
-    assert decide(facts(last_speaker=speaker)) == Decision(CUSTOMER)
+    assert default_policy(facts(last_speaker=speaker)) == Decision(CUSTOMER)
 
 
 def test_facts_can_not_be_changed() -> None:
@@ -256,7 +259,7 @@ def test_the_assignee_is_known_by_id_and_type(
     [
         ({"message_type": 0}, Speaker.CUSTOMER),
         ({"message_type": "incoming"}, Speaker.CUSTOMER),
-        ({"message_type": 1, "sender": {"type": "user"}}, Speaker.PERSON),
+        ({"message_type": 1, "sender": {"type": "user"}}, Speaker.OPERATOR),
         ({"message_type": 1, "sender": {"type": "agent_bot"}}, Speaker.MACHINE),
         ({"message_type": 1}, Speaker.MACHINE),
         ({"message_type": 3}, Speaker.MACHINE),
@@ -304,7 +307,7 @@ def test_a_host_decides_with_a_reason_of_its_own(
     reason: str | None,
 ) -> None:
     @chatwoot.policy
-    def policy(facts: Facts) -> Decision:
+    def policy(facts: PolicyContext) -> Decision:
         return Decision(audience, reason)
 
     ending = endings(app, api)
@@ -377,7 +380,7 @@ def test_a_policy_that_raises_lets_nothing_out_and_is_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     @chatwoot.policy
-    def policy(facts: Facts) -> Decision:
+    def policy(facts: PolicyContext) -> Decision:
         raise error
 
     with caplog.at_level(logging.ERROR):
@@ -392,10 +395,10 @@ def test_a_policy_that_raises_lets_nothing_out_and_is_in_the_log(
 def test_a_policy_that_fails_later_withdraws_what_was_to_be_public(
     app: Flask, chatwoot: Chatwoot, api: ChatwootStub
 ) -> None:
-    seen: list[Facts] = []
+    seen: list[PolicyContext] = []
 
     @chatwoot.policy
-    def policy(facts: Facts) -> Decision:
+    def policy(facts: PolicyContext) -> Decision:
         seen.append(facts)
 
         if len(seen) > 1:
@@ -430,18 +433,18 @@ def test_what_is_no_function_is_refused_as_a_policy(
 
 
 def test_there_is_one_policy_and_it_stays_callable(chatwoot: Chatwoot) -> None:
-    assert chatwoot.policy(decide) is decide
+    assert chatwoot.policy(default_policy) is default_policy
 
     with pytest.raises(ConfigError, match="already"):
-        chatwoot.policy(decide)
+        chatwoot.policy(default_policy)
 
 
 def test_a_policy_may_ask_the_built_in_one(
     app: Flask, chatwoot: Chatwoot, api: ChatwootStub
 ) -> None:
     @chatwoot.policy
-    def policy(facts: Facts) -> Decision:
-        return decide(facts._replace(taken=True))
+    def policy(facts: PolicyContext) -> Decision:
+        return default_policy(facts._replace(taken=True))
 
     endings(app, api)
 

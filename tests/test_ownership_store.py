@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import Clock
 
-from flask_chatwoot.errors import InboxError
+from flask_chatwoot.errors import DatabaseError
 from flask_chatwoot.ownership.store import LONGEST_ABSENCE, Holding, Memory, Said
 from flask_chatwoot.queue.sqlite import Store
 
@@ -60,45 +60,45 @@ def test_a_conversation_of_which_nothing_is_known_is_nobodys(memory: Memory) -> 
     assert memory.holding(42) == Holding(
         taken=False,
         marked=False,
-        person_message_id=0,
+        operator_message_id=0,
         human_at=None,
         resolved_message_id=0,
     )
 
 
 def test_a_persons_message_takes_the_conversation_once(memory: Memory) -> None:
-    assert memory.person_wrote(42, 9001)
-    assert memory.holding(42) == Holding(taken=True, person_message_id=9001)
-    assert not memory.person_wrote(42, 9002)
-    assert memory.holding(42) == Holding(taken=True, person_message_id=9002)
+    assert memory.operator_wrote(42, 9001)
+    assert memory.holding(42) == Holding(taken=True, operator_message_id=9001)
+    assert not memory.operator_wrote(42, 9002)
+    assert memory.holding(42) == Holding(taken=True, operator_message_id=9002)
 
 
 def test_the_attribute_is_to_say_so_until_it_does(memory: Memory) -> None:
-    memory.person_wrote(42, 9001)
-    assert memory.person_wrote(42, 9001)
+    memory.operator_wrote(42, 9001)
+    assert memory.operator_wrote(42, 9001)
 
     memory.marked(42)
-    assert not memory.person_wrote(42, 9001)
+    assert not memory.operator_wrote(42, 9001)
 
 
 def test_an_older_message_of_a_person_that_comes_late_is_not_the_newest(
     memory: Memory,
 ) -> None:
-    memory.person_wrote(42, 9005)
-    memory.person_wrote(42, 9001)
+    memory.operator_wrote(42, 9005)
+    memory.operator_wrote(42, 9001)
 
-    assert memory.holding(42).person_message_id == 9005
+    assert memory.holding(42).operator_message_id == 9005
 
 
 @pytest.mark.parametrize("late", [9001, 9004, 9005])
 def test_a_persons_message_that_is_no_news_after_a_return_takes_nothing(
     memory: Memory, late: int
 ) -> None:
-    memory.person_wrote(42, 9005)
+    memory.operator_wrote(42, 9005)
     memory.give_back(42)
 
-    assert not memory.person_wrote(42, late)
-    assert memory.holding(42) == Holding(person_message_id=9005)
+    assert not memory.operator_wrote(42, late)
+    assert memory.holding(42) == Holding(operator_message_id=9005)
 
 
 @pytest.mark.parametrize(("message", "taken"), [(9002, False), (9003, True)])
@@ -107,7 +107,7 @@ def test_a_persons_message_from_before_the_last_resolve_takes_nothing(
 ) -> None:
     memory.resolved(42, 9002)
 
-    assert memory.person_wrote(42, message) is taken
+    assert memory.operator_wrote(42, message) is taken
     assert memory.holding(42).taken is taken
 
 
@@ -117,27 +117,27 @@ def test_a_persons_message_from_before_the_last_resolve_takes_nothing(
 def test_a_resolve_from_before_a_persons_message_gives_nothing_back(
     memory: Memory, newest: int, taken: bool
 ) -> None:
-    memory.person_wrote(42, 9005)
+    memory.operator_wrote(42, 9005)
     memory.marked(42)
     memory.seen_human(42, 100.0)
     before = memory.holding(42)
     memory.resolved(42, newest)
 
-    after = before if taken else Holding(person_message_id=9005)
+    after = before if taken else Holding(operator_message_id=9005)
     assert memory.holding(42) == after._replace(resolved_message_id=newest)
 
 
 def test_the_newest_message_of_a_person_stays_known_after_a_return(
     memory: Memory,
 ) -> None:
-    memory.person_wrote(42, 9005)
+    memory.operator_wrote(42, 9005)
     memory.give_back(42)
-    assert memory.holding(42) == Holding(person_message_id=9005)
+    assert memory.holding(42) == Holding(operator_message_id=9005)
 
-    assert memory.person_wrote(42, 9006)
+    assert memory.operator_wrote(42, 9006)
     memory.resolved(42, 9007)
     assert memory.holding(42) == Holding(
-        person_message_id=9006, resolved_message_id=9007
+        operator_message_id=9006, resolved_message_id=9007
     )
 
 
@@ -147,11 +147,11 @@ def test_a_conversation_is_taken_without_a_message_too(memory: Memory) -> None:
 
     memory.take(42)
     assert memory.holding(42) == Holding(taken=True)
-    assert not memory.person_wrote(42, 9001)
+    assert not memory.operator_wrote(42, 9001)
 
 
 def test_taking_forgets_nothing(memory: Memory) -> None:
-    memory.person_wrote(42, 9001)
+    memory.operator_wrote(42, 9001)
     memory.marked(42)
     memory.seen_human(42, 100.0)
     memory.resolved(43, 9000)
@@ -169,13 +169,13 @@ def test_taking_forgets_nothing(memory: Memory) -> None:
 def test_who_wrote_since_a_return_was_seen_has_taken_it_again(
     memory: Memory, newest: int | None, taken: bool
 ) -> None:
-    memory.person_wrote(42, 9001)
+    memory.operator_wrote(42, 9001)
     memory.marked(42)
     memory.seen_human(42, 100.0)
-    memory.person_wrote(42, 9002)
+    memory.operator_wrote(42, 9002)
     memory.give_back(42, newest=newest)
 
-    assert memory.holding(42) == Holding(taken=taken, person_message_id=9002)
+    assert memory.holding(42) == Holding(taken=taken, operator_message_id=9002)
 
 
 def test_what_nobody_took_can_be_given_back(memory: Memory) -> None:
@@ -186,7 +186,7 @@ def test_what_nobody_took_can_be_given_back(memory: Memory) -> None:
     memory.give_back(42)
     memory.give_back(42)
     assert memory.holding(42) == Holding()
-    assert memory.person_wrote(42, 9001)
+    assert memory.operator_wrote(42, 9001)
 
 
 def test_giving_back_forgets_what_was_seen_while_it_was_taken(memory: Memory) -> None:
@@ -203,13 +203,13 @@ def test_giving_back_forgets_what_was_seen_while_it_was_taken(memory: Memory) ->
 def test_resolving_gives_back_and_notes_where_the_conversation_ended(
     memory: Memory,
 ) -> None:
-    memory.person_wrote(42, 9001)
+    memory.operator_wrote(42, 9001)
     memory.marked(42)
     memory.seen_human(42, 100.0)
     memory.resolved(42, 9003)
 
     assert memory.holding(42) == Holding(
-        person_message_id=9001, resolved_message_id=9003
+        operator_message_id=9001, resolved_message_id=9003
     )
 
 
@@ -266,14 +266,14 @@ def test_the_newest_state_that_said_human_counts_whenever_it_is_told(
 
 
 def test_conversations_are_held_one_by_one(memory: Memory, neighbour: Memory) -> None:
-    memory.person_wrote(42, 9001)
+    memory.operator_wrote(42, 9001)
     memory.marked(42)
     neighbour.resolved(42, 7)
     neighbour.give_back(42)
     memory.give_back(43)
 
     assert memory.holding(42) == Holding(
-        taken=True, marked=True, person_message_id=9001
+        taken=True, marked=True, operator_message_id=9001
     )
     assert memory.holding(43) == Holding()
     assert neighbour.holding(42) == Holding(resolved_message_id=7)
@@ -281,16 +281,16 @@ def test_conversations_are_held_one_by_one(memory: Memory, neighbour: Memory) ->
 
 def test_only_one_of_many_at_once_takes_a_conversation(memory: Memory) -> None:
     with ThreadPoolExecutor(8) as pool:
-        took = list(pool.map(lambda id: memory.person_wrote(42, id), range(1, 41)))
+        took = list(pool.map(lambda id: memory.operator_wrote(42, id), range(1, 41)))
 
     assert sum(took) == 1
-    assert memory.holding(42).person_message_id == 40
+    assert memory.holding(42).operator_message_id == 40
 
 
 def test_who_has_a_conversation_survives_the_process(
     memory: Memory, store: Store, path: str, clock: Clock
 ) -> None:
-    memory.person_wrote(42, 9001)
+    memory.operator_wrote(42, 9001)
     memory.marked(42)
     memory.seen_human(42, 100.0)
     before = memory.holding(42)
@@ -314,7 +314,7 @@ def test_that_a_person_wrote_is_as_durable_as_a_delivery(
 
     monkeypatch.setattr(sqlite3, "connect", spy)
     store = Store(path, account_id=1)
-    Memory(store).person_wrote(42, 9001)
+    Memory(store).operator_wrote(42, 9001)
 
     (db,) = opened
     assert db.execute("PRAGMA synchronous").fetchone() == (2,)
@@ -451,7 +451,7 @@ def test_what_was_said_after_a_resolve_outlives_its_delivery(
 
 def test_giving_back_forgets_nothing_of_what_was_said(memory: Memory) -> None:
     memory.remember(42, said(9001))
-    memory.person_wrote(42, 9002)
+    memory.operator_wrote(42, 9002)
     memory.give_back(42)
 
     assert ids(memory) == [9001]
@@ -500,12 +500,12 @@ def test_a_conversation_nobody_has_is_forgotten_after_a_while(
     memory: Memory, clock: Clock, how: str
 ) -> None:
     touch, kept = TOUCHES[how]
-    memory.person_wrote(42, 9001)
+    memory.operator_wrote(42, 9001)
     clock.advance(2 * KEEP)
     touch(memory)
     clock.advance(kept)
     memory.prune(KEEP)
-    assert memory.holding(42).person_message_id == 9001
+    assert memory.holding(42).operator_message_id == 9001
 
     clock.advance(1)
     memory.prune(KEEP)
@@ -515,14 +515,14 @@ def test_a_conversation_nobody_has_is_forgotten_after_a_while(
 def test_a_conversation_that_people_have_is_never_forgotten(
     memory: Memory, clock: Clock
 ) -> None:
-    memory.person_wrote(42, 9001)
+    memory.operator_wrote(42, 9001)
     memory.take(43)
     clock.advance(1000 * DAY)
     memory.prune(KEEP)
 
     assert memory.holding(42).taken
     assert memory.holding(43).taken
-    assert not memory.person_wrote(42, 9002)
+    assert not memory.operator_wrote(42, 9002)
 
 
 def test_an_attribute_that_is_to_be_set_back_is_never_forgotten(
@@ -551,7 +551,7 @@ def test_that_what_is_said_is_kept_is_not_forgotten(
 
 CALLS: dict[str, t.Callable[[Memory], t.Any]] = {
     "holding": lambda memory: memory.holding(42),
-    "person_wrote": lambda memory: memory.person_wrote(42, 9001),
+    "operator_wrote": lambda memory: memory.operator_wrote(42, 9001),
     "take": lambda memory: memory.take(42),
     "give_back": lambda memory: memory.give_back(42),
     "resolved": lambda memory: memory.resolved(42, 9001),
@@ -575,7 +575,7 @@ def test_a_file_that_can_not_be_read_is_an_error_that_names_it(
 ) -> None:
     Path(path).write_bytes(b"no database at all. " * 50)
 
-    with pytest.raises(InboxError, match=r"inbox\.sqlite3' failed: file is not a"):
+    with pytest.raises(DatabaseError, match=r"inbox\.sqlite3' failed: file is not a"):
         CALLS[call](memory)
 
 

@@ -1157,15 +1157,15 @@ def test_a_person_is_told_from_machines(
 ) -> None:
     written = {"id": 1, "message_type": "outgoing", "private": False, **fields}
 
-    assert events.is_by_person(written) is expected
+    assert events.is_by_operator(written) is expected
 
 
 def test_an_event_knows_whether_a_person_wrote_it() -> None:
     written = (("message_type",), "outgoing"), (("sender",), USER)
 
-    assert message(*written).by_person
-    assert not message().by_person
-    assert not message(*written, (("private",), True)).by_person
+    assert message(*written).by_operator
+    assert not message().by_operator
+    assert not message(*written, (("private",), True)).by_operator
 
 
 # Times
@@ -1322,7 +1322,7 @@ def read_all(body: bytes) -> None:
     assert 0 < turn.account_id < 2**63
     assert event.key.startswith(f"{turn.account_id}:{event.name}:{event.message_id}")
     assert isinstance(repr(turn), str)
-    assert event.by_person in (True, False)
+    assert event.by_operator in (True, False)
     assert event.marker is None or isinstance(event.marker, str)
     read_seconds(event.raw.get("created_at"))
     speaker_of(event.raw)

@@ -27,8 +27,8 @@ from hypothesis.stateful import (
     rule,
 )
 
-from flask_chatwoot.errors import InboxError, LeaseLostError
-from flask_chatwoot.queue.inspection import Draft, JobInfo
+from flask_chatwoot.errors import DatabaseError, LeaseLostError
+from flask_chatwoot.queue.inspection import Draft, JobRow
 from flask_chatwoot.queue.jobs import MESSAGE, File, Inbox, Job, Part
 
 LEASE = 30.0
@@ -98,7 +98,7 @@ def finish(inbox: Inbox, outcome: str = "replied", reason: str | None = None) ->
     return job.message_id
 
 
-def only(inbox: Inbox) -> JobInfo:
+def only(inbox: Inbox) -> JobRow:
     (job,) = inbox.jobs()
 
     return job
@@ -1597,10 +1597,10 @@ def test_jobs_are_listed_newest_first_with_all_there_is_to_know(
     put(inbox, 9004, conversation_id=4)
     clock.advance(5)
 
-    def info(id: int, state: str, attempts: int, *ending: str) -> JobInfo:
+    def info(id: int, state: str, attempts: int, *ending: str) -> JobRow:
         outcome, reason = ending or (None, None)
 
-        return JobInfo(
+        return JobRow(
             id=id,
             conversation_id=id,
             message_id=9000 + id,
@@ -1630,7 +1630,7 @@ def test_reviving_gives_all_attempts_back(inbox: Inbox, clock: Clock) -> None:
     assert only(inbox).attempts == 2
 
     assert inbox.retry([1]) == [1]
-    assert only(inbox) == JobInfo(
+    assert only(inbox) == JobRow(
         id=1,
         conversation_id=42,
         message_id=9001,
@@ -2162,7 +2162,7 @@ def test_a_locked_file_is_an_error_before_chatwoot_loses_patience(
 ) -> None:
     started = time.monotonic()
 
-    with pytest.raises(InboxError, match="locked"):
+    with pytest.raises(DatabaseError, match="locked"):
         put(inbox, 9002)
 
     assert 0.5 < time.monotonic() - started < 4.5
@@ -2176,7 +2176,7 @@ def test_threads_do_not_add_up_their_waits_for_a_locked_file(
     def wait(number: int) -> float:
         started = time.monotonic()
 
-        with pytest.raises(InboxError):
+        with pytest.raises(DatabaseError):
             put(inbox, 9002 + number)
 
         return time.monotonic() - started
@@ -2190,7 +2190,7 @@ def test_threads_do_not_add_up_their_waits_for_a_locked_file(
 def test_a_look_for_work_does_not_wait_for_a_locked_file(
     inbox: Inbox, lock: sqlite3.Connection
 ) -> None:
-    with pytest.raises(InboxError, match="locked"):
+    with pytest.raises(DatabaseError, match="locked"):
         inbox.claim()
 
     lock.execute("ROLLBACK")
@@ -2211,7 +2211,9 @@ def test_a_corrupt_file_is_an_error_that_names_it(
     Path(path).write_bytes(content)
 
     for _ in range(2):
-        with pytest.raises(InboxError, match=r"inbox\.sqlite3' failed: file is not a"):
+        with pytest.raises(
+            DatabaseError, match=r"inbox\.sqlite3' failed: file is not a"
+        ):
             put(inbox, 9001)
 
     assert Path(path).read_bytes() == content
@@ -2225,7 +2227,7 @@ def test_a_file_that_turns_corrupt_is_an_error(inbox: Inbox, path: str) -> None:
     raw = Path(path).read_bytes()
     Path(path).write_bytes(raw[:4096] + b"\xa5" * (len(raw) - 4096))
 
-    with pytest.raises(InboxError, match="malformed"):
+    with pytest.raises(DatabaseError, match="malformed"):
         put(inbox, 9001)
 
 
@@ -2240,7 +2242,9 @@ def test_a_file_of_another_version_is_left_alone(
     db.close()
 
     for _ in range(2):
-        with pytest.raises(InboxError, match=f"version {version} .* or set CHATWOOT"):
+        with pytest.raises(
+            DatabaseError, match=f"version {version} .* or set CHATWOOT"
+        ):
             put(inbox, 9002)
 
     assert len(everything(path)) == 1
@@ -2248,7 +2252,7 @@ def test_a_file_of_another_version_is_left_alone(
 
 FILL_UP = """
 import json, resource, sys
-from flask_chatwoot.errors import InboxError
+from flask_chatwoot.errors import DatabaseError
 from flask_chatwoot.queue.jobs import Inbox
 
 def put(number):
@@ -2267,7 +2271,7 @@ stored, errors = [], []
 for number in range(1, 1001):
     try:
         stored.append(put(number) and number)
-    except InboxError as error:
+    except DatabaseError as error:
         errors.append(str(error))
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 again = put(2000)
@@ -2296,7 +2300,7 @@ def test_a_place_where_nothing_can_be_made_is_an_error(
     (tmp_path / "a file").touch()
     inbox = Inbox(str(tmp_path / place), account_id=1)
 
-    with pytest.raises(InboxError, match=r"inbox\.sqlite3' failed"):
+    with pytest.raises(DatabaseError, match=r"inbox\.sqlite3' failed"):
         put(inbox, 9001)
 
 
@@ -2313,7 +2317,7 @@ def read_only(tmp_path: Path) -> t.Iterator[Path]:
 
 
 def test_a_folder_that_is_read_only_is_an_error(read_only: Path) -> None:
-    with pytest.raises(InboxError, match="Permission denied"):
+    with pytest.raises(DatabaseError, match="Permission denied"):
         put(Inbox(str(read_only / "inbox.sqlite3"), account_id=1), 9001)
 
 
@@ -2322,7 +2326,7 @@ def test_an_inbox_works_again_once_the_cause_is_gone(tmp_path: Path) -> None:
     place.touch()
     inbox = Inbox(str(place / "inbox.sqlite3"), account_id=1)
 
-    with pytest.raises(InboxError):
+    with pytest.raises(DatabaseError):
         put(inbox, 9001)
 
     place.unlink()

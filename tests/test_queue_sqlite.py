@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import Clock
 
-from flask_chatwoot.errors import InboxError, LeaseLostError
+from flask_chatwoot.errors import DatabaseError, LeaseLostError
 from flask_chatwoot.ownership.store import Memory
 from flask_chatwoot.queue import sqlite as store_module
 from flask_chatwoot.queue.jobs import Inbox
@@ -76,7 +76,7 @@ def test_moving_the_log_makes_no_file(store: Store, path: str) -> None:
     store.close()
     os.remove(path)
 
-    with pytest.raises(InboxError, match=r"inbox\.sqlite3' failed: unable to open"):
+    with pytest.raises(DatabaseError, match=r"inbox\.sqlite3' failed: unable to open"):
         store.checkpoint()
 
     assert not os.path.exists(path)
@@ -88,7 +88,9 @@ def test_a_transaction_that_fails_is_undone_as_a_whole(store: Store, path: str) 
             note(db, "one")
             note(db, "one")
 
-    with pytest.raises(InboxError, match=r"inbox\.sqlite3' failed: UNIQUE constraint"):
+    with pytest.raises(
+        DatabaseError, match=r"inbox\.sqlite3' failed: UNIQUE constraint"
+    ):
         write()
 
     assert notes(path) == []
@@ -118,7 +120,7 @@ def test_an_error_of_the_file_opens_it_anew(store: Store) -> None:
     with store.use() as first:
         pass
 
-    with pytest.raises(InboxError), store.use() as db:
+    with pytest.raises(DatabaseError), store.use() as db:
         db.execute("no statement")
 
     with store.use() as second:
@@ -154,7 +156,7 @@ def test_a_thread_waits_for_another_no_longer_than_chatwoot_does(
     def wait() -> None:
         try:
             store.force()
-        except InboxError as error:
+        except DatabaseError as error:
             errors.append(str(error))
 
     with store.use():
@@ -183,7 +185,7 @@ def test_only_what_must_be_durable_is_forced_to_the_disk(
 
 
 def test_rows_of_no_job_are_not_stored(store: Store) -> None:
-    with pytest.raises(InboxError, match="FOREIGN KEY"), store.use() as db:
+    with pytest.raises(DatabaseError, match="FOREIGN KEY"), store.use() as db:
         db.execute(
             "INSERT INTO follow_up (job_id, message_id, said, received_at)"
             " VALUES (7, 9001, '', 0)"

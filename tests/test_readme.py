@@ -15,8 +15,8 @@ from flask import Flask
 
 from flask_chatwoot import (
     Chatwoot,
-    Facts,
     Outcome,
+    PolicyContext,
     Reason,
     Reply,
     Turn,
@@ -208,7 +208,7 @@ def test_the_facts_the_turn_and_the_reply_have_what_is_told() -> None:
     told = {name.removesuffix("()") for name in literals(providers)}
     hidden = {"read_history"}
 
-    assert {*Facts._fields} <= answers
+    assert {*PolicyContext._fields} <= answers
     assert {field.name for field in dataclasses.fields(Turn)} - hidden <= told
     assert "history" in told
     [rows] = tables("Providers and replies")

@@ -46,12 +46,12 @@ from flask_chatwoot import (
     Turn,
     after_post,
     before_post,
-    current_bot,
     turn_finished,
 )
 from flask_chatwoot.client import LIMIT
 from flask_chatwoot.errors import ConfigError
 from flask_chatwoot.payloads.events import parse
+from flask_chatwoot.runtime import current_runtime
 from flask_chatwoot.simulator.payloads import MessageType
 
 ANSWER = "On its way."
@@ -289,7 +289,7 @@ def test_a_provider_runs_in_an_app_context_of_its_own(
 
     @chatwoot.reply_provider
     def provide(text: str) -> str:
-        seen.append((current_app.name, current_bot() is bot_of(app)))
+        seen.append((current_app.name, current_runtime() is bot_of(app)))
         return ANSWER
 
     work(app)
@@ -1020,7 +1020,7 @@ def test_an_app_without_the_extension_is_told_what_to_call() -> None:
         Flask("bare").app_context(),
         pytest.raises(ConfigError, match=r"'bare' has no Chatwoot; call Chatwoot\(app"),
     ):
-        current_bot()
+        current_runtime()
 
 
 # -- what nobody may read ------------------------------------------------------

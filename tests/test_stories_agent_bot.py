@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from stories import Story, Thinker
 
-from flask_chatwoot import Chatwoot, Handoff, Reply, Rules
+from flask_chatwoot import Chatwoot, Handoff, PolicySettings, Reply
 from flask_chatwoot.testing import ChatwootSim, SimulatorFactory
 
 QUESTION = "Where is my order?"
@@ -209,7 +209,7 @@ def test_the_bot_that_owns_a_conversation_is_no_person_to_yield_to(
     chatwoot_simulator: SimulatorFactory, app: Flask, chatwoot: Chatwoot
 ) -> None:
     provide(chatwoot)
-    sim = chatwoot_simulator(kind="bot", rules=Rules(yield_to_assignee=True))
+    sim = chatwoot_simulator(kind="bot", rules=PolicySettings(yield_to_assignee=True))
     story = Story(sim, app)
     assert story.talk.current.assignee == story.sim.bot
 

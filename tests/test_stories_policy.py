@@ -16,9 +16,9 @@ from flask_chatwoot import (
     Audience,
     Chatwoot,
     Decision,
-    Facts,
-    Rules,
-    decide,
+    PolicyContext,
+    PolicySettings,
+    default_policy,
 )
 from flask_chatwoot.simulator.payloads import Agent, Contact
 from flask_chatwoot.testing import ChatwootSim, SimulatorFactory
@@ -64,7 +64,7 @@ def test_whoever_closes_a_conversation_meanwhile_is_not_talked_over(
 def test_only_these_statuses_are_answered(
     chatwoot_simulator: SimulatorFactory, app: Flask
 ) -> None:
-    rules = Rules(statuses=frozenset({"pending"}))
+    rules = PolicySettings(statuses=frozenset({"pending"}))
     story = Story(chatwoot_simulator(rules=rules), app, status="open")
     story.talk.customer_says(QUESTION)
 
@@ -113,7 +113,7 @@ def test_the_bot_yields_to_an_assigned_person_if_told_so(
     answer: str,
 ) -> None:
     """A person and a bot may have the same id."""
-    sim = chatwoot_simulator(rules=Rules(yield_to_assignee=True))
+    sim = chatwoot_simulator(rules=PolicySettings(yield_to_assignee=True))
     story = Story(sim, app, assignee=assignee)
     story.talk.customer_says(QUESTION)
 
@@ -124,7 +124,7 @@ def test_the_bot_yields_to_a_person_who_is_assigned_while_it_thinks(
     chatwoot_simulator: SimulatorFactory, app: Flask, chatwoot: Chatwoot
 ) -> None:
     thinker = chatwoot.reply_provider(mode="bot")(Thinker("On its way."))
-    story = Story(chatwoot_simulator(rules=Rules(yield_to_assignee=True)), app)
+    story = Story(chatwoot_simulator(rules=PolicySettings(yield_to_assignee=True)), app)
 
     story.talk.customer_says(QUESTION)
     thinker.wait_until_asked()
@@ -153,7 +153,7 @@ def test_what_was_asked_an_hour_ago_is_only_noted(
 def test_the_oldest_age_can_be_set(
     chatwoot_simulator: SimulatorFactory, app: Flask
 ) -> None:
-    story = Story(chatwoot_simulator(rules=Rules(max_age=60)), app)
+    story = Story(chatwoot_simulator(rules=PolicySettings(max_age=60)), app)
     inbox_of(app).clock = lambda: time.time() + 90
     story.talk.customer_says(QUESTION)
 
@@ -204,16 +204,16 @@ def block(story: Story) -> None:
 def test_a_host_may_decide_by_itself_and_say_why(
     chatwoot_sim: ChatwootSim, app: Flask, chatwoot: Chatwoot
 ) -> None:
-    seen: list[Facts] = []
+    seen: list[PolicyContext] = []
 
     @chatwoot.policy
-    def policy(facts: Facts) -> Decision:
+    def policy(facts: PolicyContext) -> Decision:
         seen.append(facts)
 
         if facts.inbox_id == 4:
             return Decision(Audience.OPERATORS, "this inbox is watched")
 
-        return decide(facts)
+        return default_policy(facts)
 
     story = Story(chatwoot_sim, app, inbox_id=4, contact=Contact(id=7))
     other = Story(chatwoot_sim, app, inbox_id=5)
@@ -235,7 +235,7 @@ def test_a_policy_that_fails_keeps_the_answer_from_the_customer(
     chatwoot_sim: ChatwootSim, app: Flask, chatwoot: Chatwoot
 ) -> None:
     @chatwoot.policy
-    def policy(facts: Facts) -> t.NoReturn:
+    def policy(facts: PolicyContext) -> t.NoReturn:
         raise LookupError
 
     story = Story(chatwoot_sim, app)

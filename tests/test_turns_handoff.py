@@ -23,7 +23,7 @@ from flask_chatwoot.errors import APIError, PermanentError, TransientError
 from flask_chatwoot.outcomes import Reason
 from flask_chatwoot.ownership.gate import Gate
 from flask_chatwoot.ownership.mode import Mode
-from flask_chatwoot.ownership.policy import decide
+from flask_chatwoot.ownership.policy import default_policy
 from flask_chatwoot.ownership.store import Memory
 from flask_chatwoot.queue.jobs import Inbox
 from flask_chatwoot.replies import Handoff, Message, Turn
@@ -64,7 +64,11 @@ def make_stage(tmp_path: Path) -> t.Iterator[StageFactory]:
         memory = Memory(inbox)
         client = ChatwootClient(url, 1, key)
         gate = Gate(
-            config=loaded, policy=decide, reader=client, inbox=inbox, memory=memory
+            config=loaded,
+            policy=default_policy,
+            reader=client,
+            inbox=inbox,
+            memory=memory,
         )
 
         return Stage(
@@ -524,14 +528,14 @@ def test_a_person_who_writes_while_the_attribute_is_set_back_has_the_conversatio
 ) -> None:
     stage = staged(make_stage, sim)
     talk = sim.conversation(custom_attributes={"support_mode": "bot", **KEPT})
-    stage.memory.person_wrote(talk.id, 101)
+    stage.memory.operator_wrote(talk.id, 101)
     stage.handover.mark(talk.id, {})
     stage.memory.resolved(talk.id, 101)
     write = stage.handover.client.set_custom_attributes
 
     def write_slowly(*args: t.Any, **names: t.Any) -> t.Any:
         if meanwhile:
-            stage.memory.person_wrote(talk.id, 102)
+            stage.memory.operator_wrote(talk.id, 102)
 
         return write(*args, **names)
 

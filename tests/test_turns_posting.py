@@ -21,7 +21,7 @@ from flask_chatwoot import (
 from flask_chatwoot.client import ChatwootClient, escape
 from flask_chatwoot.errors import (
     APIError,
-    InboxError,
+    DatabaseError,
     LeaseLostError,
     PermanentError,
     TransientError,
@@ -412,14 +412,14 @@ def test_a_post_that_can_not_be_noted_is_an_error_and_not_made_again(
     job = kept(poster.inbox)
 
     def broken(*_: t.Any) -> None:
-        raise InboxError("The disk is full.")
+        raise DatabaseError("The disk is full.")
 
     with monkeypatch.context() as patch:
         patch.setattr(Inbox, "posted", broken)
 
         with (
             recorded(after_post, poster.app) as ended,
-            pytest.raises(InboxError, match="full"),
+            pytest.raises(DatabaseError, match="full"),
         ):
             post(poster, job)
 

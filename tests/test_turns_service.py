@@ -31,8 +31,8 @@ from flask_chatwoot import (
     Audience,
     Chatwoot,
     Decision,
-    Facts,
     Handoff,
+    PolicyContext,
     Reply,
     Turn,
     before_post,
@@ -615,10 +615,10 @@ def test_the_rest_of_a_list_becomes_notes_if_a_person_takes_over_in_between(
     app: Flask, client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub
 ) -> None:
     answer_with(chatwoot, ["1", "2", "3"])
-    facts: list[Facts] = []
+    facts: list[PolicyContext] = []
 
     @chatwoot.policy
-    def decide(known: Facts) -> Decision:
+    def decide(known: PolicyContext) -> Decision:
         facts.append(known)
         if len(facts) < 3:
             return Decision(Audience.CUSTOMER)
@@ -817,7 +817,7 @@ def test_if_the_policy_fails_the_answer_becomes_a_note(
     answer_with(chatwoot, ANSWER)
 
     @chatwoot.policy
-    def decide(facts: Facts) -> t.Any:
+    def decide(facts: PolicyContext) -> t.Any:
         if isinstance(wrong, Exception):
             raise wrong
         return wrong
@@ -835,10 +835,10 @@ def test_if_the_policy_fails_right_before_posting_the_reply_becomes_a_note(
     app: Flask, client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub
 ) -> None:
     answer_with(chatwoot, ANSWER)
-    asked: list[Facts] = []
+    asked: list[PolicyContext] = []
 
     @chatwoot.policy
-    def decide(facts: Facts) -> Decision:
+    def decide(facts: PolicyContext) -> Decision:
         asked.append(facts)
         if len(asked) > 1:
             raise RuntimeError

@@ -27,7 +27,7 @@ from flask.testing import FlaskClient
 
 from flask_chatwoot import Chatwoot, Turn
 from flask_chatwoot import workers as workers_module
-from flask_chatwoot.errors import InboxError
+from flask_chatwoot.errors import DatabaseError
 from flask_chatwoot.queue.jobs import Inbox, Job
 from flask_chatwoot.workers import ThreadBackend
 
@@ -314,7 +314,7 @@ def test_inline_what_was_stored_is_accepted_even_if_no_more_can_be_claimed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def broken(_: Inbox) -> None:
-        raise InboxError("The disk is gone.")
+        raise DatabaseError("The disk is gone.")
 
     chatwoot.reply_provider(lambda text: ANSWER)
     monkeypatch.setattr(Inbox, "claim", broken)
@@ -495,7 +495,7 @@ def test_a_failing_inbox_does_not_end_the_threads(
 
     def break_at_first(inbox: Inbox) -> t.Any:
         if not broken.is_set():
-            raise InboxError("The disk is gone.")
+            raise DatabaseError("The disk is gone.")
 
         return claim(inbox)
 
@@ -531,7 +531,7 @@ def test_workers_keep_house_in_quiet_moments(
         done.release()
 
         if broken:
-            raise InboxError("The disk is gone.")
+            raise DatabaseError("The disk is gone.")
 
         return 0
 
@@ -563,7 +563,7 @@ def test_a_lease_that_can_not_be_renewed_is_logged_and_tried_again(
 
     def broken(_: Inbox, job: Job) -> None:
         renewals.append(job.id)
-        raise InboxError("The disk is gone.")
+        raise DatabaseError("The disk is gone.")
 
     monkeypatch.setattr(Inbox, "renew", broken)
     inbox = Inbox(str(tmp_path / "inbox.sqlite3"), account_id=1, lease=0.03)
@@ -653,7 +653,7 @@ def test_what_can_not_be_given_back_is_logged(
     begun, go_on = threading.Event(), threading.Event()
 
     def broken(*_: t.Any, **__: t.Any) -> None:
-        raise InboxError("The disk is gone.")
+        raise DatabaseError("The disk is gone.")
 
     @chatwoot.reply_provider
     def provide(text: str) -> str:

@@ -7,9 +7,9 @@ import json
 import click
 from flask.cli import with_appcontext
 
-from flask_chatwoot.queue.inspection import KEEP, STATES, JobInfo
+from flask_chatwoot.queue.inspection import KEEP, STATES, JobRow
 from flask_chatwoot.queue.jobs import Inbox
-from flask_chatwoot.runtime import current_bot
+from flask_chatwoot.runtime import current_runtime
 
 
 def configured_queue() -> Inbox:
@@ -17,7 +17,7 @@ def configured_queue() -> Inbox:
 
     :raises ClickException: Chatwoot is not configured.
     """
-    bot = current_bot()
+    bot = current_runtime()
 
     if bot.poster is None:
         raise click.ClickException(
@@ -70,14 +70,14 @@ def prune(days: float, dead: bool) -> None:
     click.echo(f"Forgot {pruned} job{'' if pruned == 1 else 's'}.")
 
 
-def _as_json(jobs: list[JobInfo]) -> str:
+def _as_json(jobs: list[JobRow]) -> str:
     return json.dumps([job._asdict() for job in jobs], indent=2)
 
 
 _ROW = "{:>6}  {:>12}  {:<7}  {:>7}  {:>8}  {:<8}  {}"
 
 
-def _as_table(jobs: list[JobInfo]) -> str:
+def _as_table(jobs: list[JobRow]) -> str:
     head = ("ID", "CONVERSATION", "STATE", "AGE", "ATTEMPTS", "OUTCOME", "REASON")
     rows = [
         (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from flask.cli import with_appcontext
 
-from flask_chatwoot.runtime import current_bot
+from flask_chatwoot.runtime import current_runtime
 
 
 @click.command()
@@ -35,7 +35,7 @@ def playground(port: int, host: str, expose: bool) -> None:
     stop = Stop()
 
     try:
-        with play(current_bot().app, host=host, port=port) as address:
+        with play(current_runtime().app, host=host, port=port) as address:
             click.echo(f"Playground: {address}\nCtrl-C stops.")
             stop.wait()
     except OSError as error:

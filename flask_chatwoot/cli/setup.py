@@ -13,7 +13,7 @@ from flask.cli import with_appcontext
 
 from flask_chatwoot.config import Config
 from flask_chatwoot.ownership.mode import Mode
-from flask_chatwoot.runtime import current_bot
+from flask_chatwoot.runtime import current_runtime
 
 if t.TYPE_CHECKING:
     from flask_chatwoot.client import ChatwootClient
@@ -58,7 +58,7 @@ def setup(url: str, yes: bool, dry_run: bool, **wanted: t.Any) -> None:
     from flask_chatwoot.setup import account
     from flask_chatwoot.setup.plan import environment, plan_setup
 
-    config = current_bot().config
+    config = current_runtime().config
     client = _admin(config)
     wishes = _wishes(config, webhook_url(url, config), **wanted)
     plan = plan_setup(account.look(client), wishes)
@@ -87,7 +87,7 @@ def teardown(url: str | None, yes: bool, dry_run: bool) -> None:
     from flask_chatwoot.setup.plan import Plan
     from flask_chatwoot.setup.undo import undoes
 
-    config = current_bot().config
+    config = current_runtime().config
     client = _admin(config)
     record = _record(config, client)
     seen = account.look(client)
@@ -127,7 +127,7 @@ def doctor(ctx: click.Context, url: str | None, ask: bool, as_json: bool) -> Non
     from flask_chatwoot.doctor import report as practice
     from flask_chatwoot.doctor.facts import Case
 
-    bot = current_bot()
+    bot = current_runtime()
     case = Case(
         bot,
         admin_token=admin_token(),

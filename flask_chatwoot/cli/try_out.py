@@ -10,7 +10,7 @@ from flask.cli import with_appcontext
 
 from flask_chatwoot.outcomes import Outcome
 from flask_chatwoot.ownership.mode import Mode
-from flask_chatwoot.runtime import current_bot
+from flask_chatwoot.runtime import current_runtime
 
 
 @click.command()
@@ -33,7 +33,7 @@ def ask(text: str, mode: str) -> None:
         raise click.UsageError("The text is blank, and would be ignored.")
 
     with contextlib.redirect_stdout(sys.stderr):
-        answer = current_bot().suggest(text, Mode(mode))
+        answer = current_runtime().suggest(text, Mode(mode))
 
     if answer is not None:
         click.echo(answer)
@@ -64,7 +64,7 @@ def simulate(texts: tuple[str, ...], mode: str, timeout: float) -> None:
 
     try:
         transcript, endings = converse(
-            current_bot().app, texts, mode=Mode(mode), timeout=timeout
+            current_runtime().app, texts, mode=Mode(mode), timeout=timeout
         )
     except RuntimeError as error:
         raise click.ClickException(str(error)) from None

@@ -10,7 +10,7 @@ from flask.cli import with_appcontext
 
 from flask_chatwoot.ownership.store import Holding
 from flask_chatwoot.queue.inspection import Chapter, Draft
-from flask_chatwoot.runtime import current_bot
+from flask_chatwoot.runtime import current_runtime
 from flask_chatwoot.turns.service import TAKE_OVER
 
 
@@ -22,10 +22,10 @@ def why(conversation: int) -> None:
 
     The number is the one in the conversation's URL. No text of anybody is shown.
     """
-    answering = current_bot().answering
+    answering = current_runtime().answering
 
     if answering is None:
-        missing = ", ".join(current_bot().config.missing)
+        missing = ", ".join(current_runtime().config.missing)
         raise click.ClickException(f"Chatwoot is not configured; set {missing}.")
 
     chapters = answering.inbox.story(conversation)

@@ -8,7 +8,7 @@ import click
 from flask.cli import with_appcontext
 
 from flask_chatwoot.config import MOST_WORKERS
-from flask_chatwoot.runtime import current_bot
+from flask_chatwoot.runtime import current_runtime
 from flask_chatwoot.workers import ThreadBackend
 
 from .jobs import configured_queue
@@ -25,7 +25,7 @@ from .stop import Stop
 def work(threads: int | None) -> None:
     """Handle jobs until SIGTERM or Ctrl-C."""
     configured_queue()
-    bot = current_bot()
+    bot = current_runtime()
     stop = Stop()
     backend = ThreadBackend(threads=threads or bot.config.workers or 4)
     backend.start(bot)

@@ -8,14 +8,14 @@ import typing as t
 from urllib.parse import urlencode
 
 from flask_chatwoot.errors import (
-    InboxError,
+    DatabaseError,
     NoProviderError,
     ProviderError,
     ProviderFailedError,
 )
 from flask_chatwoot.outcomes import Outcome, Reason
 from flask_chatwoot.payloads import signature
-from flask_chatwoot.queue.inspection import JobInfo
+from flask_chatwoot.queue.inspection import JobRow
 from flask_chatwoot.queue.jobs import Inbox
 from flask_chatwoot.setup import account
 
@@ -160,7 +160,7 @@ def inbox(case: Case) -> Findings:
         store.retry(())  # takes the lock of a writer, and changes nothing
         waiting, dead = store.jobs(state="waiting"), store.jobs(state="dead")
         claimed = store.jobs(state="claimed")
-    except InboxError as error:
+    except DatabaseError as error:
         yield wrong(
             "inbox",
             f"{error}",
@@ -175,7 +175,7 @@ def inbox(case: Case) -> Findings:
     yield from _workers(case, store, waiting, claimed)
 
 
-def _age(waiting: list[JobInfo]) -> Findings:
+def _age(waiting: list[JobRow]) -> Findings:
     oldest = max((job.age for job in waiting), default=0.0)
     what = f"The oldest of {len(waiting)} waiting jobs is {oldest:.0f} s old."
 
@@ -190,7 +190,7 @@ def _age(waiting: list[JobInfo]) -> Findings:
         yield fine("age", what if waiting else "No job is waiting.")
 
 
-def _dead(dead: list[JobInfo]) -> Findings:
+def _dead(dead: list[JobRow]) -> Findings:
     if not dead:
         yield fine("dead", "No job is dead.")
         return
@@ -205,7 +205,7 @@ def _dead(dead: list[JobInfo]) -> Findings:
 
 
 def _workers(
-    case: Case, store: Inbox, waiting: list[JobInfo], claimed: list[JobInfo]
+    case: Case, store: Inbox, waiting: list[JobRow], claimed: list[JobRow]
 ) -> Findings:
     """Work that is left lying tells more than any sign of life."""
     alive = store.health().workers
@@ -233,9 +233,9 @@ def _workers(
         yield wrong("workers", f"Nobody works on {len(idle)} jobs.", _start(case))
 
 
-def _first_in_line(waiting: list[JobInfo]) -> list[JobInfo]:
+def _first_in_line(waiting: list[JobRow]) -> list[JobRow]:
     """The others wait for these."""
-    first: dict[int, JobInfo] = {}
+    first: dict[int, JobRow] = {}
 
     for job in sorted(waiting, key=lambda job: job.id):
         first.setdefault(job.conversation_id, job)

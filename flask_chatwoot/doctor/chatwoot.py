@@ -8,7 +8,7 @@ import typing as t
 from urllib.parse import urlsplit
 
 from flask_chatwoot.config import Config
-from flask_chatwoot.errors import InboxError
+from flask_chatwoot.errors import DatabaseError
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.setup import account
 from flask_chatwoot.setup.account import EVENTS, JSON, Account
@@ -289,7 +289,7 @@ def _last_delivery(case: Case) -> float | None:
 
     try:
         newest = poster.inbox.jobs(limit=1) if poster else []
-    except InboxError:  # a finding of its own
+    except DatabaseError:  # a finding of its own
         return None
 
     return newest[0].age if newest else None

@@ -10,7 +10,7 @@ from functools import cached_property
 
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError, SetupError
-from flask_chatwoot.runtime import Bot
+from flask_chatwoot.runtime import Runtime
 from flask_chatwoot.setup import account
 from flask_chatwoot.setup.account import JSON, Account, Version
 
@@ -90,7 +90,7 @@ class Unseen:
 
 
 class Case:
-    """One app and its Chatwoot. Facts are asked for when needed, and once.
+    """One app and its Chatwoot. PolicyContext are asked for when needed, and once.
 
     :param admin_token: For what the app's own token may not see.
     :param url: Of our webhook; ``None``: it is taken from Chatwoot.
@@ -100,7 +100,7 @@ class Case:
 
     def __init__(
         self,
-        bot: Bot,
+        bot: Runtime,
         *,
         admin_token: str | None = None,
         url: str | None = None,

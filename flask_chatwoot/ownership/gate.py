@@ -24,7 +24,7 @@ from flask_chatwoot.turns.posting import is_post_of
 
 from . import mode, policy
 from .mode import Mode
-from .policy import Audience, Decision, Facts, Policy, Speaker
+from .policy import Audience, Decision, Policy, PolicyContext, Speaker
 from .store import Holding, Memory
 
 ASK_AGAIN: t.Final = 600.0
@@ -48,7 +48,7 @@ class Case(t.NamedTuple):
 
     event: MessageEvent
     holding: Holding
-    facts: Facts
+    facts: PolicyContext
     decision: Decision
     at: float
 
@@ -78,12 +78,12 @@ class Gate:
         """Take note of a message that needs no answer.
 
         :return: Whether a person took the conversation with it, and the attribute has
-            still to say so; see :meth:`Memory.person_wrote`.
+            still to say so; see :meth:`Memory.operator_wrote`.
         """
-        if not event.by_person or self._is_ours(event):
+        if not event.by_operator or self._is_ours(event):
             return False
 
-        took = self.memory.person_wrote(event.conversation_id, event.message_id)
+        took = self.memory.operator_wrote(event.conversation_id, event.message_id)
         self._note_human(event)
 
         return took
@@ -149,7 +149,7 @@ class Gate:
 
     def _give_back(self, conversation_id: int, holding: Holding) -> Holding:
         """Who has it after it was given back: a person, if one wrote since we knew."""
-        self.memory.give_back(conversation_id, newest=holding.person_message_id)
+        self.memory.give_back(conversation_id, newest=holding.operator_message_id)
 
         return self.memory.holding(conversation_id)
 
@@ -188,7 +188,7 @@ class Gate:
 
         return Case(event, holding, facts, self._decide(facts), self.inbox.clock())
 
-    def _decide(self, facts: Facts) -> Decision:
+    def _decide(self, facts: PolicyContext) -> Decision:
         """What the policy says; if it fails, nothing goes to the customer."""
         try:
             decision: t.Any = self.policy(facts)
@@ -238,24 +238,24 @@ class Gate:
         if not answer or event.digest:
             return False
 
-        self.memory.person_wrote(event.conversation_id, answer)
+        self.memory.operator_wrote(event.conversation_id, answer)
 
         return True
 
     # -- facts -------------------------------------------------------------------
 
-    def _facts(self, job: Job, event: MessageEvent, holding: Holding) -> Facts:
+    def _facts(self, job: Job, event: MessageEvent, holding: Holding) -> PolicyContext:
         conversation = events.as_object(event.raw.get("conversation"))
         people = events.contact_candidates(event.raw)
         answered = _answered(event, holding)
 
-        return Facts(
+        return PolicyContext(
             mode=self._mode(event.raw, holding),
             taken=holding.taken,
             answered=answered,
             status=events.as_text(conversation.get("status")),
             assignee=policy.assignee_of(conversation),
-            last_speaker=Speaker.PERSON if answered else Speaker.CUSTOMER,
+            last_speaker=Speaker.OPERATOR if answered else Speaker.CUSTOMER,
             blocked=any(person.get("blocked") is True for person in people),
             can_reply=conversation.get("can_reply") is not False,
             auto_reply=event.auto_reply,
@@ -265,8 +265,8 @@ class Gate:
         )
 
     def _with_live(
-        self, facts: Facts, event: MessageEvent, live: Object, holding: Holding
-    ) -> Facts:
+        self, facts: PolicyContext, event: MessageEvent, live: Object, holding: Holding
+    ) -> PolicyContext:
         last, answer = self._last_public(event, live)
         answered = self._note_answer(event, answer)
         contact = events.as_object(events.as_object(live.get("meta")).get("sender"))
@@ -304,7 +304,7 @@ class Gate:
 
         # What came after the question may hide a person's answer: a note, what the
         # customer wrote on, a machine.
-        if not is_older and speaker is not Speaker.PERSON:
+        if not is_older and speaker is not Speaker.OPERATOR:
             seen = [*self._list(event.conversation_id, newest), *seen]
 
         public = [each for each in seen if policy.speaker_of(each) is not None]
@@ -319,7 +319,7 @@ class Gate:
         return last_speaker, max(answers, default=0)
 
     def _by_person(self, event: MessageEvent, message: Object) -> bool:
-        if not events.is_by_person(message):
+        if not events.is_by_operator(message):
             return False
 
         message_id = events.as_id(message.get("id")) or 0
@@ -400,7 +400,7 @@ class Gate:
 
 def _answered(event: MessageEvent, holding: Holding) -> bool:
     """Whether a person wrote after the question. A button's is older than its click."""
-    return holding.person_message_id > event.message_id and not event.digest
+    return holding.operator_message_id > event.message_id and not event.digest
 
 
 def _checked(decision: t.Any) -> Decision | None:

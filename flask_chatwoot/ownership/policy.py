@@ -48,12 +48,12 @@ class Speaker(StrEnum):
     """Who wrote a public message."""
 
     CUSTOMER = "customer"
-    PERSON = "person"
+    OPERATOR = "operator"
     MACHINE = "machine"
     """A bot, an automation, a template."""
 
 
-class Rules(t.NamedTuple):
+class PolicySettings(t.NamedTuple):
     """The settings that the built-in policy goes by.
 
     :ivar statuses: ``CHATWOOT_BOT_STATUSES``.
@@ -66,7 +66,7 @@ class Rules(t.NamedTuple):
     max_age: float = 3600.0
 
 
-class Facts(t.NamedTuple):
+class PolicyContext(t.NamedTuple):
     """What is known of a conversation when somebody may be told something.
 
     What Chatwoot does not say is ``None``, or the harmless value.
@@ -95,13 +95,13 @@ class Facts(t.NamedTuple):
     age: float = 0.0
     inbox_id: int | None = None
     live: bool = False
-    rules: Rules = Rules()
+    rules: PolicySettings = PolicySettings()
 
 
-Policy = t.Callable[[Facts], Decision]
+Policy = t.Callable[[PolicyContext], Decision]
 
 
-def decide(facts: Facts) -> Decision:
+def default_policy(facts: PolicyContext) -> Decision:
     """The built-in policy: the first line of the table that holds."""
     for holds, audience, reason in _TABLE:
         if holds(facts):
@@ -110,7 +110,7 @@ def decide(facts: Facts) -> Decision:
     return Decision(Audience.CUSTOMER)
 
 
-_Line = tuple[t.Callable[[Facts], bool], Audience, Reason | None]
+_Line = tuple[t.Callable[[PolicyContext], bool], Audience, Reason | None]
 
 _TABLE: t.Final[tuple[_Line, ...]] = (
     (lambda f: f.auto_reply, Audience.NOBODY, Reason.AUTO_REPLY),
@@ -165,4 +165,4 @@ def speaker_of(message: Object) -> Speaker | None:
     if kind in ("incoming", 0):
         return Speaker.CUSTOMER
 
-    return Speaker.PERSON if events.is_by_person(message) else Speaker.MACHINE
+    return Speaker.OPERATOR if events.is_by_operator(message) else Speaker.MACHINE

@@ -13,7 +13,7 @@ class Holding(t.NamedTuple):
     :ivar marked: The attribute said human after that.
     :ivar former: The attribute still says human, and the conversation was resolved:
         what it said before, as JSON; else ``None``.
-    :ivar person_message_id: The newest public message a person wrote; 0 if none is
+    :ivar operator_message_id: The newest public message a person wrote; 0 if none is
         known.
     :ivar human_at: Chatwoot's time of the newest state of the conversation in which
         the attribute said human, of those since it was taken; ``None`` if it was not
@@ -25,7 +25,7 @@ class Holding(t.NamedTuple):
     taken: bool = False
     marked: bool = False
     former: str | None = None
-    person_message_id: int = 0
+    operator_message_id: int = 0
     human_at: float | None = None
     resolved_message_id: int = 0
 
@@ -44,19 +44,19 @@ class Said(t.NamedTuple):
         return f"<Said {self.message_id}>"
 
 
-_PERSON_WROTE: t.Final = """
-INSERT INTO conversation (account_id, id, taken, person_message_id, touched_at)
+_OPERATOR_WROTE: t.Final = """
+INSERT INTO conversation (account_id, id, taken, operator_message_id, touched_at)
 VALUES (:account, :id, 1, :message, :now)
 ON CONFLICT (account_id, id) DO UPDATE SET marked = taken AND marked,
-    taken = taken OR :message > max(person_message_id, resolved_message_id),
-    touched_at = :now, person_message_id = max(person_message_id, :message)
+    taken = taken OR :message > max(operator_message_id, resolved_message_id),
+    touched_at = :now, operator_message_id = max(operator_message_id, :message)
 """
 # Deliveries overtake each other, and come twice: a message that is no newer than what
 # was known when the conversation was resolved, or given back, is one of those.
 
 _IS_NO_NEWS: t.Final = """
-SELECT CASE WHEN taken THEN marked OR person_message_id <> :message
-    ELSE :message <= max(person_message_id, resolved_message_id) END
+SELECT CASE WHEN taken THEN marked OR operator_message_id <> :message
+    ELSE :message <= max(operator_message_id, resolved_message_id) END
 FROM conversation WHERE account_id = :account AND id = :id
 """
 
@@ -69,7 +69,7 @@ ON CONFLICT (account_id, id) DO UPDATE SET marked = taken AND marked, taken = 1,
 
 _GIVE_BACK: t.Final = """
 UPDATE conversation SET marked = 0, former = NULL, human_at = NULL, touched_at = :now,
-    taken = person_message_id > coalesce(:newest, person_message_id)
+    taken = operator_message_id > coalesce(:newest, operator_message_id)
 WHERE account_id = :account AND id = :id
 """
 
@@ -77,9 +77,9 @@ _RESOLVED: t.Final = """
 INSERT INTO conversation (account_id, id, resolved_message_id, touched_at)
 VALUES (:account, :id, :newest, :now)
 ON CONFLICT (account_id, id) DO UPDATE SET
-    taken = taken AND :newest AND person_message_id > :newest,
-    marked = marked AND :newest AND person_message_id > :newest,
-    human_at = CASE WHEN :newest AND person_message_id > :newest THEN human_at END,
+    taken = taken AND :newest AND operator_message_id > :newest,
+    marked = marked AND :newest AND operator_message_id > :newest,
+    human_at = CASE WHEN :newest AND operator_message_id > :newest THEN human_at END,
     resolved_message_id = max(resolved_message_id, :newest), touched_at = :now
 """
 # A person whose message is newer took it after that resolve, of which we hear late.
@@ -124,7 +124,7 @@ LONGEST_ABSENCE: t.Final = 365 * 86_400.0
 class Memory:
     """Rows about conversations, in the file of the inbox. Threads share it.
 
-    :param store: Raises :class:`~flask_chatwoot.errors.InboxError` from every method
+    :param store: Raises :class:`~flask_chatwoot.errors.DatabaseError` from every method
         when it can not be read or written.
     """
 
@@ -138,7 +138,7 @@ class Memory:
         with self._store.use() as db:
             row = db.execute(
                 "SELECT taken, marked, CASE WHEN taken THEN NULL ELSE former END,"
-                " person_message_id, human_at, resolved_message_id"
+                " operator_message_id, human_at, resolved_message_id"
                 " FROM conversation WHERE account_id = ? AND id = ?",
                 (self._store.account_id, conversation_id),
             ).fetchone()
@@ -150,7 +150,7 @@ class Memory:
 
         return Holding(bool(taken), bool(marked), *rest)
 
-    def person_wrote(self, conversation_id: int, message_id: int) -> bool:
+    def operator_wrote(self, conversation_id: int, message_id: int) -> bool:
         """Note a person's public message; whether it took the conversation.
 
         ``True`` again for the same message until the attribute is :meth:`marked`: a
@@ -161,7 +161,7 @@ class Memory:
 
         with self._store.use(durable=True) as db, transaction(db):
             known = db.execute(_IS_NO_NEWS, names).fetchone()
-            db.execute(_PERSON_WROTE, names)
+            db.execute(_OPERATOR_WROTE, names)
 
         return not (known and known[0])
 

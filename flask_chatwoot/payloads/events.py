@@ -115,9 +115,9 @@ class MessageEvent(t.NamedTuple):
         return _mail(self.raw).get("auto_reply") is True
 
     @property
-    def by_person(self) -> bool:
+    def by_operator(self) -> bool:
         """Whether a person wrote this to the customer."""
-        return is_by_person(self.raw)
+        return is_by_operator(self.raw)
 
 
 _IGNORED_TYPES: t.Final = {
@@ -585,7 +585,7 @@ def marker_of(message: Object) -> str | None:
     return as_text(as_object(message.get("content_attributes")).get(MARKER))
 
 
-def is_by_person(message: Object) -> bool:
+def is_by_operator(message: Object) -> bool:
     """Whether a person wrote this to the customer, as far as the message tells.
 
     Takes the shape of webhooks and that of the API's list. Our own posts by a user's

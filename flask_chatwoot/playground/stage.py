@@ -15,7 +15,7 @@ from flask_chatwoot.config import Config
 from flask_chatwoot.hosting import rehearse
 from flask_chatwoot.outcomes import Outcome
 from flask_chatwoot.replies import Turn
-from flask_chatwoot.runtime import KEY, Bot
+from flask_chatwoot.runtime import KEY, Runtime
 from flask_chatwoot.signals import turn_finished
 from flask_chatwoot.simulator import Simulator, Talk
 from flask_chatwoot.simulator.payloads import JSON, Contact, Message
@@ -273,7 +273,7 @@ def staged(app: Flask, *, slow: float) -> t.Iterator[Stage]:
 
     :param slow: Seconds a slow provider takes.
     """
-    own: Bot = app.extensions[KEY]
+    own: Runtime = app.extensions[KEY]
 
     with Simulator() as simulator:
         stage = Stage(own.config, simulator, slow=slow)

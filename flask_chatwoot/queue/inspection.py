@@ -99,7 +99,7 @@ class Draft(t.NamedTuple):
         return f"<Draft {self.id}>"
 
 
-class JobInfo(t.NamedTuple):
+class JobRow(t.NamedTuple):
     """A row as operators see it; no text of anybody.
 
     :ivar state: One of :data:`STATES`.
@@ -158,7 +158,7 @@ class Health(t.NamedTuple):
 class Ledger(Store):
     """The jobs of one Chatwoot account, as operators see them."""
 
-    def jobs(self, *, state: str | None = None, limit: int = -1) -> list[JobInfo]:
+    def jobs(self, *, state: str | None = None, limit: int = -1) -> list[JobRow]:
         """Rows, newest first.
 
         :param state: One of :data:`STATES`; ``None`` means all.
@@ -172,7 +172,7 @@ class Ledger(Store):
         }
 
         with self.use() as db:
-            return [JobInfo(*row) for row in db.execute(_LIST, values)]
+            return [JobRow(*row) for row in db.execute(_LIST, values)]
 
     def story(self, conversation_id: int) -> list[Chapter]:
         """The jobs of a conversation, oldest first, with their posts."""

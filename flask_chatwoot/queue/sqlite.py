@@ -10,7 +10,7 @@ import typing as t
 import weakref
 from pathlib import Path
 
-from flask_chatwoot.errors import InboxError
+from flask_chatwoot.errors import DatabaseError
 
 _BUSY: t.Final = 2.0
 """Seconds to wait for another thread, and again for another process. Chatwoot waits
@@ -82,7 +82,7 @@ CREATE TABLE IF NOT EXISTS conversation (
     taken INTEGER NOT NULL DEFAULT 0,
     marked INTEGER NOT NULL DEFAULT 0,
     former TEXT,
-    person_message_id INTEGER NOT NULL DEFAULT 0,
+    operator_message_id INTEGER NOT NULL DEFAULT 0,
     human_at REAL,
     resolved_message_id INTEGER NOT NULL DEFAULT 0,
     touched_at REAL NOT NULL,
@@ -138,7 +138,7 @@ class Store:
 
     Threads and processes of one machine may share it. Every method is one short
     transaction, blocks for four seconds at most while others write, and
-    raises :class:`InboxError` when the file can not be read or written.
+    raises :class:`DatabaseError` when the file can not be read or written.
 
     :param path: Made on first use, folders included.
     :param sync: ``"full"`` survives power loss, ``"normal"`` a crash of the process.
@@ -191,10 +191,13 @@ class Store:
                 finally:
                     db.close()
             except sqlite3.Error as error:
-                raise InboxError(f"The inbox {self.path!r} failed: {error}.") from error
+                raise self._failed(error) from error
 
         with self.use() as db:
             db.execute(_CHECKPOINT)
+
+    def _failed(self, error: Exception) -> DatabaseError:
+        return DatabaseError(f"The inbox {self.path!r} failed: {error}.")
 
     def close(self) -> None:
         """Close the file; the next call opens it again."""
@@ -215,7 +218,7 @@ class Store:
 
     def _enter(self, durable: bool) -> sqlite3.Connection:
         if not self._lock.acquire(timeout=_BUSY):
-            raise InboxError(f"The inbox {self.path!r} is busy with other threads.")
+            raise DatabaseError(f"The inbox {self.path!r} is busy with other threads.")
 
         try:
             # Looked at once a second: SQLite would go on writing into a file that was
@@ -242,7 +245,7 @@ class Store:
                     self._forced = self._db.total_changes
             elif isinstance(error, sqlite3.Error | OSError):
                 self._drop()
-                raise InboxError(f"The inbox {self.path!r} failed: {error}.") from error
+                raise self._failed(error) from error
         finally:
             self._lock.release()
 
@@ -298,7 +301,7 @@ class Store:
 
         if version not in (0, _VERSION):
             self._drop()
-            raise InboxError(
+            raise DatabaseError(
                 f"The inbox {self.path!r} was made by another Flask-Chatwoot "
                 f"(version {version} of the file, this one knows {_VERSION}); "
                 "use that one, or set CHATWOOT_INBOX_PATH to another file."

@@ -27,7 +27,7 @@ from flask import Flask
 
 from flask_chatwoot.outcomes import Outcome, Reason
 from flask_chatwoot.replies import Turn
-from flask_chatwoot.runtime import current_bot
+from flask_chatwoot.runtime import current_runtime
 from flask_chatwoot.signals import after_post, turn_finished
 from flask_chatwoot.turns.posting import Post
 
@@ -311,7 +311,7 @@ class ChatwootSim:
         stage = self._stage(app)
 
         with app.app_context():
-            attribute = current_bot().config.support_mode_attr
+            attribute = current_runtime().config.support_mode_attr
 
         chosen = {} if mode is None else {attribute: mode}
         fields["custom_attributes"] = {**chosen, **fields.get("custom_attributes", {})}
@@ -368,7 +368,7 @@ class ChatwootSim:
             return self._stages[app]
 
         with app.app_context():
-            current_bot()  # raises if there is none
+            current_runtime()  # raises if there is none
 
         if app in _on_stage:
             raise RuntimeError(

@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from flask_chatwoot.payloads import signature
-from flask_chatwoot.runtime import current_bot
+from flask_chatwoot.runtime import current_runtime
 
 # The simulator is imported where it is used: every run of pytest loads this module,
 # in other projects of the same environment too.
@@ -301,7 +301,7 @@ def deliver(
     :raises ConfigError: The app was never given to the extension.
     """
     with client.application.app_context():
-        config = current_bot().config
+        config = current_runtime().config
 
     if secret is None:
         secret = next(iter(config.webhook_secret), "")

@@ -168,7 +168,7 @@ class Handover:
             change = {} if value is None else {attribute: value}
             self.client.set_custom_attributes(conversation_id, {**before, **change})
 
-        self.memory.give_back(conversation_id, newest=holding.person_message_id)
+        self.memory.give_back(conversation_id, newest=holding.operator_message_id)
 
     def _current(self, conversation_id: int, known: Object) -> Object:
         live = self.gate.ask(conversation_id)

@@ -96,7 +96,7 @@ class Poster:
             settled in the same step as the post is noted: every write that is forced
             to the disk costs a fourth of the request.
         :raises APIError: Chatwoot does not have it, or nobody knows.
-        :raises InboxError: Nothing was sent, or what was made could not be noted.
+        :raises DatabaseError: Nothing was sent, or what was made could not be noted.
         """
         post = Post(
             account_id=self.client.account_id,

@@ -87,7 +87,7 @@ class Answering:
         """Bring a claimed job one attempt further. Blocks for as long as that takes.
 
         :param event: The job's newest payload, if it is parsed already.
-        :raises InboxError: The inbox failed, or the job is another worker's now.
+        :raises DatabaseError: The inbox failed, or the job is another worker's now.
         """
         try:
             event = event or message_in(job.newest)
