@@ -30,8 +30,7 @@ from .errors import (
     TransientError,
     UnknownError,
 )
-from .payloads.events import MARKER, Object, as_id, as_object
-from .replies import File
+from .payloads.fields import MARKER, Object, Upload, as_id, as_object
 
 LIMIT: t.Final = 150_000
 """Characters one message may have (Chatwoot's ``app/models/message.rb``)."""
@@ -84,7 +83,7 @@ class ChatwootClient:
         *,
         marker: str | None = None,
         choices: t.Sequence[tuple[str, str]] = (),
-        files: t.Sequence[File] = (),
+        files: t.Sequence[Upload] = (),
     ) -> list[int]:
         """Write to the customer; return the ids of the messages made.
 
@@ -105,7 +104,7 @@ class ChatwootClient:
         content: str,
         *,
         marker: str | None = None,
-        files: t.Sequence[File] = (),
+        files: t.Sequence[Upload] = (),
     ) -> list[int]:
         """Write a private note, which only operators see; otherwise the same."""
         return self._create_all(
@@ -243,7 +242,7 @@ class ChatwootClient:
         content: str,
         marker: str | None,
         choices: t.Sequence[tuple[str, str]],
-        files: t.Sequence[File],
+        files: t.Sequence[Upload],
         *,
         private: bool = False,
     ) -> list[int]:
@@ -269,7 +268,7 @@ class ChatwootClient:
         return ids
 
     def _create(
-        self, conversation_id: int, message: dict[str, t.Any], files: t.Sequence[File]
+        self, conversation_id: int, message: dict[str, t.Any], files: t.Sequence[Upload]
     ) -> int:
         path = self._path(conversation_id) + "/messages"
         created = self._request("POST", path, message, files=files)
@@ -290,7 +289,7 @@ class ChatwootClient:
         body: t.Mapping[str, t.Any] | None = None,
         *,
         params: t.Mapping[str, t.Any] | None = None,
-        files: t.Sequence[File] = (),
+        files: t.Sequence[Upload] = (),
         anything: bool = False,
     ) -> t.Any:
         endpoint = f"{method} {path}"
@@ -319,7 +318,7 @@ class ChatwootClient:
         url: str,
         body: t.Mapping[str, t.Any] | None,
         params: t.Mapping[str, t.Any] | None,
-        files: t.Sequence[File],
+        files: t.Sequence[Upload],
     ) -> requests.PreparedRequest:
         # Most of what requests does for each URL needs doing but once, as only the
         # path differs.
@@ -559,7 +558,7 @@ def _form(message: t.Mapping[str, t.Any]) -> dict[str, str]:
     }
 
 
-def _parts(files: t.Sequence[File]) -> list[tuple[str, File]]:
+def _parts(files: t.Sequence[Upload]) -> list[tuple[str, Upload]]:
     return [("attachments[]", file) for file in files]
 
 

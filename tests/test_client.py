@@ -41,6 +41,7 @@ from flask_chatwoot.errors import (
     TransientError,
     UnknownError,
 )
+from flask_chatwoot.payloads.fields import Upload
 from flask_chatwoot.simulator import Simulator
 
 BASE_URL = "https://chatwoot.test"
@@ -50,7 +51,7 @@ ACCOUNT = f"{BASE_URL}/api/v1/accounts/7"
 CONVERSATION = f"{ACCOUNT}/conversations/42"
 MESSAGES = f"{CONVERSATION}/messages"
 
-FILE = ("invoice.pdf", b"%PDF \x00\xff" + WORDS.encode(), "application/pdf")
+FILE = Upload("invoice.pdf", b"%PDF \x00\xff" + WORDS.encode(), "application/pdf")
 
 Call = t.Callable[[ChatwootClient], object]
 
@@ -1253,7 +1254,7 @@ def test_a_file_may_have_any_name(filename: str) -> None:
         client = ChatwootClient(sim.url, 1, sim.user_token)
 
         client.create_message(
-            talk.id, "Here", files=[(filename, b"x\0y", "application/pdf")]
+            talk.id, "Here", files=[Upload(filename, b"x\0y", "application/pdf")]
         )
 
         (call,) = sim.calls

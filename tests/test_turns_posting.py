@@ -27,7 +27,7 @@ from flask_chatwoot.errors import (
     TransientError,
     UnknownError,
 )
-from flask_chatwoot.payloads.events import MARKER
+from flask_chatwoot.payloads.fields import MARKER
 from flask_chatwoot.queue.inspection import Draft
 from flask_chatwoot.queue.jobs import Inbox, Job
 from flask_chatwoot.simulator.payloads import MessageType

@@ -11,22 +11,16 @@ import json
 import math
 import re
 import typing as t
-from datetime import UTC, datetime
 from html import unescape
 from types import MappingProxyType
 
 from flask_chatwoot.errors import PayloadError
 from flask_chatwoot.outcomes import Reason
 
-Object = t.Mapping[str, t.Any]
-
-MARKER: t.Final = "flask_chatwoot"
-"""Key in a message's ``content_attributes`` by which we know our own posts."""
+from .fields import MARKER, Object, as_id, as_object, as_text
 
 _TYPES: t.Final = ("incoming", "outgoing", "activity", "template")
 """Chatwoot's message types; the position is the number used outside webhooks."""
-
-_ID_LIMIT: t.Final = 2**63
 
 
 class Event(t.NamedTuple):
@@ -375,23 +369,6 @@ def picked_in(message: Object) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def as_object(value: t.Any) -> Object:
-    """The value if it is a JSON object, else an empty one."""
-    return value if isinstance(value, dict) else {}
-
-
-def as_id(value: t.Any) -> int | None:
-    """The value if it can be one of Chatwoot's ids, else ``None``."""
-    fits = isinstance(value, int) and not isinstance(value, bool)
-
-    return value if fits and 0 < value < _ID_LIMIT else None
-
-
-def as_text(value: t.Any) -> str | None:
-    """The value if it is text, else ``None``."""
-    return value if isinstance(value, str) else None
-
-
 def _needed_id(holder: t.Any, name: str) -> int:
     number = as_id(as_object(holder).get("id"))
 
@@ -614,19 +591,3 @@ def is_by_operator(message: Object) -> bool:
         for holder in (message, attributes, extra)
         for key in ("external_echo", "external_sender_name")
     )
-
-
-def as_seconds(value: t.Any) -> float | None:
-    """Unix seconds, from Chatwoot's ISO text or its number; ``None`` if neither."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value) if 0 < value < 1e11 else None
-
-    try:
-        moment = datetime.fromisoformat(value.strip()) if value else None
-    except (AttributeError, ValueError):
-        return None
-
-    if moment is None:
-        return None
-
-    return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()

@@ -28,7 +28,8 @@ from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.ownership.policy import Audience, Decision
 from flask_chatwoot.ownership.store import Memory, Said
 from flask_chatwoot.payloads import events
-from flask_chatwoot.payloads.events import Attachment, MessageEvent, Object
+from flask_chatwoot.payloads.events import Attachment, MessageEvent
+from flask_chatwoot.payloads.fields import Object, as_object, storable
 from flask_chatwoot.queue.inspection import Draft
 from flask_chatwoot.queue.jobs import MESSAGE, Inbox, Job, Part
 from flask_chatwoot.replies import (
@@ -40,7 +41,6 @@ from flask_chatwoot.replies import (
     Reply,
     Turn,
     as_answer,
-    storable,
 )
 
 from . import handoff
@@ -562,7 +562,7 @@ def message_in(payload: bytes) -> MessageEvent:
 
 def conversation_in(event: MessageEvent) -> Object:
     """The conversation as of a message's delivery."""
-    return events.as_object(event.raw.get("conversation"))
+    return as_object(event.raw.get("conversation"))
 
 
 def to_store(event: MessageEvent) -> dict[str, t.Any]:
