@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from flask import Flask
 
 from flask_chatwoot import signals
-from flask_chatwoot.client import ChatwootClient, escape
+from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError, ChatwootError, TransientError
 from flask_chatwoot.outcomes import Outcome
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.payloads import events
 from flask_chatwoot.payloads.fields import Object, Upload, as_id, as_text
+from flask_chatwoot.payloads.liquid import escape
 from flask_chatwoot.queue.inspection import Draft
 from flask_chatwoot.queue.jobs import Inbox, Job
 from flask_chatwoot.replies import Turn
@@ -140,7 +141,7 @@ class Poster:
 
     def _create(self, draft: Draft, post: Post) -> int:
         try:
-            return self._call(draft, post.conversation_id)[0]
+            return self._call(draft, post.conversation_id)
         except APIError as error:
             if _did_nothing(error):
                 self.inbox.unsent(draft)
@@ -149,7 +150,7 @@ class Poster:
 
             raise
 
-    def _call(self, draft: Draft, conversation_id: int) -> list[int]:
+    def _call(self, draft: Draft, conversation_id: int) -> int:
         files = (
             [Upload(*file) for file in self.inbox.files(draft)] if draft.files else []
         )

@@ -28,6 +28,7 @@ from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.ownership.policy import Audience, Decision
 from flask_chatwoot.ownership.store import Memory, Said
 from flask_chatwoot.payloads import events
+from flask_chatwoot.payloads.channels import LIMIT
 from flask_chatwoot.payloads.events import Attachment, MessageEvent
 from flask_chatwoot.payloads.fields import Object, as_object, storable
 from flask_chatwoot.queue.inspection import Draft
@@ -610,9 +611,11 @@ def _parts(reply: Reply, mode: Mode) -> list[Part]:
     content = reply.content
 
     if private and items:
-        content = "\n".join([content, *(f"- {title}" for title, _ in items)])
+        content = _with_choices(content, items)
 
-    *texts, last = split(content)
+    # The last part may become a note yet, which lists the choices.
+    room = len(_with_choices("", items)) if items else 0
+    *texts, last = split(content, max(LIMIT - room, LIMIT // 2))
     choices = [] if private else items
 
     return [
@@ -626,9 +629,13 @@ def _as_note(draft: Draft) -> Draft:
     if draft.private or not draft.choices:
         return draft._replace(private=True)
 
-    lines = [draft.content, *(f"- {title}" for title, _ in draft.choices)]
+    content = _with_choices(draft.content, draft.choices)
 
-    return draft._replace(private=True, content="\n".join(lines), choices=())
+    return draft._replace(private=True, content=content, choices=())
+
+
+def _with_choices(content: str, choices: t.Sequence[tuple[str, str]]) -> str:
+    return "\n".join([content, *(f"- {title}" for title, _ in choices)])
 
 
 def _posted(ending: Ending) -> bool:
