@@ -566,22 +566,6 @@ def test_an_e_mail_that_was_rendered_too_is_read_from_its_trimmed_part() -> None
 
 
 @pytest.mark.parametrize(
-    ("version", "expected"),
-    [
-        *[(text, False) for text in ("4.2.0", "4.8.9", "4.12.1", "4.13.0", "4.16.2")],
-        *[(text, True) for text in ("4.9.0", "4.9", "4.10.1", "4.11.2", "4.12.0")],
-        *[(text, False) for text in ("3.9.0", "5.9.0", "5.0", "14.9.0", "0.0.0")],
-        *[("4.9.0-rc1", True), ("4.12", True)],
-        *[(text, False) for text in ("", "4", "develop", "v", ".", "4.", "-4.9.0")],
-        *[(text, False) for text in ("9" * 5000, "4." + "9" * 5000, "4.99999.0")],
-    ],
-    ids=lambda value: str(value)[:12],
-)
-def test_only_some_versions_render(version: str, expected: bool) -> None:
-    assert events.renders_content(version) is expected
-
-
-@pytest.mark.parametrize(
     ("html", "text"),
     [
         ("<p>Hello</p>\n", "Hello"),

@@ -194,6 +194,14 @@ class ConversationEvent(t.NamedTuple):
         return None
 
 
+SUBSCRIPTIONS: t.Final = (
+    "message_created",
+    "message_updated",
+    "conversation_status_changed",
+    "conversation_updated",
+)
+"""The events an account webhook has to subscribe to. Agent bots get them unasked."""
+
 CONVERSATION_EVENTS: t.Final = (
     "conversation_status_changed",
     "conversation_updated",
@@ -468,19 +476,6 @@ def newest_message(conversation: Object) -> int:
     ids = [as_id(as_object(each).get("id")) or 0 for each in listed]
 
     return max(ids, default=0)
-
-
-def renders_content(version: str) -> bool:
-    """Whether this server version sends incoming text as HTML (4.9.0 to 4.12.0).
-
-    Chatwoot pull request 12878 began it, 13896 ended it.
-    """
-    numbers = re.match(r"(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?", version)
-
-    if not numbers:
-        return False
-
-    return (4, 9, 0) <= tuple(int(n or 0) for n in numbers.groups()) < (4, 12, 1)
 
 
 def unrendered(html: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import time
 import typing as t
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from flask_chatwoot.ownership.gate import Gate
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.ownership.store import Holding, Memory
 from flask_chatwoot.payloads.fields import Object, as_id, as_object, as_seconds
+from flask_chatwoot.payloads.versions import merges_attributes
 from flask_chatwoot.replies import Handoff, Turn
 
 EXCERPT: t.Final = 300
@@ -212,23 +212,14 @@ class Handover:
         self.client.set_custom_attributes(conversation_id, {**before, **change})
 
     def _server_merges(self) -> bool:
-        """Whether the server knows ``merge``: not verified which release was the first
-        after 4.16.2 to have it (Chatwoot's pull request 15119), so what it answers is
-        looked at, too."""
+        """Whether the server knows ``merge``; asked again after an hour."""
         if self._merges is None or time.monotonic() > self._ask_version_at:
             self._ask_version_at = time.monotonic() + _ASK_VERSION_AGAIN
 
             try:
-                self._merges = _later(self.client.server_version(), (4, 17))
+                self._merges = merges_attributes(self.client.server_version())
             except APIError as error:
                 log.info("the server's version is unknown: %s", error)
                 self._merges = False
 
         return self._merges
-
-
-def _later(version: str, than: tuple[int, int]) -> bool:
-    if numbers := re.match(r"(\d{1,4})\.(\d{1,4})", version):
-        return (int(numbers[1]), int(numbers[2])) >= than
-
-    return False

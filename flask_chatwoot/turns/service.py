@@ -31,6 +31,7 @@ from flask_chatwoot.payloads import events
 from flask_chatwoot.payloads.channels import LIMIT
 from flask_chatwoot.payloads.events import Attachment, MessageEvent
 from flask_chatwoot.payloads.fields import Object, as_object, storable
+from flask_chatwoot.payloads.versions import renders_content
 from flask_chatwoot.queue.inspection import Draft
 from flask_chatwoot.queue.jobs import MESSAGE, Inbox, Job, Part
 from flask_chatwoot.replies import (
@@ -153,7 +154,7 @@ class Answering:
             log.warning("could not tell whether a text was rendered: %s", error)
             return text
 
-        return events.unrendered(text) if events.renders_content(version) else text
+        return events.unrendered(text) if renders_content(version) else text
 
     def _take_over(self, job: Job, event: MessageEvent) -> None:
         """Let the attribute say that a person has the conversation."""
