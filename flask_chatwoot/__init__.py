@@ -20,7 +20,7 @@ from .ownership.policy import (
     Speaker,
     default_policy,
 )
-from .payloads.events import Attachment, Contact
+from .payloads.conversation import Attachment, Contact
 from .replies import Handoff, Message, Reply, Turn
 from .signals import after_post, before_post, turn_finished
 

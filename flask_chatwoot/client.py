@@ -21,24 +21,17 @@ import requests
 from requests.utils import get_environ_proxies
 from urllib3 import exceptions as urllib3_errors
 
-from .errors import (
-    APIError,
-    PermanentError,
-    TransientError,
-    UnknownError,
+from .errors import APIError, PermanentError, TransientError, UnknownError
+from .payloads.channels import split as split
+from .payloads.conversation import (
+    ChatwootMessage,
+    Conversation,
+    conversation_from,
+    message_from,
 )
-from .payloads.channels import split
 from .payloads.fields import MARKER, Object, Upload, as_id, as_object
 from .payloads.liquid import escape
 from .payloads.refusals import refusal
-
-__all__ = [
-    "ChatwootClient",
-    "NoAnswer",
-    "RawAnswer",
-    "exchange",
-    "split",
-]
 
 
 class ChatwootClient:
@@ -108,7 +101,7 @@ class ChatwootClient:
         *,
         after: int | None = None,
         before: int | None = None,
-    ) -> list[dict[str, t.Any]]:
+    ) -> list[ChatwootMessage]:
         """Messages of a conversation, oldest first. User tokens only.
 
         Without bounds the last 20; ``before`` an id, the 20 older ones; ``after`` an
@@ -122,17 +115,11 @@ class ChatwootClient:
         if not isinstance(listed, list):
             raise PermanentError(_NOT_CHATWOOT, endpoint=f"GET {path}", status=200)
 
-        return [message for message in listed if isinstance(message, dict)]
+        return [message for each in listed if (message := message_from(each))]
 
-    # -- other reads -----------------------------------------------------------
-
-    def conversation(self, conversation_id: int) -> dict[str, t.Any]:
+    def conversation(self, conversation_id: int) -> Conversation:
         """A conversation as it is now. Bot tokens only from Chatwoot 4.14.2 on."""
-        conversation: dict[str, t.Any] = self._request(
-            "GET", self._path(conversation_id)
-        )
-
-        return conversation
+        return conversation_from(self._request("GET", self._path(conversation_id)))
 
     def profile(self) -> dict[str, t.Any]:
         """Whose token this is. User tokens only; a bot's is refused with 401.
@@ -164,17 +151,14 @@ class ChatwootClient:
             an unknown parameter before pull request 15119 (after 4.16.2).
         """
         body: dict[str, t.Any] = {"custom_attributes": dict(values)}
-        answer = self._conversation_call(
-            conversation_id,
-            "custom_attributes",
-            body | ({"merge": True} if merge else {}),
-        )
+        body |= {"merge": True} if merge else {}
+        answer = self._change(conversation_id, "custom_attributes", body)
 
         return as_object(as_object(answer).get("custom_attributes"))
 
     def toggle_status(self, conversation_id: int, status: str) -> None:
         """Set the status: ``open``, ``pending``, ``resolved`` or ``snoozed``."""
-        self._conversation_call(conversation_id, "toggle_status", {"status": status})
+        self._change(conversation_id, "toggle_status", {"status": status})
 
     def toggle_typing_status(self, conversation_id: int, *, on: bool) -> None:
         """Show the customer a typing indicator, for at most 30 s, or remove it.
@@ -182,7 +166,7 @@ class ChatwootClient:
         A bot's token may do so from Chatwoot 4.12 on.
         """
         status = {"typing_status": "on" if on else "off"}
-        self._conversation_call(conversation_id, "toggle_typing_status", status)
+        self._change(conversation_id, "toggle_typing_status", status)
 
     def assign(
         self,
@@ -193,16 +177,14 @@ class ChatwootClient:
     ) -> None:
         """Assign an operator, or a team. An id Chatwoot does not know unassigns."""
         who = {"assignee_id": assignee_id} if assignee_id else {"team_id": team_id}
-        self._conversation_call(conversation_id, "assignments", who)
+        self._change(conversation_id, "assignments", who)
 
-    def _conversation_call(
+    def _change(
         self, conversation_id: int, name: str, body: t.Mapping[str, t.Any]
     ) -> t.Any:
         path = f"{self._path(conversation_id)}/{name}"
 
         return self._request("POST", path, body, anything=True)
-
-    # -- the wire --------------------------------------------------------------
 
     def call(
         self,
@@ -242,9 +224,7 @@ class ChatwootClient:
 
         if choices:
             message["content_type"] = "input_select"
-            attributes["items"] = [
-                {"title": title, "value": value} for title, value in choices
-            ]
+            attributes["items"] = [{"title": a, "value": b} for a, b in choices]
 
         if attributes:
             message["content_attributes"] = attributes
@@ -272,10 +252,7 @@ class ChatwootClient:
         anything: bool = False,
     ) -> t.Any:
         endpoint = f"{method} {path}"
-        content: t.Any = None if body is None else json.dumps(body).encode()
-
-        if files:
-            content = _form(body or {})
+        headers, content = _encoded(body, form=bool(files))
 
         try:
             response = self._session().request(
@@ -283,7 +260,7 @@ class ChatwootClient:
                 self.base_url + path,
                 params=params,
                 data=content,
-                headers=None if files or body is None else _JSON,
+                headers=headers,
                 files=[("attachments[]", file) for file in files] or None,
                 timeout=self.timeout,
             )
@@ -337,8 +314,6 @@ class _Session(requests.Session):
         """Nothing; allow_redirects=False would still fail on a strange address."""
         return None
 
-
-_JSON: t.Final = {"Content-Type": "application/json"}
 
 _PROFILE_SECRETS: t.Final = ("access_token", "pubsub_token", "hmac_identifier")
 
@@ -416,14 +391,19 @@ def _never_sent(error: requests.RequestException) -> bool:
     )
 
 
-# -- what is sent ----------------------------------------------------------------
+def _encoded(
+    body: t.Mapping[str, t.Any] | None, *, form: bool
+) -> tuple[dict[str, str], t.Any]:
+    """Headers and content; in a form, Chatwoot reads JSON where it wants an object."""
+    if body is None:
+        return {}, None
 
+    if not form:
+        return {"Content-Type": "application/json"}, json.dumps(body).encode()
 
-def _form(message: t.Mapping[str, t.Any]) -> dict[str, str]:
-    """A message as fields of a form; Chatwoot reads JSON where it wants an object."""
-    return {
+    return {}, {
         key: value if isinstance(value, str) else json.dumps(value)
-        for key, value in message.items()
+        for key, value in body.items()
     }
 
 

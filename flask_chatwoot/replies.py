@@ -9,9 +9,9 @@ from pathlib import Path
 
 from .errors import ProviderError
 from .ownership.mode import Mode
-from .payloads import events
-from .payloads.events import Attachment, Contact, MessageEvent
-from .payloads.fields import Object, Upload, as_id, as_object, storable
+from .payloads.conversation import Attachment, Contact
+from .payloads.events import MessageEvent
+from .payloads.fields import Object, Upload, as_id, storable
 
 
 class Message(t.NamedTuple):
@@ -89,19 +89,19 @@ class Turn:
         read_history: HistoryReader = _no_history,
     ) -> t.Self:
         """The turn that answers these messages, of which the event is the newest."""
-        conversation = as_object(event.raw.get("conversation"))
+        conversation = event.conversation
 
         return cls(
             text="\n".join(message.text for message in messages if message.text),
             mode=mode,
             account_id=event.account_id,
             conversation_id=event.conversation_id,
-            inbox_id=event.inbox_id,
+            inbox_id=conversation.inbox_id,
             message_id=event.message_id,
             messages=messages,
-            contact=events.contact(event.raw),
-            custom_attributes=as_object(conversation.get("custom_attributes")),
-            language=events.language(event.raw),
+            contact=conversation.contact,
+            custom_attributes=conversation.custom_attributes,
+            language=conversation.language,
             attachments=tuple(file for one in messages for file in one.attachments),
             raw=event.raw,
             read_history=read_history,

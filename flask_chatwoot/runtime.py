@@ -18,13 +18,13 @@ from .ownership.mode import Mode
 from .ownership.policy import Policy, default_policy
 from .ownership.store import Memory, Said
 from .payloads import events
+from .payloads.conversation import is_post_of
 from .payloads.events import ConversationEvent, MessageEvent
-from .payloads.fields import as_id
 from .queue.jobs import Inbox, Job
 from .replies import Registry, Turn
 from .turns.handoff import Handover
 from .turns.history import History
-from .turns.posting import Poster, is_post_of
+from .turns.posting import Poster
 from .turns.service import Answering, ask, client_of
 from .turns.typing_indicator import Indicator
 
@@ -129,14 +129,16 @@ class Runtime:
             return Receipt(Outcome.IGNORED, Reason.OTHER_EVENT)
 
         reason = event.reason_to_ignore(self.config.account_id or 0)
+        is_outgoing = event.message.type == "outgoing"
+        elsewhere = self._is_elsewhere(event.conversation.inbox_id)
 
-        if reason is not Reason.OTHER_ACCOUNT and self._is_elsewhere(event.inbox_id):
+        if reason is not Reason.OTHER_ACCOUNT and elsewhere:
             reason = Reason.OTHER_INBOX
 
         if reason is None:
             return self._submit(self.answering, event, body)
 
-        if reason in (Reason.OUTGOING, Reason.PRIVATE) and event.type == "outgoing":
+        if reason in (Reason.OUTGOING, Reason.PRIVATE) and is_outgoing:
             return self._receive_outgoing(self.answering, event, body, reason)
 
         return Receipt(Outcome.IGNORED, reason)
@@ -157,25 +159,23 @@ class Runtime:
         """Our own posts come back too; the others are those of people and machines."""
         _note_echo(answering.inbox, event)
 
-        if not event.private:
-            said = Said(event.message_id, "assistant", event.text)
+        if not event.message.private:
+            said = Said(event.message_id, "assistant", event.message.text)
             answering.history.note(event.conversation_id, [said])
 
         taken = answering.gate.note_message(event)
 
-        if taken and answering.gate.resolve(event.raw) is Mode.BOT:
+        if taken and answering.gate.resolve(event.conversation) is Mode.BOT:
             return self._submit(answering, event, body)
 
         return Receipt(Outcome.IGNORED, reason)
 
     def _receive_state(self, answering: Answering, event: ConversationEvent) -> Receipt:
-        inbox_id = as_id(event.raw.get("inbox_id"))
-
         # Before 4.14.2 Chatwoot does not say which account it is.
         if event.account_id not in (None, self.config.account_id):
             return Receipt(Outcome.IGNORED, Reason.OTHER_ACCOUNT)
 
-        if self._is_elsewhere(inbox_id):
+        if self._is_elsewhere(event.conversation.inbox_id):
             return Receipt(Outcome.IGNORED, Reason.OTHER_INBOX)
 
         answering.gate.note_conversation(event)
@@ -279,6 +279,6 @@ def _note_echo(inbox: Inbox, event: MessageEvent) -> None:
     candidates = inbox.under_way(event.conversation_id, message_id=event.message_id)
 
     for draft in candidates:
-        if is_post_of(draft, event.raw):
+        if is_post_of(draft, event.message):
             inbox.posted(draft, event.message_id)
             return

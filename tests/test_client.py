@@ -30,6 +30,11 @@ from flask_chatwoot.errors import (
     UnknownError,
 )
 from flask_chatwoot.payloads.channels import LIMIT
+from flask_chatwoot.payloads.conversation import (
+    ChatwootMessage,
+    Conversation,
+    Speaker,
+)
 from flask_chatwoot.payloads.fields import Upload
 from flask_chatwoot.payloads.liquid import escape
 from flask_chatwoot.simulator import Simulator
@@ -226,15 +231,17 @@ def test_messages_are_listed_within_bounds(
         match=[matchers.query_param_matcher(params)],
     )
 
-    assert client.messages(42, **bounds) == listed
+    found = client.messages(42, **bounds)
+
+    assert [(each.id, each.content) for each in found] == [(6, "a"), (7, "b")]
 
 
 def test_what_is_no_message_is_left_out_of_the_list(
     mock: responses.RequestsMock, client: ChatwootClient
 ) -> None:
-    mock.get(MESSAGES, json={"payload": [None, 1, {"id": 6}, [], "x"]})
+    mock.get(MESSAGES, json={"payload": [None, 1, {"id": 6}, {}, [], "x"]})
 
-    assert client.messages(42) == [{"id": 6}]
+    assert client.messages(42) == [ChatwootMessage(6, speaker=Speaker.MACHINE)]
 
 
 def test_a_conversation_is_shown_as_it_is(
@@ -242,7 +249,7 @@ def test_a_conversation_is_shown_as_it_is(
 ) -> None:
     mock.get(CONVERSATION, json={"id": 42, "status": "open"})
 
-    assert client.conversation(42) == {"id": 42, "status": "open"}
+    assert client.conversation(42) == Conversation(42, status="open")
 
 
 def test_a_profile_comes_without_secrets(

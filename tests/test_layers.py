@@ -40,14 +40,11 @@ module, and imports from lower rows only, late imports included."""
 
 UPWARD: t.Final[set[tuple[str, str]]] = {
     ("ownership", "config"),
-    ("ownership", "turns"),
     ("workers", "runtime"),
 }
 """Imports that do not point down yet."""
 
 TOO_LONG: t.Final = {
-    "client",
-    "payloads.events",
     "queue.jobs",
     "setup.undo",
     "simulator.admin",

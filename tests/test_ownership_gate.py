@@ -26,6 +26,7 @@ from flask_chatwoot.ownership.policy import (
 )
 from flask_chatwoot.ownership.store import Memory
 from flask_chatwoot.payloads import events
+from flask_chatwoot.payloads.conversation import conversation_from
 from flask_chatwoot.payloads.events import ConversationEvent, MessageEvent
 from flask_chatwoot.payloads.liquid import escape
 from flask_chatwoot.queue.inspection import KEEP, Draft
@@ -667,6 +668,11 @@ def test_a_person_who_answered_meanwhile_is_seen(
     assert looks(sim, "list_messages") == 0
 
 
+def newest(event: MessageEvent, message_id: int) -> MessageEvent:
+    """The event, as if its message were this one."""
+    return event._replace(message=event.message._replace(id=message_id))
+
+
 def test_a_person_whose_delivery_is_lost_has_the_conversation_too(
     make_stage: StageFactory, sim: Simulator
 ) -> None:
@@ -676,7 +682,7 @@ def test_a_person_whose_delivery_is_lost_has_the_conversation_too(
     before_post(stage, event)
     talk.customer_says("And the invoice?")
 
-    assert before_post(stage, event._replace(message_id=talk.messages[-1].id)) == (
+    assert before_post(stage, newest(event, talk.messages[-1].id)) == (
         Audience.OPERATORS,
         Reason.TAKEN,
     )
@@ -816,13 +822,15 @@ def test_after_we_marked_it_a_live_look_that_says_bot_gives_it_back(
 def interrupted(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """While Chatwoot is asked, and after it has looked, a person answers."""
 
-    def conversation(_: int) -> dict[str, t.Any]:
+    def conversation(_: int) -> t.Any:
         stage.gate.note_message(written(id=101))
-        return {
-            "id": 42,
-            "custom_attributes": {"support_mode": "bot"},
-            "last_non_activity_message": {"id": 100, "message_type": 0},
-        }
+        return conversation_from(
+            {
+                "id": 42,
+                "custom_attributes": {"support_mode": "bot"},
+                "last_non_activity_message": {"id": 100, "message_type": 0},
+            }
+        )
 
     monkeypatch.setattr(stage.gate.reader, "conversation", conversation)
 
@@ -948,7 +956,8 @@ def test_a_look_that_is_refused_says_nothing_of_other_conversations(
     sim.conversation(id=43, custom_attributes={"support_mode": "human"})
     sim.inject(Fault.UNAUTHORIZED, endpoint="conversation")
     first = before_post(stage, event)
-    second = before_post(stage, event._replace(conversation_id=43))
+    other = event.conversation._replace(id=43)
+    second = before_post(stage, event._replace(conversation=other))
 
     assert [first.audience, second.audience] == [
         Audience.CUSTOMER,

@@ -21,9 +21,7 @@ from flask_chatwoot.ownership.policy import (
     PolicyContext,
     PolicySettings,
     Speaker,
-    assignee_of,
     default_policy,
-    speaker_of,
 )
 
 CUSTOMER, OPERATORS, NOBODY = Audience
@@ -220,61 +218,6 @@ def test_facts_can_not_be_changed() -> None:
 
 
 # What Chatwoot says of a conversation
-
-
-@pytest.mark.parametrize(
-    ("meta", "expected"),
-    [
-        ({"assignee": {"id": 4, "type": "user"}, "assignee_type": "User"}, PERSON),
-        ({"assignee": {"id": 4, "name": "Olga"}}, PERSON),
-        (
-            {"assignee": {"id": 4, "type": "agent_bot"}, "assignee_type": "AgentBot"},
-            Assignee("agent_bot", 4),
-        ),
-        (
-            {"assignee": {"id": 4}, "assignee_type": "AgentBot"},
-            Assignee("agent_bot", 4),
-        ),
-        ({"assignee": {"id": 4, "type": "agent_bot"}}, Assignee("agent_bot", 4)),
-        ({"assignee": {"id": "4"}}, Assignee("user", None)),
-        ({"assignee": {"id": 4}, "assignee_type": ["AgentBot"]}, PERSON),
-        ({"assignee": None}, None),
-        ({"assignee": {}}, None),
-        ({"assignee": [4]}, None),
-        ({"assignee": "Olga"}, None),
-        ({"assignee": 4}, None),
-        (None, None),
-        ([], None),
-        ("x", None),
-    ],
-)
-def test_the_assignee_is_known_by_id_and_type(
-    meta: t.Any, expected: Assignee | None
-) -> None:
-    assert assignee_of({"meta": meta}) == expected
-
-
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        ({"message_type": 0}, Speaker.CUSTOMER),
-        ({"message_type": "incoming"}, Speaker.CUSTOMER),
-        ({"message_type": 1, "sender": {"type": "user"}}, Speaker.OPERATOR),
-        ({"message_type": 1, "sender": {"type": "agent_bot"}}, Speaker.MACHINE),
-        ({"message_type": 1}, Speaker.MACHINE),
-        ({"message_type": 3}, Speaker.MACHINE),
-        ({"message_type": "template"}, Speaker.MACHINE),
-        ({"message_type": 2}, None),
-        ({"message_type": "activity"}, None),
-        ({"message_type": 1, "sender": {"type": "user"}, "private": True}, None),
-        ({"message_type": [0]}, Speaker.MACHINE),
-        ({}, Speaker.MACHINE),
-    ],
-)
-def test_it_is_known_who_speaks(
-    fields: dict[str, t.Any], expected: Speaker | None
-) -> None:
-    assert speaker_of(fields) is expected
 
 
 # A policy of the host

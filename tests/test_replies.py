@@ -4,6 +4,7 @@ import dataclasses
 import enum
 import functools
 import inspect
+import json
 import typing as t
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 from flask_chatwoot.errors import ProviderError
 from flask_chatwoot.ownership.mode import Mode
-from flask_chatwoot.payloads.events import Attachment, Contact, MessageEvent
+from flask_chatwoot.payloads.conversation import Attachment, Contact
+from flask_chatwoot.payloads.events import MessageEvent, parse
 from flask_chatwoot.replies import (
     MOST_FILES,
     Answer,
@@ -667,19 +669,21 @@ MESSAGES: t.Final = (
 )
 
 
-def event(raw: t.Mapping[str, t.Any]) -> MessageEvent:
-    return MessageEvent(
-        name="message_created",
-        raw=raw,
-        account_id=1,
-        conversation_id=42,
-        inbox_id=3,
-        message_id=9001,
-        type="incoming",
-        private=False,
-        text="as delivered",
-        rendered=False,
-    )
+def event(raw: dict[str, t.Any]) -> MessageEvent:
+    delivery = {
+        "event": "message_created",
+        "id": 9001,
+        "account": {"id": 1},
+        "inbox": {"id": 3},
+        "message_type": "incoming",
+        "content": "as delivered",
+        **raw,
+        "conversation": {"id": 42, **raw.get("conversation", {})},
+    }
+    event = parse(json.dumps(delivery).encode())
+    assert isinstance(event, MessageEvent)
+
+    return event._replace(raw=raw)
 
 
 def test_a_turn_tells_all_that_is_known_of_its_messages() -> None:
@@ -708,7 +712,7 @@ def test_a_turn_of_attachments_has_no_text() -> None:
     assert turn.attachments == (PICTURE,)
 
 
-@pytest.mark.parametrize("conversation", [None, [], "x", {"custom_attributes": [1]}])
+@pytest.mark.parametrize("conversation", [{}, {"custom_attributes": [1]}])
 def test_a_turn_of_a_bare_message_has_nothing_else(conversation: t.Any) -> None:
     raw = {"conversation": conversation}
 

@@ -25,12 +25,14 @@ from flask_chatwoot.ownership.gate import Gate
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.ownership.policy import default_policy
 from flask_chatwoot.ownership.store import Memory
+from flask_chatwoot.payloads.conversation import Conversation
 from flask_chatwoot.queue.jobs import Inbox
 from flask_chatwoot.replies import Handoff, Message, Turn
 from flask_chatwoot.simulator import Fault, Simulator, payloads
 from flask_chatwoot.simulator.state import Token
 from flask_chatwoot.turns.handoff import EXCERPT, Handover, encode, failure_note, note
 
+UNKNOWN: t.Final = Conversation(42)
 NOTHING: t.Final = encode(Handoff())
 KEPT: t.Final = {"topic": "Invoice", "number": 7, "done": False}
 
@@ -111,7 +113,9 @@ def test_the_attribute_says_human_and_the_others_stay(
     with Simulator(version=version) as sim:
         stage = staged(make_stage, sim, whose)
         talk = sim.conversation(custom_attributes={"support_mode": "bot", **KEPT})
-        known = {"custom_attributes": dict(talk.current.custom_attributes)}
+        known = Conversation(
+            talk.id, custom_attributes=dict(talk.current.custom_attributes)
+        )
 
         stage.handover.perform(talk.id, known, NOTHING)
 
@@ -128,7 +132,7 @@ def test_what_was_written_meanwhile_stays_on_a_server_that_merges(
         stage = staged(make_stage, sim)
         talk = sim.conversation(custom_attributes={"support_mode": "bot", **KEPT})
 
-        stage.handover.perform(talk.id, {}, NOTHING)
+        stage.handover.perform(talk.id, UNKNOWN, NOTHING)
 
         (call,) = [c for c in sim.calls if c.endpoint == "custom_attributes"]
         assert call.json == {
@@ -146,7 +150,7 @@ def test_a_server_that_says_it_merges_but_replaces_loses_nothing(
     api.version = "4.17.0"  # and yet it answers with no more than it was given
     api.live = {"status": "open", "custom_attributes": {"support_mode": "bot", **KEPT}}
 
-    make_stage().handover.perform(42, {}, NOTHING)
+    make_stage().handover.perform(42, UNKNOWN, NOTHING)
 
     assert api.changes == [
         (
@@ -164,7 +168,7 @@ def test_a_server_that_says_it_merges_but_replaces_loses_nothing(
 def test_a_server_that_does_not_say_what_it_kept_is_told_everything(
     make_stage: StageFactory, body: str
 ) -> None:
-    known = {"custom_attributes": KEPT}
+    known = Conversation(42, custom_attributes=KEPT)
 
     with responses.RequestsMock() as mock:
         mock.get(f"{BASE_URL}/api", json={"version": "5.0.0"})
@@ -191,7 +195,7 @@ def test_a_server_whose_version_is_unknown_or_old_gets_all_attributes(
     api.version = version
     api.live = {"custom_attributes": KEPT}
 
-    make_stage().handover.mark(42, {})
+    make_stage().handover.mark(42, UNKNOWN)
 
     assert api.changes == [
         (
@@ -222,7 +226,7 @@ def test_the_attribute_is_written_in_the_words_of_the_form(
 ) -> None:
     api.live = {"custom_attributes": {"support_mode": chosen}}
 
-    make_stage(**settings).handover.mark(42, {})
+    make_stage(**settings).handover.mark(42, UNKNOWN)
 
     ((_, sent),) = api.changes
     assert sent["custom_attributes"] == {"support_mode": written}
@@ -235,7 +239,7 @@ def test_nothing_is_written_when_it_says_human_already(
     api.live = {"status": "open", "custom_attributes": {"support_mode": chosen}}
     stage = make_stage(human_values="Mensch")
 
-    stage.handover.perform(42, {}, NOTHING)
+    stage.handover.perform(42, UNKNOWN, NOTHING)
 
     assert api.changes == []
     assert stage.memory.holding(42).marked
@@ -246,7 +250,7 @@ def test_the_attribute_may_have_another_name(
 ) -> None:
     api.live = {"custom_attributes": {"who": "bot", "support_mode": "bot"}}
 
-    make_stage(support_mode_attr="who").handover.mark(42, {})
+    make_stage(support_mode_attr="who").handover.mark(42, UNKNOWN)
 
     ((_, sent),) = api.changes
     assert sent["custom_attributes"] == {"who": "human", "support_mode": "bot"}
@@ -258,7 +262,7 @@ def test_attributes_of_a_strange_type_are_taken_for_none(
 ) -> None:
     api.live = {"custom_attributes": attributes}
 
-    make_stage().handover.mark(42, {})
+    make_stage().handover.mark(42, UNKNOWN)
 
     ((_, sent),) = api.changes
     assert sent["custom_attributes"] == {"support_mode": "human"}
@@ -275,7 +279,7 @@ def test_only_a_pending_conversation_is_opened(
     stage = staged(make_stage, sim, whose)
     talk = sim.conversation(status=status)
 
-    stage.handover.perform(talk.id, {}, NOTHING)
+    stage.handover.perform(talk.id, UNKNOWN, NOTHING)
 
     assert talk.status == ("open" if status == "pending" else status)
     assert ("toggle_status" in writes(sim)) is (status == "pending")
@@ -288,7 +292,7 @@ def test_marking_changes_the_attribute_and_nothing_else(
     stage = staged(make_stage, sim)
     talk = sim.conversation(status="pending")
 
-    stage.handover.mark(talk.id, {})
+    stage.handover.mark(talk.id, UNKNOWN)
 
     assert writes(sim) == ["custom_attributes"]
     assert talk.status == "pending"
@@ -313,7 +317,7 @@ def test_a_pending_conversation_is_shown_if_it_still_is_one(
 ) -> None:
     api.live = None if live is None else {"status": live}
 
-    make_stage().handover.show(42, {"status": known})
+    make_stage().handover.show(42, Conversation(42, status=known))
 
     assert api.changes == ([("toggle_status", {"status": "open"})] if opened else [])
 
@@ -325,7 +329,7 @@ def test_a_team_and_an_operator_are_assigned(
     talk = sim.conversation(status="pending")
     wanted = Handoff(team_id=sim.team.id, assignee_id=sim.operator.id)
 
-    stage.handover.perform(talk.id, {}, encode(wanted))
+    stage.handover.perform(talk.id, UNKNOWN, encode(wanted))
 
     assert talk.current.team == sim.team
     assert talk.current.assignee == sim.operator
@@ -338,9 +342,9 @@ def test_all_of_it_may_be_repeated(make_stage: StageFactory, sim: Simulator) -> 
     sim.inject(Fault.SERVER_ERROR, endpoint="toggle_status")
 
     with pytest.raises(TransientError):
-        stage.handover.perform(talk.id, {}, NOTHING)
+        stage.handover.perform(talk.id, UNKNOWN, NOTHING)
 
-    stage.handover.perform(talk.id, {}, NOTHING)
+    stage.handover.perform(talk.id, UNKNOWN, NOTHING)
 
     assert talk.status == "open"
     assert talk.current.custom_attributes == {**KEPT, "support_mode": "human"}
@@ -368,7 +372,7 @@ def test_what_can_not_be_done_is_an_error_and_people_have_it_nevertheless(
     sim.inject(fault, endpoint=endpoint)
 
     with pytest.raises(kind):
-        stage.handover.perform(talk.id, {}, encode(Handoff(team_id=sim.team.id)))
+        stage.handover.perform(talk.id, UNKNOWN, encode(Handoff(team_id=sim.team.id)))
 
     assert stage.memory.holding(talk.id).taken
     assert KEPT.items() <= talk.current.custom_attributes.items()
@@ -383,7 +387,7 @@ def test_strange_wishes_are_no_assignment(
 ) -> None:
     api.live = {"custom_attributes": {"support_mode": "human"}}
 
-    make_stage().handover.perform(42, {}, handoff)
+    make_stage().handover.perform(42, UNKNOWN, handoff)
 
     assert api.changes == []
 
@@ -529,7 +533,7 @@ def test_a_person_who_writes_while_the_attribute_is_set_back_has_the_conversatio
     stage = staged(make_stage, sim)
     talk = sim.conversation(custom_attributes={"support_mode": "bot", **KEPT})
     stage.memory.operator_wrote(talk.id, 101)
-    stage.handover.mark(talk.id, {})
+    stage.handover.mark(talk.id, UNKNOWN)
     stage.memory.resolved(talk.id, 101)
     write = stage.handover.client.set_custom_attributes
 
@@ -540,7 +544,7 @@ def test_a_person_who_writes_while_the_attribute_is_set_back_has_the_conversatio
         return write(*args, **names)
 
     monkeypatch.setattr(stage.handover.client, "set_custom_attributes", write_slowly)
-    stage.handover.restore(talk.id, {}, stage.memory.holding(talk.id))
+    stage.handover.restore(talk.id, UNKNOWN, stage.memory.holding(talk.id))
 
     assert talk.current.custom_attributes == {"support_mode": "bot", **KEPT}
     after = stage.memory.holding(talk.id)

@@ -27,12 +27,17 @@ from flask_chatwoot.errors import (
     TransientError,
     UnknownError,
 )
+from flask_chatwoot.payloads.conversation import (
+    ChatwootMessage,
+    is_post_of,
+    message_from,
+)
 from flask_chatwoot.payloads.fields import MARKER
 from flask_chatwoot.payloads.liquid import escape
 from flask_chatwoot.queue.inspection import Draft
 from flask_chatwoot.queue.jobs import Inbox, Job
 from flask_chatwoot.simulator.payloads import MessageType
-from flask_chatwoot.turns.posting import Ending, Poster, TooSoonError, is_post_of
+from flask_chatwoot.turns.posting import Ending, Poster, TooSoonError
 
 SETTLE_TIME = 20.0
 TEXT = "On its way."
@@ -650,10 +655,16 @@ def test_nothing_is_sent_if_nobody_could_look(
     assert len(api.attempts) == 1
 
 
+def read(message: dict[str, t.Any]) -> ChatwootMessage:
+    found = message_from({"id": 1, **message})
+    assert found is not None
+
+    return found
+
+
 @pytest.mark.parametrize(
     "message",
     [
-        {},
         {"content": None},
         {"content": 7, "message_type": 1},
         {"content": TEXT},
@@ -663,8 +674,9 @@ def test_nothing_is_sent_if_nobody_could_look(
     ],
 )
 def test_a_message_of_a_strange_shape_is_no_post(message: dict[str, t.Any]) -> None:
-    assert not is_post_of(Draft(id=1, marker="m", private=False, content=TEXT), message)
-    assert not is_post_of(Draft(id=1, marker="m", private=True, content=TEXT), message)
+    for private in (False, True):
+        draft = Draft(id=1, marker="m", private=private, content=TEXT)
+        assert not is_post_of(draft, read(message))
 
 
 @pytest.mark.parametrize("kind", ["outgoing", 1])
@@ -672,6 +684,6 @@ def test_a_post_is_known_in_a_delivery_and_in_a_list(kind: str | int) -> None:
     draft = Draft(id=1, marker="m", private=False, content=TEXT)
     message = {"content": TEXT, "message_type": kind, "private": False}
 
-    assert is_post_of(draft, message)
-    assert is_post_of(draft, {**message, "content_attributes": {MARKER: "m"}})
-    assert not is_post_of(draft, {**message, "content_attributes": {MARKER: "n"}})
+    assert is_post_of(draft, read(message))
+    assert is_post_of(draft, read({**message, "content_attributes": {MARKER: "m"}}))
+    assert not is_post_of(draft, read({**message, "content_attributes": {MARKER: "n"}}))

@@ -15,21 +15,17 @@ from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.config import Config
 from flask_chatwoot.errors import APIError, PermanentError, trace
 from flask_chatwoot.outcomes import Reason
-from flask_chatwoot.payloads import events
-from flask_chatwoot.payloads.events import ConversationEvent, MessageEvent
-from flask_chatwoot.payloads.fields import (
-    Object,
-    as_id,
-    as_object,
-    as_seconds,
-    as_text,
-    storable,
+from flask_chatwoot.payloads.conversation import (
+    ChatwootMessage,
+    Conversation,
+    is_post_of,
 )
+from flask_chatwoot.payloads.events import ConversationEvent, MessageEvent
+from flask_chatwoot.payloads.fields import storable
 from flask_chatwoot.queue.inspection import KEEP
 from flask_chatwoot.queue.jobs import Inbox, Job
-from flask_chatwoot.turns.posting import is_post_of
 
-from . import mode, policy
+from . import mode
 from .mode import Mode
 from .policy import Audience, Decision, Policy, PolicyContext, Speaker
 from .store import Holding, Memory
@@ -87,7 +83,7 @@ class Gate:
         :return: Whether a person took the conversation with it, and the attribute has
             still to say so; see :meth:`Memory.operator_wrote`.
         """
-        if not event.by_operator or self._is_ours(event):
+        if not event.message.by_operator or self._is_ours(event, event.message):
             return False
 
         took = self.memory.operator_wrote(event.conversation_id, event.message_id)
@@ -97,28 +93,25 @@ class Gate:
 
     def _note_human(self, event: MessageEvent) -> None:
         """The attribute may say human already; then a later state may say bot again."""
-        conversation = as_object(event.raw.get("conversation"))
-        at = as_seconds(conversation.get("updated_at"))
+        at = event.conversation.updated_at
 
-        if at is not None and self._chosen(conversation) is Mode.HUMAN:
+        if at is not None and self._chosen(event.conversation) is Mode.HUMAN:
             self.memory.seen_human(event.conversation_id, at)
 
-    def _is_ours(self, event: MessageEvent) -> bool:
+    def _is_ours(self, event: MessageEvent, message: ChatwootMessage) -> bool:
         # In this order: a post that ends in between is seen by the second.
-        under_way = self.inbox.under_way(
-            event.conversation_id, message_id=event.message_id
-        )
+        under_way = self.inbox.under_way(event.conversation_id, message_id=message.id)
 
-        if any(is_post_of(draft, event.raw) for draft in under_way):
+        if any(is_post_of(draft, message) for draft in under_way):
             return True
 
-        return self.inbox.made(event.message_id)
+        return self.inbox.made(message.id)
 
     def note_conversation(self, event: ConversationEvent) -> None:
         """Take note of a conversation's new status or attribute."""
         if event.resolves:
             self.memory.resolved(
-                event.conversation_id, events.newest_message(event.raw)
+                event.conversation_id, event.conversation.newest_message_id
             )
             return
 
@@ -129,18 +122,19 @@ class Gate:
         )
 
         # Chatwoot tells of a change late, and of the state as it is by then.
-        if back and self._chosen(event.raw) is not Mode.HUMAN:
+        if back and self._chosen(event.conversation) is not Mode.HUMAN:
             self.memory.give_back(event.conversation_id)
         else:
-            self._note_state(event.conversation_id, event.raw)
+            self._note_state(event.conversation)
 
-    def _note_state(self, conversation_id: int, conversation: Object) -> Holding:
+    def _note_state(self, conversation: Conversation) -> Holding:
         """Tell from a state of a conversation whether it was given back.
 
         It was, if the attribute says bot in a later state than one that said human.
         """
+        conversation_id = conversation.id
         holding = self.memory.holding(conversation_id)
-        at = as_seconds(conversation.get("updated_at"))
+        at = conversation.updated_at
 
         if not holding.taken or at is None:
             return holding
@@ -160,8 +154,8 @@ class Gate:
 
         return self.memory.holding(conversation_id)
 
-    def _chosen(self, conversation: Object) -> Mode | None:
-        attributes = as_object(conversation.get("custom_attributes"))
+    def _chosen(self, conversation: Conversation) -> Mode | None:
+        attributes = conversation.custom_attributes
 
         return self._meaning(attributes.get(self.config.support_mode_attr))
 
@@ -170,10 +164,10 @@ class Gate:
 
     # -- decisions ---------------------------------------------------------------
 
-    def resolve(self, raw: Object) -> Mode:
-        """Who answers by attribute, in any payload with a ``conversation``."""
+    def resolve(self, conversation: Conversation) -> Mode:
+        """Who answers by attribute."""
         return mode.resolve(
-            raw,
+            conversation,
             attribute=self.config.support_mode_attr,
             words=self.config.words,
             default=self.config.default_mode,
@@ -185,8 +179,7 @@ class Gate:
         Chatwoot is asked only if a person has the conversation, who may have given it
         back in the meantime.
         """
-        conversation = as_object(event.raw.get("conversation"))
-        holding = self._note_state(event.conversation_id, conversation)
+        holding = self._note_state(event.conversation)
 
         if holding.taken and (live := self._ask_if_possible(event)) is not None:
             holding = self._note_live(event.conversation_id, holding, live)
@@ -205,7 +198,7 @@ class Gate:
 
         return _checked(decision) or Decision(Audience.OPERATORS, Reason.POLICY_FAILED)
 
-    def _ask_if_possible(self, event: MessageEvent) -> Object | None:
+    def _ask_if_possible(self, event: MessageEvent) -> Conversation | None:
         try:
             return self.ask(event.conversation_id)
         except APIError as error:
@@ -252,90 +245,79 @@ class Gate:
     # -- facts -------------------------------------------------------------------
 
     def _facts(self, job: Job, event: MessageEvent, holding: Holding) -> PolicyContext:
-        conversation = as_object(event.raw.get("conversation"))
-        people = events.contact_candidates(event.raw)
+        conversation = event.conversation
         answered = _answered(event, holding)
 
         return PolicyContext(
-            mode=self._mode(event.raw, holding),
+            mode=self._mode(conversation, holding),
             taken=holding.taken,
             answered=answered,
-            status=as_text(conversation.get("status")),
-            assignee=policy.assignee_of(conversation),
+            status=conversation.status,
+            assignee=conversation.assignee,
             last_speaker=Speaker.OPERATOR if answered else Speaker.CUSTOMER,
-            blocked=any(person.get("blocked") is True for person in people),
-            can_reply=conversation.get("can_reply") is not False,
-            auto_reply=event.auto_reply,
+            blocked=conversation.blocked,
+            can_reply=conversation.can_reply,
+            auto_reply=event.message.auto_reply,
             age=self._age(job, event),
-            inbox_id=event.inbox_id,
+            inbox_id=conversation.inbox_id,
             rules=self.config.rules,
         )
 
     def _with_live(
-        self, facts: PolicyContext, event: MessageEvent, live: Object, holding: Holding
+        self,
+        facts: PolicyContext,
+        event: MessageEvent,
+        live: Conversation,
+        holding: Holding,
     ) -> PolicyContext:
         last, answer = self._last_public(event, live)
         answered = self._note_answer(event, answer)
-        contact = as_object(as_object(live.get("meta")).get("sender"))
 
         return facts._replace(
-            mode=self._mode({"conversation": live}, holding),
+            mode=self._mode(live, holding),
             answered=answered or facts.answered,
-            status=as_text(live.get("status")),
-            assignee=policy.assignee_of(live),
+            status=live.status,
+            assignee=live.assignee,
             last_speaker=last or facts.last_speaker,
-            blocked=contact.get("blocked") is True,
-            can_reply=live.get("can_reply") is not False,
+            blocked=live.blocked,
+            can_reply=live.can_reply,
             live=True,
         )
 
-    def _mode(self, raw: Object, holding: Holding) -> Mode:
+    def _mode(self, conversation: Conversation, holding: Holding) -> Mode:
         """Who answers by attribute. What we wrote there ends with a resolve."""
-        conversation = as_object(raw.get("conversation"))
-
         if holding.former is not None and self._chosen(conversation) is Mode.HUMAN:
             return Mode.BOT
 
-        return self.resolve(raw)
+        return self.resolve(conversation)
 
     def _last_public(
-        self, event: MessageEvent, live: Object
+        self, event: MessageEvent, live: Conversation
     ) -> tuple[Speaker | None, int]:
         """Who wrote last in public, and a person's newest answer to the question; 0 if
         there is none."""
         newest = event.message_id
-        last = as_object(live.get("last_non_activity_message"))
-        speaker = policy.speaker_of(last) if last else None
-        seen: list[Object] = [] if speaker is None else [last]
-        is_older = bool(seen) and (as_id(last.get("id")) or 0) <= newest
+        last = live.last_message
+        seen = [last] if last and last.speaker else []
+        is_older = bool(seen) and seen[0].id <= newest
 
         # What came after the question may hide a person's answer: a note, what the
         # customer wrote on, a machine.
-        if not is_older and speaker is not Speaker.OPERATOR:
+        if not is_older and not (seen and seen[0].by_operator):
             seen = [*self._list(event.conversation_id, newest), *seen]
 
-        public = [each for each in seen if policy.speaker_of(each) is not None]
+        public = [each for each in seen if each.speaker]
         answers = [
-            message_id
+            each.id
             for each in public
-            if (message_id := as_id(each.get("id")) or 0) > newest
-            and self._by_person(event, each)
+            if each.id > newest and each.by_operator and not self._is_ours(event, each)
         ]
-        last_speaker = policy.speaker_of(public[-1]) if public else None
 
-        return last_speaker, max(answers, default=0)
-
-    def _by_person(self, event: MessageEvent, message: Object) -> bool:
-        if not events.is_by_operator(message):
-            return False
-
-        message_id = as_id(message.get("id")) or 0
-
-        return not self._is_ours(event._replace(message_id=message_id, raw=message))
+        return public[-1].speaker if public else None, max(answers, default=0)
 
     def _age(self, job: Job, event: MessageEvent) -> float:
         now = self.inbox.clock()
-        written = as_seconds(event.raw.get("created_at"))
+        written = event.message.created_at
         age = now - job.since
         waited = age if written is None else now - written
 
@@ -347,7 +329,7 @@ class Gate:
 
     # -- asking Chatwoot ---------------------------------------------------------
 
-    def ask(self, conversation_id: int) -> Object | None:
+    def ask(self, conversation_id: int) -> Conversation | None:
         """The conversation now; ``None`` if the token may not read it."""
         now = time.monotonic()
 
@@ -384,7 +366,7 @@ class Gate:
         if not self._reads and len(self._refused) >= BLIND_AFTER:
             self._blind_until = now + ASK_AGAIN
 
-    def _list(self, conversation_id: int, after: int) -> list[dict[str, t.Any]]:
+    def _list(self, conversation_id: int, after: int) -> list[ChatwootMessage]:
         try:
             return self.reader.messages(conversation_id, after=after)
         except PermanentError as error:
@@ -394,7 +376,7 @@ class Gate:
             return []
 
     def _note_live(
-        self, conversation_id: int, holding: Holding, live: Object
+        self, conversation_id: int, holding: Holding, live: Conversation
     ) -> Holding:
         """Who has it, given a state that was asked for, and who had it before that."""
         # After we have seen it say human, nobody but an operator sets it to bot.

@@ -7,8 +7,8 @@ import unicodedata
 from enum import StrEnum
 
 from flask_chatwoot.errors import ConfigError
-from flask_chatwoot.payloads.events import contact_candidates
-from flask_chatwoot.payloads.fields import Object, as_object
+from flask_chatwoot.payloads.conversation import Contact, Conversation
+from flask_chatwoot.payloads.fields import Object
 
 ALTERNATIVE_ATTRIBUTE: t.Final = "preferred_channel"
 """Looked up after the configured attribute."""
@@ -56,13 +56,15 @@ def vocabulary(*, bot: t.Iterable[str] = (), human: t.Iterable[str] = ()) -> Voc
     )
 
 
-def resolve(raw: Object, *, attribute: str, words: Vocabulary, default: Mode) -> Mode:
-    """The first choice in a payload that can be understood, or the default.
+def resolve(
+    conversation: Conversation, *, attribute: str, words: Vocabulary, default: Mode
+) -> Mode:
+    """The first choice in a conversation that can be understood, or the default.
 
     The conversation is asked before the contact: a form's answer belongs to one
     conversation, while a contact keeps what was chosen long ago.
     """
-    for attributes, key in _attributes(raw, attribute):
+    for attributes, key in _attributes(conversation, attribute):
         mode = meaning(attributes.get(key), words)
 
         if mode is not None:
@@ -93,12 +95,17 @@ def human_value(current: t.Any, configured: t.Sequence[str]) -> str:
     return "Human" if text[:1].isupper() else "human"
 
 
-def _attributes(raw: Object, attribute: str) -> t.Iterator[tuple[Object, str]]:
+def _attributes(
+    conversation: Conversation, attribute: str
+) -> t.Iterator[tuple[Object, str]]:
     """Every place a choice may be, in the order of precedence."""
-    for holder in (as_object(raw.get("conversation")), *contact_candidates(raw)):
+    holders: tuple[Conversation | Contact, ...]
+    holders = (conversation, *conversation.contacts)
+
+    for holder in holders:
         for key in (attribute, ALTERNATIVE_ATTRIBUTE):
-            yield as_object(holder.get("custom_attributes")), key
-            yield as_object(holder.get("additional_attributes")), key
+            yield holder.custom_attributes, key
+            yield holder.additional_attributes, key
 
 
 def _fold(value: str) -> str:

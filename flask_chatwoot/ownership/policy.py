@@ -4,10 +4,20 @@ import typing as t
 from enum import StrEnum
 
 from flask_chatwoot.outcomes import Reason
-from flask_chatwoot.payloads import events
-from flask_chatwoot.payloads.fields import Object, as_id, as_object
+from flask_chatwoot.payloads.conversation import Assignee, Speaker
 
 from .mode import Mode
+
+__all__ = [
+    "Assignee",
+    "Audience",
+    "Decision",
+    "Policy",
+    "PolicyContext",
+    "PolicySettings",
+    "Speaker",
+    "default_policy",
+]
 
 
 class Audience(StrEnum):
@@ -32,25 +42,6 @@ class Decision(t.NamedTuple):
 
     audience: Audience
     reason: str | None = None
-
-
-class Assignee(t.NamedTuple):
-    """Whom Chatwoot has assigned.
-
-    :ivar type: ``"user"`` or ``"agent_bot"``: a user and a bot may have the same id.
-    """
-
-    type: str
-    id: int | None
-
-
-class Speaker(StrEnum):
-    """Who wrote a public message."""
-
-    CUSTOMER = "customer"
-    OPERATOR = "operator"
-    MACHINE = "machine"
-    """A bot, an automation, a template."""
 
 
 class PolicySettings(t.NamedTuple):
@@ -135,34 +126,3 @@ _TABLE: t.Final[tuple[_Line, ...]] = (
     (lambda f: f.age > f.rules.max_age, Audience.OPERATORS, Reason.TOO_OLD),
     (lambda f: not f.can_reply, Audience.OPERATORS, Reason.WINDOW_CLOSED),
 )
-
-
-# -- facts from what Chatwoot says of a conversation -----------------------------------
-
-
-def assignee_of(conversation: Object) -> Assignee | None:
-    """Whom Chatwoot has assigned, if anybody."""
-    meta = as_object(conversation.get("meta"))
-    found = as_object(meta.get("assignee"))
-
-    if not found:
-        return None
-
-    # "assignee_type" says "AgentBot" (4.8 and later), the assignee's own "agent_bot".
-    kinds = (meta.get("assignee_type"), found.get("type"))
-    is_bot = any(kind in ("AgentBot", "agent_bot") for kind in kinds)
-
-    return Assignee("agent_bot" if is_bot else "user", as_id(found.get("id")))
-
-
-def speaker_of(message: Object) -> Speaker | None:
-    """Who wrote a public message; ``None`` for notes and activities."""
-    kind = message.get("message_type")
-
-    if message.get("private") or kind in ("activity", 2):
-        return None
-
-    if kind in ("incoming", 0):
-        return Speaker.CUSTOMER
-
-    return Speaker.OPERATOR if events.is_by_operator(message) else Speaker.MACHINE

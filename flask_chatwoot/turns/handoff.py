@@ -16,7 +16,8 @@ from flask_chatwoot.ownership import mode
 from flask_chatwoot.ownership.gate import Gate
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.ownership.store import Holding, Memory
-from flask_chatwoot.payloads.fields import Object, as_id, as_object, as_seconds
+from flask_chatwoot.payloads.conversation import Conversation
+from flask_chatwoot.payloads.fields import Object, as_id, as_object
 from flask_chatwoot.payloads.versions import merges_attributes
 from flask_chatwoot.replies import Handoff, Turn
 
@@ -99,7 +100,7 @@ class Handover:
     _merges: bool | None = field(default=None, init=False)
     _ask_version_at: float = field(default=0.0, init=False)
 
-    def perform(self, conversation_id: int, known: Object, handoff: str) -> None:
+    def perform(self, conversation_id: int, known: Conversation, handoff: str) -> None:
         """Give a conversation to people.
 
         :param known: The conversation as of the newest delivery, for tokens that may
@@ -121,7 +122,7 @@ class Handover:
             raise refused
 
     def _steps(
-        self, conversation_id: int, current: Object, handoff: str
+        self, conversation_id: int, current: Conversation, handoff: str
     ) -> t.Iterator[t.Callable[[], None]]:
         client = self.client
         wanted = as_object(json.loads(handoff))
@@ -130,7 +131,7 @@ class Handover:
 
         yield lambda: self._mark(conversation_id, current)
 
-        if current.get("status") == "pending":
+        if current.status == "pending":
             yield lambda: client.toggle_status(conversation_id, "open")
 
         if team_id:
@@ -139,19 +140,21 @@ class Handover:
         if assignee_id:
             yield lambda: client.assign(conversation_id, assignee_id=assignee_id)
 
-    def mark(self, conversation_id: int, known: Object) -> None:
+    def mark(self, conversation_id: int, known: Conversation) -> None:
         """Set the attribute of a conversation to human, and nothing else."""
         self._mark(conversation_id, self._current(conversation_id, known))
 
-    def show(self, conversation_id: int, known: Object) -> None:
+    def show(self, conversation_id: int, known: Conversation) -> None:
         """Open a pending conversation, which operators do not see."""
-        if known.get("status") != "pending":
+        if known.status != "pending":
             return
 
-        if self._current(conversation_id, known).get("status") == "pending":
+        if self._current(conversation_id, known).status == "pending":
             self.client.toggle_status(conversation_id, "open")
 
-    def restore(self, conversation_id: int, known: Object, holding: Holding) -> None:
+    def restore(
+        self, conversation_id: int, known: Conversation, holding: Holding
+    ) -> None:
         """Let the attribute say what it said before it was set to human here.
 
         :param holding: What was known when that was found to be due. Its ``former``
@@ -159,7 +162,7 @@ class Handover:
         """
         attribute = self.config.support_mode_attr
         current = self._current(conversation_id, known)
-        attributes = dict(as_object(current.get("custom_attributes")))
+        attributes = dict(current.custom_attributes)
         value = json.loads(t.cast(str, holding.former))
 
         if mode.meaning(attributes.get(attribute), self.config.words) is Mode.HUMAN:
@@ -169,14 +172,14 @@ class Handover:
 
         self.memory.give_back(conversation_id, newest=holding.operator_message_id)
 
-    def _current(self, conversation_id: int, known: Object) -> Object:
+    def _current(self, conversation_id: int, known: Conversation) -> Conversation:
         live = self.gate.ask(conversation_id)
 
         return known if live is None else live
 
-    def _mark(self, conversation_id: int, current: Object) -> None:
+    def _mark(self, conversation_id: int, current: Conversation) -> None:
         attribute = self.config.support_mode_attr
-        attributes = dict(as_object(current.get("custom_attributes")))
+        attributes = dict(current.custom_attributes)
         value = attributes.get(attribute)
         former = None
 
@@ -189,13 +192,13 @@ class Handover:
         self.memory.marked(conversation_id, former)
         self._note_time(conversation_id, current)
 
-    def _note_time(self, conversation_id: int, before: Object) -> None:
+    def _note_time(self, conversation_id: int, before: Conversation) -> None:
         """Note since when the attribute says human, by whichever clock is ahead.
 
         An agent bot before 4.13 is not told when an operator sets it to bot again, but
         by the state that comes with the next message.
         """
-        seen = as_seconds(before.get("updated_at")) or 0.0
+        seen = before.updated_at or 0.0
         now = self.gate.inbox.clock()
         self.memory.seen_human(conversation_id, max(now, seen))
 

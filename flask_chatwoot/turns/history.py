@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError, ChatwootError
 from flask_chatwoot.ownership.store import Memory, Said
-from flask_chatwoot.payloads import events
-from flask_chatwoot.payloads.fields import Object, as_id, as_object, storable
+from flask_chatwoot.payloads.conversation import ChatwootMessage
+from flask_chatwoot.payloads.fields import storable
 from flask_chatwoot.replies import HistoryEntry
 
 PAGE: t.Final = 20
@@ -110,7 +110,7 @@ class History:
 
         for _ in range(_PAGES):
             page = self.reader.messages(conversation_id, before=before)
-            ids = [as_id(message.get("id")) or 0 for message in page]
+            ids = [message.id for message in page]
             said = [each for message in page for each in _said(message)]
             found[:0] = [each for each in said if each.message_id > begin]
 
@@ -122,29 +122,22 @@ class History:
         return found[-limit:]
 
 
-def _said(message: Object) -> list[Said]:
+def _said(message: ChatwootMessage) -> list[Said]:
     """A message as part of the history, and what was picked in it, if anything."""
-    kind = message.get("message_type")
-    role = _ROLES.get(kind) if isinstance(kind, int | str) else None
-    deleted = as_object(message.get("content_attributes")).get("deleted")
-    content = events.text_of(message)
+    role = _ROLES.get(message.type)
 
-    if role is None or message.get("private") or deleted:
+    if role is None or message.private or message.deleted:
         return []
 
-    message_id = as_id(message.get("id")) or 0
-    picked = events.picked_in(message) if role == "assistant" else ""
-    said = Said(message_id, role, content), Said(message_id, "user", picked)
+    said = [Said(message.id, role, message.text.strip())]
+
+    if role == "assistant":
+        said.append(Said(message.id, "user", message.picked))
 
     return [each for each in said if each.content]
 
 
-_ROLES: t.Final[dict[t.Any, str]] = {
-    0: "user",
-    "incoming": "user",
-    1: "assistant",
-    "outgoing": "assistant",
-}
+_ROLES: t.Final = {"incoming": "user", "outgoing": "assistant"}
 
 
 def _cut(said: t.Sequence[Said], characters: int) -> list[HistoryEntry]:

@@ -16,9 +16,8 @@ from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError, ChatwootError, TransientError
 from flask_chatwoot.outcomes import Outcome
 from flask_chatwoot.ownership.mode import Mode
-from flask_chatwoot.payloads import events
-from flask_chatwoot.payloads.fields import Object, Upload, as_id, as_text
-from flask_chatwoot.payloads.liquid import escape
+from flask_chatwoot.payloads.conversation import ChatwootMessage, is_post_of
+from flask_chatwoot.payloads.fields import Upload
 from flask_chatwoot.queue.inspection import Draft
 from flask_chatwoot.queue.jobs import Inbox, Job
 from flask_chatwoot.replies import Turn
@@ -205,23 +204,22 @@ class Poster:
             page = self._page(job.conversation_id, after)
 
             for message in page:
-                message_id = as_id(message.get("id")) or after
-                is_new = message_id > after
-                after = max(after, message_id)
+                is_new = message.id > after
+                after = max(after, message.id)
 
                 if (
                     is_new
                     and is_post_of(draft, message)
-                    and not self.inbox.made(message_id, but=draft)
+                    and not self.inbox.made(message.id, but=draft)
                 ):
-                    return message_id
+                    return message.id
 
             if len(page) < 100:
                 return None
 
         return None
 
-    def _page(self, conversation_id: int, after: int) -> list[dict[str, t.Any]]:
+    def _page(self, conversation_id: int, after: int) -> list[ChatwootMessage]:
         try:
             return self.reader.messages(conversation_id, after=after)
         except APIError as error:
@@ -242,20 +240,3 @@ def _did_nothing(error: APIError) -> bool:
         return error.status is None or error.status < 500
 
     return error.kind == "permanent"
-
-
-def is_post_of(draft: Draft, message: Object) -> bool:
-    """Whether a message, from a webhook or from the API, is the post of a draft."""
-    marker = events.marker_of(message)
-
-    if marker is not None:
-        return marker == draft.marker
-
-    # Before 4.9 Chatwoot drops the marker (app/builders/messages/message_builder.rb).
-    content = as_text(message.get("content")) or ""
-
-    return (
-        message.get("message_type") in ("outgoing", 1)
-        and (message.get("private") is True) == draft.private
-        and content.strip() in (draft.content.strip(), escape(draft.content).strip())
-    )

@@ -29,8 +29,9 @@ from flask_chatwoot.ownership.policy import Audience, Decision
 from flask_chatwoot.ownership.store import Memory, Said
 from flask_chatwoot.payloads import events
 from flask_chatwoot.payloads.channels import LIMIT
-from flask_chatwoot.payloads.events import Attachment, MessageEvent
-from flask_chatwoot.payloads.fields import Object, as_object, storable
+from flask_chatwoot.payloads.conversation import Attachment, unrendered
+from flask_chatwoot.payloads.events import MessageEvent
+from flask_chatwoot.payloads.fields import storable
 from flask_chatwoot.payloads.versions import renders_content
 from flask_chatwoot.queue.inspection import Draft
 from flask_chatwoot.queue.jobs import MESSAGE, Inbox, Job, Part
@@ -95,7 +96,8 @@ class Answering:
             event = event or message_in(job.newest)
             messages = self._messages(job, event)
             # The delivery that came last need not be about the message written last.
-            event = event._replace(message_id=messages[-1].id)
+            newest = event.message._replace(id=messages[-1].id)
+            event = event._replace(message=newest)
         except PayloadError:
             self.inbox.settle(job, Outcome.DEAD, Reason.UNREADABLE)
             log.error("job %s is dead (%s)", job.id, Reason.UNREADABLE)  # noqa: TRY400
@@ -125,10 +127,10 @@ class Answering:
         return _as_written([message for _, message in dated])
 
     def _message(self, event: MessageEvent) -> Message:
-        text = self._typed(event.text, rendered=event.rendered)
-        files = events.attachments(event.raw)
+        message = event.message
+        text = self._typed(message.text, rendered=message.rendered)
 
-        return Message(event.message_id, text, files, bool(event.digest))
+        return Message(message.id, text, message.attachments, bool(event.digest))
 
     def _recalled(
         self,
@@ -154,7 +156,7 @@ class Answering:
             log.warning("could not tell whether a text was rendered: %s", error)
             return text
 
-        return events.unrendered(text) if renders_content(version) else text
+        return unrendered(text) if renders_content(version) else text
 
     def _take_over(self, job: Job, event: MessageEvent) -> None:
         """Let the attribute say that a person has the conversation."""
@@ -163,7 +165,7 @@ class Answering:
                 self.inbox.settle(job, Outcome.DECLINED, None)
                 return
 
-            self.handover.mark(job.conversation_id, conversation_in(event))
+            self.handover.mark(job.conversation_id, event.conversation)
             self.inbox.settle(job, Outcome.TAKEN_OVER, None)
         except APIError as error:
             if not self.postponed(job, error):
@@ -202,7 +204,7 @@ class _Attempt:
         self._all = answering
         self._job = job
         self._event = event
-        self._known = conversation_in(event)
+        self._known = event.conversation
         self._case = answering.gate.before(job, event)
         self._decision = self._case.decision
         self._turn = self._turn_of(messages)
@@ -562,22 +564,17 @@ def message_in(payload: bytes) -> MessageEvent:
     return event
 
 
-def conversation_in(event: MessageEvent) -> Object:
-    """The conversation as of a message's delivery."""
-    return as_object(event.raw.get("conversation"))
-
-
 def to_store(event: MessageEvent) -> dict[str, t.Any]:
     """What the inbox needs to know of an event besides its body."""
     return {
         "conversation_id": event.conversation_id,
         "message_id": event.message_id,
-        "kind": TAKE_OVER if event.type == "outgoing" else MESSAGE,
+        "kind": TAKE_OVER if event.message.type == "outgoing" else MESSAGE,
         "said": lambda: json.dumps(
             [
-                event.text,
-                event.rendered,
-                events.attachments(event.raw),
+                event.message.text,
+                event.message.rendered,
+                event.message.attachments,
                 bool(event.digest),
             ]
         ),
