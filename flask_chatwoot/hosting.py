@@ -74,7 +74,7 @@ def rehearse(
             bot.backend.stop()
 
             if bot.poster is not None:
-                bot.poster.inbox.close()
+                bot.poster.store.database.close()
 
 
 def _config(own: Config, simulator: Simulator, kind: Kind, folder: str) -> Config:

@@ -16,10 +16,14 @@ from .outcomes import Outcome, Reason
 from .ownership.gate import Gate
 from .ownership.mode import Mode
 from .ownership.policy import Policy, default_policy
-from .ownership.store import Memory, Said
+from .ownership.store import Memory
 from .payloads import events
 from .payloads.events import ConversationEvent, MessageEvent
-from .queue.jobs import Inbox, Job
+from .queue.jobs import Job
+from .queue.outbox import Outbox
+from .queue.sqlite import SQLiteDatabase
+from .queue.store import Store
+from .queue.transcript import TranscriptEntry
 from .replies import Registry, Turn
 from .turns.handoff import Handover
 from .turns.history import History
@@ -41,7 +45,7 @@ class Receipt(t.NamedTuple):
 
 
 class Backend(t.Protocol):
-    """Who runs the jobs of the inbox, and when."""
+    """Who runs the jobs, and when."""
 
     def start(self, bot: Runtime) -> None:
         """Called with the first request this process serves."""
@@ -154,10 +158,10 @@ class Runtime:
         self, answering: Answering, event: MessageEvent, body: bytes, reason: Reason
     ) -> Receipt:
         """Our own posts come back too; the others are those of people and machines."""
-        _note_echo(answering.inbox, event)
+        _note_echo(answering.store.outbox, event)
 
         if not event.private:
-            said = Said(event.message_id, "assistant", event.text)
+            said = TranscriptEntry(event.message_id, "assistant", event.text)
             answering.history.note(event.conversation_id, [said])
 
         taken = answering.gate.note_message(event)
@@ -243,16 +247,17 @@ def _answering(
     client = client_of(config, t.cast(str, config.api_access_token))
     user = config.user_access_token
     reader = client_of(config, user) if user else client
-    inbox = Inbox(
-        config.inbox_path,
-        account_id=client.account_id,
-        sync=config.inbox_sync,
+    database = SQLiteDatabase(
+        config.inbox_path, account_id=client.account_id, sync=config.inbox_sync
+    )
+    store = Store.of(
+        database,
         lease=config.lease,
         window=config.burst_window,
         longest=config.burst_max,
     )
-    memory = Memory(inbox)
-    gate = Gate(config=config, policy=policy, reader=reader, inbox=inbox, memory=memory)
+    memory = Memory(database)
+    gate = Gate(config=config, policy=policy, reader=reader, store=store, memory=memory)
 
     return Answering(
         app=app,
@@ -262,22 +267,22 @@ def _answering(
             app=app,
             client=client,
             reader=reader,
-            inbox=inbox,
+            store=store,
             settle_time=config.settle_time,
         ),
         gate=gate,
         memory=memory,
-        history=History(reader=reader, memory=memory),
+        history=History(reader=reader, memory=memory, transcript=store.transcript),
         handover=Handover(config=config, client=client, gate=gate, memory=memory),
         indicator=Indicator(client, wanted=config.typing),
     )
 
 
-def _note_echo(inbox: Inbox, event: MessageEvent) -> None:
+def _note_echo(outbox: Outbox, event: MessageEvent) -> None:
     """Chatwoot tells us of our own posts too: proof that they arrived."""
-    candidates = inbox.under_way(event.conversation_id, message_id=event.message_id)
+    candidates = outbox.under_way(event.conversation_id, message_id=event.message_id)
 
     for draft in candidates:
         if is_post_of(draft, event.raw):
-            inbox.posted(draft, event.message_id)
+            outbox.posted(draft, event.message_id)
             return

@@ -68,7 +68,7 @@ def health() -> ResponseReturnValue:
     if bot.poster is None:
         return {"status": "not_configured"}, 503
 
-    seen = bot.poster.inbox.health()
+    seen = bot.poster.store.inspection.health()
     late = (seen.oldest or 0.0) > bot.config.health_max_age
 
     return {"status": "late" if late else "ok", **seen._asdict()}, 503 if late else 200

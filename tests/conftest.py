@@ -17,6 +17,7 @@ import responses
 from blinker import NamedSignal
 from flask import Flask
 from flask.testing import FlaskClient
+from queue_support import open_store
 from urllib3 import exceptions as urllib3_errors
 from urllib3.connection import HTTPConnection
 from werkzeug.test import TestResponse
@@ -24,7 +25,8 @@ from werkzeug.test import TestResponse
 from flask_chatwoot import Chatwoot
 from flask_chatwoot.payloads import signature
 from flask_chatwoot.queue.inspection import JobRow
-from flask_chatwoot.queue.jobs import Inbox
+from flask_chatwoot.queue.sqlite import SQLiteDatabase
+from flask_chatwoot.queue.store import Store
 from flask_chatwoot.runtime import KEY, Runtime
 from flask_chatwoot.simulator import payloads
 from flask_chatwoot.simulator.payloads import (
@@ -395,22 +397,26 @@ def dismantle(app: Flask) -> None:
     bot_of(app).backend.stop()
 
     if bot_of(app).poster is not None:
-        inbox_of(app).close()
+        database_of(app).close()
 
 
 def bot_of(app: Flask) -> Runtime:
     return t.cast(Runtime, app.extensions[KEY])
 
 
-def inbox_of(app: Flask) -> Inbox:
+def store_of(app: Flask) -> Store:
     poster = bot_of(app).poster
     assert poster is not None
 
-    return poster.inbox
+    return poster.store
+
+
+def database_of(app: Flask) -> SQLiteDatabase:
+    return t.cast(SQLiteDatabase, store_of(app).database)
 
 
 def jobs_of(app: Flask) -> list[JobRow]:
-    return inbox_of(app).jobs()
+    return store_of(app).inspection.jobs()
 
 
 def job_of(app: Flask) -> JobRow:
@@ -460,3 +466,18 @@ def recorded(signal: NamedSignal, app: Flask) -> t.Iterator[list[dict[str, t.Any
 
     with signal.connected_to(note, sender=app):
         yield seen
+
+
+# -- a store without an app ----------------------------------------------------
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "inbox.sqlite3")
+
+
+@pytest.fixture
+def store(path: str, clock: Clock) -> t.Iterator[Store]:
+    store = open_store(path, clock)
+    yield store
+    store.database.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import typing as t
 
-from conftest import inbox_of
+from conftest import store_of
 from flask import Flask
 
 from flask_chatwoot import Turn
@@ -37,7 +37,7 @@ class Story:
     def endings(self) -> list[str]:
         """How each turn ended, oldest first: the outcome, and the reason if any."""
         self.rest()
-        jobs = reversed(inbox_of(self._app).jobs())
+        jobs = reversed(store_of(self._app).inspection.jobs())
 
         return [" ".join(filter(None, (job.outcome, job.reason))) for job in jobs]
 
@@ -73,7 +73,7 @@ class Story:
         assert {delivery.status for delivery in self.sim.deliveries} <= {200, 202}
 
     def _is_worked_off(self) -> bool:
-        jobs = inbox_of(self._app).jobs()
+        jobs = store_of(self._app).inspection.jobs()
 
         return all(job.state in ("done", "dead") for job in jobs)
 

@@ -10,11 +10,20 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from conftest import AppFactory, Clock, inbox_of, message, wait_until
+from conftest import (
+    AppFactory,
+    Clock,
+    database_of,
+    message,
+    store_of,
+    wait_until,
+)
 from flask import Flask
+from queue_support import open_store
 
 from flask_chatwoot import Chatwoot, cli
-from flask_chatwoot.queue.jobs import Inbox
+from flask_chatwoot.queue.schema import JobState
+from flask_chatwoot.queue.store import Store
 from flask_chatwoot.simulator import Fault, Simulator
 from flask_chatwoot.workers import ThreadBackend
 
@@ -31,29 +40,29 @@ def run(app: Flask, *arguments: str) -> tuple[int, str]:
 @pytest.fixture
 def filled(app: Flask, clock: Clock) -> Flask:
     """Jobs 1 to 4: done two days ago, dead, claimed, waiting."""
-    inbox = inbox_of(app)
-    inbox.clock = clock
+    inbox = store_of(app)
+    inbox.database.clock = clock
 
     for number, ending in enumerate(
         (("declined", "no_answer"), ("dead", "refused")), 1
     ):
         put(inbox, number)
-        job = inbox.claim()
+        job = inbox.queue.claim()
         assert job is not None
-        inbox.settle(job, *ending)
+        inbox.queue.settle(job, *ending)
         clock.advance(2 * DAY if number == 1 else 3 * 3600)
 
     put(inbox, 3)
     clock.advance(600)
-    assert inbox.claim() is not None
+    assert inbox.queue.claim() is not None
     put(inbox, 4)
     clock.advance(5)
 
     return app
 
 
-def put(inbox: Inbox, number: int, body: bytes = b"{}") -> None:
-    inbox.put(
+def put(inbox: Store, number: int, body: bytes = b"{}") -> None:
+    inbox.queue.put(
         f"1:message_created:{number}",
         conversation_id=40 + number,
         message_id=number,
@@ -69,11 +78,11 @@ def test_jobs_are_listed_as_a_table(filled: Flask) -> None:
 
     assert code == 0
     assert printed.splitlines() == [
-        "    ID  CONVERSATION  STATE        AGE  ATTEMPTS  OUTCOME   REASON",
-        "     4            44  waiting      5 s         0",
-        "     3            43  claimed     10 m         1",
-        "     2            42  dead         3 h         1  dead      refused",
-        "     1            41  done         2 d         1  declined  no_answer",
+        "    ID  CONVERSATION  STATE          AGE  ATTEMPTS  OUTCOME   REASON",
+        "     4            44  ready          5 s         0",
+        "     3            43  leased        10 m         1",
+        "     2            42  dead           3 h         1  dead      refused",
+        "     1            41  done           2 d         1  declined  no_answer",
     ]
 
 
@@ -90,6 +99,8 @@ def test_jobs_are_listed_as_json(filled: Flask) -> None:
         "state": "dead",
         "age": pytest.approx(3 * 3600 + 605),
         "attempts": 1,
+        "provider_attempts": 0,
+        "chatwoot_attempts": 0,
         "outcome": "dead",
         "reason": "refused",
     }
@@ -98,8 +109,8 @@ def test_jobs_are_listed_as_json(filled: Flask) -> None:
 @pytest.mark.parametrize(
     ("arguments", "ids"),
     [
-        (["--state", "waiting"], [4]),
-        (["--state", "claimed"], [3]),
+        (["--state", "ready"], [4]),
+        (["--state", "leased"], [3]),
         (["--state", "dead"], [2]),
         (["--state", "done"], [1]),
         (["--limit", "2"], [4, 3]),
@@ -117,7 +128,7 @@ def test_fewer_jobs_can_be_asked_for(
 
 def test_a_hundred_jobs_are_enough_at_first(app: Flask) -> None:
     for number in range(1, 121):
-        put(inbox_of(app), number)
+        put(store_of(app), number)
 
     assert len(json.loads(run(app, "inbox", "--json")[1])) == 100
     assert len(json.loads(run(app, "inbox", "--json", "--limit", "0")[1])) == 120
@@ -134,40 +145,40 @@ def test_a_state_that_does_not_exist_is_refused(app: Flask) -> None:
     code, printed = run(app, "inbox", "--state", "lost")
 
     assert code == 2
-    assert "'waiting', 'claimed', 'done', 'dead'" in printed
+    assert "'blocked', 'waiting', 'ready', 'leased'" in printed
 
 
 # -- retry ---------------------------------------------------------------------
 
 
 def states(app: Flask) -> dict[int, str]:
-    return {job.id: job.state for job in inbox_of(app).jobs()}
+    return {job.id: job.state for job in store_of(app).inspection.jobs()}
 
 
 @pytest.mark.parametrize("arguments", [["2"], ["--dead"]])
 def test_dead_jobs_are_revived(filled: Flask, arguments: list[str]) -> None:
     assert run(filled, "inbox", "retry", *arguments) == (0, "Revived 1 job.\n")
-    assert states(filled)[2] == "waiting"
+    assert states(filled)[2] == "ready"
 
 
 def test_all_dead_jobs_are_revived_in_their_order(app: Flask) -> None:
-    inbox = inbox_of(app)
+    inbox = store_of(app)
 
     for number in (1, 2, 3):
-        inbox.put(
+        inbox.queue.put(
             str(number), conversation_id=42, message_id=9000 + number, payload=b"{}"
         )
-        job = inbox.claim()
+        job = inbox.queue.claim()
         assert job is not None
-        inbox.settle(job, "dead", "unauthorized")
+        inbox.queue.settle(job, "dead", "unauthorized")
 
     assert run(app, "inbox", "retry", "--dead") == (0, "Revived 3 jobs.\n")
 
     for number in (1, 2, 3):
-        job = inbox.claim()
+        job = inbox.queue.claim()
         assert job is not None
         assert job.message_id == 9000 + number
-        inbox.settle(job, "replied", None)
+        inbox.queue.settle(job, "replied", None)
 
 
 def test_where_nothing_is_dead_nothing_is_revived(app: Flask) -> None:
@@ -179,7 +190,7 @@ def test_jobs_that_are_not_dead_are_named(filled: Flask) -> None:
 
     assert code == 1
     assert printed.splitlines() == ["Revived 1 job.", "Error: Not dead: 1, 3, 99."]
-    assert states(filled) == {1: "done", 2: "waiting", 3: "claimed", 4: "waiting"}
+    assert states(filled) == {1: "done", 2: "ready", 3: "leased", 4: "ready"}
 
 
 @pytest.mark.parametrize("arguments", [[], ["2", "--dead"]])
@@ -236,13 +247,13 @@ def test_without_configuration_a_command_says_what_to_set(
 def test_an_inbox_that_fails_is_told_in_a_sentence(
     app: Flask, command: list[str]
 ) -> None:
-    Path(inbox_of(app).path).write_bytes(b"no database at all. " * 50)
+    Path(database_of(app).path).write_bytes(b"no database at all. " * 50)
 
     code, printed = run(app, *command)
 
     assert code == 1
-    assert printed.startswith("Error: The inbox '")
-    assert printed.endswith("failed: file is not a database.\n")
+    assert printed.startswith("Error: The database '")
+    assert printed.endswith("failed: file is not a database; configure another file.\n")
 
 
 def test_an_app_without_the_extension_is_told_in_a_sentence() -> None:
@@ -412,15 +423,15 @@ def sim() -> t.Iterator[Simulator]:
 
 
 @pytest.fixture
-def inbox(tmp_path: Path) -> t.Iterator[Inbox]:
-    store = Inbox(str(tmp_path / "inbox.sqlite3"), account_id=1)
+def inbox(tmp_path: Path) -> t.Iterator[Store]:
+    store = open_store(tmp_path / "inbox.sqlite3")
     yield store
-    store.close()
+    store.database.close()
 
 
-def store(inbox: Inbox, text: str, *, number: int, conversation_id: int) -> None:
+def store(inbox: Store, text: str, *, number: int, conversation_id: int) -> None:
     body = message(text, id=number, conversation_id=conversation_id)
-    inbox.put(
+    inbox.queue.put(
         f"1:message_created:{number}",
         conversation_id=conversation_id,
         message_id=number,
@@ -434,7 +445,7 @@ needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="needs signal
 @needs_signals
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_worker_handles_what_is_stored_and_stops_when_told(
-    tmp_path: Path, sim: Simulator, inbox: Inbox, number: int
+    tmp_path: Path, sim: Simulator, inbox: Store, number: int
 ) -> None:
     talk = sim.conversation(id=42, custom_attributes={"support_mode": "bot"})
     store(inbox, "before", number=1, conversation_id=42)
@@ -445,7 +456,7 @@ def test_a_worker_handles_what_is_stored_and_stops_when_told(
         sim.wait_until(lambda: talk.replies == ["Answer to before"])
         store(inbox, "during", number=2, conversation_id=42)
         sim.wait_until(lambda: len(talk.replies) == 2)
-        wait_until(lambda: not inbox.jobs(state="claimed"))
+        wait_until(lambda: not inbox.inspection.jobs(JobState.LEASED))
         assert worker.stop(number) == 0
     finally:
         worker.close()
@@ -454,13 +465,13 @@ def test_a_worker_handles_what_is_stored_and_stops_when_told(
     assert worker.lines[-1] == "Finishing what runs."
     assert "Traceback" not in "\n".join(worker.lines)
     assert talk.replies == ["Answer to before", "Answer to during"]
-    assert {job.outcome for job in inbox.jobs()} == {"replied"}
+    assert {job.outcome for job in inbox.inspection.jobs()} == {"replied"}
 
 
 @needs_signals
 @pytest.mark.parametrize("host", [HOST, ASYNC_HOST], ids=["def", "async def"])
 def test_a_worker_gives_back_what_does_not_finish(
-    tmp_path: Path, sim: Simulator, inbox: Inbox, host: str
+    tmp_path: Path, sim: Simulator, inbox: Store, host: str
 ) -> None:
     sim.conversation(id=42)
     store(inbox, "slow", number=1, conversation_id=42)
@@ -472,8 +483,8 @@ def test_a_worker_gives_back_what_does_not_finish(
     finally:
         worker.close()
 
-    (job,) = inbox.jobs()
-    assert (job.state, job.attempts) == ("waiting", 0)
+    (job,) = inbox.inspection.jobs()
+    assert (job.state, job.attempts) == ("ready", 0)
 
 
 def test_a_worker_has_as_many_threads_as_asked_for(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from conftest import AppFactory, ChatwootStub, inbox_of
+from conftest import AppFactory, ChatwootStub, store_of
 from flask import Flask, current_app
 
 from flask_chatwoot import Chatwoot, Mode, Reply, Turn
@@ -170,7 +170,7 @@ def test_nothing_is_posted_stored_or_started(
     assert not Path(app.config["CHATWOOT_INBOX_PATH"]).exists()
     assert threads
     assert threads <= before
-    assert inbox_of(app).jobs() == []
+    assert store_of(app).inspection.jobs() == []
 
 
 def test_the_command_prints_the_answer_alone_in_a_shell(tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ from conftest import (
     AppFactory,
     ChatwootStub,
     Clock,
+    database_of,
     deliver,
     echo,
-    inbox_of,
     message,
+    store_of,
     work,
 )
 from flask import Flask
@@ -25,7 +26,7 @@ QUESTION = "Where is my order?"
 @pytest.fixture
 def clock(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(inbox_of(app), "clock", clock)
+    monkeypatch.setattr(database_of(app), "clock", clock)
 
     return clock
 
@@ -73,7 +74,7 @@ def test_a_burst_is_one_turn(app: Flask, chatwoot: Chatwoot) -> None:
     first, state, _ = told(app)
 
     assert first == "the customer, message 1, 3 messages"
-    assert state.startswith("  due for ")
+    assert state.startswith("  ready, due for ")
 
 
 def test_why_an_answer_became_a_note(
@@ -107,21 +108,22 @@ def test_why_there_is_no_answer_yet(
 
     _, post, state, _ = told(app)
 
-    assert post.startswith("  message sent ")
-    assert post.endswith(", no answer known")
-    assert state.startswith("  again in ")
-    assert state.endswith(" s, 1 attempt so far, because: server_error")
+    assert post.startswith("  message unconfirmed, sent ")
+    assert state.startswith("  retrying, due in ")
+    assert state.endswith(
+        " s, 1 attempt (1 failed by Chatwoot) so far, because: server_error"
+    )
 
 
 def test_who_is_at_work_and_who_waits_for_whom(app: Flask, clock: Clock) -> None:
     deliver(app.test_client(), message(QUESTION, id=1))
-    assert inbox_of(app).claim()
+    assert store_of(app).queue.claim()
     deliver(app.test_client(), message(QUESTION, id=2))
 
     _, running, _, waiting, _ = told(app)
 
-    assert running == "  being answered, 1 attempt so far"
-    assert waiting == "  waits for the turn before it"
+    assert running == "  leased, its lease ends in 30 s, 1 attempt so far"
+    assert waiting == "  blocked: an earlier turn of the conversation is not over"
 
 
 def test_nobody_elses_text_is_shown(
@@ -139,7 +141,7 @@ def test_a_conversation_nobody_knows(app: Flask) -> None:
     result = why(app, 7)
 
     assert result.exit_code == 1
-    assert "Nothing is remembered of conversation 7" in result.output
+    assert "Nothing is known of conversation 7" in result.output
     assert "flask chatwoot doctor" in result.output
 
 

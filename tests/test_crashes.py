@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 import requests
+from queue_support import open_store
 
 from flask_chatwoot.queue.inspection import JobRow
-from flask_chatwoot.queue.jobs import Inbox
 from flask_chatwoot.simulator import Fault, Simulator, Talk
 
 pytest.importorskip("gunicorn", reason="needs gunicorn to run real processes")
@@ -101,12 +101,12 @@ class Host:
         self._processes.clear()
 
     def jobs(self) -> list[JobRow]:
-        inbox = Inbox(self.inbox_path, account_id=self._account_id)
+        store = open_store(self.inbox_path, account_id=self._account_id)
 
         try:
-            return inbox.jobs()
+            return store.inspection.jobs()
         finally:
-            inbox.close()
+            store.database.close()
 
     def all_ended(self) -> bool:
         return {job.state for job in self.jobs()} <= {"done", "dead"}
@@ -193,7 +193,7 @@ def test_killed_after_the_acknowledgement_another_process_answers(stage: Stage) 
 
     talk = asks(sim)
     sim.drain()
-    assert [job.state for job in host.jobs()] == ["waiting"]
+    assert [job.state for job in host.jobs()] == ["ready"]
     host.kill()
     host.work()
     sim.wait_until(lambda: talk.replies and host.settled(), timeout=20)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import AppFactory, Clock, inbox_of
+from conftest import AppFactory, Clock, database_of, store_of
 from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
@@ -198,8 +198,8 @@ def clinic(admit: Open) -> Clinic:
 
 def arrive(app: Flask, *, number: int = 1, finish: bool = True) -> None:
     """Let a delivery have arrived, and usually a worker have done its work."""
-    inbox = inbox_of(app)
-    inbox.put(
+    inbox = store_of(app)
+    inbox.queue.put(
         f"1:message_created:{number}",
         conversation_id=number,
         message_id=number,
@@ -207,9 +207,9 @@ def arrive(app: Flask, *, number: int = 1, finish: bool = True) -> None:
     )
 
     if finish:
-        job = inbox.claim()
+        job = inbox.queue.claim()
         assert job is not None
-        inbox.settle(job, "replied", None)
+        inbox.queue.settle(job, "replied", None)
 
 
 def ill(findings: list[JSON]) -> list[tuple[str, str]]:
@@ -282,12 +282,18 @@ def test_a_warning_is_no_failure(clinic: Clinic) -> None:
 
 
 def test_the_doctor_changes_nothing(clinic: Clinic) -> None:
-    before = repr(vars(clinic.sim.office)), inbox_of(clinic.patient).jobs()[0][:4]
+    before = (
+        repr(vars(clinic.sim.office)),
+        store_of(clinic.patient).inspection.jobs()[0][:4],
+    )
     calls = len(clinic.sim.calls)
 
     clinic.examine(None, "--ask")
 
-    after = repr(vars(clinic.sim.office)), inbox_of(clinic.patient).jobs()[0][:4]
+    after = (
+        repr(vars(clinic.sim.office)),
+        store_of(clinic.patient).inspection.jobs()[0][:4],
+    )
     assert after == before
     assert {call.method for call in clinic.sim.calls[calls:]} == {"GET"}
 
@@ -317,7 +323,7 @@ def test_an_open_door_is_named_with_its_key(clinic: Clinic) -> None:
 
 def with_inbox_of(clinic: Clinic, **settings: t.Any) -> Flask:
     """A second app, for a doctor who comes from elsewhere; it has seen deliveries."""
-    path = f"{inbox_of(clinic.patient).path}.2"
+    path = f"{database_of(clinic.patient).path}.2"
     app = clinic.make(**{"inbox_path": path, **settings})
     arrive(app)
 
@@ -797,7 +803,7 @@ def test_a_secret_that_differs_here(clinic: Clinic) -> None:
 
 def test_a_secret_that_differs_in_the_running_app(clinic: Clinic) -> None:
     right = with_inbox_of(clinic)
-    path = f"{inbox_of(right).path}.3"
+    path = f"{database_of(right).path}.3"
     clinic.app = clinic.make(webhook_secret="another", inbox_path=path)
 
     code, findings = clinic.examine(right)
@@ -880,7 +886,7 @@ def test_a_private_address_from_which_nothing_came_for_long(
     clinic: Clinic, clock: Clock
 ) -> None:
     clock.now = time.time() + 3 * DAY
-    inbox_of(clinic.patient).clock = clock
+    database_of(clinic.patient).clock = clock
 
     code, findings = clinic.examine()
 
@@ -977,8 +983,8 @@ def test_a_probe_carries_the_token_of_the_url(admit: Open) -> None:
 
 def test_an_inbox_that_can_not_be_written(clinic: Clinic) -> None:
     # It has seen no delivery either, as far as it can tell.
-    clinic.app = clinic.make(inbox_path=f"{inbox_of(clinic.patient).path}.2")
-    Path(inbox_of(clinic.patient).path).write_bytes(b"no database at all. " * 50)
+    clinic.app = clinic.make(inbox_path=f"{database_of(clinic.patient).path}.2")
+    Path(database_of(clinic.patient).path).write_bytes(b"no database at all. " * 50)
 
     code, findings = clinic.examine()
 
@@ -990,10 +996,10 @@ def test_an_inbox_that_can_not_be_written(clinic: Clinic) -> None:
 
 def test_customers_who_were_given_up(clinic: Clinic) -> None:
     arrive(clinic.patient, number=2, finish=False)
-    inbox = inbox_of(clinic.patient)
-    job = inbox.claim()
+    inbox = store_of(clinic.patient)
+    job = inbox.queue.claim()
     assert job is not None
-    inbox.settle(job, "dead", "unauthorized")
+    inbox.queue.settle(job, "dead", "unauthorized")
 
     code, findings = clinic.examine()
 
@@ -1003,7 +1009,7 @@ def test_customers_who_were_given_up(clinic: Clinic) -> None:
 
 
 def later(app: Flask, seconds: float) -> None:
-    inbox_of(app).clock = Clock(time.time() + seconds)
+    database_of(app).clock = Clock(time.time() + seconds)
 
 
 @pytest.mark.parametrize(
@@ -1025,15 +1031,18 @@ def test_nobody_works(clinic: Clinic, settings: JSON, remedy: str) -> None:
     assert "Nobody works on 1 jobs." in told(findings, "workers")
     assert remedy in told(findings, "workers")
     assert "is 100 s old" in told(findings, "age")
-    assert "flask chatwoot inbox --state waiting" in told(findings, "age")
+    assert "flask chatwoot inbox --state ready" in told(findings, "age")
 
 
 def test_workers_that_are_all_busy(clinic: Clinic) -> None:
     for number in (2, 3):
         arrive(clinic.patient, number=number, finish=False)
 
-    assert inbox_of(clinic.patient).claim()
+    queue = store_of(clinic.patient).queue
+    job = queue.claim()
+    assert job is not None
     later(clinic.patient, 100)
+    queue.renew(job)
 
     code, findings = clinic.examine()
 
@@ -1049,17 +1058,17 @@ def test_workers_that_give_no_sign_of_life_are_asked_after(clinic: Clinic) -> No
     assert ("warning", "workers") in ill(findings)
     assert "Is the app running" in told(findings, "workers")
 
-    inbox_of(app).report("a process", 2)
+    store_of(app).inspection.report("a process", 2)
     _, findings = clinic.examine(app)
     assert not [name for _, name in ill(findings) if name == "workers"]
     assert "threads at work: 2" in told(findings, "workers")
 
 
 def test_a_job_that_waits_for_another_is_not_left_lying(clinic: Clinic) -> None:
-    inbox = inbox_of(clinic.patient)
+    inbox = store_of(clinic.patient)
 
     for number in (2, 3):
-        inbox.put(
+        inbox.queue.put(
             f"1:message_created:{number}",
             conversation_id=7,
             message_id=number,
@@ -1067,7 +1076,7 @@ def test_a_job_that_waits_for_another_is_not_left_lying(clinic: Clinic) -> None:
             kind="alone",
         )
 
-    assert inbox.claim()
+    assert inbox.queue.claim()
     later(clinic.patient, 100)
 
     _, findings = clinic.examine()
@@ -1078,19 +1087,19 @@ def test_a_job_that_waits_for_another_is_not_left_lying(clinic: Clinic) -> None:
 def test_a_job_behind_one_that_is_tried_again_is_not_left_lying(
     clinic: Clinic,
 ) -> None:
-    inbox = inbox_of(clinic.patient)
+    inbox = store_of(clinic.patient)
 
     for number in (2, 3):
-        inbox.put(
+        inbox.queue.put(
             f"1:message_created:{number}",
             conversation_id=7,
             message_id=number,
             payload=b"{}",
         )
 
-    job = inbox.claim()
+    job = inbox.queue.claim()
     assert job is not None
-    inbox.postpone(job, 600)
+    inbox.queue.postpone(job, 600)
     later(clinic.patient, 100)
 
     _, findings = clinic.examine()
@@ -1109,7 +1118,7 @@ def test_a_job_that_was_just_stored_is_not_left_lying(clinic: Clinic) -> None:
 
 
 def test_nobody_is_there_to_answer(clinic: Clinic) -> None:
-    path = f"{inbox_of(clinic.patient).path}.2"
+    path = f"{database_of(clinic.patient).path}.2"
     app = clinic.make(Chatwoot(), inbox_path=path)
     arrive(app)
 
@@ -1122,7 +1131,7 @@ def test_nobody_is_there_to_answer(clinic: Clinic) -> None:
 def asked(clinic: Clinic, function: t.Any, **place: t.Any) -> tuple[int, list[JSON]]:
     chatwoot = Chatwoot()
     chatwoot.reply_provider(**place)(function)
-    path = f"{inbox_of(clinic.patient).path}.2"
+    path = f"{database_of(clinic.patient).path}.2"
     app = clinic.make(chatwoot, inbox_path=path)
     arrive(app)
 

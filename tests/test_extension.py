@@ -49,7 +49,7 @@ def test_an_app_may_be_given_at_once(tmp_path: Path, api: ChatwootStub) -> None:
     assert deliver(app.test_client(), message()).status_code == 202
     assert api.public == [ANSWER]
     bot_of(app).backend.stop()
-    t.cast(t.Any, bot_of(app).poster).inbox.close()
+    t.cast(t.Any, bot_of(app).poster).inbox.database.close()
 
 
 def test_a_factory_gives_the_app_later(make_app: AppFactory, api: ChatwootStub) -> None:

@@ -227,8 +227,10 @@ def test_every_version_is_answered_once_though_the_connection_is_cut(
             sim.inject(Fault.CUT_AFTER)
             talk = sim.conversation(custom_attributes={"support_mode": "bot"})
             talk.customer_says(QUESTION)
-            inbox = app.extensions["chatwoot"].poster.inbox
-            sim.wait_until(lambda: [job for job in inbox.jobs() if job.outcome])
+            store = app.extensions["chatwoot"].poster.store
+            sim.wait_until(
+                lambda: [job for job in store.inspection.jobs() if job.outcome]
+            )
 
     assert asked == [QUESTION]
     assert talk.replies == ["Write to {{contact.email}}, or `{{this}}`."]

@@ -50,7 +50,6 @@ UPWARD: t.Final[set[tuple[str, str]]] = {
 TOO_LONG: t.Final = {
     "client",
     "payloads.events",
-    "queue.jobs",
     "setup.undo",
     "simulator.admin",
     "simulator.api",
@@ -213,7 +212,7 @@ def test_what_is_below_turns_knows_no_flask(name: str) -> None:
     [
         ("requests", {"client", "doctor.http", "simulator.deliveries"}),
         ("urllib3", {"client"}),
-        ("sqlite3", {"queue.jobs", "queue.sqlite"}),
+        ("sqlite3", {"queue.sqlite"}),
     ],
 )
 def test_a_library_is_used_in_one_place(library: str, modules: set[str]) -> None:

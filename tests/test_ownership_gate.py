@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import responses
 from conftest import BASE_URL, TOKEN, ChatwootStub, Clock
+from queue_support import open_store
 
 from flask_chatwoot import config
 from flask_chatwoot.client import ChatwootClient, escape
@@ -27,8 +28,10 @@ from flask_chatwoot.ownership.policy import (
 from flask_chatwoot.ownership.store import Memory
 from flask_chatwoot.payloads import events
 from flask_chatwoot.payloads.events import ConversationEvent, MessageEvent
-from flask_chatwoot.queue.inspection import KEEP, Draft
-from flask_chatwoot.queue.jobs import Inbox, Job, Part
+from flask_chatwoot.queue.inspection import KEEP
+from flask_chatwoot.queue.jobs import Job
+from flask_chatwoot.queue.outbox import Draft, DraftPart
+from flask_chatwoot.queue.store import Store
 from flask_chatwoot.simulator import Fault, Simulator, payloads
 from flask_chatwoot.simulator.payloads import (
     Agent,
@@ -49,7 +52,7 @@ class Stage(t.NamedTuple):
 
     gate: Gate
     memory: Memory
-    inbox: Inbox
+    store: Store
     seen: list[PolicyContext]
 
     @property
@@ -69,7 +72,7 @@ class StageFactory(t.Protocol):
 
 @pytest.fixture
 def make_stage(tmp_path: Path, clock: Clock) -> t.Iterator[StageFactory]:
-    inboxes = []
+    stores: list[Store] = []
 
     def make(url: str = BASE_URL, token: str = TOKEN, **settings: t.Any) -> Stage:
         loaded = config.load(
@@ -82,9 +85,9 @@ def make_stage(tmp_path: Path, clock: Clock) -> t.Iterator[StageFactory]:
             environ={},
             instance_path=str(tmp_path),
         )
-        inbox = Inbox(str(tmp_path / "inbox"), account_id=1, clock=clock)
-        inboxes.append(inbox)
-        memory = Memory(inbox)
+        store = open_store(tmp_path / "inbox", clock)
+        stores.append(store)
+        memory = Memory(store.database)
         seen: list[PolicyContext] = []
 
         def noted(facts: PolicyContext) -> Decision:
@@ -93,15 +96,15 @@ def make_stage(tmp_path: Path, clock: Clock) -> t.Iterator[StageFactory]:
 
         reader = ChatwootClient(url, 1, token)
         gate = Gate(
-            config=loaded, policy=noted, reader=reader, inbox=inbox, memory=memory
+            config=loaded, policy=noted, reader=reader, store=store, memory=memory
         )
 
-        return Stage(gate, memory, inbox, seen)
+        return Stage(gate, memory, store, seen)
 
     yield make
 
-    for inbox in inboxes:
-        inbox.close()
+    for store in stores:
+        store.database.close()
 
 
 @pytest.fixture
@@ -180,13 +183,13 @@ def before_post(
 
 def under_way(stage: Stage, content: str, *, conversation_id: int = 42) -> Draft:
     """A draft that was sent, and of which nobody knows whether it arrived."""
-    stage.inbox.put(
+    stage.store.queue.put(
         f"key {content}", conversation_id=conversation_id, message_id=100, payload=b"x"
     )
-    job = stage.inbox.claim()
+    job = stage.store.queue.claim()
     assert job is not None
-    (draft,) = stage.inbox.keep(job, [Part(content, False)])
-    stage.inbox.sending(job, draft)
+    (draft,) = stage.store.outbox.keep(job, [DraftPart(content, False)])
+    stage.store.outbox.sending(job, draft)
 
     return draft
 
@@ -355,7 +358,7 @@ def test_a_person_on_a_phone_takes_the_conversation(stage: Stage) -> None:
 
 def test_our_own_post_is_known_by_its_id(stage: Stage) -> None:
     draft = under_way(stage, "On its way.")
-    stage.inbox.posted(draft, 101)
+    stage.store.outbox.posted(draft, 101)
 
     assert not stage.gate.note_message(written("whatever it says", id=101))
     assert not stage.taken
@@ -381,13 +384,15 @@ def test_our_own_post_is_known_while_it_ends(
     def then_ends(look: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
         def wrapped(*args: t.Any, **names: t.Any) -> t.Any:
             found = look(*args, **names)
-            stage.inbox.posted(draft, 101)
+            stage.store.outbox.posted(draft, 101)
             return found
 
         return wrapped
 
-    for look in ("made", "under_way"):
-        monkeypatch.setattr(stage.inbox, look, then_ends(getattr(stage.inbox, look)))
+    outbox = stage.store.outbox
+
+    for look in ("is_ours", "under_way"):
+        monkeypatch.setattr(outbox, look, then_ends(getattr(outbox, look)))
 
     assert not stage.gate.note_message(written("On its way."))
 
@@ -787,7 +792,7 @@ def test_our_own_post_is_no_answer_of_a_person(
 
     assert before_post(stage, event).audience is Audience.CUSTOMER
 
-    stage.inbox.posted(draft, ours.id)
+    stage.store.outbox.posted(draft, ours.id)
     assert before_post(stage, event).audience is Audience.CUSTOMER
 
     talk.operator_says("It is here.")

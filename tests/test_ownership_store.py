@@ -7,50 +7,27 @@ from pathlib import Path
 
 import pytest
 from conftest import Clock
+from queue_support import connection_of, open_store
 
 from flask_chatwoot.errors import DatabaseError
-from flask_chatwoot.ownership.store import LONGEST_ABSENCE, Holding, Memory, Said
-from flask_chatwoot.queue.sqlite import Store
+from flask_chatwoot.ownership.store import LONGEST_ABSENCE, Holding, Memory
+from flask_chatwoot.queue.store import Store
 
 DAY = 86400.0
 KEEP = 7 * DAY
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "inbox.sqlite3")
-
-
-@pytest.fixture
-def store(path: str, clock: Clock) -> t.Iterator[Store]:
-    store = Store(path, account_id=1, sync="normal", clock=clock)
-    yield store
-    store.close()
-
-
-@pytest.fixture
 def memory(store: Store) -> Memory:
-    return Memory(store)
+    return Memory(store.database)
 
 
 @pytest.fixture
 def neighbour(path: str, clock: Clock) -> t.Iterator[Memory]:
     """Another account in the same file."""
-    store = Store(path, account_id=2, sync="normal", clock=clock)
-    yield Memory(store)
-    store.close()
-
-
-def said(*message_ids: int) -> list[Said]:
-    return [Said(id, "user", f"text of {id}") for id in message_ids]
-
-
-def ids(
-    memory: Memory, conversation_id: int = 42, *, before: int = 10**9, limit: int = 1000
-) -> list[int]:
-    found = memory.recall(conversation_id, before=before, limit=limit)
-
-    return [each.message_id for each in found]
+    store = open_store(path, clock, account_id=2)
+    yield Memory(store.database)
+    store.database.close()
 
 
 # -- who has a conversation ----------------------------------------------------
@@ -294,11 +271,11 @@ def test_who_has_a_conversation_survives_the_process(
     memory.marked(42)
     memory.seen_human(42, 100.0)
     before = memory.holding(42)
-    store.close()
-    other = Store(path, account_id=1, clock=clock)
+    store.database.close()
+    other = open_store(path, clock)
 
-    assert Memory(other).holding(42) == before
-    other.close()
+    assert Memory(other.database).holding(42) == before
+    other.database.close()
 
 
 def test_that_a_person_wrote_is_as_durable_as_a_delivery(
@@ -313,180 +290,15 @@ def test_that_a_person_wrote_is_as_durable_as_a_delivery(
         return opened[-1]
 
     monkeypatch.setattr(sqlite3, "connect", spy)
-    store = Store(path, account_id=1)
-    Memory(store).operator_wrote(42, 9001)
+    store = open_store(path, sync="full")
+    Memory(store.database).operator_wrote(42, 9001)
 
     (db,) = opened
     assert db.execute("PRAGMA synchronous").fetchone() == (2,)
-    store.close()
-
-
-# -- what was said -------------------------------------------------------------
-
-
-def test_whether_to_remember_is_known_to_all_who_share_the_file(
-    memory: Memory, neighbour: Memory, path: str, clock: Clock
-) -> None:
-    assert not memory.remembers()
-    memory.set_remembering(True)
-    memory.set_remembering(True)
-    other = Store(path, account_id=1, clock=clock)
-
-    assert memory.remembers()
-    assert Memory(other).remembers()
-    assert not neighbour.remembers()
-    other.close()
-
-
-def test_what_was_said_comes_oldest_first_whatever_the_order_it_was_told_in(
-    memory: Memory,
-) -> None:
-    memory.remember(42, [Said(9003, "user", "Und?")])
-    memory.remember(
-        42, [Said(9002, "assistant", "Ja — 'sofort'."), Said(9001, "user", "Hallo")]
-    )
-
-    assert memory.recall(42, before=9004, limit=20) == [
-        Said(9001, "user", "Hallo"),
-        Said(9002, "assistant", "Ja — 'sofort'."),
-        Said(9003, "user", "Und?"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("before", "limit", "expected"),
-    [
-        (9005, 20, [9001, 9002, 9003, 9004]),
-        (9004, 20, [9001, 9002, 9003]),
-        (9002, 20, [9001]),
-        (9001, 20, []),
-        (9005, 2, [9003, 9004]),
-        (9004, 1, [9003]),
-        (9005, 4, [9001, 9002, 9003, 9004]),
-        (9005, 0, []),
-    ],
-)
-def test_the_newest_messages_older_than_one_are_recalled(
-    memory: Memory, before: int, limit: int, expected: list[int]
-) -> None:
-    memory.remember(42, said(9001, 9002, 9003, 9004))
-
-    assert ids(memory, before=before, limit=limit) == expected
-
-
-def test_a_message_told_twice_is_remembered_as_it_came_first(memory: Memory) -> None:
-    memory.remember(42, [Said(9001, "user", "first")])
-    memory.remember(42, [Said(9001, "user", "second"), *said(9002)])
-
-    assert memory.recall(42, before=9003, limit=20) == [
-        Said(9001, "user", "first"),
-        *said(9002),
-    ]
-
-
-def test_what_was_picked_follows_the_question_whose_id_it_has(memory: Memory) -> None:
-    told = [Said(9001, "assistant", "Which one?"), Said(9001, "user", "June")]
-    memory.remember(42, reversed(told))
-
-    assert memory.recall(42, before=None, limit=20) == told
-
-
-def test_a_hundred_messages_of_each_conversation_are_remembered(
-    memory: Memory, neighbour: Memory
-) -> None:
-    memory.remember(43, said(*range(1, 51)))
-    neighbour.remember(42, said(*range(1, 101)))
-
-    for message_id in range(1, 121):
-        memory.remember(42, said(message_id))
-
-    assert ids(memory) == list(range(21, 121))
-    assert ids(memory, 43) == list(range(1, 51))
-    assert ids(neighbour) == list(range(1, 101))
-
-
-def test_the_hundred_newest_stay_when_older_ones_are_told_late(
-    memory: Memory,
-) -> None:
-    memory.remember(42, said(*range(200, 300)))
-    memory.remember(42, said(*range(1, 150)))
-
-    assert ids(memory) == list(range(200, 300))
-
-
-def test_more_than_a_hundred_at_once_are_cut_too(memory: Memory) -> None:
-    memory.remember(42, iter(said(*range(1, 251))))
-
-    assert ids(memory) == list(range(151, 251))
-
-
-def test_nothing_to_remember_is_no_error(memory: Memory) -> None:
-    memory.remember(42, [])
-
-    assert ids(memory) == []
-
-
-def test_what_was_said_is_forgotten_with_the_resolve(
-    memory: Memory, neighbour: Memory
-) -> None:
-    memory.remember(42, said(9001, 9002))
-    memory.remember(43, said(9003))
-    neighbour.remember(42, said(9001))
-    memory.resolved(42, 9002)
-
-    assert ids(memory) == []
-    assert ids(memory, 43) == [9003]
-    assert ids(neighbour) == [9001]
-
-
-@pytest.mark.parametrize(("newest", "left"), [(9001, [9002]), (9002, []), (0, [])])
-def test_what_was_said_after_a_resolve_outlives_its_delivery(
-    memory: Memory, newest: int, left: list[int]
-) -> None:
-    memory.remember(42, said(9001, 9002))
-    memory.resolved(42, newest)
-
-    assert ids(memory) == left
-
-
-def test_giving_back_forgets_nothing_of_what_was_said(memory: Memory) -> None:
-    memory.remember(42, said(9001))
-    memory.operator_wrote(42, 9002)
-    memory.give_back(42)
-
-    assert ids(memory) == [9001]
-
-
-def test_what_was_said_shows_in_no_representation() -> None:
-    assert repr(said(9001)) == "[<Said 9001>]"
-
-
-def test_forgotten_text_is_not_left_in_the_file(
-    memory: Memory, store: Store, path: str
-) -> None:
-    text = "a word of Ada Lovelace" * 100
-    memory.remember(42, [Said(9001, "user", text)])
-    memory.resolved(42, 9001)
-    store.close()
-
-    found = b"".join(each.read_bytes() for each in Path(path).parent.iterdir())
-    assert b"Lovelace" not in found
+    store.database.close()
 
 
 # -- clean-up ------------------------------------------------------------------
-
-
-def test_what_was_said_long_ago_is_forgotten(memory: Memory, clock: Clock) -> None:
-    memory.remember(42, said(9001))
-    clock.advance(DAY)
-    memory.remember(42, said(9002))
-    clock.advance(KEEP - DAY)
-    memory.prune(KEEP)
-    assert ids(memory) == [9001, 9002]
-
-    clock.advance(1)
-    memory.prune(KEEP)
-    assert ids(memory) == [9002]
 
 
 TOUCHES: dict[str, tuple[t.Callable[[Memory], t.Any], float]] = {
@@ -537,16 +349,6 @@ def test_an_attribute_that_is_to_be_set_back_is_never_forgotten(
     assert memory.holding(42).former == '"AI agent"'
 
 
-def test_that_what_is_said_is_kept_is_not_forgotten(
-    memory: Memory, clock: Clock
-) -> None:
-    memory.set_remembering(True)
-    clock.advance(1000 * DAY)
-    memory.prune(0)
-
-    assert memory.remembers()
-
-
 # -- what goes wrong -----------------------------------------------------------
 
 CALLS: dict[str, t.Callable[[Memory], t.Any]] = {
@@ -557,10 +359,6 @@ CALLS: dict[str, t.Callable[[Memory], t.Any]] = {
     "resolved": lambda memory: memory.resolved(42, 9001),
     "marked": lambda memory: memory.marked(42),
     "seen_human": lambda memory: memory.seen_human(42, 1.0),
-    "remembers": lambda memory: memory.remembers(),
-    "set_remembering": lambda memory: memory.set_remembering(True),
-    "remember": lambda memory: memory.remember(42, said(9001)),
-    "recall": lambda memory: memory.recall(42, before=1, limit=1),
     "prune": lambda memory: memory.prune(KEEP),
 }
 
@@ -584,17 +382,13 @@ def test_no_question_about_a_conversation_reads_a_whole_table(
     memory: Memory, store: Store, call: str
 ) -> None:
     statements: list[str] = []
-
-    with store.use() as db:
-        db.set_trace_callback(statements.append)
-
+    db = connection_of(store)
+    db.set_trace_callback(statements.append)
     CALLS[call](memory)
-
-    with store.use() as db:
-        db.set_trace_callback(None)
-        verbs = ("SELECT", "INSERT", "UPDATE", "DELETE")
-        asked = [each for each in statements if each.split()[0] in verbs]
-        plans = [db.execute(f"EXPLAIN QUERY PLAN {each}").fetchall() for each in asked]
+    db.set_trace_callback(None)
+    verbs = ("SELECT", "INSERT", "UPDATE", "DELETE")
+    asked = [each for each in statements if each.split()[0] in verbs]
+    plans = [db.execute(f"EXPLAIN QUERY PLAN {each}").fetchall() for each in asked]
 
     assert asked
     steps = [row[-1] for plan in plans for row in plan]

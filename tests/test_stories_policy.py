@@ -7,7 +7,7 @@ import typing as t
 from dataclasses import replace
 
 import pytest
-from conftest import inbox_of
+from conftest import database_of
 from flask import Flask
 from stories import Story, Thinker
 
@@ -143,7 +143,7 @@ def test_what_was_asked_an_hour_ago_is_only_noted(
     chatwoot_sim: ChatwootSim, app: Flask, age: float, answer: str, ending: str
 ) -> None:
     story = Story(chatwoot_sim, app)
-    inbox_of(app).clock = lambda: time.time() + age
+    database_of(app).clock = lambda: time.time() + age
     story.talk.customer_says(QUESTION)
 
     assert story.told() == [ASKED, answer]
@@ -154,7 +154,7 @@ def test_the_oldest_age_can_be_set(
     chatwoot_simulator: SimulatorFactory, app: Flask
 ) -> None:
     story = Story(chatwoot_simulator(rules=PolicySettings(max_age=60)), app)
-    inbox_of(app).clock = lambda: time.time() + 90
+    database_of(app).clock = lambda: time.time() + 90
     story.talk.customer_says(QUESTION)
 
     assert story.told() == [ASKED, NOTED]

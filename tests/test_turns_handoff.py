@@ -15,6 +15,7 @@ from conftest import (
     ending_of,
     message,
 )
+from queue_support import open_store
 from responses import matchers
 
 from flask_chatwoot import Chatwoot, config
@@ -25,7 +26,7 @@ from flask_chatwoot.ownership.gate import Gate
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.ownership.policy import default_policy
 from flask_chatwoot.ownership.store import Memory
-from flask_chatwoot.queue.jobs import Inbox
+from flask_chatwoot.queue.store import Store
 from flask_chatwoot.replies import Handoff, Message, Turn
 from flask_chatwoot.simulator import Fault, Simulator, payloads
 from flask_chatwoot.simulator.state import Token
@@ -46,7 +47,7 @@ class StageFactory(t.Protocol):
 
 @pytest.fixture
 def make_stage(tmp_path: Path) -> t.Iterator[StageFactory]:
-    inboxes = []
+    stores: list[Store] = []
 
     def make(url: str = BASE_URL, key: str = TOKEN, **settings: t.Any) -> Stage:
         loaded = config.load(
@@ -59,15 +60,15 @@ def make_stage(tmp_path: Path) -> t.Iterator[StageFactory]:
             environ={},
             instance_path=str(tmp_path),
         )
-        inbox = Inbox(str(tmp_path / "inbox"), account_id=1)
-        inboxes.append(inbox)
-        memory = Memory(inbox)
+        store = open_store(tmp_path / "inbox")
+        stores.append(store)
+        memory = Memory(store.database)
         client = ChatwootClient(url, 1, key)
         gate = Gate(
             config=loaded,
             policy=default_policy,
             reader=client,
-            inbox=inbox,
+            store=store,
             memory=memory,
         )
 
@@ -77,8 +78,8 @@ def make_stage(tmp_path: Path) -> t.Iterator[StageFactory]:
 
     yield make
 
-    for inbox in inboxes:
-        inbox.close()
+    for store in stores:
+        store.database.close()
 
 
 def staged(

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 import responses
 from conftest import Clock
+from queue_support import open_store
 
 from flask_chatwoot.client import ChatwootClient
-from flask_chatwoot.ownership.store import Memory, Said
-from flask_chatwoot.queue.jobs import Inbox
+from flask_chatwoot.ownership.store import Memory
+from flask_chatwoot.queue.store import Store
+from flask_chatwoot.queue.transcript import Transcript
+from flask_chatwoot.queue.transcript import TranscriptEntry as Entry
 from flask_chatwoot.simulator import Fault, Simulator
 from flask_chatwoot.simulator.payloads import MessageType
 from flask_chatwoot.simulator.state import Talk, Token
@@ -22,6 +25,7 @@ Entries = list[dict[str, str]]
 class Stage(t.NamedTuple):
     history: History
     memory: Memory
+    transcript: Transcript
 
     def read(
         self,
@@ -43,22 +47,22 @@ StageFactory = t.Callable[..., Stage]
 
 @pytest.fixture
 def make_stage(tmp_path: Path, clock: Clock) -> t.Iterator[StageFactory]:
-    inboxes = []
+    stores: list[Store] = []
 
     def make(sim: Simulator, whose: Token = "user") -> Stage:
         key = sim.bot_token if whose == "bot" else sim.user_token
-        inbox = Inbox(str(tmp_path / "inbox"), account_id=1, clock=clock)
-        inboxes.append(inbox)
-        memory = Memory(inbox)
+        store = open_store(tmp_path / "inbox", clock)
+        stores.append(store)
+        memory = Memory(store.database)
+        reader = ChatwootClient(sim.url, 1, key)
+        history = History(reader=reader, memory=memory, transcript=store.transcript)
 
-        return Stage(
-            History(reader=ChatwootClient(sim.url, 1, key), memory=memory), memory
-        )
+        return Stage(history, memory, store.transcript)
 
     yield make
 
-    for inbox in inboxes:
-        inbox.close()
+    for store in stores:
+        store.database.close()
 
 
 @pytest.fixture
@@ -300,8 +304,9 @@ def test_a_strange_message_is_not_told(
     make_stage: StageFactory, sim: Simulator, strange: t.Any
 ) -> None:
     hello = {"id": 6, "message_type": 0, "content": "Hello"}
+    stage = make_stage(sim)
     client = ChatwootClient("https://chatwoot.test", 1, "token")
-    history = History(reader=client, memory=make_stage(sim).memory)
+    history = History(reader=client, memory=stage.memory, transcript=stage.transcript)
 
     with responses.RequestsMock() as mock:
         mock.get(
@@ -326,7 +331,7 @@ def test_a_bots_token_makes_the_webhook_remember(
         stage.history.learn(talk.id)
         stage.history.learn(talk.id)
 
-    assert stage.memory.remembers()
+    assert stage.transcript.is_kept()
     assert lists(sim) == 1
     assert caplog.text.count("CHATWOOT_USER_ACCESS_TOKEN") == 1
 
@@ -336,10 +341,10 @@ def test_a_users_token_keeps_nothing(make_stage: StageFactory, sim: Simulator) -
     talk = sim.conversation()
 
     stage.history.learn(talk.id)
-    stage.history.note(talk.id, [Said(1, "user", "Hello")])
+    stage.history.note(talk.id, [Entry(1, "user", "Hello")])
 
-    assert not stage.memory.remembers()
-    assert stage.memory.recall(talk.id, before=100, limit=10) == []
+    assert not stage.transcript.is_kept()
+    assert stage.transcript.read(talk.id, before=100, limit=10) == []
 
 
 @pytest.mark.parametrize("fault", [Fault.SERVER_ERROR, Fault.CUT_BEFORE])
@@ -351,14 +356,14 @@ def test_a_failure_does_not_tell_what_the_token_may(
     sim.inject(fault, endpoint="list_messages")
 
     stage.history.learn(talk.id)
-    assert not stage.memory.remembers()
+    assert not stage.transcript.is_kept()
 
     stage.history.learn(talk.id)
-    assert stage.memory.remembers()
+    assert stage.transcript.is_kept()
 
 
-def remembered(stage: Stage, talk: Talk, *said: Said) -> None:
-    stage.memory.set_remembering(True)
+def remembered(stage: Stage, talk: Talk, *said: Entry) -> None:
+    stage.transcript.set_kept(True)
     stage.history.note(talk.id, said)
 
 
@@ -367,10 +372,15 @@ def test_what_was_seen_is_told_oldest_first_and_once(
 ) -> None:
     stage = make_stage(sim, "bot")
     talk, other = sim.conversation(), sim.conversation()
-    remembered(stage, talk, Said(2, "assistant", "Hi"), Said(1, "user", "Hello"))
-    remembered(stage, talk, Said(1, "user", "Hello"), Said(3, "user", ""))
-    remembered(stage, other, Said(4, "user", "Elsewhere"))
-    remembered(stage, talk, Said(9, "user", "Now"))
+    remembered(
+        stage,
+        talk,
+        Entry(2, "assistant", "Hi"),
+        Entry(1, "user", "Hello"),
+    )
+    remembered(stage, talk, Entry(1, "user", "Hello"), Entry(3, "user", ""))
+    remembered(stage, other, Entry(4, "user", "Elsewhere"))
+    remembered(stage, talk, Entry(9, "user", "Now"))
 
     assert stage.read(talk, before=9) == [user("Hello"), assistant("Hi")]
     assert stage.read(talk, before=9, limit=1) == [assistant("Hi")]
@@ -384,7 +394,7 @@ def test_a_limit_of_none_is_none_here_too(
 ) -> None:
     stage = make_stage(sim, "bot")
     talk = sim.conversation()
-    remembered(stage, talk, Said(1, "user", "Hello"))
+    remembered(stage, talk, Entry(1, "user", "Hello"))
 
     assert stage.read(talk, before=9, limit=limit) == []
 
@@ -394,9 +404,9 @@ def test_what_was_seen_before_a_resolve_is_forgotten(
 ) -> None:
     stage = make_stage(sim, "bot")
     talk = sim.conversation()
-    remembered(stage, talk, Said(1, "user", "Old"))
+    remembered(stage, talk, Entry(1, "user", "Old"))
     stage.memory.resolved(talk.id, 1)
-    remembered(stage, talk, Said(2, "user", "New"))
+    remembered(stage, talk, Entry(2, "user", "New"))
 
     assert stage.read(talk, before=9) == [user("New")]
 
@@ -404,7 +414,7 @@ def test_what_was_seen_before_a_resolve_is_forgotten(
 def test_a_hundred_messages_are_kept(make_stage: StageFactory, sim: Simulator) -> None:
     stage = make_stage(sim, "bot")
     talk = sim.conversation()
-    remembered(stage, talk, *(Said(n, "user", f"{n}") for n in range(1, 151)))
+    remembered(stage, talk, *(Entry(n, "user", f"{n}") for n in range(1, 151)))
 
     entries = stage.read(talk, before=999, limit=500)
 
@@ -418,10 +428,15 @@ def test_whatever_was_said_can_be_kept(
     stage = make_stage(sim, "bot")
     talk = sim.conversation()
 
-    remembered(stage, talk, Said(1, "user", text), Said(2, "user", "Hello"))
+    remembered(
+        stage,
+        talk,
+        Entry(1, "user", text),
+        Entry(2, "user", "Hello"),
+    )
 
     assert stage.read(talk, before=9)[-1] == user("Hello")
 
 
 def test_no_text_is_shown() -> None:
-    assert "Secret" not in repr(Said(1, "user", "Secret words"))
+    assert "Secret" not in repr(Entry(1, "user", "Secret words"))

@@ -7,6 +7,7 @@ import pytest
 import requests
 from conftest import BASE_URL, TOKEN, ChatwootStub, Clock, recorded, refused
 from flask import Flask
+from queue_support import open_store
 from urllib3 import exceptions as urllib3_errors
 
 from flask_chatwoot import (
@@ -28,8 +29,9 @@ from flask_chatwoot.errors import (
     UnknownError,
 )
 from flask_chatwoot.payloads.events import MARKER
-from flask_chatwoot.queue.inspection import Draft
-from flask_chatwoot.queue.jobs import Inbox, Job
+from flask_chatwoot.queue.jobs import Job
+from flask_chatwoot.queue.outbox import Draft, DraftPart, Outbox
+from flask_chatwoot.queue.store import Store
 from flask_chatwoot.simulator.payloads import MessageType
 from flask_chatwoot.turns.posting import Ending, Poster, TooSoonError, is_post_of
 
@@ -40,50 +42,48 @@ TURN = Turn(text="Where is my order?", mode=Mode.BOT)
 
 
 @pytest.fixture
-def inbox(tmp_path: Path, clock: Clock) -> t.Iterator[Inbox]:
-    store = Inbox(
-        str(tmp_path / "inbox.sqlite3"), account_id=1, sync="normal", clock=clock
-    )
+def store(tmp_path: Path, clock: Clock) -> t.Iterator[Store]:
+    store = open_store(tmp_path / "inbox.sqlite3", clock)
     yield store
-    store.close()
+    store.database.close()
 
 
 @pytest.fixture
-def poster(api: ChatwootStub, inbox: Inbox) -> Poster:
+def poster(api: ChatwootStub, store: Store) -> Poster:
     return Poster(
         app=Flask("host"),
         client=(client := ChatwootClient(BASE_URL, 1, TOKEN)),
         reader=client,
-        inbox=inbox,
+        store=store,
         settle_time=SETTLE_TIME,
     )
 
 
 def kept(
-    inbox: Inbox,
+    store: Store,
     *texts: str,
     private: bool = False,
     message_id: int = 9001,
     conversation_id: int = 42,
 ) -> Job:
     """A claimed job with its reply."""
-    inbox.put(
+    store.queue.put(
         f"1:message_created:{message_id}",
         conversation_id=conversation_id,
         message_id=message_id,
         payload=b"{}",
     )
-    job = inbox.claim()
+    job = store.queue.claim()
     assert job is not None
-    inbox.keep(job, [(text, private) for text in texts or (TEXT,)])
+    store.outbox.keep(job, [DraftPart(text, private) for text in texts or (TEXT,)])
 
-    return again(inbox, job)
+    return again(store, job)
 
 
-def again(inbox: Inbox, job: Job) -> Job:
+def again(store: Store, job: Job) -> Job:
     """The job as the next attempt has it."""
-    inbox.postpone(job, -1e9)
-    claimed = inbox.claim()
+    store.queue.postpone(job, -1e9)
+    claimed = store.queue.claim()
     assert claimed is not None
     assert claimed.id == job.id
 
@@ -102,7 +102,7 @@ def attempt(poster: Poster, job: Job) -> Job:
     with pytest.raises(APIError):
         post(poster, job)
 
-    return again(poster.inbox, job)
+    return again(poster.store, job)
 
 
 def timed_out() -> requests.ReadTimeout:
@@ -117,7 +117,7 @@ def cut() -> requests.ConnectionError:
 
 
 def test_a_draft_is_posted_with_its_marker(poster: Poster, api: ChatwootStub) -> None:
-    job = kept(poster.inbox)
+    job = kept(poster.store)
     post(poster, job)
 
     assert api.attempts == [
@@ -129,15 +129,15 @@ def test_a_draft_is_posted_with_its_marker(poster: Poster, api: ChatwootStub) ->
     ]
     assert api.looks == 0
     assert api.tokens == {TOKEN}
-    assert again(poster.inbox, job).drafts[0].message_id == api.messages[0]["id"]
+    assert again(poster.store, job).drafts[0].message_id == api.messages[0]["id"]
 
 
 def test_a_note_is_never_posted_in_public(poster: Poster, api: ChatwootStub) -> None:
-    job = kept(poster.inbox, private=True)
+    job = kept(poster.store, private=True)
     api.fail(500)
     api.fail(timed_out())
     api.fail(refused())
-    clock = t.cast(Clock, poster.inbox.clock)
+    clock = t.cast(Clock, poster.store.database.clock)
 
     for _ in range(3):
         job = attempt(poster, job)
@@ -151,18 +151,18 @@ def test_a_note_is_never_posted_in_public(poster: Poster, api: ChatwootStub) -> 
 def test_a_post_that_chatwoot_has_is_not_made_again(
     poster: Poster, api: ChatwootStub
 ) -> None:
-    job = kept(poster.inbox, "One.", "Two.")
+    job = kept(poster.store, "One.", "Two.")
     api.fail(422)
     post_first = job.drafts[0]
-    poster.inbox.posted(post_first, 20001)
-    job = attempt(poster, again(poster.inbox, job))
+    poster.store.outbox.posted(post_first, 20001)
+    job = attempt(poster, again(poster.store, job))
     post(poster, job)
 
     assert api.public == ["Two."]
 
 
 def test_a_post_tells_the_messages_id(poster: Poster, api: ChatwootStub) -> None:
-    job = kept(poster.inbox)
+    job = kept(poster.store)
 
     assert poster.post(job, TURN, job.drafts[0]) == 20001
     assert [created["id"] for created in api.messages] == [20001]
@@ -171,30 +171,30 @@ def test_a_post_tells_the_messages_id(poster: Poster, api: ChatwootStub) -> None
 def test_looking_for_a_post_sends_nothing_and_tells_nobody(
     poster: Poster, api: ChatwootStub, clock: Clock
 ) -> None:
-    job = kept(poster.inbox)
+    job = kept(poster.store)
 
     with recorded(before_post, poster.app) as begun:
         assert not poster.arrived(job, job.drafts[0])
         assert api.looks == 0
-        poster.inbox.sending(job, job.drafts[0])
+        poster.store.outbox.sending(job, job.drafts[0])
         clock.advance(SETTLE_TIME)
-        assert not poster.arrived(job, again(poster.inbox, job).drafts[0])
+        assert not poster.arrived(job, again(poster.store, job).drafts[0])
 
     assert (api.looks, api.attempts, begun) == (1, [], [])
 
 
 def test_the_readers_token_looks_and_the_other_one_posts(
-    api: ChatwootStub, inbox: Inbox
+    api: ChatwootStub, store: Store
 ) -> None:
     poster = Poster(
         app=Flask("host"),
         client=ChatwootClient(BASE_URL, 1, TOKEN),
         reader=ChatwootClient(BASE_URL, 1, "token-of-a-reader"),
-        inbox=inbox,
+        store=store,
         settle_time=SETTLE_TIME,
     )
     api.fail(timed_out(), stored=True)
-    job = attempt(poster, kept(inbox))
+    job = attempt(poster, kept(store))
 
     assert poster.arrived(job, job.drafts[0])
     assert api.tokens == {TOKEN}
@@ -202,28 +202,28 @@ def test_the_readers_token_looks_and_the_other_one_posts(
 
 
 def test_the_last_post_of_a_job_ends_it(poster: Poster, api: ChatwootStub) -> None:
-    job = kept(poster.inbox)
+    job = kept(poster.store)
     poster.post(job, TURN, job.drafts[0], ending=Ending(Outcome.NOTED, Reason.TAKEN))
 
-    (info,) = poster.inbox.jobs()
+    (info,) = poster.store.inspection.jobs()
     assert (info.state, info.outcome, info.reason) == ("done", "noted", "taken")
-    assert poster.inbox.made(api.messages[0]["id"])
+    assert poster.store.outbox.is_ours(api.messages[0]["id"])
 
 
 def test_the_last_post_of_a_job_that_fails_does_not_end_it(
     poster: Poster, api: ChatwootStub
 ) -> None:
-    job = kept(poster.inbox)
+    job = kept(poster.store)
     api.fail(500)
 
     with pytest.raises(TransientError):
         poster.post(job, TURN, job.drafts[0], ending=Ending(Outcome.REPLIED))
 
-    assert [info.state for info in poster.inbox.jobs()] == ["claimed"]
+    assert [info.state for info in poster.store.inspection.jobs()] == ["leased"]
 
 
 def test_liquid_reaches_chatwoot_escaped(poster: Poster, api: ChatwootStub) -> None:
-    post(poster, kept(poster.inbox, LIQUID))
+    post(poster, kept(poster.store, LIQUID))
 
     assert api.public == [escape(LIQUID)] != [LIQUID]
 
@@ -250,7 +250,7 @@ def test_signals_come_in_a_pair_around_a_post(
     poster: Poster, api: ChatwootStub
 ) -> None:
     order: list[str] = []
-    job = kept(poster.inbox)
+    job = kept(poster.store)
 
     def before(_: Flask, **values: t.Any) -> None:
         order.append(f"before, {len(api.attempts)} requests")
@@ -290,7 +290,7 @@ def test_signals_come_in_a_pair_around_a_failure(
     poster: Poster, api: ChatwootStub, failure: str
 ) -> None:
     how, kind = FAILURES[failure]
-    job = kept(poster.inbox)
+    job = kept(poster.store)
     api.fail(how)
 
     with (
@@ -307,7 +307,7 @@ def test_signals_come_in_a_pair_around_a_failure(
 
 
 def test_every_attempt_has_its_pair(poster: Poster, api: ChatwootStub) -> None:
-    job = kept(poster.inbox, "One.", "Two.")
+    job = kept(poster.store, "One.", "Two.")
     api.fail(429, times=2)
 
     with (
@@ -328,7 +328,7 @@ def test_every_attempt_has_its_pair(poster: Poster, api: ChatwootStub) -> None:
 
 
 def test_no_signal_comes_without_an_attempt(poster: Poster, api: ChatwootStub) -> None:
-    job = kept(poster.inbox)
+    job = kept(poster.store)
     api.fail(timed_out(), stored=True)
     job = attempt(poster, job)
 
@@ -347,7 +347,7 @@ def test_receivers_that_raise_change_nothing(
     def broken(_: Flask, *, post: Post, **values: t.Any) -> None:
         raise RuntimeError(post.content)
 
-    job = kept(poster.inbox)
+    job = kept(poster.store)
 
     with (
         before_post.connected_to(broken, sender=poster.app),
@@ -368,7 +368,7 @@ def test_receivers_that_raise_change_nothing(
 
 def test_another_apps_receivers_hear_nothing(poster: Poster) -> None:
     with recorded(before_post, Flask("other")) as begun:
-        post(poster, kept(poster.inbox))
+        post(poster, kept(poster.store))
 
     assert begun == []
 
@@ -383,12 +383,12 @@ def test_intent_is_on_disk_before_the_request(
     create = poster.client.create_message
 
     def spy(*args: t.Any, **values: t.Any) -> list[int]:
-        drafts = poster.inbox.under_way(42, message_id=20001)
+        drafts = poster.store.outbox.under_way(42, message_id=20001)
         seen.append([draft.sent_at for draft in drafts])
         return create(*args, **values)
 
     poster.client.create_message = spy  # type: ignore[method-assign]
-    post(poster, kept(poster.inbox))
+    post(poster, kept(poster.store))
 
     assert seen == [[clock.now]]
 
@@ -396,8 +396,8 @@ def test_intent_is_on_disk_before_the_request(
 def test_without_intent_on_disk_nothing_is_sent(
     poster: Poster, api: ChatwootStub, clock: Clock
 ) -> None:
-    job = kept(poster.inbox)
-    again(poster.inbox, job)
+    job = kept(poster.store)
+    again(poster.store, job)
 
     with recorded(after_post, poster.app) as ended, pytest.raises(LeaseLostError):
         post(poster, job)
@@ -409,13 +409,13 @@ def test_without_intent_on_disk_nothing_is_sent(
 def test_a_post_that_can_not_be_noted_is_an_error_and_not_made_again(
     poster: Poster, api: ChatwootStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = kept(poster.inbox)
+    job = kept(poster.store)
 
     def broken(*_: t.Any) -> None:
         raise DatabaseError("The disk is full.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Inbox, "posted", broken)
+        patch.setattr(Outbox, "posted", broken)
 
         with (
             recorded(after_post, poster.app) as ended,
@@ -424,7 +424,7 @@ def test_a_post_that_can_not_be_noted_is_an_error_and_not_made_again(
             post(poster, job)
 
     assert [told["message_id"] for told in ended] == [20001]
-    post(poster, again(poster.inbox, job))
+    post(poster, again(poster.store, job))
     assert api.public == [TEXT]
 
 
@@ -444,7 +444,7 @@ def test_intent_is_withdrawn_only_if_nothing_was_done(
     poster: Poster, api: ChatwootStub, failure: str
 ) -> None:
     api.fail(FAILURES[failure][0])
-    job = attempt(poster, kept(poster.inbox))
+    job = attempt(poster, kept(poster.store))
 
     assert (job.drafts[0].sent_at is None) == (failure in NOTHING_DONE)
 
@@ -454,7 +454,7 @@ def test_what_did_nothing_is_repeated_without_a_look(
     poster: Poster, api: ChatwootStub, failure: str
 ) -> None:
     api.fail(FAILURES[failure][0])
-    post(poster, attempt(poster, kept(poster.inbox)))
+    post(poster, attempt(poster, kept(poster.store)))
 
     assert api.looks == 0
     assert api.public == [TEXT]
@@ -477,11 +477,11 @@ def test_a_post_that_arrived_is_found(
 ) -> None:
     api.keeps_markers = keeps_markers
     api.fail(FAILURES[failure][0], stored=True)
-    job = attempt(poster, kept(poster.inbox, private=private))
+    job = attempt(poster, kept(poster.store, private=private))
     post(poster, job)
 
     assert len(api.attempts) == 1
-    (draft,) = again(poster.inbox, job).drafts
+    (draft,) = again(poster.store, job).drafts
     assert draft.message_id == api.messages[0]["id"]
 
 
@@ -490,7 +490,7 @@ def test_a_post_that_did_not_arrive_is_made_again_in_time(
     poster: Poster, api: ChatwootStub, clock: Clock, failure: str
 ) -> None:
     api.fail(FAILURES[failure][0])
-    job = attempt(poster, kept(poster.inbox))
+    job = attempt(poster, kept(poster.store))
     clock.advance(SETTLE_TIME - 7)
 
     with pytest.raises(TooSoonError) as raised:
@@ -500,7 +500,7 @@ def test_a_post_that_did_not_arrive_is_made_again_in_time(
     assert len(api.attempts) == 1
 
     clock.advance(7)
-    post(poster, again(poster.inbox, job))
+    post(poster, again(poster.store, job))
     assert api.public == [TEXT]
     assert len(api.attempts) == 2
 
@@ -510,7 +510,7 @@ def test_an_old_servers_post_is_found_raw_or_escaped(
     poster: Poster, api: ChatwootStub, stored: str
 ) -> None:
     api.fail(timed_out())
-    job = attempt(poster, kept(poster.inbox, LIQUID))
+    job = attempt(poster, kept(poster.store, LIQUID))
     api.add(stored)
     post(poster, job)
 
@@ -546,7 +546,7 @@ def test_what_is_not_the_post_is_no_evidence(
     poster: Poster, api: ChatwootStub, other: dict[str, t.Any]
 ) -> None:
     api.fail(timed_out())
-    job = attempt(poster, kept(poster.inbox))
+    job = attempt(poster, kept(poster.store))
     api.add(**other)
 
     with pytest.raises(TooSoonError):
@@ -557,7 +557,7 @@ def test_one_message_is_not_evidence_for_two_drafts(
     poster: Poster, api: ChatwootStub, clock: Clock
 ) -> None:
     api.keeps_markers = False
-    job = kept(poster.inbox, "Yes.", "Yes.")
+    job = kept(poster.store, "Yes.", "Yes.")
     poster.post(job, TURN, job.drafts[0])
     api.fail(timed_out())
 
@@ -565,7 +565,7 @@ def test_one_message_is_not_evidence_for_two_drafts(
         poster.post(job, TURN, job.drafts[1])
 
     clock.advance(SETTLE_TIME)
-    post(poster, again(poster.inbox, job))
+    post(poster, again(poster.store, job))
     assert api.public == ["Yes.", "Yes."]
 
 
@@ -574,9 +574,9 @@ def test_an_echo_that_comes_after_the_job_was_claimed_is_evidence(
 ) -> None:
     """As when a process starts: the echo is the request that starts its workers."""
     api.fail(timed_out(), stored=True)
-    job = attempt(poster, kept(poster.inbox))
+    job = attempt(poster, kept(poster.store))
     clock.advance(SETTLE_TIME)
-    poster.inbox.posted(job.drafts[0], api.messages[0]["id"])
+    poster.store.outbox.posted(job.drafts[0], api.messages[0]["id"])
     post(poster, job)
 
     assert api.public == [TEXT]
@@ -585,7 +585,7 @@ def test_an_echo_that_comes_after_the_job_was_claimed_is_evidence(
 def test_evidence_is_found_behind_many_messages(
     poster: Poster, api: ChatwootStub
 ) -> None:
-    job = kept(poster.inbox)
+    job = kept(poster.store)
 
     for number in range(250):
         api.add(f"Message {number}.")
@@ -600,7 +600,7 @@ def test_evidence_is_found_behind_many_messages(
 def test_the_search_for_evidence_ends(
     poster: Poster, api: ChatwootStub, clock: Clock
 ) -> None:
-    job = kept(poster.inbox)
+    job = kept(poster.store)
 
     for number in range(1500):
         api.add(f"Message {number}.")
@@ -619,17 +619,17 @@ def test_a_bots_token_has_only_the_echo_for_evidence(
 ) -> None:
     api.lists = 401
     api.fail(timed_out(), times=2)
-    job = attempt(poster, kept(poster.inbox))
+    job = attempt(poster, kept(poster.store))
 
     with pytest.raises(TooSoonError):
         post(poster, job)
 
     clock.advance(SETTLE_TIME)
-    job = attempt(poster, again(poster.inbox, job))
+    job = attempt(poster, again(poster.store, job))
     assert len(api.attempts) == 2
 
-    poster.inbox.posted(job.drafts[0], 20001)
-    post(poster, again(poster.inbox, job))
+    poster.store.outbox.posted(job.drafts[0], 20001)
+    post(poster, again(poster.store, job))
     assert len(api.attempts) == 2
 
 
@@ -638,7 +638,7 @@ def test_nothing_is_sent_if_nobody_could_look(
     poster: Poster, api: ChatwootStub, clock: Clock, status: int
 ) -> None:
     api.fail(timed_out())
-    job = attempt(poster, kept(poster.inbox))
+    job = attempt(poster, kept(poster.store))
     clock.advance(SETTLE_TIME)
     api.lists = status
 

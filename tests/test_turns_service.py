@@ -15,13 +15,14 @@ from conftest import (
     Clock,
     as_bytes,
     bot_of,
+    database_of,
     deliver,
     ending_of,
-    inbox_of,
     job_of,
     jobs_of,
     message,
     recorded,
+    store_of,
     work,
 )
 from flask import Flask
@@ -41,7 +42,8 @@ from flask_chatwoot import (
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.hosting import rehearse
 from flask_chatwoot.ownership.store import Memory
-from flask_chatwoot.queue.jobs import Inbox, Job
+from flask_chatwoot.queue.jobs import Job, Queue
+from flask_chatwoot.queue.outbox import Outbox
 from flask_chatwoot.simulator import Fault, Simulator, Talk
 from flask_chatwoot.simulator.payloads import (
     JSON,
@@ -71,8 +73,8 @@ def app(make_app: AppFactory, chatwoot: Chatwoot) -> Flask:
 
 @pytest.fixture(autouse=True)
 def still(app: Flask, clock: Clock) -> Clock:
-    """The inbox's clock, standing still."""
-    inbox_of(app).clock = clock
+    """The database's clock, standing still."""
+    database_of(app).clock = clock
 
     return clock
 
@@ -96,7 +98,7 @@ def answer_with(chatwoot: Chatwoot, *replies: t.Any) -> list[str]:
 
 def put(app: Flask, *, id: int = 9001, conversation_id: int = 42) -> None:
     """Store a delivery without handling it."""
-    inbox_of(app).put(
+    store_of(app).queue.put(
         f"1:message_created:{id}",
         conversation_id=conversation_id,
         message_id=id,
@@ -106,7 +108,7 @@ def put(app: Flask, *, id: int = 9001, conversation_id: int = 42) -> None:
 
 def handle_one(app: Flask) -> Job:
     """One attempt at the job that is due."""
-    job = inbox_of(app).claim()
+    job = store_of(app).queue.claim()
     assert job is not None
     bot_of(app).handle(job)
 
@@ -131,12 +133,12 @@ def by_operator(text: str = "I am on it.", *, id: int = 9100) -> JSON:
 # -- a process may die at any step ---------------------------------------------
 
 STEPS: tuple[tuple[type, str], ...] = (
-    (Inbox, "keep"),
-    (Inbox, "give_up"),
-    (Inbox, "sending"),
-    (Inbox, "posted"),
-    (Inbox, "finish"),
-    (Inbox, "settle"),
+    (Outbox, "keep"),
+    (Queue, "give_up"),
+    (Outbox, "sending"),
+    (Outbox, "posted"),
+    (Queue, "finish"),
+    (Queue, "settle"),
     (Memory, "take"),
     (Memory, "marked"),
     (ChatwootClient, "create_message"),
@@ -272,11 +274,11 @@ def test_last_words_are_kept_before_they_are_said(
 
         # Two workers take the job, and die before they have said anything.
         for _ in range(2):
-            job = inbox_of(app).claim()
+            job = store_of(app).queue.claim()
             assert job is not None
             assert job.failure == "provider_invalid"
             assert [draft.private for draft in job.drafts] == [True, False]
-            still.advance(inbox_of(app).lease)
+            still.advance(store_of(app).queue.lease)
 
         handle_one(app)
 
@@ -335,7 +337,7 @@ def given_up(app: Flask, chatwoot: Chatwoot) -> None:
     put(app)
     job = handle_one(app)
     assert job.failure is None
-    assert job_of(app).state == "waiting"
+    assert job_of(app).state == "giving_up"
 
 
 def test_no_fallback_is_said_if_a_person_has_answered_meanwhile(
@@ -383,7 +385,7 @@ def test_while_nobody_can_look_no_fallback_is_said(
     given_up(app, chatwoot)
     api.live, api.shows = live(Message(id=9001)), 500
     work(app)
-    assert (api.public, len(api.notes), job_of(app).state) == ([], 1, "waiting")
+    assert (api.public, len(api.notes), job_of(app).state) == ([], 1, "giving_up")
 
     api.shows = 200
     try_again(app, still)
@@ -403,7 +405,7 @@ def test_a_revived_turn_forgets_its_last_words_and_answers(
 
     over = Conversation(status="resolved", custom_attributes={"support_mode": "bot"})
     deliver(client, conversation_event("conversation_resolved", over))
-    inbox_of(app).retry([1])
+    store_of(app).inspection.retry([1])
 
     with recorded(turn_finished, app) as ended:
         work(app)
@@ -424,7 +426,7 @@ def test_a_turn_that_is_revived_before_its_last_words_were_said_does_not_say_the
     assert (api.messages, api.changes) == ([], [HANDED_OVER])
     assert ending_of(app) == ("dead", "provider_invalid")
 
-    inbox_of(app).retry([1])
+    store_of(app).inspection.retry([1])
     try_again(app, still)
     assert (api.public, api.notes, api.changes) == ([], [ANSWER], [HANDED_OVER])
     assert ending_of(app) == ("noted", "taken")
@@ -439,7 +441,7 @@ def test_a_revived_turn_that_fails_again_has_nobody_to_tell(
     work(app)
     assert (api.messages, ending_of(app)) == ([], ("dead", "provider_invalid"))
 
-    inbox_of(app).retry([1])
+    store_of(app).inspection.retry([1])
     try_again(app, still)
     assert len(asked) == 2
     assert api.messages == []
@@ -458,7 +460,7 @@ def test_a_hand_off_that_fails_is_tried_again_and_nothing_is_posted_again(
 
     with recorded(turn_finished, app) as ended:
         deliver(client, message())
-        assert (job_of(app).state, api.changes, ended) == ("waiting", [], [])
+        assert (job_of(app).state, api.changes, ended) == ("retrying", [], [])
         try_again(app, still)
         try_again(app, still)
 
@@ -492,7 +494,7 @@ def test_a_hand_off_that_fails_for_good_ends_as_dead_and_is_revived(
     assert (api.public, len(api.notes)) == (["One moment."], 1)
 
     api.change_faults = []
-    inbox_of(app).retry([1])
+    store_of(app).inspection.retry([1])
     work(app)
     assert ending_of(app) == ("handed_off", None)
     assert api.changes == STORIES["hand-off"].changes
@@ -524,8 +526,8 @@ def test_a_hand_off_survives_a_lost_lease(
 
     def slow(*args: t.Any) -> None:
         if not others:
-            still.advance(inbox_of(app).lease)
-            others.append(inbox_of(app).claim())
+            still.advance(store_of(app).queue.lease)
+            others.append(store_of(app).queue.claim())
 
         perform(*args)
 

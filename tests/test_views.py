@@ -15,8 +15,8 @@ from conftest import (
     WEBHOOK,
     AppFactory,
     ChatwootStub,
+    database_of,
     deliver,
-    inbox_of,
     job_of,
     jobs_of,
     message,
@@ -644,7 +644,7 @@ SORRY = {"error": "The delivery could not be stored; see the log."}
 def test_a_delivery_that_could_not_be_stored_is_not_acknowledged(
     app: Flask, client: FlaskClient, asked: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    Path(inbox_of(app).path).write_bytes(b"no database at all. " * 50)
+    Path(database_of(app).path).write_bytes(b"no database at all. " * 50)
 
     assert told(deliver(client, message())) == (500, SORRY)
     (record,) = [r for r in caplog.records if r.levelno == logging.ERROR]
@@ -661,7 +661,7 @@ def test_a_locked_inbox_is_told_within_chatwoots_patience(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     deliver(client, message(id=9000))
-    db = sqlite3.connect(inbox_of(app).path, isolation_level=None)
+    db = sqlite3.connect(database_of(app).path, isolation_level=None)
     db.execute("BEGIN IMMEDIATE")
     started = time.monotonic()
 
@@ -676,7 +676,7 @@ def test_a_locked_inbox_is_told_within_chatwoots_patience(
 
 
 def test_what_needs_no_answer_needs_no_inbox(app: Flask, client: FlaskClient) -> None:
-    Path(inbox_of(app).path).write_bytes(b"no database at all. " * 50)
+    Path(database_of(app).path).write_bytes(b"no database at all. " * 50)
 
     for reason, body in IGNORED.items():
         # Those are looked at for evidence, and for who has the conversation.
@@ -943,7 +943,7 @@ def sturdy(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[FlaskClient]:
     chatwoot = Chatwoot(app)
     chatwoot.reply_provider(lambda text, turn: None)
     yield app.test_client()
-    inbox_of(app).close()
+    database_of(app).close()
 
 
 def check(client: FlaskClient, body: bytes) -> None:
@@ -1003,7 +1003,7 @@ def test_whatever_was_accepted_can_be_handled(value: JSON) -> None:
         assert (job.outcome, job.reason) == ("declined", "no_answer")
         assert [turn.message_id for turn in answers] == [job_of(app).message_id]
 
-    inbox_of(app).close()
+    database_of(app).close()
 
 
 @settings(max_examples=50, deadline=None)

@@ -14,21 +14,26 @@ from conftest import (
     AppFactory,
     ChatwootStub,
     bot_of,
+    database_of,
     deliver,
-    inbox_of,
     job_of,
     jobs_of,
     message,
+    store_of,
     wait_until,
     work,
 )
 from flask import Flask
 from flask.testing import FlaskClient
+from queue_support import open_store
 
 from flask_chatwoot import Chatwoot, Turn
 from flask_chatwoot import workers as workers_module
 from flask_chatwoot.errors import DatabaseError
-from flask_chatwoot.queue.jobs import Inbox, Job
+from flask_chatwoot.queue.inspection import Inspection
+from flask_chatwoot.queue.jobs import Job, Queue
+from flask_chatwoot.queue.outbox import Outbox
+from flask_chatwoot.queue.sqlite import SQLiteDatabase
 from flask_chatwoot.workers import ThreadBackend
 
 ANSWER = "On its way."
@@ -190,7 +195,7 @@ def test_an_error_of_our_own_ends_one_attempt_and_nothing_else(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     chatwoot.reply_provider(lambda text: ANSWER)
-    keep = Inbox.keep
+    keep = Outbox.keep
     broken = [True]
 
     def break_once(*args: t.Any, **values: t.Any) -> t.Any:
@@ -199,7 +204,7 @@ def test_an_error_of_our_own_ends_one_attempt_and_nothing_else(
 
         return keep(*args, **values)
 
-    monkeypatch.setattr(Inbox, "keep", break_once)
+    monkeypatch.setattr(Outbox, "keep", break_once)
     assert deliver(any_client, message()).status_code == 202
     deliver(any_client, message(id=9002, conversation_id=43))
 
@@ -219,14 +224,13 @@ def test_a_lost_lease_ends_the_turn_here(
     api: ChatwootStub,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    inbox = inbox_of(any_app)
-    other = Inbox(inbox.path, account_id=1, clock=lambda: time.time() + 3600)
+    other = open_store(database_of(any_app).path, lambda: time.time() + 3600)
 
     @chatwoot.reply_provider
     def provide(text: str) -> str:
-        job = other.claim()
+        job = other.queue.claim()
         assert job is not None
-        other.settle(job, "declined", "no_answer")
+        other.queue.settle(job, "declined", "no_answer")
         return ANSWER
 
     deliver(any_client, message())
@@ -234,7 +238,7 @@ def test_a_lost_lease_ends_the_turn_here(
     wait_until(lambda: "Its turn was abandoned here" in caplog.text)
     assert api.attempts == []
     assert (job_of(any_app).outcome, job_of(any_app).state) == ("declined", "done")
-    other.close()
+    other.database.close()
 
 
 def test_a_slow_turn_keeps_its_lease(
@@ -248,22 +252,21 @@ def test_a_slow_turn_keeps_its_lease(
         assert go_on.wait(20)
         return ANSWER
 
-    inbox = inbox_of(any_app)
-    other = Inbox(inbox.path, account_id=1)
+    other = open_store(database_of(any_app).path)
     request = threading.Thread(target=deliver, args=(any_client, message()))
     request.start()
     assert begun.wait(10)
 
-    until = time.monotonic() + 4 * inbox.lease
+    until = time.monotonic() + 4 * store_of(any_app).queue.lease
     claimed = []
 
     while time.monotonic() < until:
-        claimed.append(other.claim())
+        claimed.append(other.queue.claim())
         time.sleep(0.05)
 
     go_on.set()
     request.join()
-    other.close()
+    other.database.close()
     assert set(claimed) == {None}
     wait_until(lambda: all_ended(any_app))
     assert api.public == [ANSWER]
@@ -271,7 +274,7 @@ def test_a_slow_turn_keeps_its_lease(
 
 
 def test_a_delivery_that_can_not_be_stored_is_an_error(any_app: Flask) -> None:
-    Path(inbox_of(any_app).path).write_bytes(b"no database at all. " * 50)
+    Path(database_of(any_app).path).write_bytes(b"no database at all. " * 50)
 
     answer = deliver(any_app.test_client(), message())
 
@@ -313,11 +316,11 @@ def test_inline_what_was_stored_is_accepted_even_if_no_more_can_be_claimed(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def broken(_: Inbox) -> None:
+    def broken(_: Queue) -> None:
         raise DatabaseError("The disk is gone.")
 
     chatwoot.reply_provider(lambda text: ANSWER)
-    monkeypatch.setattr(Inbox, "claim", broken)
+    monkeypatch.setattr(Queue, "claim", broken)
 
     assert deliver(client, message()).status_code == 202
     assert "no job could be claimed: The disk is gone." in caplog.text
@@ -339,10 +342,10 @@ def test_inline_what_is_acknowledged_is_on_the_disk_however_the_turn_went(
     assert deliver(app.test_client(), message()).status_code == 202
     statements: list[str] = []
 
-    with inbox_of(app).use() as db:
+    with database_of(app)._connection() as db:
         db.set_trace_callback(statements.append)
 
-    inbox_of(app).force()
+    database_of(app).force()
     assert not any("user_version" in statement for statement in statements)
 
 
@@ -351,7 +354,7 @@ def test_inline_a_request_also_handles_what_was_left(
 ) -> None:
     chatwoot.reply_provider(lambda text: text)
     left = message("left", id=9000, conversation_id=43)
-    inbox_of(app).put(
+    store_of(app).queue.put(
         "left", conversation_id=43, message_id=9000, payload=json.dumps(left).encode()
     )
     deliver(client, message("new"))
@@ -383,7 +386,7 @@ def test_what_was_left_is_handled_after_a_restart(
     threaded: Flask, chatwoot: Chatwoot, api: ChatwootStub
 ) -> None:
     chatwoot.reply_provider(lambda text: ANSWER)
-    inbox_of(threaded).put(
+    store_of(threaded).queue.put(
         "left",
         conversation_id=42,
         message_id=9000,
@@ -420,7 +423,7 @@ def test_without_workers_a_process_only_stores(
 
     assert deliver(app.test_client(), message()).status_code == 202
     assert workers() == []
-    assert job_of(app).state == "waiting"
+    assert job_of(app).state == "ready"
     assert api.attempts == []
 
 
@@ -437,7 +440,7 @@ def test_conversations_are_answered_side_by_side_while_one_is_slow(
     client = threaded.test_client()
     deliver(client, message("slow", id=9001, conversation_id=42))
     # A message joins a turn that has not begun yet.
-    wait_until(lambda: job_of(threaded).state == "claimed")
+    wait_until(lambda: job_of(threaded).state == "leased")
     deliver(client, message("patient", id=9002, conversation_id=42))
     texts = [f"Message {number}." for number in range(10)]
 
@@ -474,11 +477,11 @@ def test_a_job_another_process_stored_is_found(
 ) -> None:
     chatwoot.reply_provider(lambda text: ANSWER)
     threaded.test_client().get("/")
-    other = Inbox(inbox_of(threaded).path, account_id=1)
-    other.put(
+    other = open_store(database_of(threaded).path)
+    other.queue.put(
         "k", conversation_id=42, message_id=9001, payload=json.dumps(message()).encode()
     )
-    other.close()
+    other.database.close()
 
     wait_until(lambda: api.public == [ANSWER])
 
@@ -490,18 +493,18 @@ def test_a_failing_inbox_does_not_end_the_threads(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    claim = Inbox.claim
+    claim = Queue.claim
     broken = threading.Event()
 
-    def break_at_first(inbox: Inbox) -> t.Any:
+    def break_at_first(queue: Queue) -> t.Any:
         if not broken.is_set():
             raise DatabaseError("The disk is gone.")
 
-        return claim(inbox)
+        return claim(queue)
 
     chatwoot.reply_provider(lambda text: ANSWER)
-    monkeypatch.setattr(workers_module, "_INBOX_PAUSE", 0.01)
-    monkeypatch.setattr(Inbox, "claim", break_at_first)
+    monkeypatch.setattr(workers_module, "_DATABASE_PAUSE", 0.01)
+    monkeypatch.setattr(Queue, "claim", break_at_first)
     deliver(threaded.test_client(), message())
     wait_until(lambda: "no job could be claimed: The disk is gone." in caplog.text)
     broken.set()
@@ -511,23 +514,28 @@ def test_a_failing_inbox_does_not_end_the_threads(
 
 @pytest.mark.parametrize("broken", [False, True])
 @pytest.mark.parametrize(
-    ("chore", "complaint"),
+    ("store", "chore", "complaint"),
     [
-        ("prune", "the inbox was not pruned: The disk is gone."),
-        ("checkpoint", "log was not moved into its file: The disk is gone."),
+        (Inspection, "prune", "the database was not pruned: The disk is gone."),
+        (
+            SQLiteDatabase,
+            "checkpoint",
+            "log was not moved into its file: The disk is gone.",
+        ),
     ],
 )
 def test_workers_keep_house_in_quiet_moments(
     threaded: Flask,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    store: type,
     chore: str,
     complaint: str,
     broken: bool,
 ) -> None:
     done = threading.Semaphore(0)
 
-    def do(_: Inbox) -> int:
+    def do(_: object) -> int:
         done.release()
 
         if broken:
@@ -536,7 +544,7 @@ def test_workers_keep_house_in_quiet_moments(
         return 0
 
     monkeypatch.setattr(workers_module, f"_{chore.upper()}_EVERY", 0.0)
-    monkeypatch.setattr(Inbox, chore, do)
+    monkeypatch.setattr(store, chore, do)
     threaded.test_client().get("/")
 
     assert done.acquire(timeout=10)
@@ -561,23 +569,23 @@ def test_a_lease_that_can_not_be_renewed_is_logged_and_tried_again(
 ) -> None:
     renewals: list[int] = []
 
-    def broken(_: Inbox, job: Job) -> None:
+    def broken(_: Queue, job: Job) -> None:
         renewals.append(job.id)
         raise DatabaseError("The disk is gone.")
 
-    monkeypatch.setattr(Inbox, "renew", broken)
-    inbox = Inbox(str(tmp_path / "inbox.sqlite3"), account_id=1, lease=0.03)
-    inbox.put("k", conversation_id=42, message_id=9001, payload=b"{}")
-    job = inbox.claim()
+    monkeypatch.setattr(Queue, "renew", broken)
+    store = open_store(tmp_path / "inbox.sqlite3", lease=0.03)
+    store.queue.put("k", conversation_id=42, message_id=9001, payload=b"{}")
+    job = store.queue.claim()
     assert job is not None
     heartbeat = workers_module.Heartbeat()
-    heartbeat.watch(inbox, job)
+    heartbeat.watch(store.queue, job)
 
     wait_until(lambda: len(renewals) >= 2)
     assert "the lease of job 1 was not renewed: The disk is gone." in caplog.text
     heartbeat.leave(job)
     assert heartbeat.running() == []
-    inbox.close()
+    store.database.close()
 
 
 # -- the end -------------------------------------------------------------------
@@ -606,7 +614,7 @@ def test_stopping_lets_running_turns_finish_and_claims_no_more(
 
     assert not stopping.is_alive()
     assert workers() == []
-    assert [job.state for job in jobs_of(threaded)] == ["waiting", "done"]
+    assert [job.state for job in jobs_of(threaded)] == ["ready", "done"]
     assert api.public == [ANSWER]
 
 
@@ -632,10 +640,10 @@ def test_stopping_gives_back_what_does_not_finish(
     backend.stop(grace=0.1)
 
     assert time.monotonic() - started < 5
-    assert (job_of(threaded).state, job_of(threaded).attempts) == ("waiting", 0)
-    other = Inbox(inbox_of(threaded).path, account_id=1)
-    assert other.claim() is not None
-    other.close()
+    assert (job_of(threaded).state, job_of(threaded).attempts) == ("ready", 0)
+    other = open_store(database_of(threaded).path)
+    assert other.queue.claim() is not None
+    other.database.close()
 
     go_on.set()
     wait_until(lambda: "Its turn was abandoned here" in caplog.text)
@@ -665,7 +673,7 @@ def test_what_can_not_be_given_back_is_logged(
     assert isinstance(backend, ThreadBackend)
     deliver(threaded.test_client(), message())
     assert begun.wait(10)
-    monkeypatch.setattr(Inbox, "postpone", broken)
+    monkeypatch.setattr(Queue, "postpone", broken)
     backend.stop(grace=0.0)
     go_on.set()
 
@@ -697,7 +705,7 @@ app.config.update(
 )
 chatwoot = Chatwoot(app)
 bot = app.extensions["chatwoot"]
-inbox = bot.poster.inbox
+inbox = bot.poster.store
 
 def put(number):
     body = {
@@ -705,7 +713,7 @@ def put(number):
         "message_type": "incoming", "account": {"id": 1},
         "conversation": {"id": number},
     }
-    inbox.put(str(number), conversation_id=number, message_id=number,
+    inbox.queue.put(str(number), conversation_id=number, message_id=number,
               payload=json.dumps(body).encode())
 """
 
@@ -727,7 +735,7 @@ def serve(number):
     put(number)
     app.test_client().get("/")
     assert seen.wait(20)
-    while inbox.jobs()[0].state != "done":
+    while inbox.inspection.jobs()[0].state != "done":
         time.sleep(0.01)
     return names()
 
@@ -772,7 +780,7 @@ async def provide(text):
         await asyncio.sleep(0.01)
     put(2)
     patience = time.monotonic() + 1
-    while inbox.jobs()[0].attempts == 0 and time.monotonic() < patience:
+    while inbox.inspection.jobs()[0].attempts == 0 and time.monotonic() < patience:
         await asyncio.sleep(0.01)
 
 put(1)
@@ -795,8 +803,8 @@ def test_a_process_that_ends_waits_for_its_turns_and_claims_no_more(
     )
     assert (done.returncode, done.stderr) == (0, "")
 
-    inbox = Inbox(path, account_id=1)
-    jobs = [(job.state, job.outcome, job.attempts) for job in inbox.jobs()]
-    inbox.close()
+    inbox = open_store(path)
+    jobs = [(job.state, job.outcome, job.attempts) for job in inbox.inspection.jobs()]
+    inbox.database.close()
 
-    assert jobs == [("waiting", None, 0), ("done", "declined", 1)]
+    assert jobs == [("ready", None, 0), ("done", "declined", 1)]

@@ -7,13 +7,13 @@ import json
 import click
 from flask.cli import with_appcontext
 
-from flask_chatwoot.queue.inspection import KEEP, STATES, JobRow
-from flask_chatwoot.queue.jobs import Inbox
+from flask_chatwoot.queue.inspection import KEEP, Inspection, JobRow
+from flask_chatwoot.queue.schema import JobState
 from flask_chatwoot.runtime import current_runtime
 
 
-def configured_queue() -> Inbox:
-    """The queue of the current app.
+def configured_jobs() -> Inspection:
+    """The jobs of the current app.
 
     :raises ClickException: Chatwoot is not configured.
     """
@@ -24,11 +24,15 @@ def configured_queue() -> Inbox:
             f"Chatwoot is not configured; set {', '.join(bot.config.missing)}."
         )
 
-    return bot.poster.inbox
+    return bot.poster.store.inspection
 
 
 @click.group(invoke_without_command=True)
-@click.option("--state", type=click.Choice(STATES), help="Only these jobs.")
+@click.option(
+    "--state",
+    type=click.Choice([state.value for state in JobState]),
+    help="Only these jobs.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON array.")
 @click.option("--limit", default=100, show_default=True, help="Newest jobs; 0 for all.")
 @click.pass_context
@@ -36,7 +40,8 @@ def configured_queue() -> Inbox:
 def inbox(ctx: click.Context, state: str | None, as_json: bool, limit: int) -> None:
     """List jobs, newest first."""
     if ctx.invoked_subcommand is None:
-        jobs = configured_queue().jobs(state=state, limit=limit or -1)
+        states = [] if state is None else [JobState(state)]
+        jobs = configured_jobs().jobs(*states, limit=limit or None)
         click.echo(_as_json(jobs) if as_json else _as_table(jobs))
 
 
@@ -49,8 +54,8 @@ def retry(ids: tuple[int, ...], dead: bool) -> None:
     if bool(ids) == dead:
         raise click.UsageError("Give job ids, or --dead.")
 
-    store = configured_queue()
-    wanted = [job.id for job in store.jobs(state="dead")] if dead else list(ids)
+    store = configured_jobs()
+    wanted = [job.id for job in store.jobs(JobState.DEAD)] if dead else list(ids)
     revived = store.retry(wanted)
     click.echo(f"Revived {len(revived)} job{'' if len(revived) == 1 else 's'}.")
 
@@ -66,7 +71,7 @@ def retry(ids: tuple[int, ...], dead: bool) -> None:
 @with_appcontext
 def prune(days: float, dead: bool) -> None:
     """Forget finished jobs. Later repeats of their messages are answered again."""
-    pruned = configured_queue().prune(older_than=days * 86400, dead=dead)
+    pruned = configured_jobs().prune(older_than=days * 86400, dead=dead)
     click.echo(f"Forgot {pruned} job{'' if pruned == 1 else 's'}.")
 
 
@@ -74,7 +79,7 @@ def _as_json(jobs: list[JobRow]) -> str:
     return json.dumps([job._asdict() for job in jobs], indent=2)
 
 
-_ROW = "{:>6}  {:>12}  {:<7}  {:>7}  {:>8}  {:<8}  {}"
+_ROW = "{:>6}  {:>12}  {:<9}  {:>7}  {:>8}  {:<8}  {}"
 
 
 def _as_table(jobs: list[JobRow]) -> str:

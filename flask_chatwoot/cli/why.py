@@ -1,4 +1,4 @@
-"""``flask chatwoot why``: the story of a conversation, as the inbox knows it."""
+"""``flask chatwoot why``: the story of a conversation, as the database knows it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import click
 from flask.cli import with_appcontext
 
 from flask_chatwoot.ownership.store import Holding
-from flask_chatwoot.queue.inspection import Chapter, Draft
+from flask_chatwoot.queue.inspection import DraftRow, JobStory
+from flask_chatwoot.queue.schema import DraftState, JobState
 from flask_chatwoot.runtime import current_runtime
 from flask_chatwoot.turns.service import TAKE_OVER
 
@@ -20,7 +21,7 @@ from flask_chatwoot.turns.service import TAKE_OVER
 def why(conversation: int) -> None:
     """Tell what became of the messages of CONVERSATION, turn by turn, and why.
 
-    The number is the one in the conversation's URL. No text of anybody is shown.
+    The number is the one in the conversation's URL. No text is shown.
     """
     answering = current_runtime().answering
 
@@ -28,65 +29,82 @@ def why(conversation: int) -> None:
         missing = ", ".join(current_runtime().config.missing)
         raise click.ClickException(f"Chatwoot is not configured; set {missing}.")
 
-    chapters = answering.inbox.story(conversation)
-    now = answering.inbox.clock()
+    jobs = answering.store.inspection.story(conversation)
+    now = answering.store.database.clock()
 
-    if not chapters:
+    if not jobs:
         raise click.ClickException(
-            f"Nothing is remembered of conversation {conversation}: no delivery of it "
-            "was accepted, or it was forgotten. See flask chatwoot doctor."
+            f"Nothing is known of conversation {conversation}: no delivery of it was "
+            "accepted, or it was pruned. See flask chatwoot doctor."
         )
 
-    for chapter in chapters:
-        click.echo("\n".join([_head(chapter), *_lines(chapter, now)]))
+    for job in jobs:
+        click.echo("\n".join([_head(job), *_lines(job, now)]))
 
     click.echo(_whose(answering.memory.holding(conversation)))
 
 
-def _head(chapter: Chapter) -> str:
-    what = "an operator's reply" if chapter.kind == TAKE_OVER else "the customer"
-    more = f", {chapter.messages} messages" if chapter.messages > 1 else ""
+def _head(job: JobStory) -> str:
+    what = "an operator's reply" if job.kind == TAKE_OVER else "the customer"
+    more = f", {job.messages} messages" if job.messages > 1 else ""
 
-    return f"{_at(chapter.received_at)}  {what}, message {chapter.message_id}{more}"
-
-
-def _lines(chapter: Chapter, now: float) -> t.Iterator[str]:
-    for post in chapter.posts:
-        yield f"  {_post(post)}"
-
-    yield f"  {_state(chapter, now)}"
+    return f"{_at(job.received_at)}  {what}, message {job.message_id}{more}"
 
 
-def _post(post: Draft) -> str:
-    kind = "note" if post.private else "message"
+def _lines(job: JobStory, now: float) -> t.Iterator[str]:
+    for draft in job.drafts:
+        yield f"  {_draft(draft)}"
 
-    if post.message_id is not None:
-        return f"{kind} posted as {post.message_id}"
-
-    if post.sent_at is not None:
-        return f"{kind} sent {_at(post.sent_at)}, no answer known"
-
-    return f"{kind} kept, not posted"
+    yield f"  {_state(job, now)}"
 
 
-def _state(chapter: Chapter, now: float) -> str:
-    tried = _counted(chapter.attempts, "attempt")
-    because = f", because: {chapter.reason}" if chapter.reason else ""
+def _draft(draft: DraftRow) -> str:
+    kind = "note" if draft.private else "message"
 
-    if chapter.outcome is not None and chapter.finished_at is not None:
-        return f"{chapter.outcome} {_at(chapter.finished_at)} after {tried}{because}"
+    if draft.state is DraftState.POSTED:
+        return f"{kind} {draft.state} as {draft.message_id}"
 
-    if chapter.claimed:
-        return f"being answered, {tried} so far{because}"
+    if draft.sent_at is not None:
+        return f"{kind} {draft.state}, sent {_at(draft.sent_at)}"
 
-    if chapter.due_at is None:
-        return "waits for the turn before it"
+    return f"{kind} {draft.state}"
 
-    if chapter.due_at > now:
-        wait = f"{chapter.due_at - now:.0f} s"
-        return f"again in {wait}, {tried} so far{because}"
 
-    return f"due for {now - chapter.due_at:.0f} s, {tried} so far{because}"
+def _state(job: JobStory, now: float) -> str:
+    tried = _tried(job)
+    because = f", because: {job.reason}" if job.reason else ""
+
+    if job.finished_at is not None:
+        return f"{job.outcome} {_at(job.finished_at)} after {tried}{because}"
+
+    if job.due_at is None:
+        return f"{job.state}: an earlier turn of the conversation is not over"
+
+    when = _when(job.due_at - now, leased=job.state is JobState.LEASED)
+
+    return f"{job.state}, {when}, {tried} so far{because}"
+
+
+def _when(seconds: float, *, leased: bool) -> str:
+    if leased:
+        return f"its lease ends in {seconds:.0f} s"
+
+    return f"due in {seconds:.0f} s" if seconds > 0 else f"due for {-seconds:.0f} s"
+
+
+def _tried(job: JobStory) -> str:
+    """Its attempts, and whose failures ended them."""
+    failed = [
+        f"{count} failed by {whom}"
+        for count, whom in (
+            (job.provider_attempts, "the provider"),
+            (job.chatwoot_attempts, "Chatwoot"),
+        )
+        if count
+    ]
+    details = f" ({', '.join(failed)})" if failed else ""
+
+    return f"{_counted(job.attempts, 'attempt')}{details}"
 
 
 def _counted(count: int, noun: str) -> str:

@@ -11,7 +11,7 @@ from flask_chatwoot.config import MOST_WORKERS
 from flask_chatwoot.runtime import current_runtime
 from flask_chatwoot.workers import ThreadBackend
 
-from .jobs import configured_queue
+from .jobs import configured_jobs
 from .stop import Stop
 
 
@@ -24,7 +24,7 @@ from .stop import Stop
 @with_appcontext
 def work(threads: int | None) -> None:
     """Handle jobs until SIGTERM or Ctrl-C."""
-    configured_queue()
+    configured_jobs()
     bot = current_runtime()
     stop = Stop()
     backend = ThreadBackend(threads=threads or bot.config.workers or 4)

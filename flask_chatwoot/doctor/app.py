@@ -16,7 +16,8 @@ from flask_chatwoot.errors import (
 from flask_chatwoot.outcomes import Outcome, Reason
 from flask_chatwoot.payloads import signature
 from flask_chatwoot.queue.inspection import JobRow
-from flask_chatwoot.queue.jobs import Inbox
+from flask_chatwoot.queue.schema import UNFINISHED, JobState
+from flask_chatwoot.queue.store import Store
 from flask_chatwoot.setup import account
 
 from .facts import Case, Finding, Findings, doubtful, fine, wrong
@@ -154,12 +155,12 @@ def inbox(case: Case) -> Findings:
     if case.bot.poster is None:
         return
 
-    store = case.bot.poster.inbox
+    store = case.bot.poster.store
 
     try:
-        store.retry(())  # takes the lock of a writer, and changes nothing
-        waiting, dead = store.jobs(state="waiting"), store.jobs(state="dead")
-        claimed = store.jobs(state="claimed")
+        store.inspection.retry(())  # takes the lock of a writer, and changes nothing
+        unfinished = store.inspection.jobs(*UNFINISHED)
+        dead = store.inspection.jobs(JobState.DEAD)
     except DatabaseError as error:
         yield wrong(
             "inbox",
@@ -170,9 +171,11 @@ def inbox(case: Case) -> Findings:
         return
 
     yield fine("inbox", "The inbox can be written.")
+    waiting = [job for job in unfinished if job.state is not JobState.LEASED]
+    leased = [job for job in unfinished if job.state is JobState.LEASED]
     yield from _age(waiting)
     yield from _dead(dead)
-    yield from _workers(case, store, waiting, claimed)
+    yield from _workers(case, store, waiting, leased)
 
 
 def _age(waiting: list[JobRow]) -> Findings:
@@ -183,7 +186,7 @@ def _age(waiting: list[JobRow]) -> Findings:
         yield doubtful(
             "age",
             what,
-            "flask chatwoot inbox --state waiting tells more; more CHATWOOT_WORKERS "
+            "flask chatwoot inbox --state ready tells more; more CHATWOOT_WORKERS "
             "help if the provider is slow.",
         )
     else:
@@ -205,27 +208,27 @@ def _dead(dead: list[JobRow]) -> Findings:
 
 
 def _workers(
-    case: Case, store: Inbox, waiting: list[JobRow], claimed: list[JobRow]
+    case: Case, store: Store, waiting: list[JobRow], leased: list[JobRow]
 ) -> Findings:
     """Work that is left lying tells more than any sign of life."""
-    alive = store.health().workers
-    busy = {job.conversation_id for job in claimed}
+    alive = store.inspection.health().workers
+    busy = {job.conversation_id for job in leased}
     idle = [
         job
         for job in _first_in_line(waiting)
         if job.conversation_id not in busy
         and job.attempts == 0
-        and job.age > max(PATIENCE, 2 * store.lease)
+        and job.age > max(PATIENCE, 2 * store.queue.lease)
     ]
 
     if not idle and (alive or case.config.backend == "inline"):
         yield fine("workers", f"No job is left lying; threads at work: {alive}.")
     elif not idle:
         yield doubtful("workers", "No worker gave a sign of life lately.", _start(case))
-    elif claimed:
+    elif leased:
         yield doubtful(
             "workers",
-            f"{len(idle)} jobs were not begun yet, and {len(claimed)} are under way.",
+            f"{len(idle)} jobs were not begun yet, and {len(leased)} are under way.",
             "If that lasts, raise CHATWOOT_WORKERS, or set a time limit in the "
             "provider.",
         )

@@ -288,7 +288,7 @@ def _last_delivery(case: Case) -> float | None:
     poster = case.bot.poster
 
     try:
-        newest = poster.inbox.jobs(limit=1) if poster else []
+        newest = poster.store.inspection.jobs(limit=1) if poster else []
     except DatabaseError:  # a finding of its own
         return None
 

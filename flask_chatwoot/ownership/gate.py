@@ -18,7 +18,8 @@ from flask_chatwoot.outcomes import Reason
 from flask_chatwoot.payloads import events
 from flask_chatwoot.payloads.events import ConversationEvent, MessageEvent, Object
 from flask_chatwoot.queue.inspection import KEEP
-from flask_chatwoot.queue.jobs import Inbox, Job
+from flask_chatwoot.queue.jobs import Job
+from flask_chatwoot.queue.store import Store
 from flask_chatwoot.replies import storable
 from flask_chatwoot.turns.posting import is_post_of
 
@@ -66,7 +67,7 @@ class Gate:
     config: Config
     policy: Policy
     reader: ChatwootClient
-    inbox: Inbox
+    store: Store
     memory: Memory
     _reads: bool = field(default=False, init=False)
     _refused: dict[int, float] = field(default_factory=dict, init=False)
@@ -98,14 +99,14 @@ class Gate:
 
     def _is_ours(self, event: MessageEvent) -> bool:
         # In this order: a post that ends in between is seen by the second.
-        under_way = self.inbox.under_way(
+        under_way = self.store.outbox.under_way(
             event.conversation_id, message_id=event.message_id
         )
 
         if any(is_post_of(draft, event.raw) for draft in under_way):
             return True
 
-        return self.inbox.made(event.message_id)
+        return self.store.outbox.is_ours(event.message_id)
 
     def note_conversation(self, event: ConversationEvent) -> None:
         """Take note of a conversation's new status or attribute."""
@@ -186,7 +187,9 @@ class Gate:
 
         facts = self._facts(job, event, holding)
 
-        return Case(event, holding, facts, self._decide(facts), self.inbox.clock())
+        return Case(
+            event, holding, facts, self._decide(facts), self.store.database.clock()
+        )
 
     def _decide(self, facts: PolicyContext) -> Decision:
         """What the policy says; if it fails, nothing goes to the customer."""
@@ -214,7 +217,7 @@ class Gate:
         event = case.event
         holding = self.memory.holding(event.conversation_id)
         live = None if private else self.ask(event.conversation_id)
-        passed = self.inbox.clock() - case.at
+        passed = self.store.database.clock() - case.at
 
         if live is not None:
             holding = self._note_live(event.conversation_id, holding, live)
@@ -327,7 +330,7 @@ class Gate:
         return not self._is_ours(event._replace(message_id=message_id, raw=message))
 
     def _age(self, job: Job, event: MessageEvent) -> float:
-        now = self.inbox.clock()
+        now = self.store.database.clock()
         written = events.as_seconds(event.raw.get("created_at"))
         age = now - job.since
         waited = age if written is None else now - written

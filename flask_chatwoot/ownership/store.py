@@ -1,8 +1,9 @@
-"""What is remembered of conversations: who has them, and what was said in them."""
+"""What is kept of conversations: who has them."""
 
 import typing as t
 
-from flask_chatwoot.queue.sqlite import Store, transaction
+from flask_chatwoot.queue.database import Database, Transaction, joined
+from flask_chatwoot.queue.transcript import Transcript
 
 
 class Holding(t.NamedTuple):
@@ -28,20 +29,6 @@ class Holding(t.NamedTuple):
     operator_message_id: int = 0
     human_at: float | None = None
     resolved_message_id: int = 0
-
-
-class Said(t.NamedTuple):
-    """A public message, or what was picked in one.
-
-    :ivar role: ``"user"`` or ``"assistant"``.
-    """
-
-    message_id: int
-    role: str
-    content: str
-
-    def __repr__(self) -> str:
-        return f"<Said {self.message_id}>"
 
 
 _OPERATOR_WROTE: t.Final = """
@@ -89,32 +76,9 @@ UPDATE conversation SET human_at = max(coalesce(human_at, 0), :at)
 WHERE account_id = :account AND id = :id AND taken
 """
 
-_RECALL: t.Final = """
-SELECT message_id, role, content FROM said
-WHERE account_id = :account AND conversation_id = :id
-AND message_id < coalesce(:before, 9223372036854775807)
-ORDER BY message_id DESC, role DESC LIMIT :limit
-"""
-# What was picked has the id of its question, and comes after it.
-
-_REMEMBER: t.Final = """
-INSERT OR IGNORE INTO said (
-    account_id, conversation_id, message_id, role, content, said_at
-) VALUES (:account, :id, :message, :role, :content, :now)
-"""
-
-_CROWDED: t.Final = """
-DELETE FROM said WHERE account_id = :account AND conversation_id = :id
-AND message_id < (
-    SELECT message_id FROM said WHERE account_id = :account AND conversation_id = :id
-    ORDER BY message_id DESC LIMIT 1 OFFSET 99
-)
-"""
-
-
 _FORGOTTEN: t.Final = """
-DELETE FROM conversation WHERE touched_at < ? AND NOT taken AND former IS NULL
-AND (resolved_message_id = 0 OR touched_at < ?)
+DELETE FROM conversation WHERE touched_at < :old AND NOT taken AND former IS NULL
+AND (resolved_message_id = 0 OR touched_at < :oldest)
 """
 
 LONGEST_ABSENCE: t.Final = 365 * 86_400.0
@@ -122,25 +86,24 @@ LONGEST_ABSENCE: t.Final = 365 * 86_400.0
 
 
 class Memory:
-    """Rows about conversations, in the file of the inbox. Threads share it.
+    """Rows about conversations, in the database. Threads share it.
 
-    :param store: Raises :class:`~flask_chatwoot.errors.DatabaseError` from every method
-        when it can not be read or written.
+    Every method raises :class:`~flask_chatwoot.errors.DatabaseError` when the database
+    cannot be read or written. Those that take ``tx`` join that transaction.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    # -- who has a conversation ------------------------------------------------
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._transcript = Transcript(database)
 
     def holding(self, conversation_id: int) -> Holding:
         """Who has a conversation; nobody in particular if nothing is known."""
-        with self._store.use() as db:
-            row = db.execute(
+        with self._database.read() as tx:
+            row = tx.execute(
                 "SELECT taken, marked, CASE WHEN taken THEN NULL ELSE former END,"
                 " operator_message_id, human_at, resolved_message_id"
-                " FROM conversation WHERE account_id = ? AND id = ?",
-                (self._store.account_id, conversation_id),
+                " FROM conversation WHERE account_id = :account AND id = :id",
+                self._names(conversation_id),
             ).fetchone()
 
         if row is None:
@@ -150,7 +113,9 @@ class Memory:
 
         return Holding(bool(taken), bool(marked), *rest)
 
-    def operator_wrote(self, conversation_id: int, message_id: int) -> bool:
+    def operator_wrote(
+        self, conversation_id: int, message_id: int, *, tx: Transaction | None = None
+    ) -> bool:
         """Note a person's public message; whether it took the conversation.
 
         ``True`` again for the same message until the attribute is :meth:`marked`: a
@@ -159,9 +124,9 @@ class Memory:
         """
         names = self._names(conversation_id) | {"message": message_id}
 
-        with self._store.use(durable=True) as db, transaction(db):
-            known = db.execute(_IS_NO_NEWS, names).fetchone()
-            db.execute(_OPERATOR_WROTE, names)
+        with joined(self._database, tx, durable=True) as tx:
+            known = tx.execute(_IS_NO_NEWS, names).fetchone()
+            tx.execute(_OPERATOR_WROTE, names)
 
         return not (known and known[0])
 
@@ -177,7 +142,9 @@ class Memory:
         """
         self._write(_GIVE_BACK, conversation_id, newest=newest)
 
-    def resolved(self, conversation_id: int, newest: int) -> None:
+    def resolved(
+        self, conversation_id: int, newest: int, *, tx: Transaction | None = None
+    ) -> None:
         """Note that a conversation was resolved: nobody has it, and it begins anew.
 
         Unless a person wrote since, and it is only told late.
@@ -186,14 +153,9 @@ class Memory:
         """
         names = self._names(conversation_id) | {"newest": newest}
 
-        with self._store.use(durable=True) as db, transaction(db):
-            db.execute(_RESOLVED, names)
-            db.execute(
-                "DELETE FROM said"
-                " WHERE account_id = :account AND conversation_id = :id"
-                " AND (:newest = 0 OR message_id <= :newest)",
-                names,
-            )
+        with joined(self._database, tx, durable=True) as tx:
+            tx.execute(_RESOLVED, names)
+            self._transcript.forget(conversation_id, newest=newest, tx=tx)
 
     def marked(self, conversation_id: int, former: str | None = None) -> None:
         """Note that the attribute of a conversation says human.
@@ -214,72 +176,25 @@ class Memory:
         """Note that the attribute of a taken conversation said human then."""
         self._write(_SEEN_HUMAN, conversation_id, at=at)
 
-    # -- what was said ---------------------------------------------------------
-
-    def remembers(self) -> bool:
-        """Whether what is said is to be kept, because Chatwoot will not tell it."""
-        with self._store.use() as db:
-            row = db.execute(
-                "SELECT 1 FROM trait WHERE account_id = ? AND name = 'remembers'",
-                (self._store.account_id,),
-            ).fetchone()
-
-        return row is not None
-
-    def set_remembering(self, wanted: bool) -> None:
-        """From now on, in all processes."""
-        statement = (
-            "INSERT OR IGNORE INTO trait VALUES (?, 'remembers')"
-            if wanted
-            else "DELETE FROM trait WHERE account_id = ? AND name = 'remembers'"
-        )
-
-        with self._store.use() as db:
-            db.execute(statement, (self._store.account_id,))
-
-    def remember(self, conversation_id: int, said: t.Iterable[Said]) -> None:
-        """Keep public messages, a hundred per conversation, for :meth:`recall`."""
-        names = self._names(conversation_id)
-        rows = [
-            names
-            | {"message": each.message_id, "role": each.role, "content": each.content}
-            for each in said
-        ]
-
-        with self._store.use() as db, transaction(db):
-            db.executemany(_REMEMBER, rows)
-            db.execute(_CROWDED, names)
-
-    def recall(
-        self, conversation_id: int, *, before: int | None, limit: int
-    ) -> list[Said]:
-        """The newest messages, older than one unless that is ``None``, oldest first."""
-        names = self._names(conversation_id) | {"before": before, "limit": limit}
-
-        with self._store.use() as db:
-            rows = db.execute(_RECALL, names).fetchall()
-
-        return [Said(*row) for row in reversed(rows)]
-
     def prune(self, older_than: float) -> None:
-        """Forget what was said, and conversations of which nothing is left to know.
+        """Forget conversations of which nothing is left to know.
 
         A customer may come back long after a resolve: where it was, and what the
         attribute said before, is still needed then.
         """
-        now = self._store.clock()
-
-        with self._store.use() as db:
-            db.execute("DELETE FROM said WHERE said_at < ?", (now - older_than,))
-            db.execute(_FORGOTTEN, (now - older_than, now - LONGEST_ABSENCE))
+        with self._database.transaction() as tx:
+            tx.execute(
+                _FORGOTTEN,
+                {"old": tx.now - older_than, "oldest": tx.now - LONGEST_ABSENCE},
+            )
 
     def _write(self, statement: str, conversation_id: int, **more: t.Any) -> None:
-        with self._store.use() as db:
-            db.execute(statement, self._names(conversation_id) | more)
+        with self._database.transaction() as tx:
+            tx.execute(statement, self._names(conversation_id) | more)
 
     def _names(self, conversation_id: int) -> dict[str, t.Any]:
         return {
-            "account": self._store.account_id,
+            "account": self._database.account_id,
             "id": conversation_id,
-            "now": self._store.clock(),
+            "now": self._database.clock(),
         }

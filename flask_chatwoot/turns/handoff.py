@@ -197,7 +197,7 @@ class Handover:
         by the state that comes with the next message.
         """
         seen = events.as_seconds(before.get("updated_at")) or 0.0
-        now = self.gate.inbox.clock()
+        now = self.gate.store.database.clock()
         self.memory.seen_human(conversation_id, max(now, seen))
 
     def _write(self, conversation_id: int, before: Object, change: Object) -> None:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError, ChatwootError
-from flask_chatwoot.ownership.store import Memory, Said
+from flask_chatwoot.ownership.store import Memory
 from flask_chatwoot.payloads import events
 from flask_chatwoot.payloads.events import Object
+from flask_chatwoot.queue.transcript import Transcript, TranscriptEntry
 from flask_chatwoot.replies import HistoryEntry, storable
 
 PAGE: t.Final = 20
@@ -32,6 +33,7 @@ class History:
 
     reader: ChatwootClient
     memory: Memory
+    transcript: Transcript
     _learned: bool = field(default=False, init=False)
 
     def learn(self, conversation_id: int) -> None:
@@ -45,18 +47,18 @@ class History:
             if error.status != 401:
                 return
 
-            self.memory.set_remembering(True)
+            self.transcript.set_kept(True)
             log.info(
                 "the token may not list messages; what is said is kept for "
                 "turn.history() from now on. CHATWOOT_USER_ACCESS_TOKEN may be that "
                 "of a user."
             )
         else:
-            self.memory.set_remembering(False)
+            self.transcript.set_kept(False)
 
         self._learned = True
 
-    def note(self, conversation_id: int, said: t.Sequence[Said]) -> None:
+    def note(self, conversation_id: int, said: t.Sequence[TranscriptEntry]) -> None:
         """Keep what was said in public, if it has to be kept."""
         spoken = [
             each._replace(content=storable(each.content))
@@ -64,8 +66,8 @@ class History:
             if each.content
         ]
 
-        if spoken and self.memory.remembers():
-            self.memory.remember(conversation_id, spoken)
+        if spoken and self.transcript.is_kept():
+            self.transcript.add(conversation_id, spoken)
 
     def read(
         self,
@@ -98,15 +100,17 @@ class History:
 
     def _said_so_far(
         self, conversation_id: int, before: int | None, limit: int
-    ) -> list[Said]:
-        if self.memory.remembers():
-            return self.memory.recall(conversation_id, before=before, limit=limit)
+    ) -> list[TranscriptEntry]:
+        if self.transcript.is_kept():
+            return self.transcript.read(conversation_id, before=before, limit=limit)
 
         return self._list(conversation_id, before, limit)
 
-    def _list(self, conversation_id: int, before: int | None, limit: int) -> list[Said]:
+    def _list(
+        self, conversation_id: int, before: int | None, limit: int
+    ) -> list[TranscriptEntry]:
         begin = self.memory.holding(conversation_id).resolved_message_id
-        found: list[Said] = []
+        found: list[TranscriptEntry] = []
 
         for _ in range(_PAGES):
             page = self.reader.messages(conversation_id, before=before)
@@ -122,7 +126,7 @@ class History:
         return found[-limit:]
 
 
-def _said(message: Object) -> list[Said]:
+def _said(message: Object) -> list[TranscriptEntry]:
     """A message as part of the history, and what was picked in it, if anything."""
     kind = message.get("message_type")
     role = _ROLES.get(kind) if isinstance(kind, int | str) else None
@@ -134,7 +138,10 @@ def _said(message: Object) -> list[Said]:
 
     message_id = events.as_id(message.get("id")) or 0
     picked = events.picked_in(message) if role == "assistant" else ""
-    said = Said(message_id, role, content), Said(message_id, "user", picked)
+    said = (
+        TranscriptEntry(message_id, role, content),
+        TranscriptEntry(message_id, "user", picked),
+    )
 
     return [each for each in said if each.content]
 
@@ -147,7 +154,7 @@ _ROLES: t.Final[dict[t.Any, str]] = {
 }
 
 
-def _cut(said: t.Sequence[Said], characters: int) -> list[HistoryEntry]:
+def _cut(said: t.Sequence[TranscriptEntry], characters: int) -> list[HistoryEntry]:
     """The newest that fit."""
     entries: list[HistoryEntry] = []
 

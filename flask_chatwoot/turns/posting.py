@@ -18,8 +18,9 @@ from flask_chatwoot.outcomes import Outcome
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.payloads import events
 from flask_chatwoot.payloads.events import Object
-from flask_chatwoot.queue.inspection import Draft
-from flask_chatwoot.queue.jobs import Inbox, Job
+from flask_chatwoot.queue.jobs import Job
+from flask_chatwoot.queue.outbox import Draft
+from flask_chatwoot.queue.store import Store
 from flask_chatwoot.replies import Turn
 
 _PAGES: t.Final = 10
@@ -51,7 +52,7 @@ class Ending(t.NamedTuple):
     """How a turn ended.
 
     :ivar reason: One of :class:`Reason`, or what the host's policy said.
-    :ivar settled: The inbox knows it already.
+    :ivar settled: The database knows it already.
     """
 
     outcome: Outcome
@@ -82,7 +83,7 @@ class Poster:
     app: Flask
     client: ChatwootClient
     reader: ChatwootClient
-    inbox: Inbox
+    store: Store
     settle_time: float
 
     def post(
@@ -112,7 +113,7 @@ class Poster:
         started = time.perf_counter()
 
         try:
-            self.inbox.sending(job, draft)
+            self.store.outbox.sending(job, draft)
             message_id = self._create(draft, post)
             self._note(job, draft, message_id, ending)
         except Exception as error:
@@ -134,23 +135,25 @@ class Poster:
         self, job: Job, draft: Draft, message_id: int, ending: Ending | None
     ) -> None:
         if ending is None:
-            self.inbox.posted(draft, message_id)
+            self.store.outbox.posted(draft, message_id)
         else:
-            self.inbox.finish(job, draft, message_id, ending.outcome, ending.reason)
+            self.store.queue.finish(
+                job, draft, message_id, ending.outcome, ending.reason
+            )
 
     def _create(self, draft: Draft, post: Post) -> int:
         try:
             return self._call(draft, post.conversation_id)[0]
         except APIError as error:
             if _did_nothing(error):
-                self.inbox.unsent(draft)
+                self.store.outbox.unsent(draft)
             else:
-                self.inbox.unanswered(draft)
+                self.store.outbox.unconfirmed(draft)
 
             raise
 
     def _call(self, draft: Draft, conversation_id: int) -> list[int]:
-        files = self.inbox.files(draft) if draft.files else []
+        files = self.store.outbox.files(draft) if draft.files else []
 
         # Two calls, so that no mistake with a flag turns a note into a message.
         if draft.private:
@@ -174,19 +177,19 @@ class Poster:
         :raises APIError: Chatwoot can not be asked.
         :raises TooSoonError: Nobody can know yet.
         """
-        if draft.message_id is not None or draft.sent_at is None:
+        if draft.message_id is not None or draft.tried_at is None:
             return draft.message_id is not None
 
         message_id = self._find(job, draft)
 
         if message_id is not None:
-            self.inbox.posted(draft, message_id)
+            self.store.outbox.posted(draft, message_id)
             return True
 
         # Chatwoot may be slow to obey a request we have given up on. It ends requests
         # after RACK_TIMEOUT_SERVICE_TIMEOUT, 15 s unless set
         # (config/initializers/rack_timeout.rb).
-        wait = draft.sent_at + self.settle_time - self.inbox.clock()
+        wait = draft.tried_at + self.settle_time - self.store.database.clock()
 
         if wait > 0:
             # No longer than that, even if the clock was set back meanwhile.
@@ -209,7 +212,7 @@ class Poster:
                 if (
                     is_new
                     and is_post_of(draft, message)
-                    and not self.inbox.made(message_id, but=draft)
+                    and not self.store.outbox.is_ours(message_id, but=draft)
                 ):
                     return message_id
 

@@ -26,11 +26,15 @@ from flask_chatwoot.outcomes import Outcome, Reason
 from flask_chatwoot.ownership.gate import Gate
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.ownership.policy import Audience, Decision
-from flask_chatwoot.ownership.store import Memory, Said
+from flask_chatwoot.ownership.store import Memory
 from flask_chatwoot.payloads import events
 from flask_chatwoot.payloads.events import Attachment, MessageEvent, Object
-from flask_chatwoot.queue.inspection import Draft
-from flask_chatwoot.queue.jobs import MESSAGE, Inbox, Job, Part
+from flask_chatwoot.payloads.fields import Upload
+from flask_chatwoot.queue.jobs import FailedBy, Job
+from flask_chatwoot.queue.line import MESSAGE
+from flask_chatwoot.queue.outbox import Draft, DraftPart
+from flask_chatwoot.queue.store import Store
+from flask_chatwoot.queue.transcript import TranscriptEntry
 from flask_chatwoot.replies import (
     Answer,
     Handoff,
@@ -79,15 +83,15 @@ class Answering:
     indicator: Indicator
 
     @property
-    def inbox(self) -> Inbox:
+    def store(self) -> Store:
         """Where the jobs are."""
-        return self.poster.inbox
+        return self.poster.store
 
     def handle(self, job: Job, event: MessageEvent | None = None) -> None:
         """Bring a claimed job one attempt further. Blocks for as long as that takes.
 
         :param event: The job's newest payload, if it is parsed already.
-        :raises DatabaseError: The inbox failed, or the job is another worker's now.
+        :raises DatabaseError: The database failed, or another worker has the job now.
         """
         try:
             event = event or message_in(job.newest)
@@ -95,7 +99,7 @@ class Answering:
             # The delivery that came last need not be about the message written last.
             event = event._replace(message_id=messages[-1].id)
         except PayloadError:
-            self.inbox.settle(job, Outcome.DEAD, Reason.UNREADABLE)
+            self.store.queue.settle(job, Outcome.DEAD, Reason.UNREADABLE)
             log.error("job %s is dead (%s)", job.id, Reason.UNREADABLE)  # noqa: TRY400
             return
 
@@ -158,17 +162,19 @@ class Answering:
         """Let the attribute say that a person has the conversation."""
         try:
             if not self.memory.holding(job.conversation_id).taken:
-                self.inbox.settle(job, Outcome.DECLINED, None)
+                self.store.queue.settle(job, Outcome.DECLINED, None)
                 return
 
             self.handover.mark(job.conversation_id, conversation_in(event))
-            self.inbox.settle(job, Outcome.TAKEN_OVER, None)
+            self.store.queue.settle(job, Outcome.TAKEN_OVER, None)
         except APIError as error:
             if not self.postponed(job, error):
-                self.inbox.settle(job, Outcome.DEAD, reason_of(error))
+                self.store.queue.settle(job, Outcome.DEAD, reason_of(error))
 
     def postponed(self, job: Job, error: ChatwootError) -> bool:
-        """Give a failed job back if another attempt may fare better."""
+        """Postpone a failed job if another attempt may fare better."""
+        by = FailedBy.CHATWOOT if isinstance(error, APIError) else FailedBy.PROVIDER
+        self.store.queue.failed(job, by)
         reason = reason_of(error)
         left = self.config.max_attempts - job.attempts
         # After the last attempt there may at least be something left to look for.
@@ -179,7 +185,7 @@ class Answering:
             return False
 
         pause = pause_after(error, job.attempts, self.config.retry_pause)
-        self.inbox.postpone(job, pause, reason=reason)
+        self.store.queue.postpone(job, pause, reason=reason)
         log.warning(
             "job %s failed (%s), again in %.0f s: %s", job.id, reason, pause, error
         )
@@ -204,7 +210,7 @@ class _Attempt:
         self._case = answering.gate.before(job, event)
         self._decision = self._case.decision
         self._turn = self._turn_of(messages)
-        self._said: list[Said] = []
+        self._said: list[TranscriptEntry] = []
 
     def _turn_of(self, messages: tuple[Message, ...]) -> Turn:
         to_customer = self._decision.audience is Audience.CUSTOMER
@@ -234,7 +240,7 @@ class _Attempt:
             return
 
         if not ending.settled:
-            self._all.inbox.settle(self._job, ending.outcome, ending.reason)
+            self._all.store.queue.settle(self._job, ending.outcome, ending.reason)
 
         self._remember()
 
@@ -256,7 +262,7 @@ class _Attempt:
 
             return self._answer()
         except TooSoonError as error:
-            self._all.inbox.postpone(
+            self._all.store.queue.postpone(
                 job, error.seconds, free=True, reason=Reason.UNCONFIRMED
             )
             return None
@@ -286,7 +292,7 @@ class _Attempt:
                 return answer
 
             parts, wanted = self._parts(answer)
-            drafts = self._all.inbox.keep(job, parts, handoff=wanted)
+            drafts = self._all.store.outbox.keep(job, parts, handoff=wanted)
 
         ending = self._post_all(drafts, wanted)
 
@@ -350,7 +356,7 @@ class _Attempt:
 
         return self._all.providers.find(self._turn.mode, self._turn.inbox_id)
 
-    def _parts(self, answer: Answer) -> tuple[list[Part], str | None]:
+    def _parts(self, answer: Answer) -> tuple[list[DraftPart], str | None]:
         """The posts of an answer, and what there is to do after them."""
         parts = [
             part for reply in answer.replies for part in _parts(reply, self._turn.mode)
@@ -361,7 +367,7 @@ class _Attempt:
 
         said = "\n".join(part.content for part in parts if not part.private)
         note = handoff.note(answer.handoff, self._turn, said)
-        parts.append(Part(storable(note), True))
+        parts.append(DraftPart(storable(note), True))
 
         if self._turn.mode is Mode.HUMAN:
             return parts, None
@@ -412,7 +418,7 @@ class _Attempt:
         message_id = self._all.poster.post(self._job, self._turn, draft, ending=final)
 
         if not draft.private:
-            self._said.append(Said(message_id, "assistant", draft.content))
+            self._said.append(TranscriptEntry(message_id, "assistant", draft.content))
 
         return after._replace(settled=merges)
 
@@ -434,14 +440,14 @@ class _Attempt:
         keep operators without any note.
         """
         job = self._job
-        waited = self._all.inbox.clock() - job.since
+        waited = self._all.store.database.clock() - job.since
 
         if job.failure or waited > self._all.config.burst_max:
             return False
 
         said = [(message.id, _dump(message)) for message in self._turn.messages]
 
-        return self._all.inbox.supersede(job, said, Reason.SUPERSEDED)
+        return self._all.store.queue.supersede(job, said, Reason.SUPERSEDED)
 
     def _hand_over(self, wanted: str) -> Ending:
         try:
@@ -459,7 +465,8 @@ class _Attempt:
             return
 
         asked = [
-            Said(message.id, "user", message.text) for message in self._turn.messages
+            TranscriptEntry(message.id, "user", message.text)
+            for message in self._turn.messages
         ]
         self._all.history.note(self._job.conversation_id, [*asked, *self._said])
 
@@ -495,7 +502,7 @@ class _Attempt:
         if not parts or (error is not None and not can_be_told(error)):
             return Ending(Outcome.DEAD, reason)
 
-        self._all.inbox.give_up(job, reason, parts, handoff=wanted)
+        self._all.store.queue.give_up(job, reason, parts, handoff=wanted)
 
         return None
 
@@ -509,18 +516,18 @@ class _Attempt:
 
         return Ending(Outcome.DEAD, failure)
 
-    def _last_words(self, reason: Reason) -> tuple[list[Part], str | None]:
+    def _last_words(self, reason: Reason) -> tuple[list[DraftPart], str | None]:
         fallback = self._all.config.fallback_message
 
         if self._case.facts.mode is Mode.BOT and not self._case.facts.taken:
             # The note first: it needs nobody's leave, and may be all that arrives.
             note = handoff.failure_note(reason, handed_off=True)
-            public = [Part(fallback, False)] if fallback else []
-            return [Part(note, True), *public], handoff.encode(Handoff())
+            public = [DraftPart(fallback, False)] if fallback else []
+            return [DraftPart(note, True), *public], handoff.encode(Handoff())
 
         if self._all.config.note_on_failure:
             note = handoff.failure_note(reason, handed_off=False)
-            return [Part(note, True)], None
+            return [DraftPart(note, True)], None
 
         return [], None
 
@@ -566,7 +573,7 @@ def conversation_in(event: MessageEvent) -> Object:
 
 
 def to_store(event: MessageEvent) -> dict[str, t.Any]:
-    """What the inbox needs to know of an event besides its body."""
+    """What the queue needs to know of an event besides its body."""
     return {
         "conversation_id": event.conversation_id,
         "message_id": event.message_id,
@@ -603,7 +610,7 @@ def _as_written(messages: t.Sequence[Message]) -> tuple[Message, ...]:
     return tuple(each if each.picked else next(following) for each in messages)
 
 
-def _parts(reply: Reply, mode: Mode) -> list[Part]:
+def _parts(reply: Reply, mode: Mode) -> list[DraftPart]:
     """A reply as posts; what goes with it, goes with the last."""
     private = reply.is_private(mode)
     items = reply.items
@@ -616,8 +623,8 @@ def _parts(reply: Reply, mode: Mode) -> list[Part]:
     choices = [] if private else items
 
     return [
-        *(Part(text, private) for text in texts),
-        Part(last, private, choices, reply.files()),
+        *(DraftPart(text, private) for text in texts),
+        DraftPart(last, private, choices, [Upload(*file) for file in reply.files()]),
     ]
 
 
