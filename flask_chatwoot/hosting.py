@@ -17,19 +17,12 @@ from .config import Config
 from .outcomes import Outcome, Reason
 from .ownership.mode import Mode
 from .runtime import KEY, Runtime
+from .setup.account import EVENTS
 from .signals import turn_finished
 from .simulator import Simulator, Talk
 from .simulator.deliveries import Kind
 from .simulator.payloads import Message, MessageType
 from .turns.posting import Ending
-
-EVENTS: t.Final = (
-    "message_created",
-    "message_updated",
-    "conversation_status_changed",
-    "conversation_updated",
-)
-"""What the account webhook has to subscribe to."""
 
 
 class _Quiet(WSGIRequestHandler):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from flask import Flask, current_app, request_started
 
+from .client import ChatwootClient
 from .config import Config
 from .errors import ConfigError, NoProviderError
 from .outcomes import Outcome, Reason
@@ -24,7 +25,7 @@ from .replies import Registry, Turn
 from .turns.handoff import Handover
 from .turns.history import History
 from .turns.posting import Poster, is_post_of
-from .turns.service import Answering, ask, client_of
+from .turns.service import Answering, ask
 from .turns.typing_indicator import Indicator
 
 KEY: t.Final = "chatwoot"
@@ -107,6 +108,16 @@ class Runtime:
         if app.extensions[KEY] is self:  # and no rehearsal is on
             request_started.disconnect(self._start)
             self.backend.start(self)
+
+    def require(self) -> Answering:
+        """What works on the jobs of a configured app.
+
+        :raises ConfigError: Chatwoot is not configured; names what is missing.
+        """
+        if self.answering is None:
+            raise not_configured(self.config)
+
+        return self.answering
 
     # -- receiving -------------------------------------------------------------
 
@@ -236,11 +247,37 @@ def current_runtime() -> Runtime:
     return bot
 
 
+def client_of(config: Config, token: str | None = None) -> ChatwootClient:
+    """A client for the configured account.
+
+    :param token: In place of the app's own.
+    :raises ConfigError: A setting that the client needs is missing.
+    """
+    token = token or config.api_access_token
+
+    if config.base_url is None or config.account_id is None or token is None:
+        raise not_configured(config, token)
+
+    return ChatwootClient(
+        config.base_url, config.account_id, token, timeout=config.timeout
+    )
+
+
+def not_configured(config: Config, token: str | None = None) -> ConfigError:
+    """The error that names the settings without which Chatwoot cannot be reached.
+
+    :param token: The one that is used in place of the app's own.
+    """
+    missing = [key for key in config.missing if not (token and "TOKEN" in key)]
+
+    return ConfigError(f"Chatwoot is not configured; set {', '.join(missing)}.")
+
+
 def _answering(
     app: Flask, config: Config, providers: Registry, policy: Policy
 ) -> Answering:
     """All that works together on the jobs of a configured app."""
-    client = client_of(config, t.cast(str, config.api_access_token))
+    client = client_of(config)
     user = config.user_access_token
     reader = client_of(config, user) if user else client
     inbox = Inbox(

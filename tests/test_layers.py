@@ -51,7 +51,6 @@ TOO_LONG: t.Final = {
     "client",
     "payloads.events",
     "queue.jobs",
-    "setup.undo",
     "simulator.admin",
     "simulator.api",
     "simulator.payloads",

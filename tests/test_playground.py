@@ -23,11 +23,11 @@ from werkzeug import Request, Response
 
 from flask_chatwoot import Chatwoot, Reply, Turn
 from flask_chatwoot.errors import SignatureError, TransientError
-from flask_chatwoot.hosting import EVENTS
 from flask_chatwoot.payloads import signature
 from flask_chatwoot.playground import play, site
 from flask_chatwoot.playground.site import is_loopback, is_ours
 from flask_chatwoot.playground.wire import Wire
+from flask_chatwoot.setup.account import EVENTS
 from flask_chatwoot.simulator import Simulator
 from flask_chatwoot.simulator.server import Server
 from flask_chatwoot.turns.retry import pause_after

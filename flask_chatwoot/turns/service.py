@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from flask import Flask
 
 from flask_chatwoot import signals
-from flask_chatwoot.client import ChatwootClient, split
+from flask_chatwoot.client import split
 from flask_chatwoot.config import Config
 from flask_chatwoot.errors import (
     APIError,
@@ -641,13 +641,3 @@ def _after(before: Ending, draft: Draft, reason: str | None) -> Ending:
         return Ending(Outcome.REPLIED)
 
     return before if _posted(before) else Ending(Outcome.NOTED, reason)
-
-
-def client_of(config: Config, token: str) -> ChatwootClient:
-    """A client for the configured account."""
-    return ChatwootClient(
-        t.cast(str, config.base_url),
-        t.cast(int, config.account_id),
-        token,
-        timeout=config.timeout,
-    )
