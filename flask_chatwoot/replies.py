@@ -10,7 +10,8 @@ from pathlib import Path
 from .errors import ProviderError
 from .ownership.mode import Mode
 from .payloads import events
-from .payloads.events import Attachment, Contact, MessageEvent, Object
+from .payloads.events import Attachment, Contact, MessageEvent
+from .payloads.fields import Object, Upload, as_id, as_object, storable
 
 
 class Message(t.NamedTuple):
@@ -88,7 +89,7 @@ class Turn:
         read_history: HistoryReader = _no_history,
     ) -> t.Self:
         """The turn that answers these messages, of which the event is the newest."""
-        conversation = events.as_object(event.raw.get("conversation"))
+        conversation = as_object(event.raw.get("conversation"))
 
         return cls(
             text="\n".join(message.text for message in messages if message.text),
@@ -99,7 +100,7 @@ class Turn:
             message_id=event.message_id,
             messages=messages,
             contact=events.contact(event.raw),
-            custom_attributes=events.as_object(conversation.get("custom_attributes")),
+            custom_attributes=as_object(conversation.get("custom_attributes")),
             language=events.language(event.raw),
             attachments=tuple(file for one in messages for file in one.attachments),
             raw=event.raw,
@@ -139,12 +140,8 @@ class Handoff:
             ("team_id", self.team_id),
             ("assignee_id", self.assignee_id),
         ):
-            if value is not None and events.as_id(value) is None:
+            if value is not None and as_id(value) is None:
                 raise TypeError(f"Handoff({name}) must be a number above zero.")
-
-
-File = tuple[str, bytes, str]
-"""Name, content and media type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +164,7 @@ class Reply:
     content: str = field(default="", repr=False)
     private: bool | None = None
     handoff: bool | Handoff = False
-    attachments: t.Sequence[str | os.PathLike[str] | File] = field(
+    attachments: t.Sequence[str | os.PathLike[str] | tuple[str, bytes, str]] = field(
         default=(), repr=False
     )
     choices: t.Sequence[str | tuple[str, str]] = field(default=(), repr=False)
@@ -208,7 +205,7 @@ class Reply:
         """Whether this is a note, given who is answering."""
         return mode is Mode.HUMAN or bool(self.private)
 
-    def files(self) -> list[File]:
+    def files(self) -> list[Upload]:
         """The attachments, read from the disk where they are paths.
 
         :raises ProviderError: One can not be read, or is none.
@@ -231,10 +228,10 @@ def _choice(choice: t.Any) -> tuple[str, str]:
     raise TypeError(f"Reply(choices) takes texts or (title, value), not {kind}.")
 
 
-def _file(attachment: t.Any) -> File:
+def _file(attachment: t.Any) -> Upload:
     match attachment:
         case (str(name), bytes(content), str(kind)):
-            return storable(name), content, storable(kind)
+            return Upload(storable(name), content, storable(kind))
         case str() | os.PathLike():
             path = Path(attachment)
         case _:
@@ -254,7 +251,9 @@ def _file(attachment: t.Any) -> File:
 
     guessed, _ = mimetypes.guess_type(path.name)
 
-    return storable(path.name), content, guessed or "application/octet-stream"
+    media_type = guessed or "application/octet-stream"
+
+    return Upload(storable(path.name), content, media_type)
 
 
 class Answer(t.NamedTuple):
@@ -379,11 +378,6 @@ def _as_reply(value: t.Any) -> Reply:
     )
 
 
-def storable(text: str) -> str:
-    """Text without what neither UTF-8 nor Chatwoot's database can hold."""
-    return text.replace("\0", "").encode(errors="replace").decode()
-
-
 def _takes_turn(function: t.Any) -> bool:
     name = _name(function)
 
@@ -441,7 +435,7 @@ def _checked_mode(value: str | None) -> Mode | None:
 
 
 def _checked_inbox(value: t.Any) -> int | None:
-    if value is None or events.as_id(value) is not None:
+    if value is None or as_id(value) is not None:
         return t.cast("int | None", value)
 
     raise ProviderError(f"inbox_id must be a number above zero, not {value!r}.")

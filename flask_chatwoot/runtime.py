@@ -20,6 +20,7 @@ from .ownership.policy import Policy, default_policy
 from .ownership.store import Memory, Said
 from .payloads import events
 from .payloads.events import ConversationEvent, MessageEvent
+from .payloads.fields import as_id
 from .queue.jobs import Inbox, Job
 from .replies import Registry, Turn
 from .turns.handoff import Handover
@@ -179,7 +180,7 @@ class Runtime:
         return Receipt(Outcome.IGNORED, reason)
 
     def _receive_state(self, answering: Answering, event: ConversationEvent) -> Receipt:
-        inbox_id = events.as_id(event.raw.get("inbox_id"))
+        inbox_id = as_id(event.raw.get("inbox_id"))
 
         # Before 4.14.2 Chatwoot does not say which account it is.
         if event.account_id not in (None, self.config.account_id):

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
-import re
 import socket
 import ssl
 import struct
@@ -21,26 +19,19 @@ from types import MappingProxyType
 import pytest
 import requests
 import responses
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from responses import matchers
 from urllib3 import exceptions as urllib3_errors
 
-from flask_chatwoot.client import (
-    LIMIT,
-    LONGEST_PAUSE,
-    ChatwootClient,
-    escape,
-    pieces,
-    retry_after,
-    split,
-)
+from flask_chatwoot.client import ChatwootClient, NoAnswer, RawAnswer, exchange
 from flask_chatwoot.errors import (
     APIError,
     PermanentError,
     TransientError,
     UnknownError,
 )
+from flask_chatwoot.payloads.channels import LIMIT
+from flask_chatwoot.payloads.fields import Upload
+from flask_chatwoot.payloads.liquid import escape
 from flask_chatwoot.simulator import Simulator
 
 BASE_URL = "https://chatwoot.test"
@@ -50,7 +41,7 @@ ACCOUNT = f"{BASE_URL}/api/v1/accounts/7"
 CONVERSATION = f"{ACCOUNT}/conversations/42"
 MESSAGES = f"{CONVERSATION}/messages"
 
-FILE = ("invoice.pdf", b"%PDF \x00\xff" + WORDS.encode(), "application/pdf")
+FILE = Upload("invoice.pdf", b"%PDF \x00\xff" + WORDS.encode(), "application/pdf")
 
 Call = t.Callable[[ChatwootClient], object]
 
@@ -142,7 +133,7 @@ def test_a_message_and_a_note_differ_in_one_word_on_the_wire(
         match=[matchers.json_params_matcher(body), matchers.query_param_matcher({})],
     )
 
-    assert CALLS[name](client) == [9001]
+    assert CALLS[name](client) == 9001
 
 
 @pytest.mark.parametrize("private", [False, True])
@@ -157,7 +148,7 @@ def test_a_marker_travels_with_the_message(
     mock.post(MESSAGES, json={"id": 1}, match=[matchers.json_params_matcher(body)])
     create = client.create_note if private else client.create_message
 
-    assert create(42, "Hello", marker="job-1") == [1]
+    assert create(42, "Hello", marker="job-1") == 1
 
 
 def test_every_character_arrives(
@@ -181,27 +172,19 @@ def test_what_chatwoot_would_evaluate_is_escaped_in_notes_too(
     for create in (client.create_message, client.create_note):
         create(42, "{{contact.email}}")
 
-    for body in contents(mock):
-        assert "{{contact" not in body["content"]
-        assert shown(body["content"]) == "{{contact.email}}"
+    assert [body["content"] for body in contents(mock)] == [
+        escape("{{contact.email}}")
+    ] * 2
 
 
-@pytest.mark.parametrize("private", [False, True])
-def test_a_text_that_is_too_long_becomes_several_messages_in_order(
-    mock: responses.RequestsMock, client: ChatwootClient, private: bool
+def test_a_text_is_one_message_however_long_it_is(
+    mock: responses.RequestsMock, client: ChatwootClient
 ) -> None:
-    for number in (11, 12, 13):
-        mock.post(MESSAGES, json={"id": number})
+    mock.post(MESSAGES, json={"id": 11})
+    text = "a\n\n" * LIMIT
 
-    text = "\n\n".join(letter * 100_000 for letter in "abc")
-    create = client.create_note if private else client.create_message
-
-    assert create(42, text, marker="m") == [11, 12, 13]
-
-    sent = contents(mock)
-    assert [body["content"] for body in sent] == text.split("\n\n")
-    assert all(body["private"] is private for body in sent)
-    assert all(body["content_attributes"] == {"flask_chatwoot": "m"} for body in sent)
+    assert client.create_message(42, text) == client.create_note(42, text) == 11
+    assert [body["content"] for body in contents(mock)] == [text] * 2
 
 
 @every_call
@@ -465,7 +448,7 @@ def test_any_good_status_will_do_for_a_good_answer(
 ) -> None:
     answer(mock, "message", status=201, json={"id": 5})
 
-    assert client.create_message(42, WORDS) == [5]
+    assert client.create_message(42, WORDS) == 5
 
 
 @pytest.mark.parametrize(
@@ -905,7 +888,7 @@ def test_a_kept_connection_that_breaks_does_not_repeat_the_message() -> None:
         client = client_of(wire)
         client.create_message(42, "one")
         error = failure(client, "message")
-        assert client.create_message(42, "three") == [1]
+        assert client.create_message(42, "three") == 1
 
     assert type(error) is UnknownError
     assert [request.connection for request in wire.requests] == [0, 0, 1]
@@ -929,8 +912,16 @@ def test_no_redirect_carries_the_token_away(name: str, status: int) -> None:
     assert len(wire.requests) == 1
 
 
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda url: ChatwootClient(url, 7, TOKEN).conversation(42),
+        lambda url: exchange("GET", url),
+    ],
+    ids=["client", "raw"],
+)
 def test_no_password_of_a_netrc_file_is_sent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: t.Callable[[str], object]
 ) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login me password s1\n", encoding="utf-8")
@@ -938,7 +929,7 @@ def test_no_password_of_a_netrc_file_is_sent(
     monkeypatch.setenv("NETRC", str(netrc))
 
     with Wire(answering(http())) as wire:
-        client_of(wire).conversation(42)
+        ask(wire.url)
 
     assert "Authorization" not in wire.requests[0].headers
 
@@ -1152,39 +1143,20 @@ def test_any_call_that_is_not_answered_may_have_been_obeyed(method: str) -> None
 # Choices and files
 
 
-def test_choices_are_offered_with_the_last_message(
-    mock: responses.RequestsMock, client: ChatwootClient
-) -> None:
-    for number in (11, 12):
-        mock.post(MESSAGES, json={"id": number})
-
-    text = "\n\n".join(letter * 100_000 for letter in "ab")
-    choices = [("Yes", "y"), ("Nein {{x}}", "n")]
-
-    assert client.create_message(42, text, marker="m", choices=choices) == [11, 12]
-
-    first, last = contents(mock)
-    assert first["content_attributes"] == {"flask_chatwoot": "m"}
-    assert "content_type" not in first
-    assert last["content_type"] == "input_select"
-    assert last["content_attributes"] == {
-        "flask_chatwoot": "m",
-        "items": [
-            {"title": "Yes", "value": "y"},
-            {"title": "Nein {{x}}", "value": "n"},
-        ],
-    }
-
-
-def test_choices_need_no_marker(
-    mock: responses.RequestsMock, client: ChatwootClient
+@pytest.mark.parametrize("marker", [None, "m"])
+def test_choices_are_offered_with_a_message(
+    mock: responses.RequestsMock, client: ChatwootClient, marker: str | None
 ) -> None:
     mock.post(MESSAGES, json={"id": 1})
 
-    client.create_message(42, "Which?", choices=[("A", "a")])
+    client.create_message(42, "Which?", choices=[("Nein {{x}}", "n")], marker=marker)
 
     (sent,) = contents(mock)
-    assert sent["content_attributes"] == {"items": [{"title": "A", "value": "a"}]}
+    assert sent["content_type"] == "input_select"
+    assert sent["content_attributes"] == {
+        **({"flask_chatwoot": "m"} if marker else {}),
+        "items": [{"title": "Nein {{x}}", "value": "n"}],
+    }
 
 
 class Field(t.NamedTuple):
@@ -1216,7 +1188,7 @@ def form_of(request: Request) -> list[Field]:
 )
 def test_files_are_sent_as_a_form(name: str, private: bytes) -> None:
     with Wire(answering(http())) as wire:
-        assert FILED[name](client_of(wire)) == [1]
+        assert FILED[name](client_of(wire)) == 1
 
     (request,) = wire.requests
     assert request.headers["Api-Access-Token"] == TOKEN
@@ -1253,7 +1225,7 @@ def test_a_file_may_have_any_name(filename: str) -> None:
         client = ChatwootClient(sim.url, 1, sim.user_token)
 
         client.create_message(
-            talk.id, "Here", files=[(filename, b"x\0y", "application/pdf")]
+            talk.id, "Here", files=[Upload(filename, b"x\0y", "application/pdf")]
         )
 
         (call,) = sim.calls
@@ -1265,21 +1237,20 @@ def test_a_file_may_have_any_name(filename: str) -> None:
     assert file["file_size"] == 3
 
 
-def test_files_are_sent_with_the_last_message_and_without_text() -> None:
+def test_files_are_sent_with_notes_and_without_text() -> None:
     with Simulator() as sim:
         talk = sim.conversation()
         client = ChatwootClient(sim.url, 1, sim.user_token)
-        long = "\n\n".join(letter * 100_000 for letter in "ab")
 
-        client.create_note(talk.id, long, marker="m", files=[FILE, FILE])
+        client.create_note(talk.id, "Here", marker="m", files=[FILE, FILE])
         client.create_message(talk.id, "", files=[FILE])
 
-        one, two, three = talk.posted
+        note, message = talk.posted
 
-    assert [len(each.attachments) for each in (one, two, three)] == [0, 2, 1]
-    assert [each.private for each in (one, two, three)] == [True, True, False]
-    assert two.content_attributes == {"flask_chatwoot": "m"}
-    assert not three.content
+    assert [len(each.attachments) for each in (note, message)] == [2, 1]
+    assert [each.private for each in (note, message)] == [True, False]
+    assert note.content_attributes == {"flask_chatwoot": "m"}
+    assert not message.content
 
 
 @pytest.mark.parametrize("name", FILED)
@@ -1310,334 +1281,93 @@ def test_a_form_without_an_answer_may_have_been_obeyed(name: str) -> None:
     assert wire.connections == 1
 
 
-# How long to wait
+# One raw request
 
 
-NOON: t.Final = 1_445_412_480.0  # 21 October 2015, 07:28:00 in Greenwich
+def test_an_answer_is_taken_as_it_is() -> None:
+    with Wire(answering(http("418 Tea", '{"a": 1}', "X-Tea: yes"))) as wire:
+        found = exchange(
+            "POST", f"{wire.url}/x", headers={"X-A": "b"}, body=b"hello", timeout=5
+        )
 
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        (None, None),
-        ("0", 0.0),
-        ("5", 5.0),
-        (" 7\t", 7.0),
-        ("007", 7.0),
-        ("3600", 3600.0),
-        ("3601", LONGEST_PAUSE),
-        ("9" * 9, LONGEST_PAUSE),
-        ("Wed, 21 Oct 2015 07:29:00 GMT", 60.0),
-        ("Wed, 21 Oct 2015 07:27:00 GMT", 0.0),
-        ("Wed, 21 Oct 2015 09:29:00 +0200", 60.0),
-        ("Fri, 31 Dec 9999 23:59:59 GMT", LONGEST_PAUSE),
-        ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
-        *[(text, None) for text in ("", " ", "soon", "-1", "+5", "1.5", "1e3", "0x5")],
-        *[(text, None) for text in ("nan", "inf", "5 s", "5, 7", "５", "٥", "²")],
-        *[(text, None) for text in ("9" * 10, "9" * 400, "\udcff", "\0")],
-        pytest.param("9" * 5000, None, id="5000 digits"),
-        *[(text, None) for text in ("Wed, 21 Oct 99999 07:28:00 GMT", "Wed, 21 Oct")],
-        *[(text, None) for text in ("Wed, 99 Oct 2015 07:28:00 GMT", "2015-10-21")],
-    ],
-    ids=lambda value: ascii(value)[:40],
-)
-def test_the_wish_to_wait_is_read(value: str | None, seconds: float | None) -> None:
-    assert retry_after(value, now=NOON) == seconds
-
-
-def test_a_date_is_compared_with_the_clock() -> None:
-    assert retry_after("Fri, 31 Dec 9999 23:59:59 GMT") == LONGEST_PAUSE
-    assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
-
-
-DATE_PARTS = st.sampled_from(
-    [
-        *("Wed,", "21", "Oct", "2015", "07:28:00", "GMT", "+9999", "-0000", "99999999"),
-        *(":", ",", "(", "-", "+", "0", "24:60:61", "", "EST", "Oct-21-15"),
-    ]
-)
-
-
-@settings(deadline=None)
-@given(st.text() | st.lists(DATE_PARTS).map(" ".join))
-def test_no_wish_whatsoever_raises_or_lasts_long(value: str) -> None:
-    seconds = retry_after(value)
-
-    assert seconds is None or 0.0 <= seconds <= LONGEST_PAUSE
-
-
-# Liquid
-
-
-class LiquidError(Exception):
-    pass
-
-
-LIQUID_TOKENS = re.compile(r"(\{%.*?%\}|\{\{.*?\}\}?|\{%|\{\{)", re.DOTALL)
-
-
-def shown(content: str) -> str:
-    """What Chatwoot stores for an outgoing text.
-
-    A small model of Liquid: backticks are protected first, then texts in quotes are
-    printed and ``raw`` is obeyed. Anything else that Liquid would act on leaves a
-    trace, and an error leaves the whole text alone.
-    """
-    guarded = re.sub(r"`(.*?)`", r"{% raw %}`\1`{% endraw %}", content, flags=re.DOTALL)
-
-    try:
-        return "".join(rendered(iter(LIQUID_TOKENS.split(guarded))))
-    except LiquidError:
-        return content
-
-
-def rendered(tokens: t.Iterator[str]) -> t.Iterator[str]:
-    for token in tokens:
-        if token.startswith("{%"):
-            yield obeyed(token, tokens)
-        elif token.startswith("{{"):
-            yield printed(token)
-        else:
-            yield token
-
-
-def obeyed(token: str, tokens: t.Iterator[str]) -> str:
-    tag = re.fullmatch(r"\{%-?\s*(\w+)\s*(.*?)-?%\}", token, re.DOTALL)
-
-    if tag and tag[1] in ("assign", "if"):
-        return "<obeyed>"
-
-    if not tag or tag[1] != "raw" or tag[2].strip():
-        raise LiquidError
-
-    inner = ""
-
-    for token in tokens:
-        end = re.fullmatch(r"(.*)\{%-?\s*(\w+)\s*.*?-?%\}", token, re.DOTALL)
-
-        if end and end[2] == "endraw":
-            return inner + end[1]
-
-        inner += token
-
-    raise LiquidError
-
-
-def printed(token: str) -> str:
-    whole = re.fullmatch(r"\{\{-?(.*?)-?\}\}", token, re.DOTALL)
-
-    if not whole:
-        raise LiquidError
-
-    text = re.fullmatch(r"\s*'([^']*)'\s*(\|\s*url_decode\s*)?", whole[1])
-
-    if not text:
-        return "<evaluated>"
-
-    return text[1].replace("%60", "`") if text[2] else text[1]
+    assert isinstance(found, RawAnswer)
+    assert (found.status, found.json, found.redirect) == (418, {"a": 1}, None)
+    assert found.headers["x-tea"] == "yes"
+    (request,) = wire.requests
+    assert (request.line, request.body) == ("POST /x HTTP/1.1", b"hello")
+    assert request.headers["X-A"] == "b"
 
 
 @pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        ("plain", "plain"),
-        ("a {{ contact.email }} b", "a <evaluated> b"),
-        ("{{ 'x' }}{{ '%60' | url_decode }}", "x`"),
-        ("{% if a %}", "<obeyed>"),
-        ("{{ 'x' }}{% nonsense %}", "{{ 'x' }}{% nonsense %}"),
-        ("{{ 'x' }} {{", "{{ 'x' }} {{"),
-        ("`{{ x }}` {{ 'y' }}", "`{{ x }}` y"),
-        ("`{% endraw %}{{ x }}{% raw %}`", "`<evaluated>`"),
-        ("{{ 'x' }} {`a`", "{{ 'x' }} {`a`"),
-    ],
+    ("headers", "target"), [(["Location: /elsewhere"], "/elsewhere"), ([], "")]
 )
-def test_the_model_of_liquid_evaluates(content: str, expected: str) -> None:
-    assert shown(content) == expected
+def test_a_redirect_is_shown_and_not_followed(headers: list[str], target: str) -> None:
+    with Wire(answering(http("302 Found", "", *headers))) as wire:
+        found = exchange("GET", wire.url)
+
+    assert isinstance(found, RawAnswer)
+    assert found.redirect == target
+    assert len(wire.requests) == 1
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "plain text, 100 % {sure}",
-        "{{contact.email}}",
-        "{{ contact.email }}",
-        "{{- contact.email -}}",
-        "{% if true %}x{% endif %}",
-        "{%- assign x = 1 -%}",
-        "{{{{{{",
-        "{{{%{{%",
-        "}}%}",
-        "{{ '{' }}",
-        "{{ '%60' | url_decode }}",
-        "{% raw %}{{ x }}{% endraw %}",
-        "{% endraw %}",
-        "say `{{ x }}` and {{ y }}",
-        "`{% endraw %}{{ contact.email }}{% raw %}`",
-        "`{%- endraw -%}` {{ x }}",
-        "`{% endraw",
-        "` {{ x }}",
-        "`a` ` {{ x }}",
-        "`{{ ` `}}`",
-        "```\n{{ x }}\n```",
-        "```liquid\n{% endraw %}{{ x }}\n```",
-        "``{{ x }}``",
-        "`` {{ x }} `",
-        "`{{` `{%` {{ x }}",
-        "`\n{{ x }}\n\n`{{ y }}`",
-        "{`a` {{ x }}",
-        "{``{{ x }}",
-        "{`{% endraw %}{`",
-        "`{{`} and `a`",
-        "`{{`}}",
-        "({`{{`}) {{ x }}",
-        "`{% x`} {{ x }}",
-    ],
+    ("status", "body", "size"),
+    [("200 OK", "x" * 1_000_000, 64 * 1024), ("204 No Content", "", 0)],
 )
-def test_chatwoot_shows_exactly_what_was_said(text: str) -> None:
-    assert shown(escape(text)) == text
-
-
-TEMPLATE_PARTS = st.sampled_from(
-    [
-        *("{", "}", "%", "`", "{{", "}}", "{%", "%}", "```", "'", '"', "|", "-"),
-        *(
-            " ",
-            "\n",
-            "a",
-            "%60",
-            "endraw",
-            "{% raw %}",
-            "{% endraw %}",
-            "{%- endraw -%}",
-        ),
-        *("{{ x }}", "{% if a %}", "{{ '{' }}", "{{ '%60' | url_decode }}"),
-    ]
-)
-TEMPLATES = st.lists(TEMPLATE_PARTS, max_size=12).map("".join)
-
-
-@settings(deadline=None, max_examples=1000)
-@given(TEMPLATES)
-def test_chatwoot_shows_exactly_what_was_said_whatever_it_is(text: str) -> None:
-    assert shown(escape(text)) == text
-
-
-@settings(deadline=None)
-@given(st.text())
-def test_text_that_is_no_template_is_sent_as_it_is(text: str) -> None:
-    plain = text.replace("{", "(")
-
-    assert escape(plain) == plain
-
-
-def test_code_between_backticks_stays_readable() -> None:
-    assert escape("`{{ x }}` and {{ y }}").startswith("`{{ x }}` and ")
-
-
-# Length
-
-
-def assert_nothing_is_lost(text: str, parts: list[str]) -> None:
-    """All of the text is there, in order, but for white space at the cuts."""
-    place = 0
-
-    for number, part in enumerate(parts):
-        start = text.index(part, place)
-        assert text[place:start].strip() == "", f"lost before part {number}"
-        place = start + len(part)
-
-    assert text[place:].strip() == ""
-
-
-@settings(deadline=None)
-@given(
-    st.lists(TEMPLATE_PARTS | st.sampled_from(["\n\n", "word", "🙂"]), max_size=40),
-    st.integers(1, 60),
-)
-def test_nothing_is_lost_and_every_part_fits(parts: list[str], limit: int) -> None:
-    text = "".join(parts)
-
-    # What a lone character is escaped to is the least that fits.
-    limit = max(limit, *(len(escape(character)) for character in text or " "), 1)
-    cut = split(text, limit)
-
-    assert_nothing_is_lost(text, cut)
-    assert all(len(escape(part)) <= limit for part in cut)
-
-
-def test_a_text_that_fits_is_not_cut() -> None:
-    text = "a" * (LIMIT - 2) + "\n\n"
-
-    assert split(text) == [text]
-    assert split(text + "b") == ["a" * (LIMIT - 2), "b"]
-
-
-@pytest.mark.parametrize(
-    ("text", "parts"),
-    [
-        ("one two\n\nthree four", ["one two", "three four"]),
-        ("one two\nthree four", ["one two", "three four"]),
-        ("one two three four", ["one two", "three four"]),
-        ("onetwothreefour", ["onetwothree", "four"]),
-        ("one\n\ntwo\nthree four five", ["one\n\ntwo", "three four", "five"]),
-        ("a b c d\n\ne f g h i j k", ["a b c d", "e f g h i", "j k"]),
-        ("one two   \n\n   three", ["one two", "three"]),
-    ],
-)
-def test_a_paragraph_is_the_best_place_to_cut_then_a_line_then_a_word(
-    text: str, parts: list[str]
+def test_no_more_of_an_answer_is_read_than_is_needed(
+    status: str, body: str, size: int
 ) -> None:
-    assert split(text, 11) == parts
+    with Wire(answering(http(status, body))) as wire:
+        found = exchange("GET", wire.url)
+
+    assert isinstance(found, RawAnswer)
+    assert len(found.body) == size
+    assert found.json is None
 
 
-def test_a_part_is_not_kept_short_for_the_sake_of_an_early_paragraph() -> None:
-    text = "a\n\n" + "word " * 30
-
-    assert len(split(text, 100)[0]) > 50
-
-
-def paragraphs(size: int) -> str:
-    words = itertools.cycle(["order ", "number ", "is ", "on its way.\n\n", "Soon, "])
-
-    return "".join(itertools.islice(words, size // 6))[:size]
+def test_no_answer_in_time_is_named() -> None:
+    with Wire(hanging) as wire:
+        assert exchange("GET", wire.url, timeout=0.2) == NoAnswer("ReadTimeout")
 
 
 @pytest.mark.parametrize(
-    ("text", "most"),
+    ("url", "kind"),
     [
-        pytest.param(paragraphs(1_000_000), 8, id="1 MB of paragraphs"),
-        pytest.param("a" * 1_000_000, 7, id="1 MB without a space"),
-        pytest.param("Ж" * 1_000_000, 7, id="1 MB of Cyrillic"),
-        pytest.param("word " * 200_000, 8, id="1 MB of words"),
-        pytest.param("{" * 200_000, 30, id="only braces"),
-        pytest.param("{{ x }} " * 50_000, 14, id="only templates"),
-        pytest.param("`{{ x }}` " * 40_000, 8, id="only code"),
-        pytest.param("`" * 300_000, 4, id="only backticks"),
+        ("nowhere", "MissingSchema"),
+        ("http://", "InvalidURL"),
+        ("http://[::1", "InvalidURL"),
+        ("http://127.0.0.1:1/", "ConnectionError"),
     ],
 )
-def test_a_long_text_is_cut_into_few_parts_that_fit(text: str, most: int) -> None:
-    parts = split(text)
-
-    assert_nothing_is_lost(text, parts)
-    assert 2 <= len(parts) <= most
-    assert all(len(escape(part)) <= LIMIT for part in parts)
-    assert pieces(text) == [escape(part) for part in parts]
+def test_a_request_that_cannot_be_sent_is_named(url: str, kind: str) -> None:
+    assert exchange("GET", url) == NoAnswer(kind)
 
 
-def test_a_long_text_of_nothing_but_white_space_is_no_message() -> None:
-    assert split(" \n" * LIMIT) == []
+def test_a_header_that_cannot_be_written_is_named() -> None:
+    assert exchange("GET", "http://127.0.0.1:1", headers={"X-A": "a\nb"}) == NoAnswer(
+        "InvalidHeader"
+    )
 
 
-def test_a_very_long_text_is_cut_into_very_many_parts() -> None:
-    parts = split("{" * 20_000, limit=20)
+@pytest.mark.parametrize(
+    ("error", "problem"),
+    [
+        (certificate_error(ssl.SSLError(1, "[SSL] wrong version")), "handshake"),
+        (requests.exceptions.SSLError(), "the handshake failed"),
+        (requests.exceptions.SSLError("words"), "the handshake failed"),
+    ],
+    ids=repr,
+)
+def test_a_failed_handshake_is_explained(
+    mock: responses.RequestsMock, error: Exception, problem: str
+) -> None:
+    mock.get(f"{BASE_URL}/", body=error)
 
-    assert len(parts) > 5000
-    assert "".join(parts) == "{" * 20_000
+    found = exchange("GET", f"{BASE_URL}/")
+
+    assert isinstance(found, NoAnswer)
+    assert problem in (found.tls or "")
 
 
-def test_a_long_text_with_little_to_escape_fills_its_messages() -> None:
-    parts = split("{{a}} " + "word " * 200_000)
-
-    assert len(parts) == 7
-    assert all(len(escape(part)) <= LIMIT for part in parts)
+def test_a_raw_answer_shows_only_its_status() -> None:
+    assert repr(RawAnswer(200, {"X-Secret": "a"}, b"b")) == "RawAnswer(status=200)"

@@ -39,9 +39,7 @@ ROOMS: t.Final[t.Sequence[set[str]]] = [
 module, and imports from lower rows only, late imports included."""
 
 UPWARD: t.Final[set[tuple[str, str]]] = {
-    ("client", "replies"),
     ("ownership", "config"),
-    ("ownership", "replies"),
     ("ownership", "turns"),
     ("workers", "runtime"),
 }

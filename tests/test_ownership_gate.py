@@ -11,7 +11,7 @@ import responses
 from conftest import BASE_URL, TOKEN, ChatwootStub, Clock
 
 from flask_chatwoot import config
-from flask_chatwoot.client import ChatwootClient, escape
+from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError, PermanentError, TransientError
 from flask_chatwoot.outcomes import Reason
 from flask_chatwoot.ownership import policy
@@ -27,6 +27,7 @@ from flask_chatwoot.ownership.policy import (
 from flask_chatwoot.ownership.store import Memory
 from flask_chatwoot.payloads import events
 from flask_chatwoot.payloads.events import ConversationEvent, MessageEvent
+from flask_chatwoot.payloads.liquid import escape
 from flask_chatwoot.queue.inspection import KEEP, Draft
 from flask_chatwoot.queue.jobs import Inbox, Job, Part
 from flask_chatwoot.simulator import Fault, Simulator, payloads

@@ -20,6 +20,7 @@ from flask_chatwoot.payloads.events import (
     Event,
     MessageEvent,
 )
+from flask_chatwoot.payloads.fields import MARKER, as_seconds
 from flask_chatwoot.replies import Message, Turn
 
 Path = tuple[str, ...]
@@ -565,22 +566,6 @@ def test_an_e_mail_that_was_rendered_too_is_read_from_its_trimmed_part() -> None
 
 
 @pytest.mark.parametrize(
-    ("version", "expected"),
-    [
-        *[(text, False) for text in ("4.2.0", "4.8.9", "4.12.1", "4.13.0", "4.16.2")],
-        *[(text, True) for text in ("4.9.0", "4.9", "4.10.1", "4.11.2", "4.12.0")],
-        *[(text, False) for text in ("3.9.0", "5.9.0", "5.0", "14.9.0", "0.0.0")],
-        *[("4.9.0-rc1", True), ("4.12", True)],
-        *[(text, False) for text in ("", "4", "develop", "v", ".", "4.", "-4.9.0")],
-        *[(text, False) for text in ("9" * 5000, "4." + "9" * 5000, "4.99999.0")],
-    ],
-    ids=lambda value: str(value)[:12],
-)
-def test_only_some_versions_render(version: str, expected: bool) -> None:
-    assert events.renders_content(version) is expected
-
-
-@pytest.mark.parametrize(
     ("html", "text"),
     [
         ("<p>Hello</p>\n", "Hello"),
@@ -750,12 +735,12 @@ def test_most_channels_know_no_language(attributes: t.Any) -> None:
 @pytest.mark.parametrize(
     ("attributes", "expected"),
     [
-        ({events.MARKER: "job-1"}, "job-1"),
-        ({events.MARKER: 1}, None),
-        ({events.MARKER: None}, None),
+        ({MARKER: "job-1"}, "job-1"),
+        ({MARKER: 1}, None),
+        ({MARKER: None}, None),
         ({}, None),
         (None, None),
-        ([events.MARKER], None),
+        ([MARKER], None),
     ],
 )
 def test_our_own_posts_are_known_by_their_marker(
@@ -1191,14 +1176,14 @@ def test_an_event_knows_whether_a_person_wrote_it() -> None:
     ids=lambda value: repr(value)[:30],
 )
 def test_a_time_is_read_or_is_none(value: t.Any, seconds: float | None) -> None:
-    assert events.as_seconds(value) == seconds
+    assert as_seconds(value) == seconds
 
 
 @pytest.mark.parametrize(
     "value", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "0001-01-01"]
 )
 def test_a_time_at_the_end_of_time_breaks_nothing(value: str) -> None:
-    assert isinstance(events.as_seconds(value), float | None)
+    assert isinstance(as_seconds(value), float | None)
 
 
 # Messages of the API's list
@@ -1341,7 +1326,7 @@ def read_conversation(event: ConversationEvent) -> None:
 
 
 def read_seconds(value: t.Any) -> None:
-    seconds = events.as_seconds(value)
+    seconds = as_seconds(value)
 
     assert seconds is None or -1e12 < seconds < 1e12
 

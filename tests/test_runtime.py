@@ -48,8 +48,8 @@ from flask_chatwoot import (
     before_post,
     turn_finished,
 )
-from flask_chatwoot.client import LIMIT
 from flask_chatwoot.errors import ConfigError
+from flask_chatwoot.payloads.channels import LIMIT
 from flask_chatwoot.payloads.events import parse
 from flask_chatwoot.runtime import current_runtime
 from flask_chatwoot.simulator.payloads import MessageType

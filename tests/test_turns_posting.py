@@ -18,7 +18,7 @@ from flask_chatwoot import (
     after_post,
     before_post,
 )
-from flask_chatwoot.client import ChatwootClient, escape
+from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import (
     APIError,
     DatabaseError,
@@ -27,7 +27,8 @@ from flask_chatwoot.errors import (
     TransientError,
     UnknownError,
 )
-from flask_chatwoot.payloads.events import MARKER
+from flask_chatwoot.payloads.fields import MARKER
+from flask_chatwoot.payloads.liquid import escape
 from flask_chatwoot.queue.inspection import Draft
 from flask_chatwoot.queue.jobs import Inbox, Job
 from flask_chatwoot.simulator.payloads import MessageType
@@ -382,7 +383,7 @@ def test_intent_is_on_disk_before_the_request(
     seen: list[list[float | None]] = []
     create = poster.client.create_message
 
-    def spy(*args: t.Any, **values: t.Any) -> list[int]:
+    def spy(*args: t.Any, **values: t.Any) -> int:
         drafts = poster.inbox.under_way(42, message_id=20001)
         seen.append([draft.sent_at for draft in drafts])
         return create(*args, **values)

@@ -16,10 +16,17 @@ from flask_chatwoot.config import Config
 from flask_chatwoot.errors import APIError, PermanentError, trace
 from flask_chatwoot.outcomes import Reason
 from flask_chatwoot.payloads import events
-from flask_chatwoot.payloads.events import ConversationEvent, MessageEvent, Object
+from flask_chatwoot.payloads.events import ConversationEvent, MessageEvent
+from flask_chatwoot.payloads.fields import (
+    Object,
+    as_id,
+    as_object,
+    as_seconds,
+    as_text,
+    storable,
+)
 from flask_chatwoot.queue.inspection import KEEP
 from flask_chatwoot.queue.jobs import Inbox, Job
-from flask_chatwoot.replies import storable
 from flask_chatwoot.turns.posting import is_post_of
 
 from . import mode, policy
@@ -90,8 +97,8 @@ class Gate:
 
     def _note_human(self, event: MessageEvent) -> None:
         """The attribute may say human already; then a later state may say bot again."""
-        conversation = events.as_object(event.raw.get("conversation"))
-        at = events.as_seconds(conversation.get("updated_at"))
+        conversation = as_object(event.raw.get("conversation"))
+        at = as_seconds(conversation.get("updated_at"))
 
         if at is not None and self._chosen(conversation) is Mode.HUMAN:
             self.memory.seen_human(event.conversation_id, at)
@@ -133,7 +140,7 @@ class Gate:
         It was, if the attribute says bot in a later state than one that said human.
         """
         holding = self.memory.holding(conversation_id)
-        at = events.as_seconds(conversation.get("updated_at"))
+        at = as_seconds(conversation.get("updated_at"))
 
         if not holding.taken or at is None:
             return holding
@@ -154,7 +161,7 @@ class Gate:
         return self.memory.holding(conversation_id)
 
     def _chosen(self, conversation: Object) -> Mode | None:
-        attributes = events.as_object(conversation.get("custom_attributes"))
+        attributes = as_object(conversation.get("custom_attributes"))
 
         return self._meaning(attributes.get(self.config.support_mode_attr))
 
@@ -178,7 +185,7 @@ class Gate:
         Chatwoot is asked only if a person has the conversation, who may have given it
         back in the meantime.
         """
-        conversation = events.as_object(event.raw.get("conversation"))
+        conversation = as_object(event.raw.get("conversation"))
         holding = self._note_state(event.conversation_id, conversation)
 
         if holding.taken and (live := self._ask_if_possible(event)) is not None:
@@ -245,7 +252,7 @@ class Gate:
     # -- facts -------------------------------------------------------------------
 
     def _facts(self, job: Job, event: MessageEvent, holding: Holding) -> PolicyContext:
-        conversation = events.as_object(event.raw.get("conversation"))
+        conversation = as_object(event.raw.get("conversation"))
         people = events.contact_candidates(event.raw)
         answered = _answered(event, holding)
 
@@ -253,7 +260,7 @@ class Gate:
             mode=self._mode(event.raw, holding),
             taken=holding.taken,
             answered=answered,
-            status=events.as_text(conversation.get("status")),
+            status=as_text(conversation.get("status")),
             assignee=policy.assignee_of(conversation),
             last_speaker=Speaker.OPERATOR if answered else Speaker.CUSTOMER,
             blocked=any(person.get("blocked") is True for person in people),
@@ -269,12 +276,12 @@ class Gate:
     ) -> PolicyContext:
         last, answer = self._last_public(event, live)
         answered = self._note_answer(event, answer)
-        contact = events.as_object(events.as_object(live.get("meta")).get("sender"))
+        contact = as_object(as_object(live.get("meta")).get("sender"))
 
         return facts._replace(
             mode=self._mode({"conversation": live}, holding),
             answered=answered or facts.answered,
-            status=events.as_text(live.get("status")),
+            status=as_text(live.get("status")),
             assignee=policy.assignee_of(live),
             last_speaker=last or facts.last_speaker,
             blocked=contact.get("blocked") is True,
@@ -284,7 +291,7 @@ class Gate:
 
     def _mode(self, raw: Object, holding: Holding) -> Mode:
         """Who answers by attribute. What we wrote there ends with a resolve."""
-        conversation = events.as_object(raw.get("conversation"))
+        conversation = as_object(raw.get("conversation"))
 
         if holding.former is not None and self._chosen(conversation) is Mode.HUMAN:
             return Mode.BOT
@@ -297,10 +304,10 @@ class Gate:
         """Who wrote last in public, and a person's newest answer to the question; 0 if
         there is none."""
         newest = event.message_id
-        last = events.as_object(live.get("last_non_activity_message"))
+        last = as_object(live.get("last_non_activity_message"))
         speaker = policy.speaker_of(last) if last else None
         seen: list[Object] = [] if speaker is None else [last]
-        is_older = bool(seen) and (events.as_id(last.get("id")) or 0) <= newest
+        is_older = bool(seen) and (as_id(last.get("id")) or 0) <= newest
 
         # What came after the question may hide a person's answer: a note, what the
         # customer wrote on, a machine.
@@ -311,7 +318,7 @@ class Gate:
         answers = [
             message_id
             for each in public
-            if (message_id := events.as_id(each.get("id")) or 0) > newest
+            if (message_id := as_id(each.get("id")) or 0) > newest
             and self._by_person(event, each)
         ]
         last_speaker = policy.speaker_of(public[-1]) if public else None
@@ -322,13 +329,13 @@ class Gate:
         if not events.is_by_operator(message):
             return False
 
-        message_id = events.as_id(message.get("id")) or 0
+        message_id = as_id(message.get("id")) or 0
 
         return not self._is_ours(event._replace(message_id=message_id, raw=message))
 
     def _age(self, job: Job, event: MessageEvent) -> float:
         now = self.inbox.clock()
-        written = events.as_seconds(event.raw.get("created_at"))
+        written = as_seconds(event.raw.get("created_at"))
         age = now - job.since
         waited = age if written is None else now - written
 

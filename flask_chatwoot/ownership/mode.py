@@ -7,7 +7,8 @@ import unicodedata
 from enum import StrEnum
 
 from flask_chatwoot.errors import ConfigError
-from flask_chatwoot.payloads.events import Object, as_object, contact_candidates
+from flask_chatwoot.payloads.events import contact_candidates
+from flask_chatwoot.payloads.fields import Object, as_object
 
 ALTERNATIVE_ATTRIBUTE: t.Final = "preferred_channel"
 """Looked up after the configured attribute."""

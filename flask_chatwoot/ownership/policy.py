@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from flask_chatwoot.outcomes import Reason
 from flask_chatwoot.payloads import events
-from flask_chatwoot.payloads.events import Object
+from flask_chatwoot.payloads.fields import Object, as_id, as_object
 
 from .mode import Mode
 
@@ -142,8 +142,8 @@ _TABLE: t.Final[tuple[_Line, ...]] = (
 
 def assignee_of(conversation: Object) -> Assignee | None:
     """Whom Chatwoot has assigned, if anybody."""
-    meta = events.as_object(conversation.get("meta"))
-    found = events.as_object(meta.get("assignee"))
+    meta = as_object(conversation.get("meta"))
+    found = as_object(meta.get("assignee"))
 
     if not found:
         return None
@@ -152,7 +152,7 @@ def assignee_of(conversation: Object) -> Assignee | None:
     kinds = (meta.get("assignee_type"), found.get("type"))
     is_bot = any(kind in ("AgentBot", "agent_bot") for kind in kinds)
 
-    return Assignee("agent_bot" if is_bot else "user", events.as_id(found.get("id")))
+    return Assignee("agent_bot" if is_bot else "user", as_id(found.get("id")))
 
 
 def speaker_of(message: Object) -> Speaker | None:

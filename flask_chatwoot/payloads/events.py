@@ -11,22 +11,16 @@ import json
 import math
 import re
 import typing as t
-from datetime import UTC, datetime
 from html import unescape
 from types import MappingProxyType
 
 from flask_chatwoot.errors import PayloadError
 from flask_chatwoot.outcomes import Reason
 
-Object = t.Mapping[str, t.Any]
-
-MARKER: t.Final = "flask_chatwoot"
-"""Key in a message's ``content_attributes`` by which we know our own posts."""
+from .fields import MARKER, Object, as_id, as_object, as_text
 
 _TYPES: t.Final = ("incoming", "outgoing", "activity", "template")
 """Chatwoot's message types; the position is the number used outside webhooks."""
-
-_ID_LIMIT: t.Final = 2**63
 
 
 class Event(t.NamedTuple):
@@ -199,6 +193,14 @@ class ConversationEvent(t.NamedTuple):
 
         return None
 
+
+SUBSCRIPTIONS: t.Final = (
+    "message_created",
+    "message_updated",
+    "conversation_status_changed",
+    "conversation_updated",
+)
+"""The events an account webhook has to subscribe to. Agent bots get them unasked."""
 
 CONVERSATION_EVENTS: t.Final = (
     "conversation_status_changed",
@@ -375,23 +377,6 @@ def picked_in(message: Object) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def as_object(value: t.Any) -> Object:
-    """The value if it is a JSON object, else an empty one."""
-    return value if isinstance(value, dict) else {}
-
-
-def as_id(value: t.Any) -> int | None:
-    """The value if it can be one of Chatwoot's ids, else ``None``."""
-    fits = isinstance(value, int) and not isinstance(value, bool)
-
-    return value if fits and 0 < value < _ID_LIMIT else None
-
-
-def as_text(value: t.Any) -> str | None:
-    """The value if it is text, else ``None``."""
-    return value if isinstance(value, str) else None
-
-
 def _needed_id(holder: t.Any, name: str) -> int:
     number = as_id(as_object(holder).get("id"))
 
@@ -491,19 +476,6 @@ def newest_message(conversation: Object) -> int:
     ids = [as_id(as_object(each).get("id")) or 0 for each in listed]
 
     return max(ids, default=0)
-
-
-def renders_content(version: str) -> bool:
-    """Whether this server version sends incoming text as HTML (4.9.0 to 4.12.0).
-
-    Chatwoot pull request 12878 began it, 13896 ended it.
-    """
-    numbers = re.match(r"(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?", version)
-
-    if not numbers:
-        return False
-
-    return (4, 9, 0) <= tuple(int(n or 0) for n in numbers.groups()) < (4, 12, 1)
 
 
 def unrendered(html: str) -> str:
@@ -614,19 +586,3 @@ def is_by_operator(message: Object) -> bool:
         for holder in (message, attributes, extra)
         for key in ("external_echo", "external_sender_name")
     )
-
-
-def as_seconds(value: t.Any) -> float | None:
-    """Unix seconds, from Chatwoot's ISO text or its number; ``None`` if neither."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value) if 0 < value < 1e11 else None
-
-    try:
-        moment = datetime.fromisoformat(value.strip()) if value else None
-    except (AttributeError, ValueError):
-        return None
-
-    if moment is None:
-        return None
-
-    return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import time
 import typing as t
 from dataclasses import dataclass, field
@@ -17,8 +16,8 @@ from flask_chatwoot.ownership import mode
 from flask_chatwoot.ownership.gate import Gate
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.ownership.store import Holding, Memory
-from flask_chatwoot.payloads import events
-from flask_chatwoot.payloads.events import Object
+from flask_chatwoot.payloads.fields import Object, as_id, as_object, as_seconds
+from flask_chatwoot.payloads.versions import merges_attributes
 from flask_chatwoot.replies import Handoff, Turn
 
 EXCERPT: t.Final = 300
@@ -125,9 +124,9 @@ class Handover:
         self, conversation_id: int, current: Object, handoff: str
     ) -> t.Iterator[t.Callable[[], None]]:
         client = self.client
-        wanted = events.as_object(json.loads(handoff))
-        team_id = events.as_id(wanted.get("team"))
-        assignee_id = events.as_id(wanted.get("assignee"))
+        wanted = as_object(json.loads(handoff))
+        team_id = as_id(wanted.get("team"))
+        assignee_id = as_id(wanted.get("assignee"))
 
         yield lambda: self._mark(conversation_id, current)
 
@@ -160,7 +159,7 @@ class Handover:
         """
         attribute = self.config.support_mode_attr
         current = self._current(conversation_id, known)
-        attributes = dict(events.as_object(current.get("custom_attributes")))
+        attributes = dict(as_object(current.get("custom_attributes")))
         value = json.loads(t.cast(str, holding.former))
 
         if mode.meaning(attributes.get(attribute), self.config.words) is Mode.HUMAN:
@@ -177,7 +176,7 @@ class Handover:
 
     def _mark(self, conversation_id: int, current: Object) -> None:
         attribute = self.config.support_mode_attr
-        attributes = dict(events.as_object(current.get("custom_attributes")))
+        attributes = dict(as_object(current.get("custom_attributes")))
         value = attributes.get(attribute)
         former = None
 
@@ -196,7 +195,7 @@ class Handover:
         An agent bot before 4.13 is not told when an operator sets it to bot again, but
         by the state that comes with the next message.
         """
-        seen = events.as_seconds(before.get("updated_at")) or 0.0
+        seen = as_seconds(before.get("updated_at")) or 0.0
         now = self.gate.inbox.clock()
         self.memory.seen_human(conversation_id, max(now, seen))
 
@@ -213,23 +212,14 @@ class Handover:
         self.client.set_custom_attributes(conversation_id, {**before, **change})
 
     def _server_merges(self) -> bool:
-        """Whether the server knows ``merge``: not verified which release was the first
-        after 4.16.2 to have it (Chatwoot's pull request 15119), so what it answers is
-        looked at, too."""
+        """Whether the server knows ``merge``; asked again after an hour."""
         if self._merges is None or time.monotonic() > self._ask_version_at:
             self._ask_version_at = time.monotonic() + _ASK_VERSION_AGAIN
 
             try:
-                self._merges = _later(self.client.server_version(), (4, 17))
+                self._merges = merges_attributes(self.client.server_version())
             except APIError as error:
                 log.info("the server's version is unknown: %s", error)
                 self._merges = False
 
         return self._merges
-
-
-def _later(version: str, than: tuple[int, int]) -> bool:
-    if numbers := re.match(r"(\d{1,4})\.(\d{1,4})", version):
-        return (int(numbers[1]), int(numbers[2])) >= than
-
-    return False

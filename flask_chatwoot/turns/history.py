@@ -10,8 +10,8 @@ from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError, ChatwootError
 from flask_chatwoot.ownership.store import Memory, Said
 from flask_chatwoot.payloads import events
-from flask_chatwoot.payloads.events import Object
-from flask_chatwoot.replies import HistoryEntry, storable
+from flask_chatwoot.payloads.fields import Object, as_id, as_object, storable
+from flask_chatwoot.replies import HistoryEntry
 
 PAGE: t.Final = 20
 """Messages Chatwoot lists before another one (``app/finders/message_finder.rb``)."""
@@ -110,7 +110,7 @@ class History:
 
         for _ in range(_PAGES):
             page = self.reader.messages(conversation_id, before=before)
-            ids = [events.as_id(message.get("id")) or 0 for message in page]
+            ids = [as_id(message.get("id")) or 0 for message in page]
             said = [each for message in page for each in _said(message)]
             found[:0] = [each for each in said if each.message_id > begin]
 
@@ -126,13 +126,13 @@ def _said(message: Object) -> list[Said]:
     """A message as part of the history, and what was picked in it, if anything."""
     kind = message.get("message_type")
     role = _ROLES.get(kind) if isinstance(kind, int | str) else None
-    deleted = events.as_object(message.get("content_attributes")).get("deleted")
+    deleted = as_object(message.get("content_attributes")).get("deleted")
     content = events.text_of(message)
 
     if role is None or message.get("private") or deleted:
         return []
 
-    message_id = events.as_id(message.get("id")) or 0
+    message_id = as_id(message.get("id")) or 0
     picked = events.picked_in(message) if role == "assistant" else ""
     said = Said(message_id, role, content), Said(message_id, "user", picked)
 

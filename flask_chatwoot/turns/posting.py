@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from flask import Flask
 
 from flask_chatwoot import signals
-from flask_chatwoot.client import ChatwootClient, escape
+from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError, ChatwootError, TransientError
 from flask_chatwoot.outcomes import Outcome
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.payloads import events
-from flask_chatwoot.payloads.events import Object
+from flask_chatwoot.payloads.fields import Object, Upload, as_id, as_text
+from flask_chatwoot.payloads.liquid import escape
 from flask_chatwoot.queue.inspection import Draft
 from flask_chatwoot.queue.jobs import Inbox, Job
 from flask_chatwoot.replies import Turn
@@ -140,7 +141,7 @@ class Poster:
 
     def _create(self, draft: Draft, post: Post) -> int:
         try:
-            return self._call(draft, post.conversation_id)[0]
+            return self._call(draft, post.conversation_id)
         except APIError as error:
             if _did_nothing(error):
                 self.inbox.unsent(draft)
@@ -149,8 +150,10 @@ class Poster:
 
             raise
 
-    def _call(self, draft: Draft, conversation_id: int) -> list[int]:
-        files = self.inbox.files(draft) if draft.files else []
+    def _call(self, draft: Draft, conversation_id: int) -> int:
+        files = (
+            [Upload(*file) for file in self.inbox.files(draft)] if draft.files else []
+        )
 
         # Two calls, so that no mistake with a flag turns a note into a message.
         if draft.private:
@@ -202,7 +205,7 @@ class Poster:
             page = self._page(job.conversation_id, after)
 
             for message in page:
-                message_id = events.as_id(message.get("id")) or after
+                message_id = as_id(message.get("id")) or after
                 is_new = message_id > after
                 after = max(after, message_id)
 
@@ -249,7 +252,7 @@ def is_post_of(draft: Draft, message: Object) -> bool:
         return marker == draft.marker
 
     # Before 4.9 Chatwoot drops the marker (app/builders/messages/message_builder.rb).
-    content = events.as_text(message.get("content")) or ""
+    content = as_text(message.get("content")) or ""
 
     return (
         message.get("message_type") in ("outgoing", 1)

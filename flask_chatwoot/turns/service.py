@@ -28,7 +28,10 @@ from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.ownership.policy import Audience, Decision
 from flask_chatwoot.ownership.store import Memory, Said
 from flask_chatwoot.payloads import events
-from flask_chatwoot.payloads.events import Attachment, MessageEvent, Object
+from flask_chatwoot.payloads.channels import LIMIT
+from flask_chatwoot.payloads.events import Attachment, MessageEvent
+from flask_chatwoot.payloads.fields import Object, as_object, storable
+from flask_chatwoot.payloads.versions import renders_content
 from flask_chatwoot.queue.inspection import Draft
 from flask_chatwoot.queue.jobs import MESSAGE, Inbox, Job, Part
 from flask_chatwoot.replies import (
@@ -40,7 +43,6 @@ from flask_chatwoot.replies import (
     Reply,
     Turn,
     as_answer,
-    storable,
 )
 
 from . import handoff
@@ -152,7 +154,7 @@ class Answering:
             log.warning("could not tell whether a text was rendered: %s", error)
             return text
 
-        return events.unrendered(text) if events.renders_content(version) else text
+        return events.unrendered(text) if renders_content(version) else text
 
     def _take_over(self, job: Job, event: MessageEvent) -> None:
         """Let the attribute say that a person has the conversation."""
@@ -562,7 +564,7 @@ def message_in(payload: bytes) -> MessageEvent:
 
 def conversation_in(event: MessageEvent) -> Object:
     """The conversation as of a message's delivery."""
-    return events.as_object(event.raw.get("conversation"))
+    return as_object(event.raw.get("conversation"))
 
 
 def to_store(event: MessageEvent) -> dict[str, t.Any]:
@@ -610,9 +612,11 @@ def _parts(reply: Reply, mode: Mode) -> list[Part]:
     content = reply.content
 
     if private and items:
-        content = "\n".join([content, *(f"- {title}" for title, _ in items)])
+        content = _with_choices(content, items)
 
-    *texts, last = split(content)
+    # The last part may become a note yet, which lists the choices.
+    room = len(_with_choices("", items)) if items else 0
+    *texts, last = split(content, max(LIMIT - room, LIMIT // 2))
     choices = [] if private else items
 
     return [
@@ -626,9 +630,13 @@ def _as_note(draft: Draft) -> Draft:
     if draft.private or not draft.choices:
         return draft._replace(private=True)
 
-    lines = [draft.content, *(f"- {title}" for title, _ in draft.choices)]
+    content = _with_choices(draft.content, draft.choices)
 
-    return draft._replace(private=True, content="\n".join(lines), choices=())
+    return draft._replace(private=True, content=content, choices=())
+
+
+def _with_choices(content: str, choices: t.Sequence[tuple[str, str]]) -> str:
+    return "\n".join([content, *(f"- {title}" for title, _ in choices)])
 
 
 def _posted(ending: Ending) -> bool:
