@@ -24,11 +24,10 @@ from support.serving import Wsgi, served
 from werkzeug.wrappers import Request, Response
 
 from flask_chatwoot import Chatwoot
-from flask_chatwoot.client import ChatwootClient
+from flask_chatwoot.client import ChatwootClient, RawAnswer
 from flask_chatwoot.doctor import server
 from flask_chatwoot.doctor.chatwoot import address
 from flask_chatwoot.doctor.facts import DoctorContext, Finding, Mark
-from flask_chatwoot.doctor.http import Answer
 from flask_chatwoot.setup import account
 from flask_chatwoot.setup.plan import SetupRequest, plan_setup
 from flask_chatwoot.simulator import Fault, Simulator
@@ -915,7 +914,7 @@ def test_a_name_that_cannot_be_resolved_is_judged_by_its_form(
     later(scene.app, 2 * DAY)
     monkeypatch.setattr("socket.getaddrinfo", fail)
     context = DoctorContext(scene.app.extensions["chatwoot"], url=url)
-    context.__dict__["api"] = Answer(200, {}, b'{"version": "4.16.2"}')
+    context.__dict__["api"] = RawAnswer(200, {}, b'{"version": "4.16.2"}')
 
     assert [finding.mark for finding in address(context)] == [mark]
 

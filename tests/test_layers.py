@@ -208,7 +208,7 @@ def test_what_is_below_turns_knows_no_flask(name: str) -> None:
 @pytest.mark.parametrize(
     ("library", "modules"),
     [
-        ("requests", {"client", "doctor.http", "simulator.deliveries"}),
+        ("requests", {"client", "simulator.deliveries"}),
         ("urllib3", {"client"}),
         ("sqlite3", {"queue.jobs", "queue.sqlite"}),
     ],

@@ -7,6 +7,7 @@ import time
 import typing as t
 from urllib.parse import urlencode
 
+from flask_chatwoot.client import NoAnswer, RawAnswer, exchange
 from flask_chatwoot.errors import (
     DatabaseError,
     NoProviderError,
@@ -20,7 +21,6 @@ from flask_chatwoot.queue.jobs import Inbox
 from flask_chatwoot.setup import account
 
 from .facts import DoctorContext, Finding, Findings, failed, passed, warned
-from .http import Answer, Failure, exchange
 
 PROBE: t.Final = "flask_chatwoot_probe"
 """The event that a probe names: the app accepts and ignores it."""
@@ -91,8 +91,8 @@ def _signed(context: DoctorContext, body: bytes) -> dict[str, str]:
     return headers
 
 
-def _probe_finding(url: str, answer: Answer | Failure) -> Finding:
-    if isinstance(answer, Failure):
+def _probe_finding(url: str, answer: RawAnswer | NoAnswer) -> Finding:
+    if isinstance(answer, NoAnswer):
         return failed(
             "probe",
             f"A probe does not reach {url} ({answer.tls or answer.kind}).",

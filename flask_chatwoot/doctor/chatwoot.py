@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 from flask_chatwoot.config import Config
 from flask_chatwoot.errors import DatabaseError
 from flask_chatwoot.ownership.mode import Mode
+from flask_chatwoot.payloads import versions
 from flask_chatwoot.setup import account
 from flask_chatwoot.setup.account import EVENTS, JSON, AccountSettings
-from flask_chatwoot.setup.plan import PRIVATE_REFUSED, is_private, private_remedy
+from flask_chatwoot.setup.plan import is_private, private_remedy
 from flask_chatwoot.setup.steps import meaning
 
 from .facts import (
@@ -254,7 +255,7 @@ def address(context: DoctorContext) -> Findings:
         yield passed("address", "The URL is a public address.")
         return
 
-    if context.version < PRIVATE_REFUSED:
+    if context.version < versions.GUARDED:
         yield passed(
             "address",
             "The URL is a private address, which this version of Chatwoot allows.",

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
+from flask_chatwoot.client import NoAnswer, RawAnswer, exchange
 from flask_chatwoot.errors import APIError, ConfigError, SetupError
+from flask_chatwoot.payloads import versions
+from flask_chatwoot.payloads.versions import Version
 from flask_chatwoot.queue.jobs import Inbox
 from flask_chatwoot.runtime import Runtime, client_of
 from flask_chatwoot.setup import account
-from flask_chatwoot.setup.account import JSON, AccountSettings, Version
-
-from .http import Answer, Failure, exchange
+from flask_chatwoot.setup.account import JSON, AccountSettings
 
 
 class Mark(StrEnum):
@@ -117,20 +118,20 @@ class DoctorContext:
     # -- answers of Chatwoot -----------------------------------------------------
 
     @cached_property
-    def api(self) -> Answer | Failure:
+    def api(self) -> RawAnswer | NoAnswer:
         """The answer of ``GET /api``, which takes no token."""
         return self._get("/api")
 
     @cached_property
-    def profile(self) -> Answer | Failure:
+    def profile(self) -> RawAnswer | NoAnswer:
         """The answer of ``GET /api/v1/profile`` to the app's token."""
         return self._get("/api/v1/profile", token=True)
 
     @property
     def server(self) -> JSON | None:
         """Version and time of Chatwoot; ``None`` if the answer is not Chatwoot's."""
-        answer = self.api.json if isinstance(self.api, Answer) else None
-        ok = isinstance(self.api, Answer) and self.api.status == 200
+        answer = self.api.json if isinstance(self.api, RawAnswer) else None
+        ok = isinstance(self.api, RawAnswer) and self.api.status == 200
         named = isinstance(answer, dict) and isinstance(answer.get("version"), str)
 
         return answer if ok and named else None
@@ -140,14 +141,14 @@ class DoctorContext:
         """Chatwoot's version; ``None`` if it does not answer."""
         server = self.server
 
-        return account.parse_version(server["version"]) if server else None
+        return account.version_of(server["version"]) if server else None
 
     @property
     def owner(self) -> JSON | None:
         """The user whose token the app has; ``None`` if it is not a user's."""
         answer = self.profile
-        ok = isinstance(answer, Answer) and answer.status == 200
-        profile = answer.json if isinstance(answer, Answer) else None
+        ok = isinstance(answer, RawAnswer) and answer.status == 200
+        profile = answer.json if isinstance(answer, RawAnswer) else None
 
         return profile if ok and isinstance(profile, dict) else None
 
@@ -164,14 +165,14 @@ class DoctorContext:
         """Whether the app's token is an agent bot's."""
         answer = self.profile
         error = account.nested(
-            answer.json if isinstance(answer, Answer) else None, "error"
+            answer.json if isinstance(answer, RawAnswer) else None, "error"
         )
 
         # Chatwoot's text is compared here because it is the same in all languages
         # (app/controllers/concerns/access_token_auth_helper.rb).
         return isinstance(error, str) and "for bots" in error
 
-    def _get(self, path: str, *, token: bool = False) -> Answer | Failure:
+    def _get(self, path: str, *, token: bool = False) -> RawAnswer | NoAnswer:
         headers = {"Accept": "application/json", "User-Agent": "Flask-Chatwoot"}
 
         if token:
@@ -225,14 +226,14 @@ class DoctorContext:
             return []
 
         rows = [
-            *((row, "url", account.SIGNED) for row in found.webhooks_to(url)),
+            *((row, "url", versions.SIGNED) for row in found.webhooks_to(url)),
             *(
-                (row, "outgoing_url", account.BOTS_SIGNED)
+                (row, "outgoing_url", versions.BOTS_SIGNED)
                 for row in found.bots_to(url)
                 if row.get("id") in found.links.values()
             ),
             *(
-                (row, "webhook_url", account.BOTS_SIGNED)
+                (row, "webhook_url", versions.BOTS_SIGNED)
                 for row in found.inboxes.values()
                 if account.same_address(row.get("webhook_url"), url)
             ),

@@ -7,26 +7,24 @@ import time
 import typing as t
 from urllib.parse import urlsplit
 
+from flask_chatwoot.client import NoAnswer, RawAnswer
+from flask_chatwoot.payloads import versions
 from flask_chatwoot.payloads.signature import TOLERANCE
+from flask_chatwoot.payloads.versions import NEWEST, OLDEST, Version
 from flask_chatwoot.setup.account import (
-    NO_BOT_ENDPOINTS,
-    SIGNED,
     AccountSettings,
-    Version,
     nested,
     rows,
 )
 from flask_chatwoot.setup.plan import is_private
 
 from .facts import DoctorContext, Finding, Findings, failed, passed, warned
-from .http import Answer, Failure
-
-OLDEST: t.Final[Version] = (4, 2, 0)
-NEWEST: t.Final[Version] = (4, 16, 2)
-"""The versions whose source this package was compared with."""
 
 CLOCK_WARNING: t.Final = 60.0
 """Seconds. A larger difference of the clocks gets a warning."""
+
+
+_FIRST: t.Final[Version] = (0, 0, 0)
 
 
 class _Limit(t.NamedTuple):
@@ -44,47 +42,47 @@ class _Limit(t.NamedTuple):
 
 _LIMITS: t.Final = (
     _Limit(
-        (0, 0, 0),
-        (4, 9, 0),
+        _FIRST,
+        versions.KEEPS_MARKERS,
         "does not store the markers of the app's posts: after a post without an "
         "answer, the app compares texts.",
         "Upgrade to 4.9 or later.",
     ),
     _Limit(
-        (4, 9, 0),
-        (4, 12, 1),
+        versions.RENDERS,
+        versions.RENDERS_NO_MORE,
         "sends customers' texts as HTML; the app derives what they typed.",
         "Upgrade to 4.12.1 or later.",
     ),
     _Limit(
-        (0, 0, 0),
-        SIGNED,
+        _FIRST,
+        versions.SIGNED,
         "cannot sign deliveries: the URL alone is enough to send a false one.",
         "Upgrade to 4.12 or later; until then set CHATWOOT_WEBHOOK_TOKEN.",
     ),
     _Limit(
-        (0, 0, 0),
-        (4, 7, 0),
+        _FIRST,
+        versions.BOTS_GIVE_UP,
         "leaves conversations pending when their bot cannot be reached.",
         "Upgrade to 4.7 or later.",
         bots=True,
     ),
     _Limit(
-        (4, 12, 0),
-        (4, 13, 0),
+        versions.SIGNED,
+        versions.BOTS_SIGNED,
         "does not sign the deliveries of agent bots.",
         "Upgrade to 4.13 or later.",
         bots=True,
     ),
     _Limit(
-        (0, 0, 0),
-        (4, 14, 2),
+        _FIRST,
+        versions.BOTS_READ,
         "does not let a bot's token read conversations.",
         "Upgrade to 4.14.2 or later, or use a user's token.",
         bots=True,
     ),
     _Limit(
-        NO_BOT_ENDPOINTS,
+        versions.NO_BOT_ENDPOINTS,
         (4, 16, 1),
         "cannot list agent bots: findings about them are incomplete.",
         "Upgrade to 4.16.1 or later.",
@@ -96,7 +94,7 @@ def reachable(context: DoctorContext) -> Findings:
     """A Chatwoot server answers."""
     answer, where = context.api, context.config.base_url
 
-    if isinstance(answer, Failure):
+    if isinstance(answer, NoAnswer):
         if answer.tls is None:
             yield failed(
                 "chatwoot",
@@ -119,7 +117,7 @@ def tls(context: DoctorContext) -> Findings:
     """The token is sent encrypted."""
     url, answer = context.config.base_url or "", context.api
 
-    if isinstance(answer, Failure) and answer.tls is not None:
+    if isinstance(answer, NoAnswer) and answer.tls is not None:
         yield failed(
             "tls",
             f"The encryption of {url} cannot be trusted: {answer.tls}.",
@@ -127,7 +125,7 @@ def tls(context: DoctorContext) -> Findings:
             "authority's file in REQUESTS_CA_BUNDLE. If the server speaks plain HTTP, "
             "write http://.",
         )
-    elif isinstance(answer, Failure):
+    elif isinstance(answer, NoAnswer):
         return
     elif urlsplit(url).scheme == "https":
         yield passed("tls", "The connection to Chatwoot is encrypted.")
@@ -144,7 +142,7 @@ def tls(context: DoctorContext) -> Findings:
 
 def redirect(context: DoctorContext) -> Findings:
     """The address does not redirect."""
-    if not isinstance(context.api, Answer):
+    if not isinstance(context.api, RawAnswer):
         return
 
     if (target := context.api.redirect) is None:
@@ -235,7 +233,7 @@ def token(context: DoctorContext) -> Findings:
     """Chatwoot accepts the token."""
     answer = context.profile
 
-    if context.server is None or isinstance(answer, Failure):
+    if context.server is None or isinstance(answer, NoAnswer):
         return
 
     if context.owner is not None:
@@ -251,7 +249,7 @@ def token(context: DoctorContext) -> Findings:
         yield _refused(answer)
 
 
-def _refused(answer: Answer) -> Finding:
+def _refused(answer: RawAnswer) -> Finding:
     if answer.status != 401:
         return failed(
             "token",

@@ -5,16 +5,16 @@ Needs the token of an administrator: other users may not list webhooks.
 
 from __future__ import annotations
 
-import re
 import typing as t
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError, SetupError
+from flask_chatwoot.payloads import versions
+from flask_chatwoot.payloads.versions import Version
 
 JSON = dict[str, t.Any]
-Version = tuple[int, int, int]
 
 WEBSITE: t.Final = "Channel::WebWidget"
 CONVERSATION: t.Final = "conversation_attribute"
@@ -24,14 +24,6 @@ EVENTS: t.Final = (
     *("conversation_status_changed", "conversation_updated"),
 )
 """What an account webhook has to subscribe to. Agent bots always get these events."""
-
-SIGNED: t.Final[Version] = (4, 12, 0)
-BOTS_SIGNED: t.Final[Version] = (4, 13, 0)
-"""Since when the deliveries of account webhooks are signed, and those of agent bots and
-API inboxes."""
-
-NO_BOT_ENDPOINTS: t.Final[Version] = (4, 16, 0)
-"""This version answers 500 when a token asks for agent bots (pull request 15088)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +75,7 @@ def read(client: ChatwootClient) -> AccountSettings:
     :raises SetupError: The token is not an administrator's.
     :raises APIError: A request failed.
     """
-    version = parse_version(client.server_version())
+    version = version_of(client.server_version())
 
     try:
         found = {row["id"]: row for row in inboxes(client) if "id" in row}
@@ -93,7 +85,7 @@ def read(client: ChatwootClient) -> AccountSettings:
             attributes=tuple(attributes(client)),
             inboxes=found,
             webhooks=tuple(webhooks(client)),
-            bots=None if version == NO_BOT_ENDPOINTS else tuple(bots(client)),
+            bots=None if version == versions.NO_BOT_ENDPOINTS else tuple(bots(client)),
             links={id: bot["id"] for id in found if (bot := linked_bot(client, id))},
         )
     except APIError as error:
@@ -232,12 +224,9 @@ def token_in(url: str) -> str | None:
 # -- answers -------------------------------------------------------------------
 
 
-def parse_version(text: str) -> Version:
-    """A server version; zeros if the text is no version."""
-    numbers = re.match(r"(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?", text)
-    major, minor, patch = (numbers.groups() if numbers else ()) or (0, 0, 0)
-
-    return int(major), int(minor), int(patch or 0)
+def version_of(text: str) -> Version:
+    """A server version; zeros, and so too old, if the text is no version."""
+    return versions.parse(text) or (0, 0, 0)
 
 
 def nested(answer: t.Any, *keys: str) -> t.Any:

@@ -23,9 +23,17 @@ from urllib.parse import urlsplit
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import SetupError
 from flask_chatwoot.ownership.mode import Mode, Vocabulary, vocabulary
+from flask_chatwoot.payloads.versions import (
+    BOTS_GIVE_UP,
+    BOTS_SIGNED,
+    GUARD_OPENS,
+    GUARDED,
+    SIGNED,
+    Version,
+)
 
 from . import account
-from .account import BOTS_SIGNED, JSON, SIGNED, AccountSettings, Version, listed
+from .account import JSON, AccountSettings, listed
 from .steps import (
     AgentBotStep,
     AttributeStep,
@@ -38,14 +46,6 @@ from .steps import (
 from .undo import SetupStep
 
 LABEL: t.Final = "Whom do you want to write to?"
-
-PRIVATE_REFUSED: t.Final[Version] = (4, 14, 0)
-PRIVATE_ALLOWABLE: t.Final[Version] = (4, 14, 1)
-"""Since when Chatwoot delivers nothing to private addresses, and since when its
-environment can allow it."""
-
-BOT_FAILURE_OPENS: t.Final[Version] = (4, 7, 0)
-"""Since when a conversation is opened if its agent bot cannot be reached."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,7 +249,7 @@ def _url_warnings(current: AccountSettings, request: SetupRequest) -> t.Iterator
             "The app ignores duplicates, but keep only one of the two."
         )
 
-    if is_private(url) and current.version >= PRIVATE_REFUSED:
+    if is_private(url) and current.version >= GUARDED:
         yield private_remedy(current.version)
 
     if urlsplit(url).scheme == "http" and not is_private(url):
@@ -273,7 +273,7 @@ def _bot_warnings(
         f"{listed(greeting)}."
     )
 
-    if current.version < BOT_FAILURE_OPENS:
+    if current.version < BOTS_GIVE_UP:
         yield (
             "Before Chatwoot 4.7 a conversation stays pending when the bot cannot be "
             "reached."
@@ -295,7 +295,7 @@ def private_remedy(version: Version) -> str:
     where = "SAFE_FETCH_ALLOW_PRIVATE_NETWORK=true in Chatwoot's own environment"
     remedy = f"Set {where} (web and worker)"
 
-    if version < PRIVATE_ALLOWABLE:
+    if version < GUARD_OPENS:
         remedy = f"Upgrade to 4.14.1 and set {where}"
 
     return (
