@@ -15,11 +15,12 @@ from flask import Flask
 
 from flask_chatwoot import (
     Chatwoot,
-    Outcome,
+    DeliveryOutcome,
     PolicyContext,
     Reason,
     Reply,
     Turn,
+    TurnOutcome,
     errors,
     testing,
 )
@@ -172,13 +173,15 @@ def as_shown(value: t.Any) -> str:
 
 
 def test_every_outcome_and_reason_is_listed() -> None:
-    assert {*Outcome, *Reason} <= literals(section("Outcomes and reasons"))
+    assert {*DeliveryOutcome, *TurnOutcome, *Reason} <= literals(
+        section("Outcomes and reasons")
+    )
 
 
 def test_the_outcomes_are_those_there_are() -> None:
     [rows] = tables("Outcomes and reasons")
 
-    assert [row[0].strip("`") for row in rows] == list(Outcome)
+    assert [row[0].strip("`") for row in rows] == [*DeliveryOutcome, *TurnOutcome]
 
 
 def test_the_option_texts_are_listed() -> None:

@@ -30,7 +30,7 @@ from werkzeug.test import TestResponse
 
 from flask_chatwoot import Chatwoot, Reply, Turn
 from flask_chatwoot.errors import ConfigError
-from flask_chatwoot.outcomes import Outcome, Reason
+from flask_chatwoot.outcomes import DeliveryOutcome, Reason
 from flask_chatwoot.payloads import signature
 from flask_chatwoot.simulator.payloads import (
     JSON,
@@ -954,7 +954,7 @@ def check(client: FlaskClient, body: bytes) -> None:
     if answer.status_code == 400:
         assert set(given) == {"error"}
     else:
-        expected = 202 if given["status"] == Outcome.ACCEPTED else 200
+        expected = 202 if given["status"] == DeliveryOutcome.ACCEPTED else 200
         assert answer.status_code == expected
         assert given["status"] in ("accepted", "duplicate", "ignored")
         assert ("reason" in given) == (given["status"] == "ignored")

@@ -8,7 +8,7 @@ import sys
 import click
 from flask.cli import with_appcontext
 
-from flask_chatwoot.outcomes import Outcome
+from flask_chatwoot.outcomes import TurnOutcome
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.runtime import current_runtime
 
@@ -73,5 +73,5 @@ def simulate(texts: tuple[str, ...], mode: str, timeout: float) -> None:
 
     click.echo(transcript)
 
-    if failed := [end.reason for end in endings if end.outcome is Outcome.DEAD]:
+    if failed := [end.reason for end in endings if end.outcome is TurnOutcome.DEAD]:
         raise click.ClickException(f"No answer: {failed[0]}. The log says more.")

@@ -13,7 +13,7 @@ from flask_chatwoot.errors import (
     ProviderError,
     ProviderFailedError,
 )
-from flask_chatwoot.outcomes import Outcome, Reason
+from flask_chatwoot.outcomes import DeliveryOutcome, Reason
 from flask_chatwoot.payloads import signature
 from flask_chatwoot.queue.inspection import JobRow
 from flask_chatwoot.queue.jobs import Inbox
@@ -102,7 +102,10 @@ def _judged(url: str, answer: Answer | Failure) -> Finding:
         )
 
     said = answer.json
-    ours = answer.status == 200 and account.inner(said, "status") == Outcome.IGNORED
+    ours = (
+        answer.status == 200
+        and account.inner(said, "status") == DeliveryOutcome.IGNORED
+    )
 
     if ours and account.inner(said, "reason") == Reason.NOT_CONFIGURED:
         return wrong(
