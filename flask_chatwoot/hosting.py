@@ -94,8 +94,8 @@ def _config(own: Config, simulator: Simulator, kind: Kind, folder: str) -> Confi
         backend="thread",
         inboxes=frozenset(),
         workers=own.workers or 4,
-        inbox_path=os.path.join(folder, "chatwoot.sqlite3"),
-        inbox_sync="normal",
+        database_path=os.path.join(folder, "chatwoot.sqlite3"),
+        database_sync="normal",
     )
 
 

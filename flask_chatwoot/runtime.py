@@ -98,6 +98,18 @@ class Runtime:
             answering=answering,
         )
 
+    @property
+    def configured(self) -> Answering:
+        """What answers.
+
+        :raises ConfigError: Chatwoot is not configured.
+        """
+        if self.answering is None:
+            missing = ", ".join(self.config.missing)
+            raise ConfigError(f"Chatwoot is not configured; set {missing}.")
+
+        return self.answering
+
     def await_request(self) -> None:
         """Start the backend with the next request; those after it cost nothing."""
         request_started.connect(self._start, self.app)
@@ -218,22 +230,28 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def current_runtime() -> Runtime:
-    """The bot of the current app.
+def current_runtime(*, keep_errors: bool = False) -> Runtime:
+    """The runtime of the current app.
 
-    :raises ConfigError: The app was never given to the extension.
+    :param keep_errors: The caller needs no configuration.
+    :raises ConfigError: The app was never given to the extension, or has wrong
+        settings, which the ``flask`` command line keeps until here.
     """
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
 
     try:
-        bot: Runtime = app.extensions[KEY]
+        runtime: Runtime = app.extensions[KEY]
     except KeyError:
         raise ConfigError(
             f"The app {app.name!r} has no Chatwoot; call "
             "Chatwoot(app), or init_app(app), where the app is made."
         ) from None
 
-    return bot
+    # In front of a simulator the app has another configuration, which is whole.
+    if runtime.answering is None and runtime.config.errors and not keep_errors:
+        raise ConfigError("\n".join(runtime.config.errors))
+
+    return runtime
 
 
 def _answering(
@@ -244,9 +262,9 @@ def _answering(
     user = config.user_access_token
     reader = client_of(config, user) if user else client
     inbox = Inbox(
-        config.inbox_path,
+        config.database_path,
         account_id=client.account_id,
-        sync=config.inbox_sync,
+        sync=config.database_sync,
         lease=config.lease,
         window=config.burst_window,
         longest=config.burst_max,

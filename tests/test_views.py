@@ -927,6 +927,7 @@ def mutations(draw: st.DrawFn) -> JSON:
 @pytest.fixture(scope="module")
 def sturdy(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[FlaskClient]:
     """An app without workers, whose errors are not turned into answers."""
+    folder = tmp_path_factory.mktemp("sturdy")
     app = Flask("sturdy")
     app.testing = True
     app.config.update(
@@ -937,8 +938,8 @@ def sturdy(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[FlaskClient]:
         CHATWOOT_COPILOT_TOKEN="token-of-a-page",
         CHATWOOT_BACKEND="thread",
         CHATWOOT_WORKERS=0,
-        CHATWOOT_INBOX_PATH=str(tmp_path_factory.mktemp("sturdy") / "inbox.sqlite3"),
-        CHATWOOT_INBOX_SYNC="normal",
+        CHATWOOT_DATABASE_URL=f"sqlite:///{folder / 'inbox.sqlite3'}",
+        CHATWOOT_DATABASE_SYNC="normal",
     )
     chatwoot = Chatwoot(app)
     chatwoot.reply_provider(lambda text, turn: None)
@@ -993,7 +994,7 @@ def test_whatever_was_accepted_can_be_handled(value: JSON) -> None:
         CHATWOOT_API_ACCESS_TOKEN="t",
         CHATWOOT_WEBHOOK_SECRET=SECRET,
         CHATWOOT_COPILOT_TOKEN="t",
-        CHATWOOT_INBOX_SYNC="normal",
+        CHATWOOT_DATABASE_SYNC="normal",
     )
     chatwoot = Chatwoot(app)
     chatwoot.reply_provider(lambda text, turn: answers.append(turn))

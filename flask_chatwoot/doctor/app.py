@@ -40,7 +40,7 @@ def configuration(case: Case) -> Findings:
     for key in missing:
         yield wrong("configuration", f"{key} is not set.", f"Set {key}.")
 
-    for door in case.config.open_doors:
+    for door in case.config.unprotected:
         path, _, key = door.partition(" ")
         yield doubtful(
             "configuration",
@@ -48,7 +48,7 @@ def configuration(case: Case) -> Findings:
             f"Set {key.strip('()')}.",
         )
 
-    if not (missing or case.config.open_doors):
+    if not (missing or case.config.unprotected):
         yield fine("configuration", "All needed keys are set.")
 
 
@@ -167,8 +167,8 @@ def inbox(case: Case) -> Findings:
         yield wrong(
             "inbox",
             f"{error}",
-            "Set CHATWOOT_INBOX_PATH to a file on a local disk that the app may write; "
-            "a file that is broken can only be moved away.",
+            "Set CHATWOOT_DATABASE_URL to a file on a local disk that the app may "
+            "write; a file that is broken can only be moved away.",
         )
         return
 
@@ -186,7 +186,7 @@ def _age(waiting: list[JobRow]) -> Findings:
         yield doubtful(
             "age",
             what,
-            "flask chatwoot inbox --state waiting tells more; more CHATWOOT_WORKERS "
+            "flask chatwoot jobs --state waiting tells more; more CHATWOOT_WORKERS "
             "help if the provider is slow.",
         )
     else:
@@ -202,8 +202,8 @@ def _dead(dead: list[JobRow]) -> Findings:
     yield doubtful(
         "dead",
         f"{len(dead)} customers' messages were given up ({reasons}).",
-        "Mend the cause, then flask chatwoot inbox retry --dead; or forget them with "
-        "flask chatwoot inbox prune --dead.",
+        "Mend the cause, then flask chatwoot jobs retry --dead; or forget them with "
+        "flask chatwoot jobs prune --dead.",
     )
 
 
