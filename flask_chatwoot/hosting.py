@@ -14,7 +14,7 @@ from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from . import workers
 from .config import Config
-from .outcomes import Outcome, Reason
+from .outcomes import Reason, TurnOutcome
 from .ownership.mode import Mode
 from .runtime import KEY, Runtime
 from .signals import turn_finished
@@ -94,8 +94,8 @@ def _config(own: Config, simulator: Simulator, kind: Kind, folder: str) -> Confi
         backend="thread",
         inboxes=frozenset(),
         workers=own.workers or 4,
-        inbox_path=os.path.join(folder, "chatwoot.sqlite3"),
-        inbox_sync="normal",
+        database_path=os.path.join(folder, "chatwoot.sqlite3"),
+        database_sync="normal",
     )
 
 
@@ -132,7 +132,7 @@ def converse(
     said = 0
 
     def finished(
-        _: Flask, outcome: Outcome, reason: Reason | None, **rest: t.Any
+        _: Flask, outcome: TurnOutcome, reason: Reason | None, **rest: t.Any
     ) -> None:
         endings.append(Ending(outcome, reason))
 

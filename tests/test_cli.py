@@ -61,24 +61,24 @@ def put(inbox: Inbox, number: int, body: bytes = b"{}") -> None:
     )
 
 
-# -- inbox ---------------------------------------------------------------------
+# -- jobs ----------------------------------------------------------------------
 
 
 def test_jobs_are_listed_as_a_table(filled: Flask) -> None:
-    code, printed = run(filled, "inbox")
+    code, printed = run(filled, "jobs")
 
     assert code == 0
     assert printed.splitlines() == [
-        "    ID  CONVERSATION  STATE        AGE  ATTEMPTS  OUTCOME   REASON",
-        "     4            44  waiting      5 s         0",
-        "     3            43  claimed     10 m         1",
-        "     2            42  dead         3 h         1  dead      refused",
-        "     1            41  done         2 d         1  declined  no_answer",
+        "    ID  CONVERSATION  STATE          AGE  ATTEMPTS  OUTCOME    REASON",
+        "     4            44  waiting        5 s         0",
+        "     3            43  claimed       10 m         1",
+        "     2            42  dead           3 h         1  dead       refused",
+        "     1            41  done           2 d         1  declined   no_answer",
     ]
 
 
 def test_jobs_are_listed_as_json(filled: Flask) -> None:
-    code, printed = run(filled, "inbox", "--json")
+    code, printed = run(filled, "jobs", "--json")
 
     assert code == 0
     jobs = json.loads(printed)
@@ -110,28 +110,28 @@ def test_jobs_are_listed_as_json(filled: Flask) -> None:
 def test_fewer_jobs_can_be_asked_for(
     filled: Flask, arguments: list[str], ids: list[int]
 ) -> None:
-    code, printed = run(filled, "inbox", "--json", *arguments)
+    code, printed = run(filled, "jobs", "--json", *arguments)
 
     assert (code, [job["id"] for job in json.loads(printed)]) == (0, ids)
 
 
-def test_a_hundred_jobs_are_enough_at_first(app: Flask) -> None:
+def test_a_hundred_jobs_are_listed_unless_told(app: Flask) -> None:
     for number in range(1, 121):
         put(inbox_of(app), number)
 
-    assert len(json.loads(run(app, "inbox", "--json")[1])) == 100
-    assert len(json.loads(run(app, "inbox", "--json", "--limit", "0")[1])) == 120
+    assert len(json.loads(run(app, "jobs", "--json")[1])) == 100
+    assert len(json.loads(run(app, "jobs", "--json", "--limit", "0")[1])) == 120
 
 
-def test_an_empty_inbox_has_no_rows(app: Flask) -> None:
-    code, printed = run(app, "inbox")
+def test_an_empty_queue_has_no_rows(app: Flask) -> None:
+    code, printed = run(app, "jobs")
 
     assert (code, len(printed.splitlines())) == (0, 1)
-    assert run(app, "inbox", "--json") == (0, "[]\n")
+    assert run(app, "jobs", "--json") == (0, "[]\n")
 
 
 def test_a_state_that_does_not_exist_is_refused(app: Flask) -> None:
-    code, printed = run(app, "inbox", "--state", "lost")
+    code, printed = run(app, "jobs", "--state", "lost")
 
     assert code == 2
     assert "'waiting', 'claimed', 'done', 'dead'" in printed
@@ -145,12 +145,12 @@ def states(app: Flask) -> dict[int, str]:
 
 
 @pytest.mark.parametrize("arguments", [["2"], ["--dead"]])
-def test_dead_jobs_are_revived(filled: Flask, arguments: list[str]) -> None:
-    assert run(filled, "inbox", "retry", *arguments) == (0, "Revived 1 job.\n")
+def test_dead_jobs_are_retried(filled: Flask, arguments: list[str]) -> None:
+    assert run(filled, "jobs", "retry", *arguments) == (0, "1 job will be retried.\n")
     assert states(filled)[2] == "waiting"
 
 
-def test_all_dead_jobs_are_revived_in_their_order(app: Flask) -> None:
+def test_all_dead_jobs_are_retried_in_their_order(app: Flask) -> None:
     inbox = inbox_of(app)
 
     for number in (1, 2, 3):
@@ -161,7 +161,7 @@ def test_all_dead_jobs_are_revived_in_their_order(app: Flask) -> None:
         assert job is not None
         inbox.settle(job, "dead", "unauthorized")
 
-    assert run(app, "inbox", "retry", "--dead") == (0, "Revived 3 jobs.\n")
+    assert run(app, "jobs", "retry", "--dead") == (0, "3 jobs will be retried.\n")
 
     for number in (1, 2, 3):
         job = inbox.claim()
@@ -170,21 +170,24 @@ def test_all_dead_jobs_are_revived_in_their_order(app: Flask) -> None:
         inbox.settle(job, "replied", None)
 
 
-def test_where_nothing_is_dead_nothing_is_revived(app: Flask) -> None:
-    assert run(app, "inbox", "retry", "--dead") == (0, "Revived 0 jobs.\n")
+def test_where_no_job_is_dead_none_is_retried(app: Flask) -> None:
+    assert run(app, "jobs", "retry", "--dead") == (0, "0 jobs will be retried.\n")
 
 
 def test_jobs_that_are_not_dead_are_named(filled: Flask) -> None:
-    code, printed = run(filled, "inbox", "retry", "1", "2", "3", "99")
+    code, printed = run(filled, "jobs", "retry", "1", "2", "3", "99")
 
     assert code == 1
-    assert printed.splitlines() == ["Revived 1 job.", "Error: Not dead: 1, 3, 99."]
+    assert printed.splitlines() == [
+        "1 job will be retried.",
+        "Error: Not dead: 1, 3, 99.",
+    ]
     assert states(filled) == {1: "done", 2: "waiting", 3: "claimed", 4: "waiting"}
 
 
 @pytest.mark.parametrize("arguments", [[], ["2", "--dead"]])
-def test_reviving_needs_to_know_what(filled: Flask, arguments: list[str]) -> None:
-    code, printed = run(filled, "inbox", "retry", *arguments)
+def test_retry_needs_ids_or_the_option(filled: Flask, arguments: list[str]) -> None:
+    code, printed = run(filled, "jobs", "retry", *arguments)
 
     assert code == 2
     assert "Error: Give job ids, or --dead." in printed
@@ -192,7 +195,7 @@ def test_reviving_needs_to_know_what(filled: Flask, arguments: list[str]) -> Non
 
 
 def test_a_job_id_is_a_number(app: Flask) -> None:
-    assert run(app, "inbox", "retry", "two")[0] == 2
+    assert run(app, "jobs", "retry", "two")[0] == 2
 
 
 # -- prune ---------------------------------------------------------------------
@@ -201,22 +204,22 @@ def test_a_job_id_is_a_number(app: Flask) -> None:
 @pytest.mark.parametrize(
     ("arguments", "printed", "left"),
     [
-        ([], "Forgot 0 jobs.\n", [4, 3, 2, 1]),
-        (["--days", "1"], "Forgot 1 job.\n", [4, 3, 2]),
-        (["--days", "0.01", "--dead"], "Forgot 2 jobs.\n", [4, 3]),
-        (["--dead"], "Forgot 0 jobs.\n", [4, 3, 2, 1]),
+        ([], "0 jobs deleted.\n", [4, 3, 2, 1]),
+        (["--days", "1"], "1 job deleted.\n", [4, 3, 2]),
+        (["--days", "0.01", "--dead"], "2 jobs deleted.\n", [4, 3]),
+        (["--dead"], "0 jobs deleted.\n", [4, 3, 2, 1]),
     ],
 )
-def test_finished_jobs_are_forgotten(
+def test_finished_jobs_are_deleted(
     filled: Flask, arguments: list[str], printed: str, left: list[int]
 ) -> None:
-    assert run(filled, "inbox", "prune", *arguments) == (0, printed)
+    assert run(filled, "jobs", "prune", *arguments) == (0, printed)
     assert list(states(filled)) == left
 
 
 # -- what goes wrong -----------------------------------------------------------
 
-COMMANDS = [["inbox"], ["inbox", "retry", "--dead"], ["inbox", "prune"], ["work"]]
+COMMANDS = [["jobs"], ["jobs", "retry", "--dead"], ["jobs", "prune"], ["work"]]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -233,7 +236,7 @@ def test_without_configuration_a_command_says_what_to_set(
 
 
 @pytest.mark.parametrize("command", COMMANDS[:3], ids=" ".join)
-def test_an_inbox_that_fails_is_told_in_a_sentence(
+def test_a_database_that_fails_is_reported_in_a_sentence(
     app: Flask, command: list[str]
 ) -> None:
     Path(inbox_of(app).path).write_bytes(b"no database at all. " * 50)
@@ -245,11 +248,11 @@ def test_an_inbox_that_fails_is_told_in_a_sentence(
     assert printed.endswith("failed: file is not a database.\n")
 
 
-def test_an_app_without_the_extension_is_told_in_a_sentence() -> None:
+def test_an_app_without_the_extension_is_reported_in_a_sentence() -> None:
     app = Flask("bare")
     app.cli.add_command(cli.chatwoot)
 
-    code, printed = run(app, "inbox")
+    code, printed = run(app, "jobs")
 
     assert code == 1
     assert printed.startswith("Error: The app 'bare' has no Chatwoot; call Chatwoot(")
@@ -259,7 +262,10 @@ def test_every_command_is_explained(app: Flask) -> None:
     code, printed = run(app, "--help")
 
     assert code == 0
-    for name, text in (("work", "Handle jobs until"), ("inbox", "List jobs")):
+    for name, text in (
+        ("work", "Answer what is in the database"),
+        ("jobs", "List jobs"),
+    ):
         assert name in printed
         assert text in printed
 
@@ -373,7 +379,7 @@ class Worker:
                 **os.environ,
                 **settings,
                 "CHATWOOT_COPILOT_TOKEN": "t",
-                "CHATWOOT_INBOX_PATH": str(folder / "inbox.sqlite3"),
+                "CHATWOOT_DATABASE_URL": f"sqlite:///{folder / 'inbox.sqlite3'}",
                 "CHATWOOT_WORKERS": "0",
                 "CHATWOOT_RETRY_PAUSE": "0.05",
                 "PYTHONUNBUFFERED": "1",
@@ -451,7 +457,7 @@ def test_a_worker_handles_what_is_stored_and_stops_when_told(
         worker.close()
 
     assert "Working. Ctrl-C stops." in worker.lines
-    assert worker.lines[-1] == "Finishing what runs."
+    assert worker.lines[-1] == "Finishing the turns that run."
     assert "Traceback" not in "\n".join(worker.lines)
     assert talk.replies == ["Answer to before", "Answer to during"]
     assert {job.outcome for job in inbox.jobs()} == {"replied"}
@@ -491,7 +497,7 @@ def test_a_worker_has_as_many_threads_as_asked_for(
 
     for workers, arguments in ((3, []), (0, []), (4, ["--threads", "7"])):
         path = str(tmp_path / f"{workers}.sqlite3")
-        app = make_app(Chatwoot(), workers=workers, inbox_path=path)
+        app = make_app(Chatwoot(), workers=workers, database_url=f"sqlite:///{path}")
         run(app, "work", *arguments)
 
     assert made == [3, 4, 7]
@@ -499,7 +505,7 @@ def test_a_worker_has_as_many_threads_as_asked_for(
 
 
 def test_an_id_no_job_can_have_is_a_sentence(app: Flask) -> None:
-    code, output = run(app, "inbox", "retry", "9" * 20)
+    code, output = run(app, "jobs", "retry", "9" * 20)
 
     assert code == 2
     assert "is not in the range" in output

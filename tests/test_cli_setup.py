@@ -363,7 +363,7 @@ def test_teardown_goes_by_name_where_the_record_is_lost(
     elsewhere = make_app(
         base_url=sim.url,
         api_access_token=sim.user_token,
-        inbox_path=str(tmp_path / "elsewhere.sqlite3"),
+        database_url=f"sqlite:///{tmp_path / 'elsewhere.sqlite3'}",
     )
 
     assert run(elsewhere, "teardown")[1] == "There is nothing to do.\n"
@@ -422,7 +422,7 @@ def test_after_setup_a_customer_gets_an_answer(
     chatwoot.reply_provider(lambda text: f"You said {text}")
     own = {
         "api_access_token": sim.user_token,
-        "inbox_path": str(tmp_path / "2.sqlite3"),
+        "database_url": f"sqlite:///{tmp_path / '2.sqlite3'}",
     }
     apps.append(make_app(chatwoot, **{**own, **kept}))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from conftest import AppFactory, ChatwootStub, inbox_of
+from conftest import AppFactory, ChatwootStub, bot_of, inbox_of
 from flask import Flask, current_app
 
 from flask_chatwoot import Chatwoot, Mode, Reply, Turn
@@ -167,7 +167,7 @@ def test_nothing_is_posted_stored_or_started(
 
     assert result.stdout == "On its way.\n"
     assert api.attempts == []
-    assert not Path(app.config["CHATWOOT_INBOX_PATH"]).exists()
+    assert not Path(bot_of(app).config.database_path).exists()
     assert threads
     assert threads <= before
     assert inbox_of(app).jobs() == []

@@ -63,7 +63,7 @@ def test_a_message_that_was_answered(
     assert post == "  message posted as 20001"
     assert end.startswith("  replied ")
     assert end.endswith(" after 1 attempt")
-    assert whose == "No person has taken the conversation."
+    assert whose == "No operator has taken over the conversation."
 
 
 def test_a_burst_is_one_turn(app: Flask, chatwoot: Chatwoot) -> None:
@@ -94,7 +94,7 @@ def test_why_an_answer_became_a_note(
     assert first == "the customer, message 9001"
     assert post == "  note posted as 20001"
     assert end.endswith(" after 1 attempt, because: taken")
-    assert whose == "A person has the conversation: answers become notes."
+    assert whose == "An operator has the conversation: answers become notes."
 
 
 def test_why_there_is_no_answer_yet(
@@ -109,7 +109,7 @@ def test_why_there_is_no_answer_yet(
 
     assert post.startswith("  message sent ")
     assert post.endswith(", no answer known")
-    assert state.startswith("  again in ")
+    assert state.startswith("  next attempt in ")
     assert state.endswith(" s, 1 attempt so far, because: server_error")
 
 
@@ -139,7 +139,7 @@ def test_a_conversation_nobody_knows(app: Flask) -> None:
     result = why(app, 7)
 
     assert result.exit_code == 1
-    assert "Nothing is remembered of conversation 7" in result.output
+    assert "The database has nothing of conversation 7" in result.output
     assert "flask chatwoot doctor" in result.output
 
 

@@ -318,7 +318,7 @@ def test_an_open_door_is_named_with_its_key(clinic: Clinic) -> None:
 def with_inbox_of(clinic: Clinic, **settings: t.Any) -> Flask:
     """A second app, for a doctor who comes from elsewhere; it has seen deliveries."""
     path = f"{inbox_of(clinic.patient).path}.2"
-    app = clinic.make(**{"inbox_path": path, **settings})
+    app = clinic.make(**{"database_url": f"sqlite:///{path}", **settings})
     arrive(app)
 
     return app
@@ -798,7 +798,7 @@ def test_a_secret_that_differs_here(clinic: Clinic) -> None:
 def test_a_secret_that_differs_in_the_running_app(clinic: Clinic) -> None:
     right = with_inbox_of(clinic)
     path = f"{inbox_of(right).path}.3"
-    clinic.app = clinic.make(webhook_secret="another", inbox_path=path)
+    clinic.app = clinic.make(webhook_secret="another", database_url=f"sqlite:///{path}")
 
     code, findings = clinic.examine(right)
 
@@ -977,7 +977,9 @@ def test_a_probe_carries_the_token_of_the_url(admit: Open) -> None:
 
 def test_an_inbox_that_can_not_be_written(clinic: Clinic) -> None:
     # It has seen no delivery either, as far as it can tell.
-    clinic.app = clinic.make(inbox_path=f"{inbox_of(clinic.patient).path}.2")
+    clinic.app = clinic.make(
+        database_url=f"sqlite:///{inbox_of(clinic.patient).path}.2"
+    )
     Path(inbox_of(clinic.patient).path).write_bytes(b"no database at all. " * 50)
 
     code, findings = clinic.examine()
@@ -985,7 +987,7 @@ def test_an_inbox_that_can_not_be_written(clinic: Clinic) -> None:
     assert code == 1
     assert ill(findings) == [("error", "address"), ("error", "inbox")]
     assert "file is not a database" in told(findings, "inbox")
-    assert "Set CHATWOOT_INBOX_PATH" in told(findings, "inbox")
+    assert "Set CHATWOOT_DATABASE_URL" in told(findings, "inbox")
 
 
 def test_customers_who_were_given_up(clinic: Clinic) -> None:
@@ -999,7 +1001,7 @@ def test_customers_who_were_given_up(clinic: Clinic) -> None:
 
     assert (code, ill(findings)) == (0, [("warning", "dead")])
     assert "were given up (unauthorized)" in told(findings, "dead")
-    assert "flask chatwoot inbox retry --dead" in told(findings, "dead")
+    assert "flask chatwoot jobs retry --dead" in told(findings, "dead")
 
 
 def later(app: Flask, seconds: float) -> None:
@@ -1025,7 +1027,7 @@ def test_nobody_works(clinic: Clinic, settings: JSON, remedy: str) -> None:
     assert "Nobody works on 1 jobs." in told(findings, "workers")
     assert remedy in told(findings, "workers")
     assert "is 100 s old" in told(findings, "age")
-    assert "flask chatwoot inbox --state waiting" in told(findings, "age")
+    assert "flask chatwoot jobs --state waiting" in told(findings, "age")
 
 
 def test_workers_that_are_all_busy(clinic: Clinic) -> None:
@@ -1110,7 +1112,7 @@ def test_a_job_that_was_just_stored_is_not_left_lying(clinic: Clinic) -> None:
 
 def test_nobody_is_there_to_answer(clinic: Clinic) -> None:
     path = f"{inbox_of(clinic.patient).path}.2"
-    app = clinic.make(Chatwoot(), inbox_path=path)
+    app = clinic.make(Chatwoot(), database_url=f"sqlite:///{path}")
     arrive(app)
 
     code, findings = clinic.examine(app)
@@ -1123,7 +1125,7 @@ def asked(clinic: Clinic, function: t.Any, **place: t.Any) -> tuple[int, list[JS
     chatwoot = Chatwoot()
     chatwoot.reply_provider(**place)(function)
     path = f"{inbox_of(clinic.patient).path}.2"
-    app = clinic.make(chatwoot, inbox_path=path)
+    app = clinic.make(chatwoot, database_url=f"sqlite:///{path}")
     arrive(app)
 
     return clinic.examine(app, "--ask")

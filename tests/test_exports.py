@@ -69,7 +69,7 @@ def test_the_list_of_exports_is_sorted_and_true() -> None:
 def test_the_exports_are_those_a_host_needs() -> None:
     assert {
         *("Chatwoot", "Reply", "Turn", "Post", "Mode", "Contact", "Attachment"),
-        *("Outcome", "Reason", "ChatwootError"),
+        *("DeliveryOutcome", "TurnOutcome", "Reason", "ChatwootError"),
         *("before_post", "after_post", "turn_finished"),
     } <= set(flask_chatwoot.__all__)
 

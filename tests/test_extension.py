@@ -116,11 +116,11 @@ def two_apps(
     make_app: AppFactory, tmp_path: Path, first: Chatwoot, second: Chatwoot
 ) -> tuple[Flask, Flask]:
     return (
-        make_app(first, account_id=1, inbox_path=str(tmp_path / "first")),
+        make_app(first, account_id=1, database_url=f"sqlite:///{tmp_path / 'first'}"),
         make_app(
             second,
             account_id=2,
-            inbox_path=str(tmp_path / "second"),
+            database_url=f"sqlite:///{tmp_path / 'second'}",
             webhook_secret="of-the-second",
             url_prefix="/second",
         ),
@@ -242,7 +242,7 @@ def test_an_unconfigured_app_is_told_once_what_is_missing(
         webhook_secret=None,
         copilot_token=None,
         backend=None,
-        inbox_path=None,
+        database_url=None,
     )
 
     assert (
@@ -394,7 +394,7 @@ def flask(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
             "CHATWOOT_API_ACCESS_TOKEN": "t",
             "CHATWOOT_WEBHOOK_SECRET": SECRET,
             "CHATWOOT_COPILOT_TOKEN": "t",
-            "CHATWOOT_INBOX_PATH": str(folder / "inbox.sqlite3"),
+            "CHATWOOT_DATABASE_URL": f"sqlite:///{folder / 'inbox.sqlite3'}",
             "PYTHONDONTWRITEBYTECODE": "1",
         },
     )
@@ -431,10 +431,10 @@ def test_making_an_app_starts_no_thread(make_app: AppFactory) -> None:
 def test_two_apps_may_not_share_an_inbox(make_app: AppFactory, tmp_path: Path) -> None:
     first = make_app(Chatwoot())
 
-    with pytest.raises(ConfigError, match=r"CHATWOOT_INBOX_PATH .* another app"):
+    with pytest.raises(ConfigError, match=r"CHATWOOT_DATABASE_URL .* another app"):
         make_app(Chatwoot())
 
-    other = make_app(Chatwoot(), inbox_path=str(tmp_path / "other.sqlite3"))
+    other = make_app(Chatwoot(), database_url=f"sqlite:///{tmp_path / 'other.sqlite3'}")
     assert first is not other
 
 
@@ -445,7 +445,7 @@ def test_an_inbox_is_free_again_when_its_app_is_gone(tmp_path: Path) -> None:
             CHATWOOT_BASE_URL="https://x.example",
             CHATWOOT_ACCOUNT_ID=1,
             CHATWOOT_API_ACCESS_TOKEN="t",
-            CHATWOOT_INBOX_PATH=str(tmp_path / "inbox.sqlite3"),
+            CHATWOOT_DATABASE_URL=f"sqlite:///{tmp_path / 'inbox.sqlite3'}",
         )
         Chatwoot(app)
 

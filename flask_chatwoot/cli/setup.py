@@ -215,7 +215,7 @@ def _record(config: Config, client: ChatwootClient) -> Record:
     from flask_chatwoot.setup.undo import Record
 
     return Record(
-        f"{config.inbox_path}.setup.json",
+        f"{config.database_path}.setup.json",
         base_url=client.base_url,
         account_id=client.account_id,
     )

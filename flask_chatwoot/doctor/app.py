@@ -13,7 +13,7 @@ from flask_chatwoot.errors import (
     ProviderError,
     ProviderFailedError,
 )
-from flask_chatwoot.outcomes import Outcome, Reason
+from flask_chatwoot.outcomes import DeliveryOutcome, Reason
 from flask_chatwoot.payloads import signature
 from flask_chatwoot.queue.inspection import JobRow
 from flask_chatwoot.queue.jobs import Inbox
@@ -40,7 +40,7 @@ def configuration(case: Case) -> Findings:
     for key in missing:
         yield wrong("configuration", f"{key} is not set.", f"Set {key}.")
 
-    for door in case.config.open_doors:
+    for door in case.config.unprotected:
         path, _, key = door.partition(" ")
         yield doubtful(
             "configuration",
@@ -48,7 +48,7 @@ def configuration(case: Case) -> Findings:
             f"Set {key.strip('()')}.",
         )
 
-    if not (missing or case.config.open_doors):
+    if not (missing or case.config.unprotected):
         yield fine("configuration", "All needed keys are set.")
 
 
@@ -102,7 +102,10 @@ def _judged(url: str, answer: Answer | Failure) -> Finding:
         )
 
     said = answer.json
-    ours = answer.status == 200 and account.inner(said, "status") == Outcome.IGNORED
+    ours = (
+        answer.status == 200
+        and account.inner(said, "status") == DeliveryOutcome.IGNORED
+    )
 
     if ours and account.inner(said, "reason") == Reason.NOT_CONFIGURED:
         return wrong(
@@ -164,8 +167,8 @@ def inbox(case: Case) -> Findings:
         yield wrong(
             "inbox",
             f"{error}",
-            "Set CHATWOOT_INBOX_PATH to a file on a local disk that the app may write; "
-            "a file that is broken can only be moved away.",
+            "Set CHATWOOT_DATABASE_URL to a file on a local disk that the app may "
+            "write; a file that is broken can only be moved away.",
         )
         return
 
@@ -183,7 +186,7 @@ def _age(waiting: list[JobRow]) -> Findings:
         yield doubtful(
             "age",
             what,
-            "flask chatwoot inbox --state waiting tells more; more CHATWOOT_WORKERS "
+            "flask chatwoot jobs --state waiting tells more; more CHATWOOT_WORKERS "
             "help if the provider is slow.",
         )
     else:
@@ -199,8 +202,8 @@ def _dead(dead: list[JobRow]) -> Findings:
     yield doubtful(
         "dead",
         f"{len(dead)} customers' messages were given up ({reasons}).",
-        "Mend the cause, then flask chatwoot inbox retry --dead; or forget them with "
-        "flask chatwoot inbox prune --dead.",
+        "Mend the cause, then flask chatwoot jobs retry --dead; or forget them with "
+        "flask chatwoot jobs prune --dead.",
     )
 
 

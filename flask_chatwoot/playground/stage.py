@@ -13,7 +13,7 @@ from flask import Flask
 
 from flask_chatwoot.config import Config
 from flask_chatwoot.hosting import rehearse
-from flask_chatwoot.outcomes import Outcome
+from flask_chatwoot.outcomes import TurnOutcome
 from flask_chatwoot.replies import Turn
 from flask_chatwoot.runtime import KEY, Runtime
 from flask_chatwoot.signals import turn_finished
@@ -160,7 +160,7 @@ class Stage:
             self.board.switch(trouble)
 
     def finished(
-        self, _: Flask, turn: Turn, outcome: Outcome, reason: str | None
+        self, _: Flask, turn: Turn, outcome: TurnOutcome, reason: str | None
     ) -> None:
         """A receiver of ``turn_finished``."""
         with self._changing():
