@@ -54,7 +54,6 @@ TOO_LONG: t.Final = {
     "setup.undo",
     "simulator.admin",
     "simulator.api",
-    "simulator.payloads",
     "simulator.state",
     "turns.service",
 }

@@ -1375,7 +1375,7 @@ def test_nothing_is_logged(
 
 
 def test_versions_that_are_none_are_refused() -> None:
-    with pytest.raises(ValueError, match="no version"):
+    with pytest.raises(ValueError, match="not a version"):
         Simulator(version="latest")
 
 
