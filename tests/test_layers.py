@@ -52,10 +52,6 @@ TOO_LONG: t.Final = {
     "payloads.events",
     "queue.jobs",
     "setup.undo",
-    "simulator.admin",
-    "simulator.api",
-    "simulator.payloads",
-    "simulator.state",
     "turns.service",
 }
 """Modules that are longer than a module may be yet."""

@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from flask_chatwoot.payloads import signature
 from flask_chatwoot.simulator import Call, Delivery, Simulator
-from flask_chatwoot.simulator.deliveries import from_json
+from flask_chatwoot.simulator.encoding import from_json
 from flask_chatwoot.simulator.payloads import JSON
 
 Seal = t.Literal["valid", "wrong", "absent"]
