@@ -22,7 +22,7 @@ def playground(port: int, host: str, expose: bool) -> None:
     Chatwoot and the app. Nothing leaves this machine, and no configuration is needed.
     """
     # Imported here: web processes should not pay for it when they start.
-    from flask_chatwoot.playground import is_loopback, play
+    from flask_chatwoot.playground import is_loopback, serve
 
     from .stop import Stop
 
@@ -35,7 +35,7 @@ def playground(port: int, host: str, expose: bool) -> None:
     stop = Stop()
 
     try:
-        with play(current_runtime().app, host=host, port=port) as address:
+        with serve(current_runtime().app, host=host, port=port) as address:
             click.echo(f"Playground: {address}\nCtrl-C stops.")
             stop.wait()
     except OSError as error:
