@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-import threading
 import typing as t
 from dataclasses import replace
 
 from flask import Flask
-from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from . import workers
 from .config import Config
@@ -21,6 +19,7 @@ from .signals import turn_finished
 from .simulator import Simulator, Talk
 from .simulator.deliveries import Kind
 from .simulator.payloads import Message, MessageType
+from .simulator.server import serving
 from .turns.posting import Ending
 
 EVENTS: t.Final = (
@@ -30,11 +29,6 @@ EVENTS: t.Final = (
     "conversation_updated",
 )
 """What the account webhook has to subscribe to."""
-
-
-class _Quiet(WSGIRequestHandler):
-    def log(self, type: str, message: str, *args: t.Any) -> None:
-        """The story is told elsewhere."""
 
 
 @contextlib.contextmanager
@@ -65,7 +59,7 @@ def rehearse(
         bot.await_request()
 
         try:
-            with _served(app) as address:
+            with serving(app, name="rehearsal") as address:
                 webhook = f"{address}{config.url_prefix}/webhook"
                 simulator.connect(webhook, kind=kind, events=EVENTS)
                 yield webhook
@@ -97,23 +91,6 @@ def _config(own: Config, simulator: Simulator, kind: Kind, folder: str) -> Confi
         database_path=os.path.join(folder, "chatwoot.sqlite3"),
         database_sync="normal",
     )
-
-
-@contextlib.contextmanager
-def _served(app: Flask) -> t.Iterator[str]:
-    server = ThreadedWSGIServer("127.0.0.1", 0, app, handler=_Quiet)
-    server.daemon_threads = False  # closing it waits for the requests under way
-    thread = threading.Thread(
-        target=server.serve_forever, args=(0.02,), name="rehearsal"
-    )
-    thread.start()
-
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def converse(

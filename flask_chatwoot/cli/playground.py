@@ -22,7 +22,7 @@ def playground(port: int, host: str, expose: bool) -> None:
     Chatwoot and the app. Nothing leaves this machine, and no configuration is needed.
     """
     # Imported here, because web processes do not need it.
-    from flask_chatwoot.playground import is_loopback, play
+    from flask_chatwoot.playground import is_loopback, serve
 
     from .stop import Stop
 
@@ -36,7 +36,7 @@ def playground(port: int, host: str, expose: bool) -> None:
     stop = Stop()
 
     try:
-        with play(runtime.app, host=host, port=port) as address:
+        with serve(runtime.app, host=host, port=port) as address:
             click.echo(f"Playground: {address}\nCtrl-C stops.")
             stop.wait()
     except OSError as error:

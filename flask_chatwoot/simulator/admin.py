@@ -3,7 +3,7 @@
 Custom attributes and inboxes with their pre-chat forms are here, webhooks and bots in
 ``webhooks``: who may see and change them, what is kept of a request, what is refused.
 An endpoint is a row in ``routes.SETTINGS`` and a method of :class:`Admin` with the same
-name; it gets the parameters and, if its path has one, an id.
+name and a leading underscore; it gets the parameters and, if its path has one, an id.
 """
 
 from __future__ import annotations
@@ -99,9 +99,11 @@ class Admin:
         :raises RefusedError: The answer is an error.
         """
         self._authorize(name)
-        owner = self if name in routes.SETTINGS else self._webhooks
-        answer: Answer = getattr(owner, name)(given, **ids)
-        self._webhooks.connect_all()
+
+        if name in routes.WEBHOOKS:
+            return self._webhooks.answer(name, given, **ids)
+
+        answer: Answer = getattr(self, f"_{name}")(given, **ids)
 
         return answer
 
@@ -128,7 +130,7 @@ class Admin:
 
     # Custom attributes: app/models/custom_attribute_definition.rb
 
-    def list_attributes(self, given: JSON) -> Answer:
+    def _list_attributes(self, given: JSON) -> Answer:
         model = given.get("attribute_model")
         wanted = [_name_of(MODELS, model)] if model else MODELS
 
@@ -136,7 +138,7 @@ class Admin:
             row for row in self.attributes.values() if row["attribute_model"] in wanted
         ]
 
-    def create_attribute(self, given: JSON) -> Answer:
+    def _create_attribute(self, given: JSON) -> Answer:
         row: JSON = {
             "id": next(self._ids),
             "attribute_display_name": None,
@@ -158,7 +160,7 @@ class Admin:
 
         return 200, row
 
-    def update_attribute(self, given: JSON, id: int) -> Answer:
+    def _update_attribute(self, given: JSON, id: int) -> Answer:
         row = found(self.attributes, id) | _attribute(given)
         self._check_attribute(row)
         self.attributes[id] = row
@@ -170,7 +172,7 @@ class Admin:
 
         return 200, row
 
-    def delete_attribute(self, given: JSON, id: int) -> Answer:
+    def _delete_attribute(self, given: JSON, id: int) -> Answer:
         key = found(self.attributes, id)["attribute_key"]
         del self.attributes[id]
 
@@ -213,13 +215,13 @@ class Admin:
 
     # Inboxes: app/controllers/api/v1/accounts/inboxes_controller.rb
 
-    def list_inboxes(self, given: JSON) -> Answer:
+    def _list_inboxes(self, given: JSON) -> Answer:
         return 200, {"payload": [self._shown(row) for row in self.inboxes.values()]}
 
-    def inbox(self, given: JSON, id: int) -> Answer:
+    def _inbox(self, given: JSON, id: int) -> Answer:
         return 200, self._shown(found(self.inboxes, id))
 
-    def update_inbox(self, given: JSON, id: int) -> Answer:
+    def _update_inbox(self, given: JSON, id: int) -> Answer:
         row = found(self.inboxes, id)
         row |= {key: given[key] for key in given.keys() & INBOX_KEYS}
         channel = given.get("channel")

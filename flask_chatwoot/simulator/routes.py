@@ -48,7 +48,7 @@ CONVERSATIONS: t.Final[t.Mapping[str, Endpoint]] = {
     "labels": Endpoint("GET", f"{_CONVERSATION}/labels", bots=(4, 14, 2)),
     "set_labels": Endpoint("POST", f"{_CONVERSATION}/labels", bots=(4, 14, 2)),
 }
-"""What has methods of ``conversations.ConversationEndpoints``."""
+"""Methods of ``conversations.ConversationEndpoints``."""
 
 INSTALLATION: t.Final[t.Mapping[str, Endpoint]] = {
     "profile": Endpoint("GET", "/api/v1/profile"),
@@ -56,7 +56,7 @@ INSTALLATION: t.Final[t.Mapping[str, Endpoint]] = {
     "file": Endpoint("GET", f"{files.PUBLIC}/<key>/<path:name>", login=False),
     "stored_file": Endpoint("GET", f"{files.STORE}/<key>/<path:name>", login=False),
 }
-"""What has methods of ``api.API``."""
+"""Methods of ``api.API``."""
 
 SETTINGS: t.Final[t.Mapping[str, Endpoint]] = {
     "list_attributes": Endpoint("GET", _ATTRIBUTES),
@@ -67,7 +67,7 @@ SETTINGS: t.Final[t.Mapping[str, Endpoint]] = {
     "inbox": Endpoint("GET", _INBOX),
     "update_inbox": Endpoint("PATCH", _INBOX),
 }
-"""What has methods of ``admin.Admin``."""
+"""Methods of ``admin.Admin``."""
 
 WEBHOOKS: t.Final[t.Mapping[str, Endpoint]] = {
     "list_webhooks": Endpoint("GET", f"{_ACCOUNT}/webhooks"),
@@ -81,7 +81,7 @@ WEBHOOKS: t.Final[t.Mapping[str, Endpoint]] = {
     "inbox_bot": Endpoint("GET", f"{_INBOX}/agent_bot"),
     "set_inbox_bot": Endpoint("POST", f"{_INBOX}/set_agent_bot"),
 }
-"""What has methods of ``webhooks.Webhooks``."""
+"""Methods of ``webhooks.Webhooks``."""
 
 ADMIN: t.Final = {**SETTINGS, **WEBHOOKS}
 BY_NAME: t.Final = {**CONVERSATIONS, **INSTALLATION, **ADMIN}

@@ -1,7 +1,8 @@
 """Account webhooks and agent bots of a simulated Chatwoot, and deliveries to them.
 
 An endpoint is a row in ``routes.WEBHOOKS`` and a method of :class:`Webhooks` with the
-same name; it gets the parameters and, if its path has one, an id.
+same name and a leading underscore; it gets the parameters and, if its path has one, an
+id.
 """
 
 from __future__ import annotations
@@ -65,12 +66,22 @@ class Webhooks:
         }
         self.links: dict[int, int] = {}
 
+    def answer(self, name: str, given: JSON, **ids: int) -> Answer:
+        """Status and body; see ``Admin.answer``.
+
+        :param name: One of ``routes.WEBHOOKS``.
+        """
+        answer: Answer = getattr(self, f"_{name}")(given, **ids)
+        self._connect_all()
+
+        return answer
+
     # Account webhooks: app/controllers/api/v1/accounts/webhooks_controller.rb
 
-    def list_webhooks(self, given: JSON) -> Answer:
+    def _list_webhooks(self, given: JSON) -> Answer:
         return 200, {"payload": {"webhooks": list(self.webhooks.values())}}
 
-    def create_webhook(self, given: JSON) -> Answer:
+    def _create_webhook(self, given: JSON) -> Answer:
         row: JSON = {
             "id": next(self._ids),
             "url": None,
@@ -89,14 +100,14 @@ class Webhooks:
 
         return 200, {"payload": {"webhook": row}}
 
-    def update_webhook(self, given: JSON, id: int) -> Answer:
+    def _update_webhook(self, given: JSON, id: int) -> Answer:
         row = found(self.webhooks, id) | self._webhook(given)
         self._check_webhook(row)
         self.webhooks[id] = row
 
         return 200, {"payload": {"webhook": row}}
 
-    def delete_webhook(self, given: JSON, id: int) -> Answer:
+    def _delete_webhook(self, given: JSON, id: int) -> Answer:
         found(self.webhooks, id)
         del self.webhooks[id]
 
@@ -128,24 +139,24 @@ class Webhooks:
 
     # Agent bots: app/controllers/api/v1/accounts/agent_bots_controller.rb
 
-    def list_bots(self, given: JSON) -> Answer:
+    def _list_bots(self, given: JSON) -> Answer:
         return 200, [self._shown_bot(row) for row in self.bots.values()]
 
-    def create_bot(self, given: JSON) -> Answer:
+    def _create_bot(self, given: JSON) -> Answer:
         row = self._new_bot(next(self._ids), **_bot(given))
         _check_bot(row)
         self.bots[row["id"]] = row
 
         return 200, row
 
-    def update_bot(self, given: JSON, id: int) -> Answer:
+    def _update_bot(self, given: JSON, id: int) -> Answer:
         row = found(self.bots, id) | _bot(given)
         _check_bot(row)
         self.bots[id] = row
 
         return 200, row
 
-    def delete_bot(self, given: JSON, id: int) -> Answer:
+    def _delete_bot(self, given: JSON, id: int) -> Answer:
         found(self.bots, id)
         del self.bots[id]
 
@@ -154,13 +165,13 @@ class Webhooks:
 
         return 200, ""
 
-    def inbox_bot(self, given: JSON, id: int) -> Answer:
+    def _inbox_bot(self, given: JSON, id: int) -> Answer:
         found(self._inboxes, id)
         bot = self.bots.get(self.links.get(id, 0))
 
         return 200, {"agent_bot": self._shown_bot(bot) if bot else {}}
 
-    def set_inbox_bot(self, given: JSON, id: int) -> Answer:
+    def _set_inbox_bot(self, given: JSON, id: int) -> Answer:
         found(self._inboxes, id)
         bot_id = given.get("agent_bot")
 
@@ -204,7 +215,7 @@ class Webhooks:
 
     # Deliveries
 
-    def connect_all(self) -> None:
+    def _connect_all(self) -> None:
         """Deliver to what is set up now, and to nothing else."""
         wanted = {*self._webhook_targets(), *self._bot_targets()}
 
