@@ -9,7 +9,7 @@ import importlib
 import typing as t
 
 from .errors import ChatwootError
-from .outcomes import Outcome, Reason
+from .outcomes import DeliveryOutcome, Reason, TurnOutcome
 from .ownership.mode import Mode
 from .ownership.policy import (
     Assignee,
@@ -36,10 +36,10 @@ __all__ = [
     "ChatwootError",
     "Contact",
     "Decision",
+    "DeliveryOutcome",
     "Handoff",
     "Message",
     "Mode",
-    "Outcome",
     "PolicyContext",
     "PolicySettings",
     "Post",
@@ -47,6 +47,7 @@ __all__ = [
     "Reply",
     "Speaker",
     "Turn",
+    "TurnOutcome",
     "after_post",
     "before_post",
     "default_policy",

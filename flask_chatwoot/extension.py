@@ -11,11 +11,14 @@ import weakref
 from flask import Blueprint, Flask
 
 from . import cli, config, views, workers
+from .client import ChatwootClient
 from .config import Config
+from .config.loading import misspelled
 from .errors import ConfigError
+from .ownership.mode import Mode
 from .ownership.policy import Decision, Policy, PolicyContext, default_policy
 from .replies import F, ProviderFunction, Registry
-from .runtime import KEY, Runtime
+from .runtime import KEY, Runtime, current_runtime
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +47,7 @@ class Chatwoot:
     """
 
     blueprint: t.ClassVar[Blueprint] = views.blueprint
-    """The two endpoints; for ``csrf.exempt(chatwoot.blueprint)`` and the like."""
+    """All endpoints; for ``csrf.exempt(chatwoot.blueprint)`` and the like."""
 
     def __init__(self, app: Flask | None = None) -> None:
         self._providers = Registry()
@@ -56,25 +59,46 @@ class Chatwoot:
     def init_app(self, app: Flask) -> None:
         """Read the configuration and connect the app. Starts nothing, opens nothing.
 
-        Later changes of ``app.config`` and of ``app.testing`` have no effect.
+        Later changes of ``app.config`` and of ``app.testing`` have no effect. Under the
+        ``flask`` command line, except ``flask run``, wrong settings do not raise here:
+        the commands of this package that need them report them, and the app counts as
+        not configured.
 
-        :raises ConfigError: A setting is wrong, or the app has a Chatwoot already.
+        :raises ConfigError: Settings are wrong, with a line for each; or the app has
+            a Chatwoot already.
         """
         if KEY in app.extensions:
             raise ConfigError(f"The app {app.name!r} has a Chatwoot extension already.")
 
+        commanded = cli.is_under_command()
         settings = config.load(
-            app.config, instance_path=app.instance_path, testing=app.testing
+            app.config,
+            instance_path=app.instance_path,
+            testing=app.testing,
+            keep_errors=commanded,
         )
         _occupy(settings, app)
-        bot = Runtime.build(
+        runtime = Runtime.build(
             app, settings, self._providers, workers.create(settings), self._decide
         )
-        app.extensions[KEY] = bot
+        app.extensions[KEY] = runtime
         app.register_blueprint(views.blueprint, url_prefix=settings.url_prefix)
         app.cli.add_command(cli.chatwoot)
-        bot.await_request()
-        _warn(settings)
+        runtime.await_request()
+        _warn_of_misspelled_keys(app)
+
+        if not commanded:
+            _warn(settings)
+
+    @property
+    def client(self) -> ChatwootClient:
+        """The client for Chatwoot's API, as the current app is configured.
+
+        Threads may share it. Needs an app context.
+
+        :raises ConfigError: The app is not configured. Names the keys to set.
+        """
+        return current_runtime().configured.poster.client
 
     @t.overload
     def reply_provider(self, function: F, /) -> F: ...
@@ -96,7 +120,7 @@ class Chatwoot:
 
         It takes the text, and if it declares a second parameter, the
         :class:`~flask_chatwoot.Turn`. It returns text, a
-        :class:`~flask_chatwoot.Reply`, or ``None`` to say nothing. It may be
+        :class:`~flask_chatwoot.Reply`, or ``None`` to post nothing. It may be
         ``async``. It runs in an app context, and in several threads at once.
 
         :param mode: Answer only in this mode, ``"bot"`` or ``"human"``.
@@ -112,13 +136,15 @@ class Chatwoot:
         return register if function is None else register(function)
 
     def policy(self, function: P) -> P:
-        """Register the function that decides who is told an answer; returned unchanged.
+        """Register the function that decides who hears an answer; returned unchanged.
 
         It takes the :class:`~flask_chatwoot.PolicyContext` and returns a
-        :class:`~flask_chatwoot.Decision`. It is asked before the provider, and again
-        right before each post, in several threads at once, so it must be quick. It
-        may ask the built-in one, :func:`flask_chatwoot.default_policy`. If it raises,
-        the answer becomes a note.
+        :class:`~flask_chatwoot.Decision`; a :class:`~flask_chatwoot.Mode` (bot: the
+        customer hears it, human: operators); or ``"customer"``, ``"operators"`` or
+        ``"nobody"``. It is called before the provider, and again right before each
+        post, in several threads at once, so it must be quick. It may call the built-in
+        one, :func:`flask_chatwoot.default_policy`. If it raises or returns anything
+        else, the answer becomes a note, with the reason ``policy_failed``.
 
         :raises ConfigError: Not a function, or there is one already.
         """
@@ -132,53 +158,68 @@ class Chatwoot:
 
         return function
 
-    def _decide(self, facts: PolicyContext) -> Decision:
+    def _decide(self, facts: PolicyContext) -> Decision | Mode | str:
         return (self._policy or default_policy)(facts)
 
 
-_inboxes: weakref.WeakValueDictionary[str, Flask] = weakref.WeakValueDictionary()
-"""The inboxes in use in this process, by path."""
+_databases: weakref.WeakValueDictionary[str, Flask] = weakref.WeakValueDictionary()
+"""The database files in use in this process, by path."""
 
 
 def _occupy(settings: Config, app: Flask) -> None:
-    """Refuse an inbox that another app of this process works on.
+    """Refuse a database that another app of this process works on.
 
     Either app's workers would answer the other's customers.
     """
     if settings.missing:
         return
 
-    path = os.path.realpath(settings.inbox_path)
+    path = os.path.realpath(settings.database_path)
 
-    if path in _inboxes:
-        gc.collect()  # apps are full of cycles, and outlive their last mention
+    if path in _databases:
+        gc.collect()  # apps are part of reference cycles
 
-    if path in _inboxes:
+    if path in _databases:
         raise ConfigError(
-            f"CHATWOOT_INBOX_PATH is {path!r}, which another app in this process uses; "
-            "give each app a file of its own."
+            f"CHATWOOT_DATABASE_URL names {path!r}, which another app in this process "
+            "uses; give each app a file of its own."
         )
 
-    _inboxes[path] = app
+    _databases[path] = app
 
 
 def _warn(settings: Config) -> None:
-    """One warning for all that is not as it should be in production."""
+    """One warning for all that should be different in production."""
     sentences = []
-    doors = settings.open_doors
+    unprotected = settings.unprotected
 
     if settings.missing:
-        doors = [door for door in doors if "/copilot" in door]
+        unprotected = [each for each in unprotected if "/copilot" in each]
         sentences.append(
             f"Chatwoot is not configured: {', '.join(settings.missing)} missing. "
             "Deliveries are acknowledged and ignored (not_configured)."
         )
 
-    if doors:
+    if unprotected:
         sentences.append(
-            f"Anybody may call {' and '.join(doors)}. Set the key in parentheses; for "
-            "Chatwoot before 4.12, which can not sign, CHATWOOT_WEBHOOK_TOKEN."
+            f"Anybody may call {' and '.join(unprotected)}. Set the key in "
+            "parentheses; for Chatwoot before 4.12, which cannot sign, "
+            "CHATWOOT_WEBHOOK_TOKEN."
         )
 
     if sentences:
         log.warning("%s", " ".join(sentences))
+
+
+_named: set[str] = set()
+"""Misspelled keys that this process has named."""
+
+
+def _warn_of_misspelled_keys(app: Flask) -> None:
+    keys = misspelled([*app.config, *os.environ])
+    new = {key: meant for key, meant in keys.items() if key not in _named}
+    _named.update(new)
+
+    if new:
+        sentences = [f"{key} (did you mean {meant}?)" for key, meant in new.items()]
+        log.warning("These keys are not settings: %s.", ", ".join(sentences))

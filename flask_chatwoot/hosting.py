@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-import threading
 import typing as t
 from dataclasses import replace
 
 from flask import Flask
-from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from . import workers
 from .config import Config
-from .outcomes import Outcome, Reason
+from .outcomes import Reason, TurnOutcome
 from .ownership.mode import Mode
 from .runtime import KEY, Runtime
 from .setup.account import EVENTS
@@ -22,12 +20,8 @@ from .signals import turn_finished
 from .simulator import Simulator, Talk
 from .simulator.deliveries import Kind
 from .simulator.payloads import Message, MessageType
+from .simulator.server import serving
 from .turns.posting import Ending
-
-
-class _Quiet(WSGIRequestHandler):
-    def log(self, type: str, message: str, *args: t.Any) -> None:
-        """The story is told elsewhere."""
 
 
 @contextlib.contextmanager
@@ -58,7 +52,7 @@ def rehearse(
         bot.await_request()
 
         try:
-            with _served(app) as address:
+            with serving(app, name="rehearsal") as address:
                 webhook = f"{address}{config.url_prefix}/webhook"
                 simulator.connect(webhook, kind=kind, events=EVENTS)
                 yield webhook
@@ -87,26 +81,9 @@ def _config(own: Config, simulator: Simulator, kind: Kind, folder: str) -> Confi
         backend="thread",
         inboxes=frozenset(),
         workers=own.workers or 4,
-        inbox_path=os.path.join(folder, "chatwoot.sqlite3"),
-        inbox_sync="normal",
+        database_path=os.path.join(folder, "chatwoot.sqlite3"),
+        database_sync="normal",
     )
-
-
-@contextlib.contextmanager
-def _served(app: Flask) -> t.Iterator[str]:
-    server = ThreadedWSGIServer("127.0.0.1", 0, app, handler=_Quiet)
-    server.daemon_threads = False  # closing it waits for the requests under way
-    thread = threading.Thread(
-        target=server.serve_forever, args=(0.02,), name="rehearsal"
-    )
-    thread.start()
-
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def converse(
@@ -125,7 +102,7 @@ def converse(
     said = 0
 
     def finished(
-        _: Flask, outcome: Outcome, reason: Reason | None, **rest: t.Any
+        _: Flask, outcome: TurnOutcome, reason: Reason | None, **rest: t.Any
     ) -> None:
         endings.append(Ending(outcome, reason))
 

@@ -13,7 +13,7 @@ from flask import Flask, current_app, request_started
 from .client import ChatwootClient
 from .config import Config
 from .errors import ConfigError, NoProviderError
-from .outcomes import Outcome, Reason
+from .outcomes import DeliveryOutcome, Reason
 from .ownership.gate import Gate
 from .ownership.mode import Mode
 from .ownership.policy import Policy, default_policy
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 class Receipt(t.NamedTuple):
     """What became of a delivery."""
 
-    outcome: Outcome
+    outcome: DeliveryOutcome
     reason: Reason | None = None
 
 
@@ -100,6 +100,17 @@ class Runtime:
             answering=answering,
         )
 
+    @property
+    def configured(self) -> Answering:
+        """What answers.
+
+        :raises ConfigError: Chatwoot is not configured.
+        """
+        if self.answering is None:
+            raise not_configured(self.config)
+
+        return self.answering
+
     def await_request(self) -> None:
         """Start the backend with the next request; those after it cost nothing."""
         request_started.connect(self._start, self.app)
@@ -109,16 +120,6 @@ class Runtime:
         if app.extensions[KEY] is self:  # and no rehearsal is on
             request_started.disconnect(self._start)
             self.backend.start(self)
-
-    def require(self) -> Answering:
-        """What works on the jobs of a configured app.
-
-        :raises ConfigError: Chatwoot is not configured; names what is missing.
-        """
-        if self.answering is None:
-            raise not_configured(self.config)
-
-        return self.answering
 
     # -- receiving -------------------------------------------------------------
 
@@ -131,13 +132,13 @@ class Runtime:
         event = events.parse(body)
 
         if self.answering is None:
-            return Receipt(Outcome.IGNORED, Reason.NOT_CONFIGURED)
+            return Receipt(DeliveryOutcome.IGNORED, Reason.NOT_CONFIGURED)
 
         if isinstance(event, ConversationEvent):
             return self._receive_state(self.answering, event)
 
         if not isinstance(event, MessageEvent):
-            return Receipt(Outcome.IGNORED, Reason.OTHER_EVENT)
+            return Receipt(DeliveryOutcome.IGNORED, Reason.OTHER_EVENT)
 
         reason = event.reason_to_ignore(self.config.account_id or 0)
 
@@ -150,7 +151,7 @@ class Runtime:
         if reason in (Reason.OUTGOING, Reason.PRIVATE) and event.type == "outgoing":
             return self._receive_outgoing(self.answering, event, body, reason)
 
-        return Receipt(Outcome.IGNORED, reason)
+        return Receipt(DeliveryOutcome.IGNORED, reason)
 
     def _is_elsewhere(self, inbox_id: int | None) -> bool:
         return bool(self.config.inboxes) and inbox_id not in self.config.inboxes
@@ -160,7 +161,7 @@ class Runtime:
     ) -> Receipt:
         new = self.backend.submit(self, answering.poster, event, body)
 
-        return Receipt(Outcome.ACCEPTED if new else Outcome.DUPLICATE)
+        return Receipt(DeliveryOutcome.ACCEPTED if new else DeliveryOutcome.DUPLICATE)
 
     def _receive_outgoing(
         self, answering: Answering, event: MessageEvent, body: bytes, reason: Reason
@@ -177,21 +178,21 @@ class Runtime:
         if taken and answering.gate.resolve(event.raw) is Mode.BOT:
             return self._submit(answering, event, body)
 
-        return Receipt(Outcome.IGNORED, reason)
+        return Receipt(DeliveryOutcome.IGNORED, reason)
 
     def _receive_state(self, answering: Answering, event: ConversationEvent) -> Receipt:
         inbox_id = as_id(event.raw.get("inbox_id"))
 
         # Before 4.14.2 Chatwoot does not say which account it is.
         if event.account_id not in (None, self.config.account_id):
-            return Receipt(Outcome.IGNORED, Reason.OTHER_ACCOUNT)
+            return Receipt(DeliveryOutcome.IGNORED, Reason.OTHER_ACCOUNT)
 
         if self._is_elsewhere(inbox_id):
-            return Receipt(Outcome.IGNORED, Reason.OTHER_INBOX)
+            return Receipt(DeliveryOutcome.IGNORED, Reason.OTHER_INBOX)
 
         answering.gate.note_conversation(event)
 
-        return Receipt(Outcome.IGNORED, Reason.CONVERSATION)
+        return Receipt(DeliveryOutcome.IGNORED, Reason.CONVERSATION)
 
     # -- answering -------------------------------------------------------------
 
@@ -230,22 +231,28 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def current_runtime() -> Runtime:
-    """The bot of the current app.
+def current_runtime(*, keep_errors: bool = False) -> Runtime:
+    """The runtime of the current app.
 
-    :raises ConfigError: The app was never given to the extension.
+    :param keep_errors: The caller needs no configuration.
+    :raises ConfigError: The app was never given to the extension, or has wrong
+        settings, which the ``flask`` command line keeps until here.
     """
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
 
     try:
-        bot: Runtime = app.extensions[KEY]
+        runtime: Runtime = app.extensions[KEY]
     except KeyError:
         raise ConfigError(
             f"The app {app.name!r} has no Chatwoot; call "
             "Chatwoot(app), or init_app(app), where the app is made."
         ) from None
 
-    return bot
+    # In front of a simulator the app has another configuration, which is whole.
+    if runtime.answering is None and runtime.config.errors and not keep_errors:
+        raise ConfigError("\n".join(runtime.config.errors))
+
+    return runtime
 
 
 def client_of(config: Config, token: str | None = None) -> ChatwootClient:
@@ -282,9 +289,9 @@ def _answering(
     user = config.user_access_token
     reader = client_of(config, user) if user else client
     inbox = Inbox(
-        config.inbox_path,
+        config.database_path,
         account_id=client.account_id,
-        sync=config.inbox_sync,
+        sync=config.database_sync,
         lease=config.lease,
         window=config.burst_window,
         longest=config.burst_max,

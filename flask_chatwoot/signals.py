@@ -28,9 +28,8 @@ long the attempt took). Both an id and an error: it was made, and could not be n
 
 turn_finished = _signals.signal("turn-finished")
 """Sent when a turn ends for good. Receives ``turn`` (the
-:class:`~flask_chatwoot.Turn`), ``outcome`` and ``reason`` (members of the closed
-lists :class:`~flask_chatwoot.Outcome` and :class:`~flask_chatwoot.Reason`; the reason
-may be ``None``)."""
+:class:`~flask_chatwoot.Turn`), ``outcome`` (a :class:`~flask_chatwoot.TurnOutcome`)
+and ``reason`` (a :class:`~flask_chatwoot.Reason`, or ``None``)."""
 
 
 def send(signal: NamedSignal, sender: t.Any, **values: t.Any) -> None:

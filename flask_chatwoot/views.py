@@ -22,7 +22,7 @@ from .errors import (
     ProviderFailedError,
     SignatureError,
 )
-from .outcomes import Outcome
+from .outcomes import DeliveryOutcome
 from .payloads import events, signature
 from .runtime import Receipt, current_runtime
 
@@ -40,7 +40,7 @@ def webhook() -> ResponseReturnValue:
     body = _body(delivery, bot.config.max_body)
     _authenticate(bot.config, delivery, body)
     receipt = bot.receive(body)
-    status = 202 if receipt.outcome is Outcome.ACCEPTED else 200
+    status = 202 if receipt.outcome is DeliveryOutcome.ACCEPTED else 200
 
     return Response(_acknowledgement(receipt), status, content_type="application/json")
 

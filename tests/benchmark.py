@@ -132,8 +132,8 @@ def bot_app(folder: str, **settings: t.Any) -> Flask:
         CHATWOOT_ACCOUNT_ID=1,
         CHATWOOT_API_ACCESS_TOKEN="benchmark",
         CHATWOOT_WEBHOOK_SECRET=SECRET,
-        CHATWOOT_INBOX_PATH=str(Path(folder) / f"{next(_ids)}.sqlite3"),
-        CHATWOOT_INBOX_SYNC="normal",
+        CHATWOOT_DATABASE_URL=f"sqlite:///{Path(folder) / f'{next(_ids)}.sqlite3'}",
+        CHATWOOT_DATABASE_SYNC="normal",
         CHATWOOT_WORKERS=0,
     )
     app.config.update(settings)
@@ -196,7 +196,7 @@ def acknowledgement() -> dict[str, float]:
             "bare": bare_app(),
             "forcing": forcing_app(folder),
             "normal": bot_app(folder),
-            "full": bot_app(folder, CHATWOOT_INBOX_SYNC="full"),
+            "full": bot_app(folder, CHATWOOT_DATABASE_SYNC="full"),
         }
 
         moving: list[Seconds] = []
@@ -294,7 +294,7 @@ def inline_turn() -> dict[str, float]:
                 folder,
                 CHATWOOT_BASE_URL=url,
                 CHATWOOT_BACKEND="inline",
-                CHATWOOT_INBOX_SYNC=sync,
+                CHATWOOT_DATABASE_SYNC=sync,
             )
             for sync in ("normal", "full")
         }
@@ -518,7 +518,7 @@ def slow_providers() -> dict[str, float]:
                 folder,
                 CHATWOOT_BASE_URL=url,
                 CHATWOOT_WORKERS=64,
-                CHATWOOT_INBOX_SYNC="full",
+                CHATWOOT_DATABASE_SYNC="full",
             )
             bot = app.extensions["chatwoot"]
 

@@ -371,8 +371,8 @@ def make_app(tmp_path: Path) -> t.Iterator[AppFactory]:
         "webhook_secret": SECRET,
         "copilot_token": "token-of-a-page",
         "backend": "inline",
-        "inbox_path": str(tmp_path / "inbox.sqlite3"),
-        "inbox_sync": "normal",
+        "database_url": f"sqlite:///{tmp_path / 'inbox.sqlite3'}",
+        "database_sync": "normal",
     }
 
     with contextlib.ExitStack() as stack:

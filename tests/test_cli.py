@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,21 +29,39 @@ def run(app: Flask, *arguments: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
+def put(
+    inbox: Inbox, number: int, *, conversation: int | None = None, text: str = "Hello"
+) -> None:
+    conversation = conversation or 40 + number
+    body = message(text, id=number, conversation_id=conversation)
+    inbox.put(
+        f"1:message_created:{number}",
+        conversation_id=conversation,
+        message_id=number,
+        payload=json.dumps(body).encode(),
+    )
+
+
+def finish(inbox: Inbox, *ending: str | None) -> int:
+    """Claim a job and end it; its message."""
+    job = inbox.claim()
+    assert job is not None
+    inbox.settle(job, *t.cast(tuple[str, str], ending))
+
+    return job.message_id
+
+
 @pytest.fixture
 def filled(app: Flask, clock: Clock) -> Flask:
     """Jobs 1 to 4: done two days ago, dead, claimed, waiting."""
     inbox = inbox_of(app)
     inbox.clock = clock
-
-    for number, ending in enumerate(
-        (("declined", "no_answer"), ("dead", "refused")), 1
-    ):
-        put(inbox, number)
-        job = inbox.claim()
-        assert job is not None
-        inbox.settle(job, *ending)
-        clock.advance(2 * DAY if number == 1 else 3 * 3600)
-
+    put(inbox, 1)
+    finish(inbox, "declined", "no_answer")
+    clock.advance(2 * DAY)
+    put(inbox, 2)
+    finish(inbox, "dead", "refused")
+    clock.advance(3 * 3600)
     put(inbox, 3)
     clock.advance(600)
     assert inbox.claim() is not None
@@ -52,33 +71,24 @@ def filled(app: Flask, clock: Clock) -> Flask:
     return app
 
 
-def put(inbox: Inbox, number: int, body: bytes = b"{}") -> None:
-    inbox.put(
-        f"1:message_created:{number}",
-        conversation_id=40 + number,
-        message_id=number,
-        payload=body,
-    )
-
-
-# -- inbox ---------------------------------------------------------------------
+# -- jobs ----------------------------------------------------------------------
 
 
 def test_jobs_are_listed_as_a_table(filled: Flask) -> None:
-    code, printed = run(filled, "inbox")
+    code, printed = run(filled, "jobs")
 
     assert code == 0
     assert printed.splitlines() == [
-        "    ID  CONVERSATION  STATE        AGE  ATTEMPTS  OUTCOME   REASON",
-        "     4            44  waiting      5 s         0",
-        "     3            43  claimed     10 m         1",
-        "     2            42  dead         3 h         1  dead      refused",
-        "     1            41  done         2 d         1  declined  no_answer",
+        "    ID  CONVERSATION  STATE          AGE  ATTEMPTS  OUTCOME    REASON",
+        "     4            44  waiting        5 s         0",
+        "     3            43  claimed       10 m         1",
+        "     2            42  dead           3 h         1  dead       refused",
+        "     1            41  done           2 d         1  declined   no_answer",
     ]
 
 
 def test_jobs_are_listed_as_json(filled: Flask) -> None:
-    code, printed = run(filled, "inbox", "--json")
+    code, printed = run(filled, "jobs", "--json")
 
     assert code == 0
     jobs = json.loads(printed)
@@ -110,28 +120,28 @@ def test_jobs_are_listed_as_json(filled: Flask) -> None:
 def test_fewer_jobs_can_be_asked_for(
     filled: Flask, arguments: list[str], ids: list[int]
 ) -> None:
-    code, printed = run(filled, "inbox", "--json", *arguments)
+    code, printed = run(filled, "jobs", "--json", *arguments)
 
     assert (code, [job["id"] for job in json.loads(printed)]) == (0, ids)
 
 
-def test_a_hundred_jobs_are_enough_at_first(app: Flask) -> None:
+def test_a_hundred_jobs_are_listed_unless_told(app: Flask) -> None:
     for number in range(1, 121):
         put(inbox_of(app), number)
 
-    assert len(json.loads(run(app, "inbox", "--json")[1])) == 100
-    assert len(json.loads(run(app, "inbox", "--json", "--limit", "0")[1])) == 120
+    assert len(json.loads(run(app, "jobs", "--json")[1])) == 100
+    assert len(json.loads(run(app, "jobs", "--json", "--limit", "0")[1])) == 120
 
 
-def test_an_empty_inbox_has_no_rows(app: Flask) -> None:
-    code, printed = run(app, "inbox")
+def test_an_empty_queue_has_no_rows(app: Flask) -> None:
+    code, printed = run(app, "jobs")
 
     assert (code, len(printed.splitlines())) == (0, 1)
-    assert run(app, "inbox", "--json") == (0, "[]\n")
+    assert run(app, "jobs", "--json") == (0, "[]\n")
 
 
 def test_a_state_that_does_not_exist_is_refused(app: Flask) -> None:
-    code, printed = run(app, "inbox", "--state", "lost")
+    code, printed = run(app, "jobs", "--state", "lost")
 
     assert code == 2
     assert "'waiting', 'claimed', 'done', 'dead'" in printed
@@ -145,54 +155,49 @@ def states(app: Flask) -> dict[int, str]:
 
 
 @pytest.mark.parametrize("arguments", [["2"], ["--dead"]])
-def test_dead_jobs_are_revived(filled: Flask, arguments: list[str]) -> None:
-    assert run(filled, "inbox", "retry", *arguments) == (0, "Revived 1 job.\n")
+def test_dead_jobs_are_retried(filled: Flask, arguments: list[str]) -> None:
+    assert run(filled, "jobs", "retry", *arguments) == (0, "1 job will be retried.\n")
     assert states(filled)[2] == "waiting"
 
 
-def test_all_dead_jobs_are_revived_in_their_order(app: Flask) -> None:
+def test_all_dead_jobs_are_retried_in_their_order(app: Flask) -> None:
     inbox = inbox_of(app)
 
     for number in (1, 2, 3):
-        inbox.put(
-            str(number), conversation_id=42, message_id=9000 + number, payload=b"{}"
-        )
-        job = inbox.claim()
-        assert job is not None
-        inbox.settle(job, "dead", "unauthorized")
+        put(inbox, number, conversation=42)
+        finish(inbox, "dead", "unauthorized")
 
-    assert run(app, "inbox", "retry", "--dead") == (0, "Revived 3 jobs.\n")
-
-    for number in (1, 2, 3):
-        job = inbox.claim()
-        assert job is not None
-        assert job.message_id == 9000 + number
-        inbox.settle(job, "replied", None)
+    assert run(app, "jobs", "retry", "--dead") == (0, "3 jobs will be retried.\n")
+    assert [finish(inbox, "replied", None) for _ in range(3)] == [1, 2, 3]
 
 
-def test_where_nothing_is_dead_nothing_is_revived(app: Flask) -> None:
-    assert run(app, "inbox", "retry", "--dead") == (0, "Revived 0 jobs.\n")
+def test_where_no_job_is_dead_none_is_retried(app: Flask) -> None:
+    assert run(app, "jobs", "retry", "--dead") == (0, "0 jobs will be retried.\n")
 
 
 def test_jobs_that_are_not_dead_are_named(filled: Flask) -> None:
-    code, printed = run(filled, "inbox", "retry", "1", "2", "3", "99")
+    code, printed = run(filled, "jobs", "retry", "1", "2", "3", "99")
 
     assert code == 1
-    assert printed.splitlines() == ["Revived 1 job.", "Error: Not dead: 1, 3, 99."]
+    assert printed.splitlines() == [
+        "1 job will be retried.",
+        "Error: Not dead: 1, 3, 99.",
+    ]
     assert states(filled) == {1: "done", 2: "waiting", 3: "claimed", 4: "waiting"}
 
 
 @pytest.mark.parametrize("arguments", [[], ["2", "--dead"]])
-def test_reviving_needs_to_know_what(filled: Flask, arguments: list[str]) -> None:
-    code, printed = run(filled, "inbox", "retry", *arguments)
+def test_retry_needs_ids_or_the_option(filled: Flask, arguments: list[str]) -> None:
+    code, printed = run(filled, "jobs", "retry", *arguments)
 
     assert code == 2
     assert "Error: Give job ids, or --dead." in printed
     assert states(filled)[2] == "dead"
 
 
-def test_a_job_id_is_a_number(app: Flask) -> None:
-    assert run(app, "inbox", "retry", "two")[0] == 2
+@pytest.mark.parametrize("number", ["two", "0", "9" * 20])
+def test_a_job_id_is_a_number_in_range(app: Flask, number: str) -> None:
+    assert run(app, "jobs", "retry", number)[0] == 2
 
 
 # -- prune ---------------------------------------------------------------------
@@ -201,22 +206,22 @@ def test_a_job_id_is_a_number(app: Flask) -> None:
 @pytest.mark.parametrize(
     ("arguments", "printed", "left"),
     [
-        ([], "Forgot 0 jobs.\n", [4, 3, 2, 1]),
-        (["--days", "1"], "Forgot 1 job.\n", [4, 3, 2]),
-        (["--days", "0.01", "--dead"], "Forgot 2 jobs.\n", [4, 3]),
-        (["--dead"], "Forgot 0 jobs.\n", [4, 3, 2, 1]),
+        ([], "0 jobs deleted.\n", [4, 3, 2, 1]),
+        (["--days", "1"], "1 job deleted.\n", [4, 3, 2]),
+        (["--days", "0.01", "--dead"], "2 jobs deleted.\n", [4, 3]),
+        (["--dead"], "0 jobs deleted.\n", [4, 3, 2, 1]),
     ],
 )
-def test_finished_jobs_are_forgotten(
+def test_finished_jobs_are_deleted(
     filled: Flask, arguments: list[str], printed: str, left: list[int]
 ) -> None:
-    assert run(filled, "inbox", "prune", *arguments) == (0, printed)
+    assert run(filled, "jobs", "prune", *arguments) == (0, printed)
     assert list(states(filled)) == left
 
 
 # -- what goes wrong -----------------------------------------------------------
 
-COMMANDS = [["inbox"], ["inbox", "retry", "--dead"], ["inbox", "prune"], ["work"]]
+COMMANDS = [["jobs"], ["jobs", "retry", "--dead"], ["jobs", "prune"], ["work"]]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -233,7 +238,7 @@ def test_without_configuration_a_command_says_what_to_set(
 
 
 @pytest.mark.parametrize("command", COMMANDS[:3], ids=" ".join)
-def test_an_inbox_that_fails_is_told_in_a_sentence(
+def test_a_database_that_fails_is_reported_in_a_sentence(
     app: Flask, command: list[str]
 ) -> None:
     Path(inbox_of(app).path).write_bytes(b"no database at all. " * 50)
@@ -245,11 +250,11 @@ def test_an_inbox_that_fails_is_told_in_a_sentence(
     assert printed.endswith("failed: file is not a database.\n")
 
 
-def test_an_app_without_the_extension_is_told_in_a_sentence() -> None:
+def test_an_app_without_the_extension_is_reported_in_a_sentence() -> None:
     app = Flask("bare")
     app.cli.add_command(cli.chatwoot)
 
-    code, printed = run(app, "inbox")
+    code, printed = run(app, "jobs")
 
     assert code == 1
     assert printed.startswith("Error: The app 'bare' has no Chatwoot; call Chatwoot(")
@@ -259,9 +264,8 @@ def test_every_command_is_explained(app: Flask) -> None:
     code, printed = run(app, "--help")
 
     assert code == 0
-    for name, text in (("work", "Handle jobs until"), ("inbox", "List jobs")):
-        assert name in printed
-        assert text in printed
+    assert re.search("work +Answer what is in the database", printed)
+    assert re.search("jobs +List jobs", printed)
 
 
 # -- simulate ------------------------------------------------------------------
@@ -326,158 +330,122 @@ def test_a_conversation_without_an_answer_ends(make_app: AppFactory) -> None:
 
 # -- work ----------------------------------------------------------------------
 
-HOST = """
-import asyncio, logging, time
-from pathlib import Path
-from flask import Flask
-from flask_chatwoot import Chatwoot
-from flask_chatwoot.workers import ThreadBackend
-
-ThreadBackend.stop.__defaults__ = (0.3,)  # seconds of grace; nobody waits for more
-logging.basicConfig()
-app = Flask(__name__)
-chatwoot = Chatwoot(app)
-
-@chatwoot.reply_provider
-def reply(text):
-    if text == "slow":
-        Path("asked").touch()
-        time.sleep(60)
-    return f"Answer to {text}"
-"""
-
-ASYNC_HOST = HOST.replace("def reply", "async def reply").replace(
-    "time.sleep", "await asyncio.sleep"
-)
+needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 
 
 class Worker:
-    """``flask chatwoot work`` in a process of its own."""
+    """``flask chatwoot work`` in a process of its own, over a database."""
 
-    def __init__(
-        self, folder: Path, sim: Simulator, *arguments: str, host: str = HOST
-    ) -> None:
-        (folder / "host.py").write_text(host)
-        settings = {key: str(value) for key, value in sim.settings().items()}
-        self.process = subprocess.Popen(
-            [
-                sys.executable,
-                *["-m", "flask", "--app", "host.py", "chatwoot", "work"],
-                *arguments,
-            ],
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={
-                **os.environ,
-                **settings,
-                "CHATWOOT_COPILOT_TOKEN": "t",
-                "CHATWOOT_INBOX_PATH": str(folder / "inbox.sqlite3"),
-                "CHATWOOT_WORKERS": "0",
-                "CHATWOOT_RETRY_PAUSE": "0.05",
-                "PYTHONUNBUFFERED": "1",
-            },
-        )
-        self.lines: list[str] = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+    def __init__(self, folder: Path, sim: Simulator) -> None:
+        self.sim = sim
+        self.asked = folder / "asked"
+        self.inbox = Inbox(str(folder / "inbox.sqlite3"), account_id=1)
+        self._output = folder / "output"
+        self._process: subprocess.Popen[bytes] | None = None
 
-    def _read(self) -> None:
-        assert self.process.stdout is not None
+    def start(self, *arguments: str, **env: str) -> None:
+        program = ["-m", "flask", "--app", "worker_app.py", "chatwoot", "work"]
 
-        for line in self.process.stdout:
-            self.lines.append(line.rstrip())
+        with self._output.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, *program, *arguments],
+                cwd=Path(__file__).parent,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={
+                    **os.environ,
+                    **{key: str(value) for key, value in self.sim.settings().items()},
+                    "ASKED": str(self.asked),
+                    "CHATWOOT_DATABASE_URL": f"sqlite:///{self.inbox.path}",
+                    "CHATWOOT_WORKERS": "0",
+                    "CHATWOOT_RETRY_PAUSE": "0.05",
+                    **env,
+                },
+            )
+
+    @property
+    def lines(self) -> list[str]:
+        """What it printed."""
+        return self._output.read_text().splitlines()
 
     def stop(self, number: int) -> int:
         """Send a signal; the code the process leaves with."""
-        self.process.send_signal(number)
+        assert self._process is not None
+        self._process.send_signal(number)
 
-        return self.process.wait(20)
+        return self._process.wait(20)
 
     def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(20)
 
-        self.process.wait(20)
-        self._reader.join(20)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        self.inbox.close()
 
 
 @pytest.fixture
-def sim() -> t.Iterator[Simulator]:
-    with Simulator() as simulator:
-        yield simulator
-
-
-@pytest.fixture
-def inbox(tmp_path: Path) -> t.Iterator[Inbox]:
-    store = Inbox(str(tmp_path / "inbox.sqlite3"), account_id=1)
-    yield store
-    store.close()
-
-
-def store(inbox: Inbox, text: str, *, number: int, conversation_id: int) -> None:
-    body = message(text, id=number, conversation_id=conversation_id)
-    inbox.put(
-        f"1:message_created:{number}",
-        conversation_id=conversation_id,
-        message_id=number,
-        payload=json.dumps(body).encode(),
-    )
-
-
-needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+def worker(tmp_path: Path) -> t.Iterator[Worker]:
+    with Simulator() as sim:
+        worker = Worker(tmp_path, sim)
+        yield worker
+        worker.close()
 
 
 @needs_signals
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_worker_handles_what_is_stored_and_stops_when_told(
-    tmp_path: Path, sim: Simulator, inbox: Inbox, number: int
+def test_a_worker_answers_what_is_stored_and_stops_at_a_signal(
+    worker: Worker, number: int
 ) -> None:
+    sim, inbox = worker.sim, worker.inbox
     talk = sim.conversation(id=42, custom_attributes={"support_mode": "bot"})
-    store(inbox, "before", number=1, conversation_id=42)
+    put(inbox, 1, conversation=42, text="before")
     sim.inject(Fault.RATE_LIMITED)
-    worker = Worker(tmp_path, sim)
+    worker.start()
 
-    try:
-        sim.wait_until(lambda: talk.replies == ["Answer to before"])
-        store(inbox, "during", number=2, conversation_id=42)
-        sim.wait_until(lambda: len(talk.replies) == 2)
-        wait_until(lambda: not inbox.jobs(state="claimed"))
-        assert worker.stop(number) == 0
-    finally:
-        worker.close()
+    sim.wait_until(lambda: talk.replies == ["Answer to before"])
+    put(inbox, 2, conversation=42, text="during")
+    sim.wait_until(lambda: len(talk.replies) == 2)
+    wait_until(lambda: not inbox.jobs(state="claimed"))
 
+    assert worker.stop(number) == 0
     assert "Working. Ctrl-C stops." in worker.lines
-    assert worker.lines[-1] == "Finishing what runs."
+    assert worker.lines[-1] == "Finishing the turns that run."
     assert "Traceback" not in "\n".join(worker.lines)
     assert talk.replies == ["Answer to before", "Answer to during"]
     assert {job.outcome for job in inbox.jobs()} == {"replied"}
 
 
 @needs_signals
-@pytest.mark.parametrize("host", [HOST, ASYNC_HOST], ids=["def", "async def"])
-def test_a_worker_gives_back_what_does_not_finish(
-    tmp_path: Path, sim: Simulator, inbox: Inbox, host: str
+@pytest.mark.parametrize("env", [{}, {"ASYNC": "1"}], ids=["def", "async def"])
+def test_a_worker_leaves_what_does_not_finish_to_another(
+    worker: Worker, env: dict[str, str]
 ) -> None:
-    sim.conversation(id=42)
-    store(inbox, "slow", number=1, conversation_id=42)
-    worker = Worker(tmp_path, sim, "--threads", "1", host=host)
+    worker.sim.conversation(id=42)
+    put(worker.inbox, 1, conversation=42, text="slow")
+    worker.start("--threads", "1", **env)
 
-    try:
-        wait_until((tmp_path / "asked").exists)
-        assert worker.stop(signal.SIGTERM) == 0
-    finally:
-        worker.close()
+    wait_until(worker.asked.exists)
 
-    (job,) = inbox.jobs()
+    assert worker.stop(signal.SIGTERM) == 0
+    (job,) = worker.inbox.jobs()
     assert (job.state, job.attempts) == ("waiting", 0)
 
 
+@pytest.mark.parametrize(
+    ("workers", "arguments", "threads"),
+    [
+        (3, [], [3]),
+        (0, [], [4]),
+        (4, ["--threads", "7"], [7]),
+        (4, ["--threads=0"], []),
+    ],
+)
 def test_a_worker_has_as_many_threads_as_asked_for(
-    make_app: AppFactory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    make_app: AppFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    workers: int,
+    arguments: list[str],
+    threads: list[int],
 ) -> None:
     made: list[int] = []
 
@@ -489,17 +457,6 @@ def test_a_worker_has_as_many_threads_as_asked_for(
     monkeypatch.setattr("flask_chatwoot.cli.work.ThreadBackend", Backend)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
 
-    for workers, arguments in ((3, []), (0, []), (4, ["--threads", "7"])):
-        path = str(tmp_path / f"{workers}.sqlite3")
-        app = make_app(Chatwoot(), workers=workers, inbox_path=path)
-        run(app, "work", *arguments)
+    run(make_app(workers=workers), "work", *arguments)
 
-    assert made == [3, 4, 7]
-    assert run(make_app(), "work", "--threads", "0")[0] == 2
-
-
-def test_an_id_no_job_can_have_is_a_sentence(app: Flask) -> None:
-    code, output = run(app, "inbox", "retry", "9" * 20)
-
-    assert code == 2
-    assert "is not in the range" in output
+    assert made == threads

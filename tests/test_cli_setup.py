@@ -385,8 +385,8 @@ def test_after_setup_a_customer_gets_an_answer(
             key.removeprefix("CHATWOOT_").lower(): value
             for key, value in environment_in(printed).items()
         }
-        path = str(tmp_path / "2.sqlite3")
-        apps.append(scene.make(chatwoot, **{"inbox_path": path, **settings}))
+        database = f"sqlite:///{tmp_path / '2.sqlite3'}"
+        apps.append(scene.make(chatwoot, database_url=database, **settings))
 
         options = scene.settings.inboxes[3]["pre_chat_form_options"]
         (field,) = [f for f in options["pre_chat_fields"] if f["enabled"]]

@@ -1,4 +1,4 @@
-"""Commands that work until they are told to stop."""
+"""Commands that run until a signal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flask_chatwoot.cli.stop import Stop
 main = threading.main_thread().ident
 
 def send():
-    # Not before the main thread waits, and has nothing to do when it is let.
+    # Not before the main thread waits.
     seen = 0
 
     while seen < 1000:
@@ -32,7 +32,9 @@ stop.wait()
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 @pytest.mark.parametrize("thread", ["main", "threading.get_ident()"])
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-def test_a_signal_is_heard_whichever_thread_gets_it(thread: str, name: str) -> None:
+def test_a_signal_ends_the_wait_whichever_thread_gets_it(
+    thread: str, name: str
+) -> None:
     program = PROGRAM.format(thread=thread, name=name)
 
     assert subprocess.run([sys.executable, "-c", program], timeout=30).returncode == 0

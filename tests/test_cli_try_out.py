@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from conftest import AppFactory, ChatwootStub, inbox_of
+from conftest import AppFactory, ChatwootStub, bot_of, inbox_of
 from flask import Flask, current_app
 
 from flask_chatwoot import Chatwoot, Mode, Reply, Turn
@@ -49,7 +49,7 @@ def test_the_content_of_a_reply_is_printed(bare: Flask, chatwoot: Chatwoot) -> N
 
 
 @pytest.mark.parametrize("answer", [None, "", " \n"])
-def test_saying_nothing_prints_nothing(
+def test_no_answer_prints_nothing(
     bare: Flask, chatwoot: Chatwoot, answer: str | None
 ) -> None:
     chatwoot.reply_provider(lambda text: answer)
@@ -80,7 +80,7 @@ def test_the_provider_of_the_mode_is_asked(
     assert seen == [Turn(text=QUESTION, mode=mode)]
 
 
-def test_a_bot_is_asked_unless_told(bare: Flask, chatwoot: Chatwoot) -> None:
+def test_the_mode_is_bot_by_default(bare: Flask, chatwoot: Chatwoot) -> None:
     chatwoot.reply_provider(mode="bot")(lambda text: "Bot.")
 
     assert ask(bare, QUESTION).stdout == "Bot.\n"
@@ -95,7 +95,7 @@ def test_an_async_provider_is_awaited(bare: Flask, chatwoot: Chatwoot) -> None:
     assert ask(bare, QUESTION).stdout == "Awaited.\n"
 
 
-def test_what_the_provider_prints_is_no_part_of_the_answer(
+def test_what_the_provider_prints_goes_to_stderr(
     bare: Flask, chatwoot: Chatwoot
 ) -> None:
     @chatwoot.reply_provider
@@ -116,7 +116,7 @@ def test_without_a_provider_it_fails_with_a_sentence(bare: Flask) -> None:
     assert result.stderr == "Error: No reply provider is registered for mode bot.\n"
 
 
-def test_a_provider_that_fails_is_told_of_without_what_it_said(
+def test_the_error_of_a_provider_is_reported_without_its_text(
     bare: Flask, chatwoot: Chatwoot
 ) -> None:
     @chatwoot.reply_provider
@@ -133,7 +133,9 @@ def test_a_provider_that_fails_is_told_of_without_what_it_said(
     assert QUESTION not in result.stderr.replace("raise LookupError(text)", "")
 
 
-def test_what_is_no_reply_is_told_of(bare: Flask, chatwoot: Chatwoot) -> None:
+def test_an_answer_that_is_not_a_reply_is_reported(
+    bare: Flask, chatwoot: Chatwoot
+) -> None:
     chatwoot.reply_provider(lambda text: 42)
 
     result = ask(bare, QUESTION)
@@ -167,14 +169,14 @@ def test_nothing_is_posted_stored_or_started(
 
     assert result.stdout == "On its way.\n"
     assert api.attempts == []
-    assert not Path(app.config["CHATWOOT_INBOX_PATH"]).exists()
+    assert not Path(bot_of(app).config.database_path).exists()
     assert threads
     assert threads <= before
     assert inbox_of(app).jobs() == []
 
 
 def test_the_command_prints_the_answer_alone_in_a_shell(tmp_path: Path) -> None:
-    """With the warnings of an app that is not configured, and its own start-up."""
+    """Of an app that is not configured."""
     (tmp_path / "myapp.py").write_text(
         "from flask import Flask\n"
         "from flask_chatwoot import Chatwoot\n"

@@ -1,4 +1,4 @@
-"""``flask chatwoot why``: the story of a conversation."""
+"""``flask chatwoot why``: what became of each message of a conversation."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def why(app: Flask, conversation: int | str = 42) -> Result:
     return app.test_cli_runner().invoke(args=["chatwoot", "why", str(conversation)])
 
 
-def told(app: Flask) -> list[str]:
+def lines_of(app: Flask) -> list[str]:
     """The lines, without the times."""
     result = why(app)
     assert result.exit_code == 0, result.output
@@ -57,20 +57,20 @@ def test_a_message_that_was_answered(
     deliver(app.test_client(), message(QUESTION))
     work(app)
 
-    first, post, end, whose = told(app)
+    first, post, end, owner = lines_of(app)
 
     assert first == "the customer, message 9001"
     assert post == "  message posted as 20001"
     assert end.startswith("  replied ")
     assert end.endswith(" after 1 attempt")
-    assert whose == "No person has taken the conversation."
+    assert owner == "No operator has taken over the conversation."
 
 
 def test_a_burst_is_one_turn(app: Flask, chatwoot: Chatwoot) -> None:
     for number in (1, 2, 3):
         deliver(app.test_client(), message(QUESTION, id=number))
 
-    first, state, _ = told(app)
+    first, state, _ = lines_of(app)
 
     assert first == "the customer, message 1, 3 messages"
     assert state.startswith("  due for ")
@@ -87,14 +87,14 @@ def test_why_an_answer_became_a_note(
     deliver(app.test_client(), message(QUESTION))
     work(app)
 
-    taken, taken_end, first, post, end, whose = told(app)
+    taken, taken_end, first, post, end, owner = lines_of(app)
 
     assert taken == "an operator's reply, message 9000"
     assert taken_end.startswith("  taken_over ")
     assert first == "the customer, message 9001"
     assert post == "  note posted as 20001"
     assert end.endswith(" after 1 attempt, because: taken")
-    assert whose == "A person has the conversation: answers become notes."
+    assert owner == "An operator has the conversation: answers become notes."
 
 
 def test_why_there_is_no_answer_yet(
@@ -105,28 +105,26 @@ def test_why_there_is_no_answer_yet(
     deliver(app.test_client(), message(QUESTION))
     work(app)
 
-    _, post, state, _ = told(app)
+    _, post, state, _ = lines_of(app)
 
     assert post.startswith("  message sent ")
     assert post.endswith(", no answer known")
-    assert state.startswith("  again in ")
+    assert state.startswith("  next attempt in ")
     assert state.endswith(" s, 1 attempt so far, because: server_error")
 
 
-def test_who_is_at_work_and_who_waits_for_whom(app: Flask, clock: Clock) -> None:
+def test_a_running_turn_and_the_one_behind_it(app: Flask, clock: Clock) -> None:
     deliver(app.test_client(), message(QUESTION, id=1))
     assert inbox_of(app).claim()
     deliver(app.test_client(), message(QUESTION, id=2))
 
-    _, running, _, waiting, _ = told(app)
+    _, running, _, waiting, _ = lines_of(app)
 
     assert running == "  being answered, 1 attempt so far"
     assert waiting == "  waits for the turn before it"
 
 
-def test_nobody_elses_text_is_shown(
-    app: Flask, chatwoot: Chatwoot, api: ChatwootStub
-) -> None:
+def test_no_text_is_shown(app: Flask, chatwoot: Chatwoot, api: ChatwootStub) -> None:
     chatwoot.reply_provider(lambda text: "secret answer")
     deliver(app.test_client(), message("secret question"))
     work(app)
@@ -135,11 +133,11 @@ def test_nobody_elses_text_is_shown(
     assert "secret" not in why(app).output
 
 
-def test_a_conversation_nobody_knows(app: Flask) -> None:
+def test_an_unknown_conversation_is_an_error(app: Flask) -> None:
     result = why(app, 7)
 
     assert result.exit_code == 1
-    assert "Nothing is remembered of conversation 7" in result.output
+    assert "The database has nothing of conversation 7" in result.output
     assert "flask chatwoot doctor" in result.output
 
 

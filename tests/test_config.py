@@ -14,6 +14,8 @@ from werkzeug.debug.repr import debug_repr
 
 from flask_chatwoot import config
 from flask_chatwoot.config import Config
+from flask_chatwoot.config.loading import misspelled
+from flask_chatwoot.config.table import SETTINGS
 from flask_chatwoot.errors import ConfigError
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.ownership.policy import PolicySettings
@@ -47,12 +49,14 @@ class Key(t.NamedTuple):
     word: str = ""
 
 
-RULES: t.Final = {
+POLICY: t.Final = {
     "BOT_STATUSES": "statuses",
     "YIELD_TO_ASSIGNEE": "yield_to_assignee",
     "MAX_AGE": "max_age",
 }
-"""Keys that become fields of ``rules``."""
+"""Keys that become fields of ``policy``."""
+
+FILE: t.Final = "sqlite:///chatwoot.sqlite3"
 
 URL = "https://chatwoot.example.com"
 OPEN, PENDING = frozenset({"open"}), frozenset({"pending"})
@@ -82,8 +86,8 @@ KEYS = [
     Key("TYPING", True, "off", False, False, False),
     Key("BACKEND", "thread", "Inline", "inline", "inline", "inline"),
     Key("WORKERS", 4, "0", 0, 16, 16),
-    Key("INBOX_PATH", "chatwoot.sqlite3", "a.db", "a.db", "b/c.db", "b/c.db"),
-    Key("INBOX_SYNC", "full", "NORMAL", "normal", "normal", "normal"),
+    Key("DATABASE_URL", FILE, " sqlite:///a.db ", "sqlite:///a.db", FILE, FILE),
+    Key("DATABASE_SYNC", "full", "NORMAL", "normal", "normal", "normal"),
     Key("TIMEOUT", 10.0, "2.5", 2.5, 3, 3.0),
     Key("MAX_ATTEMPTS", 5, "1", 1, 9, 9),
     Key("MAX_BODY", 4 * 1024 * 1024, "1000", 1000, 2000, 2000),
@@ -104,30 +108,27 @@ def load(
     environ: Mapping[str, str] | None = None,
     *,
     instance: str = "/nowhere",
-    testing: bool = False,
+    **options: bool,
 ) -> Config:
     return config.load(
-        settings or {}, environ=environ or {}, instance_path=instance, testing=testing
+        settings or {}, environ=environ or {}, instance_path=instance, **options
     )
 
 
-def setting(loaded: Config, key: Key, instance: str = "/nowhere") -> t.Any:
+def setting(loaded: Config, key: Key) -> t.Any:
     """What a key amounts to; of the vocabulary, what the word in question means."""
     if key.name.endswith("_VALUES"):
         return loaded.words.get(key.word)
 
-    if key.name == "INBOX_PATH":
-        return os.path.relpath(loaded.inbox_path, instance)
-
-    if key.name in RULES:
-        return getattr(loaded.rules, RULES[key.name])
+    if key.name in POLICY:
+        return getattr(loaded.policy, POLICY[key.name])
 
     return getattr(loaded, key.name.lower())
 
 
-def refusal(settings: Settings, **places: t.Any) -> str:
+def refusal(settings: Settings, *places: t.Any, **options: t.Any) -> str:
     with pytest.raises(ConfigError) as caught:
-        load(settings, **places)
+        load(settings, *places, **options)
 
     return str(caught.value)
 
@@ -135,61 +136,53 @@ def refusal(settings: Settings, **places: t.Any) -> str:
 # Every key, from everywhere
 
 
-def test_the_table_knows_every_setting() -> None:
-    listed = {key.name.lower() for key in KEYS if key.name not in RULES}
+def test_the_table_of_this_test_knows_every_setting() -> None:
+    listed = {key.name.lower() for key in KEYS}
     fields = {field.name for field in dataclasses.fields(Config)}
-    rules = {*PolicySettings._fields}
+    made = {"words", "policy", "database_path", "found"}
 
-    assert fields == listed - {"bot_values"} | {"words", "rules"}
-    assert rules == set(RULES.values())
+    assert listed == {setting.name for setting in SETTINGS}
+    assert fields == listed - {"bot_values"} - {*map(str.lower, POLICY)} | made
+    assert {*PolicySettings._fields} == {*POLICY.values()}
+
+
+def test_each_setting_has_one_line_of_help() -> None:
+    for each in SETTINGS:
+        assert each.help.endswith(".")
+        assert each.help.isprintable()
+
+
+def test_most_apps_need_ten_settings() -> None:
+    assert len([each for each in SETTINGS if not each.advanced]) == 10
+
+
+def test_what_is_secret_is_marked() -> None:
+    assert [each.name.upper() for each in SETTINGS if each.secret] == [*SECRETS]
+
+
+BLANK: t.Final = (None, "", " ", "\n\t")
 
 
 @every_key
-def test_a_key_has_a_default(key: Key) -> None:
-    assert setting(load(), key) == key.default
-
-
-@every_key
-def test_a_key_is_read_from_the_environment(key: Key) -> None:
-    loaded = load(environ={f"CHATWOOT_{key.name}": key.text})
-
-    assert setting(loaded, key) == key.from_environment
-
-
-@every_key
-def test_a_key_is_read_from_the_app(key: Key) -> None:
-    loaded = load({f"CHATWOOT_{key.name}": key.value})
-
-    assert setting(loaded, key) == key.from_app
-
-
-@every_key
-def test_the_app_wins_over_the_environment(key: Key) -> None:
+def test_a_key_is_looked_up_in_the_app_then_in_the_environment(key: Key) -> None:
     name = f"CHATWOOT_{key.name}"
+    of_app, of_environment = {name: key.value}, {name: key.text}
 
-    loaded = load({name: key.value}, {name: key.text})
+    for app, environ, expected, source in [
+        ({}, {}, key.default, "default"),
+        ({}, of_environment, key.from_environment, "environment"),
+        (of_app, {}, key.from_app, "config"),
+        (of_app, of_environment, key.from_app, "config"),
+        *[
+            ({name: b}, of_environment, key.from_environment, "environment")
+            for b in BLANK
+        ],
+        *[({name: b}, {name: b or ""}, key.default, "default") for b in BLANK],
+    ]:
+        loaded = load(app, environ)
 
-    assert setting(loaded, key) == key.from_app
-
-
-@every_key
-@pytest.mark.parametrize("blank", [None, "", " ", "\n\t"])
-def test_a_blank_key_of_the_app_is_looked_up_in_the_environment(
-    key: Key, blank: str | None
-) -> None:
-    name = f"CHATWOOT_{key.name}"
-
-    loaded = load({name: blank}, {name: key.text})
-
-    assert setting(loaded, key) == key.from_environment
-
-
-@every_key
-@pytest.mark.parametrize("blank", ["", " ", "\n\t"])
-def test_a_key_that_is_blank_everywhere_has_its_default(key: Key, blank: str) -> None:
-    name = f"CHATWOOT_{key.name}"
-
-    assert setting(load({name: blank}, {name: blank}), key) == key.default
+        assert setting(loaded, key) == expected
+        assert loaded.found[key.name.lower()].source == source
 
 
 @every_key
@@ -223,13 +216,13 @@ def test_an_app_and_the_real_environment_will_do(
     assert (loaded.workers, loaded.timeout) == (2, 7.0)
 
 
-def test_other_keys_are_none_of_our_business() -> None:
+def test_other_keys_change_nothing() -> None:
     settings = {"CHATWOOT_COLOUR": object(), "TIMEOUT": "x", "BASE_URL": 1}
 
     assert load(settings) == load()
 
 
-def test_a_configuration_can_not_be_changed() -> None:
+def test_a_configuration_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         load().timeout = 1.0  # type: ignore[misc]
 
@@ -244,88 +237,50 @@ def test_the_words_of_the_host_are_added_to_the_built_in_ones() -> None:
     assert words["бот"] is Mode.BOT
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("one", ("one",)),
-        ("a,b", ("a", "b")),
-        (" a , b ,", ("a", "b")),
-        (["a", "b"], ("a", "b")),
-        (("a",), ("a",)),
-        ({"a"}, ("a",)),
-        (["a", "", " "], ("a",)),
-        (["with, comma"], ("with, comma",)),
-        (7, ("7",)),
-    ],
-)
-def test_secrets_may_be_one_or_a_list_or_separated_by_commas(
-    value: t.Any, expected: tuple[str, ...]
-) -> None:
-    assert load({"CHATWOOT_WEBHOOK_SECRET": value}).webhook_secret == expected
+# What may be written in several ways
 
-
-# When the bot speaks
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("1, 2", {1, 2}),
-        (" 3 ,", {3}),
-        ("1,1,01", {1}),
-        (3, {3}),
-        ([1, "2", " 3 "], {1, 2, 3}),
-        ((4,), {4}),
-        ({5}, {5}),
-        ([], set()),
-        ([7, None, ""], {7}),
-    ],
-)
-def test_the_inboxes_of_the_bot_may_be_one_or_several(
-    value: t.Any, expected: set[int]
-) -> None:
-    assert load({"CHATWOOT_INBOXES": value}).inboxes == expected
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("open", {"open"}),
-        (" Pending , SNOOZED", {"pending", "snoozed"}),
-        (["resolved", "open"], {"resolved", "open"}),
-        ({"open"}, {"open"}),
-    ],
-)
-def test_the_statuses_of_the_bot_may_be_one_or_several(
-    value: t.Any, expected: set[str]
-) -> None:
-    assert load({"CHATWOOT_BOT_STATUSES": value}).rules.statuses == expected
-
-
+YES: t.Final = (True, "true", "TRUE", " yes ", "on", "1", 1)
+NO: t.Final = (False, "false", "False", "No", "off", "0", 0)
 FLAGS: t.Final = ("YIELD_TO_ASSIGNEE", "NOTE_ON_FAILURE", "TYPING")
 
+WAYS: t.Final[t.Sequence[tuple[str, t.Any, t.Sequence[t.Any]]]] = [
+    ("WEBHOOK_SECRET", ("one",), ["one"]),
+    ("WEBHOOK_SECRET", ("a", "b"), ["a,b", " a , b ,", ["a", "b"]]),
+    ("WEBHOOK_SECRET", ("a",), [("a",), {"a"}, ["a", "", " "]]),
+    ("WEBHOOK_SECRET", ("with, comma",), [["with, comma"]]),
+    ("WEBHOOK_SECRET", ("7",), [7]),
+    ("WEBHOOK_SECRET", ("two words", "ключ"), ["two words, ключ"]),
+    ("INBOXES", {1, 2}, ["1, 2"]),
+    ("INBOXES", {3}, [" 3 ,", 3]),
+    ("INBOXES", {1}, ["1,1,01"]),
+    ("INBOXES", {1, 2, 3}, [[1, "2", " 3 "]]),
+    ("INBOXES", {4}, [(4,), {4}, [4, None, ""]]),
+    ("INBOXES", set(), [[]]),
+    ("BOT_STATUSES", {"open"}, ["open", {"open"}]),
+    ("BOT_STATUSES", {"pending", "snoozed"}, [" Pending , SNOOZED"]),
+    ("BOT_STATUSES", {"resolved", "open"}, [["resolved", "open"]]),
+    *[(name, True, YES) for name in FLAGS],
+    *[(name, False, NO) for name in FLAGS],
+    ("BURST_WINDOW", 0.0, [0, "0", "0.0", 0.0, " 0 ", "0.00"]),
+]
 
-@pytest.mark.parametrize("name", FLAGS)
+
 @pytest.mark.parametrize(
-    ("value", "expected"),
+    ("name", "value", "expected"),
     [
-        *[(text, True) for text in (True, "true", "TRUE", " yes ", "on", "1", 1)],
-        *[(text, False) for text in (False, "false", "False", "No", "off", "0", 0)],
+        pytest.param(name, value, expected, id=f"{name}-{value!r}")
+        for name, expected, values in WAYS
+        for value in values
     ],
-    ids=repr,
 )
-def test_a_flag_may_be_written_in_the_usual_ways(
-    name: str, value: t.Any, expected: bool
+def test_a_value_may_be_written_in_several_ways(
+    name: str, value: t.Any, expected: t.Any
 ) -> None:
     loaded = load({f"CHATWOOT_{name}": value})
-    holder = loaded.rules if name in RULES else loaded
+    key = next(key for key in KEYS if key.name == name)
 
-    assert getattr(holder, name.lower()) is expected
-
-
-@pytest.mark.parametrize("value", [0, "0", "0.0", 0.0, " 0 ", "0.00"], ids=repr)
-def test_nobody_need_wait_for_a_burst(value: t.Any) -> None:
-    assert load({"CHATWOOT_BURST_WINDOW": value}).burst_window == 0.0
+    assert setting(loaded, key) == expected
+    assert type(setting(loaded, key)) is type(key.default)
 
 
 # Wrong values
@@ -373,11 +328,31 @@ WRONG: t.Final[t.Sequence[tuple[str, t.Sequence[t.Any], str]]] = [
     ("WORKERS", ["many", "-1", "1.5"], "must be a whole number"),
     ("WORKERS", [True, 2.0], "must be text, not"),
     ("WORKERS", [1001, "10000000000"], "must be at most 1000"),
-    ("INBOX_PATH", [True, 1.5, ["a"]], "must be text, not"),
-    ("INBOX_PATH", ["a/", "/var/lib/bot/"], "is a folder; add a name"),
-    ("INBOX_PATH", ["a\0b"], "is no name a file can have; choose another"),
+    ("DATABASE_URL", [True, 1.5, ["a"]], "must be text, not"),
+    (
+        "DATABASE_URL",
+        ["a.db", "/var/lib/a.db", "sqlite://", "sqlite://a.db", "sqlite:a", "file:a"],
+        "must begin with sqlite:///, like sqlite:///chatwoot.sqlite3 for",
+    ),
+    ("DATABASE_URL", ["mysql://db.example/app", "redis:///0"], "must begin with sqlit"),
+    (
+        "DATABASE_URL",
+        [
+            *("postgresql://db.example/app", "postgres://db.example/app"),
+            *("postgresql+psycopg://me:hunter2@db.example/app", "POSTGRESQL:///app"),
+        ],
+        "names PostgreSQL, which this version cannot use; write the path of a file",
+    ),
+    ("DATABASE_URL", ["sqlite:///a.db?mode=ro", "sqlite:///a#b"], "must end with the"),
+    ("DATABASE_URL", ["sqlite:///:memory:"], "must be a file, which threads can share"),
+    (
+        "DATABASE_URL",
+        ["sqlite:///", "sqlite:///a/", "sqlite:////var/lib/bot/"],
+        "names a folder; add a name",
+    ),
+    ("DATABASE_URL", ["sqlite:///a\0b"], "is not a name that a file can have"),
     ("FALLBACK_MESSAGE", ["caf\udce9"], "must be text in UTF-8"),
-    ("INBOX_SYNC", ["off", "extra"], "must be one of full, normal"),
+    ("DATABASE_SYNC", ["off", "extra"], "must be one of full, normal"),
     ("TIMEOUT", [0, "0", -1, "-0.5", 0.0, -1.5], "seconds above zero"),
     ("TIMEOUT", ["nan", "inf", "-inf", "1e999", float("nan")], "above zero"),
     ("TIMEOUT", ["ten", "10s", "1,5", "'5'"], "must be a number of seconds"),
@@ -414,7 +389,7 @@ def test_a_wrong_value_is_named_with_its_key_and_a_remedy(
 
 
 @pytest.mark.parametrize("mark", ["?api_access_token=", "#", "/?a=b#"])
-def test_what_stands_behind_an_address_is_not_shown(mark: str) -> None:
+def test_the_query_of_an_address_is_not_shown(mark: str) -> None:
     message = refusal({"CHATWOOT_BASE_URL": f"https://x.example{mark}hunter2"})
 
     assert "https://x.example" in message
@@ -434,6 +409,68 @@ def test_a_word_for_both_modes_is_refused() -> None:
     assert "'ja'" in message
 
 
+def test_all_wrong_settings_are_named_at_once(instance: str, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"")
+    wrong = NEEDED | {
+        "CHATWOOT_TIMEOUT": "soon",
+        "CHATWOOT_ACCOUNT_ID": "acme",
+        "CHATWOOT_COPILOT_TOKEN": "hunter2 and more",
+        "CHATWOOT_DATABASE_URL": f"sqlite:///{file}/a.db",
+        "CHATWOOT_BOT_VALUES": "ja",
+        "CHATWOOT_HUMAN_VALUES": "ja",
+    }
+
+    lines = refusal(wrong, {"CHATWOOT_WORKERS": "many"}).split("\n")
+
+    assert [line.split()[0].removeprefix("CHATWOOT_") for line in lines] == [
+        *("ACCOUNT_ID", "COPILOT_TOKEN", "BOT_VALUES"),
+        *("WORKERS", "DATABASE_URL", "TIMEOUT"),
+    ]
+    assert "hunter2" not in "".join(lines)
+
+
+def test_errors_can_be_kept_and_then_the_app_is_not_configured() -> None:
+    settings = NEEDED | {"CHATWOOT_TIMEOUT": "soon", "CHATWOOT_WORKERS": 2}
+
+    loaded = load(settings, keep_errors=True)
+
+    assert loaded.errors == [
+        "CHATWOOT_TIMEOUT is 'soon', which must be a number of seconds."
+    ]
+    assert loaded.missing == ["CHATWOOT_BASE_URL"]
+    assert (loaded.timeout, loaded.workers) == (10.0, 2)
+    assert loaded.found["timeout"].source == "config"
+
+
+def test_an_app_in_order_has_no_errors_to_keep(instance: str) -> None:
+    loaded = load(NEEDED, instance=instance, keep_errors=True)
+
+    assert (loaded.errors, loaded.missing) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("CHATWOOT_BASE_ULR", "CHATWOOT_BASE_URL"),
+        ("CHATWOOT_API_ACCESS_TOKENS", "CHATWOOT_API_ACCESS_TOKEN"),
+        ("CHATWOOT_INBOX", "CHATWOOT_INBOXES"),
+        ("CHATWOOT_ADMIN_TOKENS", "CHATWOOT_ADMIN_TOKEN"),
+        ("CHATWOOT_ADMIN_TOKEN", None),
+        ("CHATWOOT_TIMEOUT", None),
+        ("CHATWOOT_INBOX_PATH", None),
+        ("CHATWOOT_COLOUR", None),
+        ("CHATWOOT_", None),
+        ("BASE_URL", None),
+        ("XCHATWOOT_BASE_URL", None),
+    ],
+)
+def test_only_a_key_that_is_nearly_a_known_one_is_misspelled(
+    key: str, meant: str | None
+) -> None:
+    assert misspelled([key, "DEBUG"]) == ({key: meant} if meant else {})
+
+
 def refused_secret(name: str, value: t.Any) -> str:
     """The refusal of a secret, once it is sure that nothing of it is shown."""
     message = refusal({f"CHATWOOT_{name}": value})
@@ -451,7 +488,7 @@ def refused_secret(name: str, value: t.Any) -> str:
     [3.14159, True, b"hunter2", {"hunter2": 1}, ["good", 3.14159], [b"hunter2"]],
     ids=repr,
 )
-def test_a_secret_that_is_no_text_is_refused_and_not_shown(
+def test_a_secret_that_is_not_text_is_refused_and_not_shown(
     name: str, value: t.Any
 ) -> None:
     assert "quote it" in refused_secret(name, value)
@@ -469,16 +506,10 @@ def test_a_secret_in_another_encoding_is_refused_and_not_shown(name: str) -> Non
     ["hunter2 and more", "hunter2-ключ", "hunter2\nX-Evil: 1", "hunter2\x7f"],
     ids=repr,
 )
-def test_a_token_that_fits_no_header_is_refused_and_not_shown(
+def test_a_token_that_does_not_fit_into_a_header_is_refused_and_not_shown(
     name: str, value: str
 ) -> None:
-    assert "copy it anew" in refused_secret(name, value)
-
-
-def test_a_webhook_secret_may_have_any_characters() -> None:
-    loaded = load({"CHATWOOT_WEBHOOK_SECRET": "two words, ключ"})
-
-    assert loaded.webhook_secret == ("two words", "ключ")
+    assert "copy it again" in refused_secret(name, value)
 
 
 @pytest.mark.parametrize(
@@ -529,7 +560,7 @@ def test_without_any_setting_all_three_are_missing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "doors"),
+    ("settings", "endpoints"),
     [
         (
             {},
@@ -542,79 +573,84 @@ def test_without_any_setting_all_three_are_missing() -> None:
     ],
 )
 def test_what_anybody_may_call_is_named_with_its_key(
-    settings: Settings, doors: list[str]
+    settings: Settings, endpoints: list[str]
 ) -> None:
-    assert load(settings).open_doors == doors
+    assert load(settings).unprotected == endpoints
 
 
-# The inbox
+# The database
 
 
 def everything_in(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
+def sqlite(path: Path | str) -> Settings:
+    return {"CHATWOOT_DATABASE_URL": f"sqlite:///{path}"}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    file = tmp_path / "file"
+    file.write_bytes(b"rows")
+
+    return file
+
+
 @pytest.mark.parametrize(
-    ("chosen", "expected"),
+    ("url", "expected"),
     [
         (None, "instance/chatwoot.sqlite3"),
-        ("other.db", "instance/other.db"),
-        ("deep/er/other.db", "instance/deep/er/other.db"),
-        ("{tmp}/elsewhere.db", "elsewhere.db"),
-        ("{tmp}/not/yet/there.db", "not/yet/there.db"),
+        ("sqlite:///other.db", "instance/other.db"),
+        ("sqlite:///deep/er/other.db", "instance/deep/er/other.db"),
+        ("sqlite:///{tmp}/elsewhere.db", "elsewhere.db"),
+        ("sqlite:///{tmp}/not/yet/there.db", "not/yet/there.db"),
+        ("sqlite:///with space.db", "instance/with space.db"),
     ],
 )
-def test_the_inbox_is_in_the_instance_folder_unless_told_and_not_made_yet(
-    tmp_path: Path, instance: str, chosen: str | None, expected: str
+def test_a_relative_database_is_in_the_instance_folder_and_not_made_yet(
+    tmp_path: Path, instance: str, url: str | None, expected: str
 ) -> None:
-    path = chosen and chosen.format(tmp=tmp_path)
+    chosen = {"CHATWOOT_DATABASE_URL": url and url.format(tmp=tmp_path)}
 
-    loaded = load(NEEDED | {"CHATWOOT_INBOX_PATH": path}, instance=instance)
+    loaded = load(NEEDED | chosen, instance=instance)
 
-    assert loaded.inbox_path == str(tmp_path / expected)
+    assert loaded.database_path == str(tmp_path / expected)
     assert everything_in(tmp_path) == []
 
 
-def test_an_inbox_that_exists_is_left_as_it_is(tmp_path: Path) -> None:
-    inbox = tmp_path / "inbox.db"
-    inbox.write_bytes(b"rows")
+def test_a_database_that_exists_is_left_as_it_is(tmp_path: Path, file: Path) -> None:
+    load(NEEDED | sqlite(file))
 
-    load(NEEDED | {"CHATWOOT_INBOX_PATH": str(inbox)})
-
-    assert everything_in(tmp_path) == ["inbox.db"]
-    assert inbox.read_bytes() == b"rows"
+    assert everything_in(tmp_path) == ["file"]
+    assert file.read_bytes() == b"rows"
 
 
-def test_a_folder_is_no_inbox(tmp_path: Path) -> None:
-    message = refusal(NEEDED | {"CHATWOOT_INBOX_PATH": str(tmp_path)})
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    message = refusal(NEEDED | sqlite(tmp_path))
 
-    assert message.startswith(f"CHATWOOT_INBOX_PATH is {str(tmp_path)!r}, which ")
+    assert message.startswith(f"CHATWOOT_DATABASE_URL names {str(tmp_path)!r}, which ")
     assert "choose another" in message
 
 
-def test_an_inbox_that_may_not_be_written_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_file_that_may_not_be_written_is_refused(
+    file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inbox = tmp_path / "inbox.db"
-    inbox.touch()
     monkeypatch.setattr(os, "access", lambda path, mode: False)
 
-    assert "may write" in refusal(NEEDED | {"CHATWOOT_INBOX_PATH": str(inbox)})
+    assert "may write" in refusal(NEEDED | sqlite(file))
 
 
-def test_an_inbox_below_a_file_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "file"
-    file.write_bytes(b"")
+def test_a_path_below_a_file_is_refused(tmp_path: Path, file: Path) -> None:
+    message = refusal(NEEDED | sqlite(file / "a.db"))
 
-    message = refusal(NEEDED | {"CHATWOOT_INBOX_PATH": f"{file}/inbox.db"})
-
-    assert message.startswith("CHATWOOT_INBOX_PATH is ")
+    assert message.startswith("CHATWOOT_DATABASE_URL names ")
     assert repr(str(file)) in message
     assert "Choose another path, or let this process write there." in message
     assert everything_in(tmp_path) == ["file"]
 
 
-def test_a_full_disk_is_found_out_at_once(
+def test_a_full_disk_is_noticed_at_once(
     tmp_path: Path, instance: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(**_: t.Any) -> t.NoReturn:
@@ -624,67 +660,65 @@ def test_a_full_disk_is_found_out_at_once(
 
     message = refusal(NEEDED, instance=instance)
 
-    assert "CHATWOOT_INBOX_PATH" in message
+    assert "CHATWOOT_DATABASE_URL" in message
     assert "No space left on device" in message
     assert repr(str(tmp_path)) in message
 
 
 @pytest.mark.parametrize("missing", NEEDED)
-def test_an_inbox_that_will_not_be_used_is_not_looked_at(
-    tmp_path: Path, missing: str
+def test_a_database_that_will_not_be_used_is_not_looked_at(
+    file: Path, missing: str
 ) -> None:
-    file = tmp_path / "file"
-    file.write_bytes(b"")
     settings = {name: value for name, value in NEEDED.items() if name != missing}
 
     loaded = load(settings, instance=f"{file}/instance")
 
-    assert loaded.inbox_path == f"{file}/instance/chatwoot.sqlite3"
+    assert loaded.database_path == f"{file}/instance/chatwoot.sqlite3"
 
 
-def test_an_inbox_that_was_chosen_is_looked_at_even_if_something_is_missing(
-    tmp_path: Path,
+def test_a_database_that_was_chosen_is_looked_at_even_if_something_is_missing(
+    file: Path,
 ) -> None:
-    file = tmp_path / "file"
-    file.write_bytes(b"")
-
-    assert "CHATWOOT_INBOX_PATH" in refusal({"CHATWOOT_INBOX_PATH": f"{file}/inbox.db"})
+    assert "CHATWOOT_DATABASE_URL" in refusal(sqlite(file / "a.db"))
 
 
 # Tests of the host
 
 
-def test_under_test_work_is_done_at_once_and_remembered_nowhere(
+def test_under_test_work_is_done_at_once_in_a_database_of_its_own(
     tmp_path: Path, instance: str
 ) -> None:
     first = load(NEEDED, instance=instance, testing=True)
     second = load(NEEDED, instance=instance, testing=True)
 
     assert first.backend == second.backend == "inline"
-    assert first.inbox_path != second.inbox_path
+    assert first.database_path != second.database_path
     assert everything_in(tmp_path) == []
 
     for loaded in (first, second):
-        folder = Path(loaded.inbox_path).parent
+        folder = Path(loaded.database_path).parent
         assert folder.is_dir()
         assert list(folder.iterdir()) == []
 
 
 def test_under_test_what_was_chosen_is_kept(instance: str) -> None:
-    settings = NEEDED | {"CHATWOOT_BACKEND": "thread", "CHATWOOT_INBOX_PATH": "a.db"}
+    settings = NEEDED | {"CHATWOOT_BACKEND": "thread"} | sqlite("a.db")
 
     loaded = load(settings, instance=instance, testing=True)
 
     assert loaded.backend == "thread"
-    assert loaded.inbox_path == os.path.join(instance, "a.db")
+    assert loaded.database_path == os.path.join(instance, "a.db")
 
 
-def test_under_test_an_app_without_configuration_makes_no_folder(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("settings", [{}, NEEDED | {"CHATWOOT_TIMEOUT": "soon"}])
+def test_under_test_an_app_that_is_not_configured_makes_no_folder(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
     def fail(**_: t.Any) -> t.NoReturn:
-        pytest.fail("A folder was made for an inbox that is not used.")
+        pytest.fail("A folder was made for a database that is not used.")
 
     monkeypatch.setattr(tempfile, "mkdtemp", fail)
 
-    assert load(testing=True).inbox_path == "/nowhere/chatwoot.sqlite3"
+    loaded = load(settings, testing=True, keep_errors=True)
+
+    assert loaded.database_path == "/nowhere/chatwoot.sqlite3"

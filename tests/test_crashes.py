@@ -35,14 +35,14 @@ class Host:
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self.asked = folder / "asked"
         self.crashed = folder / "crashed"
-        self.inbox_path = str(folder / "inbox.sqlite3")
+        self.database_path = str(folder / "inbox.sqlite3")
         self._account_id = sim.account_id
         self._env = {
             **os.environ,
             **{key: str(value) for key, value in sim.settings().items()},
             "ASKED": str(self.asked),
             "CRASH_MARK": str(self.crashed),
-            "CHATWOOT_INBOX_PATH": self.inbox_path,
+            "CHATWOOT_DATABASE_URL": f"sqlite:///{self.database_path}",
             "CHATWOOT_LEASE": "1",
             "CHATWOOT_RETRY_PAUSE": "0.1",
             "CHATWOOT_SETTLE_TIME": "1.5",
@@ -101,7 +101,7 @@ class Host:
         self._processes.clear()
 
     def jobs(self) -> list[JobRow]:
-        inbox = Inbox(self.inbox_path, account_id=self._account_id)
+        inbox = Inbox(self.database_path, account_id=self._account_id)
 
         try:
             return inbox.jobs()
@@ -162,7 +162,7 @@ def test_killed_on_receipt_nothing_was_acknowledged_and_nothing_is_stored(
     sim.drain()
 
     assert [delivery.status for delivery in sim.deliveries] == [None]
-    assert not Path(host.inbox_path).exists() or host.jobs() == []
+    assert not Path(host.database_path).exists() or host.jobs() == []
 
     sim.deliver(talk.messages[0])
     sim.wait_until(lambda: talk.replies and host.settled(), timeout=20)

@@ -110,10 +110,10 @@ class Scene:
             chatwoot.reply_provider(lambda text: "On its way.")
 
         self._apps += 1
-        path = str(self._folder / f"{self._apps}.sqlite3")
+        url = f"sqlite:///{self._folder / str(self._apps)}.sqlite3"
 
         return self._make_app(
-            chatwoot, **{**self._settings, "inbox_path": path, **settings}
+            chatwoot, **{**self._settings, "database_url": url, **settings}
         )
 
     def other(self, chatwoot: Chatwoot | None = None, **settings: t.Any) -> Flask:

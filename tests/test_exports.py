@@ -69,7 +69,7 @@ def test_the_list_of_exports_is_sorted_and_true() -> None:
 def test_the_exports_are_those_a_host_needs() -> None:
     assert {
         *("Chatwoot", "Reply", "Turn", "Post", "Mode", "Contact", "Attachment"),
-        *("Outcome", "Reason", "ChatwootError"),
+        *("DeliveryOutcome", "TurnOutcome", "Reason", "ChatwootError"),
         *("before_post", "after_post", "turn_finished"),
     } <= set(flask_chatwoot.__all__)
 
@@ -87,19 +87,19 @@ try:
 except ModuleNotFoundError as error:
     print(error.name)
 """
-    told = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-c", program], check=True, capture_output=True, text=True
     ).stdout
 
-    assert told == "flask\n"
+    assert printed == "flask\n"
 
 
-def test_a_name_that_is_no_export_is_none() -> None:
+def test_an_unknown_name_is_an_attribute_error() -> None:
     assert not hasattr(flask_chatwoot, "Chatwood")
 
 
 @pytest.mark.parametrize("name", flask_chatwoot.__all__)
-def test_an_export_says_what_it_is(name: str) -> None:
+def test_an_export_has_a_docstring_of_its_own(name: str) -> None:
     value = getattr(flask_chatwoot, name)
 
     if inspect.isclass(value) or inspect.isfunction(value):
@@ -109,7 +109,7 @@ def test_an_export_says_what_it_is(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["before_post", "after_post", "turn_finished"])
-def test_a_signal_says_what_it_sends(name: str) -> None:
+def test_a_signal_documents_what_it_sends(name: str) -> None:
     source = Path(inspect.getfile(flask_chatwoot.signals)).read_text(encoding="utf-8")
     body = ast.parse(source).body
     [place] = [

@@ -52,27 +52,22 @@ def test_an_app_may_be_given_at_once(tmp_path: Path, api: ChatwootStub) -> None:
     t.cast(t.Any, bot_of(app).poster).inbox.close()
 
 
-def test_a_factory_gives_the_app_later(make_app: AppFactory, api: ChatwootStub) -> None:
-    chatwoot = Chatwoot()
-    chatwoot.reply_provider(lambda text: ANSWER)
-    app = make_app(chatwoot)
+@pytest.mark.parametrize("first", ["the provider", "the app"])
+def test_a_factory_gives_the_app_before_or_after_the_provider(
+    make_app: AppFactory, api: ChatwootStub, chatwoot: Chatwoot, first: str
+) -> None:
+    if first == "the app":
+        app = make_app(chatwoot)
+        chatwoot.reply_provider(lambda text: ANSWER)
+    else:
+        chatwoot.reply_provider(lambda text: ANSWER)
+        app = make_app(chatwoot)
 
     assert deliver(app.test_client(), message()).status_code == 202
     assert api.public == [ANSWER]
 
 
-def test_a_provider_may_be_registered_after_the_app_was_given(
-    make_app: AppFactory, api: ChatwootStub
-) -> None:
-    chatwoot = Chatwoot()
-    app = make_app(chatwoot)
-    chatwoot.reply_provider(lambda text: ANSWER)
-    deliver(app.test_client(), message())
-
-    assert api.public == [ANSWER]
-
-
-def test_the_apps_bot_can_be_had(app: Flask) -> None:
+def test_the_runtime_of_the_current_app_is_found(app: Flask) -> None:
     with app.app_context():
         assert current_runtime() is bot_of(app)
 
@@ -116,11 +111,11 @@ def two_apps(
     make_app: AppFactory, tmp_path: Path, first: Chatwoot, second: Chatwoot
 ) -> tuple[Flask, Flask]:
     return (
-        make_app(first, account_id=1, inbox_path=str(tmp_path / "first")),
+        make_app(first, account_id=1, database_url=f"sqlite:///{tmp_path / 'first'}"),
         make_app(
             second,
             account_id=2,
-            inbox_path=str(tmp_path / "second"),
+            database_url=f"sqlite:///{tmp_path / 'second'}",
             webhook_secret="of-the-second",
             url_prefix="/second",
         ),
@@ -163,7 +158,7 @@ def test_two_apps_with_two_objects_do_not_see_each_others_providers(
     one, other = Chatwoot(), Chatwoot()
     one.reply_provider(lambda text: None)
     first, second = two_apps(make_app, tmp_path, one, other)
-    # In human mode, where nobody is told that a turn failed.
+    # In human mode a failed turn posts nothing.
     deliver(first.test_client(), message(mode="human"))
     second.test_client().post(
         "/second/webhook",
@@ -182,7 +177,7 @@ def test_one_apps_secret_opens_no_other(make_app: AppFactory, tmp_path: Path) ->
     assert jobs_of(second) == []
 
 
-# -- where it lives ------------------------------------------------------------
+# -- the endpoints ------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -195,7 +190,7 @@ def test_one_apps_secret_opens_no_other(make_app: AppFactory, tmp_path: Path) ->
         ("/", "/webhook"),
     ],
 )
-def test_the_endpoints_live_where_they_are_wanted(
+def test_the_endpoints_are_below_the_prefix(
     make_app: AppFactory, prefix: str | None, path: str
 ) -> None:
     client = make_app(url_prefix=prefix).test_client()
@@ -220,83 +215,65 @@ def test_a_url_can_be_built(app: Flask) -> None:
 
 # -- warnings ------------------------------------------------------------------
 
-
-def warnings_of(
-    make_app: AppFactory, caplog: pytest.LogCaptureFixture, **settings: t.Any
-) -> list[str]:
-    with caplog.at_level(logging.WARNING):
-        make_app(**settings)
-
-    return [record.getMessage() for record in caplog.records]
-
-
-def test_an_unconfigured_app_is_told_once_what_is_missing(
-    make_app: AppFactory, caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
-    (warning,) = warnings_of(
-        make_app,
-        caplog,
-        base_url=None,
-        account_id=None,
-        api_access_token=None,
-        webhook_secret=None,
-        copilot_token=None,
-        backend=None,
-        inbox_path=None,
-    )
-
-    assert (
-        "CHATWOOT_BASE_URL, CHATWOOT_ACCOUNT_ID, CHATWOOT_API_ACCESS_TOKEN" in warning
-    )
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("key", ["base_url", "account_id", "api_access_token"])
-def test_only_what_is_missing_is_named(
-    make_app: AppFactory, caplog: pytest.LogCaptureFixture, key: str
-) -> None:
-    (warning,) = warnings_of(make_app, caplog, **{key: None})
-
-    assert warning.startswith(
-        f"Chatwoot is not configured: CHATWOOT_{key.upper()} missing."
-    )
+UNSET: t.Final = dict.fromkeys(("base_url", "account_id", "api_access_token"))
+MISSING: t.Final = "Chatwoot is not configured: CHATWOOT_{} missing."
+COPILOT: t.Final = "Anybody may call /copilot (CHATWOOT_COPILOT_TOKEN)."
+WEBHOOK: t.Final = "Anybody may call /webhook (CHATWOOT_WEBHOOK_SECRET)."
 
 
 @pytest.mark.parametrize(
-    ("settings", "named"),
+    ("settings", "begin", "end"),
     [
+        ({"base_url": None}, MISSING.format("BASE_URL"), "(not_configured)."),
+        ({"account_id": None}, MISSING.format("ACCOUNT_ID"), "(not_configured)."),
+        ({"api_access_token": None}, MISSING.format("API_ACCESS_TOKEN"), "gured)."),
+        (
+            UNSET,
+            MISSING.format("BASE_URL, CHATWOOT_ACCOUNT_ID, CHATWOOT_API_ACCESS_TOKEN"),
+            "Deliveries are acknowledged and ignored (not_configured).",
+        ),
+        (
+            UNSET | {"webhook_secret": None, "copilot_token": None},
+            "Chatwoot is not configured: ",
+            f"(not_configured). {COPILOT} Set the key in",
+        ),
         (
             {"webhook_secret": None, "copilot_token": None},
-            "/webhook (CHATWOOT_WEBHOOK_SECRET) and /copilot (CHATWOOT_COPILOT_TOKEN)",
+            "Anybody may call /webhook (CHATWOOT_WEBHOOK_SECRET) and /copilot (",
+            "CHATWOOT_WEBHOOK_TOKEN.",
         ),
-        ({"webhook_secret": None}, "call /webhook (CHATWOOT_WEBHOOK_SECRET)."),
-        ({"copilot_token": None}, "call /copilot (CHATWOOT_COPILOT_TOKEN)."),
+        ({"webhook_secret": None}, WEBHOOK, "CHATWOOT_WEBHOOK_TOKEN."),
+        ({"copilot_token": None}, COPILOT, "CHATWOOT_WEBHOOK_TOKEN."),
         (
-            {
-                "webhook_secret": None,
-                "webhook_token": "open-sesame",
-                "copilot_token": None,
-            },
-            "call /copilot (CHATWOOT_COPILOT_TOKEN).",
+            {"webhook_secret": None, "webhook_token": "t", "copilot_token": None},
+            COPILOT,
+            "CHATWOOT_WEBHOOK_TOKEN.",
         ),
     ],
 )
-def test_open_doors_are_told_once(
+def test_one_warning_names_what_is_missing_and_what_is_unprotected(
     make_app: AppFactory,
     caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
     settings: dict[str, t.Any],
-    named: str,
+    begin: str,
+    end: str,
 ) -> None:
-    (warning,) = warnings_of(make_app, caplog, **settings)
+    with caplog.at_level(logging.WARNING):
+        make_app(**settings)
 
-    assert warning.startswith("Anybody may ")
-    assert named in warning
+    (warning,) = caplog.messages
+    assert warning.startswith(begin)
+    assert end in warning
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_closed_doors_are_not_worth_a_word(
+def test_a_protected_app_logs_no_warning(
     make_app: AppFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert warnings_of(make_app, caplog) == []
+    make_app()
+
+    assert caplog.messages == []
 
 
 # -- registration --------------------------------------------------------------
@@ -394,7 +371,7 @@ def flask(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
             "CHATWOOT_API_ACCESS_TOKEN": "t",
             "CHATWOOT_WEBHOOK_SECRET": SECRET,
             "CHATWOOT_COPILOT_TOKEN": "t",
-            "CHATWOOT_INBOX_PATH": str(folder / "inbox.sqlite3"),
+            "CHATWOOT_DATABASE_URL": f"sqlite:///{folder / 'inbox.sqlite3'}",
             "PYTHONDONTWRITEBYTECODE": "1",
         },
     )
@@ -410,7 +387,7 @@ def test_listing_the_routes_starts_nothing_and_makes_no_file(tmp_path: Path) -> 
     assert [file.name for file in tmp_path.iterdir()] == ["host.py"]
 
 
-def test_only_the_first_request_is_listened_to(make_app: AppFactory) -> None:
+def test_only_the_first_request_starts_the_backend(make_app: AppFactory) -> None:
     app = make_app()
     app.get("/hello")(lambda: "Hello")
     listeners = [len(list(request_started.receivers_for(app)))]
@@ -428,24 +405,26 @@ def test_making_an_app_starts_no_thread(make_app: AppFactory) -> None:
     assert set(threading.enumerate()) <= before
 
 
-def test_two_apps_may_not_share_an_inbox(make_app: AppFactory, tmp_path: Path) -> None:
+def test_two_apps_may_not_share_a_database(
+    make_app: AppFactory, tmp_path: Path
+) -> None:
     first = make_app(Chatwoot())
 
-    with pytest.raises(ConfigError, match=r"CHATWOOT_INBOX_PATH .* another app"):
+    with pytest.raises(ConfigError, match=r"CHATWOOT_DATABASE_URL .* another app"):
         make_app(Chatwoot())
 
-    other = make_app(Chatwoot(), inbox_path=str(tmp_path / "other.sqlite3"))
+    other = make_app(Chatwoot(), database_url=f"sqlite:///{tmp_path / 'other.sqlite3'}")
     assert first is not other
 
 
-def test_an_inbox_is_free_again_when_its_app_is_gone(tmp_path: Path) -> None:
+def test_a_database_is_free_again_when_its_app_is_collected(tmp_path: Path) -> None:
     def make() -> None:
         app = Flask("host")
         app.config.update(
             CHATWOOT_BASE_URL="https://x.example",
             CHATWOOT_ACCOUNT_ID=1,
             CHATWOOT_API_ACCESS_TOKEN="t",
-            CHATWOOT_INBOX_PATH=str(tmp_path / "inbox.sqlite3"),
+            CHATWOOT_DATABASE_URL=f"sqlite:///{tmp_path / 'inbox.sqlite3'}",
         )
         Chatwoot(app)
 
@@ -453,12 +432,27 @@ def test_an_inbox_is_free_again_when_its_app_is_gone(tmp_path: Path) -> None:
     make()
 
 
-def test_an_unconfigured_app_says_that_its_copilot_is_open(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    Chatwoot(Flask("host"))
+# -- the client ----------------------------------------------------------------
 
-    [record] = caplog.records
-    assert "not configured" in record.getMessage()
-    assert "call /copilot (CHATWOOT_COPILOT_TOKEN)" in record.getMessage()
-    assert "/webhook" not in record.getMessage()
+
+def test_the_client_is_the_one_of_the_current_app(
+    make_app: AppFactory, tmp_path: Path, chatwoot: Chatwoot
+) -> None:
+    for app in two_apps(make_app, tmp_path, chatwoot, chatwoot):
+        with app.app_context():
+            assert chatwoot.client is bot_of(app).configured.poster.client
+            assert chatwoot.client.account_id == bot_of(app).config.account_id
+
+
+def test_without_configuration_the_client_says_what_to_set(
+    make_app: AppFactory, chatwoot: Chatwoot
+) -> None:
+    app = make_app(chatwoot, base_url=None)
+
+    with app.app_context(), pytest.raises(ConfigError, match=r"; set CHATWOOT_BASE_U"):
+        _ = chatwoot.client
+
+
+def test_the_client_needs_an_app_context(chatwoot: Chatwoot) -> None:
+    with pytest.raises(RuntimeError, match="application context"):
+        _ = chatwoot.client

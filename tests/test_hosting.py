@@ -144,7 +144,7 @@ def test_what_the_host_uses_for_real_is_out_of_reach(
         CHATWOOT_WEBHOOK_SECRET="real-secret",
         CHATWOOT_WEBHOOK_TOKEN="real-url-token",
         CHATWOOT_COPILOT_TOKEN="real-copilot-token",
-        CHATWOOT_INBOX_PATH=str(tmp_path / "real.sqlite3"),
+        CHATWOOT_DATABASE_URL=f"sqlite:///{tmp_path / 'real.sqlite3'}",
         CHATWOOT_WORKERS=0,
     )
     Chatwoot(app).reply_provider(lambda text: Reply("Yes.", private=True))

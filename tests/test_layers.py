@@ -49,10 +49,6 @@ TOO_LONG: t.Final = {
     "client",
     "payloads.events",
     "queue.jobs",
-    "simulator.admin",
-    "simulator.api",
-    "simulator.payloads",
-    "simulator.state",
     "turns.service",
 }
 """Modules that are longer than a module may be yet."""

@@ -39,7 +39,8 @@ from flask_chatwoot.simulator.payloads import (
     MessageType,
     parse_version,
 )
-from flask_chatwoot.simulator.state import Talk, Token
+from flask_chatwoot.simulator.state import Token
+from flask_chatwoot.simulator.talk import Talk
 
 VERSIONS: t.Final = ["4.2.0", "4.7.0", "4.8.0", "4.9.0", "4.12.0", "4.14.2", "4.16.2"]
 OLGA: t.Final = Agent(id=4, name="Olga")

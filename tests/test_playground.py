@@ -24,9 +24,10 @@ from werkzeug import Request, Response
 from flask_chatwoot import Chatwoot, Reply, Turn
 from flask_chatwoot.errors import SignatureError, TransientError
 from flask_chatwoot.payloads import signature
-from flask_chatwoot.playground import play, site
-from flask_chatwoot.playground.site import is_loopback, is_ours
-from flask_chatwoot.playground.wire import Wire
+from flask_chatwoot.playground import page as page_module
+from flask_chatwoot.playground import serve
+from flask_chatwoot.playground.page import is_loopback, is_ours
+from flask_chatwoot.playground.traffic import Traffic
 from flask_chatwoot.setup.account import EVENTS
 from flask_chatwoot.simulator import Simulator
 from flask_chatwoot.simulator.server import Server
@@ -76,9 +77,9 @@ class Page:
     def talk(self, number: int, path: str, **body: t.Any) -> None:
         self.post(f"conversations/{number}/{path}", **body)
 
-    def trouble(self, **switches: t.Any) -> None:
-        fine = {"api": "fine", "slow": False, "duplicate": False, "forged": False}
-        self.post("trouble", **{**fine, **switches})
+    def faults(self, **switches: t.Any) -> None:
+        off = {"api": "none", "slow": False, "duplicate": False, "forged": False}
+        self.post("faults", **{**off, **switches})
 
     def conversation(self, number: int = 1) -> JSON:
         return t.cast(JSON, self.known.get(f"conversation {number}", {}))
@@ -93,8 +94,8 @@ class Page:
             if m["author"] == "bot" and not m["private"]
         ]
 
-    def wire(self, kind: str | None = None) -> list[JSON]:
-        lines = [self.known[name] for name in self.known if name.startswith("wire ")]
+    def traffic(self, kind: str | None = None) -> list[JSON]:
+        lines = [self.known[name] for name in self.known if name.startswith("traffic ")]
 
         return sorted(
             (line for line in lines if kind in (None, line["kind"])),
@@ -103,11 +104,13 @@ class Page:
 
     def deliveries(self) -> list[JSON]:
         """Those about new messages."""
-        return [d for d in self.wire("delivery") if d["what"] == "message_created"]
+        return [d for d in self.traffic("delivery") if d["what"] == "message_created"]
 
     def posts(self) -> list[int | None]:
         """The statuses of the attempts to make a message."""
-        return [c["status"] for c in self.wire("call") if c["what"] == "create_message"]
+        return [
+            c["status"] for c in self.traffic("call") if c["what"] == "create_message"
+        ]
 
     def wait_until(self, predicate: t.Callable[[], t.Any]) -> None:
         """Listen until something is true. It is an error if the stream ends."""
@@ -138,7 +141,7 @@ def chatwoot(app: Flask) -> Chatwoot:
 
 @contextlib.contextmanager
 def playing(app: Flask, **how: t.Any) -> t.Iterator[Page]:
-    with play(app, **how) as address, contextlib.closing(Page(address)) as page:
+    with serve(app, **how) as address, contextlib.closing(Page(address)) as page:
         yield page
 
 
@@ -352,7 +355,7 @@ def test_an_operator_takes_over_and_hands_back(page: Page) -> None:
     page.wait_until(lambda: any(m["private"] for m in page.messages()))
     assert page.replies() == [ANSWER]
 
-    page.talk(number, "hand-back", choice="AI agent")
+    page.talk(number, "return-to-bot", choice="AI agent")
     page.wait_until(lambda: page.conversation().get("status") == "pending")
     assert page.conversation().get("mode") == "bot"
     assert page.conversation()["assignee"] is None
@@ -374,20 +377,20 @@ def test_the_attribute_is_the_one_the_host_has_chosen(tmp_path: Path) -> None:
     assert page.conversation().get("mode") == "bot"
 
 
-# -- the wire --------------------------------------------------------------------
+# -- traffic ---------------------------------------------------------------------
 
 
-def test_the_wire_shows_deliveries_and_calls_in_order(page: Page) -> None:
+def test_the_traffic_shows_deliveries_and_calls_in_order(page: Page) -> None:
     number = page.begin()
     page.wait_until(lambda: len(page.deliveries()) == 2 and page.replies())
     page.wait_until(lambda: page.deliveries()[0]["turn"]["outcome"] == "replied")
 
     names = ("message_created", "create_message")
-    question, post, echo = [line for line in page.wire() if line["what"] in names]
+    question, post, echo = [line for line in page.traffic() if line["what"] in names]
     assert [question["what"], post["what"]] == [*names]
     assert question["kind"] == echo["kind"] == "delivery"
     assert post["kind"] == "call"
-    assert {line["conversation"] for line in page.wire()} == {number}
+    assert {line["conversation"] for line in page.traffic()} == {number}
     assert (question["status"], question["signature"]) == (202, "valid")
     assert (question["outcome"], question["reason"]) == ("accepted", None)
     assert question["ms"] > 0
@@ -401,12 +404,12 @@ def test_the_json_of_both_directions_can_be_read(page: Page) -> None:
     page.begin()
     page.wait_until(page.posts)
 
-    delivery = page.get(f"wire/{page.wire('delivery')[0]['number']}")
+    delivery = page.get(f"traffic/{page.traffic('delivery')[0]['number']}")
     assert delivery["request"]["content"] == QUESTION
     assert delivery["answer"] == {"status": "accepted"}
     assert "X-Chatwoot-Signature" in delivery["headers"]
-    [post] = [line for line in page.wire("call") if line["what"] == "create_message"]
-    call = page.get(f"wire/{post['number']}")
+    [post] = [line for line in page.traffic("call") if line["what"] == "create_message"]
+    call = page.get(f"traffic/{post['number']}")
     assert call["request"]["content"] == ANSWER
     assert call["path"].endswith("/conversations/1/messages")
 
@@ -417,14 +420,14 @@ def test_a_delivery_that_is_sent_again_is_a_duplicate(page: Page) -> None:
     first = page.deliveries()[0]
     assert first["again"]
 
-    page.post(f"wire/{first['number']}/again")
+    page.post(f"traffic/{first['number']}/again")
 
     page.wait_until(lambda: len(page.deliveries()) == 3)
     again = page.deliveries()[2]
     assert (again["status"], again["outcome"]) == (200, "duplicate")
     # As Chatwoot does when it repeats one.
     ids = [
-        page.get(f"wire/{line['number']}")["headers"]["X-Chatwoot-Delivery"]
+        page.get(f"traffic/{line['number']}")["headers"]["X-Chatwoot-Delivery"]
         for line in (first, again)
     ]
     assert ids[0] == ids[1]
@@ -436,25 +439,25 @@ def test_any_delivery_is_sent_again_as_it_was(app: Flask, chatwoot: Chatwoot) ->
     chatwoot.reply_provider(mode="bot")(lambda text: choice)
 
     with playing(app) as page:
-        page.trouble(forged=True)
+        page.faults(forged=True)
         page.begin()
         page.wait_until(page.replies)
         [asked] = [m["id"] for m in page.messages() if m["buttons"]]
         page.talk(1, "pick", message=asked, value="Yes")
         page.wait_until(lambda: len(page.replies()) == 2)
         page.talk(1, "status", status="resolved")
-        page.wait_until(lambda: len(page.wire("delivery")) == 7)
-        first = page.wire("delivery")
+        page.wait_until(lambda: len(page.traffic("delivery")) == 7)
+        first = page.traffic("delivery")
 
         for line in first:
-            page.post(f"wire/{line['number']}/again")
+            page.post(f"traffic/{line['number']}/again")
 
-        page.wait_until(lambda: len(page.wire("delivery")) == 14)
+        page.wait_until(lambda: len(page.traffic("delivery")) == 14)
         known = {line["number"] for line in first}
-        again = [w for w in page.wire("delivery") if w["number"] not in known]
+        again = [w for w in page.traffic("delivery") if w["number"] not in known]
 
         def sent(line: JSON) -> t.Any:
-            bodies = page.get(f"wire/{line['number']}")
+            bodies = page.get(f"traffic/{line['number']}")
             delivery_id = bodies["headers"]["X-Chatwoot-Delivery"]
 
             return line["what"], line["signature"], delivery_id, bodies["request"]
@@ -465,8 +468,11 @@ def test_any_delivery_is_sent_again_as_it_was(app: Flask, chatwoot: Chatwoot) ->
 
 
 @pytest.mark.parametrize("number", [0, 99])
-def test_what_was_never_on_the_wire_is_not_found(page: Page, number: int) -> None:
-    for method, path in (("GET", f"wire/{number}"), ("POST", f"wire/{number}/again")):
+def test_an_unknown_number_is_not_found(page: Page, number: int) -> None:
+    for method, path in (
+        ("GET", f"traffic/{number}"),
+        ("POST", f"traffic/{number}/again"),
+    ):
         response = page.request(method, path, json={})
         assert response.status_code == 404
         assert str(number) in response.json()["error"]
@@ -474,10 +480,10 @@ def test_what_was_never_on_the_wire_is_not_found(page: Page, number: int) -> Non
 
 def test_a_call_can_not_be_sent_again(page: Page) -> None:
     page.begin()
-    page.wait_until(lambda: page.wire("call"))
-    number = page.wire("call")[0]["number"]
+    page.wait_until(lambda: page.traffic("call"))
+    number = page.traffic("call")[0]["number"]
 
-    response = page.request("POST", f"wire/{number}/again", json={})
+    response = page.request("POST", f"traffic/{number}/again", json={})
 
     assert response.status_code == 404
     assert "a call" in response.json()["error"]
@@ -491,31 +497,31 @@ def test_a_turn_that_says_nothing_shows_its_reason(app: Flask) -> None:
         page.wait_until(
             lambda: any(
                 line["turn"] == {"outcome": "declined", "reason": "no_answer"}
-                for line in page.wire()
+                for line in page.traffic()
             )
         )
 
 
-# -- trouble ---------------------------------------------------------------------
+# -- faults ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("switch", "status"), [("error", 500), ("limit", 429)])
 def test_a_post_is_repeated_until_chatwoot_is_well(
     page: Page, switch: str, status: int
 ) -> None:
-    page.trouble(api=switch)
+    page.faults(api=switch)
     page.begin()
     page.wait_until(lambda: status in page.posts())
     assert page.deliveries()[0]["turn"]["outcome"] == "working"
-    assert page.known["trouble"]["api"] == switch
+    assert page.known["faults"]["api"] == switch
 
-    page.trouble()
+    page.faults()
     page.wait_until(lambda: page.replies() and page.posts()[-1] == 200)
 
     assert page.replies() == [ANSWER]
 
 
-def test_who_watches_sees_how_trouble_ends(app: Flask, chatwoot: Chatwoot) -> None:
+def test_all_attempts_end_within_40_seconds(app: Flask, chatwoot: Chatwoot) -> None:
     attempts = bot_of(app).config.max_attempts
 
     with playing(app):
@@ -527,18 +533,18 @@ def test_who_watches_sees_how_trouble_ends(app: Flask, chatwoot: Chatwoot) -> No
 
 
 def test_what_was_stored_before_the_cut_is_not_posted_twice(page: Page) -> None:
-    page.trouble(api="cut")
+    page.faults(api="cut")
     page.begin()
 
     page.wait_until(
         lambda: any(
-            (line["turn"] or {}).get("outcome") == "replied" for line in page.wire()
+            (line["turn"] or {}).get("outcome") == "replied" for line in page.traffic()
         )
     )
 
     assert page.posts() == [None]
     assert page.replies() == [ANSWER]
-    [post] = [c for c in page.wire("call") if c["what"] == "create_message"]
+    [post] = [c for c in page.traffic("call") if c["what"] == "create_message"]
     assert (post["outcome"], post["reason"]) == ("unanswered", "cut_after")
 
 
@@ -546,20 +552,20 @@ def test_a_slow_provider_delays_the_answer_and_not_the_acknowledgement(
     app: Flask, chatwoot: Chatwoot
 ) -> None:
     with playing(app, slow=60) as page:
-        page.trouble(slow=True)
+        page.faults(slow=True)
         page.begin()
         page.wait_until(lambda: page.deliveries())
         assert page.deliveries()[0]["turn"]["outcome"] == "working"
         assert page.deliveries()[0]["ms"] < 30_000
         assert page.replies() == []
 
-        page.trouble(slow=False)
+        page.faults(slow=False)
         page.wait_until(page.replies)
 
 
 def test_a_slow_provider_is_done_after_its_time(app: Flask, chatwoot: Chatwoot) -> None:
     with playing(app, slow=0.3) as page:
-        page.trouble(slow=True)
+        page.faults(slow=True)
         began = time.monotonic()
         page.begin()
         page.wait_until(page.replies)
@@ -575,7 +581,7 @@ def test_an_async_provider_can_be_slow(app: Flask) -> None:
         return Reply(f"{turn.mode}: {text}")
 
     with playing(app, slow=0.05) as page:
-        page.trouble(slow=True)
+        page.faults(slow=True)
         page.begin()
         page.wait_until(page.replies)
 
@@ -586,7 +592,7 @@ def test_leaving_does_not_wait_for_a_slow_provider(
     app: Flask, chatwoot: Chatwoot
 ) -> None:
     with playing(app, slow=600) as page:
-        page.trouble(slow=True)
+        page.faults(slow=True)
         page.begin()
         page.wait_until(lambda: page.deliveries())
         left = time.monotonic()
@@ -595,7 +601,7 @@ def test_leaving_does_not_wait_for_a_slow_provider(
 
 
 def test_a_duplicate_delivery_is_answered_once(page: Page) -> None:
-    page.trouble(duplicate=True)
+    page.faults(duplicate=True)
     page.begin()
 
     page.wait_until(lambda: len(page.deliveries()) == 3 and page.replies())
@@ -606,7 +612,7 @@ def test_a_duplicate_delivery_is_answered_once(page: Page) -> None:
 
 
 def test_a_forged_delivery_is_refused(page: Page) -> None:
-    page.trouble(forged=True)
+    page.faults(forged=True)
     page.begin()
 
     page.wait_until(lambda: len(page.deliveries()) == 3 and page.replies())
@@ -618,7 +624,7 @@ def test_a_forged_delivery_is_refused(page: Page) -> None:
     assert page.replies() == [ANSWER]
 
 
-def test_the_wire_is_in_order_however_late_it_is_looked_at() -> None:
+def test_traffic_is_in_order_of_beginning_however_late_it_is_read() -> None:
     seconds = iter([0.0, 0.05])
 
     def answer(request: Request) -> Response:
@@ -626,16 +632,16 @@ def test_the_wire_is_in_order_however_late_it_is_looked_at() -> None:
         return Response(status=202)
 
     with Simulator() as sim:
-        wire = Wire(sim)
+        traffic = Traffic(sim)
         server = Server(answer)
         sim.connect(f"http://127.0.0.1:{server.server_port}/hook")
         talk = sim.conversation()
         asked = [talk.customer_says(text) for text in ("quick", "slow")]
         sim.wait_until(lambda: len(sim.deliveries) == 2)
-        wire.look()
+        traffic.refresh()
         server.stop()
 
-    bodies = [wire.bodies(line["number"])["request"] for line in wire.entries()]
+    bodies = [traffic.bodies(line["number"])["request"] for line in traffic.entries()]
     assert [body["id"] for body in bodies] == [message.id for message in asked]
 
 
@@ -643,7 +649,7 @@ def test_the_wire_is_in_order_however_late_it_is_looked_at() -> None:
 
 
 def test_the_page_needs_nothing_from_elsewhere(page: Page) -> None:
-    folder = Path(site.page.static_folder or "")
+    folder = Path(page_module.page.static_folder or "")
     names = {path.name for path in folder.iterdir()}
     assert {"page.html", "page.js", "style.css", "words.js"} <= names
     assert "/static/page.js" in page.request("GET", "").text
@@ -716,7 +722,7 @@ def test_its_own_page_can_act(page: Page) -> None:
 
 
 def test_a_form_of_another_page_is_not_even_read(page: Page) -> None:
-    response = page.request("POST", "trouble", data='{"api": "error"}')
+    response = page.request("POST", "faults", data='{"api": "error"}')
 
     assert response.status_code == 415
 
@@ -738,9 +744,9 @@ def test_a_form_of_another_page_is_not_even_read(page: Page) -> None:
         ("conversations/1/status", {"status": "snoozed"}),
         ("conversations/1/pick", {"message": "x", "value": "a"}),
         ("conversations/1/assignee", {}),
-        ("trouble", {"api": "on fire", "slow": 0, "duplicate": 0, "forged": 0}),
+        ("faults", {"api": "on fire", "slow": 0, "duplicate": 0, "forged": 0}),
         (
-            "trouble",
+            "faults",
             {"api": "on fire", "slow": False, "duplicate": False, "forged": False},
         ),
     ],
@@ -888,7 +894,7 @@ def test_a_port_that_is_taken_is_named(app: Flask, chatwoot: Chatwoot) -> None:
 
 
 def test_it_listens_on_loopback_only(app: Flask, chatwoot: Chatwoot) -> None:
-    with play(app) as address:
+    with serve(app) as address:
         port = int(address.rstrip("/").rpartition(":")[2])
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
 

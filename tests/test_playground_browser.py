@@ -23,7 +23,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from flask_chatwoot import Chatwoot
-from flask_chatwoot.playground import play
+from flask_chatwoot.playground import serve
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -217,7 +217,7 @@ def app(tmp_path: Path) -> Flask:
 
 @pytest.fixture
 def address(app: Flask) -> t.Iterator[str]:
-    with play(app, slow=60) as address:
+    with serve(app, slow=60) as address:
         yield address
 
 
@@ -264,7 +264,7 @@ def test_in_bot_mode_the_customer_gets_the_answer(window: Window) -> None:
     assert FAQ["order"] in window.text("operator-log")
     assert window.texts("#operator-log .note") == []
     assert window.texts("#thread-badges .badge") == ["Open", "Bot"]
-    window.wait_until(lambda: "accepted → replied" in window.text("wire-log"))
+    window.wait_until(lambda: "accepted → replied" in window.text("traffic-log"))
 
 
 def test_in_human_mode_only_operators_see_the_answer(window: Window) -> None:
@@ -275,7 +275,7 @@ def test_in_human_mode_only_operators_see_the_answer(window: Window) -> None:
     assert "Private note, only your team sees it" in note
     assert FAQ["order"] not in window.text("customer-log")
     assert window.texts("#thread-badges .badge") == ["Open", "Human"]
-    window.wait_until(lambda: "accepted → noted" in window.text("wire-log"))
+    window.wait_until(lambda: "accepted → noted" in window.text("traffic-log"))
 
 
 def test_an_operator_takes_over_and_hands_back(window: Window) -> None:
@@ -298,10 +298,10 @@ def test_an_operator_takes_over_and_hands_back(window: Window) -> None:
     window.say("Wonderful, thank you! Can I still return the lamp?")
     window.wait_until(lambda: len(window.texts("#operator-log .note")) == 2)
     assert FAQ["return"] not in window.text("customer-log")
-    window.wait_until(lambda: "accepted → noted" in window.text("wire-log"))
+    window.wait_until(lambda: "accepted → noted" in window.text("traffic-log"))
     window.picture("playground")
 
-    window.click("#hand-back")
+    window.click("#return-to-bot")
     window.wait_until(lambda: "Bot" in window.text("thread-badges"))
     assert window.text("owner") == "Unassigned"
     window.say("And how long is the cable of the lamp?")
@@ -319,9 +319,9 @@ def test_what_a_customer_types_is_shown_and_never_run(window: Window) -> None:
     for place in ("customer-log", "operator-log", "thread-title", "conversations"):
         assert evil in window.text(place)
 
-    window.wait_until(lambda: window.all("#wire-log summary"))
-    window.click("#wire-log summary")
-    window.wait_until(lambda: window.all("#wire-log pre"))
+    window.wait_until(lambda: window.all("#traffic-log summary"))
+    window.click("#traffic-log summary")
+    window.wait_until(lambda: window.all("#traffic-log pre"))
     assert window.ask("return window.evil") is None
     assert window.all("main img") == []
 
@@ -487,49 +487,49 @@ def test_the_operator_goes_from_one_conversation_to_another(window: Window) -> N
     assert [row.get_attribute("aria-current") for row in rows] == ["false", "true"]
 
 
-# -- the wire and its trouble ----------------------------------------------------
+# -- traffic and faults ----------------------------------------------------------
 
 
 def switch(window: Window, name: str) -> None:
     """Turn a switch, and wait until the server has heard of it."""
-    before = window.text("trouble-now")
-    window.click(f"#trouble {name}")
-    window.wait_until(lambda: window.text("trouble-now") != before)
+    before = window.text("faults-now")
+    window.click(f"#faults {name}")
+    window.wait_until(lambda: window.text("faults-now") != before)
 
 
 def test_retries_can_be_watched(window: Window) -> None:
     switch(window, "[value=limit]")
     window.begin()
-    window.wait_until(lambda: "429" in window.texts("#wire-log .status"))
-    assert "accepted → working…" in window.text("wire-log")
-    assert "refused (rate_limited)" in window.text("wire-log")
+    window.wait_until(lambda: "429" in window.texts("#traffic-log .status"))
+    assert "accepted → working…" in window.text("traffic-log")
+    assert "refused (rate_limited)" in window.text("traffic-log")
 
-    switch(window, "[value=fine]")
+    switch(window, "[value=none]")
 
     window.wait_for_answer(FAQ["order"])
-    window.wait_until(lambda: "accepted → replied" in window.text("wire-log"))
+    window.wait_until(lambda: "accepted → replied" in window.text("traffic-log"))
 
 
 def test_a_server_that_fails_is_seen(window: Window) -> None:
     switch(window, "[value=error]")
     window.begin()
-    window.wait_until(lambda: "500" in window.texts("#wire-log .status"))
-    assert window.texts("#trouble-now .badge") == ["answers 500"]
+    window.wait_until(lambda: "500" in window.texts("#traffic-log .status"))
+    assert window.texts("#faults-now .badge") == ["answers 500"]
 
 
 def test_a_cut_connection_does_not_double_the_answer(window: Window) -> None:
     switch(window, "[value=cut]")
     window.begin()
 
-    window.wait_until(lambda: "accepted → replied" in window.text("wire-log"))
-    assert "unanswered (cut_after)" in window.text("wire-log")
+    window.wait_until(lambda: "accepted → replied" in window.text("traffic-log"))
+    assert "unanswered (cut_after)" in window.text("traffic-log")
     assert window.text("customer-log").count(FAQ["order"]) == 1
 
 
 def test_a_slow_provider_is_waited_for(window: Window) -> None:
     switch(window, "[name=slow]")
     window.begin()
-    window.wait_until(lambda: "accepted → working…" in window.text("wire-log"))
+    window.wait_until(lambda: "accepted → working…" in window.text("traffic-log"))
     assert FAQ["order"] not in window.text("customer-log")
 
     switch(window, "[name=slow]")
@@ -542,10 +542,10 @@ def test_duplicates_and_forgeries_are_told_apart(window: Window) -> None:
     switch(window, "[name=forged]")
     window.begin()
 
-    window.wait_until(lambda: "duplicate" in window.texts("#wire-log .outcome"))
+    window.wait_until(lambda: "duplicate" in window.texts("#traffic-log .outcome"))
     window.wait_for_answer(FAQ["order"])
-    assert "refused (invalid signature)" in window.texts("#wire-log .outcome")
-    assert "bad signature" in window.texts("#wire-log .badge")
+    assert "refused (invalid signature)" in window.texts("#traffic-log .outcome")
+    assert "bad signature" in window.texts("#traffic-log .badge")
     assert window.text("customer-log").count(FAQ["order"]) == 1
 
 
@@ -553,17 +553,17 @@ def test_a_delivery_is_looked_into_and_sent_again(window: Window) -> None:
     window.begin()
     window.wait_for_answer(FAQ["order"])
 
-    window.click("#wire-log summary")
-    window.wait_until(lambda: len(window.all("#wire-log pre")) == 3)
-    headers, asked, answered = window.texts("#wire-log pre")
+    window.click("#traffic-log summary")
+    window.wait_until(lambda: len(window.all("#traffic-log pre")) == 3)
+    headers, asked, answered = window.texts("#traffic-log pre")
     assert "X-Chatwoot-Signature" in headers
     assert '"content": "Where is my order?"' in asked
     assert '"status": "accepted"' in answered
-    window.click("#wire-log .again")
+    window.click("#traffic-log .again")
 
-    window.wait_until(lambda: "duplicate" in window.texts("#wire-log .outcome"))
+    window.wait_until(lambda: "duplicate" in window.texts("#traffic-log .outcome"))
     # Whoever reads on is not disturbed by what is new.
-    assert len(window.all("#wire-log pre")) == 3
+    assert len(window.all("#traffic-log pre")) == 3
 
 
 # -- the keyboard and the screen reader ------------------------------------------
@@ -597,10 +597,10 @@ def test_the_keyboard_is_enough(window: Window) -> None:
 
     window.tab_to(lambda element: element.get_attribute("name") == "api")
     window.press(Keys.ARROW_RIGHT)
-    window.wait_until(lambda: "answers 500" in window.text("trouble-now"))
+    window.wait_until(lambda: "answers 500" in window.text("faults-now"))
     window.tab_to(lambda element: "again" in (element.get_attribute("class") or ""))
     window.press(Keys.ENTER)
-    window.wait_until(lambda: "duplicate" in window.text("wire-log"))
+    window.wait_until(lambda: "duplicate" in window.text("traffic-log"))
 
 
 def test_the_focus_can_be_seen(window: Window) -> None:
@@ -634,12 +634,12 @@ def tree(window: Window) -> list[tuple[str, str]]:
 def test_a_screen_reader_finds_its_way(window: Window) -> None:
     window.begin("Human")
     window.wait_until(lambda: window.texts("#operator-log .note") != [])
-    window.wait_until(lambda: "accepted → noted" in window.text("wire-log"))
+    window.wait_until(lambda: "accepted → noted" in window.text("traffic-log"))
     told = tree(window)
 
     assert {"banner", "main", "log"} <= {role for role, _ in told}
     assert {
-        *(("region", "Customer"), ("region", "Operator"), ("region", "Wire")),
+        *(("region", "Customer"), ("region", "Operator"), ("region", "Traffic")),
         *(("navigation", "Conversations"), ("toolbar", _ACTIONS)),
         *(("textbox", "Your message"), ("button", "Attach a file"), ("button", "Send")),
         *(("radio", "Private note"), ("switch", "Slow provider")),
@@ -674,7 +674,7 @@ def announced(window: Window) -> str:
 def test_on_a_phone_the_parts_are_tabs(window: Window) -> None:
     window.resize(PHONE)
     window.wait_until(lambda: window.find("tabs").is_displayed())
-    parts = ("customer", "operator", "wire")
+    parts = ("customer", "operator", "traffic")
 
     def shown() -> list[str]:
         return [part for part in parts if window.find(part).is_displayed()]
@@ -690,7 +690,7 @@ def test_on_a_phone_the_parts_are_tabs(window: Window) -> None:
     assert (shown(), window.focused) == (["operator"], "tab-operator")
     assert selected() == ["false", "true", "false"]
     window.press(Keys.END)
-    assert (shown(), window.focused) == (["wire"], "tab-wire")
+    assert (shown(), window.focused) == (["traffic"], "tab-traffic")
     window.press(Keys.ARROW_RIGHT)
     assert (shown(), window.focused) == (["customer"], "tab-customer")
     window.press(Keys.TAB)
@@ -735,7 +735,7 @@ def test_nothing_sticks_out_of_its_place(window: Window) -> None:
 
 _STUFFED = """
     return [...document.querySelectorAll(
-      ".top, .widget-head, .inbox ul, .thread-head, .attribute, .log, .line, .trouble"
+      ".top, .widget-head, .inbox ul, .thread-head, .attribute, .log, .line, .faults"
     )].filter((node) => node.scrollWidth > node.clientWidth)
       .map((node) => [node.className, node.scrollWidth, node.clientWidth]);
 """
@@ -777,7 +777,7 @@ def test_a_phone_shows_everything(window: Window, width: int) -> None:
     for language in ("en", "ru"):
         window.click(f"[data-language={language}]")
 
-        for part in ("customer", "operator", "wire"):
+        for part in ("customer", "operator", "traffic"):
             window.click(f"#tab-{part}")
             wider = window.ask(_WIDER)
             assert wider == [], (language, part)
@@ -810,7 +810,7 @@ def test_everything_can_be_read(window: Window, scheme: str) -> None:
     switch(window, "[value=error]")
     switch(window, "[name=forged]")
     window.say("Where is my order?")
-    window.wait_until(lambda: "500" in window.texts("#wire-log .status"))
+    window.wait_until(lambda: "500" in window.texts("#traffic-log .status"))
     window.picture(f"contrast-{scheme}")
 
     assert window.ask(_PALE) == []
@@ -879,7 +879,7 @@ def test_what_chatwoot_notes_is_translated(app: Flask, window: Window) -> None:
     window.begin("Human")
 
     # Handing back takes the assignment away too.
-    steps = (("assign", 1), ("hand-back", 3), ("resolve", 4), ("resolve", 5))
+    steps = (("assign", 1), ("return-to-bot", 3), ("resolve", 4), ("resolve", 5))
 
     for button, count in steps:
         window.click(f"#{button}")
@@ -924,7 +924,7 @@ def test_a_lost_connection_is_told_and_found_again(
     window = Window(driver, tmp_path)
 
     with contextlib.ExitStack() as first:
-        address = first.enter_context(play(app))
+        address = first.enter_context(serve(app))
         window.resize(WIDE)
         window.speak("en-US")
         window.open(address)
@@ -939,7 +939,7 @@ def test_a_lost_connection_is_told_and_found_again(
 
     port = int(address.rstrip("/").rpartition(":")[2])
 
-    with play(app, port=port):
+    with serve(app, port=port):
         window.wait_until(lambda: window.text("connection") == "Live", seconds=20)
         # The new server knows nothing of the old conversation.
         assert window.find("pre-chat").is_displayed()

@@ -15,16 +15,17 @@ from flask import Flask
 
 from flask_chatwoot import (
     Chatwoot,
-    Outcome,
+    DeliveryOutcome,
     PolicyContext,
     Reason,
     Reply,
     Turn,
+    TurnOutcome,
     errors,
     testing,
 )
 from flask_chatwoot.cli import chatwoot
-from flask_chatwoot.config import Config, load
+from flask_chatwoot.config.table import SETTINGS
 from flask_chatwoot.ownership import policy
 from flask_chatwoot.ownership.mode import Mode, vocabulary
 from flask_chatwoot.setup.account import EVENTS
@@ -131,15 +132,7 @@ def test_every_example_is_python(code: str) -> None:
 
 def test_every_setting_is_in_the_tables_in_the_order_of_the_code() -> None:
     listed = [row[0].strip("`") for rows in tables("Configuration") for row in rows]
-    made_of = {
-        "words": ["bot_values"],  # and of human_values, which is a field too
-        "rules": ["bot_statuses", "yield_to_assignee", "max_age"],
-    }
-    fields = [
-        f"CHATWOOT_{key.upper()}"
-        for name in Config.__dataclass_fields__
-        for key in made_of.get(name, [name])
-    ]
+    fields = [setting.key for setting in SETTINGS]
 
     assert listed == fields
     mentioned = {each for each in literals(README) if each.startswith("CHATWOOT_")}
@@ -147,38 +140,34 @@ def test_every_setting_is_in_the_tables_in_the_order_of_the_code() -> None:
     assert bare == {*fields, "CHATWOOT_ADMIN_TOKEN"}
 
 
-def test_the_tables_tell_the_defaults(tmp_path: Path) -> None:
-    defaults = load({}, environ={}, instance_path=str(tmp_path))
-    made: dict[str, t.Any] = {
-        "bot_values": (),
-        "bot_statuses": ", ".join(sorted(defaults.rules.statuses)),
-        "yield_to_assignee": defaults.rules.yield_to_assignee,
-        "max_age": defaults.rules.max_age,
-        "inbox_path": Path(defaults.inbox_path).name,
-    }
+def test_the_tables_tell_the_defaults() -> None:
+    defaults = {setting.key: setting.default for setting in SETTINGS}
 
     for rows in tables("Configuration"):
         for key, shown, _ in rows:
-            name = key.strip("`").removeprefix("CHATWOOT_").lower()
-            value = made[name] if name in made else getattr(defaults, name)
-            assert shown.strip("`") == as_shown(value), key
+            assert shown.strip("`") == as_shown(defaults[key.strip("`")]), key
 
 
 def as_shown(value: t.Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
 
+    if isinstance(value, frozenset) and value:
+        return ", ".join(sorted(value))
+
     return "none" if value is None or value in ((), frozenset()) else str(value)
 
 
 def test_every_outcome_and_reason_is_listed() -> None:
-    assert {*Outcome, *Reason} <= literals(section("Outcomes and reasons"))
+    assert {*DeliveryOutcome, *TurnOutcome, *Reason} <= literals(
+        section("Outcomes and reasons")
+    )
 
 
 def test_the_outcomes_are_those_there_are() -> None:
     [rows] = tables("Outcomes and reasons")
 
-    assert [row[0].strip("`") for row in rows] == list(Outcome)
+    assert [row[0].strip("`") for row in rows] == [*DeliveryOutcome, *TurnOutcome]
 
 
 def test_the_option_texts_are_listed() -> None:
@@ -246,7 +235,7 @@ def test_every_command_is_listed() -> None:
     listed = {command_of(line)[0].name for line in section_commands()}
     commands = inner(chatwoot)
 
-    assert {*commands, *inner(commands["inbox"])} == listed
+    assert {*commands, *inner(commands["jobs"])} == listed
 
 
 def section_commands() -> list[str]:

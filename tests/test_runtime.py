@@ -39,11 +39,11 @@ from flask_chatwoot import (
     Contact,
     Handoff,
     Mode,
-    Outcome,
     Post,
     Reason,
     Reply,
     Turn,
+    TurnOutcome,
     after_post,
     before_post,
     turn_finished,
@@ -838,7 +838,7 @@ def test_a_turn_that_kills_every_worker_is_given_up(
     ]
     assert api.changes == [HANDED_OVER]
     assert ending_of(app) == ("dead", reason)
-    assert endings(ended) == [(Outcome.DEAD, reason)]
+    assert endings(ended) == [(TurnOutcome.DEAD, reason)]
 
 
 def test_a_delivery_that_can_not_be_read_any_more_is_dead(
@@ -980,7 +980,7 @@ def test_the_end_of_a_turn_is_told_once_with_its_outcome(
     (told,) = ended
     assert isinstance(told["turn"], Turn)
     assert told["turn"].message_id == 9001
-    assert (told["outcome"], told["reason"]) == (Outcome.REPLIED, None)
+    assert (told["outcome"], told["reason"]) == (TurnOutcome.REPLIED, None)
 
 
 def test_a_turn_that_goes_on_has_not_ended(

@@ -11,7 +11,7 @@ from flask import Flask, request
 from werkzeug.serving import make_server
 
 from flask_chatwoot.payloads import signature
-from flask_chatwoot.simulator import Fault, Simulator, admin
+from flask_chatwoot.simulator import Fault, Simulator, admin, routes
 
 JSON = dict[str, t.Any]
 ATTRIBUTES = "/custom_attribute_definitions"
@@ -117,13 +117,13 @@ def hook() -> t.Iterator[Receiver]:
 
 
 def path_of(endpoint: str) -> tuple[str, str]:
-    method, path = admin.ENDPOINTS[endpoint]
-    path = path.removeprefix("/api/v1/accounts/<int:account_id>")
+    endpoint_ = routes.ADMIN[endpoint]
+    path = endpoint_.path.removeprefix("/api/v1/accounts/<int:account_id>")
 
-    return method, path.replace("<int:id>", "3")
+    return endpoint_.method, path.replace("<int:id>", "3")
 
 
-@pytest.mark.parametrize("endpoint", admin.ENDPOINTS)
+@pytest.mark.parametrize("endpoint", routes.ADMIN)
 def test_a_bot_token_is_let_in_nowhere(sim: Simulator, endpoint: str) -> None:
     answer = Client(sim, sim.bot_token)(*path_of(endpoint), {})
 
@@ -133,7 +133,7 @@ def test_a_bot_token_is_let_in_nowhere(sim: Simulator, endpoint: str) -> None:
     }
 
 
-@pytest.mark.parametrize("endpoint", admin.ENDPOINTS)
+@pytest.mark.parametrize("endpoint", routes.ADMIN)
 def test_an_agent_may_look_at_some_things(start: Start, endpoint: str) -> None:
     answer = Client(start(role="agent"))(*path_of(endpoint), {})
 
@@ -154,7 +154,7 @@ def test_agents_could_define_attributes_before_4_14(
     assert call("POST", ATTRIBUTES, TOPIC).status_code == status
 
 
-@pytest.mark.parametrize("endpoint", admin.ENDPOINTS)
+@pytest.mark.parametrize("endpoint", routes.ADMIN)
 def test_every_endpoint_can_fail(sim: Simulator, call: Client, endpoint: str) -> None:
     sim.inject(Fault.SERVER_ERROR, endpoint=endpoint)
 

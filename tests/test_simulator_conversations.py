@@ -992,7 +992,7 @@ def test_what_people_do_is_noted(sim: Simulator, user: Client) -> None:
 def test_who_is_assigned_with_the_team_is_named_with_it(sim: Simulator) -> None:
     talk = sim.conversation()
 
-    sim._state.change(talk, by=sim.user, team=sim.team, assignee=sim.operator)
+    sim._state.change(talk._stored, by=sim.user, team=sim.team, assignee=sim.operator)
 
     assert activities(talk) == ["Assigned to Olga Operator via support by Uma User"]
 

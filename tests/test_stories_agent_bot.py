@@ -209,7 +209,7 @@ def test_the_bot_that_owns_a_conversation_is_no_person_to_yield_to(
     chatwoot_simulator: SimulatorFactory, app: Flask, chatwoot: Chatwoot
 ) -> None:
     provide(chatwoot)
-    sim = chatwoot_simulator(kind="bot", rules=PolicySettings(yield_to_assignee=True))
+    sim = chatwoot_simulator(kind="bot", policy=PolicySettings(yield_to_assignee=True))
     story = Story(sim, app)
     assert story.talk.current.assignee == story.sim.bot
 

@@ -230,7 +230,7 @@ def work(app: Flask, folder: Path) -> subprocess.Popen[str]:
         "CHATWOOT_API_ACCESS_TOKEN": config.api_access_token or "",
         "CHATWOOT_WEBHOOK_SECRET": config.webhook_secret[0],
         "CHATWOOT_COPILOT_TOKEN": "token-of-a-page",
-        "CHATWOOT_INBOX_PATH": config.inbox_path,
+        "CHATWOOT_DATABASE_URL": f"sqlite:///{config.database_path}",
         "CHATWOOT_BURST_WINDOW": str(config.burst_window),
         "ASKED": str(folder / "asked"),
     }

@@ -9,7 +9,7 @@ from conftest import recorded
 from flask import Flask
 from stories import Story, Thinker
 
-from flask_chatwoot import Chatwoot, Outcome, Reason, turn_finished
+from flask_chatwoot import Chatwoot, Reason, TurnOutcome, turn_finished
 from flask_chatwoot.testing import SimulatorFactory
 
 QUESTION = "Where is my order?"
@@ -45,7 +45,7 @@ def test_failure_with_a_fallback(
         f"Uma User: {FALLBACK}",
     ]
     assert [(end["outcome"], end["reason"]) for end in endings] == [
-        (Outcome.DEAD, Reason.PROVIDER_FAILED)
+        (TurnOutcome.DEAD, Reason.PROVIDER_FAILED)
     ]
     assert story.attributes == {"order": 4711, "support_mode": "human"}
     assert story.talk.status == "open"

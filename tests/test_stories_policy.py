@@ -65,7 +65,7 @@ def test_only_these_statuses_are_answered(
     chatwoot_simulator: SimulatorFactory, app: Flask
 ) -> None:
     rules = PolicySettings(statuses=frozenset({"pending"}))
-    story = Story(chatwoot_simulator(rules=rules), app, status="open")
+    story = Story(chatwoot_simulator(policy=rules), app, status="open")
     story.talk.customer_says(QUESTION)
 
     assert story.told() == [ASKED, NOTED]
@@ -113,7 +113,7 @@ def test_the_bot_yields_to_an_assigned_person_if_told_so(
     answer: str,
 ) -> None:
     """A person and a bot may have the same id."""
-    sim = chatwoot_simulator(rules=PolicySettings(yield_to_assignee=True))
+    sim = chatwoot_simulator(policy=PolicySettings(yield_to_assignee=True))
     story = Story(sim, app, assignee=assignee)
     story.talk.customer_says(QUESTION)
 
@@ -124,7 +124,9 @@ def test_the_bot_yields_to_a_person_who_is_assigned_while_it_thinks(
     chatwoot_simulator: SimulatorFactory, app: Flask, chatwoot: Chatwoot
 ) -> None:
     thinker = chatwoot.reply_provider(mode="bot")(Thinker("On its way."))
-    story = Story(chatwoot_simulator(rules=PolicySettings(yield_to_assignee=True)), app)
+    story = Story(
+        chatwoot_simulator(policy=PolicySettings(yield_to_assignee=True)), app
+    )
 
     story.talk.customer_says(QUESTION)
     thinker.wait_until_asked()
@@ -153,7 +155,7 @@ def test_what_was_asked_an_hour_ago_is_only_noted(
 def test_the_oldest_age_can_be_set(
     chatwoot_simulator: SimulatorFactory, app: Flask
 ) -> None:
-    story = Story(chatwoot_simulator(rules=PolicySettings(max_age=60)), app)
+    story = Story(chatwoot_simulator(policy=PolicySettings(max_age=60)), app)
     inbox_of(app).clock = lambda: time.time() + 90
     story.talk.customer_says(QUESTION)
 

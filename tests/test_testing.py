@@ -19,7 +19,15 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 import flask_chatwoot
-from flask_chatwoot import Chatwoot, Outcome, Post, Reason, Reply, Turn
+from flask_chatwoot import (
+    Chatwoot,
+    DeliveryOutcome,
+    Post,
+    Reason,
+    Reply,
+    Turn,
+    TurnOutcome,
+)
 from flask_chatwoot.errors import ConfigError, SignatureError
 from flask_chatwoot.payloads import signature
 from flask_chatwoot.simulator import Simulator
@@ -75,7 +83,7 @@ def test_in_bot_mode_the_last_reply_is_there_at_once(
 
     assert talk.replies == ["You said one", "You said two", "You said three"]
     assert talk.notes == []
-    assert (talk.outcome, talk.reason) == (Outcome.REPLIED, None)
+    assert (talk.outcome, talk.reason) == (TurnOutcome.REPLIED, None)
 
 
 def test_in_human_mode_there_is_a_note_and_no_reply(
@@ -88,7 +96,7 @@ def test_in_human_mode_there_is_a_note_and_no_reply(
 
     assert talk.notes == ["On its way."]
     assert talk.last_reply is None
-    assert talk.outcome is Outcome.NOTED
+    assert talk.outcome is TurnOutcome.NOTED
 
 
 def test_a_customer_who_chose_nobody_gets_the_default_of_the_app(
@@ -199,7 +207,7 @@ def test_a_conversation_can_be_in_any_channel(
     talk.customer_says(QUESTION)
 
     assert seen == [CHANNELS[channel]]
-    assert (talk.outcome, talk.reason) == (Outcome.DECLINED, Reason.NO_ANSWER)
+    assert (talk.outcome, talk.reason) == (TurnOutcome.DECLINED, Reason.NO_ANSWER)
 
 
 def test_a_message_that_is_ignored_is_not_waited_for(
@@ -210,7 +218,7 @@ def test_a_message_that_is_ignored_is_not_waited_for(
     talk = chatwoot_sim.conversation(bare)
     talk.customer_says(" ", wait=5)
 
-    assert (talk.outcome, talk.reason) == (Outcome.IGNORED, Reason.EMPTY)
+    assert (talk.outcome, talk.reason) == (DeliveryOutcome.IGNORED, Reason.EMPTY)
     assert talk.last_reply is None
 
 
@@ -243,7 +251,7 @@ def test_a_turn_that_is_given_up_says_why(
     talk = chatwoot_simulator(max_attempts=2).conversation(bare)
     talk.customer_says(QUESTION)
 
-    assert (talk.outcome, talk.reason) == (Outcome.DEAD, Reason.PROVIDER_FAILED)
+    assert (talk.outcome, talk.reason) == (TurnOutcome.DEAD, Reason.PROVIDER_FAILED)
     assert asked == [QUESTION] * 2
 
 

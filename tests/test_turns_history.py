@@ -13,7 +13,8 @@ from flask_chatwoot.ownership.store import Memory, Said
 from flask_chatwoot.queue.jobs import Inbox
 from flask_chatwoot.simulator import Fault, Simulator
 from flask_chatwoot.simulator.payloads import MessageType
-from flask_chatwoot.simulator.state import Talk, Token
+from flask_chatwoot.simulator.state import Token
+from flask_chatwoot.simulator.talk import Talk
 from flask_chatwoot.turns.history import History
 
 Entries = list[dict[str, str]]

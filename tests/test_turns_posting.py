@@ -11,10 +11,10 @@ from urllib3 import exceptions as urllib3_errors
 
 from flask_chatwoot import (
     Mode,
-    Outcome,
     Post,
     Reason,
     Turn,
+    TurnOutcome,
     after_post,
     before_post,
 )
@@ -204,7 +204,9 @@ def test_the_readers_token_looks_and_the_other_one_posts(
 
 def test_the_last_post_of_a_job_ends_it(poster: Poster, api: ChatwootStub) -> None:
     job = kept(poster.inbox)
-    poster.post(job, TURN, job.drafts[0], ending=Ending(Outcome.NOTED, Reason.TAKEN))
+    poster.post(
+        job, TURN, job.drafts[0], ending=Ending(TurnOutcome.NOTED, Reason.TAKEN)
+    )
 
     (info,) = poster.inbox.jobs()
     assert (info.state, info.outcome, info.reason) == ("done", "noted", "taken")
@@ -218,7 +220,7 @@ def test_the_last_post_of_a_job_that_fails_does_not_end_it(
     api.fail(500)
 
     with pytest.raises(TransientError):
-        poster.post(job, TURN, job.drafts[0], ending=Ending(Outcome.REPLIED))
+        poster.post(job, TURN, job.drafts[0], ending=Ending(TurnOutcome.REPLIED))
 
     assert [info.state for info in poster.inbox.jobs()] == ["claimed"]
 

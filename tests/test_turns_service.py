@@ -314,7 +314,7 @@ def test_in_human_mode_operators_are_told_of_a_failure_only_if_they_want_to(
         chatwoot,
         fallback_message=FALLBACK,
         note_on_failure=wanted,
-        inbox_path=str(tmp_path / "other.sqlite3"),
+        database_url=f"sqlite:///{tmp_path / 'other.sqlite3'}",
     )
     answer_with(chatwoot, 7)
 

@@ -14,7 +14,7 @@ from conftest import BASE_URL, wait_until
 
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.simulator import Fault, Simulator
-from flask_chatwoot.simulator.state import Talk
+from flask_chatwoot.simulator.talk import Talk
 from flask_chatwoot.turns import typing_indicator
 from flask_chatwoot.turns.typing_indicator import Indicator
 

@@ -30,7 +30,7 @@ from werkzeug.test import TestResponse
 
 from flask_chatwoot import Chatwoot, Reply, Turn
 from flask_chatwoot.errors import ConfigError
-from flask_chatwoot.outcomes import Outcome, Reason
+from flask_chatwoot.outcomes import DeliveryOutcome, Reason
 from flask_chatwoot.payloads import signature
 from flask_chatwoot.simulator.payloads import (
     JSON,
@@ -927,6 +927,7 @@ def mutations(draw: st.DrawFn) -> JSON:
 @pytest.fixture(scope="module")
 def sturdy(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[FlaskClient]:
     """An app without workers, whose errors are not turned into answers."""
+    folder = tmp_path_factory.mktemp("sturdy")
     app = Flask("sturdy")
     app.testing = True
     app.config.update(
@@ -937,8 +938,8 @@ def sturdy(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[FlaskClient]:
         CHATWOOT_COPILOT_TOKEN="token-of-a-page",
         CHATWOOT_BACKEND="thread",
         CHATWOOT_WORKERS=0,
-        CHATWOOT_INBOX_PATH=str(tmp_path_factory.mktemp("sturdy") / "inbox.sqlite3"),
-        CHATWOOT_INBOX_SYNC="normal",
+        CHATWOOT_DATABASE_URL=f"sqlite:///{folder / 'inbox.sqlite3'}",
+        CHATWOOT_DATABASE_SYNC="normal",
     )
     chatwoot = Chatwoot(app)
     chatwoot.reply_provider(lambda text, turn: None)
@@ -954,7 +955,7 @@ def check(client: FlaskClient, body: bytes) -> None:
     if answer.status_code == 400:
         assert set(given) == {"error"}
     else:
-        expected = 202 if given["status"] == Outcome.ACCEPTED else 200
+        expected = 202 if given["status"] == DeliveryOutcome.ACCEPTED else 200
         assert answer.status_code == expected
         assert given["status"] in ("accepted", "duplicate", "ignored")
         assert ("reason" in given) == (given["status"] == "ignored")
@@ -993,7 +994,7 @@ def test_whatever_was_accepted_can_be_handled(value: JSON) -> None:
         CHATWOOT_API_ACCESS_TOKEN="t",
         CHATWOOT_WEBHOOK_SECRET=SECRET,
         CHATWOOT_COPILOT_TOKEN="t",
-        CHATWOOT_INBOX_SYNC="normal",
+        CHATWOOT_DATABASE_SYNC="normal",
     )
     chatwoot = Chatwoot(app)
     chatwoot.reply_provider(lambda text, turn: answers.append(turn))

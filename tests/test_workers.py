@@ -327,7 +327,7 @@ def test_inline_what_was_stored_is_accepted_even_if_no_more_can_be_claimed(
 def test_inline_what_is_acknowledged_is_on_the_disk_however_the_turn_went(
     make_app: AppFactory, chatwoot: Chatwoot, api: ChatwootStub, answer: t.Any
 ) -> None:
-    app = make_app(chatwoot, inbox_sync="full")
+    app = make_app(chatwoot, database_sync="full")
 
     @chatwoot.reply_provider
     def provider(text: str) -> t.Any:
@@ -549,7 +549,7 @@ def test_workers_move_the_log_into_the_file(
     threaded: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers_module, "_CHECKPOINT_EVERY", 0.0)
-    file = Path(bot_of(threaded).config.inbox_path)
+    file = Path(bot_of(threaded).config.database_path)
     threaded.test_client().get("/")
 
     # Without, the file has one page until there are 64 MB of log.
@@ -692,7 +692,7 @@ from flask_chatwoot import Chatwoot
 app = Flask("host")
 app.config.update(
     CHATWOOT_BASE_URL="http://127.0.0.1:9", CHATWOOT_ACCOUNT_ID=1,
-    CHATWOOT_API_ACCESS_TOKEN="t", CHATWOOT_INBOX_PATH=sys.argv[1],
+    CHATWOOT_API_ACCESS_TOKEN="t", CHATWOOT_DATABASE_URL="sqlite:///" + sys.argv[1],
     CHATWOOT_WORKERS=2, CHATWOOT_COPILOT_TOKEN="t", CHATWOOT_WEBHOOK_SECRET="s",
 )
 chatwoot = Chatwoot(app)

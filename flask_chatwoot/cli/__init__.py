@@ -6,14 +6,17 @@ import importlib
 import typing as t
 
 import click
+from flask.cli import FlaskGroup
 
-from flask_chatwoot.errors import ChatwootError
+from flask_chatwoot.errors import ChatwootError, ConfigError
 
 _COMMANDS: t.Final = {
     "ask": "try_out",
     "doctor": "setup",
-    "inbox": "jobs",
+    "jobs": "jobs",
+    "outcomes": "reference",
     "playground": "playground",
+    "settings": "reference",
     "setup": "setup",
     "simulate": "try_out",
     "teardown": "setup",
@@ -23,8 +26,23 @@ _COMMANDS: t.Final = {
 """Each command and the module it is in."""
 
 
+def is_under_command() -> bool:
+    """Whether an app is made for a command of ``flask`` other than ``flask run``.
+
+    The command is not known yet when it is one of the app's own.
+    """
+    context = click.get_current_context(silent=True)
+
+    if context is None:
+        return False
+
+    root = context.find_root()
+
+    return isinstance(root.command, FlaskGroup) and root.invoked_subcommand != "run"
+
+
 class LazyGroup(click.Group):
-    """Spares web processes the commands. Shows our errors as sentences."""
+    """Imports a command when it is used. Shows the package's errors as sentences."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Their names."""
@@ -47,6 +65,8 @@ class LazyGroup(click.Group):
         """
         try:
             return super().invoke(ctx)
+        except ConfigError as error:
+            raise click.ClickException(str(error).replace("\n", "\nError: ")) from error
         except ChatwootError as error:
             raise click.ClickException(str(error)) from error
 

@@ -1,4 +1,4 @@
-"""``flask chatwoot inbox``: what operators may ask of the queue, and do with it."""
+"""``flask chatwoot jobs``: list, retry and prune the jobs of the queue."""
 
 from __future__ import annotations
 
@@ -12,19 +12,8 @@ from flask_chatwoot.queue.jobs import Inbox
 from flask_chatwoot.runtime import current_runtime
 
 
-def configured_queue() -> Inbox:
-    """The queue of the current app.
-
-    :raises ClickException: Chatwoot is not configured.
-    """
-    bot = current_runtime()
-
-    if bot.poster is None:
-        raise click.ClickException(
-            f"Chatwoot is not configured; set {', '.join(bot.config.missing)}."
-        )
-
-    return bot.poster.inbox
+def _queue() -> Inbox:
+    return current_runtime().configured.inbox
 
 
 @click.group(invoke_without_command=True)
@@ -33,66 +22,70 @@ def configured_queue() -> Inbox:
 @click.option("--limit", default=100, show_default=True, help="Newest jobs; 0 for all.")
 @click.pass_context
 @with_appcontext
-def inbox(ctx: click.Context, state: str | None, as_json: bool, limit: int) -> None:
+def jobs(ctx: click.Context, state: str | None, as_json: bool, limit: int) -> None:
     """List jobs, newest first."""
     if ctx.invoked_subcommand is None:
-        jobs = configured_queue().jobs(state=state, limit=limit or -1)
-        click.echo(_as_json(jobs) if as_json else _as_table(jobs))
+        rows = _queue().jobs(state=state, limit=limit or -1)
+        click.echo(_as_json(rows) if as_json else _as_table(rows))
 
 
-@inbox.command()
+@jobs.command()
 @click.argument("ids", nargs=-1, type=click.IntRange(1, 2**63 - 1))
 @click.option("--dead", is_flag=True, help="Every dead job.")
 @with_appcontext
 def retry(ids: tuple[int, ...], dead: bool) -> None:
-    """Revive dead jobs, with all their attempts."""
+    """Retry dead jobs, with all their attempts."""
     if bool(ids) == dead:
         raise click.UsageError("Give job ids, or --dead.")
 
-    store = configured_queue()
-    wanted = [job.id for job in store.jobs(state="dead")] if dead else list(ids)
-    revived = store.retry(wanted)
-    click.echo(f"Revived {len(revived)} job{'' if len(revived) == 1 else 's'}.")
+    queue = _queue()
+    wanted = [job.id for job in queue.jobs(state="dead")] if dead else list(ids)
+    retried = queue.retry(wanted)
+    click.echo(f"{_counted(len(retried))} will be retried.")
 
-    if others := sorted(set(wanted) - set(revived)):
+    if others := sorted(set(wanted) - set(retried)):
         raise click.ClickException(f"Not dead: {', '.join(map(str, others))}.")
 
 
-@inbox.command()
+@jobs.command()
 @click.option(
     "--days", default=KEEP / 86400, show_default=True, help="Finished before."
 )
-@click.option("--dead", is_flag=True, help="Dead jobs too, for good.")
+@click.option("--dead", is_flag=True, help="Dead jobs too; they cannot be restored.")
 @with_appcontext
 def prune(days: float, dead: bool) -> None:
-    """Forget finished jobs. Later repeats of their messages are answered again."""
-    pruned = configured_queue().prune(older_than=days * 86400, dead=dead)
-    click.echo(f"Forgot {pruned} job{'' if pruned == 1 else 's'}.")
+    """Delete finished jobs. Later duplicates of their messages are answered again."""
+    pruned = _queue().prune(older_than=days * 86400, dead=dead)
+    click.echo(f"{_counted(pruned)} deleted.")
 
 
-def _as_json(jobs: list[JobRow]) -> str:
-    return json.dumps([job._asdict() for job in jobs], indent=2)
+def _counted(count: int) -> str:
+    return f"{count} job{'' if count == 1 else 's'}"
 
 
-_ROW = "{:>6}  {:>12}  {:<7}  {:>7}  {:>8}  {:<8}  {}"
+def _as_json(rows: list[JobRow]) -> str:
+    return json.dumps([row._asdict() for row in rows], indent=2)
 
 
-def _as_table(jobs: list[JobRow]) -> str:
+_ROW = "{:>6}  {:>12}  {:<9}  {:>7}  {:>8}  {:<9}  {}"
+
+
+def _as_table(rows: list[JobRow]) -> str:
     head = ("ID", "CONVERSATION", "STATE", "AGE", "ATTEMPTS", "OUTCOME", "REASON")
-    rows = [
+    lines = [
         (
-            job.id,
-            job.conversation_id,
-            job.state,
-            _age(job.age),
-            job.attempts,
-            job.outcome or "",
-            job.reason or "",
+            row.id,
+            row.conversation_id,
+            row.state,
+            _age(row.age),
+            row.attempts,
+            row.outcome or "",
+            row.reason or "",
         )
-        for job in jobs
+        for row in rows
     ]
 
-    return "\n".join(_ROW.format(*row).rstrip() for row in (head, *rows))
+    return "\n".join(_ROW.format(*line).rstrip() for line in (head, *lines))
 
 
 def _age(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""``flask chatwoot playground``"""
+"""``flask chatwoot playground``."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from flask_chatwoot.runtime import current_runtime
 )
 @with_appcontext
 def playground(port: int, host: str, expose: bool) -> None:
-    """Talk to this app on a page, in front of a simulated Chatwoot.
+    """Open a page to talk to this app through a simulated Chatwoot.
 
     The page shows the customer's widget, the operator's dashboard and the wire between
     Chatwoot and the app. Nothing leaves this machine, and no configuration is needed.
     """
-    # Imported here: web processes should not pay for it when they start.
-    from flask_chatwoot.playground import is_loopback, play
+    # Imported here, because web processes do not need it.
+    from flask_chatwoot.playground import is_loopback, serve
 
     from .stop import Stop
 
@@ -32,14 +32,15 @@ def playground(port: int, host: str, expose: bool) -> None:
             "may use it. Add --expose if that is what you want."
         )
 
+    runtime = current_runtime(keep_errors=True)
     stop = Stop()
 
     try:
-        with play(current_runtime().app, host=host, port=port) as address:
+        with serve(runtime.app, host=host, port=port) as address:
             click.echo(f"Playground: {address}\nCtrl-C stops.")
             stop.wait()
     except OSError as error:
         raise click.ClickException(
-            f"Can not listen on {host}, port {port}: {error.strerror}. "
+            f"Cannot listen on {host}, port {port}: {error.strerror}. "
             "Choose another with --port."
         ) from None

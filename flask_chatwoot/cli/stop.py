@@ -7,23 +7,24 @@ import queue
 import signal
 import typing as t
 
-GLANCE: t.Final = 0.2
-"""Seconds until the main thread looks whether there was a signal."""
+POLL: t.Final = 0.2
+"""Seconds between two looks of the main thread for a signal."""
 
 
 class Stop:
-    """Takes both signals from when it is made. For the main thread only."""
+    """Catches both signals from when it is made. For the main thread only."""
 
     def __init__(self) -> None:
-        self._told: queue.SimpleQueue[None] = queue.SimpleQueue()  # safe in a handler
+        # A SimpleQueue may be used in a signal handler.
+        self._signals: queue.SimpleQueue[None] = queue.SimpleQueue()
 
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._told.put(None))
+            signal.signal(number, lambda *_: self._signals.put(None))
 
     def wait(self) -> None:
-        """Block until one of them came."""
-        # The system may give a signal to any thread, and Python runs the handler in
-        # this one, which does not wake up for it.
+        """Block until one of them was caught."""
+        # The system may deliver a signal to any thread, and Python runs the handler in
+        # this one, whose wait it does not interrupt.
         while True:
             with contextlib.suppress(queue.Empty):
-                return self._told.get(timeout=GLANCE)
+                return self._signals.get(timeout=POLL)

@@ -8,7 +8,7 @@ import sys
 import click
 from flask.cli import with_appcontext
 
-from flask_chatwoot.outcomes import Outcome
+from flask_chatwoot.outcomes import TurnOutcome
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.runtime import current_runtime
 
@@ -20,7 +20,7 @@ from flask_chatwoot.runtime import current_runtime
     type=click.Choice([mode.value for mode in Mode]),
     default=Mode.BOT.value,
     show_default=True,
-    help="Whom the customer wants to write to.",
+    help="Who is to answer the customer.",
 )
 @with_appcontext
 def ask(text: str, mode: str) -> None:
@@ -33,7 +33,7 @@ def ask(text: str, mode: str) -> None:
         raise click.UsageError("The text is blank, and would be ignored.")
 
     with contextlib.redirect_stdout(sys.stderr):
-        answer = current_runtime().suggest(text, Mode(mode))
+        answer = current_runtime(keep_errors=True).suggest(text, Mode(mode))
 
     if answer is not None:
         click.echo(answer)
@@ -46,12 +46,12 @@ def ask(text: str, mode: str) -> None:
     type=click.Choice([mode.value for mode in Mode]),
     default=Mode.BOT.value,
     show_default=True,
-    help="Whom the customer wants to write to.",
+    help="Who is to answer the customer.",
 )
 @click.option("--timeout", default=120.0, show_default=True, help="Seconds per text.")
 @with_appcontext
 def simulate(texts: tuple[str, ...], mode: str, timeout: float) -> None:
-    """Hold a conversation with this app, in front of a simulated Chatwoot.
+    """Hold a conversation with this app and a simulated Chatwoot.
 
     Each of TEXTS is a message of the customer. Nothing leaves this machine, and no
     configuration is needed.
@@ -59,12 +59,17 @@ def simulate(texts: tuple[str, ...], mode: str, timeout: float) -> None:
     if not all(text.strip() for text in texts):
         raise click.UsageError("A text is blank, and would be ignored.")
 
-    # Imported here: web processes should not pay for it when they start.
+    # Imported here, because web processes do not need it.
     from flask_chatwoot.hosting import converse
+
+    runtime = current_runtime(keep_errors=True)
 
     try:
         transcript, endings = converse(
-            current_runtime().app, texts, mode=Mode(mode), timeout=timeout
+            runtime.app,
+            texts,
+            mode=Mode(mode),
+            timeout=timeout,
         )
     except RuntimeError as error:
         raise click.ClickException(str(error)) from None
@@ -73,5 +78,5 @@ def simulate(texts: tuple[str, ...], mode: str, timeout: float) -> None:
 
     click.echo(transcript)
 
-    if failed := [end.reason for end in endings if end.outcome is Outcome.DEAD]:
+    if failed := [end.reason for end in endings if end.outcome is TurnOutcome.DEAD]:
         raise click.ClickException(f"No answer: {failed[0]}. The log says more.")

@@ -1,4 +1,4 @@
-"""``flask chatwoot why``: the story of a conversation, as the inbox knows it."""
+"""``flask chatwoot why``: what became of each message of a conversation."""
 
 from __future__ import annotations
 
@@ -18,29 +18,24 @@ from flask_chatwoot.turns.service import TAKE_OVER
 @click.argument("conversation", type=click.IntRange(1, 2**63 - 1))
 @with_appcontext
 def why(conversation: int) -> None:
-    """Tell what became of the messages of CONVERSATION, turn by turn, and why.
+    """Explain what became of the messages of CONVERSATION, turn by turn, and why.
 
-    The number is the one in the conversation's URL. No text of anybody is shown.
+    The number is the one in the conversation's URL. No text of a message is shown.
     """
-    answering = current_runtime().answering
-
-    if answering is None:
-        missing = ", ".join(current_runtime().config.missing)
-        raise click.ClickException(f"Chatwoot is not configured; set {missing}.")
-
+    answering = current_runtime().configured
     chapters = answering.inbox.story(conversation)
     now = answering.inbox.clock()
 
     if not chapters:
         raise click.ClickException(
-            f"Nothing is remembered of conversation {conversation}: no delivery of it "
-            "was accepted, or it was forgotten. See flask chatwoot doctor."
+            f"The database has nothing of conversation {conversation}: no delivery of "
+            "it was accepted, or its jobs were deleted. See flask chatwoot doctor."
         )
 
     for chapter in chapters:
         click.echo("\n".join([_head(chapter), *_lines(chapter, now)]))
 
-    click.echo(_whose(answering.memory.holding(conversation)))
+    click.echo(_owner(answering.memory.holding(conversation)))
 
 
 def _head(chapter: Chapter) -> str:
@@ -51,26 +46,26 @@ def _head(chapter: Chapter) -> str:
 
 
 def _lines(chapter: Chapter, now: float) -> t.Iterator[str]:
-    for post in chapter.posts:
-        yield f"  {_post(post)}"
+    for draft in chapter.posts:
+        yield f"  {_draft(draft)}"
 
     yield f"  {_state(chapter, now)}"
 
 
-def _post(post: Draft) -> str:
-    kind = "note" if post.private else "message"
+def _draft(draft: Draft) -> str:
+    kind = "note" if draft.private else "message"
 
-    if post.message_id is not None:
-        return f"{kind} posted as {post.message_id}"
+    if draft.message_id is not None:
+        return f"{kind} posted as {draft.message_id}"
 
-    if post.sent_at is not None:
-        return f"{kind} sent {_at(post.sent_at)}, no answer known"
+    if draft.sent_at is not None:
+        return f"{kind} sent {_at(draft.sent_at)}, no answer known"
 
     return f"{kind} kept, not posted"
 
 
 def _state(chapter: Chapter, now: float) -> str:
-    tried = _counted(chapter.attempts, "attempt")
+    tried = f"{chapter.attempts} attempt{'' if chapter.attempts == 1 else 's'}"
     because = f", because: {chapter.reason}" if chapter.reason else ""
 
     if chapter.outcome is not None and chapter.finished_at is not None:
@@ -84,20 +79,16 @@ def _state(chapter: Chapter, now: float) -> str:
 
     if chapter.due_at > now:
         wait = f"{chapter.due_at - now:.0f} s"
-        return f"again in {wait}, {tried} so far{because}"
+        return f"next attempt in {wait}, {tried} so far{because}"
 
     return f"due for {now - chapter.due_at:.0f} s, {tried} so far{because}"
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def _whose(holding: Holding) -> str:
+def _owner(holding: Holding) -> str:
     if holding.taken:
-        return "A person has the conversation: answers become notes."
+        return "An operator has the conversation: answers become notes."
 
-    return "No person has taken the conversation."
+    return "No operator has taken over the conversation."
 
 
 def _at(seconds: float) -> str:

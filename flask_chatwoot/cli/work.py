@@ -1,4 +1,4 @@
-"""``flask chatwoot work``: a process that only works."""
+"""``flask chatwoot work``: a process that only answers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import os
 import click
 from flask.cli import with_appcontext
 
-from flask_chatwoot.config import MOST_WORKERS
+from flask_chatwoot.config.table import MOST_WORKERS
 from flask_chatwoot.runtime import current_runtime
 from flask_chatwoot.workers import ThreadBackend
 
-from .jobs import configured_queue
 from .stop import Stop
 
 
@@ -19,19 +18,19 @@ from .stop import Stop
 @click.option(
     "--threads",
     type=click.IntRange(1, MOST_WORKERS),
-    help="Turns side by side; CHATWOOT_WORKERS by default, or 4 if that is 0.",
+    help="Turns at the same time; CHATWOOT_WORKERS by default, or 4 if that is 0.",
 )
 @with_appcontext
 def work(threads: int | None) -> None:
-    """Handle jobs until SIGTERM or Ctrl-C."""
-    configured_queue()
-    bot = current_runtime()
+    """Answer what is in the database, until SIGTERM or Ctrl-C."""
+    runtime = current_runtime()
+    _ = runtime.configured  # raises where it is not
     stop = Stop()
-    backend = ThreadBackend(threads=threads or bot.config.workers or 4)
-    backend.start(bot)
+    backend = ThreadBackend(threads=threads or runtime.config.workers or 4)
+    backend.start(runtime)
     click.echo("Working. Ctrl-C stops.")
     stop.wait()
-    click.echo("Finishing what runs.")
+    click.echo("Finishing the turns that run.")
     backend.stop()
 
     if backend.busy:

@@ -14,7 +14,7 @@ from flask_chatwoot.errors import (
     ProviderError,
     ProviderFailedError,
 )
-from flask_chatwoot.outcomes import Outcome, Reason
+from flask_chatwoot.outcomes import DeliveryOutcome, Reason
 from flask_chatwoot.payloads import signature
 from flask_chatwoot.queue.inspection import JobRow
 from flask_chatwoot.queue.jobs import Inbox
@@ -38,15 +38,15 @@ def configuration(context: DoctorContext) -> Findings:
     for key in missing:
         yield failed("configuration", f"{key} is not set.", f"Set {key}.")
 
-    for door in context.config.open_doors:
-        path, _, key = door.partition(" ")
+    for endpoint in context.config.unprotected:
+        path, _, key = endpoint.partition(" ")
         yield warned(
             "configuration",
             f"{context.config.url_prefix}{path} takes requests without a secret.",
             f"Set {key.strip('()')}.",
         )
 
-    if not (missing or context.config.open_doors):
+    if not (missing or context.config.unprotected):
         yield passed("configuration", "All needed keys are set.")
 
 
@@ -100,7 +100,10 @@ def _probe_finding(url: str, answer: RawAnswer | NoAnswer) -> Finding:
         )
 
     body = answer.json
-    ours = answer.status == 200 and account.nested(body, "status") == Outcome.IGNORED
+    ours = (
+        answer.status == 200
+        and account.nested(body, "status") == DeliveryOutcome.IGNORED
+    )
 
     if ours and account.nested(body, "reason") == Reason.NOT_CONFIGURED:
         return failed(

@@ -213,7 +213,7 @@ class DoctorContext:
 
         :raises ConfigError: Chatwoot is not configured.
         """
-        return self.runtime.require().inbox
+        return self.runtime.configured.inbox
 
     # -- the app in Chatwoot's settings ----------------------------------------
 

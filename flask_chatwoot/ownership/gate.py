@@ -268,7 +268,7 @@ class Gate:
             auto_reply=event.auto_reply,
             age=self._age(job, event),
             inbox_id=event.inbox_id,
-            rules=self.config.rules,
+            rules=self.config.policy,
         )
 
     def _with_live(

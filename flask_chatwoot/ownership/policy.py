@@ -27,7 +27,7 @@ class Decision(t.NamedTuple):
     """What a policy says.
 
     :ivar reason: Why it is not the customer, for ``turn_finished`` and
-        ``flask chatwoot inbox``: a :class:`~flask_chatwoot.Reason`, or a short text.
+        ``flask chatwoot jobs``: a :class:`~flask_chatwoot.Reason`, or a short text.
     """
 
     audience: Audience
@@ -98,7 +98,7 @@ class PolicyContext(t.NamedTuple):
     rules: PolicySettings = PolicySettings()
 
 
-Policy = t.Callable[[PolicyContext], Decision]
+Policy = t.Callable[[PolicyContext], Decision | Mode | str]
 
 
 def default_policy(facts: PolicyContext) -> Decision:

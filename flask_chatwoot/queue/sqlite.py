@@ -304,7 +304,7 @@ class Store:
             raise DatabaseError(
                 f"The inbox {self.path!r} was made by another Flask-Chatwoot "
                 f"(version {version} of the file, this one knows {_VERSION}); "
-                "use that one, or set CHATWOOT_INBOX_PATH to another file."
+                "use that one, or set CHATWOOT_DATABASE_URL to another file."
             )
 
         if version == 0:

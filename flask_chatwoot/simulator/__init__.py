@@ -1,11 +1,12 @@
-"""A local stand-in for Chatwoot that speaks real HTTP both ways."""
+"""A simulated Chatwoot on this machine, with real HTTP in both directions."""
 
 from __future__ import annotations
 
-from .api import ENDPOINTS, Call, Fault
+from .api import Call, Fault
 from .deliveries import Delivery
 from .files import File
+from .routes import ENDPOINTS
 from .simulator import Simulator
-from .state import Talk
+from .talk import Talk
 
 __all__ = ["ENDPOINTS", "Call", "Delivery", "Fault", "File", "Simulator", "Talk"]

@@ -1,7 +1,7 @@
-"""What Chatwoot notes in a conversation when somebody changes it.
+"""The activities Chatwoot adds to a conversation when it is changed.
 
-Source: ``app/models/concerns/activity_message_handler.rb`` and its kin, with the texts
-of ``config/locales/en.yml``.
+Source: ``app/models/concerns/activity_message_handler.rb`` and what it includes, with
+the texts of ``config/locales/en.yml``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import typing as t
 
 from .payloads import Agent, Conversation
 
-GAVE_UP: t.Final = (
+BOT_FAILED: t.Final = (
     "Conversation was marked open by system due to an error with the agent bot."
 )
 REOPENED: t.Final = "System reopened the conversation due to a new incoming message."
@@ -24,15 +24,15 @@ _STATUS: t.Final[t.Mapping[str, str]] = {
 
 
 def texts(before: Conversation, after: Conversation, by: Agent) -> list[str]:
-    """A line for each change that Chatwoot notes, in its order.
+    """A text for each change that gets an activity, in Chatwoot's order.
 
-    A bot that gets or loses a conversation is not noted, unlike people.
+    There is none when a bot is assigned or removed, unlike an operator.
     """
     found = [
         _status(before, after, by),
         _priority(before, after, by),
         *_labels(before, after, by),
-        _owner(before, after, by),
+        _assignee(before, after, by),
     ]
 
     return [text for text in found if text]
@@ -71,9 +71,9 @@ def _labels(before: Conversation, after: Conversation, by: Agent) -> list[str]:
     ]
 
 
-def _owner(before: Conversation, after: Conversation, by: Agent) -> str:
-    """A team that changes hides the person who changes with it."""
-    old, new = _person(before), _person(after)
+def _assignee(before: Conversation, after: Conversation, by: Agent) -> str:
+    """One text for team and assignee: a changed team names a new assignee too."""
+    old, new = _operator(before), _operator(after)
 
     if before.team != after.team:
         return _team(before, after, by, new if old != new else None)
@@ -101,7 +101,7 @@ def _team(
     return f"Unassigned from {before.team.name if before.team else ''} by {by.name}"
 
 
-def _person(conversation: Conversation) -> Agent | None:
-    owner = conversation.assignee
+def _operator(conversation: Conversation) -> Agent | None:
+    assignee = conversation.assignee
 
-    return None if owner and owner.bot else owner
+    return None if assignee and assignee.bot else assignee

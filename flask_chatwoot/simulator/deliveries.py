@@ -1,4 +1,4 @@
-"""How a pretended Chatwoot makes its deliveries: signed, timed out, repeated.
+"""How a simulated Chatwoot makes its deliveries: signature, timeout, retries.
 
 Source: ``lib/webhooks/trigger.rb``, ``app/jobs/agent_bots/webhook_job.rb`` and
 ``app/listeners/agent_bot_listener.rb`` of Chatwoot.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import json
 import queue
 import threading
 import time
@@ -21,9 +20,10 @@ import requests
 
 from flask_chatwoot.payloads import signature
 
-from .payloads import JSON, Version
+from .encoding import readable, to_json
+from .payloads import Version
 from .redaction import HIDDEN, redacted_url
-from .state import Notice, State, random_text
+from .state import State, WebhookEvent, random_text
 
 Kind = t.Literal["account", "bot"]
 Signing = t.Literal["valid", "wrong", "absent"]
@@ -43,8 +43,6 @@ SUBSCRIPTIONS: t.Final = frozenset(
     }
 )
 
-_ESCAPES: t.Final = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
@@ -52,16 +50,16 @@ class Delivery:
 
     :ivar message_id: ``None`` for what is not about a message.
     :ivar url: Without a password, and without the tokens in its query.
-    :ivar headers: Those sent, with a signature that can not be used.
-    :ivar signed: Whether there was a signature, be it right or wrong.
+    :ivar headers: Those sent, with the signature hidden.
+    :ivar signed: Whether there was a signature, right or wrong.
     :ivar status: ``None`` when no answer came; ``error`` then names the exception.
-    :ivar answer: What the body held: JSON's value, else the text; ``None`` if it was
-        empty or did not come.
+    :ivar answer: The value of a body of JSON, else its text; ``None`` if it was empty
+        or did not come.
     :ivar began: When it was sent, on Python's monotonic clock, in seconds. They are
-        listed as they end, which may be another order.
+        listed in the order in which they end, which may be another.
     :ivar seconds: From sending to the answer or the failure.
-    :ivar attempt: 1, or more when a bot's delivery is repeated.
-    :ivar parcel: What was delivered, to be delivered again.
+    :ivar attempt: 1, or more for the retries of a bot's delivery.
+    :ivar request: What was delivered, to deliver it again.
     """
 
     event: str
@@ -77,23 +75,23 @@ class Delivery:
     seconds: float
     error: str | None
     attempt: int
-    parcel: Parcel = field(repr=False, compare=False)
+    request: DeliveryRequest = field(repr=False, compare=False)
 
     @property
     def ok(self) -> bool:
-        """Whether Chatwoot takes it for delivered."""
+        """Whether Chatwoot counts it as delivered."""
         return self.status is not None and 200 <= self.status < 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parcel:
-    """A notice to be delivered, and how.
+class DeliveryRequest:
+    """An event to deliver, and how.
 
     :ivar age: Seconds the timestamp lies back.
     :ivar delivery_id: ``None``: a new one for each URL.
     """
 
-    notice: Notice
+    event: WebhookEvent
     body: bytes
     signing: Signing = "valid"
     age: float = 0.0
@@ -101,10 +99,10 @@ class Parcel:
 
 
 class Connection:
-    """A URL deliveries go to, with a queue of its own so that order is kept.
+    """A URL that gets deliveries, with a queue of its own, so that order is kept.
 
-    :ivar secret: ``None``: the one that all share.
-    :ivar inbox_id: ``None``: deliveries about every inbox.
+    :ivar secret: ``None``: the simulator's.
+    :ivar inbox_id: ``None``: the events of every inbox.
     """
 
     def __init__(
@@ -120,20 +118,20 @@ class Connection:
         self.events = events
         self.secret = secret
         self.inbox_id = inbox_id
-        self.parcels: queue.SimpleQueue[Parcel | None] = queue.SimpleQueue()
+        self.queued: queue.SimpleQueue[DeliveryRequest | None] = queue.SimpleQueue()
 
-    def wants(self, notice: Notice) -> bool:
-        """Whether this is delivered here."""
-        inbox_id = notice.talk.current.inbox.id
+    def accepts(self, event: WebhookEvent) -> bool:
+        """Whether the event is delivered here."""
+        inbox_id = event.conversation.current.inbox.id
 
-        return notice.event in self.events and self.inbox_id in (None, inbox_id)
+        return event.name in self.events and self.inbox_id in (None, inbox_id)
 
 
-class Post:
-    """Takes parcels to their URLs, one thread per connection.
+class WebhookSender:
+    """Makes the deliveries, with one thread per connection.
 
     :ivar done: Finished deliveries.
-    :ivar under_way: How many parcels are queued or being delivered.
+    :ivar under_way: Number of requests that are queued or being delivered.
     """
 
     def __init__(self, state: State, *, timeout: float, pause: float) -> None:
@@ -143,7 +141,7 @@ class Post:
         self._timeout = timeout
         self._pause = pause
         self._connections: list[Connection] = []
-        self._held: list[Parcel] | None = None
+        self._held: list[DeliveryRequest] | None = None
         self._stopped = threading.Event()
 
     def connect(
@@ -156,7 +154,7 @@ class Post:
     ) -> Connection:
         """See ``Simulator.connect``."""
         if not _is_local(url):
-            raise ValueError(f"{url} does not lead to this machine.")
+            raise ValueError(f"{url} is not on this machine; use a loopback address.")
 
         bot = kind == "bot"
         wanted = _bot_events(self._state.version) if bot else _chosen(events)
@@ -167,28 +165,31 @@ class Post:
             self._state.bots |= bot
 
         threading.Thread(
-            target=self._work, args=[connection], name="chatwoot-post", daemon=True
+            target=self._work,
+            args=[connection],
+            name="simulator-deliveries",
+            daemon=True,
         ).start()
 
         return connection
 
     def disconnect(self, connection: Connection) -> None:
-        """Deliver there what is queued, and then nothing more."""
+        """Deliver what is queued there, and nothing after it."""
         with self._state.changing():
             self._connections.remove(connection)
-            connection.parcels.put(None)
+            connection.queued.put(None)
             self._state.bots = any(c.kind == "bot" for c in self._connections)
 
-    def send(self, notice: Notice, **how: t.Any) -> None:
-        """Queue a notice for every URL that wants it. Does not block.
+    def send(self, event: WebhookEvent, **how: t.Any) -> None:
+        """Queue an event for every URL that gets it. Does not block.
 
-        :param how: Further fields of :class:`Parcel`.
+        :param how: Further fields of :class:`DeliveryRequest`.
         """
-        self._queue(Parcel(notice=notice, body=to_json(notice.body), **how))
+        self._queue(DeliveryRequest(event=event, body=to_json(event.body), **how))
 
     def repeat(self, delivery: Delivery) -> None:
         """See ``Simulator.repeat``."""
-        self._queue(delivery.parcel)
+        self._queue(delivery.request)
 
     @contextlib.contextmanager
     def holding(self) -> t.Iterator[None]:
@@ -202,8 +203,8 @@ class Post:
             with self._state.changing():
                 held, self._held = self._held, outer
 
-                for parcel in reversed(held):
-                    self._queue(parcel)
+                for request in reversed(held):
+                    self._queue(request)
 
     def stop(self) -> None:
         """Begin nothing new. Does not wait for what is under way."""
@@ -211,70 +212,74 @@ class Post:
             self._stopped.set()
 
             for connection in self._connections:
-                connection.parcels.put(None)
+                connection.queued.put(None)
 
-    def _queue(self, parcel: Parcel) -> None:
+    def _queue(self, request: DeliveryRequest) -> None:
         with self._state.changing():
             if self._stopped.is_set():
                 return
 
             if self._held is not None:
-                self._held.append(parcel)
+                self._held.append(request)
                 return
 
             for connection in self._connections:
-                if connection.wants(parcel.notice):
+                if connection.accepts(request.event):
                     self.under_way += 1
-                    connection.parcels.put(parcel)
+                    connection.queued.put(request)
 
     def _work(self, connection: Connection) -> None:
-        while parcel := connection.parcels.get():
+        while request := connection.queued.get():
             try:
-                if not (self._stopped.is_set() or self._deliver(connection, parcel)):
-                    self._state.give_up(parcel.notice.talk)
+                if not (self._stopped.is_set() or self._deliver(connection, request)):
+                    self._state.open_after_failure(request.event.conversation)
             finally:
                 with self._state.changing():
                     self.under_way -= 1
 
-    def _deliver(self, connection: Connection, parcel: Parcel) -> bool:
-        """Whether all is well; if not, the bot's conversation goes to people."""
+    def _deliver(self, connection: Connection, request: DeliveryRequest) -> bool:
+        """Whether the conversation may stay with the bot. Failures open it."""
         bot = connection.kind == "bot"
         repeats = bot and self._state.version >= BOTS_RETRY
-        delivery_id = parcel.delivery_id or str(uuid.uuid4())
+        delivery_id = request.delivery_id or str(uuid.uuid4())
 
         attempt = 1
-        done = self._attempt(connection, parcel, attempt, delivery_id)
+        done = self._attempt(connection, request, attempt, delivery_id)
 
         while repeats and done.status in (429, 500) and attempt < ATTEMPTS:
             if self._stopped.wait(self._pause):
-                return True  # nobody is left to hand the conversation to
+                return True  # the simulator has stopped
 
             attempt += 1
-            done = self._attempt(connection, parcel, attempt, delivery_id)
+            done = self._attempt(connection, request, attempt, delivery_id)
 
-        return done.ok or not bot or parcel.notice.message_id is None
+        return done.ok or not bot or request.event.message_id is None
 
     def _attempt(
-        self, connection: Connection, parcel: Parcel, attempt: int, delivery_id: str
+        self,
+        connection: Connection,
+        request: DeliveryRequest,
+        attempt: int,
+        delivery_id: str,
     ) -> Delivery:
-        headers = self._headers(connection, parcel, delivery_id)
+        headers = self._headers(connection, request, delivery_id)
         began = time.monotonic()
-        status, answer, error = self._request(connection.url, parcel.body, headers)
+        status, answer, error = self._request(connection.url, request.body, headers)
         done = Delivery(
-            event=parcel.notice.event,
-            message_id=parcel.notice.message_id,
-            conversation_id=parcel.notice.talk.id,
+            event=request.event.name,
+            message_id=request.event.message_id,
+            conversation_id=request.event.conversation.id,
             url=redacted_url(connection.url),
             headers=_shown(headers),
             signed=signature.SIGNATURE_HEADER in headers,
-            body=parcel.body,
+            body=request.body,
             status=status,
             answer=answer,
             began=began,
             seconds=time.monotonic() - began,
             error=error,
             attempt=attempt,
-            parcel=replace(parcel, delivery_id=delivery_id),
+            request=replace(request, delivery_id=delivery_id),
         )
 
         with self._state.changing():
@@ -302,7 +307,7 @@ class Post:
         return response.status_code, readable(response.content), None
 
     def _headers(
-        self, connection: Connection, parcel: Parcel, delivery_id: str
+        self, connection: Connection, request: DeliveryRequest, delivery_id: str
     ) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
 
@@ -311,16 +316,16 @@ class Post:
 
         headers["X-Chatwoot-Delivery"] = delivery_id
 
-        if parcel.signing == "absent":
+        if request.signing == "absent":
             return headers
 
         secret = connection.secret or self._state.secret
 
-        if parcel.signing == "wrong":
+        if request.signing == "wrong":
             secret = random_text()
 
-        timestamp = str(int(self._state.clock() - parcel.age))
-        signed = signature.sign(parcel.body, secret=secret, timestamp=timestamp)
+        timestamp = str(int(self._state.clock() - request.age))
+        signed = signature.sign(request.body, secret=secret, timestamp=timestamp)
 
         return {
             **headers,
@@ -332,31 +337,9 @@ class Post:
 def signs(kind: Kind, version: Version) -> bool:
     """Whether this version signs deliveries of this kind.
 
-    Those that do also number them: ``X-Chatwoot-Delivery`` is as old as signatures.
+    ``X-Chatwoot-Delivery`` came with the signatures.
     """
     return version >= (BOTS_SIGN if kind == "bot" else ACCOUNT_SIGNS)
-
-
-def to_json(body: JSON | list[JSON] | None) -> bytes:
-    """Bytes as Rails writes them: raw UTF-8, but HTML's characters escaped."""
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-
-    return text.translate(_ESCAPES).encode(errors="replace")
-
-
-def from_json(data: bytes) -> t.Any:
-    """The value, or ``None`` if it is not JSON."""
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        return None
-
-
-def readable(data: bytes) -> t.Any:
-    """What is worth to be kept of a body: JSON's value, else the text, or ``None``."""
-    value = from_json(data)
-
-    return data.decode(errors="replace") or None if value is None else value
 
 
 def _shown(headers: t.Mapping[str, str]) -> dict[str, str]:
@@ -371,7 +354,7 @@ def _chosen(events: t.Iterable[str]) -> frozenset[str]:
 
     if unknown := chosen - SUBSCRIPTIONS:
         raise ValueError(
-            f"An account webhook can not subscribe to {', '.join(sorted(unknown))}; "
+            f"An account webhook cannot subscribe to {', '.join(sorted(unknown))}; "
             f"choose from {', '.join(sorted(SUBSCRIPTIONS))}."
         )
 

@@ -1,8 +1,7 @@
-"""The files of a pretended Chatwoot: what was attached, and where it can be fetched.
+"""The files of a simulated Chatwoot: what was attached, and its URLs.
 
-As in Chatwoot, the address in a payload needs no token and answers with a redirect to
-the store (Rails' ``ActiveStorage::Blobs::RedirectController`` and its
-``DiskController``).
+As in Chatwoot, the URL in a payload needs no token and redirects to the store (Rails'
+``ActiveStorage::Blobs::RedirectController`` and its ``DiskController``).
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ VIDEOS: t.Final = frozenset(
 
 
 class File(t.NamedTuple):
-    """A file to attach; a plain tuple does as well."""
+    """A file to attach; a plain tuple works as well."""
 
     name: str
     content: bytes
@@ -33,13 +32,13 @@ class File(t.NamedTuple):
 
 
 Attached = File | tuple[str, bytes] | tuple[str, bytes, str] | t.Mapping[str, t.Any]
-"""A file; or what a payload says of one, for what has no file, such as a location."""
+"""A file; or the payload of an attachment without a file, such as a location."""
 
 
 class Files:
-    """Everything attached so far.
+    """All attached files.
 
-    :ivar base_url: Where the simulator listens; ``None`` before it does.
+    :ivar base_url: The simulator's URL; ``None`` before it is started.
     """
 
     def __init__(self) -> None:
@@ -47,15 +46,15 @@ class Files:
         self._kept: dict[str, File] = {}
 
     def attachment(self, given: Attached) -> t.Mapping[str, t.Any]:
-        """Keep a file, and tell what a payload says of it.
+        """Keep a file, and return the payload of the attachment.
 
-        :raises RuntimeError: Nobody could fetch it: the simulator is not started.
+        :raises RuntimeError: The simulator is not started, so it has no URL.
         """
         if isinstance(given, t.Mapping):
             return given
 
         if self.base_url is None:
-            raise RuntimeError("Start the simulator before files are attached.")
+            raise RuntimeError("Start the simulator before you attach files.")
 
         file, key = File(*given), secrets.token_hex(16)
         self._kept[key] = file
@@ -72,17 +71,17 @@ class Files:
         return body
 
     def find(self, key: str) -> File | None:
-        """The file with this key, as its address has it."""
+        """The file with this key of its URL, or ``None``."""
         return self._kept.get(key)
 
 
 def store_path(key: str, file: File) -> str:
-    """Where the redirect leads."""
+    """The path to which the public URL redirects."""
     return f"{STORE}/{key}/{_quoted(file.name)}"
 
 
 def file_type(content_type: str) -> str:
-    """What kind of attachment it is (``app/helpers/file_type_helper.rb``)."""
+    """The kind of attachment (``app/helpers/file_type_helper.rb``)."""
     if content_type in IMAGES:
         return "image"
 
@@ -93,7 +92,7 @@ def file_type(content_type: str) -> str:
 
 
 def name_in(attachment: t.Mapping[str, t.Any]) -> str:
-    """How to call an attachment in a text: its file's name, or its kind."""
+    """The name of an attachment in a text: its file's name, or its kind."""
     last = str(attachment.get("data_url") or "").rpartition("/")[2]
 
     return unquote(last) or str(attachment.get("file_type") or "image")

@@ -1,9 +1,9 @@
-"""What Chatwoot makes of template code in an outgoing message.
+"""How Chatwoot renders template code in an outgoing message.
 
 Chatwoot evaluates Liquid in what is posted through its API, so a simulator that did not
 would hide replies that leak or change. This is the part that matters for plain text:
-where Liquid 5.4 cuts a template, what it prints for a name or a quoted text, and what
-it takes for an error. Text in, text out.
+how Liquid 5.4 splits a template, what it prints for a name or a quoted text, and what
+is an error. Text in, text out.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import typing as t
 from urllib.parse import unquote_plus
 
 Drops = t.Mapping[str, t.Any]
-"""What a template may name: texts, numbers, ``None``, or further mappings."""
+"""The values of a template: texts, numbers, ``None``, or further mappings."""
 
 _TOKEN = re.compile(r"\{%.*?%\}|\{\{.*?\}\}?|\{\{|\{%", re.DOTALL)
 _TAG = re.compile(r"\{%-?\s*(\w+|#)\s*(.*?)-?%\}", re.DOTALL | re.ASCII)
@@ -31,16 +31,16 @@ _FILTERS: t.Final[t.Mapping[str, t.Callable[[str], str]]] = {
 
 
 class _LiquidError(ValueError):
-    """Chatwoot keeps the text as it is."""
+    """The template is not valid: Chatwoot stores the text unchanged."""
 
 
 def render(text: str, drops: Drops) -> str:
-    """The text Chatwoot stores for a message with this one.
+    """The text that Chatwoot stores for a message with this text.
 
-    What stands between backticks is protected first, and an error anywhere leaves all
-    of it alone (``app/models/concerns/liquidable.rb``). The only tag known here is
-    ``raw``: any other counts as an error, though Chatwoot would obey an ``if``.
-    Unknown names and filters are as good as absent, as in Liquid.
+    Text between backticks is protected first, and after an error the whole text is
+    stored unchanged (``app/models/concerns/liquidable.rb``). The only tag known here is
+    ``raw``: any other counts as an error, though Chatwoot would evaluate an ``if``.
+    Unknown names and filters are ignored, as in Liquid.
     """
     guarded = re.sub(r"`(.*?)`", r"{% raw %}`\1`{% endraw %}", text, flags=re.DOTALL)
 
@@ -67,7 +67,7 @@ def _rendered(source: str, drops: Drops) -> t.Iterator[str]:
 
 
 def _tokens(source: str) -> t.Iterator[tuple[str, str]]:
-    """Each token with its follower. An output ends at the first closing brace."""
+    """Each token with the next one. An output ends at the first closing brace."""
     token, start = "", 0
 
     for match in _TOKEN.finditer(source):
@@ -85,7 +85,7 @@ def _tokens(source: str) -> t.Iterator[tuple[str, str]]:
 
 
 def _raw(token: str, tokens: t.Iterator[tuple[str, str]]) -> str:
-    """Everything up to the first ``endraw``, as it stands."""
+    """Everything up to the first ``endraw``, unchanged."""
     tag = _TAG.fullmatch(token)
 
     if not tag or tag[1] != "raw" or tag[2].strip():
@@ -94,7 +94,7 @@ def _raw(token: str, tokens: t.Iterator[tuple[str, str]]) -> str:
     body = ""
 
     for inner, _ in tokens:
-        # Only what ends like a tag, or a hostile text would be searched for minutes.
+        # Only what ends like a tag: a hostile text would take minutes to search.
         end = _END.fullmatch(inner) if inner.endswith("%}") else None
 
         if end and end[2] == "endraw":

@@ -1,4 +1,4 @@
-"""What must not be kept of requests and answers: tokens, secrets, signatures."""
+"""Hide tokens and secrets in the lists of calls and deliveries."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _KEYS: t.Final = frozenset(
 
 
 def redacted(value: t.Any) -> t.Any:
-    """A copy of what JSON held, with the values of secret keys hidden.
+    """A copy of a JSON value with the values of secret keys hidden.
 
-    What is missing anyway, such as ``"secret": null``, stays visible. What is nested
-    too deeply to be looked through is hidden as a whole.
+    Empty values, such as ``"secret": null``, stay visible. A value that is nested too
+    deeply to be copied is hidden as a whole.
     """
     try:
         return _redacted(value)
@@ -38,7 +38,7 @@ def _redacted(value: t.Any) -> t.Any:
 
 
 def redacted_url(url: str) -> str:
-    """The same address without the password and the secrets in its query."""
+    """The same URL without the password and the secrets in its query."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     netloc = f"{HIDDEN}@{host}" if host != parts.netloc else host

@@ -1,4 +1,4 @@
-"""What a pretended Chatwoot refuses to store, and how it says so."""
+"""The errors of a simulated Chatwoot, and its checks of what it stores."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ MAX_ATTACHMENTS: t.Final = 15
 MAX_TEXT_VALUE: t.Final = 1_500
 MAX_NUMBER_VALUE: t.Final = 9_999_999_999
 
+NOT_FOUND: t.Final = "Resource could not be found"
 TOO_MANY_FILES: t.Final = "Validation failed: Attachments exceeded maximum allowed"
 NO_UPLOAD: t.Final = "ActiveSupport::MessageVerifier::InvalidSignature"
 NO_ITEMS: t.Final = (
@@ -49,10 +50,31 @@ class RefusedError(Exception):
         self.body: JSON | str = body or (error and {"error": error})
 
 
-def check_parts(given: JSON, attributes: JSON, files: int) -> None:
-    """Refuse what ``message.rb`` and ``content_attribute_validator.rb`` refuse.
+def found(rows: t.Mapping[int, JSON], id: int) -> JSON:
+    """The row with this id.
 
-    A text among the attachments is the id of an upload, and here there are none.
+    :raises RefusedError: There is none.
+    """
+    if id not in rows:
+        raise RefusedError(404, error=NOT_FOUND)
+
+    return rows[id]
+
+
+def invalid(attribute: str, problem: str) -> RefusedError:
+    """The error of a failed validation of one attribute."""
+    name = attribute.replace("_", " ").capitalize()
+
+    return RefusedError(422, message=f"{name} {problem}", attributes=[attribute])
+
+
+def check_parts(given: JSON, attributes: JSON, files: int) -> None:
+    """Validate a message as ``message.rb`` and ``content_attribute_validator.rb`` do.
+
+    A text among the attachments is the id of a direct upload, which the simulator does
+    not have.
+
+    :raises RefusedError: It is not valid.
     """
     kind = str(given.get("content_type") or "text")
 
@@ -70,7 +92,8 @@ def check_parts(given: JSON, attributes: JSON, files: int) -> None:
 
 
 def _check_items(items: t.Any, allowed: frozenset[str]) -> None:
-    known = [item for item in listed(items) if isinstance(item, dict)]
+    listed = items if isinstance(items, list) else []
+    known = [item for item in listed if isinstance(item, dict)]
 
     if not known:
         raise RefusedError(422, NO_ITEMS)
@@ -83,7 +106,10 @@ def _check_items(items: t.Any, allowed: frozenset[str]) -> None:
 
 
 def check_attributes(attributes: JSON) -> None:
-    """Refuse what ``jsonb_attributes_length_validator.rb`` refuses."""
+    """Validate custom attributes as ``jsonb_attributes_length_validator.rb`` does.
+
+    :raises RefusedError: They are not valid.
+    """
     for key, value in attributes.items():
         if isinstance(value, str) and len(value) > MAX_TEXT_VALUE:
             problem = f"{key} length should be < {MAX_TEXT_VALUE}"
@@ -97,8 +123,3 @@ def check_attributes(attributes: JSON) -> None:
             message=f"Custom attributes {problem}",
             attributes=["custom_attributes"],
         )
-
-
-def listed(value: t.Any) -> list[t.Any]:
-    """The value if it is a list, else none at all."""
-    return value if isinstance(value, list) else []

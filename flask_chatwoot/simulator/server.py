@@ -1,4 +1,4 @@
-"""An HTTP server on a free port of loopback that can hang up, and leave at once."""
+"""HTTP servers without a log, and one that can leave requests unanswered."""
 
 from __future__ import annotations
 
@@ -12,7 +12,59 @@ from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wrappers import Request, Response
 
 if t.TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+LOOPBACK: t.Final = "127.0.0.1"
+
+_POLL: t.Final = 0.02
+"""Seconds until a server notices that it shall stop."""
+
+
+class _SilentHandler(WSGIRequestHandler):
+    def log(self, type: str, message: str, *args: t.Any) -> None:
+        """Nothing: a path may contain secrets."""
+
+
+@contextlib.contextmanager
+def serving(
+    app: WSGIApplication,
+    *,
+    host: str = LOOPBACK,
+    port: int = 0,
+    name: str = "server",
+    wait: bool = True,
+    **options: t.Any,
+) -> t.Iterator[str]:
+    """Serve an app from a thread until the block ends.
+
+    :param port: 0: any free one.
+    :param name: Of the thread.
+    :param wait: Whether the end of the block waits for requests under way.
+    :param options: Further arguments of werkzeug's server, such as ``ssl_context``.
+    :return: The base URL, without a slash at the end.
+    :raises OSError: It is not possible to listen there.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+    # Werkzeug would end the process if the port is taken.
+    with socket.create_server((host, port), family=family) as listening:
+        port = listening.getsockname()[1]
+        server = ThreadedWSGIServer(
+            host, port, app, handler=_SilentHandler, fd=listening.fileno(), **options
+        )
+
+    server.daemon_threads = not wait
+    thread = threading.Thread(target=server.serve_forever, args=[_POLL], name=name)
+    thread.start()
+    shown = f"[{host}]" if ":" in host else host
+    scheme = "https" if server.ssl_context else "http"
+
+    try:
+        yield f"{scheme}://{shown}:{port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 class Silence(Enum):
@@ -20,14 +72,14 @@ class Silence(Enum):
 
     CUT = auto()
     HANG = auto()
-    """Until the client leaves or the server stops."""
+    """Until the client disconnects or the server stops."""
 
 
 Take = t.Callable[[Request], Response | Silence]
 
 
-class _Handler(WSGIRequestHandler):
-    """Quiet, and takes header names with underscores, which Chatwoot uses."""
+class _ApiHandler(_SilentHandler):
+    """Accepts header names with underscores, which Chatwoot documents."""
 
     def make_environ(self) -> WSGIEnvironment:
         environ = super().make_environ()
@@ -37,22 +89,19 @@ class _Handler(WSGIRequestHandler):
 
         return environ
 
-    def log(self, type: str, message: str, *args: t.Any) -> None:
-        """Nothing: a path may hold what must not be logged."""
-
 
 class Server(ThreadedWSGIServer):
-    """Serves from its own thread, and can leave at once."""
+    """Serves on a free port of loopback from its own thread, and can stop at once."""
 
     daemon_threads = True
 
     def __init__(self, take: Take) -> None:
-        super().__init__("127.0.0.1", 0, self._wsgi, handler=_Handler)
+        super().__init__(LOOPBACK, 0, self._wsgi, handler=_ApiHandler)
         self._take = take
         self._live: set[socket.socket] = set()
-        self._left = threading.Condition()
+        self._ended = threading.Condition()
         self._thread = threading.Thread(
-            target=self.serve_forever, args=[0.02], name="chatwoot-api", daemon=True
+            target=self.serve_forever, args=[_POLL], name="simulator-api", daemon=True
         )
         self._thread.start()
 
@@ -62,11 +111,11 @@ class Server(ThreadedWSGIServer):
         self.server_close()
         self._thread.join()
 
-        with self._left:
+        with self._ended:
             for connection in self._live:
                 _cut(connection)
 
-            self._left.wait_for(lambda: not self._live, timeout=2.0)
+            self._ended.wait_for(lambda: not self._live, timeout=2.0)
 
     def _wsgi(
         self, environ: WSGIEnvironment, start_response: StartResponse
@@ -80,12 +129,12 @@ class Server(ThreadedWSGIServer):
                 _wait_for_end(connection)
 
             _cut(connection)
-            answer = Response()  # goes nowhere
+            answer = Response()  # is not sent: the connection is closed
 
         return answer(environ, start_response)
 
     def process_request(self, request: t.Any, client_address: t.Any) -> None:
-        with self._left:
+        with self._ended:
             self._live.add(request)
 
         super().process_request(request, client_address)
@@ -93,9 +142,9 @@ class Server(ThreadedWSGIServer):
     def shutdown_request(self, request: t.Any) -> None:
         super().shutdown_request(request)
 
-        with self._left:
+        with self._ended:
             self._live.discard(request)
-            self._left.notify_all()
+            self._ended.notify_all()
 
 
 def _cut(connection: socket.socket) -> None:
@@ -104,6 +153,6 @@ def _cut(connection: socket.socket) -> None:
 
 
 def _wait_for_end(connection: socket.socket) -> None:
-    """Block until the client leaves, or :meth:`Server.stop` closes the connection."""
+    """Block until the client disconnects, or :meth:`Server.stop` closes it."""
     with contextlib.suppress(OSError):
         connection.recv(1, socket.MSG_PEEK)

@@ -1,4 +1,4 @@
-"""A local stand-in for Chatwoot that speaks real HTTP both ways.
+"""A simulated Chatwoot on this machine, with real HTTP in both directions.
 
 ::
 
@@ -10,10 +10,10 @@
         talk.customer_says("Where is my order?")
         sim.wait_until(lambda: talk.replies)
 
-It makes the deliveries a given version of Chatwoot would make, signed where that
-version signs, and answers the part of the Application API that bots use. It can be told
-to fail. It listens on loopback, delivers to loopback, keeps everything in memory and
-logs nothing. All of it may be used from any thread.
+It makes the deliveries that a given version of Chatwoot makes, signed where that
+version signs, and answers the part of the Application API that bots use. Faults can be
+injected. It listens on loopback, delivers to loopback, keeps everything in memory and
+logs nothing. Any thread may use all of it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ import typing as t
 from collections import Counter
 
 from . import payloads
-from .api import API, ENDPOINTS, Call, Fault, Plan
-from .deliveries import Delivery, Kind, Post, Signing, signs
+from .api import API, Call, Fault, PlannedFault
+from .deliveries import Delivery, Kind, Signing, WebhookSender, signs
 from .payloads import Contact, Message
+from .routes import ENDPOINTS
 from .server import Server
-from .state import Role, State, Talk, Token
+from .state import Role, State, Token
+from .talk import Talk
 
 T = t.TypeVar("T")
 
@@ -40,20 +42,20 @@ class Simulator:
     Use it as a context manager, or call :meth:`start` and :meth:`stop`.
 
     :param delivery_timeout: Seconds to connect, and again to wait for an answer.
-    :param retry_pause: Seconds before a bot's delivery is repeated.
-    :param message_limit: Messages a conversation may have had in the last minute for
-        the API to take another. Does not bind a :class:`Talk`.
+    :param retry_pause: Seconds before the retry of a bot's delivery.
+    :param message_limit: If a conversation has so many messages of the last minute, the
+        API refuses another. It does not apply to a :class:`Talk`.
     :param clock: Unix seconds, for messages and for timestamps of deliveries.
-    :param role: Of the user whose token there is. An agent who opens a conversation
+    :param role: Of the user of the token. An agent who opens a conversation
         through the API gets it assigned, an administrator does not.
-    :ivar user_token: Token of the user, an administrator unless told.
+    :ivar user_token: Token of the user.
     :ivar bot_token: Token of the agent bot.
     :ivar secret: What deliveries are signed with.
-    :ivar user: Whom the user token belongs to.
-    :ivar operator: The person who writes in :meth:`Talk.operator_says`.
-    :ivar bot: Whom the bot token belongs to.
+    :ivar user: The user of ``user_token``.
+    :ivar operator: The author of :meth:`Talk.operator_says`.
+    :ivar bot: The bot of ``bot_token``.
     :ivar team: The only team.
-    :ivar office: What was set up through the API: inboxes, webhooks, bots.
+    :ivar admin: What was set up through the API: inboxes, webhooks, bots.
     """
 
     def __init__(
@@ -70,12 +72,14 @@ class Simulator:
         self._state = State(
             version=version, account_id=account_id, clock=clock, role=role
         )
-        self._post = Post(self._state, timeout=delivery_timeout, pause=retry_pause)
-        self._state.on_notice = self._post.send
-        self._api = API(self._state, self._post, message_limit=message_limit)
+        self._sender = WebhookSender(
+            self._state, timeout=delivery_timeout, pause=retry_pause
+        )
+        self._state.on_event = self._sender.send
+        self._api = API(self._state, self._sender, message_limit=message_limit)
         self._server: Server | None = None
 
-        self.office = self._api.office
+        self.admin = self.office = self._api.admin
         self.version = version
         self.account_id = account_id
         self.user_token = self._state.user_token
@@ -91,7 +95,7 @@ class Simulator:
 
         return f"<Simulator of Chatwoot {self.version}, {where}>"
 
-    # Coming and going
+    # Start and stop
 
     def __enter__(self) -> t.Self:
         self.start()
@@ -101,26 +105,26 @@ class Simulator:
         self.stop()
 
     def start(self) -> None:
-        """Listen, without blocking. Safe to repeat."""
+        """Start to listen, without blocking. May be repeated."""
         self._server = self._server or Server(self._api.take)
         self._state.files.base_url = self.url
 
     def stop(self) -> None:
-        """Close all connections and drop what was not delivered. Safe to repeat.
+        """Close all connections, and drop what is not delivered. May be repeated.
 
-        Calls that hang are cut off. A delivery under way is left to itself: its thread
-        ends with the answer or the timeout.
+        Calls that hang are closed. A delivery under way is not: its thread ends with
+        the answer or the timeout.
         """
         server, self._server = self._server, None
         self._state.files.base_url = None
-        self._post.stop()
+        self._sender.stop()
 
         if server:
             server.stop()
 
     @property
     def url(self) -> str:
-        """Without a slash at the end.
+        """The base URL, without a slash at the end.
 
         :raises RuntimeError: It is not started.
         """
@@ -132,8 +136,8 @@ class Simulator:
     def settings(self, token: Token = USER) -> dict[str, t.Any]:
         """What ``app.config`` needs to work with this simulator.
 
-        :param token: Whose. It also says which deliveries are meant, account webhooks
-            or those of bots: the secret is left out where this version does not sign.
+        :param token: ``"user"`` with account webhooks, ``"bot"`` with an agent bot. The
+            secret is left out if this version does not sign their deliveries.
         """
         bot = token != USER
         values: dict[str, t.Any] = {
@@ -156,17 +160,17 @@ class Simulator:
         kind: Kind = "account",
         events: t.Iterable[str] = ("message_created",),
     ) -> None:
-        """Make deliveries to this URL from now on. May be called for several.
+        """Make deliveries to this URL from now on. Can be called for several.
 
         :param kind: An account webhook; or the outgoing URL of an agent bot, with which
             new conversations start as *pending*.
         :param events: What the account webhook subscribes to, such as
             ``message_updated``, ``conversation_updated`` or
-            ``conversation_typing_on``. Bots can not choose.
-        :raises ValueError: The URL does not lead to this machine, or Chatwoot has no
-            such event for account webhooks.
+            ``conversation_typing_on``. It does not apply to bots.
+        :raises ValueError: The URL is not on this machine, or Chatwoot has no such
+            event for account webhooks.
         """
-        self._post.connect(url, kind, events)
+        self._sender.connect(url, kind, events)
 
     def conversation(
         self,
@@ -181,7 +185,7 @@ class Simulator:
         """Begin a conversation.
 
         :param id: The display id; ``None``: the next one.
-        :param contact: ``None``: somebody new.
+        :param contact: ``None``: a new one.
         :param status: ``None``: ``"resolved"`` if the contact is blocked, else
             ``"pending"`` if a bot is connected, else ``"open"``.
         :param fields: Further fields of :class:`payloads.Conversation`, such as
@@ -193,15 +197,19 @@ class Simulator:
 
         inbox = payloads.Inbox(id=inbox_id, channel=channel)
 
-        return self._state.new_talk(id=id, contact=contact, inbox=inbox, **fields)
+        stored = self._state.new_conversation(
+            id=id, contact=contact, inbox=inbox, **fields
+        )
+
+        return Talk(self._state, stored)
 
     # Deliveries
 
     @property
     def deliveries(self) -> list[Delivery]:
-        """Those that are finished, in that order; each attempt on its own."""
+        """The finished ones, in the order in which they ended; each attempt is one."""
         with self._state.lock:
-            return list(self._post.done)
+            return list(self._sender.done)
 
     def deliver(
         self,
@@ -219,31 +227,32 @@ class Simulator:
         :param delivery_id: ``None``: a new one each time.
         """
         with self._state.lock:
-            talk = self._state.talk_of[message.id]
-            notice = self._state.message_notice(talk, message)
+            stored = self._state.conversation_of[message.id]
+            event = self._state.message_event(stored, message)
 
             for _ in range(times):
-                self._post.send(
-                    notice, signing=signing, age=age, delivery_id=delivery_id
+                self._sender.send(
+                    event, signing=signing, age=age, delivery_id=delivery_id
                 )
 
     def repeat(self, delivery: Delivery) -> None:
         """Make a delivery again, to all URLs: the same body, under the same id.
 
-        It is signed anew, but no better than it was.
+        It is signed again, in the same way.
         """
-        self._post.repeat(delivery)
+        self._sender.repeat(delivery)
 
     def holding(self) -> t.ContextManager[None]:
-        """Hold deliveries back inside; on leaving they go out in reverse order."""
-        return self._post.holding()
+        """Hold deliveries until the block ends, then make them in reverse order."""
+        return self._sender.holding()
 
     def drain(self, timeout: float = 10.0) -> None:
-        """Block until no delivery is queued or under way, repeats included.
+        """Block until no delivery is queued or under way, retries included.
 
-        :raises TimeoutError: There still is.
+        :param timeout: Seconds.
+        :raises TimeoutError: There still is one.
         """
-        self.wait_until(lambda: self._post.under_way == 0, timeout=timeout)
+        self.wait_until(lambda: self._sender.under_way == 0, timeout=timeout)
 
     # The API
 
@@ -260,35 +269,39 @@ class Simulator:
         times: int | None = 1,
         endpoint: str = "create_message",
     ) -> None:
-        """Let the next calls of an endpoint go wrong. Faults queue up.
+        """Make the next calls of an endpoint fail. Faults queue up.
 
         :param times: ``None``: until :meth:`clear_faults`.
         :param endpoint: One of :data:`ENDPOINTS`.
         :raises ValueError: There is no such endpoint, or ``times`` is below one.
         """
         if endpoint not in ENDPOINTS:
-            raise ValueError(f"{endpoint!r} is none of {', '.join(ENDPOINTS)}.")
+            raise ValueError(
+                f"There is no endpoint {endpoint!r}; use one of {', '.join(ENDPOINTS)}."
+            )
 
         if times is not None and times < 1:
             raise ValueError(f"times must be 1 or more, not {times}.")
 
         with self._state.lock:
-            self._api.plans.append(Plan(Fault(fault), endpoint, times))
+            self._api.faults.append(PlannedFault(Fault(fault), endpoint, times))
 
     def clear_faults(self) -> None:
-        """Do everything right again. Calls that hang go on hanging."""
+        """Inject no further faults. Calls that hang already do not end."""
         with self._state.lock:
-            self._api.plans.clear()
+            self._api.faults.clear()
 
     # Waiting
 
     def wait_until(self, predicate: t.Callable[[], T], timeout: float = 10.0) -> T:
-        """Block until the predicate is true; return what it said.
+        """Block until the predicate is true; return its value.
 
-        It is asked again whenever something changes here, and 20 times a second in case
-        it looks at something else. It runs in this thread, without locks.
+        It is called again whenever something changes here, and 20 times a second, as it
+        may depend on something else. It is called in this thread, without locks.
 
-        :raises TimeoutError: It was not. The text says what there is, without content.
+        :param timeout: Seconds.
+        :raises TimeoutError: It did not become true. The text lists what there is,
+            without content.
         """
         deadline = time.monotonic() + timeout
 
@@ -306,13 +319,14 @@ class Simulator:
             self._state.wait(seen, min(left, 0.05))
 
     def wait_for_change(self, seen: int = -1, timeout: float = 10.0) -> int:
-        """Block until something has happened here since a number, and return the next.
+        """Block until something has changed since a number, and return the next number.
 
         Messages, changes of a conversation, calls and finished deliveries all count.
-        Nothing is lost between two waits, as long as what came back is handed in.
+        No change between two calls is lost if each gets the number of the one before.
 
-        :param seen: What the last call returned; unless told, it returns at once.
-        :return: To be handed in next time; ``seen`` itself when the time was up.
+        :param seen: The number the last call returned; the default returns at once.
+        :param timeout: Seconds.
+        :return: The number for the next call; ``seen`` itself when the time was up.
         """
         return self._state.wait(seen, timeout)
 
@@ -323,12 +337,12 @@ class Simulator:
             )
             calls = _counted(f"{c.endpoint} {c.status or c.fault}" for c in self.calls)
             talks = ", ".join(
-                f"{talk.id} {talk.status} with {len(talk.messages)} messages"
-                for talk in self._state.talks.values()
+                f"{stored.id} {stored.status} with {len(stored.messages)} messages"
+                for stored in self._state.conversations.values()
             )
 
             return (
-                f"Deliveries: {deliveries}; under way: {self._post.under_way}. "
+                f"Deliveries: {deliveries}; under way: {self._sender.under_way}. "
                 f"Calls: {calls}. Conversations: {talks or 'none'}."
             )
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 import pytest
 from flask import Flask
 
-from flask_chatwoot.outcomes import Outcome, Reason
+from flask_chatwoot.outcomes import DeliveryOutcome, Reason, TurnOutcome
 from flask_chatwoot.replies import Turn
 from flask_chatwoot.runtime import current_runtime
 from flask_chatwoot.signals import after_post, turn_finished
@@ -85,7 +85,7 @@ class _End(t.NamedTuple):
 
     conversation_id: int | None
     message_id: int | None
-    outcome: Outcome
+    outcome: DeliveryOutcome | TurnOutcome
     reason: Reason | None
 
 
@@ -133,7 +133,7 @@ class ChatwootTalk:
         return self.talk.notes
 
     @property
-    def outcome(self) -> Outcome | None:
+    def outcome(self) -> DeliveryOutcome | TurnOutcome | None:
         """What became of the customer's last message; ``None`` before the first."""
         return self._end and self._end.outcome
 
@@ -201,7 +201,7 @@ class ChatwootTalk:
 
         status, reason = answers[-1]
 
-        if Outcome.ACCEPTED in [status for status, _ in answers]:
+        if DeliveryOutcome.ACCEPTED in [status for status, _ in answers]:
             return None
 
         return _End(self.id, number, status, reason)
@@ -213,12 +213,13 @@ class ChatwootTalk:
         return "The app has not answered its delivery."
 
 
-def _answer(delivery: Delivery) -> tuple[Outcome, Reason | None]:
+def _answer(delivery: Delivery) -> tuple[DeliveryOutcome, Reason | None]:
     """What the app said to a delivery."""
     match delivery.answer:
         case {"status": str(status), **rest} if delivery.ok:
             reason = rest.get("reason")
-            return Outcome(status), None if reason is None else Reason(str(reason))
+            known = None if reason is None else Reason(str(reason))
+            return DeliveryOutcome(status), known
 
     raise RuntimeError(
         f"The app answered {delivery.status or delivery.error} to the delivery of "
@@ -238,7 +239,7 @@ class _Stage:
         self,
         _: Flask,
         turn: Turn,
-        outcome: Outcome,
+        outcome: TurnOutcome,
         reason: Reason | None = None,
         **rest: t.Any,
     ) -> None:

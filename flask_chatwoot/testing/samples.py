@@ -262,7 +262,7 @@ class _Scene:
 
 def encoded(payload: t.Mapping[str, t.Any]) -> bytes:
     """The body with which Chatwoot delivers a payload."""
-    from flask_chatwoot.simulator.deliveries import to_json
+    from flask_chatwoot.simulator.encoding import to_json
 
     return to_json(dict(payload))
 

@@ -14,7 +14,7 @@ from flask import Flask
 from flask_chatwoot import signals
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError, ChatwootError, TransientError
-from flask_chatwoot.outcomes import Outcome
+from flask_chatwoot.outcomes import TurnOutcome
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.payloads import events
 from flask_chatwoot.payloads.fields import Object, Upload, as_id, as_text
@@ -55,7 +55,7 @@ class Ending(t.NamedTuple):
     :ivar settled: The inbox knows it already.
     """
 
-    outcome: Outcome
+    outcome: TurnOutcome
     reason: str | None = None
     settled: bool = False
 

@@ -22,7 +22,7 @@ from flask_chatwoot.errors import (
     UnknownError,
     trace,
 )
-from flask_chatwoot.outcomes import Outcome, Reason
+from flask_chatwoot.outcomes import Reason, TurnOutcome
 from flask_chatwoot.ownership.gate import Gate
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.ownership.policy import Audience, Decision
@@ -97,7 +97,7 @@ class Answering:
             # The delivery that came last need not be about the message written last.
             event = event._replace(message_id=messages[-1].id)
         except PayloadError:
-            self.inbox.settle(job, Outcome.DEAD, Reason.UNREADABLE)
+            self.inbox.settle(job, TurnOutcome.DEAD, Reason.UNREADABLE)
             log.error("job %s is dead (%s)", job.id, Reason.UNREADABLE)  # noqa: TRY400
             return
 
@@ -160,14 +160,14 @@ class Answering:
         """Let the attribute say that a person has the conversation."""
         try:
             if not self.memory.holding(job.conversation_id).taken:
-                self.inbox.settle(job, Outcome.DECLINED, None)
+                self.inbox.settle(job, TurnOutcome.DECLINED, None)
                 return
 
             self.handover.mark(job.conversation_id, conversation_in(event))
-            self.inbox.settle(job, Outcome.TAKEN_OVER, None)
+            self.inbox.settle(job, TurnOutcome.TAKEN_OVER, None)
         except APIError as error:
             if not self.postponed(job, error):
-                self.inbox.settle(job, Outcome.DEAD, reason_of(error))
+                self.inbox.settle(job, TurnOutcome.DEAD, reason_of(error))
 
     def postponed(self, job: Job, error: ChatwootError) -> bool:
         """Give a failed job back if another attempt may fare better."""
@@ -266,7 +266,7 @@ class _Attempt:
             if self._all.postponed(job, failed.error):
                 return None
 
-            return Ending(Outcome.DEAD, job.failure or reason_of(failed.error))
+            return Ending(TurnOutcome.DEAD, job.failure or reason_of(failed.error))
         except (APIError, ProviderError, ProviderFailedError) as error:
             if self._all.postponed(job, error):
                 return None
@@ -299,7 +299,7 @@ class _Attempt:
 
     def _ask(self) -> Answer | Ending:
         if self._decision.audience is Audience.NOBODY:
-            return Ending(Outcome.DECLINED, self._decision.reason)
+            return Ending(TurnOutcome.DECLINED, self._decision.reason)
 
         if self._turn.mode is Mode.HUMAN:
             self._show()
@@ -307,10 +307,10 @@ class _Attempt:
         provider = self._provider()
 
         if provider is None:
-            return Ending(Outcome.DECLINED, Reason.NO_PROVIDER)
+            return Ending(TurnOutcome.DECLINED, Reason.NO_PROVIDER)
 
         if not (self._turn.text.strip() or provider.takes_turn):
-            return Ending(Outcome.DECLINED, Reason.EMPTY)
+            return Ending(TurnOutcome.DECLINED, Reason.EMPTY)
 
         if provider.takes_turn:
             self._all.history.learn(self._job.conversation_id)
@@ -322,7 +322,7 @@ class _Attempt:
             with self._all.indicator.shown(self._job.conversation_id):
                 answer = ask(self._all.app, provider, self._turn)
 
-        return answer or Ending(Outcome.DECLINED, Reason.NO_ANSWER)
+        return answer or Ending(TurnOutcome.DECLINED, Reason.NO_ANSWER)
 
     def _show(self) -> None:
         """Operators do not see pending conversations: those are the bot's."""
@@ -374,7 +374,7 @@ class _Attempt:
 
     def _post_all(self, drafts: t.Sequence[Draft], wanted: str | None) -> Ending:
         """Bring the drafts into Chatwoot, as far as they are still wanted."""
-        ending = Ending(Outcome.DECLINED, self._decision.reason)
+        ending = Ending(TurnOutcome.DECLINED, self._decision.reason)
 
         for draft in drafts:
             merges = draft is drafts[-1] and wanted is None
@@ -384,7 +384,7 @@ class _Attempt:
                 break
 
         if self._job.failure is not None:
-            return Ending(Outcome.DEAD, self._job.failure, ending.settled)
+            return Ending(TurnOutcome.DEAD, self._job.failure, ending.settled)
 
         return ending
 
@@ -403,13 +403,13 @@ class _Attempt:
             draft = _as_note(draft)
 
             if not _posted(before) and self._is_outdated():
-                return Ending(Outcome.DECLINED, Reason.SUPERSEDED, settled=True)
+                return Ending(TurnOutcome.DECLINED, Reason.SUPERSEDED, settled=True)
 
         after = _after(before, draft, decision.reason)
         final = after._replace(settled=True) if merges else None
 
         if final is not None and self._job.failure is not None:
-            final = Ending(Outcome.DEAD, self._job.failure, settled=True)
+            final = Ending(TurnOutcome.DEAD, self._job.failure, settled=True)
 
         message_id = self._all.poster.post(self._job, self._turn, draft, ending=final)
 
@@ -452,9 +452,9 @@ class _Attempt:
             raise _HandoverError(error) from error
 
         if self._job.failure is not None:
-            return Ending(Outcome.DEAD, self._job.failure)
+            return Ending(TurnOutcome.DEAD, self._job.failure)
 
-        return Ending(Outcome.HANDED_OFF)
+        return Ending(TurnOutcome.HANDED_OFF)
 
     def _remember(self) -> None:
         if not self._all.providers.take_turns:
@@ -495,7 +495,7 @@ class _Attempt:
         parts, wanted = self._last_words(reason)
 
         if not parts or (error is not None and not can_be_told(error)):
-            return Ending(Outcome.DEAD, reason)
+            return Ending(TurnOutcome.DEAD, reason)
 
         self._all.inbox.give_up(job, reason, parts, handoff=wanted)
 
@@ -509,7 +509,7 @@ class _Attempt:
         except _HandoverError as failed:
             log.error("job %s: %s", self._job.id, failed)  # noqa: TRY400
 
-        return Ending(Outcome.DEAD, failure)
+        return Ending(TurnOutcome.DEAD, failure)
 
     def _last_words(self, reason: Reason) -> tuple[list[Part], str | None]:
         fallback = self._all.config.fallback_message
@@ -640,12 +640,12 @@ def _with_choices(content: str, choices: t.Sequence[tuple[str, str]]) -> str:
 
 
 def _posted(ending: Ending) -> bool:
-    return ending.outcome is not Outcome.DECLINED
+    return ending.outcome is not TurnOutcome.DECLINED
 
 
 def _after(before: Ending, draft: Draft, reason: str | None) -> Ending:
     """How a turn ends that would end so, once this draft is there too."""
     if not draft.private:
-        return Ending(Outcome.REPLIED)
+        return Ending(TurnOutcome.REPLIED)
 
-    return before if _posted(before) else Ending(Outcome.NOTED, reason)
+    return before if _posted(before) else Ending(TurnOutcome.NOTED, reason)

@@ -3,7 +3,7 @@
 import { make } from "./dom.js";
 
 const ITEM = /^ {0,3}([-*+]|\d{1,9}[.)]) +/;
-const DEEP = 8; // quotes and lists within each other; somebody may try a thousand
+const DEEP = 8; // quotes and lists within each other; a text may have a thousand
 
 const BLOCKS = [
   [/^ {0,3}([-*_])( *\1){2,} *$/, rule],

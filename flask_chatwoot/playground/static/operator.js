@@ -17,7 +17,7 @@ export function setUpOperator() {
     );
 
   act("assign", "assignee", ({ mine }) => ({ me: !mine }));
-  act("hand-back", "hand-back", () => ({ choice: option("bot") }));
+  act("return-to-bot", "return-to-bot", () => ({ choice: option("bot") }));
   act("resolve", "status", ({ status }) => ({
     status: status === "resolved" ? "open" : "resolved",
   }));
@@ -52,7 +52,7 @@ async function send(event) {
 export function drawOperator(all, about) {
   const newest = all.at(-1)?.id;
 
-  // Somebody new comes to the front, unless the operator is writing.
+  // A new conversation is selected, unless the operator is writing.
   if (!all.some(({ id }) => id === selected) || isNew(newest))
     selected = newest;
 

@@ -4,10 +4,10 @@ import { drawCustomer, knowRun, setUpCustomer } from "./customer.js";
 import { find } from "./dom.js";
 import { drawOperator, setUpOperator } from "./operator.js";
 import { setUpTabs } from "./tabs.js";
-import { drawTrouble, drawWire, setUpWire } from "./wire.js";
+import { drawFaults, drawTraffic, setUpTraffic } from "./traffic.js";
 import { chooseLanguage, fillIn, word } from "./words.js";
 
-let known = {}; // everything the server has told, by name
+let known = {}; // everything the server has sent, by name
 let connected = false;
 
 function listen() {
@@ -45,8 +45,8 @@ function draw() {
   const conversations = all("conversation");
   drawCustomer(conversations);
   drawOperator(conversations, known.about);
-  drawWire(all("wire"));
-  drawTrouble(known.trouble);
+  drawTraffic(all("traffic"));
+  drawFaults(known.faults);
 }
 
 function drawConnection() {
@@ -72,5 +72,5 @@ setUpLanguages();
 setUpTabs();
 setUpCustomer();
 setUpOperator();
-setUpWire();
+setUpTraffic();
 listen();

@@ -1,4 +1,4 @@
-"""What happens on the page: customers and operators act, and everybody watches."""
+"""What the page shows and does: the customer, the operator, faults, and traffic."""
 
 from __future__ import annotations
 
@@ -13,45 +13,46 @@ from flask import Flask
 
 from flask_chatwoot.config import Config
 from flask_chatwoot.hosting import rehearse
-from flask_chatwoot.outcomes import Outcome
+from flask_chatwoot.outcomes import TurnOutcome
 from flask_chatwoot.replies import Turn
 from flask_chatwoot.runtime import KEY, Runtime
 from flask_chatwoot.signals import turn_finished
 from flask_chatwoot.simulator import Simulator, Talk
 from flask_chatwoot.simulator.payloads import JSON, Contact, Message
 
-from .pictures import conversation_picture
-from .trouble import Slowed, Switchboard, Trouble
-from .wire import Wire
+from .faults import Faults, FaultSwitches, SlowedRegistry
+from .snapshots import conversation_snapshot
+from .traffic import Traffic
 
 STATUSES: t.Final = ("open", "resolved")
 
 RETRY_PAUSE: t.Final = 0.1
 SETTLE_TIME: t.Final = 2.0
-"""Whoever watches wants to see how it ends. Each pause is six times as long as the one
-before, so that the fifth attempt comes half a minute after the first."""
+"""Seconds, short so that a user of the page sees how a turn ends. Each pause is six
+times the one before: the fifth attempt comes half a minute after the first."""
 
-BEAT: t.Final = 15.0
-"""Seconds after which a quiet stream shows that it is alive."""
+KEEP_ALIVE: t.Final = 15.0
+"""Seconds without news after which a stream sends an empty update."""
 
-GLANCE: t.Final = 0.2
-"""Seconds until whoever watches the simulator looks whether it shall stop."""
+POLL: t.Final = 0.2
+"""Seconds until the thread that follows the simulator notices that it shall stop."""
 
-News = t.Mapping[str, t.Any]
+Update = t.Mapping[str, t.Any]
 
 
-class Stage:
-    """A simulator, and those who act in front of it. Any thread may use it.
+class Session:
+    """A simulator, and what the page does with it. Any thread may use it.
 
-    :ivar run: Different each time, so that a page that outlived its server knows.
+    :ivar run: A random id, by which a page notices that the server was restarted.
+    :ivar switches: The faults that are on.
     """
 
     def __init__(self, config: Config, simulator: Simulator, *, slow: float) -> None:
         self.run = secrets.token_hex(4)
         self.config = config
-        self.board = Switchboard(simulator, seconds=slow)
+        self.switches = FaultSwitches(simulator, seconds=slow)
         self._simulator = simulator
-        self._wire = Wire(simulator)
+        self._traffic = Traffic(simulator)
         self._talks: dict[int, Talk] = {}
         self._contacts: dict[str, Contact] = {}
         self._contact_ids = itertools.count(1001)
@@ -65,7 +66,7 @@ class Stage:
         """Send the pre-chat form.
 
         :param choice: The option's text, as the form shows it.
-        :return: The conversation's number.
+        :return: The id of the conversation.
         """
         with self._changing():
             if name not in self._contacts:
@@ -83,17 +84,17 @@ class Stage:
         return talk.id
 
     def say(self, number: int, text: str, files: t.Sequence[JSON] = ()) -> None:
-        """Let the customer write.
+        """Send a message of the customer.
 
         :raises LookupError: There is no such conversation.
         """
         talk = self._talk(number)
-        self.board.deliver(
+        self.switches.deliver(
             lambda: talk.customer_says(text or None, attachments=tuple(files))
         )
 
     def pick(self, number: int, message_id: int, value: str) -> None:
-        """Let the customer press a button.
+        """Press a button, as the customer.
 
         :raises LookupError: There is no such conversation or message.
         :raises ValueError: There is no such button.
@@ -103,13 +104,13 @@ class Stage:
     # -- the operator ----------------------------------------------------------
 
     def answer(self, number: int, text: str, *, private: bool) -> None:
-        """Let the operator write to the customer, or a note."""
+        """Send a message of the operator to the customer, or a note."""
         self._talk(number).operator_says(text, private=private)
 
     def set_status(self, number: int, status: str) -> None:
-        """Let the operator resolve or reopen.
+        """Resolve or reopen, as the operator.
 
-        :raises ValueError: It is neither.
+        :raises ValueError: It is another status.
         """
         if status not in STATUSES:
             raise ValueError(f"The status must be {' or '.join(STATUSES)}.")
@@ -117,69 +118,69 @@ class Stage:
         self._talk(number).change_status(status)
 
     def set_choice(self, number: int, choice: str) -> None:
-        """Let the operator change the attribute that says who answers."""
+        """Change the attribute that holds the mode, as the operator."""
         self._talk(number).set_attribute(self.config.support_mode_attr, choice)
 
     def assign(self, number: int, *, me: bool) -> None:
-        """Let the operator take the conversation, or leave it to nobody."""
+        """Assign the conversation to the operator, or remove the assignee."""
         self._talk(number).assign(self._simulator.operator if me else None)
 
-    def hand_back(self, number: int, choice: str) -> None:
-        """Let the operator give the conversation to the bot again.
+    def return_to_bot(self, number: int, choice: str) -> None:
+        """Return the conversation to the bot, as the operator.
 
-        In Chatwoot these are three steps: take the assignment away, choose the bot,
-        and mark the conversation as pending, which is how it marks a bot's turn.
+        In Chatwoot these are three steps: remove the assignee, choose the bot, and mark
+        the conversation as pending, the status in which a bot answers.
         """
         self.assign(number, me=False)
         self.set_choice(number, choice)
         self._talk(number).change_status("pending")
 
-    # -- the wire --------------------------------------------------------------
+    # -- traffic ---------------------------------------------------------------
 
     def bodies(self, number: int) -> JSON:
         """What was sent and answered.
 
-        :raises LookupError: There is no such number on the wire.
+        :raises LookupError: There is no such number.
         """
         with self._changed:
-            return self._wire.bodies(number)
+            return self._traffic.bodies(number)
 
     def send_again(self, number: int) -> None:
-        """Repeat a delivery as it was, which is how Chatwoot repeats them.
+        """Repeat a delivery unchanged, as Chatwoot does.
 
         :raises LookupError: There is no such delivery.
         """
         with self._changed:
-            delivery = self._wire.delivery(number)
+            delivery = self._traffic.delivery(number)
 
         self._simulator.repeat(delivery)
 
-    def switch(self, trouble: Trouble) -> None:
-        """Make trouble, or end it."""
+    def set_faults(self, faults: Faults) -> None:
+        """Turn faults on and off."""
         with self._changing():
-            self.board.switch(trouble)
+            self.switches.set(faults)
 
     def finished(
-        self, _: Flask, turn: Turn, outcome: Outcome, reason: str | None
+        self, _: Flask, turn: Turn, outcome: TurnOutcome, reason: str | None
     ) -> None:
         """A receiver of ``turn_finished``."""
         with self._changing():
             for message in turn.messages:
-                self._wire.end(message.id, outcome, reason)
+                self._traffic.end(message.id, outcome, reason)
 
-    # -- watching --------------------------------------------------------------
+    # -- updates ---------------------------------------------------------------
 
-    def news(self) -> t.Iterator[News]:
-        """What is to be shown, and then again and again what has changed.
+    def updates(self) -> t.Iterator[Update]:
+        """All that the page shows, and then what has changed since. Blocks in between.
 
-        Ends when the stage closes. Something empty now and then is a sign of life.
+        Ends when the session is closed. An empty update keeps the connection alive.
         """
-        known: News = {}
+        known: Update = {}
 
         while not self._closed:
             with self._changed:
                 seen = self._changes
-                now = self._picture()
+                now = self._snapshot()
 
             yield {key: now[key] for key in now if known.get(key) != now[key]}
             known = now
@@ -188,19 +189,21 @@ class Stage:
     def _wait(self, seen: int) -> None:
         with self._changed:
             self._changed.wait_for(
-                lambda: self._closed or self._changes != seen, timeout=BEAT
+                lambda: self._closed or self._changes != seen, timeout=KEEP_ALIVE
             )
 
-    def _picture(self) -> News:
+    def _snapshot(self) -> Update:
         talks = {
-            f"conversation {talk.id}": conversation_picture(
+            f"conversation {talk.id}": conversation_snapshot(
                 talk, self.config, self._simulator.operator
             )
             for talk in self._talks.values()
         }
-        wire = {f"wire {entry['number']}": entry for entry in self._wire.entries()}
-        trouble = {
-            name: getattr(self.board.now, name)
+        traffic = {
+            f"traffic {entry['number']}": entry for entry in self._traffic.entries()
+        }
+        faults = {
+            name: getattr(self.switches.current, name)
             for name in ("api", "slow", "duplicate", "forged")
         }
 
@@ -210,15 +213,15 @@ class Stage:
                 "version": self._simulator.version,
                 "attribute": self.config.support_mode_attr,
             },
-            "trouble": trouble,
+            "faults": faults,
             **talks,
-            **wire,
+            **traffic,
         }
 
     @contextlib.contextmanager
-    def watching(self) -> t.Iterator[None]:
-        """Follow the simulator inside."""
-        thread = threading.Thread(target=self._watch, name="playground-watch")
+    def following(self) -> t.Iterator[None]:
+        """Follow the simulator until the block ends."""
+        thread = threading.Thread(target=self._follow, name="playground-follow")
         thread.start()
 
         try:
@@ -228,21 +231,21 @@ class Stage:
             thread.join()
 
     def close(self) -> None:
-        """Let everybody go who waits. Safe to repeat."""
-        self.board.switch(Trouble())
+        """Wake all threads that wait, and end all streams. May be repeated."""
+        self.switches.set(Faults())
 
         with self._changing():
             self._closed = True
 
-    def _watch(self) -> None:
+    def _follow(self) -> None:
         seen = -1
 
         while not self._closed:
-            last, seen = seen, self._simulator.wait_for_change(seen, timeout=GLANCE)
+            last, seen = seen, self._simulator.wait_for_change(seen, timeout=POLL)
 
             if seen != last:
                 with self._changing():
-                    self._wire.look()
+                    self._traffic.refresh()
 
     @contextlib.contextmanager
     def _changing(self) -> t.Iterator[None]:
@@ -268,29 +271,29 @@ class Stage:
 
 
 @contextlib.contextmanager
-def staged(app: Flask, *, slow: float) -> t.Iterator[Stage]:
-    """Put an app in front of a simulator, with a page's worth of switches.
+def open_session(app: Flask, *, slow: float) -> t.Iterator[Session]:
+    """Run an app beside a simulator, with the faults of the page.
 
     :param slow: Seconds a slow provider takes.
     """
     own: Runtime = app.extensions[KEY]
 
     with Simulator() as simulator:
-        stage = Stage(own.config, simulator, slow=slow)
-        slowed = Slowed(own.providers, stage.board)
+        session = Session(own.config, simulator, slow=slow)
+        slowed = SlowedRegistry(own.providers, session.switches)
         app.extensions[KEY] = replace(own, providers=slowed)
 
         try:
             with (
-                turn_finished.connected_to(stage.finished, sender=app),
+                turn_finished.connected_to(session.finished, sender=app),
                 rehearse(
                     app,
                     simulator,
                     retry_pause=min(own.config.retry_pause, RETRY_PAUSE),
                     settle_time=min(own.config.settle_time, SETTLE_TIME),
                 ),
-                stage.watching(),
+                session.following(),
             ):
-                yield stage
+                yield session
         finally:
             app.extensions[KEY] = own

@@ -1,4 +1,4 @@
-"""The files customers send, kept in memory and handed out again."""
+"""The files that customers send, kept in memory and served to the page and the app."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from urllib.parse import quote
 from flask_chatwoot.simulator.payloads import JSON
 
 
-class File(t.NamedTuple):
-    """One of them.
+class Upload(t.NamedTuple):
+    """One file.
 
-    :ivar type: Its media type, as the browser named it.
+    :ivar type: Its media type, as the browser sent it.
     """
 
     name: str
@@ -24,11 +24,11 @@ class File(t.NamedTuple):
     data: bytes
 
 
-class Files:
-    """All of them. Any thread may ask."""
+class Uploads:
+    """All files. Any thread may use it."""
 
     def __init__(self) -> None:
-        self._files: dict[str, File] = {}
+        self._files: dict[str, Upload] = {}
         self._lock = threading.Lock()
 
     def keep(self, given: JSON, address: str) -> JSON:
@@ -36,9 +36,10 @@ class Files:
 
         :param given: ``name``, ``type`` and in Base64 ``data``.
         :param address: Where the page is served, with a slash at the end.
-        :raises ValueError: It is no such thing.
+        :raises ValueError: A part is missing or not valid.
+        :raises TypeError: A part is not text.
         """
-        file = _file(given)
+        file = _upload(given)
         key = secrets.token_urlsafe(12)
 
         with self._lock:
@@ -55,7 +56,7 @@ class Files:
             "content_type": file.type,
         }
 
-    def get(self, key: str) -> File:
+    def get(self, key: str) -> Upload:
         """A file that was kept.
 
         :raises LookupError: There is none with this key.
@@ -67,7 +68,7 @@ class Files:
         raise LookupError("There is no such file.")
 
 
-def _file(given: JSON) -> File:
+def _upload(given: JSON) -> Upload:
     name, kind, data = (given.get(part) for part in ("name", "type", "data"))
 
     if not (isinstance(name, str) and isinstance(kind, str) and isinstance(data, str)):
@@ -81,14 +82,14 @@ def _file(given: JSON) -> File:
     except binascii.Error:
         raise ValueError("The data of a file must be Base64.") from None
 
-    return File(name.replace("/", "_") or "file", kind, content)
+    return Upload(name.replace("/", "_") or "file", kind, content)
 
 
 def _kind(media_type: str) -> str:
-    """As Chatwoot sorts them (``app/helpers/file_type_helper.rb``)."""
+    """Chatwoot's kind of attachment (``app/helpers/file_type_helper.rb``)."""
     kind, _, format = media_type.partition("/")
 
-    # A drawing may hold a program; Chatwoot shows none.
+    # An SVG may hold a script, so Chatwoot shows none.
     if kind not in ("image", "audio", "video") or format == "svg+xml":
         return "file"
 

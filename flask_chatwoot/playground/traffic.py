@@ -1,4 +1,4 @@
-"""The wire as the page shows it: deliveries and calls, numbered as they ended."""
+"""Deliveries and calls as the page shows them, numbered in the order they ended."""
 
 from __future__ import annotations
 
@@ -7,54 +7,53 @@ from http import HTTPStatus
 
 from flask_chatwoot.payloads import signature
 from flask_chatwoot.simulator import Call, Delivery, Simulator
-from flask_chatwoot.simulator.deliveries import from_json
+from flask_chatwoot.simulator.encoding import from_json
 from flask_chatwoot.simulator.payloads import JSON
 
-Seal = t.Literal["valid", "wrong", "absent"]
-"""What is to be said of a delivery's signature."""
+SignatureState = t.Literal["valid", "wrong", "absent"]
 
 _WORKING: t.Final = {"outcome": "working", "reason": None}
-"""How a turn stands that has not ended."""
+"""The state of a turn that has not ended."""
 
 
-class _Line(t.NamedTuple):
+class _Entry(t.NamedTuple):
     """A delivery or a call.
 
-    :ivar asks: Whether it may begin a turn; what people and bots write does not.
+    :ivar asks: Whether it may begin a turn: it is not an operator's or a bot's message.
     """
 
     exchange: Delivery | Call
     asks: bool
 
 
-class Wire:
-    """What went over the wire. Not safe between threads: its owner has a lock."""
+class Traffic:
+    """All deliveries and calls. Not safe between threads: its owner has a lock."""
 
     def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
-        self._lines: list[_Line] = []
+        self._entries: list[_Entry] = []
         self._deliveries = 0
         self._calls = 0
         self._turns: dict[int, JSON] = {}
 
-    def look(self) -> None:
-        """Number what is new. To be called whenever something has ended."""
+    def refresh(self) -> None:
+        """Number the new ones. Call it whenever one has ended."""
         deliveries = self._simulator.deliveries[self._deliveries :]
         calls = self._simulator.calls[self._calls :]
         self._deliveries += len(deliveries)
         self._calls += len(calls)
-        self._lines += [_Line(one, asks=not _is_echo(one)) for one in deliveries]
-        self._lines += [_Line(one, asks=False) for one in calls]
+        self._entries += [_Entry(one, asks=not _is_echo(one)) for one in deliveries]
+        self._entries += [_Entry(one, asks=False) for one in calls]
 
     def end(self, message_id: int, outcome: str, reason: str | None) -> None:
-        """Note how the turn that a message began has ended."""
+        """Keep the outcome of the turn that a message began."""
         self._turns[message_id] = {"outcome": outcome, "reason": reason}
 
     def entries(self) -> list[JSON]:
-        """A line for each, without bodies, in the order in which they began."""
+        """One entry for each, without bodies, in the order in which they began."""
         entries = [
-            {"number": number, "began": line.exchange.began, **self._entry(line)}
-            for number, line in enumerate(self._lines, 1)
+            {"number": number, "began": entry.exchange.began, **self._shown(entry)}
+            for number, entry in enumerate(self._entries, 1)
         ]
 
         return sorted(entries, key=lambda entry: entry["began"])
@@ -64,15 +63,19 @@ class Wire:
 
         :raises LookupError: There is no such number.
         """
-        line = self._exchange(number)
+        exchange = self._exchange(number)
 
-        if isinstance(line, Call):
-            return {"path": line.path, "request": line.json, "answer": line.answer}
+        if isinstance(exchange, Call):
+            return {
+                "path": exchange.path,
+                "request": exchange.json,
+                "answer": exchange.answer,
+            }
 
         return {
-            "headers": dict(line.headers),
-            "request": from_json(line.body),
-            "answer": line.answer,
+            "headers": dict(exchange.headers),
+            "request": from_json(exchange.body),
+            "answer": exchange.answer,
         }
 
     def delivery(self, number: int) -> Delivery:
@@ -80,33 +83,33 @@ class Wire:
 
         :raises LookupError: There is none.
         """
-        line = self._exchange(number)
+        exchange = self._exchange(number)
 
-        if isinstance(line, Delivery):
-            return line
+        if isinstance(exchange, Delivery):
+            return exchange
 
         raise LookupError(f"Number {number} is a call, not a delivery.")
 
     def _exchange(self, number: int) -> Delivery | Call:
-        if not 1 <= number <= len(self._lines):
-            raise LookupError(f"There is no number {number} on the wire.")
+        if not 1 <= number <= len(self._entries):
+            raise LookupError(f"There is no delivery or call {number}.")
 
-        return self._lines[number - 1].exchange
+        return self._entries[number - 1].exchange
 
-    def _entry(self, line: _Line) -> JSON:
-        if isinstance(line.exchange, Call):
-            return _of_call(line.exchange)
+    def _shown(self, entry: _Entry) -> JSON:
+        if isinstance(entry.exchange, Call):
+            return _of_call(entry.exchange)
 
-        entry = _of_delivery(line.exchange)
+        shown = _of_delivery(entry.exchange)
 
-        if line.asks and entry["outcome"] == "accepted":
-            entry["turn"] = self._turns.get(line.exchange.message_id or 0, _WORKING)
+        if entry.asks and shown["outcome"] == "accepted":
+            shown["turn"] = self._turns.get(entry.exchange.message_id or 0, _WORKING)
 
-        return entry
+        return shown
 
 
 def _is_echo(delivery: Delivery) -> bool:
-    """Whether it tells of a message that no customer wrote."""
+    """Whether it is about a message that no customer wrote."""
     body = from_json(delivery.body)
 
     return (
@@ -116,8 +119,8 @@ def _is_echo(delivery: Delivery) -> bool:
     )
 
 
-def seal_of(delivery: Delivery) -> Seal:
-    """What the app made of a delivery's signature."""
+def signature_of(delivery: Delivery) -> SignatureState:
+    """What the app found about a delivery's signature."""
     if signature.SIGNATURE_HEADER not in delivery.headers:
         return "absent"
 
@@ -135,7 +138,7 @@ def _of_delivery(delivery: Delivery) -> JSON:
         "status": delivery.status,
         "ok": delivery.ok,
         "ms": round(delivery.seconds * 1000, 1),
-        "signature": seal_of(delivery),
+        "signature": signature_of(delivery),
         "outcome": outcome if delivery.status else "unanswered",
         "reason": answer.get("reason") or answer.get("error") or delivery.error,
         "attempt": delivery.attempt,
@@ -145,7 +148,7 @@ def _of_delivery(delivery: Delivery) -> JSON:
 
 
 def _of_call(call: Call) -> JSON:
-    good = call.status is not None and call.status < HTTPStatus.BAD_REQUEST
+    ok = call.status is not None and call.status < HTTPStatus.BAD_REQUEST
 
     return {
         "kind": "call",
@@ -153,10 +156,10 @@ def _of_call(call: Call) -> JSON:
         "method": call.method,
         "conversation": _conversation(call.path),
         "status": call.status,
-        "ok": good,
+        "ok": ok,
         "ms": round(call.seconds * 1000, 1),
         "signature": call.token and f"token_{call.token}",
-        "outcome": _outcome(call, good),
+        "outcome": _outcome(call, ok),
         "reason": call.fault,
         "attempt": 1,
         "turn": None,
@@ -164,11 +167,11 @@ def _of_call(call: Call) -> JSON:
     }
 
 
-def _outcome(call: Call, good: bool) -> str:
+def _outcome(call: Call, ok: bool) -> str:
     if call.status is None:
         return "unanswered"
 
-    return "done" if good else "refused"
+    return "done" if ok else "refused"
 
 
 def _conversation(path: str) -> int | None:

@@ -1,41 +1,41 @@
-// The wire: every delivery and every call, and the switchboard of trouble.
+// The traffic: every delivery and every call; and the switches of the faults.
 
 import { find, keepAtEnd, make, makeButton, post, sync, unseen } from "./dom.js";
 import { number as formatted, word } from "./words.js";
 
 const SWITCHES = ["slow", "duplicate", "forged"];
 
-export function setUpWire() {
-  find("trouble").addEventListener("change", () => post("/trouble", asked()));
+export function setUpTraffic() {
+  find("faults").addEventListener("change", () => post("/faults", asked()));
 }
 
 function asked() {
-  const { elements } = find("trouble");
+  const { elements } = find("faults");
   const flags = SWITCHES.map((name) => [name, elements[name].checked]);
 
   return { api: elements.api.value, ...Object.fromEntries(flags) };
 }
 
-export function drawTrouble(trouble) {
-  const { elements } = find("trouble");
-  elements.api.value = trouble.api;
+export function drawFaults(faults) {
+  const { elements } = find("faults");
+  elements.api.value = faults.api;
 
-  for (const name of SWITCHES) elements[name].checked = trouble[name];
+  for (const name of SWITCHES) elements[name].checked = faults[name];
 
-  const names = SWITCHES.filter((name) => trouble[name]).map((name) => word(name));
+  const names = SWITCHES.filter((name) => faults[name]).map((name) => word(name));
 
-  if (trouble.api !== "fine") names.unshift(word(`api_${trouble.api}`));
+  if (faults.api !== "none") names.unshift(word(`api_${faults.api}`));
 
-  find("trouble-now").replaceChildren(
+  find("faults-now").replaceChildren(
     ...(names.length
       ? names.map((name) => make("span", "badge bad", name))
-      : [make("span", "badge", word("no_trouble"))]),
+      : [make("span", "badge", word("no_faults"))]),
   );
 }
 
-export function drawWire(lines) {
-  const log = find("wire-log");
-  find("quiet-wire").hidden = lines.length > 0;
+export function drawTraffic(lines) {
+  const log = find("traffic-log");
+  find("no-traffic").hidden = lines.length > 0;
   keepAtEnd(log, () => sync(log, lines, (line) => line.number, create, fill));
 }
 
@@ -55,7 +55,7 @@ function create(line) {
   return node;
 }
 
-const repeat = (number) => post(`/wire/${number}/again`);
+const repeat = (number) => post(`/traffic/${number}/again`);
 
 function fill(node, line) {
   const summary = node.querySelector("summary");
@@ -87,11 +87,11 @@ function first(line) {
 }
 
 function second(line) {
-  const seal = line.signature ?? "none";
-  const bad = seal === "wrong" || seal === "absent" || seal === "none";
+  const signature = line.signature ?? "none";
+  const bad = ["wrong", "absent", "none"].includes(signature);
   const parts = [
     word(line.kind),
-    make("span", bad ? "badge bad" : "badge", word(`signature_${seal}`)),
+    make("span", bad ? "badge bad" : "badge", word(`signature_${signature}`)),
     make("span", "outcome", outcome(line)),
   ];
 
@@ -105,12 +105,12 @@ function second(line) {
 // The closed lists of outcomes and reasons are not translated: they are what the logs,
 // the documentation and the commands call them.
 function outcome({ outcome, reason, turn }) {
-  const told = because(outcome, reason);
+  const first = because(outcome, reason);
 
-  if (!turn) return told;
+  if (!turn) return first;
 
   const end = turn.outcome === "working" ? word("working") : turn.outcome;
-  return `${told} → ${because(end, turn.reason)}`;
+  return `${first} → ${because(end, turn.reason)}`;
 }
 
 const because = (outcome, reason) => (reason ? `${outcome} (${reason})` : outcome);
@@ -126,7 +126,7 @@ async function open(details, number) {
 
   if (!place.firstChild) place.textContent = word("loading");
 
-  const bodies = await (await fetch(`/wire/${number}`)).json();
+  const bodies = await (await fetch(`/traffic/${number}`)).json();
   place.replaceChildren(
     ...PARTS.filter((name) => name in bodies).flatMap((name) => shown(name, bodies[name])),
   );

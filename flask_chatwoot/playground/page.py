@@ -1,4 +1,4 @@
-"""The page's own small Flask app. It is never part of the host's."""
+"""The Flask app of the page, which is separate from the host's app."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, Misdirecte
 
 from flask_chatwoot.simulator.payloads import JSON
 
-from .files import Files
-from .stage import Stage
-from .trouble import Trouble
+from .faults import Faults
+from .session import Session
+from .uploads import Uploads
 
 MAX_BODY: t.Final = 16 * 1024 * 1024
 MAX_TEXT: t.Final = 20_000
@@ -28,31 +28,31 @@ POLICY: t.Final = (
 page = Blueprint("page", __name__, static_folder="static", static_url_path="/static")
 
 
-def create(stage: Stage, app_name: str, host: str) -> Flask:
+def create(session: Session, app_name: str, host: str) -> Flask:
     """Make the app.
 
-    :param app_name: What the host app is called.
+    :param app_name: The name of the host app.
     :param host: What the server listens on.
     """
-    site = Flask("flask_chatwoot.playground", static_folder=None)
-    site.config["MAX_CONTENT_LENGTH"] = MAX_BODY
-    site.extensions.update(stage=stage, files=Files(), app_name=app_name)
-    site.register_blueprint(page)
-    site.before_request(_guard(host))
-    site.after_request(_protected)
+    app = Flask("flask_chatwoot.playground", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.extensions.update(session=session, uploads=Uploads(), app_name=app_name)
+    app.register_blueprint(page)
+    app.before_request(_guard(host))
+    app.after_request(_protected)
 
-    return site
+    return app
 
 
-# -- who may ---------------------------------------------------------------------
+# -- protection ------------------------------------------------------------------
 
 
 def _guard(host: str) -> t.Callable[[], None]:
-    """Keep other pages in the same browser out.
+    """Refuse requests of other pages in the same browser.
 
-    A page may point a name of its own to this address, so only addresses and the name
-    that was asked for will do; and it may send forms here, so what changes something
-    must come from here.
+    A page can point a name of its own to this address (DNS rebinding), so only
+    addresses and the name that was chosen are accepted; and it can send forms here, so
+    a request that changes something must come from this page.
     """
 
     def check() -> None:
@@ -123,23 +123,23 @@ def index() -> ResponseReturnValue:
 
 @page.get("/events")
 def events() -> ResponseReturnValue:
-    """What is to be shown, as server-sent events."""
+    """What the page shows, as server-sent events."""
     name = current_app.extensions["app_name"]
 
-    return Response(_stream(_stage(), name), mimetype="text/event-stream")
+    return Response(_stream(_session(), name), mimetype="text/event-stream")
 
 
-def _stream(stage: Stage, app_name: str) -> t.Iterator[str]:
+def _stream(session: Session, app_name: str) -> t.Iterator[str]:
     yield f"retry: 500\nevent: hello\ndata: {json.dumps({'app': app_name})}\n\n"
 
-    for news in stage.news():
-        yield f"data: {json.dumps(news)}\n\n"
+    for update in session.updates():
+        yield f"data: {json.dumps(update)}\n\n"
 
 
 @page.get("/files/<key>/<name>")
 def file(key: str, name: str) -> ResponseReturnValue:
-    """What a customer sent. It is shown by the page, but never is one."""
-    kept = current_app.extensions["files"].get(key)
+    """A file of a customer. The browser never opens it as a page."""
+    kept = current_app.extensions["uploads"].get(key)
     response = Response(kept.data, content_type=kept.type)
     response.headers["Content-Security-Policy"] = "sandbox"
     response.headers.set("Content-Disposition", "attachment", filename=name)
@@ -154,7 +154,7 @@ def file(key: str, name: str) -> ResponseReturnValue:
 def begin() -> ResponseReturnValue:
     """The pre-chat form."""
     given = _given()
-    number = _stage().begin(
+    number = _session().begin(
         name=_text(given, "name"),
         choice=_text(given, "choice"),
         text=_text(given, "text"),
@@ -166,16 +166,16 @@ def begin() -> ResponseReturnValue:
 
 @page.post("/conversations/<int:number>/customer")
 def say(number: int) -> ResponseReturnValue:
-    """A message of the customer, with files or without."""
+    """A message of the customer, with or without files."""
     given = _given()
     files = given.get("files") or []
 
     if not (isinstance(files, list) and all(isinstance(f, dict) for f in files)):
         raise BadRequest("files must be a list of objects.")
 
-    kept = [current_app.extensions["files"].keep(f, request.host_url) for f in files]
+    kept = [current_app.extensions["uploads"].keep(f, request.host_url) for f in files]
     text = "" if kept and not given.get("text") else _text(given, "text")
-    _stage().say(number, text, kept)
+    _session().say(number, text, kept)
 
     return {}
 
@@ -189,7 +189,7 @@ def pick(number: int) -> ResponseReturnValue:
     if not isinstance(message, int):
         raise BadRequest("message must be a number.")
 
-    _stage().pick(number, message, _text(given, "value"))
+    _session().pick(number, message, _text(given, "value"))
 
     return {}
 
@@ -199,9 +199,9 @@ def pick(number: int) -> ResponseReturnValue:
 
 @page.post("/conversations/<int:number>/operator")
 def answer(number: int) -> ResponseReturnValue:
-    """A message of the operator, in public or as a note."""
+    """A message of the operator, public or as a note."""
     given = _given()
-    _stage().answer(number, _text(given, "text"), private=_flag(given, "private"))
+    _session().answer(number, _text(given, "text"), private=_flag(given, "private"))
 
     return {}
 
@@ -209,7 +209,7 @@ def answer(number: int) -> ResponseReturnValue:
 @page.post("/conversations/<int:number>/status")
 def status(number: int) -> ResponseReturnValue:
     """Resolve or reopen."""
-    _stage().set_status(number, _text(_given(), "status"))
+    _session().set_status(number, _text(_given(), "status"))
 
     return {}
 
@@ -217,48 +217,48 @@ def status(number: int) -> ResponseReturnValue:
 @page.post("/conversations/<int:number>/choice")
 def choice(number: int) -> ResponseReturnValue:
     """Change the attribute."""
-    _stage().set_choice(number, _text(_given(), "choice"))
+    _session().set_choice(number, _text(_given(), "choice"))
 
     return {}
 
 
 @page.post("/conversations/<int:number>/assignee")
 def assignee(number: int) -> ResponseReturnValue:
-    """Assign oneself, or nobody."""
-    _stage().assign(number, me=_flag(_given(), "me"))
+    """Assign the operator, or remove the assignee."""
+    _session().assign(number, me=_flag(_given(), "me"))
 
     return {}
 
 
-@page.post("/conversations/<int:number>/hand-back")
-def hand_back(number: int) -> ResponseReturnValue:
-    """Give the conversation to the bot again."""
-    _stage().hand_back(number, _text(_given(), "choice"))
+@page.post("/conversations/<int:number>/return-to-bot")
+def return_to_bot(number: int) -> ResponseReturnValue:
+    """Return the conversation to the bot."""
+    _session().return_to_bot(number, _text(_given(), "choice"))
 
     return {}
 
 
-# -- the wire --------------------------------------------------------------------
+# -- traffic and faults ----------------------------------------------------------
 
 
-@page.get("/wire/<int:number>")
+@page.get("/traffic/<int:number>")
 def bodies(number: int) -> ResponseReturnValue:
     """What was sent and answered."""
-    return _stage().bodies(number)
+    return _session().bodies(number)
 
 
-@page.post("/wire/<int:number>/again")
+@page.post("/traffic/<int:number>/again")
 def again(number: int) -> ResponseReturnValue:
     """Repeat a delivery."""
-    _stage().send_again(number)
+    _session().send_again(number)
 
     return {}
 
 
-@page.post("/trouble")
-def trouble() -> ResponseReturnValue:
-    """Set the switches."""
-    _stage().switch(Trouble.of(_given()))
+@page.post("/faults")
+def faults() -> ResponseReturnValue:
+    """Turn faults on and off."""
+    _session().set_faults(Faults.of(_given()))
 
     return {}
 
@@ -266,8 +266,8 @@ def trouble() -> ResponseReturnValue:
 # -- reading ---------------------------------------------------------------------
 
 
-def _stage() -> Stage:
-    return t.cast(Stage, current_app.extensions["stage"])
+def _session() -> Session:
+    return t.cast(Session, current_app.extensions["session"])
 
 
 def _given() -> JSON:

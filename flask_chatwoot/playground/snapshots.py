@@ -10,10 +10,10 @@ from flask_chatwoot.simulator import Talk
 from flask_chatwoot.simulator.payloads import JSON, Agent, Contact, Message, Sender
 
 
-def conversation_picture(talk: Talk, config: Config, operator: Agent) -> JSON:
+def conversation_snapshot(talk: Talk, config: Config, operator: Agent) -> JSON:
     """Everything about a conversation, private notes included.
 
-    :param operator: The person who uses the operator's part of the page.
+    :param operator: The user of the operator's part of the page.
     """
     current = talk.current
     choice = current.custom_attributes.get(config.support_mode_attr)
@@ -32,7 +32,7 @@ def conversation_picture(talk: Talk, config: Config, operator: Agent) -> JSON:
 
 
 def mode_of(choice: t.Any, config: Config) -> Mode:
-    """Who answers, as far as the conversation's own attribute says."""
+    """The mode in the conversation's attribute, else the default mode."""
     return meaning(choice, config.words) or config.default_mode
 
 
@@ -55,7 +55,7 @@ def _message(message: Message, operator: Agent) -> JSON:
 
 
 def _author(sender: Sender, operator: Agent) -> str:
-    """Whoever is neither of the people uses the API, and that is the app."""
+    """Any other user or bot is the token's, which the app uses."""
     if sender is None:
         return "system"
 

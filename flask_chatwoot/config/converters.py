@@ -1,0 +1,241 @@
+"""From what a setting was given as to what it means.
+
+Every converter takes a value of ``app.config`` or of the environment and raises a
+``TypeError`` or ``ValueError`` whose text continues "CHATWOOT_KEY is 'value', which".
+"""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from urllib.parse import urlsplit
+
+from flask_chatwoot.ownership.mode import Mode
+
+STATUSES: t.Final = ("open", "pending", "resolved", "snoozed")
+"""Chatwoot's, of conversations (``app/models/conversation.rb``)."""
+
+SQLITE: t.Final = "sqlite:///"
+
+_DAY: t.Final = 86_400
+
+_SEPARATORS: t.Final = tuple({os.sep, os.altsep or os.sep})
+
+
+def is_blank(value: t.Any) -> bool:
+    """Whether a setting counts as not given: ``None``, or white space."""
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def text(value: t.Any) -> str:
+    """Text without white space around it."""
+    # Settings read as JSON turn digits into numbers; those can be turned back. A
+    # float cannot: 12e4567 has become infinity.
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise TypeError(f"must be text, not {type(value).__name__}; quote it.")
+
+    trimmed = str(value).strip()
+
+    # What the environment holds in another encoding cannot be signed with or stored.
+    if trimmed.encode(errors="replace").decode() != trimmed:
+        raise ValueError("must be text in UTF-8; write it again.")
+
+    return trimmed
+
+
+def token(value: t.Any) -> str:
+    """What fits into an HTTP header."""
+    given = text(value)
+
+    if not (given.isascii() and given.isprintable() and " " not in given):
+        raise ValueError("must be printable ASCII without spaces; copy it again.")
+
+    return given
+
+
+def _parts(value: t.Any) -> t.Iterable[t.Any]:
+    return value if isinstance(value, list | tuple | set) else text(value).split(",")
+
+
+def texts(value: t.Any) -> tuple[str, ...]:
+    """A list, or text with commas."""
+    return tuple(filter(None, map(text, _parts(value))))
+
+
+def secrets(value: t.Any) -> tuple[str, ...]:
+    """Like texts, but one at least."""
+    given = texts(value)
+
+    if not given:
+        raise ValueError("must be one secret at least; leave it out to accept anybody.")
+
+    return given
+
+
+def ids(value: t.Any) -> frozenset[int]:
+    """Numbers of Chatwoot; a list, or text with commas."""
+    given = frozenset(whole(1)(part) for part in _parts(value) if not is_blank(part))
+
+    if not given and isinstance(value, str):
+        raise ValueError("names no inbox; leave it out to answer in every one.")
+
+    return given
+
+
+def statuses(value: t.Any) -> frozenset[str]:
+    """Statuses of conversations; a list, or text with commas."""
+    given = frozenset(map(one_of(*STATUSES), texts(value)))
+
+    if not given and isinstance(value, str):
+        raise ValueError("names no status; leave it out for open and pending.")
+
+    return given
+
+
+def flag(value: t.Any) -> bool:
+    """Yes or no."""
+    if isinstance(value, bool):
+        return value
+
+    word = one_of("true", "false", "1", "0", "yes", "no", "on", "off")(value)
+
+    return word in ("true", "1", "yes", "on")
+
+
+def whole(least: int, most: int | None = None) -> t.Callable[[t.Any], int]:
+    """A whole number within bounds."""
+
+    def convert(value: t.Any) -> int:
+        given = text(value)
+
+        if not (given.isascii() and given.isdigit() and len(given) <= 18):
+            raise ValueError("must be a whole number.")
+
+        if int(given) < least:
+            raise ValueError(f"must be at least {least}.")
+
+        if most is not None and int(given) > most:
+            raise ValueError(f"must be at most {most}.")
+
+        return int(given)
+
+    return convert
+
+
+def _number(value: t.Any) -> float:
+    try:
+        return float(value if isinstance(value, float) else text(value))
+    except ValueError:
+        raise ValueError("must be a number of seconds.") from None
+
+
+def seconds(value: t.Any) -> float:
+    """Above zero, and at most a day."""
+    given = _number(value)
+
+    if not 0 < given <= _DAY:
+        raise ValueError("must be a number of seconds above zero, and at most a day.")
+
+    return given
+
+
+def pause(value: t.Any) -> float:
+    """Seconds, or zero."""
+    return 0.0 if _number(value) == 0 else seconds(value)
+
+
+def lease(value: t.Any) -> float:
+    """Seconds, and enough of them to be renewed in time."""
+    given = seconds(value)
+
+    if given < 0.1:
+        raise ValueError("must be 0.1 seconds at least, or it ends before a heartbeat.")
+
+    return given
+
+
+def one_of(*known: str) -> t.Callable[[t.Any], str]:
+    """One of these words, in small or capital letters."""
+
+    def convert(value: t.Any) -> str:
+        given = text(value).lower()
+
+        if given not in known:
+            raise ValueError(f"must be one of {', '.join(known)}.")
+
+        return given
+
+    return convert
+
+
+def mode(value: t.Any) -> Mode:
+    """Who answers."""
+    return Mode(one_of(*Mode)(value))
+
+
+def http_url(value: t.Any) -> str:
+    """The address of a server, without a slash at the end."""
+    given = text(value).rstrip("/")
+    example = "https://chatwoot.example.com"
+
+    try:
+        parts = urlsplit(given)
+        _ = parts.port  # raises when it is not a number
+    except ValueError:
+        raise ValueError(f"is not a URL; write it like {example}.") from None
+
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"must begin with http:// or https://, like {example}.")
+
+    if "@" in parts.netloc:
+        raise ValueError("must not hold a user name; the token is a key of its own.")
+
+    if parts.query or parts.fragment or not given.isprintable() or " " in given:
+        raise ValueError(f"must be the address alone, like {example}.")
+
+    return given
+
+
+def url_prefix(value: t.Any) -> str:
+    """A path, without a slash at the end."""
+    given = text(value)
+
+    if not given.startswith("/") or "<" in given:
+        raise ValueError("must begin with a slash and be fixed, like /chatwoot.")
+
+    return given.rstrip("/")
+
+
+def database_url(value: t.Any) -> str:
+    """The URL of a database that this version can use."""
+    given = text(value)
+    example = f"{SQLITE}chatwoot.sqlite3"
+    scheme = given.partition(":")[0].lower()
+
+    if scheme.startswith("postgres"):
+        raise ValueError(
+            "names PostgreSQL, which this version cannot use; write the path of a file "
+            f"on a local disk, like {example}."
+        )
+
+    if not given.startswith(SQLITE):
+        raise ValueError(
+            f"must begin with {SQLITE}, like {example} for a file in the instance "
+            f"folder, or {SQLITE}/var/lib/app/chatwoot.sqlite3."
+        )
+
+    path = given.removeprefix(SQLITE)
+
+    if "?" in path or "#" in path:
+        raise ValueError(f"must end with the path of the file, like {example}.")
+
+    if path == ":memory:":
+        raise ValueError(f"must be a file, which threads can share, like {example}.")
+
+    if not path or path.endswith(_SEPARATORS):
+        raise ValueError("names a folder; add a name, like chatwoot.sqlite3.")
+
+    if "\0" in path:
+        raise ValueError("is not a name that a file can have; choose another.")
+
+    return given

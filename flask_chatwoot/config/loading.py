@@ -1,0 +1,279 @@
+"""From the table and its values to a :class:`Config`."""
+
+from __future__ import annotations
+
+import atexit
+import difflib
+import os
+import shutil
+import tempfile
+import typing as t
+from dataclasses import dataclass, field, replace
+
+from flask_chatwoot.errors import ConfigError
+from flask_chatwoot.ownership.mode import Mode, Vocabulary, vocabulary
+from flask_chatwoot.ownership.policy import PolicySettings
+
+from .converters import SQLITE, is_blank
+from .table import OTHER_KEYS, PREFIX, SETTINGS, Setting
+
+Source = t.Literal["config", "environment", "default"]
+
+ALIKE: t.Final = 0.85
+"""How like a known key an unknown one must be to count as a misspelled one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What one setting was found to be.
+
+    :ivar value: What is in force: the default where what was given is wrong.
+    :ivar error: What is wrong with what was given, and the remedy.
+    """
+
+    setting: Setting
+    value: t.Any = field(repr=False)
+    source: Source
+    error: str | None = None
+
+
+# No tuple: error pages list a tuple's values, whatever its repr says.
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The settings of one app; each field is ``CHATWOOT_`` and its name in capitals.
+
+    :ivar words: Made of ``CHATWOOT_BOT_VALUES`` and ``CHATWOOT_HUMAN_VALUES``.
+    :ivar policy: Made of ``CHATWOOT_BOT_STATUSES``, ``CHATWOOT_YIELD_TO_ASSIGNEE`` and
+        ``CHATWOOT_MAX_AGE``.
+    :ivar database_path: The file that ``database_url`` names.
+    :ivar found: Every setting by its name, with its source.
+    """
+
+    base_url: str | None
+    account_id: int | None
+    api_access_token: str | None = field(repr=False)
+    user_access_token: str | None = field(repr=False)
+    support_mode_attr: str
+    webhook_secret: tuple[str, ...] = field(repr=False)
+    webhook_token: str | None = field(repr=False)
+    copilot_token: str | None = field(repr=False)
+    health_token: str | None = field(repr=False)
+    health_max_age: float
+    url_prefix: str
+    words: Vocabulary = field(repr=False)
+    human_values: tuple[str, ...]
+    default_mode: Mode
+    inboxes: frozenset[int]
+    policy: PolicySettings
+    burst_window: float
+    burst_max: float
+    fallback_message: str | None = field(repr=False)
+    note_on_failure: bool
+    typing: bool
+    backend: str
+    workers: int
+    database_url: str
+    database_path: str
+    database_sync: str
+    timeout: float
+    max_attempts: int
+    max_body: int
+    lease: float
+    retry_pause: float
+    settle_time: float
+    found: t.Mapping[str, Found] = field(repr=False, compare=False)
+
+    @property
+    def missing(self) -> list[str]:
+        """The keys without which nothing can be posted."""
+        needed = {
+            "CHATWOOT_BASE_URL": self.base_url,
+            "CHATWOOT_ACCOUNT_ID": self.account_id,
+            "CHATWOOT_API_ACCESS_TOKEN": self.api_access_token,
+        }
+
+        return [key for key, value in needed.items() if value is None]
+
+    @property
+    def errors(self) -> list[str]:
+        """What is wrong, where ``keep_errors`` was given to :func:`load`."""
+        return [found.error for found in self.found.values() if found.error]
+
+    @property
+    def unprotected(self) -> list[str]:
+        """Endpoints that anybody may call, with the key that protects each."""
+        endpoints = []
+
+        if not (self.webhook_secret or self.webhook_token):
+            endpoints.append("/webhook (CHATWOOT_WEBHOOK_SECRET)")
+
+        if not self.copilot_token:
+            endpoints.append("/copilot (CHATWOOT_COPILOT_TOKEN)")
+
+        return endpoints
+
+
+def load(
+    settings: t.Mapping[str, t.Any],
+    *,
+    environ: t.Mapping[str, str] = os.environ,
+    instance_path: str,
+    testing: bool = False,
+    keep_errors: bool = False,
+) -> Config:
+    """Look every key up, once.
+
+    :param settings: ``app.config``. A key that is absent, ``None`` or blank there is
+        looked up in the environment, and then has its default.
+    :param testing: Handle deliveries inside the request, and keep the database in a new
+        temporary folder, so that one test run does not remember another's messages.
+    :param keep_errors: Do not raise, but list the errors in ``Config.errors``. With
+        errors the app counts as not configured.
+    :raises ConfigError: Has a line for every wrong key, with its value unless secret,
+        and the remedy.
+    """
+    found = {each.name: _find(each, settings, environ, testing) for each in SETTINGS}
+    words = _words(found)
+    url = found["database_url"]
+    needed = ("base_url", "account_id", "api_access_token")
+    configured = all(found[name].value is not None for name in needed)
+    path = os.path.join(instance_path, url.value.removeprefix(SQLITE))
+
+    if url.source != "default" or (configured and not testing):
+        _check_database(found, path)
+
+    errors = [each.error for each in found.values() if each.error]
+
+    if errors and not keep_errors:
+        raise ConfigError("\n".join(errors))
+
+    if testing and configured and url.source == "default" and not errors:
+        path = os.path.join(_temporary_folder(), os.path.basename(path))
+
+    values = {name: each.value for name, each in found.items() if name != "bot_values"}
+    policy = PolicySettings(
+        statuses=values.pop("bot_statuses"),
+        yield_to_assignee=values.pop("yield_to_assignee"),
+        max_age=values.pop("max_age"),
+    )
+    config = Config(
+        **values, words=words, policy=policy, database_path=path, found=found
+    )
+
+    return replace(config, base_url=None) if errors else config
+
+
+def _find(
+    setting: Setting,
+    settings: t.Mapping[str, t.Any],
+    environ: t.Mapping[str, str],
+    testing: bool,
+) -> Found:
+    sources: tuple[tuple[Source, t.Mapping[str, t.Any]], ...] = (
+        ("config", settings),
+        ("environment", environ),
+    )
+    default = Found(setting=setting, value=setting.default, source="default")
+
+    if testing and setting.name == "backend":
+        default = replace(default, value="inline")
+
+    for source, values in sources:
+        value = values.get(setting.key)
+
+        if is_blank(value):
+            continue
+
+        try:
+            return replace(default, value=setting.convert(value), source=source)
+        except (TypeError, ValueError) as error:
+            shown = "" if setting.secret else f" is {_without_password(value)}, which"
+            return replace(
+                default, source=source, error=f"{setting.key}{shown} {error}"
+            )
+
+    return default
+
+
+def _words(found: dict[str, Found]) -> Vocabulary:
+    bot, human = found["bot_values"], found["human_values"]
+
+    try:
+        return vocabulary(bot=bot.value, human=human.value)
+    except ConfigError as error:
+        found["bot_values"] = replace(bot, error=str(error))
+        return vocabulary()
+
+
+def _without_password(value: t.Any) -> str:
+    # No more than the address: a query, like a password, may be a secret.
+    shown = repr(value) if not isinstance(value, str) else repr(_address(value))
+    before, at, host = shown.rpartition("@")
+
+    return f"{before[:1]}…@{host}" if at else host
+
+
+def _address(text: str) -> str:
+    address = text.partition("?")[0].partition("#")[0]
+
+    return address if address == text else f"{address}?…"
+
+
+# -- the database --------------------------------------------------------------
+
+
+def _check_database(found: dict[str, Found], path: str) -> None:
+    url = found["database_url"]
+    problem = None if url.error else _problem_of(path)
+
+    if problem is not None:
+        error = f"{url.setting.key} names {path!r}, which {problem}"
+        found["database_url"] = replace(url, error=error)
+
+
+def _problem_of(path: str) -> str | None:
+    """Why the file cannot be written later. Leaves nothing behind."""
+    exists = os.path.exists(path)
+
+    if exists and not (os.path.isfile(path) and os.access(path, os.R_OK | os.W_OK)):
+        return "is not a file that this process may write; choose another."
+
+    folder = os.path.dirname(path)
+
+    while not os.path.exists(folder):
+        folder = os.path.dirname(folder)
+
+    try:
+        # Trying is the only test that also knows of read-only and full disks.
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return (
+            f"cannot be made in {folder!r}: {error.strerror}. Choose another path, or "
+            "let this process write there."
+        )
+
+
+def _temporary_folder() -> str:
+    folder = tempfile.mkdtemp(prefix="flask-chatwoot-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+    return folder
+
+
+# -- misspelled keys -----------------------------------------------------------
+
+
+def misspelled(keys: t.Iterable[str]) -> dict[str, str]:
+    """Unknown ``CHATWOOT_`` keys that are nearly known ones, with those.
+
+    Other unknown keys are left alone: Chatwoot or the host may have keys of that name.
+    """
+    known = OTHER_KEYS | {setting.key for setting in SETTINGS}
+    unknown = {key for key in keys if key.startswith(PREFIX)} - known
+    nearest = {
+        key: difflib.get_close_matches(key, sorted(known), n=1, cutoff=ALIKE)
+        for key in sorted(unknown)
+    }
+
+    return {key: matches[0] for key, matches in nearest.items() if matches}

@@ -1,0 +1,251 @@
+"""The table of settings, from which everything that concerns all of them comes."""
+
+from __future__ import annotations
+
+import functools
+import typing as t
+from dataclasses import dataclass
+
+from flask_chatwoot.ownership.mode import Mode
+from flask_chatwoot.ownership.policy import PolicySettings
+
+from . import converters as to
+
+PREFIX: t.Final = "CHATWOOT_"
+
+BACKENDS: t.Final = ("inline", "thread")
+SYNCS: t.Final = ("full", "normal")
+
+MOST_WORKERS: t.Final = 1000
+"""Threads of one process; a higher number is a mistake."""
+
+OTHER_KEYS: t.Final = frozenset({"CHATWOOT_ADMIN_TOKEN"})
+"""Keys that are no settings of the app, but are looked up elsewhere."""
+
+_POLICY: t.Final = PolicySettings()
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One line of the table.
+
+    :ivar name: The key without ``CHATWOOT_``, in small letters.
+    :ivar help: What it means, with units, in one line.
+    :ivar advanced: Most apps do not need it.
+    """
+
+    name: str
+    convert: t.Callable[[t.Any], t.Any]
+    default: t.Any
+    help: str
+    secret: bool = False
+    advanced: bool = True
+
+    @property
+    def key(self) -> str:
+        """What it is called in ``app.config`` and in the environment."""
+        return f"{PREFIX}{self.name.upper()}"
+
+
+_common = functools.partial(Setting, advanced=False)
+
+
+SETTINGS: t.Final = (
+    _common(
+        "base_url",
+        to.http_url,
+        None,
+        "Address of Chatwoot. Redirects are not followed.",
+    ),
+    _common(
+        "account_id",
+        to.whole(1),
+        None,
+        "Number in Chatwoot's URLs. Deliveries of other accounts are ignored.",
+    ),
+    _common(
+        "api_access_token",
+        to.token,
+        None,
+        "Token of a user or an agent bot.",
+        secret=True,
+    ),
+    Setting(
+        "user_access_token",
+        to.token,
+        None,
+        "Token of a user, for what an agent bot may not read.",
+        secret=True,
+    ),
+    Setting(
+        "support_mode_attr",
+        to.text,
+        "support_mode",
+        "Key of the attribute that holds the customer's choice.",
+    ),
+    _common(
+        "webhook_secret",
+        to.secrets,
+        (),
+        "Secret of the webhook; several during a rotation. Without it, none is asked.",
+        secret=True,
+    ),
+    Setting(
+        "webhook_token",
+        to.token,
+        None,
+        "For Chatwoot before 4.12: required as ?token= in the webhook's URL.",
+        secret=True,
+    ),
+    _common(
+        "copilot_token",
+        to.token,
+        None,
+        "Bearer token that /copilot requires. Without it, anybody may call it.",
+        secret=True,
+    ),
+    Setting(
+        "health_token",
+        to.token,
+        None,
+        "Bearer token that /health requires. Without it, there is no /health.",
+        secret=True,
+    ),
+    Setting(
+        "health_max_age",
+        to.seconds,
+        300.0,
+        "Seconds after which an unfinished turn is late in /health.",
+    ),
+    Setting("url_prefix", to.url_prefix, "/chatwoot", "Path above the endpoints."),
+    _common(
+        "bot_values",
+        to.texts,
+        (),
+        "Option texts that mean bot, besides the built-in ones.",
+    ),
+    _common(
+        "human_values",
+        to.texts,
+        (),
+        "The same for human. A hand-off writes the first one.",
+    ),
+    Setting(
+        "default_mode",
+        to.mode,
+        Mode.HUMAN,
+        "bot or human, where the customer has not chosen.",
+    ),
+    Setting(
+        "inboxes",
+        to.ids,
+        frozenset(),
+        "Ids of Chatwoot inboxes: answer in these only. Without it, in all.",
+    ),
+    Setting(
+        "bot_statuses",
+        to.statuses,
+        _POLICY.statuses,
+        "Statuses in which customers are answered: open, pending, resolved, snoozed.",
+    ),
+    Setting(
+        "yield_to_assignee",
+        to.flag,
+        _POLICY.yield_to_assignee,
+        "Post only notes while an operator is assigned.",
+    ),
+    Setting(
+        "max_age",
+        to.seconds,
+        _POLICY.max_age,
+        "Seconds after which the answer to a message is a note.",
+    ),
+    Setting(
+        "burst_window",
+        to.pause,
+        0.0,
+        "Seconds without a new message before a turn begins.",
+    ),
+    Setting(
+        "burst_max",
+        to.seconds,
+        30.0,
+        "Seconds in all that a turn waits for more messages, or a note is withheld.",
+    ),
+    _common(
+        "fallback_message",
+        to.text,
+        None,
+        "What the customer gets in bot mode when a turn failed for good.",
+    ),
+    Setting(
+        "note_on_failure",
+        to.flag,
+        False,
+        "In human mode, post a note for operators when a turn failed for good.",
+    ),
+    Setting(
+        "typing",
+        to.flag,
+        True,
+        "Show the typing indicator while a provider works.",
+    ),
+    Setting(
+        "backend",
+        to.one_of(*BACKENDS),
+        "thread",
+        "thread, or inline: inside the request (the default if app.testing).",
+    ),
+    _common(
+        "workers",
+        to.whole(0, MOST_WORKERS),
+        4,
+        "Threads of this process. 0: it stores, and flask chatwoot work answers.",
+    ),
+    _common(
+        "database_url",
+        to.database_url,
+        f"{to.SQLITE}chatwoot.sqlite3",
+        "SQLite file of the queue: sqlite:///name in the instance folder, or an "
+        "absolute sqlite:////path.",
+    ),
+    Setting(
+        "database_sync",
+        to.one_of(*SYNCS),
+        "full",
+        "full survives power loss, normal a crash of the process.",
+    ),
+    Setting("timeout", to.seconds, 10.0, "Seconds to wait for Chatwoot's API."),
+    Setting(
+        "max_attempts",
+        to.whole(1),
+        5,
+        "Attempts at one turn before it is dead.",
+    ),
+    Setting(
+        "max_body",
+        to.whole(1),
+        4 * 1024 * 1024,
+        "Bytes. Larger deliveries are refused with 413.",
+    ),
+    Setting(
+        "lease",
+        to.lease,
+        30.0,
+        "Seconds after which a job of a process that ended is claimed by another.",
+    ),
+    Setting(
+        "retry_pause",
+        to.seconds,
+        2.0,
+        "Seconds before the second attempt; each later pause is six times as long.",
+    ),
+    Setting(
+        "settle_time",
+        to.seconds,
+        30.0,
+        "Seconds until a post without an answer is repeated; more than Chatwoot's "
+        "RACK_TIMEOUT_SERVICE_TIMEOUT.",
+    ),
+)
+"""Every setting, in the order in which they are shown."""

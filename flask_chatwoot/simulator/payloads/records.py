@@ -1,0 +1,140 @@
+"""Chatwoot's records, as far as its deliveries and its API show them."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+JSON = dict[str, t.Any]
+Version = tuple[int, ...]
+NEWEST: t.Final[Version] = (4, 16, 2)
+"""The newest version whose payloads were compared with Chatwoot's source."""
+EPOCH: t.Final = 1_785_143_553.123
+"""The default time of records: 27 July 2026, unix seconds."""
+
+
+class MessageType(IntEnum):
+    """The API writes the number, deliveries the lower-case name."""
+
+    INCOMING = 0
+    OUTGOING = 1
+    ACTIVITY = 2
+    TEMPLATE = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """The one account of the installation."""
+
+    id: int = 1
+    name: str = "Acme"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inbox:
+    """A Chatwoot inbox."""
+
+    id: int = 3
+    name: str = "Website"
+    channel: str = "Channel::WebWidget"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contact:
+    """A customer."""
+
+    id: int = 55
+    name: str = "Ada Lovelace"
+    email: str | None = None
+    phone_number: str | None = None
+    identifier: str | None = None
+    blocked: bool = False
+    custom_attributes: t.Mapping[str, t.Any] = field(default_factory=dict)
+    additional_attributes: t.Mapping[str, t.Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """Who writes for the company: an operator or, with ``bot``, an agent bot."""
+
+    id: int = 5
+    name: str = "Olga Operator"
+    email: str | None = None
+    bot: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Team:
+    """Operators to whom a conversation can be assigned together."""
+
+    id: int = 1
+    name: str = "support"
+
+
+Sender = Contact | Agent | None
+"""``None``: an automation, a greeting, a survey or an activity."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message.
+
+    :ivar id: Unique in the installation.
+    :ivar content: ``None`` when there are only attachments.
+    :ivar created_at: Unix seconds.
+    :ivar attachments: Fields that differ from an image without size and URL.
+    """
+
+    id: int = 9001
+    content: str | None = "Hello"
+    type: MessageType = MessageType.INCOMING
+    private: bool = False
+    sender: Sender = field(default_factory=Contact)
+    created_at: float = EPOCH
+    content_type: str = "text"
+    content_attributes: t.Mapping[str, t.Any] = field(default_factory=dict)
+    additional_attributes: t.Mapping[str, t.Any] = field(default_factory=dict)
+    attachments: tuple[t.Mapping[str, t.Any], ...] = ()
+    source_id: str | None = None
+    status: str = "sent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """A conversation without its messages.
+
+    :ivar id: The display id: the one in URLs, counted per account.
+    :ivar snoozed_until: Unix seconds; only while it is snoozed.
+    """
+
+    id: int = 42
+    account: Account = field(default_factory=Account)
+    inbox: Inbox = field(default_factory=Inbox)
+    contact: Contact = field(default_factory=Contact)
+    status: str = "open"
+    snoozed_until: float | None = None
+    assignee: Agent | None = None
+    team: Team | None = None
+    labels: tuple[str, ...] = ()
+    priority: str | None = None
+    can_reply: bool = True
+    custom_attributes: t.Mapping[str, t.Any] = field(default_factory=dict)
+    additional_attributes: t.Mapping[str, t.Any] = field(default_factory=dict)
+    created_at: float = EPOCH
+
+
+History = t.Sequence[Message]
+"""All messages of a conversation, oldest first."""
+
+
+def parse_version(text: str) -> Version:
+    """``"4.16.2"`` as a tuple that can be compared.
+
+    :raises ValueError: It is not a list of numbers with full stops between them.
+    """
+    if not re.fullmatch(r"\d+(\.\d+)+", text, re.ASCII):
+        raise ValueError(f"{text!r} is not a version of Chatwoot. Example: 4.16.2.")
+
+    return tuple(int(part) for part in text.split("."))

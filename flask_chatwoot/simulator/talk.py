@@ -1,0 +1,308 @@
+"""A conversation as its customer and its operators use it."""
+
+from __future__ import annotations
+
+import typing as t
+
+from . import payloads
+from .files import Attached, name_in
+from .payloads import JSON, Agent, Conversation, Message, MessageType
+from .state import WEBSITE, State, StoredConversation
+
+
+class Talk:
+    """One conversation, seen from outside. Made by ``Simulator.conversation``.
+
+    Any thread may use it. Its methods store and send events at once; deliveries are
+    made in the background.
+    """
+
+    def __init__(self, state: State, stored: StoredConversation) -> None:
+        self._state = state
+        self._stored = stored
+
+    # What there is
+
+    @property
+    def current(self) -> Conversation:
+        """The conversation as it is now."""
+        return self._stored.current
+
+    @current.setter
+    def current(self, conversation: Conversation) -> None:
+        with self._state.changing():
+            self._stored.current = conversation
+
+    @property
+    def id(self) -> int:
+        """The display id."""
+        return self.current.id
+
+    @property
+    def status(self) -> str:
+        """``open``, ``pending``, ``snoozed`` or ``resolved``."""
+        return self.current.status
+
+    @property
+    def messages(self) -> list[Message]:
+        """All of them, activities and notes included, oldest first."""
+        with self._state.lock:
+            return list(self._stored.messages)
+
+    @property
+    def posted(self) -> list[Message]:
+        """The messages that were made through the API, oldest first."""
+        with self._state.lock:
+            return list(self._stored.posted)
+
+    @property
+    def replies(self) -> list[str]:
+        """The texts that were posted through the API for the customer, oldest first."""
+        return [m.content or "" for m in self.posted if not m.private]
+
+    @property
+    def notes(self) -> list[str]:
+        """The texts that were posted through the API as notes, oldest first."""
+        return [m.content or "" for m in self.posted if m.private]
+
+    @property
+    def typing(self) -> list[str]:
+        """Each ``"on"`` and ``"off"`` of the typing indicator, oldest first."""
+        with self._state.lock:
+            return list(self._stored.typing)
+
+    @property
+    def transcript(self) -> str:
+        """The messages with their authors, oldest first.
+
+        Further lines of a message are indented. Files and what was picked or filled in
+        stand in brackets. Activities are left out.
+        """
+        return "\n".join(
+            _line(message)
+            for message in self.messages
+            if message.type is not MessageType.ACTIVITY
+        )
+
+    # The customer
+
+    def customer_says(
+        self,
+        content: str | None = None,
+        *,
+        attachments: t.Sequence[Attached] = (),
+        **fields: t.Any,
+    ) -> Message:
+        """Store an incoming message, and deliver it in the background.
+
+        A snoozed conversation opens; a resolved one becomes *pending* if a bot is
+        connected, else it opens.
+
+        :param attachments: Files as ``(name, bytes, content type)``, which can be
+            fetched at the URL in the delivery; or the payload of an attachment, used
+            as it is.
+        :param fields: Further fields of :class:`payloads.Message`.
+        :raises RuntimeError: There are files, and the simulator is not started.
+        """
+        return self.add(
+            self.current.contact, content, attachments=attachments, **fields
+        )
+
+    def customer_mails(self, reply: str, **fields: t.Any) -> Message:
+        """Store a customer's e-mail, and deliver it, quoted history included.
+
+        :param fields: Of :func:`payloads.incoming_email`, such as ``quoted``,
+            ``subject`` or ``auto_reply``.
+        """
+        mail = payloads.incoming_email(reply, version=self._state.version, **fields)
+
+        return self.customer_says(
+            mail.content,
+            content_type=mail.content_type,
+            content_attributes=mail.content_attributes,
+        )
+
+    def customer_picks(self, message: Message, item: str) -> Message:
+        """Choose an item of an ``input_select``, and deliver the choice.
+
+        A website stores it in the message itself, so that ``message_updated`` comes
+        (``app/javascript/widget/components/AgentMessageBubble.vue``); elsewhere the
+        customer sends the title as a new message, as
+        ``app/services/whatsapp/incoming_message_service_helpers.rb`` reads it.
+
+        :param item: Its title or its value.
+        :return: The message that was stored or changed.
+        :raises ValueError: There is no such item, or no such message here.
+        """
+        items = message.content_attributes.get("items") or []
+        picked = [i for i in items if item in (i.get("title"), i.get("value"))]
+
+        if not picked:
+            raise ValueError(f"There is no {item!r} to pick.")
+
+        if self.current.inbox.channel != WEBSITE:
+            return self.customer_says(str(picked[0]["title"]))
+
+        chosen = {"title": picked[0]["title"], "value": picked[0]["value"]}
+
+        return self._submit(message, chosen)
+
+    def customer_fills(
+        self, message: Message, answers: t.Mapping[str, t.Any]
+    ) -> Message:
+        """Send a ``form`` on the website, and deliver ``message_updated``.
+
+        Other channels show no form
+        (``app/javascript/widget/components/AgentMessageBubble.vue``).
+
+        :param answers: Name of the field to its value. Fields without an answer are
+            left out, as an empty field is on the website.
+        :return: The message that was changed.
+        :raises ValueError: It is not a form with these fields, or not on a website.
+        """
+        fields = message.content_attributes.get("items") or []
+        names = [field.get("name") for field in fields]
+
+        if message.content_type != "form" or answers.keys() - {*names}:
+            raise ValueError(f"There is no form with {', '.join(answers)} to fill in.")
+
+        if self.current.inbox.channel != WEBSITE:
+            raise ValueError(f"{self.current.inbox.channel} shows no forms.")
+
+        given = [{"name": n, "value": answers[n]} for n in names if n in answers]
+
+        return self._submit(message, *given)
+
+    def _submit(self, message: Message, *values: JSON) -> Message:
+        attributes = {**message.content_attributes, "submitted_values": [*values]}
+
+        return self.edit(message, content_attributes=attributes)
+
+    # Operators and automations
+
+    def operator_says(
+        self, content: str | None, *, private: bool = False, **fields: t.Any
+    ) -> Message:
+        """Store what an operator wrote in the dashboard, and deliver it."""
+        return self.add(self._state.operator, content, private=private, **fields)
+
+    def operator_says_from_phone(self, content: str | None, **fields: t.Any) -> Message:
+        """Store what an operator wrote in the channel's own app, and deliver it.
+
+        Chatwoot gets it as an echo, without its author: there is no sender, but
+        ``external_echo`` among the content attributes.
+        """
+        return self._add_unsigned(content, {"external_echo": True}, fields)
+
+    def automation_says(
+        self, content: str | None, *, rule_id: int = 1, **fields: t.Any
+    ) -> Message:
+        """Store what an automation rule sends, and deliver it.
+
+        It has no sender, but the id of its rule
+        (``app/services/automation_rules/action_service.rb``).
+        """
+        return self._add_unsigned(content, {"automation_rule_id": rule_id}, fields)
+
+    def _add_unsigned(self, content: str | None, mark: JSON, fields: JSON) -> Message:
+        attributes = {**mark, **fields.pop("content_attributes", {})}
+
+        return self.add(None, content, content_attributes=attributes, **fields)
+
+    def operator_takes(self) -> None:
+        """Open the conversation and assign it to the operator, as the operator."""
+        with self._state.changing():
+            self.reopen()
+            self.assign(self._state.operator)
+
+    def assign(self, agent: Agent | None, *, by: Agent | None = None) -> None:
+        """Assign it to an operator or a bot; ``None`` removes the assignee.
+
+        :param by: The author of the change; ``None``: the operator.
+        """
+        self._state.change(self._stored, by=by or self._state.operator, assignee=agent)
+
+    def resolve(self) -> None:
+        """Set the status ``resolved``, as the operator."""
+        self.change_status("resolved")
+
+    def reopen(self) -> None:
+        """Set the status ``open``, as the operator."""
+        self.change_status("open")
+
+    def change_status(self, status: str) -> None:
+        """Set the status, as the operator, and deliver the events that follow."""
+        self._state.change(self._stored, by=self._state.operator, status=status)
+
+    def set_attribute(self, key: str, value: t.Any) -> None:
+        """Change one custom attribute as an operator does: the others stay."""
+        with self._state.changing():
+            attributes = {**self.current.custom_attributes, key: value}
+            self._state.change(
+                self._stored, by=self._state.operator, custom_attributes=attributes
+            )
+
+    # Any author
+
+    def add(
+        self,
+        sender: payloads.Sender,
+        content: str | None,
+        *,
+        posted: bool = False,
+        attachments: t.Sequence[Attached] = (),
+        **fields: t.Any,
+    ) -> Message:
+        """Store a message of any author, and deliver it unless it is an activity.
+
+        :param posted: Whether it counts as made through the API.
+        :param attachments: See :meth:`customer_says`.
+        """
+        return self._state.add(
+            self._stored,
+            sender,
+            content,
+            posted=posted,
+            attachments=attachments,
+            **fields,
+        )
+
+    def edit(self, message: Message, **fields: t.Any) -> Message:
+        """Change a message, and deliver ``message_updated``.
+
+        :param fields: Fields of :class:`payloads.Message`, with new values.
+        :return: The message as it is now.
+        :raises ValueError: It is not a message of this conversation.
+        """
+        return self._state.edit(self._stored, message, **fields)
+
+    def type(self, author: Agent, status: str, *, private: bool = False) -> None:
+        """Turn the typing indicator ``"on"`` or ``"off"``, and deliver the event."""
+        self._state.type(self._stored, author, status, private=private)
+
+
+def _line(message: Message) -> str:
+    attributes = message.content_attributes
+    parts = [message.content or "", *(f"[{name_in(a)}]" for a in message.attachments)]
+    values = attributes.get("submitted_values")
+
+    for value in values if isinstance(values, list) else ():
+        named = f"{value['name']}: " if "name" in value else ""
+        parts.append(f"[{named}{value.get('title', value.get('value'))}]")
+
+    mark = " (note)" if message.private else ""
+    text = " ".join(filter(None, parts)).replace("\n", "\n    ")
+
+    return f"{_author(message)}{mark}: {text}"
+
+
+def _author(message: Message) -> str:
+    if message.sender:
+        return message.sender.name
+
+    if message.content_attributes.get("external_echo"):
+        return "Operator"
+
+    rule = message.content_attributes.get("automation_rule_id")
+
+    return "Automation" if rule else "Chatwoot"

@@ -1,0 +1,286 @@
+"""Settings under the ``flask`` command line, and the commands that list them."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+from conftest import AppFactory, signed
+from flask import Flask, current_app
+from flask.cli import FlaskGroup
+
+from flask_chatwoot import Chatwoot, DeliveryOutcome, Reason, TurnOutcome, extension
+from flask_chatwoot.config.table import SETTINGS
+from flask_chatwoot.errors import ConfigError
+
+NEEDED: t.Final = {
+    "CHATWOOT_BASE_URL": "https://chatwoot.test",
+    "CHATWOOT_ACCOUNT_ID": 1,
+    "CHATWOOT_API_ACCESS_TOKEN": "hunter2",
+}
+WRONG: t.Final = {"CHATWOOT_TIMEOUT": "soon", "CHATWOOT_ACCOUNT_ID": "acme"}
+ERRORS: t.Final = (
+    "Error: CHATWOOT_ACCOUNT_ID is 'acme', which must be a whole number.\n"
+    "Error: CHATWOOT_TIMEOUT is 'soon', which must be a number of seconds.\n"
+)
+
+
+class Flasks(t.Protocol):
+    """Runs ``flask`` on an app that is made when the command needs it."""
+
+    def __call__(self, *arguments: str, **settings: t.Any) -> Result: ...
+
+
+@pytest.fixture
+def flask(tmp_path: Path) -> Flasks:
+    def run(*arguments: str, **settings: t.Any) -> Result:
+        def create_app() -> Flask:
+            app = Flask("host", instance_path=str(tmp_path / "instance"))
+            app.config.update(settings)
+            Chatwoot(app).reply_provider(lambda text: f"You said {text}")
+            app.cli.command()(own)
+            app.cli.command()(deliver)
+
+            return app
+
+        group = FlaskGroup(create_app=create_app)
+
+        return CliRunner().invoke(group, arguments)
+
+    return run
+
+
+def own() -> None:
+    click.echo(f"A command of {current_app.name}'s own.")
+
+
+def deliver() -> None:
+    answer = current_app.test_client().post("/chatwoot/webhook", **signed({}))
+    click.echo(answer.status_code)
+
+
+# -- wrong settings ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["jobs", "jobs retry --dead", "jobs prune", "why 3", "work", "doctor", "teardown"],
+)
+def test_a_command_that_needs_settings_names_all_wrong_ones(
+    flask: Flasks, command: str
+) -> None:
+    result = flask("chatwoot", *command.split(), **WRONG)
+
+    assert (result.exit_code, result.output) == (1, ERRORS)
+
+
+@pytest.mark.parametrize("settings", [WRONG, {}], ids=["wrong", "none"])
+@pytest.mark.parametrize(
+    ("command", "printed"),
+    [
+        ("routes", "/chatwoot/webhook"),
+        ("own", "A command of host's own.\n"),
+        ("--help", "Answer Chatwoot conversations."),
+        ("chatwoot --help", "outcomes"),
+        ("chatwoot jobs --help", "List jobs, newest first."),
+        ("chatwoot ask Hello", "You said Hello\n"),
+        ("chatwoot simulate Hello", "  bot       You said Hello"),
+        ("chatwoot outcomes", "accepted"),
+        ("chatwoot settings", "CHATWOOT_BASE_URL"),
+    ],
+)
+def test_a_command_that_needs_no_settings_works_without_a_warning(
+    flask: Flasks,
+    command: str,
+    printed: str,
+    settings: dict[str, str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    result = flask(*command.split(), **settings)
+
+    assert result.exit_code == 0, result.output
+    assert printed in result.output
+    assert "flask_chatwoot.extension" not in {each.name for each in caplog.records}
+    assert "settings" in command or result.stderr == ""
+
+
+def test_with_wrong_settings_no_delivery_is_accepted(
+    flask: Flasks, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    result = flask("deliver", **NEEDED | {"CHATWOOT_TIMEOUT": "soon"})
+
+    assert result.output == "500\n"
+    assert "ConfigError: CHATWOOT_TIMEOUT is 'soon'" in caplog.text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_server_does_not_start_with_wrong_settings(flask: Flasks) -> None:
+    result = flask("run", **WRONG)
+
+    assert isinstance(result.exception, ConfigError)
+    assert str(result.exception) == ERRORS.replace("Error: ", "").strip()
+
+
+def test_an_app_of_another_command_line_does_not_start_with_wrong_settings() -> None:
+    @click.command()
+    def serve() -> None:
+        app = Flask("host")
+        app.config.update(WRONG)
+        Chatwoot(app)
+
+    assert isinstance(CliRunner().invoke(serve).exception, ConfigError)
+
+
+HOST = """
+from flask import Flask
+from flask_chatwoot import Chatwoot
+
+app = Flask(__name__)
+app.config["CHATWOOT_TIMEOUT"] = "soon"
+Chatwoot(app)
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "code"),
+    [
+        (["-m", "flask", "--app", "host", "routes"], 0),
+        (["-m", "flask", "--app", "host", "chatwoot", "jobs"], 1),
+        (["-m", "flask", "--app", "host", "run", "--port", "0"], 1),
+        (["-c", "from host import app"], 1),
+    ],
+    ids=["flask routes", "flask chatwoot jobs", "flask run", "import"],
+)
+def test_it_is_the_same_in_a_shell(
+    tmp_path: Path, program: list[str], code: int
+) -> None:
+    (tmp_path / "host.py").write_text(HOST)
+
+    done = subprocess.run(
+        [sys.executable, *program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == code, done.stderr
+    assert ("CHATWOOT_TIMEOUT is 'soon', which" in done.stderr) is bool(code)
+    assert ("Traceback" in done.stderr) is bool(code and "chatwoot" not in program)
+
+
+# -- misspelled keys -----------------------------------------------------------
+
+
+def test_a_misspelled_key_is_named_once_per_process(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    make_app: AppFactory,
+) -> None:
+    monkeypatch.setattr(extension, "_named", set())
+    monkeypatch.setenv("CHATWOOT_WORKER", "3")
+    monkeypatch.setenv("CHATWOOT_COLOUR", "red")
+
+    with caplog.at_level(logging.WARNING):
+        make_app(base_ulr="https://x.example")
+        make_app(base_ulr="https://x.example", database_url="sqlite:///other.db")
+
+    assert caplog.messages == [
+        "These keys are not settings: CHATWOOT_BASE_ULR (did you mean "
+        "CHATWOOT_BASE_URL?), CHATWOOT_WORKER (did you mean CHATWOOT_WORKERS?)."
+    ]
+
+
+# -- flask chatwoot settings ---------------------------------------------------
+
+
+def rows(result: Result) -> dict[str, str]:
+    """What is printed of each key, without the spaces between the columns."""
+    assert result.exit_code == 0, result.output
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+
+    return {key: rest for key, _, rest in (line.partition(" ") for line in lines)}
+
+
+def test_settings_are_listed_with_what_is_in_force_and_its_source(
+    flask: Flasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATWOOT_WORKERS", "7")
+    monkeypatch.setenv("CHATWOOT_WEBHOOK_SECRET", "hunter2, hunter3")
+    text = "One\nmoment, please; an operator will answer you soon."
+    settings = {**NEEDED, "CHATWOOT_FALLBACK_MESSAGE": text}
+
+    result = flask("chatwoot", "settings", **settings, CHATWOOT_HUMAN_VALUES="b, a")
+
+    listed = rows(result)
+    assert "hunter" not in result.output
+    assert [*listed][1:] == [each.key for each in SETTINGS if not each.advanced]
+    for key, expected in {
+        "KEY": "IN FORCE FROM MEANING",
+        "CHATWOOT_BASE_URL": "https://chatwoot.test config Address of Chatwoot. Red",
+        "CHATWOOT_ACCOUNT_ID": "1 config ",
+        "CHATWOOT_API_ACCESS_TOKEN": "set config ",
+        "CHATWOOT_WEBHOOK_SECRET": "set environment ",
+        "CHATWOOT_COPILOT_TOKEN": "not set default ",
+        "CHATWOOT_BOT_VALUES": "not set default ",
+        "CHATWOOT_HUMAN_VALUES": "b, a config ",
+        "CHATWOOT_FALLBACK_MESSAGE": "One moment, please; an operator will an… config",
+        "CHATWOOT_WORKERS": "7 environment ",
+        "CHATWOOT_DATABASE_URL": "sqlite:///chatwoot.sqlite3 default ",
+    }.items():
+        assert listed[key].startswith(expected)
+
+
+def test_an_advanced_setting_is_listed_where_it_is_set(flask: Flasks) -> None:
+    listed = rows(flask("chatwoot", "settings", CHATWOOT_TYPING="off"))
+
+    assert listed["CHATWOOT_TYPING"].startswith("false config ")
+    assert "CHATWOOT_LEASE" not in listed
+
+
+def test_all_settings_are_listed_on_request(flask: Flasks) -> None:
+    listed = rows(flask("chatwoot", "settings", "--all", CHATWOOT_INBOXES="2,1"))
+
+    assert [*listed][1:] == [setting.key for setting in SETTINGS]
+    assert listed["CHATWOOT_BOT_STATUSES"].startswith("open, pending default ")
+    assert listed["CHATWOOT_INBOXES"].startswith("1, 2 config ")
+    assert listed["CHATWOOT_DEFAULT_MODE"].startswith("human default ")
+
+
+def test_a_wrong_setting_is_marked_and_explained(flask: Flasks) -> None:
+    result = flask("chatwoot", "settings", **WRONG)
+
+    assert rows(result)["CHATWOOT_TIMEOUT"].startswith("wrong config ")
+    assert result.stderr == ERRORS
+
+
+def test_what_was_changed_too_late_is_not_in_force(make_app: AppFactory) -> None:
+    app = make_app()
+    app.config["CHATWOOT_WORKERS"] = 9
+
+    result = app.test_cli_runner().invoke(args=["chatwoot", "settings"])
+
+    assert rows(result)["CHATWOOT_WORKERS"].startswith("4 default ")
+
+
+# -- flask chatwoot outcomes ---------------------------------------------------
+
+
+def test_every_outcome_and_reason_is_listed_with_its_meaning(flask: Flasks) -> None:
+    printed = flask("chatwoot", "outcomes").stdout.splitlines()
+
+    assert [line.split()[0] for line in printed if line] == [
+        *("DELIVERY", *DeliveryOutcome),
+        *("TURN", *TurnOutcome),
+        *("REASON", *Reason),
+    ]
+    assert {each.meaning for each in (*DeliveryOutcome, *TurnOutcome, *Reason)} <= {
+        line.partition("  ")[2].strip() for line in printed
+    }
