@@ -75,7 +75,7 @@ def setup(url: str, yes: bool, dry_run: bool, **wanted: t.Any) -> None:
 
     try:
         _apply(plan, client, _record(client), lines)
-    finally:  # a secret that was made is not shown again, so not even an error skips it
+    finally:  # even after an error: a later run does not show the secret
         if not dry_run:
             _show_environment(lines, known=bool(config.webhook_secret))
 

@@ -231,7 +231,7 @@ def _unsigned(config: Config, source: DeliverySource) -> Finding:
     if config.webhook_token is None:
         return warned(
             "secret",
-            "A false delivery cannot be told from one of Chatwoot.",
+            "The app cannot distinguish a false delivery from one of Chatwoot.",
             "Set CHATWOOT_WEBHOOK_TOKEN, and append it to the URL as ?token=.",
         )
 
