@@ -14,7 +14,17 @@ import click
 import pytest
 from flask import Flask
 
-from flask_chatwoot import Audience, Chatwoot, Handoff, PolicyContext, Reply, Turn
+from flask_chatwoot import (
+    Audience,
+    Chatwoot,
+    DeliveryOutcome,
+    Handoff,
+    PolicyContext,
+    Reason,
+    Reply,
+    Turn,
+    TurnOutcome,
+)
 from flask_chatwoot.cli import chatwoot
 from flask_chatwoot.config.table import SETTINGS
 from flask_chatwoot.ownership.mode import Mode, vocabulary
@@ -231,6 +241,22 @@ def test_the_provider_alone_is_asked() -> None:
     [line] = [line for line in COMMANDS if "chatwoot ask" in line]
 
     assert output_of(line).stdout.startswith("It leaves our warehouse within a day")
+
+
+REFERENCE: dict[str, list[str]] = {
+    "outcomes": [*DeliveryOutcome, *TurnOutcome, *Reason],
+    "settings": [setting.key for setting in SETTINGS if not setting.advanced],
+    "settings --all": [setting.key for setting in SETTINGS],
+}
+
+
+@pytest.mark.parametrize("line", REFERENCE)
+def test_the_reference_that_the_readme_leaves_out_is_complete(line: str) -> None:
+    runner = run("Chatwoot(app)")["app"].test_cli_runner()
+    result = runner.invoke(args=["chatwoot", *line.split()])
+    listed = {row.split()[0] for row in result.output.splitlines() if row.strip()}
+
+    assert {*REFERENCE[line]} <= listed
 
 
 # -- the text ------------------------------------------------------------------------
