@@ -1,4 +1,4 @@
-"""A shop's bot that offers choices, and calls a person when it can not help.
+"""A shop's bot that offers choices, and hands off what it cannot answer.
 
 Try it without Chatwoot::
 
@@ -22,9 +22,9 @@ TOPICS = {
     "Order": "It leaves our warehouse within a day.",
     "Return": "You have 30 days; the slip is in the parcel.",
 }
-PERSON = "A person"
+OPERATOR = "An operator"
 QUESTION = "What is it about?"
-ON_TRIAL = {7}  # Chatwoot inboxes where the bot only makes suggestions
+ON_TRIAL = {7}  # ids of inboxes where all answers are notes
 
 app = Flask(__name__)
 chatwoot = Chatwoot(app)
@@ -50,8 +50,11 @@ def answer(text: str, turn: Turn) -> str | Reply:
 
     before = [entry["content"] for entry in turn.history(limit=2)]
 
-    if "person" in words or QUESTION in before:
-        why = "asked for a person" if "person" in words else "was not understood twice"
-        return Reply("One moment, a colleague takes over.", handoff=Handoff(why))
+    if "operator" in words:
+        reason = "asked for an operator"
+    elif QUESTION in before:
+        reason = "was not understood twice"
+    else:
+        return Reply(QUESTION, choices=[*TOPICS, OPERATOR])
 
-    return Reply(QUESTION, choices=[*TOPICS, PERSON])
+    return Reply("One moment, a colleague takes over.", handoff=Handoff(reason))

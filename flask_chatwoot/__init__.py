@@ -12,15 +12,13 @@ from .errors import ChatwootError
 from .outcomes import DeliveryOutcome, Reason, TurnOutcome
 from .ownership.mode import Mode
 from .ownership.policy import (
-    Assignee,
     Audience,
     Decision,
     PolicyContext,
     PolicySettings,
-    Speaker,
     default_policy,
 )
-from .payloads.events import Attachment, Contact
+from .payloads.conversation import Assignee, Attachment, Contact, Speaker
 from .replies import Handoff, Message, Reply, Turn
 from .signals import after_post, before_post, turn_finished
 

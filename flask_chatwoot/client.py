@@ -1,4 +1,4 @@
-"""Chatwoot's Application API on ``requests``: the only door to the network.
+"""Chatwoot's Application API on ``requests``: HTTP, and what its failures mean.
 
 Works without Flask::
 
@@ -8,36 +8,30 @@ Works without Flask::
 
 from __future__ import annotations
 
+import contextlib
 import json
-import math
 import os
-import re
 import ssl
 import threading
-import time
 import typing as t
-from email.utils import parsedate_to_datetime
-from urllib.parse import urlsplit
+from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 from urllib3 import exceptions as urllib3_errors
 
-from .errors import (
-    APIError,
-    PermanentError,
-    TransientError,
-    UnknownError,
+from .errors import APIError, PermanentError, TransientError, UnknownError
+from .payloads.channels import split as split
+from .payloads.conversation import (
+    ChatwootMessage,
+    Conversation,
+    conversation_from,
+    message_from,
 )
-from .payloads.events import MARKER, Object, as_id, as_object
-from .replies import File
-
-LIMIT: t.Final = 150_000
-"""Characters one message may have (Chatwoot's ``app/models/message.rb``)."""
-
-LONGEST_PAUSE: t.Final = 3600.0
-"""Seconds. A longer ``Retry-After`` is taken for a mistake."""
+from .payloads.fields import MARKER, Object, Upload, as_id, as_object
+from .payloads.liquid import escape
+from .payloads.refusals import refusal
 
 
 class ChatwootClient:
@@ -63,13 +57,7 @@ class ChatwootClient:
         self.base_url = base_url.rstrip("/")
         self.account_id = account_id
         self.timeout = timeout
-        # Plain, as it is copied with each call; spelled as requests looks keys up.
-        self._headers: t.Any = {
-            # Chatwoot's own spelling has underscores, and nginx drops those.
-            "Api-Access-Token": api_access_token,
-            "Accept": "application/json",
-            "User-Agent": "Flask-Chatwoot",
-        }
+        self._token = api_access_token
         self._local = threading.local()
 
     def __repr__(self) -> str:
@@ -84,20 +72,17 @@ class ChatwootClient:
         *,
         marker: str | None = None,
         choices: t.Sequence[tuple[str, str]] = (),
-        files: t.Sequence[File] = (),
-    ) -> list[int]:
-        """Write to the customer; return the ids of the messages made.
-
-        More than one only if the text is longer than a message may be. If a later one
-        fails, the error does not tell the ids of those before it.
+        files: t.Sequence[Upload] = (),
+    ) -> int:
+        """Write one message to the customer; return its id.
 
         :param conversation_id: The number in the conversation's URL.
         :param content: Shown as given: what Chatwoot would take for Liquid is escaped.
+            Chatwoot refuses a text that is too long; see :func:`split`.
         :param marker: Stored with the message by Chatwoot 4.9 and later.
-        :param choices: Titles and values to pick from, shown with the last message.
-        :param files: Sent with the last message.
+        :param choices: Titles and values to pick from.
         """
-        return self._create_all(conversation_id, content, marker, choices, files)
+        return self._create(conversation_id, content, marker, files, choices=choices)
 
     def create_note(
         self,
@@ -105,12 +90,10 @@ class ChatwootClient:
         content: str,
         *,
         marker: str | None = None,
-        files: t.Sequence[File] = (),
-    ) -> list[int]:
+        files: t.Sequence[Upload] = (),
+    ) -> int:
         """Write a private note, which only operators see; otherwise the same."""
-        return self._create_all(
-            conversation_id, content, marker, (), files, private=True
-        )
+        return self._create(conversation_id, content, marker, files, private=True)
 
     def messages(
         self,
@@ -118,7 +101,7 @@ class ChatwootClient:
         *,
         after: int | None = None,
         before: int | None = None,
-    ) -> list[dict[str, t.Any]]:
+    ) -> list[ChatwootMessage]:
         """Messages of a conversation, oldest first. User tokens only.
 
         Without bounds the last 20; ``before`` an id, the 20 older ones; ``after`` an
@@ -132,17 +115,11 @@ class ChatwootClient:
         if not isinstance(listed, list):
             raise PermanentError(_NOT_CHATWOOT, endpoint=f"GET {path}", status=200)
 
-        return [message for message in listed if isinstance(message, dict)]
+        return [message for each in listed if (message := message_from(each))]
 
-    # -- other reads -----------------------------------------------------------
-
-    def conversation(self, conversation_id: int) -> dict[str, t.Any]:
+    def conversation(self, conversation_id: int) -> Conversation:
         """A conversation as it is now. Bot tokens only from Chatwoot 4.14.2 on."""
-        conversation: dict[str, t.Any] = self._request(
-            "GET", self._path(conversation_id)
-        )
-
-        return conversation
+        return conversation_from(self._request("GET", self._path(conversation_id)))
 
     def profile(self) -> dict[str, t.Any]:
         """Whose token this is. User tokens only; a bot's is refused with 401.
@@ -174,25 +151,22 @@ class ChatwootClient:
             an unknown parameter before pull request 15119 (after 4.16.2).
         """
         body: dict[str, t.Any] = {"custom_attributes": dict(values)}
-        answer = self._conversation_call(
-            conversation_id,
-            "custom_attributes",
-            body | ({"merge": True} if merge else {}),
-        )
+        body |= {"merge": True} if merge else {}
+        answer = self._change(conversation_id, "custom_attributes", body)
 
         return as_object(as_object(answer).get("custom_attributes"))
 
     def toggle_status(self, conversation_id: int, status: str) -> None:
         """Set the status: ``open``, ``pending``, ``resolved`` or ``snoozed``."""
-        self._conversation_call(conversation_id, "toggle_status", {"status": status})
+        self._change(conversation_id, "toggle_status", {"status": status})
 
     def toggle_typing_status(self, conversation_id: int, *, on: bool) -> None:
-        """Show the customer that somebody types, for at most 30 s, or no longer.
+        """Show the customer a typing indicator, for at most 30 s, or remove it.
 
         A bot's token may do so from Chatwoot 4.12 on.
         """
         status = {"typing_status": "on" if on else "off"}
-        self._conversation_call(conversation_id, "toggle_typing_status", status)
+        self._change(conversation_id, "toggle_typing_status", status)
 
     def assign(
         self,
@@ -203,16 +177,14 @@ class ChatwootClient:
     ) -> None:
         """Assign an operator, or a team. An id Chatwoot does not know unassigns."""
         who = {"assignee_id": assignee_id} if assignee_id else {"team_id": team_id}
-        self._conversation_call(conversation_id, "assignments", who)
+        self._change(conversation_id, "assignments", who)
 
-    def _conversation_call(
+    def _change(
         self, conversation_id: int, name: str, body: t.Mapping[str, t.Any]
     ) -> t.Any:
         path = f"{self._path(conversation_id)}/{name}"
 
         return self._request("POST", path, body, anything=True)
-
-    # -- the wire --------------------------------------------------------------
 
     def call(
         self,
@@ -237,40 +209,26 @@ class ChatwootClient:
             anything=True,
         )
 
-    def _create_all(
+    def _create(
         self,
         conversation_id: int,
         content: str,
         marker: str | None,
-        choices: t.Sequence[tuple[str, str]],
-        files: t.Sequence[File],
+        files: t.Sequence[Upload],
         *,
+        choices: t.Sequence[tuple[str, str]] = (),
         private: bool = False,
-    ) -> list[int]:
-        texts = pieces(content)
-        attributes: dict[str, t.Any] = {} if marker is None else {MARKER: marker}
-        ids = []
-
-        for number, text in enumerate(texts, 1):
-            message: dict[str, t.Any] = {"content": text, "private": private}
-            last = number == len(texts)
-
-            if last and choices:
-                message["content_type"] = "input_select"
-                attributes["items"] = [
-                    {"title": title, "value": value} for title, value in choices
-                ]
-
-            if attributes:
-                message["content_attributes"] = attributes
-
-            ids.append(self._create(conversation_id, message, files if last else ()))
-
-        return ids
-
-    def _create(
-        self, conversation_id: int, message: dict[str, t.Any], files: t.Sequence[File]
     ) -> int:
+        message: dict[str, t.Any] = {"content": escape(content), "private": private}
+        attributes: dict[str, t.Any] = {} if marker is None else {MARKER: marker}
+
+        if choices:
+            message["content_type"] = "input_select"
+            attributes["items"] = [{"title": a, "value": b} for a, b in choices]
+
+        if attributes:
+            message["content_attributes"] = attributes
+
         path = self._path(conversation_id) + "/messages"
         created = self._request("POST", path, message, files=files)
         message_id = as_id(created.get("id"))
@@ -290,96 +248,71 @@ class ChatwootClient:
         body: t.Mapping[str, t.Any] | None = None,
         *,
         params: t.Mapping[str, t.Any] | None = None,
-        files: t.Sequence[File] = (),
+        files: t.Sequence[Upload] = (),
         anything: bool = False,
     ) -> t.Any:
         endpoint = f"{method} {path}"
+        headers, content = _encoded(body, form=bool(files))
 
         try:
-            line = self._line()
-            response = line.adapter.send(
-                self._prepare(method, line.base_url + path, body, params, files),
+            response = self._session().request(
+                method,
+                self.base_url + path,
+                params=params,
+                data=content,
+                headers=headers,
+                files=[("attachments[]", file) for file in files] or None,
                 timeout=self.timeout,
-                proxies=line.proxies,
-                verify=line.verify,
             )
-            content = _content(response)
         except requests.RequestException as error:
             raise _no_answer(error, method, endpoint) from None
         except (OSError, ValueError, urllib3_errors.HTTPError) as error:
             raise TransientError(
-                f"can not be asked ({type(error).__name__}).", endpoint=endpoint
+                f"cannot be asked ({type(error).__name__}).", endpoint=endpoint
             ) from None
 
-        return _read(response, content, method, endpoint, anything=anything)
+        return _read(response, method, endpoint, anything=anything)
 
-    def _prepare(
-        self,
-        method: str,
-        url: str,
-        body: t.Mapping[str, t.Any] | None,
-        params: t.Mapping[str, t.Any] | None,
-        files: t.Sequence[File],
-    ) -> requests.PreparedRequest:
-        # Most of what requests does for each URL needs doing but once, as only the
-        # path differs.
-        request = requests.PreparedRequest()
-        request.prepare_method(method)
-        request.headers = self._headers.copy()
-        request.url = url
-
-        if params is not None:
-            request.prepare_url(url, params)
-
-        if files:
-            request.prepare_body(_form(body or {}), _parts(files))
-        elif body is not None:
-            request.body = json.dumps(body).encode()
-            request.headers["Content-Type"] = "application/json"
-            request.headers["Content-Length"] = str(len(request.body))
-
-        return request
-
-    def _line(self) -> _Line:
+    def _session(self) -> requests.Session:
         """This thread's connections, made anew after a fork."""
-        line: _Line | None = getattr(self._local, "line", None)
+        session: requests.Session | None = getattr(self._local, "session", None)
 
-        if line is None or self._local.pid != os.getpid():
-            line = self._local.line = _Line.to(self.base_url)
+        if session is None or self._local.pid != os.getpid():
+            session = self._local.session = _Session(self.base_url)
+            session.headers.update(
+                {
+                    # Chatwoot's own spelling has underscores, and nginx drops those.
+                    "Api-Access-Token": self._token,
+                    "Accept": "application/json",
+                    "User-Agent": "Flask-Chatwoot",
+                }
+            )
             self._local.pid = os.getpid()
 
-        return line
+        return session
 
 
-class _Line(t.NamedTuple):
-    """What one thread needs of a ``requests.Session`` to talk to one server.
+class _Session(requests.Session):
+    """Connections to one server: no cookies, no passwords, no redirects.
 
-    A session would follow redirects, keep cookies, and read the environment for each
-    call, where a .netrc may add a password. This reads it once, for proxies and
-    certificates.
-
-    :ivar base_url: As it goes over the wire.
+    Proxies and certificates come from the environment, which is read once: requests
+    reads it for each call, and takes a password from .netrc then.
     """
 
-    adapter: HTTPAdapter
-    base_url: str
-    proxies: dict[str, str]
-    verify: bool | str
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        bundles = map(os.environ.get, ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"))
+        self.verify = next(filter(None, bundles), True)
 
-    @classmethod
-    def to(cls, base_url: str) -> t.Self:
-        request = requests.PreparedRequest()
-        request.prepare_url(base_url, None)
-        bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get(
-            "CURL_CA_BUNDLE"
-        )
+        # Sending to an address that cannot be read fails with an error of its own.
+        with contextlib.suppress(ValueError):
+            self.proxies = get_environ_proxies(url)
 
-        return cls(
-            adapter=HTTPAdapter(),
-            base_url=(request.url or base_url).rstrip("/"),
-            proxies=get_environ_proxies(base_url),
-            verify=bundle or True,
-        )
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Nothing; allow_redirects=False would still fail on a strange address."""
+        return None
 
 
 _PROFILE_SECRETS: t.Final = ("access_token", "pubsub_token", "hmac_identifier")
@@ -393,36 +326,18 @@ _NOT_CHATWOOT: t.Final = (
 # -- what an answer means --------------------------------------------------------
 
 
-def _content(response: requests.Response) -> bytes:
-    """The whole body at once; ``response.content`` gathers it in pieces.
-
-    :raises requests.ConnectionError: It broke off, or is not what its headers say.
-    """
-    try:
-        content: bytes = response.raw.read(decode_content=True)
-    except (urllib3_errors.HTTPError, OSError) as error:
-        raise requests.ConnectionError(error) from error
-
-    return content
-
-
 def _read(
-    response: requests.Response,
-    content: bytes,
-    method: str,
-    endpoint: str,
-    *,
-    anything: bool,
+    response: requests.Response, method: str, endpoint: str, *, anything: bool
 ) -> t.Any:
     """What was answered: an object, unless anything will do."""
     if not 200 <= response.status_code < 300:
-        raise _refusal(response, endpoint)
+        raise refusal(response.status_code, response.headers, endpoint)
 
-    if anything and not content.strip():
+    if anything and not response.content.strip():
         return None
 
     try:
-        answer = json.loads(content)
+        answer = json.loads(response.content)
     except (ValueError, RecursionError):
         anything, answer = False, None
 
@@ -434,62 +349,13 @@ def _read(
     return answer
 
 
-def _refusal(response: requests.Response, endpoint: str) -> APIError:
-    status = response.status_code
-
-    if status in (408, 425, 429) or status >= 500:
-        return TransientError(
-            f"Chatwoot answered {status}.",
-            endpoint=endpoint,
-            status=status,
-            retry_after=retry_after(response.headers.get("Retry-After")),
-        )
-
-    if 300 <= status < 400:
-        return PermanentError(_redirected(response), endpoint=endpoint, status=status)
-
-    return PermanentError(
-        _HINTS.get(status, f"Chatwoot answered {status}."),
-        endpoint=endpoint,
-        status=status,
-    )
-
-
-_HINTS: t.Final = {
-    401: (
-        "Chatwoot answered 401. The token is wrong, has no access to this account or "
-        "conversation, or was dropped by a proxy; see CHATWOOT_API_ACCESS_TOKEN."
-    ),
-    403: "Chatwoot answered 403. The account's plan does not include the API.",
-    404: (
-        "Chatwoot answered 404. There is no such conversation in the account; see "
-        "CHATWOOT_ACCOUNT_ID."
-    ),
-    422: "Chatwoot answered 422. It does not accept the message.",
-}
-
-
-def _redirected(response: requests.Response) -> str:
-    try:
-        target = urlsplit(response.headers.get("Location", ""))
-    except ValueError:
-        target = urlsplit("")
-
-    # No more than the origin: a query could carry a secret.
-    if target.scheme and target.hostname:
-        right = f"{target.scheme}://{target.netloc.rpartition('@')[2]}"
-        return f"it redirects; set CHATWOOT_BASE_URL to {right}"
-
-    return "it redirects; set CHATWOOT_BASE_URL to the final address"
-
-
 def _no_answer(
     error: requests.RequestException, method: str, endpoint: str
 ) -> APIError:
     """What kind of failure it is when nothing came back.
 
-    The text of these errors may hold the URL of a proxy with its password, so only
-    the kind is told.
+    It names only the exception's class: its text may hold the URL of a proxy with its
+    password.
     """
     kind = type(error).__name__
 
@@ -506,7 +372,7 @@ def _no_answer(
 
 def _never_sent(error: requests.RequestException) -> bool:
     """Whether the request surely did not reach Chatwoot. In doubt, it may have."""
-    # A ValueError: the address or a header can not be written.
+    # A ValueError: the address or a header cannot be written.
     if isinstance(error, requests.ConnectTimeout | ValueError):
         return True
 
@@ -525,128 +391,109 @@ def _never_sent(error: requests.RequestException) -> bool:
     )
 
 
-def retry_after(value: str | None, *, now: float | None = None) -> float | None:
-    """Seconds to wait, from the header of that name; ``None`` if it says nothing.
+def _encoded(
+    body: t.Mapping[str, t.Any] | None, *, form: bool
+) -> tuple[dict[str, str], t.Any]:
+    """Headers and content; in a form, Chatwoot reads JSON where it wants an object."""
+    if body is None:
+        return {}, None
 
-    :param value: A number of seconds or an HTTP date.
-    :param now: Unix seconds; ``None`` means the clock.
-    """
-    if value is None:
-        return None
+    if not form:
+        return {"Content-Type": "application/json"}, json.dumps(body).encode()
 
-    text = value.strip()
-
-    try:
-        if re.fullmatch(r"[0-9]{1,9}", text):
-            seconds = float(text)
-        else:
-            moment = parsedate_to_datetime(text).timestamp()
-            seconds = moment - (time.time() if now is None else now)
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-    return min(max(seconds, 0.0), LONGEST_PAUSE) if math.isfinite(seconds) else None
-
-
-# -- what is sent ----------------------------------------------------------------
-
-
-def _form(message: t.Mapping[str, t.Any]) -> dict[str, str]:
-    """A message as fields of a form; Chatwoot reads JSON where it wants an object."""
-    return {
+    return {}, {
         key: value if isinstance(value, str) else json.dumps(value)
-        for key, value in message.items()
+        for key, value in body.items()
     }
 
 
-def _parts(files: t.Sequence[File]) -> list[tuple[str, File]]:
-    return [("attachments[]", file) for file in files]
+# -- one raw request -------------------------------------------------------------
+
+_ENOUGH: t.Final = 64 * 1024
+"""Bytes of a raw answer that are read."""
 
 
-_SPAN = r"(?s)`(.*?)`"
-"""What Chatwoot wraps in a raw block (``app/models/concerns/liquidable.rb``)."""
+@dataclass(frozen=True)
+class RawAnswer:
+    """An answer of any kind."""
 
-_OPENING = r"\{(?=[{%]|\Z)"
+    status: int
+    headers: t.Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+    @property
+    def json(self) -> t.Any:
+        """The body, or ``None`` if it is not JSON."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+
+    @property
+    def redirect(self) -> str | None:
+        """The target of a redirect, else ``None``; empty if it names none."""
+        return self.headers.get("Location", "") if 300 <= self.status < 400 else None
 
 
-def escape(text: str) -> str:
-    """Text that Chatwoot's Liquid turns back into exactly this text.
+@dataclass(frozen=True)
+class NoAnswer:
+    """A request that got no answer.
 
-    Chatwoot evaluates outgoing text, so ``{{contact.email}}`` in a model's answer
-    would be replaced. Between backticks Chatwoot protects it, unless the text there
-    ends the protection itself.
+    :ivar kind: Name of the exception; the text may hold a proxy's password.
+    :ivar tls: What is wrong with the certificate or the handshake, if that is it.
     """
-    if "{{" not in text and "{%" not in text:
-        return text
 
-    parts = []
-    end = 0
-
-    for span in re.finditer(_SPAN, text):
-        parts.append(_break_up(text[end : span.start()]))
-        parts.append(_fence(span[1], text[span.end() : span.end() + 1]))
-        end = span.end()
-
-    parts.append(_break_up(text[end:]))
-
-    return "".join(parts)
+    kind: str
+    tls: str | None = None
 
 
-def _break_up(text: str) -> str:
-    # A brace is written as an expression that yields a brace, so that no two
-    # characters of the text meet to open one. "{%" must not stand in the literal:
-    # Liquid's tokenizer would see a tag.
-    return re.sub(_OPENING, "{{ '{' }}", text)
+def exchange(
+    method: str,
+    url: str,
+    *,
+    headers: t.Mapping[str, str] | None = None,
+    body: bytes | None = None,
+    timeout: float = 10.0,
+) -> RawAnswer | NoAnswer:
+    """Send one request to any URL, for diagnosis. Blocks.
 
+    Follows no redirect, repeats nothing, and reads the first 64 KiB of the answer.
 
-def _fence(inner: str, following: str) -> str:
-    if "endraw" not in inner and following != "}":
-        return f"`{inner}`"
-
-    # Without a literal backtick Chatwoot does not see a span, and the usual way serves.
-    tick = "{{ '%60' | url_decode }}"
-
-    return f"{tick}{_break_up(inner)}{tick}"
-
-
-def pieces(text: str) -> list[str]:
-    """Escaped texts that each fit into one message."""
-    return [escape(part) for part in split(text)]
-
-
-def split(text: str, limit: int = LIMIT) -> list[str]:
-    """Cut text at paragraphs, else between words, so that each part fits escaped.
-
-    Only the white space at a cut is lost.
-
-    :param limit: Characters a part may have once it is escaped.
+    :param timeout: Seconds to wait for the connection, and for each part of the answer.
     """
-    parts = []
-    size = limit
+    try:
+        with (
+            _Session(url) as session,
+            session.request(
+                method,
+                url,
+                headers=dict(headers or {}),
+                data=body,
+                timeout=timeout,
+                stream=True,
+            ) as response,
+        ):
+            start = next(response.iter_content(_ENOUGH), b"")
 
-    # Escaping never shortens, so what is far too long need not be escaped to know.
-    while len(text) > limit or len(escape(text)) > limit:
-        cut = _boundary(text, min(size, len(text)))
-        head = text[:cut].rstrip()
-
-        if (length := len(escape(head))) > limit:
-            # How much longer escaping makes a text depends on where it is cut.
-            size = max(1, min(size * limit // length, len(head) - 1))
-            continue
-
-        parts.append(head)
-        text = text[cut:].lstrip()
-        size = limit
-
-    return [part for part in (*parts, text) if part] if parts else [text]
+            return RawAnswer(response.status_code, response.headers, start)
+    except requests.RequestException as error:
+        return NoAnswer(type(error).__name__, _tls_problem(error))
+    except (OSError, ValueError) as error:
+        return NoAnswer(type(error).__name__)
 
 
-def _boundary(text: str, size: int) -> int:
-    """The best place to cut at or before ``size``, but not far before it."""
-    least = size // 2
+def _tls_problem(error: requests.RequestException) -> str | None:
+    if not isinstance(error, requests.exceptions.SSLError):
+        return None
 
-    for mark in ("\n\n", "\n", " "):
-        if (cut := text.rfind(mark, least, size)) > 0:
-            return cut
+    cause: t.Any = error
 
-    return size
+    # requests wraps what urllib3 wraps.
+    while cause is not None and not isinstance(cause, ssl.SSLError):
+        inner = getattr(cause, "reason", None) or (cause.args[:1] or (None,))[0]
+        cause = inner if isinstance(inner, BaseException) else None
+
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return cause.verify_message
+
+    return getattr(cause, "reason", None) or "the handshake failed"

@@ -4,14 +4,14 @@
 
     ChatwootError
     ├── ConfigError            a CHATWOOT_* key is missing or wrong
-    ├── SetupError             Chatwoot can not be set up as it was asked for
-    ├── ProviderError          a reply provider can not be registered or used
+    ├── SetupError             Chatwoot cannot be set up as it was asked for
+    ├── ProviderError          a reply provider cannot be registered or used
     │   └── NoProviderError    none is registered
     ├── ProviderFailedError    a reply provider raised
     ├── DeliveryError          a delivery is refused; carries the HTTP status
     │   ├── SignatureError     401
     │   └── PayloadError       400
-    ├── DatabaseError             the durable inbox can not be read or written
+    ├── DatabaseError             the durable inbox cannot be read or written
     │   └── LeaseLostError     another worker has taken the job over
     └── APIError               Chatwoot's API did not do what was asked
         ├── TransientError     it did nothing; try again later
@@ -56,7 +56,7 @@ class DeliveryError(ChatwootError):
 
 
 class SignatureError(DeliveryError):
-    """The delivery can not be shown to come from Chatwoot."""
+    """The delivery cannot be shown to come from Chatwoot."""
 
     status = 401
 

@@ -10,13 +10,12 @@ import weakref
 
 from flask import Blueprint, Flask
 
-from . import cli, config, views, workers
+from . import cli, config, views
 from .client import ChatwootClient
 from .config import Config
 from .config.loading import misspelled
 from .errors import ConfigError
-from .ownership.mode import Mode
-from .ownership.policy import Decision, Policy, PolicyContext, default_policy
+from .ownership.policy import Policy, default_policy
 from .replies import F, ProviderFunction, Registry
 from .runtime import KEY, Runtime, current_runtime
 
@@ -79,7 +78,7 @@ class Chatwoot:
         )
         _occupy(settings, app)
         runtime = Runtime.build(
-            app, settings, self._providers, workers.create(settings), self._decide
+            app, settings, self._providers, lambda: self._policy or default_policy
         )
         app.extensions[KEY] = runtime
         app.register_blueprint(views.blueprint, url_prefix=settings.url_prefix)
@@ -98,7 +97,7 @@ class Chatwoot:
 
         :raises ConfigError: The app is not configured. Names the keys to set.
         """
-        return current_runtime().configured.poster.client
+        return current_runtime().configured.client
 
     @t.overload
     def reply_provider(self, function: F, /) -> F: ...
@@ -157,9 +156,6 @@ class Chatwoot:
         self._policy = function
 
         return function
-
-    def _decide(self, facts: PolicyContext) -> Decision | Mode | str:
-        return (self._policy or default_policy)(facts)
 
 
 _databases: weakref.WeakValueDictionary[str, Flask] = weakref.WeakValueDictionary()

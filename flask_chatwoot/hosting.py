@@ -10,35 +10,27 @@ from dataclasses import replace
 
 from flask import Flask
 
-from . import workers
 from .config import Config
 from .outcomes import Reason, TurnOutcome
 from .ownership.mode import Mode
+from .payloads.events import SUBSCRIPTIONS
 from .runtime import KEY, Runtime
 from .signals import turn_finished
 from .simulator import Simulator, Talk
 from .simulator.deliveries import Kind
 from .simulator.payloads import Message, MessageType
 from .simulator.server import serving
-from .turns.posting import Ending
-
-EVENTS: t.Final = (
-    "message_created",
-    "message_updated",
-    "conversation_status_changed",
-    "conversation_updated",
-)
-"""What the account webhook has to subscribe to."""
+from .turns.attempt import Ending
 
 
 @contextlib.contextmanager
-def rehearse(
+def hosted(
     app: Flask, simulator: Simulator, *, kind: Kind = "account", **settings: t.Any
 ) -> t.Iterator[str]:
     """Serve the app on loopback, with the simulator for its Chatwoot.
 
     The app keeps its providers, receivers and option texts. Its own URL, tokens,
-    secrets and inbox are out of reach until the block is left.
+    secrets and database are out of reach until the block is left.
 
     :param kind: How it is connected: ``"account"`` by an account webhook and a user's
         token, ``"bot"`` as an agent bot with its own.
@@ -47,34 +39,29 @@ def rehearse(
     """
     own: Runtime = app.extensions[KEY]
 
-    # A provider that is stuck may outlive this block, and its turn use the inbox.
+    # A provider that is stuck may outlive this block, and its turn use the database.
     with tempfile.TemporaryDirectory(
         prefix="flask-chatwoot-", ignore_cleanup_errors=True
     ) as folder:
         config = replace(_config(own.config, simulator, kind, folder), **settings)
-        bot = Runtime.build(
-            app, config, own.providers, workers.create(config), own.policy
-        )
-        app.extensions[KEY] = bot
-        bot.await_request()
+        runtime = Runtime.build(app, config, own.providers, own.find_policy)
+        app.extensions[KEY] = runtime
+        runtime.await_request()
 
         try:
-            with serving(app, name="rehearsal") as address:
+            with serving(app, name="hosted-app") as address:
                 webhook = f"{address}{config.url_prefix}/webhook"
-                simulator.connect(webhook, kind=kind, events=EVENTS)
+                simulator.connect(webhook, kind=kind, events=SUBSCRIPTIONS)
                 yield webhook
         finally:
             app.extensions[KEY] = own
-            bot.backend.stop()
-
-            if bot.poster is not None:
-                bot.poster.inbox.close()
+            runtime.configured.close()
 
 
 def _config(own: Config, simulator: Simulator, kind: Kind, folder: str) -> Config:
     """The app's settings, but for what leads to its own Chatwoot."""
     there = simulator.settings("bot" if kind == "bot" else "user")
-    # Versions that can not sign have no secret.
+    # Versions that cannot sign have no secret.
     secret = there.get("CHATWOOT_WEBHOOK_SECRET")
 
     return replace(
@@ -96,7 +83,7 @@ def _config(own: Config, simulator: Simulator, kind: Kind, folder: str) -> Confi
 def converse(
     app: Flask, texts: t.Iterable[str], *, mode: Mode, timeout: float
 ) -> tuple[str, list[Ending]]:
-    """Let a customer write these texts, each after the last was dealt with.
+    """Let a customer write these texts, each after the turn before has ended.
 
     :param mode: Whom the customer chose to write to.
     :param timeout: Seconds to wait for each turn to end.
@@ -127,7 +114,7 @@ def converse(
     with (
         Simulator() as simulator,
         turn_finished.connected_to(finished, sender=app),
-        rehearse(app, simulator, max_attempts=1),
+        hosted(app, simulator, max_attempts=1),
     ):
         talk = simulator.conversation(custom_attributes={attribute: mode})
 

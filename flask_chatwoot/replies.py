@@ -9,8 +9,8 @@ from pathlib import Path
 
 from .errors import ProviderError
 from .ownership.mode import Mode
-from .payloads import events
-from .payloads.events import Attachment, Contact, MessageEvent, Object
+from .payloads.conversation import Attachment, Contact
+from .payloads.fields import Object, Upload, as_id, storable
 
 
 class Message(t.NamedTuple):
@@ -37,7 +37,8 @@ HistoryReader = t.Callable[[int, int], list[HistoryEntry]]
 """Takes the most messages and the most characters wanted."""
 
 
-def _no_history(limit: int, characters: int) -> list[HistoryEntry]:
+def no_history(limit: int, characters: int) -> list[HistoryEntry]:
+    """Where there is no conversation, there is no history."""
     return []
 
 
@@ -74,37 +75,7 @@ class Turn:
     language: str | None = None
     attachments: tuple[Attachment, ...] = ()
     raw: Object = field(default_factory=dict, repr=False)
-    read_history: HistoryReader = field(
-        default=_no_history, repr=False, compare=False, kw_only=True
-    )
-
-    @classmethod
-    def of(
-        cls,
-        event: MessageEvent,
-        *,
-        mode: Mode,
-        messages: tuple[Message, ...],
-        read_history: HistoryReader = _no_history,
-    ) -> t.Self:
-        """The turn that answers these messages, of which the event is the newest."""
-        conversation = events.as_object(event.raw.get("conversation"))
-
-        return cls(
-            text="\n".join(message.text for message in messages if message.text),
-            mode=mode,
-            account_id=event.account_id,
-            conversation_id=event.conversation_id,
-            inbox_id=event.inbox_id,
-            message_id=event.message_id,
-            messages=messages,
-            contact=events.contact(event.raw),
-            custom_attributes=events.as_object(conversation.get("custom_attributes")),
-            language=events.language(event.raw),
-            attachments=tuple(file for one in messages for file in one.attachments),
-            raw=event.raw,
-            read_history=read_history,
-        )
+    _read_history: HistoryReader = field(default=no_history, repr=False, compare=False)
 
     def history(self, limit: int = 20, characters: int = 20_000) -> list[HistoryEntry]:
         """Earlier messages of the conversation, oldest first, as models take them.
@@ -112,22 +83,23 @@ class Turn:
         Blocks while Chatwoot is asked. What customers wrote has the role ``user``,
         what was said to them, by whomever, ``assistant``. No notes, no greetings, not
         this turn's own messages, nothing from before the conversation was last
-        resolved. Empty if Chatwoot can not be asked; the log says why.
+        resolved. Empty if Chatwoot cannot be asked; the log says why.
 
         :param limit: Messages at most.
         :param characters: At most, in all; the oldest are left out.
         """
-        return self.read_history(limit, characters)
+        return self._read_history(limit, characters)
 
 
 @dataclass(frozen=True, slots=True)
 class Handoff:
-    """Give the conversation to people.
+    """Give the conversation to operators.
 
-    :ivar reason: For the operators' note, ``"asked for a person"`` for instance.
+    :ivar reason: For the operators' note, ``"asked for a human"`` for instance.
     :ivar team_id: Chatwoot's id of a team to assign, or ``None``.
     :ivar assignee_id: Chatwoot's id of an operator to assign, or ``None``.
-    :raises TypeError: An id is none.
+    :raises TypeError: An id is not a number.
+    :raises ValueError: An id is not above zero.
     """
 
     reason: str | None = field(default=None, repr=False)
@@ -135,16 +107,15 @@ class Handoff:
     assignee_id: int | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (
-            ("team_id", self.team_id),
-            ("assignee_id", self.assignee_id),
-        ):
-            if value is not None and events.as_id(value) is None:
-                raise TypeError(f"Handoff({name}) must be a number above zero.")
+        ids: dict[str, t.Any] = {
+            "team_id": self.team_id,
+            "assignee_id": self.assignee_id,
+        }
 
-
-File = tuple[str, bytes, str]
-"""Name, content and media type."""
+        for name, value in ids.items():
+            if value is not None and as_id(value) is None:
+                kind = TypeError if not isinstance(value, int) else ValueError
+                raise kind(f"Handoff({name}) must be a whole number above zero.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +126,8 @@ class Reply:
         there are attachments.
     :ivar private: ``True`` makes a note of it in bot mode too. Nothing makes a public
         message of it in human mode.
-    :ivar handoff: ``True``, or a :class:`Handoff` that says more: people have the
-        conversation after this reply. Means nothing in human mode.
+    :ivar handoff: ``True``, or a :class:`Handoff` that says more: operators
+        have the conversation after this reply. Means nothing in human mode.
     :ivar attachments: Paths, or ``(name, bytes, media type)``; 15 at most.
     :ivar choices: Texts, or ``(title, value)``, for the customer to pick from. In a
         note they are listed.
@@ -167,7 +138,7 @@ class Reply:
     content: str = field(default="", repr=False)
     private: bool | None = None
     handoff: bool | Handoff = False
-    attachments: t.Sequence[str | os.PathLike[str] | File] = field(
+    attachments: t.Sequence[str | os.PathLike[str] | tuple[str, bytes, str]] = field(
         default=(), repr=False
     )
     choices: t.Sequence[str | tuple[str, str]] = field(default=(), repr=False)
@@ -192,32 +163,29 @@ class Reply:
                 f"Chatwoot takes {MOST_FILES}."
             )
 
-        self.items  # noqa: B018 - raises here, where the mistake was made
-
-    @property
-    def items(self) -> list[tuple[str, str]]:
-        """The choices as titles and values."""
-        return [_choice(choice) for choice in self.choices]
-
-    @property
-    def is_blank(self) -> bool:
-        """Whether it says nothing."""
-        return not (self.content.strip() or self.attachments)
-
-    def is_private(self, mode: Mode) -> bool:
-        """Whether this is a note, given who is answering."""
-        return mode is Mode.HUMAN or bool(self.private)
-
-    def files(self) -> list[File]:
-        """The attachments, read from the disk where they are paths.
-
-        :raises ProviderError: One can not be read, or is none.
-        """
-        return [_file(attachment) for attachment in self.attachments]
+        choices_of(self)  # raises here, where the mistake was made
 
 
 MOST_FILES: t.Final = 15
 """Files one message may have (Chatwoot's ``app/models/message.rb``)."""
+
+
+def choices_of(reply: Reply) -> list[tuple[str, str]]:
+    """The choices of a reply as titles and values."""
+    return [_choice(choice) for choice in reply.choices]
+
+
+def uploads_of(reply: Reply) -> list[Upload]:
+    """The attachments of a reply, read from the disk where they are paths.
+
+    :raises ProviderError: One cannot be read, or is none.
+    """
+    return [_file(attachment) for attachment in reply.attachments]
+
+
+def is_blank(reply: Reply) -> bool:
+    """Whether a reply has neither text nor attachments."""
+    return not (reply.content.strip() or reply.attachments)
 
 
 def _choice(choice: t.Any) -> tuple[str, str]:
@@ -231,10 +199,10 @@ def _choice(choice: t.Any) -> tuple[str, str]:
     raise TypeError(f"Reply(choices) takes texts or (title, value), not {kind}.")
 
 
-def _file(attachment: t.Any) -> File:
+def _file(attachment: t.Any) -> Upload:
     match attachment:
         case (str(name), bytes(content), str(kind)):
-            return storable(name), content, storable(kind)
+            return Upload(storable(name), content, storable(kind))
         case str() | os.PathLike():
             path = Path(attachment)
         case _:
@@ -249,12 +217,14 @@ def _file(attachment: t.Any) -> File:
     except (OSError, ValueError) as error:  # ValueError: no name a file can have
         why = getattr(error, "strerror", None) or type(error).__name__
         raise ProviderError(
-            f"The attachment {str(path)!r} can not be read: {why}."
+            f"The attachment {str(path)!r} cannot be read: {why}."
         ) from None
 
     guessed, _ = mimetypes.guess_type(path.name)
 
-    return storable(path.name), content, guessed or "application/octet-stream"
+    media_type = guessed or "application/octet-stream"
+
+    return Upload(storable(path.name), content, media_type)
 
 
 class Answer(t.NamedTuple):
@@ -350,7 +320,7 @@ def as_answer(value: t.Any) -> Answer | None:
         replies = [_as_reply(each) for each in listed]
 
     handoff = next((reply.handoff for reply in replies if reply.handoff), None)
-    spoken = tuple(reply for reply in replies if not reply.is_blank)
+    spoken = tuple(reply for reply in replies if not is_blank(reply))
 
     if handoff is None:
         return Answer(spoken) if spoken else None
@@ -379,11 +349,6 @@ def _as_reply(value: t.Any) -> Reply:
     )
 
 
-def storable(text: str) -> str:
-    """Text without what neither UTF-8 nor Chatwoot's database can hold."""
-    return text.replace("\0", "").encode(errors="replace").decode()
-
-
 def _takes_turn(function: t.Any) -> bool:
     name = _name(function)
 
@@ -397,7 +362,7 @@ def _takes_turn(function: t.Any) -> bool:
         signature = inspect.signature(function)
     except ValueError:
         raise ProviderError(
-            f"The parameters of {name} can not be seen; wrap it in a function."
+            f"The parameters of {name} cannot be seen; wrap it in a function."
         ) from None
 
     parameters = list(signature.parameters.values())
@@ -441,7 +406,7 @@ def _checked_mode(value: str | None) -> Mode | None:
 
 
 def _checked_inbox(value: t.Any) -> int | None:
-    if value is None or events.as_id(value) is not None:
+    if value is None or as_id(value) is not None:
         return t.cast("int | None", value)
 
     raise ProviderError(f"inbox_id must be a number above zero, not {value!r}.")

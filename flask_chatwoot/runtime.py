@@ -1,78 +1,76 @@
-"""One app's runtime: deliveries in, suggestions out, and what answering needs."""
+"""One app's objects: put together here and nowhere else."""
 
 from __future__ import annotations
 
-import logging
-import os
 import typing as t
-import weakref
 from dataclasses import dataclass
 
 from flask import Flask, current_app, request_started
 
+from . import workers
+from .background import survive_forks
+from .client import ChatwootClient
 from .config import Config
-from .errors import ConfigError, NoProviderError
+from .errors import ConfigError
+from .ingest import Ingest, Receipt
 from .outcomes import DeliveryOutcome, Reason
 from .ownership.gate import Gate
-from .ownership.mode import Mode
+from .ownership.live import LiveState
+from .ownership.mode import ModeAttribute
 from .ownership.policy import Policy, default_policy
-from .ownership.store import Memory, Said
+from .ownership.store import OwnershipStore
 from .payloads import events
-from .payloads.events import ConversationEvent, MessageEvent
-from .queue.jobs import Inbox, Job
-from .replies import Registry, Turn
-from .turns.handoff import Handover
+from .queue.sqlite import SQLiteDatabase
+from .queue.store import Store
+from .replies import Registry
+from .turns.handoff import ConversationChanges
 from .turns.history import History
-from .turns.posting import Poster, is_post_of
-from .turns.service import Answering, ask, client_of
-from .turns.typing_indicator import Indicator
+from .turns.parts import TurnParts
+from .turns.posting import Poster
+from .turns.service import Service
+from .turns.typing_indicator import TypingIndicator
+from .workers import Backend, JobRunner, Upkeep
 
 KEY: t.Final = "chatwoot"
-"""Where the bot lives in ``app.extensions``."""
+"""Where the runtime stands in ``app.extensions``."""
 
-log = logging.getLogger(__name__)
-
-
-class Receipt(t.NamedTuple):
-    """What became of a delivery."""
-
-    outcome: DeliveryOutcome
-    reason: Reason | None = None
+PolicyFinder = t.Callable[[], Policy]
+"""Says which policy is registered; that may be after the app was given."""
 
 
-class Backend(t.Protocol):
-    """Who runs the jobs of the inbox, and when."""
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Components:
+    """What an app needs once Chatwoot is configured. Threads share it."""
 
-    def start(self, bot: Runtime) -> None:
-        """Called with the first request this process serves."""
+    store: Store
+    ownership: OwnershipStore
+    client: ChatwootClient
+    turns: TurnParts
+    ingest: Ingest
+    service: Service
+    runner: JobRunner
+    upkeep: Upkeep
+    backend: Backend
 
-    def submit(
-        self, bot: Runtime, poster: Poster, event: MessageEvent, body: bytes
-    ) -> bool:
-        """Store a delivery, and see to it that it is handled, now or later.
-
-        :return: ``False`` if it was stored before.
-        :raises DatabaseError: It could not be stored.
-        """
-
-    def stop(self) -> None:
-        """Finish what runs, within bounds, and give the rest back."""
+    def close(self) -> None:
+        """Stop the work, within bounds, and close the database."""
+        self.backend.stop()
+        self.store.database.close()
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Runtime:
-    """What one app needs to answer. Threads share it.
+    """One app's runtime. Threads share it.
 
-    ``poster`` and ``answering`` are ``None`` as long as Chatwoot is not configured.
+    :ivar components: ``None`` as long as Chatwoot is not configured; see
+        :attr:`configured`.
     """
 
     app: Flask
     config: Config
     providers: Registry
-    policy: Policy
-    backend: Backend
-    poster: Poster | None
-    answering: Answering | None
+    find_policy: PolicyFinder
+    components: Components | None
 
     @classmethod
     def build(
@@ -80,154 +78,66 @@ class Runtime:
         app: Flask,
         config: Config,
         providers: Registry,
-        backend: Backend,
-        policy: Policy = default_policy,
+        find_policy: PolicyFinder = lambda: default_policy,
     ) -> t.Self:
-        """Put a bot together. Opens no file and no connection."""
-        answering = (
-            None if config.missing else _answering(app, config, providers, policy)
+        """Put a runtime together. Opens no file and no connection."""
+        components = (
+            None if config.missing else _components(app, config, providers, find_policy)
         )
 
         return cls(
             app=app,
             config=config,
             providers=providers,
-            policy=policy,
-            backend=backend,
-            poster=answering.poster if answering else None,
-            answering=answering,
+            find_policy=find_policy,
+            components=components,
         )
 
     @property
-    def configured(self) -> Answering:
-        """What answers.
+    def configured(self) -> Components:
+        """What there is once Chatwoot is configured.
 
-        :raises ConfigError: Chatwoot is not configured.
+        :raises ConfigError: It is not. The text names what is missing.
         """
-        if self.answering is None:
-            missing = ", ".join(self.config.missing)
-            raise ConfigError(f"Chatwoot is not configured; set {missing}.")
+        if self.components is None:
+            raise not_configured(self.config)
 
-        return self.answering
-
-    def await_request(self) -> None:
-        """Start the backend with the next request; those after it cost nothing."""
-        request_started.connect(self._start, self.app)
-        _bots.add(self)
-
-    def _start(self, app: Flask, **_: object) -> None:
-        if app.extensions[KEY] is self:  # and no rehearsal is on
-            request_started.disconnect(self._start)
-            self.backend.start(self)
-
-    # -- receiving -------------------------------------------------------------
+        return self.components
 
     def receive(self, body: bytes) -> Receipt:
         """Take in an authentic delivery.
 
         :raises PayloadError: The body is not one of Chatwoot's.
-        :raises DatabaseError: It could not be stored, and so must not be acknowledged.
+        :raises DatabaseError: It could not be stored, and must not be acknowledged.
         """
         event = events.parse(body)
 
-        if self.answering is None:
+        if self.components is None:
             return Receipt(DeliveryOutcome.IGNORED, Reason.NOT_CONFIGURED)
 
-        if isinstance(event, ConversationEvent):
-            return self._receive_state(self.answering, event)
+        return self.components.ingest.take(event, body)
 
-        if not isinstance(event, MessageEvent):
-            return Receipt(DeliveryOutcome.IGNORED, Reason.OTHER_EVENT)
+    # -- the start of the work ---------------------------------------------------
 
-        reason = event.reason_to_ignore(self.config.account_id or 0)
+    def await_request(self) -> None:
+        """Start the backend with the next request; those after it cost nothing."""
+        request_started.connect(self._start, self.app)
+        survive_forks(self)
 
-        if reason is not Reason.OTHER_ACCOUNT and self._is_elsewhere(event.inbox_id):
-            reason = Reason.OTHER_INBOX
+    def before_fork(self) -> None:
+        """Nothing to prepare."""
 
-        if reason is None:
-            return self._submit(self.answering, event, body)
+    def after_fork(self, *, in_child: bool) -> None:
+        """The child starts a backend of its own."""
+        if in_child:
+            request_started.connect(self._start, self.app)
 
-        if reason in (Reason.OUTGOING, Reason.PRIVATE) and event.type == "outgoing":
-            return self._receive_outgoing(self.answering, event, body, reason)
+    def _start(self, app: Flask, **_: object) -> None:
+        if app.extensions[KEY] is self:  # and no simulator has taken its place
+            request_started.disconnect(self._start)
 
-        return Receipt(DeliveryOutcome.IGNORED, reason)
-
-    def _is_elsewhere(self, inbox_id: int | None) -> bool:
-        return bool(self.config.inboxes) and inbox_id not in self.config.inboxes
-
-    def _submit(
-        self, answering: Answering, event: MessageEvent, body: bytes
-    ) -> Receipt:
-        new = self.backend.submit(self, answering.poster, event, body)
-
-        return Receipt(DeliveryOutcome.ACCEPTED if new else DeliveryOutcome.DUPLICATE)
-
-    def _receive_outgoing(
-        self, answering: Answering, event: MessageEvent, body: bytes, reason: Reason
-    ) -> Receipt:
-        """Our own posts come back too; the others are those of people and machines."""
-        _note_echo(answering.inbox, event)
-
-        if not event.private:
-            said = Said(event.message_id, "assistant", event.text)
-            answering.history.note(event.conversation_id, [said])
-
-        taken = answering.gate.note_message(event)
-
-        if taken and answering.gate.resolve(event.raw) is Mode.BOT:
-            return self._submit(answering, event, body)
-
-        return Receipt(DeliveryOutcome.IGNORED, reason)
-
-    def _receive_state(self, answering: Answering, event: ConversationEvent) -> Receipt:
-        inbox_id = events.as_id(event.raw.get("inbox_id"))
-
-        # Before 4.14.2 Chatwoot does not say which account it is.
-        if event.account_id not in (None, self.config.account_id):
-            return Receipt(DeliveryOutcome.IGNORED, Reason.OTHER_ACCOUNT)
-
-        if self._is_elsewhere(inbox_id):
-            return Receipt(DeliveryOutcome.IGNORED, Reason.OTHER_INBOX)
-
-        answering.gate.note_conversation(event)
-
-        return Receipt(DeliveryOutcome.IGNORED, Reason.CONVERSATION)
-
-    # -- answering -------------------------------------------------------------
-
-    def handle(self, job: Job, event: MessageEvent | None = None) -> None:
-        """Bring a claimed job one attempt further; see :meth:`Answering.handle`."""
-        if self.answering is not None:
-            self.answering.handle(job, event)
-
-    def suggest(self, text: str, mode: Mode = Mode.HUMAN) -> str | None:
-        """What the provider would say. Posts nothing.
-
-        :raises ProviderError: There is no provider, or its answer is not a reply.
-        :raises ProviderFailedError: The provider raised.
-        """
-        turn = Turn(text=text, mode=mode)
-        provider = self.providers.find(turn.mode, None)
-
-        if provider is None:
-            raise NoProviderError(f"No reply provider is registered for mode {mode}.")
-
-        answer = ask(self.app, provider, turn)
-        said = [reply.content for reply in answer.replies] if answer else []
-
-        return "\n\n".join(text for text in said if text.strip()) or None
-
-
-_bots: weakref.WeakSet[Runtime] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for bot in list(_bots):
-        bot.await_request()  # the backend's threads did not come along
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+            if self.components is not None:
+                self.components.backend.start()
 
 
 def current_runtime(*, keep_errors: bool = False) -> Runtime:
@@ -248,54 +158,154 @@ def current_runtime(*, keep_errors: bool = False) -> Runtime:
         ) from None
 
     # In front of a simulator the app has another configuration, which is whole.
-    if runtime.answering is None and runtime.config.errors and not keep_errors:
+    if runtime.components is None and runtime.config.errors and not keep_errors:
         raise ConfigError("\n".join(runtime.config.errors))
 
     return runtime
 
 
-def _answering(
-    app: Flask, config: Config, providers: Registry, policy: Policy
-) -> Answering:
-    """All that works together on the jobs of a configured app."""
-    client = client_of(config, t.cast(str, config.api_access_token))
-    user = config.user_access_token
-    reader = client_of(config, user) if user else client
-    inbox = Inbox(
-        config.database_path,
-        account_id=client.account_id,
-        sync=config.database_sync,
+# -- putting it together -----------------------------------------------------------
+
+
+def client_of(config: Config, token: str | None = None) -> ChatwootClient:
+    """A client for the configured account.
+
+    :param token: In place of the app's own.
+    :raises ConfigError: A setting that the client needs is missing.
+    """
+    token = token or config.api_access_token
+
+    if config.base_url is None or config.account_id is None or token is None:
+        raise not_configured(config, token)
+
+    return ChatwootClient(
+        config.base_url, config.account_id, token, timeout=config.timeout
+    )
+
+
+def not_configured(config: Config, token: str | None = None) -> ConfigError:
+    """The error that names the settings without which Chatwoot cannot be reached.
+
+    :param token: The one that is used in place of the app's own.
+    """
+    missing = [key for key in config.missing if not (token and "TOKEN" in key)]
+
+    return ConfigError(f"Chatwoot is not configured; set {', '.join(missing)}.")
+
+
+def _components(
+    app: Flask, config: Config, providers: Registry, find_policy: PolicyFinder
+) -> Components:
+    client = client_of(config)
+    store = _store(config, client.account_id)
+    ownership = OwnershipStore(store.database)
+    turns = _turns(app, config, providers, find_policy, client, store, ownership)
+    service = Service(turns)
+    runner = JobRunner(store.queue, service)
+    upkeep = Upkeep(store, ownership)
+    backend = workers.create(config, runner, upkeep)
+    ingest = Ingest(
+        config=config,
+        queue=store.queue,
+        outbox=store.outbox,
+        transcript=store.transcript,
+        ownership=ownership,
+        modes=turns.gate.modes,
+        history=turns.history,
+        wake=backend.wake,
+    )
+
+    return Components(
+        store=store,
+        ownership=ownership,
+        client=client,
+        turns=turns,
+        ingest=ingest,
+        service=service,
+        runner=runner,
+        upkeep=upkeep,
+        backend=backend,
+    )
+
+
+def _store(config: Config, account_id: int) -> Store:
+    database = SQLiteDatabase(
+        config.database_path, account_id=account_id, sync=config.database_sync
+    )
+
+    return Store.of(
+        database,
         lease=config.lease,
         window=config.burst_window,
         longest=config.burst_max,
     )
-    memory = Memory(inbox)
-    gate = Gate(config=config, policy=policy, reader=reader, inbox=inbox, memory=memory)
 
-    return Answering(
+
+def _turns(
+    app: Flask,
+    config: Config,
+    providers: Registry,
+    find_policy: PolicyFinder,
+    client: ChatwootClient,
+    store: Store,
+    ownership: OwnershipStore,
+) -> TurnParts:
+    reader = _reader(config, client)
+    live = LiveState(client=reader)
+    gate = _gate(config, find_policy, live, store, ownership)
+    poster = Poster(
         app=app,
+        client=client,
+        reader=reader,
+        outbox=store.outbox,
+        clock=gate.clock,
+        settle_time=config.settle_time,
+    )
+
+    return TurnParts(
+        app=app,
+        clock=gate.clock,
         config=config,
         providers=providers,
-        poster=Poster(
-            app=app,
-            client=client,
-            reader=reader,
-            inbox=inbox,
-            settle_time=config.settle_time,
-        ),
+        queue=store.queue,
+        outbox=store.outbox,
+        ownership=ownership,
         gate=gate,
-        memory=memory,
-        history=History(reader=reader, memory=memory),
-        handover=Handover(config=config, client=client, gate=gate, memory=memory),
-        indicator=Indicator(client, wanted=config.typing),
+        poster=poster,
+        changes=ConversationChanges(client=client, gate=gate),
+        history=History(
+            reader=reader, ownership=ownership, transcript=store.transcript
+        ),
+        typing=TypingIndicator(client, wanted=config.typing),
     )
 
 
-def _note_echo(inbox: Inbox, event: MessageEvent) -> None:
-    """Chatwoot tells us of our own posts too: proof that they arrived."""
-    candidates = inbox.under_way(event.conversation_id, message_id=event.message_id)
+def _reader(config: Config, client: ChatwootClient) -> ChatwootClient:
+    """A bot's token may not read everything; a user's beside it does."""
+    if config.user_access_token:
+        return client_of(config, config.user_access_token)
 
-    for draft in candidates:
-        if is_post_of(draft, event.raw):
-            inbox.posted(draft, event.message_id)
-            return
+    return client
+
+
+def _gate(
+    config: Config,
+    find_policy: PolicyFinder,
+    live: LiveState,
+    store: Store,
+    ownership: OwnershipStore,
+) -> Gate:
+    return Gate(
+        find_policy=find_policy,
+        settings=config.policy,
+        modes=ModeAttribute(
+            name=config.support_mode_attr,
+            words=config.words,
+            default=config.default_mode,
+            human_values=config.human_values,
+        ),
+        live=live,
+        store=ownership,
+        outbox=store.outbox,
+        clock=lambda: store.database.clock(),
+    )

@@ -44,7 +44,7 @@ def send(signal: NamedSignal, sender: t.Any, **values: t.Any) -> None:
     for receiver in signal.receivers_for(sender):
         try:
             receiver(sender, **values)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001 - the host's code, any error at all
             log.error("a receiver of %s failed: %s", signal.name, trace(error))  # noqa: TRY400

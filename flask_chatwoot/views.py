@@ -1,4 +1,4 @@
-"""The endpoints. They check, hand over, and answer at once."""
+"""The endpoints. They verify, store and answer at once."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import NotFound, RequestEntityTooLarge
 
 from .config import Config
+from .copilot import suggest
 from .errors import (
     DatabaseError,
     DeliveryError,
@@ -22,9 +23,11 @@ from .errors import (
     ProviderFailedError,
     SignatureError,
 )
+from .ingest import Receipt
 from .outcomes import DeliveryOutcome
-from .payloads import events, signature
-from .runtime import Receipt, current_runtime
+from .payloads import signature
+from .payloads.events import decode
+from .runtime import current_runtime
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +37,12 @@ blueprint = Blueprint("chatwoot", __name__)
 @blueprint.post("/webhook")
 def webhook() -> ResponseReturnValue:
     """Where Chatwoot delivers. Verified, then parsed; stored, then answered."""
-    bot = current_runtime()
-    # Not the proxy: each look through it costs a third of the hashing.
+    runtime = current_runtime()
+    # Not the proxy: each access through it costs a third of the hashing.
     delivery: Request = request._get_current_object()  # type: ignore[attr-defined]
-    body = _body(delivery, bot.config.max_body)
-    _authenticate(bot.config, delivery, body)
-    receipt = bot.receive(body)
+    body = _body(delivery, runtime.config.max_body)
+    _authenticate(runtime.config, delivery, body)
+    receipt = runtime.receive(body)
     status = 202 if receipt.outcome is DeliveryOutcome.ACCEPTED else 200
 
     return Response(_acknowledgement(receipt), status, content_type="application/json")
@@ -48,35 +51,35 @@ def webhook() -> ResponseReturnValue:
 @blueprint.post("/copilot")
 def copilot() -> ResponseReturnValue:
     """A suggestion for operators. Posts nothing."""
-    bot = current_runtime()
-    _authorize(bot.config.copilot_token)
-    body = _body(request, bot.config.max_body)
+    runtime = current_runtime()
+    _authorize(runtime.config.copilot_token)
+    body = _body(request, runtime.config.max_body)
 
-    return {"suggestion": bot.suggest(_question(body))}
+    return {"suggestion": suggest(runtime, _question(body))}
 
 
 @blueprint.get("/health")
 def health() -> ResponseReturnValue:
     """How the work goes, for monitoring. Off without ``CHATWOOT_HEALTH_TOKEN``."""
-    bot = current_runtime()
+    runtime = current_runtime()
 
-    if bot.config.health_token is None:
+    if runtime.config.health_token is None:
         raise NotFound
 
-    _authorize(bot.config.health_token)
+    _authorize(runtime.config.health_token)
 
-    if bot.poster is None:
+    if runtime.components is None:
         return {"status": "not_configured"}, 503
 
-    seen = bot.poster.inbox.health()
-    late = (seen.oldest or 0.0) > bot.config.health_max_age
+    seen = runtime.components.store.inspection.health()
+    late = (seen.oldest or 0.0) > runtime.config.health_max_age
 
     return {"status": "late" if late else "ok", **seen._asdict()}, 503 if late else 200
 
 
 @functools.cache
 def _acknowledgement(receipt: Receipt) -> bytes:
-    """The JSON for a receipt; there are about a dozen, and they are in a hurry."""
+    """The JSON for a receipt, of which there are about a dozen."""
     answer = {"status": receipt.outcome, "reason": receipt.reason}
 
     return json.dumps({key: value for key, value in answer.items() if value}).encode()
@@ -135,7 +138,7 @@ def _same(given: str | None, wanted: str) -> bool:
 
 
 def _question(body: bytes) -> str:
-    message = events.decode(body).get("message")
+    message = decode(body).get("message")
 
     if not isinstance(message, str) or not message.strip():
         raise PayloadError('The body must be {"message": "…"} with some text.')

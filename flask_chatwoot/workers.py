@@ -5,21 +5,20 @@ from __future__ import annotations
 import atexit
 import functools
 import logging
-import os
 import threading
 import time
 import typing as t
 import uuid
 import weakref
 
+from .background import BackgroundThread, survive_forks
 from .config import Config
 from .errors import ChatwootError, DatabaseError, LeaseLostError, trace
-from .payloads.events import MessageEvent
+from .ownership.store import OwnershipStore
 from .queue.inspection import ALIVE, KEEP
-from .queue.jobs import Inbox, Job
-from .runtime import Backend, Runtime
-from .turns.posting import Poster
-from .turns.service import to_store
+from .queue.jobs import Job, Queue
+from .queue.store import Store
+from .turns.service import Service
 
 GRACE: t.Final = 8.0
 """Seconds that running turns get to finish on exit, within the ten that container
@@ -28,8 +27,8 @@ runtimes give a process before they kill it."""
 _POLL: t.Final = 0.25
 """Seconds between looks for jobs that another process stored, or that became due."""
 
-_INBOX_PAUSE: t.Final = 5.0
-"""Seconds to leave a failing inbox alone."""
+_DATABASE_PAUSE: t.Final = 5.0
+"""Seconds without a claim after the database failed."""
 
 _PRUNE_EVERY: t.Final = 3600.0
 
@@ -40,141 +39,119 @@ _CHECKPOINT_EVERY: t.Final = 1.0
 log = logging.getLogger(__name__)
 
 
-_threaded: weakref.WeakSet[Heartbeat | ThreadBackend] = weakref.WeakSet()
+class Backend(t.Protocol):
+    """Runs the jobs of one app."""
+
+    def start(self) -> None:
+        """Called with the first request that this process serves."""
+
+    def wake(self) -> None:
+        """Called after a job was stored."""
+
+    def stop(self) -> None:
+        """Let running turns finish, within bounds, and release the rest."""
 
 
-def _after_fork() -> None:
-    for each in list(_threaded):
-        each.forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-@functools.cache
-def _stop_at_exit() -> None:
-    """See to it, once, that the work of this process ends before its thread pools do.
-
-    Providers written with ``async def`` run in such a pool. Python waits for its pools
-    before it calls what :mod:`atexit` has: jobs would be claimed until then, and all
-    of them fail.
-    """
-    import concurrent.futures.thread  # noqa: F401 - the last to register is first
-
-    register = getattr(threading, "_register_atexit", atexit.register)
-    register(_stop_all)
-
-
-def _stop_all() -> None:
-    for each in list(_threaded):
-        if isinstance(each, ThreadBackend) and not each.stopped:
-            each.stop()
-
-
-def create(config: Config) -> Backend:
-    """The backend a configuration asks for. Starts nothing."""
+def create(config: Config, runner: JobRunner, upkeep: Upkeep) -> Backend:
+    """The backend that a configuration asks for. Starts nothing."""
     if config.backend == "inline":
-        return InlineBackend()
+        return InlineBackend(runner)
 
-    return ThreadBackend(threads=config.workers)
+    return ThreadBackend(runner, upkeep, threads=config.workers)
 
 
 class Heartbeat:
-    """Renews the leases of the turns this process runs, from one thread.
+    """Renews the leases of the turns that this process runs, from one thread.
 
-    The thread begins with a turn, and ends when a while has passed without any.
+    The thread starts with a turn and ends when none is left.
     """
 
-    def __init__(self) -> None:
-        self.forget()
-        _threaded.add(self)
-
-    def forget(self) -> None:
-        """Begin anew, in a forked process: the thread did not come along."""
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
         self._lock = threading.Lock()
-        self._running: dict[str, tuple[Inbox, Job]] = {}
-        self._thread: threading.Thread | None = None
+        self._running: dict[str, Job] = {}
+        self._thread = BackgroundThread(
+            "chatwoot-heartbeat",
+            self._renew_all,
+            busy=lambda: bool(self._running),
+            every=lambda: queue.lease / 3,
+        )
+        survive_forks(self)
 
-    def watch(self, inbox: Inbox, job: Job) -> None:
-        """Keep a job's lease alive from now on."""
+    def before_fork(self) -> None:
+        """Nothing to prepare."""
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """The running turns are the parent's."""
+        if in_child:
+            self._lock = threading.Lock()
+            self._running = {}
+
+    def watch(self, job: Job) -> None:
+        """Renew a job's lease from now on."""
         with self._lock:
-            self._running[job.claim] = (inbox, job)
+            self._running[job.claim] = job
 
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._beat,
-                    args=(inbox.lease / 3,),
-                    name="chatwoot-heartbeat",
-                    daemon=True,
-                )
-                self._thread.start()
+        self._thread.ensure()
 
     def leave(self, job: Job) -> None:
-        """Let the lease run out, or the job be finished."""
+        """Renew it no more."""
         with self._lock:
             self._running.pop(job.claim, None)
 
-    def running(self) -> list[tuple[Inbox, Job]]:
+    def running(self) -> list[Job]:
         """The jobs under way in this process."""
         with self._lock:
             return list(self._running.values())
 
-    def _beat(self, every: float) -> None:
-        pause = threading.Event()
-
-        while self._needed():
-            pause.wait(every)
-
-            for inbox, job in self.running():
-                try:
-                    inbox.renew(job)
-                except DatabaseError as error:
-                    log.warning(
-                        "the lease of job %s was not renewed: %s", job.id, error
-                    )
-
-    def _needed(self) -> bool:
-        with self._lock:
-            if not self._running:
-                self._thread = None
-
-            return bool(self._running)
+    def _renew_all(self) -> None:
+        for job in self.running():
+            try:
+                self._queue.renew(job)
+            except DatabaseError as error:
+                log.warning("the lease of job %s was not renewed: %s", job.id, error)
 
 
-def run_once(bot: Runtime, heartbeat: Heartbeat) -> bool:
-    """Handle one due job; ``False`` if there is none.
+class JobRunner:
+    """Claims jobs and has them handled, one at a time. Threads share it."""
 
-    :raises DatabaseError: No job could be claimed.
-    """
-    job = None if bot.poster is None else bot.poster.inbox.claim()
+    def __init__(self, queue: Queue, service: Service) -> None:
+        self._queue = queue
+        self._service = service
+        self._heartbeat = Heartbeat(queue)
 
-    if bot.poster is None or job is None:
-        return False
+    def run_once(self) -> bool:
+        """Handle one due job, whatever happens; ``False`` if there is none.
 
-    run(bot, bot.poster, job, heartbeat)
+        Its lease is renewed meanwhile.
 
-    return True
+        :raises DatabaseError: No job could be claimed.
+        """
+        job = self._queue.claim()
 
+        if job is None:
+            return False
 
-def run(
-    bot: Runtime,
-    poster: Poster,
-    job: Job,
-    heartbeat: Heartbeat,
-    event: MessageEvent | None = None,
-) -> None:
-    """Handle a claimed job, whatever happens. Its lease is kept alive meanwhile."""
-    try:
-        heartbeat.watch(poster.inbox, job)
-        bot.handle(job, event)
-    except LeaseLostError as error:
-        log.warning("%s Its turn was abandoned here.", error)
-    except Exception as error:  # noqa: BLE001 - the edge: nothing may end the worker
-        # The lease runs out and the job is tried again.
-        log.error("job %s stopped: %s", job.id, _short(error))  # noqa: TRY400
-    finally:
-        heartbeat.leave(job)
+        try:
+            self._heartbeat.watch(job)
+            self._service.handle(job)
+        except LeaseLostError as error:
+            log.warning("%s Its turn was abandoned here.", error)
+        except Exception as error:  # noqa: BLE001 - the thread boundary
+            # The lease ends and the job is tried again.
+            log.error("job %s stopped: %s", job.id, _short(error))  # noqa: TRY400
+        finally:
+            self._heartbeat.leave(job)
+
+        return True
+
+    def release_all(self) -> None:
+        """Let other processes claim what still runs here, at once."""
+        for job in self._heartbeat.running():
+            try:
+                self._queue.postpone(job, 0.0, free=True)
+            except DatabaseError as error:
+                log.warning("job %s was not released: %s", job.id, error)
 
 
 def _short(error: Exception) -> str:
@@ -188,36 +165,82 @@ class InlineBackend:
     handled with a later message, or by ``flask chatwoot work``.
     """
 
-    def __init__(self) -> None:
-        self._heartbeat = Heartbeat()
+    def __init__(self, runner: JobRunner) -> None:
+        self._runner = runner
 
-    def start(self, bot: Runtime) -> None:
+    def start(self) -> None:
         """Nothing runs between requests."""
 
-    def submit(
-        self, bot: Runtime, poster: Poster, event: MessageEvent, body: bytes
-    ) -> bool:
-        """Store a delivery and handle it, and then whatever else is due."""
-        new, job = poster.inbox.put_and_claim(
-            event.key, payload=body, **to_store(event)
-        )
-
-        if job is not None:
-            run(bot, poster, job, self._heartbeat, event)
-
-        # It will be acknowledged. As a rule the turn's own writes have done this.
-        poster.inbox.force()
-
+    def wake(self) -> None:
+        """Handle whatever is due."""
         try:
-            while new and run_once(bot, self._heartbeat):
+            while self._runner.run_once():
                 pass
         except DatabaseError as error:  # what was stored stays stored
             log.error("no job could be claimed: %s", error)  # noqa: TRY400
 
-        return new
-
     def stop(self) -> None:
         """Nothing runs between requests."""
+
+
+class Upkeep:
+    """What workers do besides turns. Threads share it; none of it is urgent."""
+
+    def __init__(
+        self,
+        store: Store,
+        ownership: OwnershipStore,
+    ) -> None:
+        self._store = store
+        self._ownership = ownership
+        self._due: dict[str, float] = {}
+
+    def run(self, worker: str, threads: int) -> None:
+        """Do what is due."""
+        if self._is_due("report", _REPORT_EVERY):
+            self.report(worker, threads)
+
+        if self._is_due("prune", _PRUNE_EVERY):
+            _attempt("the database was not pruned", self._prune)
+
+        if self._is_due("checkpoint", _CHECKPOINT_EVERY):
+            _attempt(
+                "SQLite's log was not checkpointed", self._store.database.checkpoint
+            )
+
+    def report(self, worker: str, threads: int) -> None:
+        """Write that a process works, or with no threads that it ends."""
+        report = functools.partial(self._store.inspection.report, worker, threads)
+        _attempt("the heartbeat of this process was not stored", report)
+
+    def reset(self) -> None:
+        """Let everything be due."""
+        self._due.clear()
+
+    def _prune(self) -> None:
+        self._store.inspection.prune()
+        self._store.transcript.prune(KEEP)
+        self._ownership.prune(KEEP)
+
+    def _is_due(self, duty: str, every: float) -> bool:
+        """Whether a duty is due, which it then is no more.
+
+        Two threads may find so at once: a time too often does no harm.
+        """
+        now = time.monotonic()
+        due = now >= self._due.get(duty, 0.0)
+
+        if due:
+            self._due[duty] = now + every
+
+        return due
+
+
+def _attempt(failure: str, act: t.Callable[[], object]) -> None:
+    try:
+        act()
+    except DatabaseError as error:
+        log.warning("%s: %s", failure, error)
 
 
 class ThreadBackend:
@@ -226,21 +249,29 @@ class ThreadBackend:
     :param threads: How many turns run side by side; 0 means this process only stores.
     """
 
-    def __init__(self, *, threads: int) -> None:
+    def __init__(self, runner: JobRunner, upkeep: Upkeep, *, threads: int) -> None:
+        self._runner = runner
+        self._upkeep = upkeep
         self._threads = threads
-        self._heartbeat = Heartbeat()
-        self.forget()
-        _threaded.add(self)
+        self._begin()
+        _backends.add(self)
+        survive_forks(self)
 
-    def forget(self) -> None:
-        """Begin anew, in a forked process: the threads did not come along."""
+    def _begin(self) -> None:
         self._stopping = threading.Event()
         self._wake = threading.Semaphore(0)
-        self._bot: Runtime | None = None
         self._name = uuid.uuid4().hex
-        self._times: dict[str, float] = {}
         self._workers: list[threading.Thread] = []
         self._starting = threading.Lock()
+
+    def before_fork(self) -> None:
+        """Nothing to prepare."""
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Start over in the child, which has no copy of the threads."""
+        if in_child:
+            self._begin()
+            self._upkeep.reset()
 
     @property
     def stopped(self) -> bool:
@@ -252,9 +283,9 @@ class ThreadBackend:
         """Whether any of its threads is alive."""
         return any(worker.is_alive() for worker in self._workers)
 
-    def start(self, bot: Runtime) -> None:
+    def start(self) -> None:
         """Start the threads of this process, once."""
-        if self._workers or not self._threads or bot.poster is None:
+        if self._workers or not self._threads:
             return
 
         with self._starting:
@@ -263,35 +294,25 @@ class ThreadBackend:
 
             self._workers = [
                 threading.Thread(
-                    target=self._work,
-                    args=(bot,),
-                    name=f"chatwoot-worker-{number}",
-                    daemon=True,
+                    target=self._work, name=f"chatwoot-worker-{number}", daemon=True
                 )
                 for number in range(self._threads)
             ]
-
-            self._bot = bot
 
             for worker in self._workers:
                 worker.start()
 
             _stop_at_exit()
 
-    def submit(
-        self, bot: Runtime, poster: Poster, event: MessageEvent, body: bytes
-    ) -> bool:
-        """Store a delivery and wake a worker."""
-        new = poster.inbox.put(event.key, payload=body, **to_store(event))
-        self.start(bot)
+    def wake(self) -> None:
+        """Have a worker look for due jobs."""
+        self.start()
 
         if self._workers:
             self._wake.release()
 
-        return new
-
     def stop(self, grace: float = GRACE) -> None:
-        """Claim no more, let what runs finish, and give the rest back.
+        """Claim no more, let running turns finish, and release the rest.
 
         Blocks for at most ``grace`` seconds.
         """
@@ -304,83 +325,48 @@ class ThreadBackend:
         for worker in self._workers:
             worker.join(max(0.0, deadline - time.monotonic()))
 
-        for inbox, job in self._heartbeat.running():
-            _give_back(inbox, job)
+        self._runner.release_all()
 
-        if self._bot is not None:
-            _report(self._bot, self._name, 0)
+        if self._workers:
+            self._upkeep.report(self._name, 0)
 
-    def _work(self, bot: Runtime) -> None:
+    def _work(self) -> None:
         while not self._stopping.is_set():
-            self._keep_house(bot)
+            self._upkeep.run(self._name, self._threads)
 
-            if not self._run_once(bot):
+            if not self._run_once():
                 self._wake.acquire(timeout=_POLL)
 
-    def _keep_house(self, bot: Runtime) -> None:
-        if self._is_time("report", _REPORT_EVERY):
-            _report(bot, self._name, self._threads)
-
-        if self._is_time("prune", _PRUNE_EVERY):
-            _prune(bot)
-
-        if self._is_time("checkpoint", _CHECKPOINT_EVERY):
-            _checkpoint(bot)
-
-    def _is_time(self, chore: str, every: float) -> bool:
-        """Whether a chore is due, which it then is no more.
-
-        Two threads may find so at once: a time too often is no harm.
-        """
-        now = time.monotonic()
-        due = now >= self._times.get(chore, 0.0)
-
-        if due:
-            self._times[chore] = now + every
-
-        return due
-
-    def _run_once(self, bot: Runtime) -> bool:
+    def _run_once(self) -> bool:
         try:
-            return run_once(bot, self._heartbeat)
+            return self._runner.run_once()
         except DatabaseError as error:
             log.error("no job could be claimed: %s", error)  # noqa: TRY400
-            self._stopping.wait(_INBOX_PAUSE)
+            self._stopping.wait(_DATABASE_PAUSE)
         except BaseException as error:  # noqa: BLE001 - the thread must live on
-            log.error("a worker stumbled: %s", trace(error))  # noqa: TRY400
+            log.error("a worker failed: %s", trace(error))  # noqa: TRY400
 
         return False
 
 
-def _give_back(inbox: Inbox, job: Job) -> None:
-    try:
-        inbox.postpone(job, 0.0, free=True)
-    except DatabaseError as error:
-        log.warning("job %s was not given back: %s", job.id, error)
+_backends: weakref.WeakSet[ThreadBackend] = weakref.WeakSet()
 
 
-def _report(bot: Runtime, name: str, threads: int) -> None:
-    try:
-        if bot.poster is not None:
-            bot.poster.inbox.report(name, threads)
-    except DatabaseError as error:
-        log.warning("no sign of life was left in the inbox: %s", error)
+@functools.cache
+def _stop_at_exit() -> None:
+    """Register, once, that the work of this process ends before its thread pools do.
+
+    Providers written with ``async def`` run in such a pool. Python waits for its pools
+    before it calls what :mod:`atexit` has: jobs would be claimed until then, and all
+    of them fail.
+    """
+    import concurrent.futures.thread  # noqa: F401 - the last to register is first
+
+    register = getattr(threading, "_register_atexit", atexit.register)
+    register(_stop_all)
 
 
-def _prune(bot: Runtime) -> None:
-    try:
-        if bot.poster is not None:
-            bot.poster.inbox.prune()
-
-        if bot.answering is not None:
-            bot.answering.memory.prune(KEEP)
-    except DatabaseError as error:
-        log.warning("the inbox was not pruned: %s", error)
-
-
-def _checkpoint(bot: Runtime) -> None:
-    try:
-        if bot.poster is not None:
-            bot.poster.inbox.checkpoint()
-    except DatabaseError as error:
-        log.warning("the inbox's log was not moved into its file: %s", error)
+def _stop_all() -> None:
+    for each in list(_backends):
+        if not each.stopped:
+            each.stop()

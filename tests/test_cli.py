@@ -11,11 +11,15 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from conftest import AppFactory, Clock, inbox_of, message, wait_until
 from flask import Flask
+from support.apps import AppFactory, database_of, store_of
+from support.deliveries import message
+from support.queue import open_store
+from support.waiting import Clock, wait_until
 
 from flask_chatwoot import Chatwoot, cli
-from flask_chatwoot.queue.jobs import Inbox
+from flask_chatwoot.queue.schema import JobState
+from flask_chatwoot.queue.store import Store
 from flask_chatwoot.simulator import Fault, Simulator
 from flask_chatwoot.workers import ThreadBackend
 
@@ -30,11 +34,11 @@ def run(app: Flask, *arguments: str) -> tuple[int, str]:
 
 
 def put(
-    inbox: Inbox, number: int, *, conversation: int | None = None, text: str = "Hello"
+    store: Store, number: int, *, conversation: int | None = None, text: str = "Hello"
 ) -> None:
     conversation = conversation or 40 + number
     body = message(text, id=number, conversation_id=conversation)
-    inbox.put(
+    store.queue.put(
         f"1:message_created:{number}",
         conversation_id=conversation,
         message_id=number,
@@ -42,11 +46,11 @@ def put(
     )
 
 
-def finish(inbox: Inbox, *ending: str | None) -> int:
+def finish(store: Store, *ending: str | None) -> int:
     """Claim a job and end it; its message."""
-    job = inbox.claim()
+    job = store.queue.claim()
     assert job is not None
-    inbox.settle(job, *t.cast(tuple[str, str], ending))
+    store.queue.settle(job, *t.cast(tuple[str, str], ending))
 
     return job.message_id
 
@@ -54,18 +58,18 @@ def finish(inbox: Inbox, *ending: str | None) -> int:
 @pytest.fixture
 def filled(app: Flask, clock: Clock) -> Flask:
     """Jobs 1 to 4: done two days ago, dead, claimed, waiting."""
-    inbox = inbox_of(app)
-    inbox.clock = clock
-    put(inbox, 1)
-    finish(inbox, "declined", "no_answer")
+    store = store_of(app)
+    database_of(app).clock = clock
+    put(store, 1)
+    finish(store, "declined", "no_answer")
     clock.advance(2 * DAY)
-    put(inbox, 2)
-    finish(inbox, "dead", "refused")
+    put(store, 2)
+    finish(store, "dead", "refused")
     clock.advance(3 * 3600)
-    put(inbox, 3)
+    put(store, 3)
     clock.advance(600)
-    assert inbox.claim() is not None
-    put(inbox, 4)
+    assert store.queue.claim() is not None
+    put(store, 4)
     clock.advance(5)
 
     return app
@@ -80,8 +84,8 @@ def test_jobs_are_listed_as_a_table(filled: Flask) -> None:
     assert code == 0
     assert printed.splitlines() == [
         "    ID  CONVERSATION  STATE          AGE  ATTEMPTS  OUTCOME    REASON",
-        "     4            44  waiting        5 s         0",
-        "     3            43  claimed       10 m         1",
+        "     4            44  ready          5 s         0",
+        "     3            43  leased        10 m         1",
         "     2            42  dead           3 h         1  dead       refused",
         "     1            41  done           2 d         1  declined   no_answer",
     ]
@@ -100,6 +104,8 @@ def test_jobs_are_listed_as_json(filled: Flask) -> None:
         "state": "dead",
         "age": pytest.approx(3 * 3600 + 605),
         "attempts": 1,
+        "provider_attempts": 0,
+        "chatwoot_attempts": 0,
         "outcome": "dead",
         "reason": "refused",
     }
@@ -108,8 +114,8 @@ def test_jobs_are_listed_as_json(filled: Flask) -> None:
 @pytest.mark.parametrize(
     ("arguments", "ids"),
     [
-        (["--state", "waiting"], [4]),
-        (["--state", "claimed"], [3]),
+        (["--state", "ready"], [4]),
+        (["--state", "leased"], [3]),
         (["--state", "dead"], [2]),
         (["--state", "done"], [1]),
         (["--limit", "2"], [4, 3]),
@@ -127,7 +133,7 @@ def test_fewer_jobs_can_be_asked_for(
 
 def test_a_hundred_jobs_are_listed_unless_told(app: Flask) -> None:
     for number in range(1, 121):
-        put(inbox_of(app), number)
+        put(store_of(app), number)
 
     assert len(json.loads(run(app, "jobs", "--json")[1])) == 100
     assert len(json.loads(run(app, "jobs", "--json", "--limit", "0")[1])) == 120
@@ -144,31 +150,31 @@ def test_a_state_that_does_not_exist_is_refused(app: Flask) -> None:
     code, printed = run(app, "jobs", "--state", "lost")
 
     assert code == 2
-    assert "'waiting', 'claimed', 'done', 'dead'" in printed
+    assert "'blocked', 'waiting', 'ready', 'leased'" in printed
 
 
 # -- retry ---------------------------------------------------------------------
 
 
 def states(app: Flask) -> dict[int, str]:
-    return {job.id: job.state for job in inbox_of(app).jobs()}
+    return {job.id: job.state for job in store_of(app).inspection.jobs()}
 
 
 @pytest.mark.parametrize("arguments", [["2"], ["--dead"]])
 def test_dead_jobs_are_retried(filled: Flask, arguments: list[str]) -> None:
     assert run(filled, "jobs", "retry", *arguments) == (0, "1 job will be retried.\n")
-    assert states(filled)[2] == "waiting"
+    assert states(filled)[2] == "ready"
 
 
 def test_all_dead_jobs_are_retried_in_their_order(app: Flask) -> None:
-    inbox = inbox_of(app)
+    store = store_of(app)
 
     for number in (1, 2, 3):
-        put(inbox, number, conversation=42)
-        finish(inbox, "dead", "unauthorized")
+        put(store, number, conversation=42)
+        finish(store, "dead", "unauthorized")
 
     assert run(app, "jobs", "retry", "--dead") == (0, "3 jobs will be retried.\n")
-    assert [finish(inbox, "replied", None) for _ in range(3)] == [1, 2, 3]
+    assert [finish(store, "replied", None) for _ in range(3)] == [1, 2, 3]
 
 
 def test_where_no_job_is_dead_none_is_retried(app: Flask) -> None:
@@ -183,7 +189,7 @@ def test_jobs_that_are_not_dead_are_named(filled: Flask) -> None:
         "1 job will be retried.",
         "Error: Not dead: 1, 3, 99.",
     ]
-    assert states(filled) == {1: "done", 2: "waiting", 3: "claimed", 4: "waiting"}
+    assert states(filled) == {1: "done", 2: "ready", 3: "leased", 4: "ready"}
 
 
 @pytest.mark.parametrize("arguments", [[], ["2", "--dead"]])
@@ -241,13 +247,13 @@ def test_without_configuration_a_command_says_what_to_set(
 def test_a_database_that_fails_is_reported_in_a_sentence(
     app: Flask, command: list[str]
 ) -> None:
-    Path(inbox_of(app).path).write_bytes(b"no database at all. " * 50)
+    Path(database_of(app).path).write_bytes(b"no database at all. " * 50)
 
     code, printed = run(app, *command)
 
     assert code == 1
-    assert printed.startswith("Error: The inbox '")
-    assert printed.endswith("failed: file is not a database.\n")
+    assert printed.startswith("Error: The database '")
+    assert printed.endswith("failed: file is not a database; configure another file.\n")
 
 
 def test_an_app_without_the_extension_is_reported_in_a_sentence() -> None:
@@ -339,7 +345,8 @@ class Worker:
     def __init__(self, folder: Path, sim: Simulator) -> None:
         self.sim = sim
         self.asked = folder / "asked"
-        self.inbox = Inbox(str(folder / "inbox.sqlite3"), account_id=1)
+        self.path = folder / "chatwoot.sqlite3"
+        self.store = open_store(self.path)
         self._output = folder / "output"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -356,7 +363,7 @@ class Worker:
                     **os.environ,
                     **{key: str(value) for key, value in self.sim.settings().items()},
                     "ASKED": str(self.asked),
-                    "CHATWOOT_DATABASE_URL": f"sqlite:///{self.inbox.path}",
+                    "CHATWOOT_DATABASE_URL": f"sqlite:///{self.path}",
                     "CHATWOOT_WORKERS": "0",
                     "CHATWOOT_RETRY_PAUSE": "0.05",
                     **env,
@@ -380,7 +387,7 @@ class Worker:
             self._process.kill()
             self._process.wait(20)
 
-        self.inbox.close()
+        self.store.database.close()
 
 
 @pytest.fixture
@@ -396,23 +403,23 @@ def worker(tmp_path: Path) -> t.Iterator[Worker]:
 def test_a_worker_answers_what_is_stored_and_stops_at_a_signal(
     worker: Worker, number: int
 ) -> None:
-    sim, inbox = worker.sim, worker.inbox
+    sim, store = worker.sim, worker.store
     talk = sim.conversation(id=42, custom_attributes={"support_mode": "bot"})
-    put(inbox, 1, conversation=42, text="before")
+    put(store, 1, conversation=42, text="before")
     sim.inject(Fault.RATE_LIMITED)
     worker.start()
 
     sim.wait_until(lambda: talk.replies == ["Answer to before"])
-    put(inbox, 2, conversation=42, text="during")
+    put(store, 2, conversation=42, text="during")
     sim.wait_until(lambda: len(talk.replies) == 2)
-    wait_until(lambda: not inbox.jobs(state="claimed"))
+    wait_until(lambda: not store.inspection.jobs(JobState.LEASED))
 
     assert worker.stop(number) == 0
     assert "Working. Ctrl-C stops." in worker.lines
     assert worker.lines[-1] == "Finishing the turns that run."
     assert "Traceback" not in "\n".join(worker.lines)
     assert talk.replies == ["Answer to before", "Answer to during"]
-    assert {job.outcome for job in inbox.jobs()} == {"replied"}
+    assert {job.outcome for job in store.inspection.jobs()} == {"replied"}
 
 
 @needs_signals
@@ -421,14 +428,14 @@ def test_a_worker_leaves_what_does_not_finish_to_another(
     worker: Worker, env: dict[str, str]
 ) -> None:
     worker.sim.conversation(id=42)
-    put(worker.inbox, 1, conversation=42, text="slow")
+    put(worker.store, 1, conversation=42, text="slow")
     worker.start("--threads", "1", **env)
 
     wait_until(worker.asked.exists)
 
     assert worker.stop(signal.SIGTERM) == 0
-    (job,) = worker.inbox.jobs()
-    assert (job.state, job.attempts) == ("waiting", 0)
+    (job,) = worker.store.inspection.jobs()
+    assert (job.state, job.attempts) == ("ready", 0)
 
 
 @pytest.mark.parametrize(
@@ -450,7 +457,7 @@ def test_a_worker_has_as_many_threads_as_asked_for(
     made: list[int] = []
 
     class Backend(ThreadBackend):
-        def __init__(self, *, threads: int) -> None:
+        def __init__(self, *_: object, threads: int) -> None:
             made.append(threads)
             raise KeyboardInterrupt
 

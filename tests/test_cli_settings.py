@@ -11,9 +11,10 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner, Result
-from conftest import AppFactory, signed
 from flask import Flask, current_app
 from flask.cli import FlaskGroup
+from support.apps import AppFactory
+from support.deliveries import signed
 
 from flask_chatwoot import Chatwoot, DeliveryOutcome, Reason, TurnOutcome, extension
 from flask_chatwoot.config.table import SETTINGS

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from conftest import AppFactory, ChatwootStub, bot_of, inbox_of
 from flask import Flask, current_app
+from support.apps import AppFactory, runtime_of, store_of
+from support.chatwoot import ChatwootStub
 
 from flask_chatwoot import Chatwoot, Mode, Reply, Turn
 
@@ -169,10 +170,10 @@ def test_nothing_is_posted_stored_or_started(
 
     assert result.stdout == "On its way.\n"
     assert api.attempts == []
-    assert not Path(bot_of(app).config.database_path).exists()
+    assert not Path(runtime_of(app).config.database_path).exists()
     assert threads
     assert threads <= before
-    assert inbox_of(app).jobs() == []
+    assert store_of(app).inspection.jobs() == []
 
 
 def test_the_command_prints_the_answer_alone_in_a_shell(tmp_path: Path) -> None:

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import pytest
 from click.testing import Result
-from conftest import (
-    AppFactory,
-    ChatwootStub,
-    Clock,
-    deliver,
-    echo,
-    inbox_of,
-    message,
-    work,
-)
 from flask import Flask
+from support.apps import AppFactory, database_of, store_of, work
+from support.chatwoot import ChatwootStub
+from support.deliveries import deliver, echo, message
+from support.waiting import Clock
 
 from flask_chatwoot import Chatwoot
 from flask_chatwoot.simulator.payloads import Agent, MessageType
@@ -25,7 +19,7 @@ QUESTION = "Where is my order?"
 @pytest.fixture
 def clock(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(inbox_of(app), "clock", clock)
+    monkeypatch.setattr(database_of(app), "clock", clock)
 
     return clock
 
@@ -73,7 +67,7 @@ def test_a_burst_is_one_turn(app: Flask, chatwoot: Chatwoot) -> None:
     first, state, _ = lines_of(app)
 
     assert first == "the customer, message 1, 3 messages"
-    assert state.startswith("  due for ")
+    assert state.startswith("  ready, due for ")
 
 
 def test_why_an_answer_became_a_note(
@@ -107,21 +101,22 @@ def test_why_there_is_no_answer_yet(
 
     _, post, state, _ = lines_of(app)
 
-    assert post.startswith("  message sent ")
-    assert post.endswith(", no answer known")
-    assert state.startswith("  next attempt in ")
-    assert state.endswith(" s, 1 attempt so far, because: server_error")
+    assert post.startswith("  message unconfirmed, sent ")
+    assert state.startswith("  retrying, due in ")
+    assert state.endswith(
+        " s, 1 attempt (1 failed by Chatwoot) so far, because: server_error"
+    )
 
 
 def test_a_running_turn_and_the_one_behind_it(app: Flask, clock: Clock) -> None:
     deliver(app.test_client(), message(QUESTION, id=1))
-    assert inbox_of(app).claim()
+    assert store_of(app).queue.claim()
     deliver(app.test_client(), message(QUESTION, id=2))
 
     _, running, _, waiting, _ = lines_of(app)
 
-    assert running == "  being answered, 1 attempt so far"
-    assert waiting == "  waits for the turn before it"
+    assert running == "  leased, its lease ends in 30 s, 1 attempt so far"
+    assert waiting == "  blocked: an earlier turn of the conversation is not over"
 
 
 def test_no_text_is_shown(app: Flask, chatwoot: Chatwoot, api: ChatwootStub) -> None:

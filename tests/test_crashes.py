@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 import requests
+from support.queue import open_store
 
 from flask_chatwoot.queue.inspection import JobRow
-from flask_chatwoot.queue.jobs import Inbox
 from flask_chatwoot.simulator import Fault, Simulator, Talk
 
 pytest.importorskip("gunicorn", reason="needs gunicorn to run real processes")
@@ -35,7 +35,7 @@ class Host:
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self.asked = folder / "asked"
         self.crashed = folder / "crashed"
-        self.database_path = str(folder / "inbox.sqlite3")
+        self.database_path = str(folder / "chatwoot.sqlite3")
         self._account_id = sim.account_id
         self._env = {
             **os.environ,
@@ -101,12 +101,12 @@ class Host:
         self._processes.clear()
 
     def jobs(self) -> list[JobRow]:
-        inbox = Inbox(self.database_path, account_id=self._account_id)
+        store = open_store(self.database_path, account_id=self._account_id)
 
         try:
-            return inbox.jobs()
+            return store.inspection.jobs()
         finally:
-            inbox.close()
+            store.database.close()
 
     def all_ended(self) -> bool:
         return {job.state for job in self.jobs()} <= {"done", "dead"}
@@ -193,7 +193,7 @@ def test_killed_after_the_acknowledgement_another_process_answers(stage: Stage) 
 
     talk = asks(sim)
     sim.drain()
-    assert [job.state for job in host.jobs()] == ["waiting"]
+    assert [job.state for job in host.jobs()] == ["ready"]
     host.kill()
     host.work()
     sim.wait_until(lambda: talk.replies and host.settled(), timeout=20)

@@ -1,7 +1,7 @@
-"""``flask chatwoot doctor``: each line, and what breaks it.
+"""``flask chatwoot doctor``: each finding, and what causes it.
 
-A healthy app is served on loopback, set up in a simulated Chatwoot, and then one thing
-is broken.
+An app is served on loopback and set up in a simulated Chatwoot; then one thing is
+changed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import json
 import shutil
 import ssl
 import subprocess
-import threading
 import time
 import typing as t
 from collections.abc import Callable, Iterable, Iterator
@@ -19,404 +18,206 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import AppFactory, Clock, inbox_of
 from flask import Flask
-from werkzeug.serving import WSGIRequestHandler, make_server
+from support.apps import AppFactory, database_of, store_of
+from support.serving import Wsgi, served
+from support.waiting import Clock
 from werkzeug.wrappers import Request, Response
 
 from flask_chatwoot import Chatwoot
-from flask_chatwoot.client import ChatwootClient
+from flask_chatwoot.client import ChatwootClient, RawAnswer
 from flask_chatwoot.doctor import server
 from flask_chatwoot.doctor.chatwoot import address
-from flask_chatwoot.doctor.facts import Case, Finding, Mark
-from flask_chatwoot.doctor.http import Answer
+from flask_chatwoot.doctor.facts import DoctorContext, Finding, Mark
 from flask_chatwoot.setup import account
-from flask_chatwoot.setup.plan import Wishes, plan_setup
+from flask_chatwoot.setup.plan import SetupRequest, plan_setup
 from flask_chatwoot.simulator import Fault, Simulator
 
-Wsgi = Callable[[t.Any, t.Any], Iterable[bytes]]
 JSON = dict[str, t.Any]
+Problems = list[tuple[str, str]]
 
 DAY = 86_400.0
 
 
-class _Quiet(WSGIRequestHandler):
-    def log(self, type: str, message: str, *args: t.Any) -> None:
-        """Nothing."""
+class Report(t.NamedTuple):
+    findings: list[JSON]
+
+    @property
+    def checks(self) -> list[str]:
+        return [finding["check"] for finding in self.findings]
+
+    @property
+    def problems(self) -> Problems:
+        """Mark and check of all that is not ok."""
+        return [(f["mark"], f["check"]) for f in self.findings if f["mark"] != "ok"]
+
+    def says(self, check: str, mark: str | None = None) -> str:
+        """What is said about one check, remedies included."""
+        return "\n".join(
+            f"{f['what']} {f['remedy']}"
+            for f in self.findings
+            if f["check"] == check and f["mark"] == (mark or f["mark"])
+        )
 
 
-@contextlib.contextmanager
-def served(app: Wsgi, **options: t.Any) -> Iterator[str]:
-    """Serve on a free port; the address without a scheme."""
-    server = make_server(
-        "127.0.0.1", 0, app, threaded=True, request_handler=_Quiet, **options
-    )
-    thread = threading.Thread(target=server.serve_forever, args=[0.01])
-    thread.start()
+class DoctorScene:
+    """An app that is set up in its Chatwoot.
 
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-class Clinic:
-    """An app, its Chatwoot, and the doctor.
-
-    :ivar app: Answers at ``url``; may be replaced.
+    :ivar answer: Answers at ``url``: the app, unless it is replaced.
     """
 
-    def __init__(self, make_app: AppFactory, sim: Simulator, origin: str) -> None:
+    def __init__(
+        self,
+        make_app: AppFactory,
+        stack: contextlib.ExitStack,
+        folder: Path,
+        options: JSON,
+    ) -> None:
         self._make_app = make_app
-        self._own: dict[str, t.Any] = {}
-        self.app: Wsgi = Response("nobody", 503)
-        self.sim = sim
-        self.url = f"http://{origin}/chatwoot/webhook"
-        self.client = ChatwootClient(sim.url, 1, sim.user_token)
+        self._stack = stack
+        self._folder = folder
+        self._settings: JSON = {}
+        self._apps = 0
+        self.sim = stack.enter_context(Simulator(**options))
+        self.client = ChatwootClient(self.sim.url, 1, self.sim.user_token)
+        self.answer: Wsgi = Response("no app yet", 503)
+        origin = self.serve(lambda environ, start: self.answer(environ, start))
+        self.url = f"{origin}/chatwoot/webhook"
 
-    def set_up(self, **wishes: t.Any) -> None:
-        """As ``flask chatwoot setup`` does."""
-        seen = account.look(self.client)
-        wanted = Wishes(**{"url": self.url, "inbox_ids": (3,), **wishes})
-        self._own = {
+    def serve(self, app: Wsgi) -> str:
+        return f"http://{self._stack.enter_context(served(app))}"
+
+    def set_up(self, **wanted: t.Any) -> None:
+        """As ``flask chatwoot setup`` does, with an app that has what it prints."""
+        request = SetupRequest(**{"url": self.url, "inbox_ids": (3,), **wanted})
+        self._settings = {
             "base_url": self.sim.url,
             "api_access_token": self.sim.user_token,
             "webhook_secret": None,
             "webhook_token": None,
         }
 
-        for step, _ in plan_setup(seen, wanted).steps:
+        for step, _ in plan_setup(account.read(self.client), request).steps:
             for key, value in step.apply(self.client).environment.items():
                 if "WEBHOOK" in key:
-                    self._own[key.removeprefix("CHATWOOT_").lower()] = value
+                    self._settings[key.removeprefix("CHATWOOT_").lower()] = value
+
+        self.answer = self.make()
 
     def make(self, chatwoot: Chatwoot | None = None, **settings: t.Any) -> Flask:
-        """An app with what setup printed, except for these settings."""
+        """An app with a database of its own, set up except for these settings."""
         if chatwoot is None:
             chatwoot = Chatwoot()
             chatwoot.reply_provider(lambda text: "On its way.")
 
-        return self._make_app(chatwoot, **{**self._own, **settings})
+        self._apps += 1
+        url = f"sqlite:///{self._folder / str(self._apps)}.sqlite3"
 
-    def examine(
-        self, app: Flask | None = None, *options: str
-    ) -> tuple[int, list[JSON]]:
-        """What the command leaves with, and what it finds."""
-        chosen = app or self.patient
-        runner = chosen.test_cli_runner()
+        return self._make_app(
+            chatwoot, **{**self._settings, "database_url": url, **settings}
+        )
+
+    def other(self, chatwoot: Chatwoot | None = None, **settings: t.Any) -> Flask:
+        """A second app that has handled a delivery; the first one answers."""
+        app = self.make(chatwoot, **settings)
+        arrive(app)
+
+        return app
+
+    def asked(self, provider: t.Any, **scope: t.Any) -> Report:
+        """The report of an app with this provider, which is called."""
+        chatwoot = Chatwoot()
+        chatwoot.reply_provider(**scope)(provider)
+
+        return self.doctor(self.other(chatwoot), "--ask")
+
+    def doctor(self, app: Flask | None = None, *options: str) -> Report:
+        """What the command finds. It fails if there is an error."""
+        runner = (app or self.app).test_cli_runner()
         result = runner.invoke(args=["chatwoot", "doctor", "--json", *options])
         assert not [secret for secret in self.secrets if secret in result.output]
-        findings: list[JSON] = json.loads(result.stdout)
+        report = Report(json.loads(result.stdout))
+        assert result.exit_code == ("error" in dict(report.problems))
 
-        return result.exit_code, findings
+        return report
 
     @property
-    def patient(self) -> Flask:
-        assert isinstance(self.app, Flask)
-        return self.app
+    def app(self) -> Flask:
+        assert isinstance(self.answer, Flask)
+        return self.answer
+
+    @property
+    def settings(self) -> t.Any:
+        """What is set up in the simulator."""
+        return self.sim.admin
 
     @property
     def secrets(self) -> list[str]:
         """What must never be printed."""
-        office = self.sim.office
-        rows = [*office.webhooks.values(), *office.bots.values()]
-        own = [
-            value
-            for key, value in self._own.items()
-            if value and key in ("api_access_token", "webhook_secret", "webhook_token")
-        ]
+        rows = [*self.settings.webhooks.values(), *self.settings.bots.values()]
+        keys = ("api_access_token", "webhook_secret", "webhook_token")
 
         return [
-            *own,
+            *(self._settings[key] for key in keys if self._settings.get(key)),
             *(row[k] for row in rows for k in ("secret", "access_token") if k in row),
-            "secret-of-an-inbox",
-            *(self.sim.user_token, self.sim.bot_token, self.sim.secret),
+            *("secret-of-an-inbox", self.sim.user_token),
+            *(self.sim.bot_token, self.sim.secret),
         ]
 
     @property
     def webhook(self) -> JSON:
-        (row,) = self.sim.office.webhooks.values()
-        return row
+        (row,) = self.settings.webhooks.values()
+        return t.cast(JSON, row)
+
+    @property
+    def inbox(self) -> JSON:
+        return t.cast(JSON, self.settings.inboxes[3])
+
+    @property
+    def fields(self) -> list[JSON]:
+        """Of the pre-chat form; the last one is ours."""
+        return t.cast(
+            list[JSON], self.inbox["pre_chat_form_options"]["pre_chat_fields"]
+        )
 
     @property
     def field(self) -> JSON:
-        options: JSON = self.sim.office.inboxes[3]["pre_chat_form_options"]
-        field: JSON = options["pre_chat_fields"][-1]
-        return field
+        return self.fields[-1]
 
     @property
     def attribute(self) -> JSON:
-        (row,) = self.sim.office.attributes.values()
-        return row
-
-
-class Open(t.Protocol):
-    def __call__(self, **options: t.Any) -> Clinic: ...
-
-
-@pytest.fixture
-def hospital(make_app: AppFactory) -> Iterator[Open]:
-    """Opens clinics: options are the simulator's."""
-    with contextlib.ExitStack() as stack:
-
-        def build(**options: t.Any) -> Clinic:
-            sim = stack.enter_context(Simulator(**options))
-            apps: list[Clinic] = []
-
-            def answer(environ: t.Any, start: t.Any) -> Iterable[bytes]:
-                return apps[0].app(environ, start)
-
-            origin = stack.enter_context(served(answer))
-            apps.append(Clinic(make_app, sim, origin))
-
-            return apps[0]
-
-        yield build
-
-
-@pytest.fixture
-def admit(hospital: Open) -> Open:
-    """Brings in healthy patients."""
-
-    def admit(**options: t.Any) -> Clinic:
-        clinic = hospital(**options)
-        clinic.set_up()
-        clinic.app = clinic.make()
-        arrive(clinic.patient)
-
-        return clinic
-
-    return admit
-
-
-@pytest.fixture
-def clinic(admit: Open) -> Clinic:
-    return admit()
-
-
-def arrive(app: Flask, *, number: int = 1, finish: bool = True) -> None:
-    """Let a delivery have arrived, and usually a worker have done its work."""
-    inbox = inbox_of(app)
-    inbox.put(
-        f"1:message_created:{number}",
-        conversation_id=number,
-        message_id=number,
-        payload=b"{}",
-    )
-
-    if finish:
-        job = inbox.claim()
-        assert job is not None
-        inbox.settle(job, "replied", None)
-
-
-def ill(findings: list[JSON]) -> list[tuple[str, str]]:
-    return [(f["mark"], f["check"]) for f in findings if f["mark"] != "ok"]
-
-
-def told(findings: list[JSON], check: str, mark: str | None = None) -> str:
-    """What is said about something, remedy included."""
-    return "\n".join(
-        f"{f['what']} {f['remedy']}"
-        for f in findings
-        if f["check"] == check and f["mark"] == (mark or f["mark"])
-    )
-
-
-# -- all is well -----------------------------------------------------------------
-
-CHECKS = [
-    *("configuration", "chatwoot", "redirect", "tls", "version", "clock", "token"),
-    *("account", "role", "rights", "attribute", "options", "form", "webhook"),
-    *("events", "doubled", "secret", "address", "probe", "inbox", "age", "dead"),
-    *("workers", "provider"),
-]
-
-
-@pytest.mark.parametrize("agent_bot", [False, True])
-def test_all_is_well_after_setup_and_a_customers_message(
-    hospital: Open, agent_bot: bool
-) -> None:
-    clinic = hospital()
-    clinic.set_up(agent_bot=agent_bot)
-    clinic.app = clinic.make()
-    talk = clinic.sim.conversation(custom_attributes={"support_mode": "AI agent"})
-    talk.customer_says("Hello")
-    clinic.sim.wait_until(lambda: talk.replies)
-
-    code, findings = clinic.examine(None, "--ask")
-
-    wanted = [check for check in CHECKS if not (agent_bot and check == "events")]
-    assert ill(findings) == []
-    assert code == 0
-    assert [f["check"] for f in findings] == [*wanted, "answer"]
-
-
-def test_a_line_has_a_mark_and_all_it_takes(clinic: Clinic) -> None:
-    clinic.webhook["subscriptions"].remove("message_updated")
-    clinic.field["enabled"] = False
-    runner = clinic.patient.test_cli_runner()
-
-    result = runner.invoke(args=["chatwoot", "doctor"])
-
-    lines = result.output.splitlines()
-    assert result.exit_code == 1
-    assert len(lines) == len(CHECKS)
-    assert {line[:2] for line in lines} == {"✓ ", "! ", "✗ "}
-    assert (
-        "! The webhook does not subscribe to message_updated. Run flask chatwoot "
-        "setup, or tick them in Settings → Integrations → Webhooks." in lines
-    )
-    assert not [secret for secret in clinic.secrets if secret in result.output]
-
-
-def test_a_warning_is_no_failure(clinic: Clinic) -> None:
-    clinic.webhook["subscriptions"].remove("message_updated")
-
-    code, findings = clinic.examine()
-
-    assert ill(findings) == [("warning", "events")]
-    assert code == 0
-
-
-def test_the_doctor_changes_nothing(clinic: Clinic) -> None:
-    before = repr(vars(clinic.sim.office)), inbox_of(clinic.patient).jobs()[0][:4]
-    calls = len(clinic.sim.calls)
-
-    clinic.examine(None, "--ask")
-
-    after = repr(vars(clinic.sim.office)), inbox_of(clinic.patient).jobs()[0][:4]
-    assert after == before
-    assert {call.method for call in clinic.sim.calls[calls:]} == {"GET"}
-
-
-# -- configuration ---------------------------------------------------------------
-
-
-@pytest.mark.parametrize("key", ["base_url", "account_id", "api_access_token"])
-def test_a_key_that_is_not_set_is_named(clinic: Clinic, key: str) -> None:
-    code, findings = clinic.examine(clinic.make(**{key: None}))
-
-    assert code == 1
-    assert ill(findings) == [("error", "configuration")]
-    assert f"Set CHATWOOT_{key.upper()}." in told(findings, "configuration")
-
-
-def test_an_open_door_is_named_with_its_key(clinic: Clinic) -> None:
-    app = with_inbox_of(clinic, copilot_token=None)
-
-    code, findings = clinic.examine(app)
-
-    assert (code, ill(findings)) == (0, [("warning", "configuration")])
-    assert told(findings, "configuration") == (
-        "Anybody may call /chatwoot/copilot. Set CHATWOOT_COPILOT_TOKEN."
-    )
-
-
-def with_inbox_of(clinic: Clinic, **settings: t.Any) -> Flask:
-    """A second app, for a doctor who comes from elsewhere; it has seen deliveries."""
-    path = f"{inbox_of(clinic.patient).path}.2"
-    app = clinic.make(**{"database_url": f"sqlite:///{path}", **settings})
-    arrive(app)
-
-    return app
-
-
-# -- the way to Chatwoot -----------------------------------------------------------
-
-
-def test_a_chatwoot_that_is_not_there(clinic: Clinic) -> None:
-    with served(Response()) as origin:
-        pass
-
-    code, findings = clinic.examine(with_inbox_of(clinic, base_url=f"http://{origin}"))
-
-    assert (code, ill(findings)) == (1, [("error", "chatwoot")])
-    assert "Is CHATWOOT_BASE_URL right" in told(findings, "chatwoot")
-
-
-@pytest.mark.parametrize("status", [200, 404, 502])
-def test_something_else_than_chatwoot(clinic: Clinic, status: int) -> None:
-    with served(Response("<html>", status)) as origin:
-        app = with_inbox_of(clinic, base_url=f"http://{origin}")
-        code, findings = clinic.examine(app)
-
-    assert (code, ill(findings)) == (1, [("error", "chatwoot")])
-    assert f"answers {status}" in told(findings, "chatwoot")
-    assert "Set CHATWOOT_BASE_URL to the address of" in told(findings, "chatwoot")
-
-
-def test_a_server_without_tls(clinic: Clinic) -> None:
-    base_url = clinic.sim.url.replace("http:", "https:")
-
-    code, findings = clinic.examine(with_inbox_of(clinic, base_url=base_url))
-
-    assert (code, ill(findings)) == (1, [("error", "tls")])
-    assert "If the server speaks plain HTTP, write http://." in told(findings, "tls")
-
-
-@pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl")
-def test_a_certificate_that_nobody_vouches_for(clinic: Clinic, tmp_path: Path) -> None:
-    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-            *("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"),
-            *("-keyout", key, "-out", certificate),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-
-    with served(relay(clinic.sim), ssl_context=context) as origin:
-        app = with_inbox_of(clinic, base_url=f"https://{origin}")
-        code, findings = clinic.examine(app)
-
-        assert (code, ill(findings)) == (1, [("error", "tls")])
-        assert "self-signed certificate" in told(findings, "tls")
-        assert "REQUESTS_CA_BUNDLE" in told(findings, "tls")
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("REQUESTS_CA_BUNDLE", certificate)
-            code, findings = clinic.examine(app)
-
-    assert (code, ill(findings)) == (0, [])
-    assert told(findings, "tls") == "The connection to Chatwoot is encrypted. "
-
-
-def test_a_token_in_the_clear(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "is_private", lambda url: False)
-
-    code, findings = clinic.examine()
-
-    assert (code, ill(findings)) == (0, [("warning", "tls")])
-    assert "Set CHATWOOT_BASE_URL to an https:// address." in told(findings, "tls")
-
-
-@pytest.mark.parametrize(
-    ("target", "right"),
-    [
-        ("https://chat.example.com/api?x=1", "https://chat.example.com"),
-        ("/login", "the final address"),
-    ],
-)
-def test_a_redirect(clinic: Clinic, target: str, right: str) -> None:
-    with served(Response("", 301, {"Location": target})) as origin:
-        app = with_inbox_of(clinic, base_url=f"http://{origin}")
-        code, findings = clinic.examine(app)
-
-    assert (code, ill(findings)) == (1, [("error", "redirect")])
-    assert told(findings, "redirect").endswith(f"Set CHATWOOT_BASE_URL to {right}.")
-
-
-def relay(
-    sim: Simulator, change: Callable[[Request], Response | None] = lambda request: None
-) -> Wsgi:
-    """A proxy before Chatwoot; ``change`` may spoil a request or answer it."""
+        (row,) = self.settings.attributes.values()
+        return t.cast(JSON, row)
+
+    def set_options(self, *options: str) -> None:
+        self.attribute["attribute_values"] = [*options]
+        self.field["values"] = [*options]
+
+    def link_bot(self) -> None:
+        """Let an agent bot deliver to the app as well."""
+        wanted = {"name": "B", "outgoing_url": self.url}
+        bot = self.client.call("POST", "/agent_bots", wanted)
+        self.client.call("POST", "/inboxes/3/set_agent_bot", {"agent_bot": bot["id"]})
+
+    def add_api_inbox(self) -> None:
+        self.settings.inboxes[6] = {
+            "id": 6,
+            "name": "Shop app",
+            "channel_type": "Channel::Api",
+            "webhook_url": self.url,
+            "secret": "secret-of-an-inbox",
+        }
+
+    def fail(self, endpoint: str) -> None:
+        self.sim.inject(Fault.SERVER_ERROR, endpoint=endpoint)
+
+    def behind(self, change: Callable[[Request], Response | None]) -> Flask:
+        """An app that reaches Chatwoot through a proxy."""
+        return self.other(base_url=self.serve(relay(self.sim, change)))
+
+
+def relay(sim: Simulator, change: Callable[[Request], Response | None]) -> Wsgi:
+    """A proxy before Chatwoot; ``change`` may alter a request or answer it."""
 
     def app(environ: t.Any, start: t.Any) -> Iterable[bytes]:
         request = Request(environ)
@@ -441,730 +242,801 @@ def relay(
     return app
 
 
-# -- version and clock -------------------------------------------------------------
+def drop_token(request: Request) -> None:
+    request.environ.pop("HTTP_API_ACCESS_TOKEN", None)
+
+
+def refuse_api(request: Request) -> Response | None:
+    refused = request.path.startswith("/api/v1/accounts/")
+    return Response('{"error": "no"}', 403) if refused else None
+
+
+def unused_url() -> str:
+    with served(Response()) as origin:
+        return f"http://{origin}"
+
+
+class Open(t.Protocol):
+    def __call__(self, *, arrived: bool = True, **options: t.Any) -> DoctorScene: ...
+
+
+@pytest.fixture
+def open_scene(make_app: AppFactory, tmp_path: Path) -> Iterator[Open]:
+    """Makes a scene with these options of the simulator, set up with a webhook."""
+    with contextlib.ExitStack() as stack:
+
+        def build(
+            *, arrived: bool = True, agent_bot: bool = False, **options: t.Any
+        ) -> DoctorScene:
+            scene = DoctorScene(make_app, stack, tmp_path, options)
+            scene.set_up(agent_bot=agent_bot)
+
+            if arrived:
+                arrive(scene.app)
+
+            return scene
+
+        yield build
+
+
+@pytest.fixture
+def scene(open_scene: Open) -> DoctorScene:
+    return open_scene()
+
+
+def put(
+    app: Flask, number: int, *, conversation: int = 7, kind: str = "message"
+) -> None:
+    store_of(app).queue.put(
+        f"1:message_created:{number}",
+        conversation_id=conversation,
+        message_id=number,
+        payload=b"{}",
+        kind=kind,
+    )
+
+
+def arrive(app: Flask, *, number: int = 1, outcome: str = "replied") -> None:
+    """Let a delivery arrive and its turn end."""
+    put(app, number, conversation=number)
+    job = store_of(app).queue.claim()
+    assert job is not None
+    store_of(app).queue.settle(
+        job, outcome, "unauthorized" if outcome == "dead" else None
+    )
+
+
+def later(app: Flask, seconds: float) -> None:
+    database_of(app).clock = Clock(time.time() + seconds)
+
+
+# -- the report ------------------------------------------------------------------
+
+CHECKS = [
+    *("configuration", "chatwoot", "redirect", "tls", "version", "clock", "token"),
+    *("account", "role", "rights", "attribute", "options", "form", "webhook"),
+    *("events", "duplicates", "secret", "address", "probe", "database", "age"),
+    *("dead", "workers", "provider"),
+]
+
+
+@pytest.mark.parametrize("agent_bot", [False, True])
+def test_every_check_passes_after_setup_and_a_customers_message(
+    open_scene: Open, agent_bot: bool
+) -> None:
+    scene = open_scene(arrived=False, agent_bot=agent_bot)
+    talk = scene.sim.conversation(custom_attributes={"support_mode": "AI agent"})
+    talk.customer_says("Hello")
+    scene.sim.wait_until(lambda: talk.replies)
+
+    report = scene.doctor(None, "--ask")
+
+    assert report.problems == []
+    wanted = [check for check in CHECKS if not (agent_bot and check == "events")]
+    assert report.checks == [*wanted, "answer"]
+
+
+def test_a_line_has_a_mark_a_finding_and_a_remedy(scene: DoctorScene) -> None:
+    scene.webhook["subscriptions"].remove("message_updated")
+    scene.field["enabled"] = False
+
+    result = scene.app.test_cli_runner().invoke(args=["chatwoot", "doctor"])
+
+    lines = result.output.splitlines()
+    assert result.exit_code == 1
+    assert len(lines) == len(CHECKS)
+    assert {line[:2] for line in lines} == {"✓ ", "! ", "✗ "}
+    assert (
+        "! The webhook does not subscribe to message_updated. Run flask chatwoot "
+        "setup, or tick them in Settings → Integrations → Webhooks." in lines
+    )
+    assert not [secret for secret in scene.secrets if secret in result.output]
+
+
+def test_doctor_changes_nothing(scene: DoctorScene) -> None:
+    def state() -> tuple[str, t.Any]:
+        return repr(vars(scene.settings)), store_of(scene.app).inspection.jobs()[0][:4]
+
+    before, calls = state(), len(scene.sim.calls)
+
+    scene.doctor(None, "--ask")
+
+    assert state() == before
+    assert {call.method for call in scene.sim.calls[calls:]} == {"GET"}
+
+
+def test_the_provider_is_called_only_with_ask(scene: DoctorScene) -> None:
+    assert "answer" not in scene.doctor().checks
+
+
+# -- one cause, one finding ------------------------------------------------------
+
+Cause = Callable[[DoctorScene], Flask | None]
+
+
+def with_settings(**settings: t.Any) -> Cause:
+    return lambda scene: scene.other(**settings)
+
+
+def without(key: str) -> Cause:
+    return lambda scene: scene.make(**{key: None})
+
+
+def instead_of_chatwoot(answer: Response) -> Cause:
+    return lambda scene: scene.other(base_url=scene.serve(answer))
+
+
+def instead_of_the_app(answer: Response) -> Cause:
+    def cause(scene: DoctorScene) -> Flask:
+        app, scene.answer = scene.app, answer
+        return app
+
+    return cause
+
+
+def unsubscribed(event: str) -> Cause:
+    return lambda scene: scene.webhook["subscriptions"].remove(event)
+
+
+def waiting(seconds: float) -> Cause:
+    def cause(scene: DoctorScene) -> None:
+        put(scene.app, 2)
+        later(scene.app, seconds)
+
+    return cause
+
+
+def moved(url: str) -> Response:
+    return Response("", 308, {"Location": url})
+
+
+def row(cause: Cause, problems: str, *texts: str, **options: t.Any) -> t.Any:
+    """One case of the table below.
+
+    :param cause: Changes one thing; may return the app that is checked.
+    :param problems: ``mark check``, separated by commas.
+    :param texts: What is said about the last problem.
+    :param options: Of the simulator.
+    """
+    pairs = [tuple(problem.split()) for problem in problems.split(",") if problem]
+
+    return pytest.param(cause, pairs, texts, options, id=": ".join([problems, *texts]))
+
+
+CONFIGURATION = [
+    *(
+        row(without(key), "error configuration", f"Set CHATWOOT_{key.upper()}.")
+        for key in ("base_url", "account_id", "api_access_token")
+    ),
+    row(
+        with_settings(copilot_token=None),
+        "warning configuration",
+        "/chatwoot/copilot takes requests without a secret. "
+        "Set CHATWOOT_COPILOT_TOKEN.",
+    ),
+]
+CONNECTION = [
+    row(
+        lambda s: s.other(base_url=unused_url()),
+        "error chatwoot",
+        "Is CHATWOOT_BASE_URL right",
+    ),
+    *(
+        row(
+            instead_of_chatwoot(Response("<html>", status)),
+            "error chatwoot",
+            f"answers {status}",
+            "Set CHATWOOT_BASE_URL to the address of",
+        )
+        for status in (200, 404, 502)
+    ),
+    row(
+        lambda s: s.other(base_url=s.sim.url.replace("http:", "https:")),
+        "error tls",
+        "If the server speaks plain HTTP, write http://.",
+    ),
+    row(
+        instead_of_chatwoot(moved("https://chat.example.com/api?x=1")),
+        "error redirect",
+        "Set CHATWOOT_BASE_URL to https://chat.example.com.",
+    ),
+    row(
+        instead_of_chatwoot(moved("/login")),
+        "error redirect",
+        "Set CHATWOOT_BASE_URL to the final address.",
+    ),
+    *(
+        row(
+            lambda s: None,
+            f"{mark} clock",
+            direction,
+            "(NTP)",
+            clock=lambda seconds=seconds: time.time() + seconds,
+        )
+        for seconds, mark, direction in [
+            (400, "error", "behind"),
+            (-400, "error", "ahead of"),
+            (120, "warning", "behind"),
+        ]
+    ),
+]
+TOKEN = [
+    row(
+        with_settings(api_access_token="another"),
+        "error token",
+        "Profile Settings → Access Token",
+    ),
+    row(
+        lambda s: s.behind(drop_token),
+        "error token",
+        "drops the header Api-Access-Token",
+    ),
+    row(
+        lambda s: s.fail("profile"), "error token", "answers 500", "See Chatwoot's log"
+    ),
+    row(
+        with_settings(account_id=2),
+        "error account",
+        "does not belong to account 2, but to: 1.",
+        "Set CHATWOOT_ACCOUNT_ID to the number",
+    ),
+    row(
+        lambda s: s.fail("list_webhooks"),
+        "error rights",
+        "GET /api/v1/accounts/1/webhooks: Chatwoot answered 500",
+    ),
+    row(
+        lambda s: s.behind(refuse_api),
+        "error rights",
+        "Choose a plan with API and webhooks.",
+    ),
+]
+FORM = [
+    row(
+        lambda s: (s.settings.attributes.clear(), s.field.update(values=None))[0],
+        "error attribute",
+        "Run flask chatwoot setup",
+    ),
+    row(
+        lambda s: s.attribute.update(attribute_display_type="text"),
+        "error attribute",
+        "Delete it in Settings → Custom Attributes",
+    ),
+    row(
+        lambda s: s.set_options("AI agent", "Human", "Carrier pigeon"),
+        "warning options",
+        "'Carrier pigeon' means nothing",
+        "CHATWOOT_BOT_VALUES or CHATWOOT_HUMAN_VALUES",
+    ),
+    row(
+        lambda s: s.set_options("AI agent"),
+        "error options",
+        "means human to this app",
+        "CHATWOOT_HUMAN_VALUES",
+    ),
+    row(
+        lambda s: s.inbox.update(pre_chat_form_enabled=False),
+        "error form",
+        "it is in inbox 3 (Website), but switched off",
+        "Run flask chatwoot setup --inbox ID",
+    ),
+    row(
+        lambda s: s.field.update(enabled=False),
+        "error form",
+        "Run flask chatwoot setup --inbox ID",
+        "it is in inbox 3 (Website), but switched off",
+    ),
+    row(
+        lambda s: s.fields.__delitem__(-1),
+        "error form",
+        "No pre-chat form shows support_mode. Run flask chatwoot setup --inbox ID",
+    ),
+    row(
+        lambda s: s.field.update(required=False), "warning required", "Make it required"
+    ),
+    row(
+        lambda s: s.field.update(values=["Yes", "No"]),
+        "warning options",
+        "Save the attribute again",
+    ),
+]
+WEBHOOK = [
+    row(
+        lambda s: s.webhook.update(url="https://other.example.com/hook"),
+        "warning webhook",
+        "Give the address of this app with --url",
+    ),
+    *(
+        row(
+            unsubscribed(event),
+            f"{mark} events",
+            event,
+            "Settings → Integrations → Webhooks",
+        )
+        for event, mark in [
+            ("message_created", "error"),
+            ("message_updated", "warning"),
+            ("conversation_status_changed", "warning"),
+            ("conversation_updated", "warning"),
+        ]
+    ),
+    row(
+        DoctorScene.link_bot,
+        "warning duplicates",
+        ", agent bot ",
+        "Delete or unlink all but one",
+    ),
+    row(DoctorScene.add_api_inbox, "warning duplicates", "API inbox 6"),
+]
+SECRET = [
+    row(
+        with_settings(webhook_secret="another"),
+        "error secret",
+        "Copy it again from Settings",
+    ),
+    row(
+        with_settings(webhook_secret=None, webhook_token="t"),
+        "warning secret",
+        "Set CHATWOOT_WEBHOOK_SECRET",
+    ),
+]
+PROBE = [
+    row(
+        lambda s: s.webhook.update(url=f"{unused_url()}/chatwoot/webhook"),
+        "error probe",
+        "does not reach http://127.0.0.1:",
+        "Is the app running there",
+    ),
+    *(
+        row(instead_of_the_app(answer), "error probe", f"({answer.status_code})", text)
+        for answer, text in [
+            (Response("no", 400), "csrf.exempt(chatwoot.blueprint)"),
+            (Response("no", 403), "Let Chatwoot pass the proxy"),
+            (Response("no", 404), "CHATWOOT_URL_PREFIX"),
+            (Response("no", 500), "See the log of the app"),
+            (Response("no", 418), "Is this the address of this app"),
+            (Response("<html>", 200), "Is this the address of this app"),
+            (moved("/x"), "final URL in Chatwoot; compare the slash"),
+        ]
+    ),
+    row(
+        instead_of_the_app(
+            Response('{"status": "ignored", "reason": "not_configured"}', 200)
+        ),
+        "error probe",
+        "Set the same keys there",
+    ),
+]
+JOBS = [
+    row(
+        lambda s: arrive(s.app, number=2, outcome="dead"),
+        "warning dead",
+        "1 dead jobs wait for a decision (unauthorized).",
+        "flask chatwoot jobs retry --dead",
+    ),
+    row(waiting(20), ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("cause", "problems", "texts", "options"),
+    [*CONFIGURATION, *CONNECTION, *TOKEN, *FORM, *WEBHOOK, *SECRET, *PROBE, *JOBS],
+)
+def test_a_cause_is_found_and_its_remedy_named(
+    open_scene: Open, cause: Cause, problems: Problems, texts: list[str], options: JSON
+) -> None:
+    scene = open_scene(**options)
+
+    report = scene.doctor(cause(scene))
+
+    assert report.problems == problems
+
+    for text in texts:
+        assert text in report.says(problems[-1][1])
+
+
+# -- the connection --------------------------------------------------------------
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl")
+def test_a_self_signed_certificate_is_an_error_until_it_is_trusted(
+    scene: DoctorScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", key, "-out", certificate),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    with served(relay(scene.sim, lambda _: None), ssl_context=context) as origin:
+        app = scene.other(base_url=f"https://{origin}")
+        report = scene.doctor(app)
+
+        assert report.problems == [("error", "tls")]
+        assert "self-signed certificate" in report.says("tls")
+        assert "REQUESTS_CA_BUNDLE" in report.says("tls")
+
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", certificate)
+        report = scene.doctor(app)
+
+    assert report.problems == []
+    assert report.says("tls") == "The connection to Chatwoot is encrypted. "
+
+
+def test_a_token_that_is_sent_unencrypted_is_warned_about(
+    scene: DoctorScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "is_private", lambda url: False)
+
+    report = scene.doctor()
+
+    assert report.problems == [("warning", "tls")]
+    assert "Set CHATWOOT_BASE_URL to an https:// address." in report.says("tls")
 
 
 @pytest.mark.parametrize(
     ("version", "limits"),
     [
-        ("4.8.0", ["recognised by its text alone", "can not sign deliveries"]),
-        ("4.11.0", ["sends customers' texts as HTML", "can not sign deliveries"]),
+        ("4.8.0", ["the app compares texts", "cannot sign deliveries"]),
+        ("4.11.0", ["sends customers' texts as HTML", "cannot sign deliveries"]),
         ("4.12.0", ["Upgrade to 4.12.1"]),
-        ("4.16.0", ["fails to list agent bots"]),
+        ("4.16.0", ["cannot list agent bots"]),
         ("4.16.2", []),
         ("4.18.0", []),
     ],
 )
-def test_what_a_version_can_not_do_is_told(
-    admit: Open, version: str, limits: list[str]
+def test_the_limits_of_a_version_are_warnings(
+    open_scene: Open, version: str, limits: list[str]
 ) -> None:
-    code, findings = admit(version=version).examine()
+    report = open_scene(version=version).doctor()
 
-    said = told(findings, "version", "warning").splitlines()
-    assert (code, ill(findings)) == (0, [("warning", "version")] * len(limits))
-    assert all(limit in line for limit, line in zip(limits, said, strict=True))
-    assert all("Upgrade to 4." in line for line in said)
-
-
-def test_a_later_version_than_is_known_is_told(admit: Open) -> None:
-    _, findings = admit(version="4.18.0").examine()
-
-    assert "4.18.0 is later than the last this package knows" in told(
-        findings, "version"
-    )
+    lines = report.says("version", "warning").splitlines()
+    assert report.problems == [("warning", "version")] * len(limits)
+    assert all(limit in line for limit, line in zip(limits, lines, strict=True))
+    assert all("Upgrade to 4." in line for line in lines)
+    later = "4.18.0 is later than 4.16.2, the last" in report.says("version")
+    assert later is (version == "4.18.0")
 
 
-def test_a_version_that_is_too_old(admit: Open) -> None:
-    code, findings = admit(version="4.1.0").examine()
+def test_a_version_that_is_too_old_is_an_error(open_scene: Open) -> None:
+    report = open_scene(version="4.1.0").doctor()
 
-    assert (code, ill(findings)) == (1, [("error", "version")])
-    assert "Upgrade to 4.2 or later." in told(findings, "version")
-
-
-def test_what_a_version_can_not_do_for_bots(
-    admit: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clinic = admit(version="4.12.1")
-    monkeypatch.setenv("CHATWOOT_ADMIN_TOKEN", clinic.sim.user_token)
-    app = with_inbox_of(clinic, api_access_token=clinic.sim.bot_token)
-
-    _, findings = clinic.examine(app)
-
-    assert ill(findings) == [("warning", "version")] * 2 + [("warning", "token")]
-    assert "does not sign the deliveries of agent bots" in told(findings, "version")
-    assert "let a bot's token read conversations" in told(findings, "version")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "code", "mark"),
-    [(400, 1, "error"), (-400, 1, "error"), (120, 0, "warning")],
-)
-def test_clocks_that_differ(admit: Open, seconds: int, code: int, mark: str) -> None:
-    clinic = admit(clock=lambda: time.time() + seconds)
-
-    left, findings = clinic.examine()
-
-    assert (left, ill(findings)) == (code, [(mark, "clock")])
-    assert ("behind" if seconds > 0 else "ahead of") in told(findings, "clock")
-    assert "(NTP)" in told(findings, "clock")
+    assert report.problems == [("error", "version")]
+    assert "Upgrade to 4.2 or later." in report.says("version")
 
 
 # -- the token -------------------------------------------------------------------
 
 
-def test_a_token_nobody_knows(clinic: Clinic) -> None:
-    app = with_inbox_of(clinic, api_access_token="another")
+def test_the_limits_of_a_bots_token_are_warnings(
+    open_scene: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = open_scene(version="4.12.1")
+    monkeypatch.setenv("CHATWOOT_ADMIN_TOKEN", scene.sim.user_token)
 
-    code, findings = clinic.examine(app)
+    report = scene.doctor(scene.other(api_access_token=scene.sim.bot_token))
 
-    assert (code, ill(findings)) == (1, [("error", "token")])
-    assert "Profile Settings → Access Token" in told(findings, "token")
-
-
-def test_a_header_that_a_proxy_eats(clinic: Clinic) -> None:
-    def eat(request: Request) -> None:
-        request.environ.pop("HTTP_API_ACCESS_TOKEN", None)
-
-    with served(relay(clinic.sim, eat)) as origin:
-        app = with_inbox_of(clinic, base_url=f"http://{origin}")
-        code, findings = clinic.examine(app)
-
-    assert (code, ill(findings)) == (1, [("error", "token")])
-    assert "drops the header Api-Access-Token" in told(findings, "token")
+    assert report.problems == [("warning", "version")] * 2 + [("warning", "token")]
+    assert "does not sign the deliveries of agent bots" in report.says("version")
+    assert "let a bot's token read conversations" in report.says("version")
 
 
-def test_a_profile_that_fails(clinic: Clinic) -> None:
-    clinic.sim.inject(Fault.SERVER_ERROR, endpoint="profile")
+def test_a_bots_token_needs_that_of_an_administrator_beside_it(
+    scene: DoctorScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = scene.other(api_access_token=scene.sim.bot_token)
 
-    code, findings = clinic.examine()
+    report = scene.doctor(app)
 
-    assert (code, ill(findings)) == (1, [("error", "token")])
-    assert "answers 500" in told(findings, "token")
-    assert "See Chatwoot's log" in told(findings, "token")
+    assert report.problems == [("warning", "token"), ("warning", "rights")]
+    assert "cannot list messages" in report.says("token")
+    assert "to a user's token" in report.says("token")
 
-
-def test_the_token_of_a_bot(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = with_inbox_of(clinic, api_access_token=clinic.sim.bot_token)
-
-    code, findings = clinic.examine(app)
-
-    assert code == 0
-    assert ill(findings) == [("warning", "token"), ("warning", "rights")]
-    assert "can not list messages" in told(findings, "token")
-    assert "to a user's token" in told(findings, "token")
-
-    monkeypatch.setenv("CHATWOOT_ADMIN_TOKEN", clinic.sim.user_token)
-    assert ill(clinic.examine(app)[1]) == [("warning", "token")]
+    monkeypatch.setenv("CHATWOOT_ADMIN_TOKEN", scene.sim.user_token)
+    assert scene.doctor(app).problems == [("warning", "token")]
 
 
-def test_the_wrong_account(clinic: Clinic) -> None:
-    code, findings = clinic.examine(with_inbox_of(clinic, account_id=2))
+def test_the_token_of_an_agent_is_a_warning(scene: DoctorScene) -> None:
+    scene.sim._state.role = "agent"
 
-    assert (code, ill(findings)) == (1, [("error", "account")])
-    assert "does not belong to account 2, but to: 1." in told(findings, "account")
-    assert "Set CHATWOOT_ACCOUNT_ID to the number" in told(findings, "account")
+    report = scene.doctor()
 
-
-def test_the_token_of_an_agent(clinic: Clinic) -> None:
-    clinic.sim._state.role = "agent"
-
-    code, findings = clinic.examine()
-
-    assert code == 0
-    assert ill(findings) == [("warning", "role"), ("warning", "rights")]
-    assert "assigned to it" in told(findings, "role")
-    assert "Make it an administrator" in told(findings, "role")
-    assert "Set CHATWOOT_ADMIN_TOKEN" in told(findings, "rights")
-
-
-def test_settings_that_can_not_be_read(clinic: Clinic) -> None:
-    clinic.sim.inject(Fault.SERVER_ERROR, endpoint="list_webhooks")
-
-    code, findings = clinic.examine()
-
-    assert (code, ill(findings)) == (1, [("error", "rights")])
-    assert "GET /api/v1/accounts/1/webhooks: Chatwoot answered 500" in told(
-        findings, "rights"
-    )
-
-
-def test_a_plan_without_the_api(clinic: Clinic) -> None:
-    def refuse(request: Request) -> Response | None:
-        refused = request.path.startswith("/api/v1/accounts/")
-        return Response('{"error": "no"}', 403) if refused else None
-
-    with served(relay(clinic.sim, refuse)) as origin:
-        app = with_inbox_of(clinic, base_url=f"http://{origin}")
-        code, findings = clinic.examine(app)
-
-    assert (code, ill(findings)) == (1, [("error", "rights")])
-    assert "Choose a plan with API and webhooks." in told(findings, "rights")
-
-
-# -- attribute and form ------------------------------------------------------------
-
-
-def test_an_attribute_that_is_not_there(clinic: Clinic) -> None:
-    clinic.sim.office.attributes.clear()
-    clinic.field["values"] = None
-
-    code, findings = clinic.examine()
-
-    assert (code, ill(findings)) == (1, [("error", "attribute")])
-    assert "Run flask chatwoot setup" in told(findings, "attribute")
-
-
-def test_an_attribute_that_is_no_list(clinic: Clinic) -> None:
-    clinic.attribute["attribute_display_type"] = "text"
-
-    code, findings = clinic.examine()
-
-    assert (code, ill(findings)) == (1, [("error", "attribute")])
-    assert "Delete it in Settings → Custom Attributes" in told(findings, "attribute")
-
-
-def set_options(clinic: Clinic, *options: str) -> None:
-    clinic.attribute["attribute_values"] = [*options]
-    clinic.field["values"] = [*options]
-
-
-def test_an_option_that_means_nothing(clinic: Clinic) -> None:
-    set_options(clinic, "AI agent", "Human", "Carrier pigeon")
-
-    code, findings = clinic.examine()
-
-    assert (code, ill(findings)) == (0, [("warning", "options")])
-    assert "'Carrier pigeon' means nothing" in told(findings, "options")
-    assert "CHATWOOT_BOT_VALUES or CHATWOOT_HUMAN_VALUES" in told(findings, "options")
-
-
-def test_a_mode_without_an_option(clinic: Clinic) -> None:
-    set_options(clinic, "AI agent")
-
-    code, findings = clinic.examine()
-
-    assert (code, ill(findings)) == (1, [("error", "options")])
-    assert "means human to this app" in told(findings, "options")
-    assert "CHATWOOT_HUMAN_VALUES" in told(findings, "options")
-
-
-@pytest.mark.parametrize("what", ["form", "field", "gone"])
-def test_a_form_that_does_not_ask(clinic: Clinic, what: str) -> None:
-    box = clinic.sim.office.inboxes[3]
-
-    if what == "form":
-        box["pre_chat_form_enabled"] = False
-    elif what == "field":
-        clinic.field["enabled"] = False
-    else:
-        box["pre_chat_form_options"]["pre_chat_fields"].pop()
-
-    code, findings = clinic.examine()
-
-    assert (code, ill(findings)) == (1, [("error", "form")])
-    assert "Run flask chatwoot setup --inbox ID" in told(findings, "form")
-    off = "it is there in inbox 3 (Website), but switched off" in told(findings, "form")
-    assert off is (what != "gone")
-
-
-def test_a_choice_that_may_be_left_empty(clinic: Clinic) -> None:
-    clinic.field["required"] = False
-
-    code, findings = clinic.examine()
-
-    assert (code, ill(findings)) == (0, [("warning", "required")])
-    assert "Make it required" in told(findings, "required")
-
-
-def test_a_form_with_old_options(clinic: Clinic) -> None:
-    clinic.field["values"] = ["Yes", "No"]
-
-    code, findings = clinic.examine()
-
-    assert (code, ill(findings)) == (0, [("warning", "options")])
-    assert "Save the attribute anew" in told(findings, "options", "warning")
+    assert report.problems == [("warning", "role"), ("warning", "rights")]
+    assert "assigned to it" in report.says("role")
+    assert "Make it an administrator" in report.says("role")
+    assert "Set CHATWOOT_ADMIN_TOKEN" in report.says("rights")
 
 
 # -- the webhook -----------------------------------------------------------------
 
 
-def test_a_webhook_that_is_not_there(clinic: Clinic) -> None:
-    clinic.sim.office.webhooks.clear()
-    url = clinic.url.removesuffix("/chatwoot/webhook")
+def test_a_webhook_that_does_not_exist_is_an_error(scene: DoctorScene) -> None:
+    scene.settings.webhooks.clear()
+    url = scene.url.removesuffix("/chatwoot/webhook")
 
-    code, findings = clinic.examine(None, "--url", url)
+    report = scene.doctor(None, "--url", url)
 
-    assert (code, ill(findings)) == (1, [("error", "webhook")])
-    assert f"Nothing in Chatwoot delivers to {clinic.url}." in told(findings, "webhook")
-    assert "Run flask chatwoot setup" in told(findings, "webhook")
-
-
-def test_a_webhook_that_points_elsewhere(clinic: Clinic) -> None:
-    clinic.webhook["url"] = "https://other.example.com/hook"
-
-    code, findings = clinic.examine()
-
-    assert (code, ill(findings)) == (0, [("warning", "webhook")])
-    assert "Give --url" in told(findings, "webhook")
+    assert report.problems == [("error", "webhook")]
+    assert f"Nothing in Chatwoot delivers to {scene.url}." in report.says("webhook")
+    assert "Run flask chatwoot setup" in report.says("webhook")
 
 
-def test_a_bot_that_is_linked_nowhere(hospital: Open) -> None:
-    clinic = hospital()
-    clinic.set_up(agent_bot=True)
-    clinic.app = clinic.make()
-    arrive(clinic.patient)
-    clinic.sim.office.links.clear()
+def test_a_webhook_to_a_similar_url_is_shown(scene: DoctorScene) -> None:
+    report = scene.doctor(None, "--url", "https://127.0.0.1:1")
 
-    code, findings = clinic.examine()
-
-    assert (code, ill(findings)) == (1, [("error", "webhook")])
-    assert "must be linked to an inbox" in told(findings, "webhook")
+    assert ("error", "webhook") in report.problems
+    assert f", but to {scene.url}. " in report.says("webhook")
 
 
-@pytest.mark.parametrize(
-    ("event", "code", "mark"),
-    [
-        ("message_created", 1, "error"),
-        ("message_updated", 0, "warning"),
-        ("conversation_status_changed", 0, "warning"),
-        ("conversation_updated", 0, "warning"),
-    ],
-)
-def test_an_event_that_does_not_come(
-    clinic: Clinic, event: str, code: int, mark: str
-) -> None:
-    clinic.webhook["subscriptions"].remove(event)
+def test_a_bot_that_is_linked_to_no_inbox_is_an_error(open_scene: Open) -> None:
+    scene = open_scene(agent_bot=True)
+    scene.settings.links.clear()
 
-    left, findings = clinic.examine()
+    report = scene.doctor()
 
-    assert (left, ill(findings)) == (code, [(mark, "events")])
-    assert event in told(findings, "events")
-    assert "Settings → Integrations → Webhooks" in told(findings, "events")
+    assert report.problems == [("error", "webhook")]
+    assert "must be linked to an inbox" in report.says("webhook")
 
 
-def test_deliveries_that_come_twice(clinic: Clinic) -> None:
-    bot = clinic.client.call(
-        "POST", "/agent_bots", {"name": "B", "outgoing_url": clinic.url}
-    )
-    clinic.client.call("POST", "/inboxes/3/set_agent_bot", {"agent_bot": bot["id"]})
+def test_an_api_inbox_can_take_the_place_of_the_webhook(scene: DoctorScene) -> None:
+    scene.add_api_inbox()
+    scene.settings.webhooks.clear()
 
-    code, findings = clinic.examine()
+    report = scene.doctor(scene.other(webhook_secret=["old", "secret-of-an-inbox"]))
 
-    assert (code, ill(findings)) == (0, [("warning", "doubled")])
-    assert f"agent bot {bot['id']}" in told(findings, "doubled")
-    assert "Delete or unlink all but one" in told(findings, "doubled")
-
-
-def test_an_api_inbox_delivers_too(clinic: Clinic) -> None:
-    clinic.sim.office.inboxes[6] = {
-        "id": 6,
-        "name": "Shop app",
-        "channel_type": "Channel::Api",
-        "webhook_url": clinic.url,
-        "secret": "secret-of-an-inbox",
-    }
-
-    code, findings = clinic.examine()
-
-    assert (code, ill(findings)) == (0, [("warning", "doubled")])
-    assert "API inbox 6" in told(findings, "doubled")
-
-    clinic.sim.office.webhooks.clear()
-    code, findings = clinic.examine(
-        with_inbox_of(clinic, webhook_secret=["old", "secret-of-an-inbox"])
-    )
-    assert ill(findings) == [("error", "probe")]  # the running app has the old one
-    assert "API inbox 6 delivers" in told(findings, "webhook")
-
-
-def test_a_webhook_that_is_nearly_right(clinic: Clinic) -> None:
-    code, findings = clinic.examine(None, "--url", "https://127.0.0.1:1")
-
-    assert code == 1
-    assert ("error", "webhook") in ill(findings)
-    assert f", but to {clinic.url}. " in told(findings, "webhook")
+    assert report.problems == [("error", "probe")]  # the running app has the old one
+    assert "API inbox 6 delivers" in report.says("webhook")
 
 
 # -- secret and token --------------------------------------------------------------
 
 
-def test_a_secret_that_differs_here(clinic: Clinic) -> None:
-    code, findings = clinic.examine(with_inbox_of(clinic, webhook_secret="another"))
+def test_another_secret_in_the_running_app_is_an_error(scene: DoctorScene) -> None:
+    app = scene.other()
+    scene.answer = scene.make(webhook_secret="another")
 
-    assert (code, ill(findings)) == (1, [("error", "secret")])
-    assert "Copy it anew from Settings" in told(findings, "secret")
+    report = scene.doctor(app)
 
-
-def test_a_secret_that_differs_in_the_running_app(clinic: Clinic) -> None:
-    right = with_inbox_of(clinic)
-    path = f"{inbox_of(right).path}.3"
-    clinic.app = clinic.make(webhook_secret="another", database_url=f"sqlite:///{path}")
-
-    code, findings = clinic.examine(right)
-
-    assert (code, ill(findings)) == (1, [("error", "probe")])
-    assert "set it there, and restart it" in told(findings, "probe")
-
-
-def test_a_secret_that_is_not_looked_at(clinic: Clinic) -> None:
-    app = with_inbox_of(clinic, webhook_secret=None, webhook_token="t")
-
-    code, findings = clinic.examine(app)
-
-    assert (code, ill(findings)) == (0, [("warning", "secret")])
-    assert "Set CHATWOOT_WEBHOOK_SECRET" in told(findings, "secret")
+    assert report.problems == [("error", "probe")]
+    assert "set it there, and restart the app" in report.says("probe")
 
 
 @pytest.mark.parametrize(
-    ("settings", "code", "mark", "remedy"),
+    ("settings", "mark", "remedy"),
     [
-        ({"webhook_secret": "s"}, 1, "error", "Take it away"),
-        ({"webhook_token": "another"}, 1, "error", "Put it behind the URL"),
+        ({"webhook_secret": "s"}, "error", "Remove it"),
+        ({"webhook_token": "another"}, "error", "Append it to the URL"),
+        ({"webhook_token": None}, "warning", "Set CHATWOOT_WEBHOOK_TOKEN"),
     ],
 )
-def test_a_version_that_can_not_sign(
-    admit: Open, settings: JSON, code: int, mark: str, remedy: str
+def test_a_version_that_cannot_sign_needs_the_token_alone(
+    open_scene: Open, settings: JSON, mark: str, remedy: str
 ) -> None:
-    clinic = admit(version="4.8.0")
-    app = with_inbox_of(clinic, **settings)
+    scene = open_scene(version="4.8.0")
+    app = scene.other(**settings)
 
-    left, findings = clinic.examine(app)
+    if settings == {"webhook_token": None}:
+        scene.webhook["url"], scene.answer = scene.url, app
 
-    assert left == code
-    assert [found for found in ill(findings) if found[1] != "version"] == [
-        (mark, "secret")
-    ]
-    assert remedy in told(findings, "secret")
+    report = scene.doctor(app)
 
-
-def test_a_version_that_can_not_sign_and_no_token(admit: Open) -> None:
-    clinic = admit(version="4.8.0")
-    clinic.webhook["url"] = clinic.url
-    clinic.app = with_inbox_of(clinic, webhook_token=None)
-
-    _, findings = clinic.examine()
-
-    assert [found for found in ill(findings) if found[1] != "version"] == [
-        ("warning", "configuration"),
-        ("warning", "secret"),
-    ]
-    assert "Set CHATWOOT_WEBHOOK_TOKEN" in told(findings, "secret")
+    others = {"version", "configuration"}
+    assert [p for p in report.problems if p[1] not in others] == [(mark, "secret")]
+    assert (("warning", "configuration") in report.problems) is (mark == "warning")
+    assert remedy in report.says("secret")
 
 
-# -- our own address ---------------------------------------------------------------
+def test_a_probe_has_the_token_of_the_url_where_chatwoot_cannot_sign(
+    open_scene: Open,
+) -> None:
+    scene = open_scene(version="4.8.0")
+    assert "?token=" in scene.webhook["url"]
+    assert scene.doctor().says("probe", "ok")
+
+    scene.webhook["url"] = scene.url
+    assert "refuses a signed probe" in scene.doctor().says("probe", "error")
+
+
+# -- the address -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("version", "code", "remedy"),
+    ("version", "problems", "text"),
     [
-        ("4.13.0", 0, None),
-        ("4.14.0", 1, "Upgrade to 4.14.1"),
-        ("4.16.2", 1, "SAFE_FETCH_ALLOW_PRIVATE_NETWORK=true"),
+        ("4.13.0", [], "this version of Chatwoot allows"),
+        ("4.14.0", [("error", "address")], "Upgrade to 4.14.1"),
+        ("4.16.2", [("error", "address")], "SAFE_FETCH_ALLOW_PRIVATE_NETWORK=true"),
     ],
 )
-def test_a_private_address_that_chatwoot_refuses(
-    hospital: Open, version: str, code: int, remedy: str | None
+def test_a_private_address_without_deliveries_is_an_error_where_it_is_refused(
+    open_scene: Open, version: str, problems: Problems, text: str
 ) -> None:
-    clinic = hospital(version=version)
-    clinic.set_up()
-    clinic.app = clinic.make()
+    report = open_scene(version=version, arrived=False).doctor()
 
-    left, findings = clinic.examine()
-
-    assert left == code
-    assert ill(findings) == ([("error", "address")] if remedy else [])
-    assert (remedy or "this version allows") in told(findings, "address")
+    assert report.problems == problems
+    assert text in report.says("address")
 
 
-def test_a_private_address_from_which_nothing_came_for_long(
-    clinic: Clinic, clock: Clock
+def test_a_private_address_without_recent_deliveries_is_a_warning(
+    scene: DoctorScene,
 ) -> None:
-    clock.now = time.time() + 3 * DAY
-    inbox_of(clinic.patient).clock = clock
+    later(scene.app, 3 * DAY)
 
-    code, findings = clinic.examine()
+    report = scene.doctor()
 
-    assert (code, ill(findings)) == (0, [("warning", "address")])
-    assert "No delivery arrived for 3 days." in told(findings, "address")
+    assert report.problems == [("warning", "address")]
+    assert "No delivery arrived for 3 days." in report.says("address")
 
 
-def test_a_public_address_is_fine(clinic: Clinic) -> None:
-    case = Case(clinic.patient.extensions["chatwoot"], url="https://1.1.1.1/hook")
-    assert case.deliverers == []
+def test_a_public_address_passes(scene: DoctorScene) -> None:
+    context = DoctorContext(
+        scene.app.extensions["chatwoot"], url="https://1.1.1.1/hook"
+    )
+    assert context.sources == []
 
-    assert list(address(case)) == [
-        Finding(Mark.FINE, "address", "The URL leads to a public address.")
+    assert list(address(context)) == [
+        Finding(Mark.OK, "address", "The URL is a public address.")
     ]
 
 
 @pytest.mark.parametrize(
     ("url", "mark"),
-    [("http://app:5000/hook", Mark.DOUBTFUL), ("https://app.example.com", Mark.FINE)],
+    [("http://app:5000/hook", Mark.WARNING), ("https://app.example.com", Mark.OK)],
 )
-def test_where_names_are_not_known_the_name_itself_tells(
-    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, url: str, mark: Mark
+def test_a_name_that_cannot_be_resolved_is_judged_by_its_form(
+    scene: DoctorScene, monkeypatch: pytest.MonkeyPatch, url: str, mark: Mark
 ) -> None:
     def fail(*_: t.Any) -> None:
         raise OSError
 
-    later(clinic.patient, 2 * DAY)
+    later(scene.app, 2 * DAY)
     monkeypatch.setattr("socket.getaddrinfo", fail)
-    case = Case(clinic.patient.extensions["chatwoot"], url=url)
-    case.__dict__["api"] = Answer(200, {}, b'{"version": "4.16.2"}')
+    context = DoctorContext(scene.app.extensions["chatwoot"], url=url)
+    context.__dict__["api"] = RawAnswer(200, {}, b'{"version": "4.16.2"}')
 
-    assert [finding.mark for finding in address(case)] == [mark]
-
-
-# -- the probe -------------------------------------------------------------------
+    assert [finding.mark for finding in address(context)] == [mark]
 
 
-def test_an_app_that_does_not_run(clinic: Clinic) -> None:
-    with served(Response()) as origin:
-        url = f"http://{origin}/chatwoot/webhook"
-    clinic.webhook["url"] = url
+# -- database and workers ----------------------------------------------------------
 
-    code, findings = clinic.examine()
 
-    assert (code, ill(findings)) == (1, [("error", "probe")])
-    assert f"does not reach {url}" in told(findings, "probe")
-    assert "Is the app running there" in told(findings, "probe")
+def test_a_database_that_cannot_be_written_is_an_error(scene: DoctorScene) -> None:
+    scene.answer = scene.make()
+    Path(database_of(scene.app).path).write_bytes(b"no database at all. " * 50)
+
+    report = scene.doctor()
+
+    # No delivery is stored either, as far as doctor can see.
+    assert report.problems == [("error", "address"), ("error", "database")]
+    assert "file is not a database" in report.says("database")
+    assert "Set CHATWOOT_DATABASE_URL" in report.says("database")
 
 
 @pytest.mark.parametrize(
-    ("answer", "remedy"),
-    [
-        (Response("no", 400), "csrf.exempt(chatwoot.blueprint)"),
-        (Response("no", 403), "pass Chatwoot"),
-        (Response("no", 404), "CHATWOOT_URL_PREFIX"),
-        (Response("no", 500), "See the log of the app"),
-        (Response("no", 418), "Is this the address of this app"),
-        (Response("<html>", 200), "Is this the address of this app"),
-        (Response("", 308, {"Location": "/x"}), "final URL; mind the slash"),
-        (
-            Response('{"status": "ignored", "reason": "not_configured"}', 200),
-            "Set the same keys there",
-        ),
-    ],
-    ids=str,
+    ("workers", "remedy"),
+    [(0, "run flask chatwoot work beside"), (2, "Is the app running")],
 )
-def test_an_app_that_does_not_take_a_probe(
-    clinic: Clinic, answer: Response, remedy: str
+def test_jobs_that_wait_while_no_worker_runs_are_an_error(
+    scene: DoctorScene, workers: int, remedy: str
 ) -> None:
-    patient = clinic.patient
-    clinic.app = answer
-
-    code, findings = clinic.examine(patient)
-
-    assert (code, ill(findings)) == (1, [("error", "probe")])
-    assert remedy in told(findings, "probe")
-
-
-def test_a_probe_carries_the_token_of_the_url(admit: Open) -> None:
-    """Where Chatwoot can not sign."""
-    clinic = admit(version="4.8.0")
-    assert "?token=" in clinic.webhook["url"]
-
-    _, findings = clinic.examine()
-    assert told(findings, "probe", "ok")
-
-    clinic.webhook["url"] = clinic.url
-    _, findings = clinic.examine()
-    assert "refuses a signed probe" in told(findings, "probe", "error")
-
-
-# -- the inbox -------------------------------------------------------------------
-
-
-def test_an_inbox_that_can_not_be_written(clinic: Clinic) -> None:
-    # It has seen no delivery either, as far as it can tell.
-    clinic.app = clinic.make(
-        database_url=f"sqlite:///{inbox_of(clinic.patient).path}.2"
-    )
-    Path(inbox_of(clinic.patient).path).write_bytes(b"no database at all. " * 50)
-
-    code, findings = clinic.examine()
-
-    assert code == 1
-    assert ill(findings) == [("error", "address"), ("error", "inbox")]
-    assert "file is not a database" in told(findings, "inbox")
-    assert "Set CHATWOOT_DATABASE_URL" in told(findings, "inbox")
-
-
-def test_customers_who_were_given_up(clinic: Clinic) -> None:
-    arrive(clinic.patient, number=2, finish=False)
-    inbox = inbox_of(clinic.patient)
-    job = inbox.claim()
-    assert job is not None
-    inbox.settle(job, "dead", "unauthorized")
-
-    code, findings = clinic.examine()
-
-    assert (code, ill(findings)) == (0, [("warning", "dead")])
-    assert "were given up (unauthorized)" in told(findings, "dead")
-    assert "flask chatwoot jobs retry --dead" in told(findings, "dead")
-
-
-def later(app: Flask, seconds: float) -> None:
-    inbox_of(app).clock = Clock(time.time() + seconds)
-
-
-@pytest.mark.parametrize(
-    ("settings", "remedy"),
-    [
-        ({"backend": "thread", "workers": 0}, "start flask chatwoot work, beside"),
-        ({"backend": "thread", "workers": 2}, "Is the app running"),
-    ],
-)
-def test_nobody_works(clinic: Clinic, settings: JSON, remedy: str) -> None:
-    app = with_inbox_of(clinic, **settings)
-    arrive(app, number=2, finish=False)
+    app = scene.other(backend="thread", workers=workers)
+    put(app, 2)
     later(app, 100)
 
-    code, findings = clinic.examine(app)
+    report = scene.doctor(app)
 
-    assert code == 1
-    assert ill(findings) == [("warning", "age"), ("error", "workers")]
-    assert "Nobody works on 1 jobs." in told(findings, "workers")
-    assert remedy in told(findings, "workers")
-    assert "is 100 s old" in told(findings, "age")
-    assert "flask chatwoot jobs --state waiting" in told(findings, "age")
-
-
-def test_workers_that_are_all_busy(clinic: Clinic) -> None:
-    for number in (2, 3):
-        arrive(clinic.patient, number=number, finish=False)
-
-    assert inbox_of(clinic.patient).claim()
-    later(clinic.patient, 100)
-
-    code, findings = clinic.examine()
-
-    assert code == 0
-    assert ill(findings) == [("warning", "age"), ("warning", "workers")]
-    assert "raise CHATWOOT_WORKERS" in told(findings, "workers")
+    assert report.problems == [("warning", "age"), ("error", "workers")]
+    assert "1 jobs wait, and no worker runs." in report.says("workers")
+    assert remedy in report.says("workers")
+    assert "is 100 s old" in report.says("age")
+    assert "flask chatwoot jobs --state ready" in report.says("age")
 
 
-def test_workers_that_give_no_sign_of_life_are_asked_after(clinic: Clinic) -> None:
-    app = with_inbox_of(clinic, backend="thread", workers=2)
-
-    _, findings = clinic.examine(app)
-    assert ("warning", "workers") in ill(findings)
-    assert "Is the app running" in told(findings, "workers")
-
-    inbox_of(app).report("a process", 2)
-    _, findings = clinic.examine(app)
-    assert not [name for _, name in ill(findings) if name == "workers"]
-    assert "threads at work: 2" in told(findings, "workers")
-
-
-def test_a_job_that_waits_for_another_is_not_left_lying(clinic: Clinic) -> None:
-    inbox = inbox_of(clinic.patient)
-
-    for number in (2, 3):
-        inbox.put(
-            f"1:message_created:{number}",
-            conversation_id=7,
-            message_id=number,
-            payload=b"{}",
-            kind="alone",
-        )
-
-    assert inbox.claim()
-    later(clinic.patient, 100)
-
-    _, findings = clinic.examine()
-
-    assert ill(findings) == [("warning", "age")]
-
-
-def test_a_job_behind_one_that_is_tried_again_is_not_left_lying(
-    clinic: Clinic,
+def test_jobs_that_wait_while_all_workers_are_busy_are_a_warning(
+    scene: DoctorScene,
 ) -> None:
-    inbox = inbox_of(clinic.patient)
-
     for number in (2, 3):
-        inbox.put(
-            f"1:message_created:{number}",
-            conversation_id=7,
-            message_id=number,
-            payload=b"{}",
-        )
+        put(scene.app, number, conversation=number)
 
-    job = inbox.claim()
+    job = store_of(scene.app).queue.claim()
     assert job is not None
-    inbox.postpone(job, 600)
-    later(clinic.patient, 100)
+    later(scene.app, 100)
+    store_of(scene.app).queue.renew(job)
 
-    _, findings = clinic.examine()
+    report = scene.doctor()
 
-    assert ill(findings) == [("warning", "age")]
+    assert report.problems == [("warning", "age"), ("warning", "workers")]
+    assert "raise CHATWOOT_WORKERS" in report.says("workers")
 
 
-def test_a_job_that_was_just_stored_is_not_left_lying(clinic: Clinic) -> None:
-    arrive(clinic.patient, number=2, finish=False)
-    later(clinic.patient, 20)
+def test_workers_without_a_heartbeat_are_a_warning(scene: DoctorScene) -> None:
+    app = scene.other(backend="thread", workers=2)
 
-    assert ill(clinic.examine()[1]) == []
+    report = scene.doctor(app)
+    assert ("warning", "workers") in report.problems
+    assert "Is the app running" in report.says("workers")
+
+    store_of(app).inspection.report("a process", 2)
+    report = scene.doctor(app)
+    assert ("warning", "workers") not in report.problems
+    assert "running worker threads: 2" in report.says("workers")
+
+
+@pytest.mark.parametrize("retried", [False, True])
+def test_a_job_behind_another_of_its_conversation_may_wait(
+    scene: DoctorScene, retried: bool
+) -> None:
+    for number in (2, 3):
+        put(scene.app, number, kind="message" if retried else "alone")
+
+    job = store_of(scene.app).queue.claim()
+    assert job is not None
+
+    if retried:
+        store_of(scene.app).queue.postpone(job, 600)
+
+    later(scene.app, 100)
+
+    assert scene.doctor().problems == [("warning", "age")]
 
 
 # -- the provider ----------------------------------------------------------------
 
 
-def test_nobody_is_there_to_answer(clinic: Clinic) -> None:
-    path = f"{inbox_of(clinic.patient).path}.2"
-    app = clinic.make(Chatwoot(), database_url=f"sqlite:///{path}")
-    arrive(app)
-
-    code, findings = clinic.examine(app)
-
-    assert (code, ill(findings)) == (1, [("error", "provider")])
-    assert "@chatwoot.reply_provider" in told(findings, "provider")
+def fail(text: str) -> str:
+    raise RuntimeError(f"no answer to {text}")
 
 
-def asked(clinic: Clinic, function: t.Any, **place: t.Any) -> tuple[int, list[JSON]]:
-    chatwoot = Chatwoot()
-    chatwoot.reply_provider(**place)(function)
-    path = f"{inbox_of(clinic.patient).path}.2"
-    app = clinic.make(chatwoot, database_url=f"sqlite:///{path}")
-    arrive(app)
+def test_an_app_without_a_provider_is_an_error(scene: DoctorScene) -> None:
+    report = scene.doctor(scene.other(Chatwoot()))
 
-    return clinic.examine(app, "--ask")
+    assert report.problems == [("error", "provider")]
+    assert "@chatwoot.reply_provider" in report.says("provider")
 
 
-def test_a_provider_that_fails(clinic: Clinic) -> None:
-    def fail(text: str) -> str:
-        raise RuntimeError(f"no answer to {text}")
+@pytest.mark.parametrize(
+    ("provider", "scope", "mark", "text"),
+    [
+        (fail, {}, "error", "raised builtins.RuntimeError"),
+        (fail, {}, "error", "flask chatwoot simulate"),
+        (lambda text: 3, {}, "error", "returned int"),
+        (lambda text: None, {}, "warning", "meant to decline"),
+        (lambda text: "Hi", {"mode": "bot"}, "warning", "flask chatwoot simulate TEXT"),
+    ],
+    ids=["raises", "raises: remedy", "wrong type", "declines", "mode bot only"],
+)
+def test_a_provider_that_gives_no_answer_is_reported_without_the_question(
+    scene: DoctorScene, provider: t.Any, scope: JSON, mark: str, text: str
+) -> None:
+    report = scene.asked(provider, **scope)
 
-    code, findings = asked(clinic, fail)
-
-    assert (code, ill(findings)) == (1, [("error", "answer")])
-    assert "raised builtins.RuntimeError" in told(findings, "answer")
-    assert "flask chatwoot simulate" in told(findings, "answer")
-    assert "no answer to" not in told(findings, "answer")
-
-
-def test_a_provider_that_returns_something_else(clinic: Clinic) -> None:
-    code, findings = asked(clinic, lambda text: 3)
-
-    assert (code, ill(findings)) == (1, [("error", "answer")])
-    assert "returned int" in told(findings, "answer")
-
-
-def test_a_provider_that_says_nothing(clinic: Clinic) -> None:
-    code, findings = asked(clinic, lambda text: None)
-
-    assert (code, ill(findings)) == (0, [("warning", "answer")])
-    assert "meant to decline" in told(findings, "answer")
-
-
-def test_a_provider_that_can_not_be_asked_here(clinic: Clinic) -> None:
-    code, findings = asked(clinic, lambda text: "Hi", mode="bot")
-
-    assert (code, ill(findings)) == (0, [("warning", "answer")])
-    assert "flask chatwoot simulate TEXT" in told(findings, "answer")
-
-
-def test_a_provider_is_asked_only_if_told(clinic: Clinic) -> None:
-    _, findings = clinic.examine()
-
-    assert told(findings, "answer") == ""
+    assert report.problems == [(mark, "answer")]
+    assert text in report.says("answer")
+    assert "no answer to" not in report.says("answer")

@@ -111,7 +111,7 @@ def test_a_trace_does_not_quote_the_cause_either() -> None:
     words = "my card is 4111"
 
     with pytest.raises(RuntimeError) as caught:
-        raise RuntimeError(f"can not read {words}") from raised_over(words)
+        raise RuntimeError(f"cannot read {words}") from raised_over(words)
 
     assert "RuntimeError" in trace(caught.value)
     assert words not in trace(caught.value)

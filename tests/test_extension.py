@@ -9,20 +9,19 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from conftest import (
-    SECRET,
-    AppFactory,
-    ChatwootStub,
-    bot_of,
-    deliver,
-    job_of,
-    jobs_of,
-    message,
-    recorded,
-    signed,
-)
 from flask import Blueprint, Flask, request_started
 from flask.testing import FlaskClient
+from support.apps import (
+    AppFactory,
+    components_of,
+    dismantle,
+    job_of,
+    jobs_of,
+    recorded,
+    runtime_of,
+)
+from support.chatwoot import ChatwootStub
+from support.deliveries import SECRET, deliver, message, signed
 
 from flask_chatwoot import Chatwoot, Turn, turn_finished
 from flask_chatwoot.errors import ConfigError, ProviderError
@@ -48,8 +47,7 @@ def test_an_app_may_be_given_at_once(tmp_path: Path, api: ChatwootStub) -> None:
 
     assert deliver(app.test_client(), message()).status_code == 202
     assert api.public == [ANSWER]
-    bot_of(app).backend.stop()
-    t.cast(t.Any, bot_of(app).poster).inbox.close()
+    dismantle(app)
 
 
 @pytest.mark.parametrize("first", ["the provider", "the app"])
@@ -69,7 +67,7 @@ def test_a_factory_gives_the_app_before_or_after_the_provider(
 
 def test_the_runtime_of_the_current_app_is_found(app: Flask) -> None:
     with app.app_context():
-        assert current_runtime() is bot_of(app)
+        assert current_runtime() is runtime_of(app)
 
 
 def test_an_app_takes_one_extension(make_app: AppFactory, chatwoot: Chatwoot) -> None:
@@ -371,7 +369,7 @@ def flask(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
             "CHATWOOT_API_ACCESS_TOKEN": "t",
             "CHATWOOT_WEBHOOK_SECRET": SECRET,
             "CHATWOOT_COPILOT_TOKEN": "t",
-            "CHATWOOT_DATABASE_URL": f"sqlite:///{folder / 'inbox.sqlite3'}",
+            "CHATWOOT_DATABASE_URL": f"sqlite:///{folder / 'chatwoot.sqlite3'}",
             "PYTHONDONTWRITEBYTECODE": "1",
         },
     )
@@ -424,7 +422,7 @@ def test_a_database_is_free_again_when_its_app_is_collected(tmp_path: Path) -> N
             CHATWOOT_BASE_URL="https://x.example",
             CHATWOOT_ACCOUNT_ID=1,
             CHATWOOT_API_ACCESS_TOKEN="t",
-            CHATWOOT_DATABASE_URL=f"sqlite:///{tmp_path / 'inbox.sqlite3'}",
+            CHATWOOT_DATABASE_URL=f"sqlite:///{tmp_path / 'chatwoot.sqlite3'}",
         )
         Chatwoot(app)
 
@@ -440,8 +438,8 @@ def test_the_client_is_the_one_of_the_current_app(
 ) -> None:
     for app in two_apps(make_app, tmp_path, chatwoot, chatwoot):
         with app.app_context():
-            assert chatwoot.client is bot_of(app).configured.poster.client
-            assert chatwoot.client.account_id == bot_of(app).config.account_id
+            assert chatwoot.client is components_of(app).client
+            assert chatwoot.client.account_id == runtime_of(app).config.account_id
 
 
 def test_without_configuration_the_client_says_what_to_set(

@@ -8,10 +8,11 @@ import typing as t
 from collections.abc import Iterator, Mapping
 
 import pytest
-from conftest import WEBHOOK, ChatwootStub, as_bytes, message, signed
 from flask import Flask
 from flask.testing import FlaskClient
-from stories import Story, Thinker
+from support.chatwoot import ChatwootStub
+from support.deliveries import WEBHOOK, as_bytes, message, signed
+from support.stories import Story, Thinker
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from flask_chatwoot import Chatwoot, Reply, Turn

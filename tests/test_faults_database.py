@@ -9,9 +9,10 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from conftest import AppFactory, echo, work
 from flask import Flask
-from support_faults import (
+from support.apps import AppFactory, work
+from support.deliveries import echo
+from support.workers import (
     ANSWER,
     RawChatwoot,
     Worker,

@@ -13,10 +13,10 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from conftest import AppFactory, jobs_of, work
 from flask import Flask
-from stories import Story
-from support_faults import (
+from support.apps import AppFactory, jobs_of, work
+from support.stories import Story
+from support.workers import (
     ANSWER,
     RawChatwoot,
     Worker,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import threading
 import typing as t
 from collections import deque
 
 import pytest
 import requests
-from conftest import AppFactory, ChatwootStub, jobs_of
 from flask import Flask, appcontext_pushed
-from support_lost import (
+from support.apps import AppFactory, jobs_of
+from support.chatwoot import ChatwootStub
+from support.servers import (
     ANSWER,
     QUESTION,
     Handler,
@@ -320,7 +322,13 @@ def test_a_turn_whose_context_cannot_be_made_is_dead_after_its_attempts(
     def fail(*args: object, **kwargs: object) -> t.NoReturn:
         raise ZeroDivisionError
 
-    with appcontext_pushed.connected_to(fail, sender=app):
+    def work_in_vain() -> None:
         work_until(app, lambda: all_ended(app), within=2.0)
+
+    # In a thread of its own, where the context may stay pushed.
+    with appcontext_pushed.connected_to(fail, sender=app):
+        thread = threading.Thread(target=work_in_vain)
+        thread.start()
+        thread.join()
 
     assert [(job.state, job.outcome) for job in jobs_of(app)] == [("dead", "dead")]

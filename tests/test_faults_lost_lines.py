@@ -12,9 +12,8 @@ import time
 import typing as t
 
 import pytest
-from conftest import AppFactory, wait_until
-from stories import Thinker
-from support_lost import (
+from support.apps import AppFactory
+from support.servers import (
     ANSWER,
     QUESTION,
     Handler,
@@ -25,6 +24,8 @@ from support_lost import (
     serving,
     work_until,
 )
+from support.stories import Thinker
+from support.waiting import wait_until
 
 from flask_chatwoot import Chatwoot
 from flask_chatwoot.simulator import Simulator
@@ -292,11 +293,6 @@ def test_workers_that_could_not_be_started_are_started_later(
     assert talk.replies == [ANSWER]
 
 
-@pytest.mark.xfail(
-    reason="After a heartbeat could not be started once, no lease is renewed any more.",
-    strict=True,
-    raises=AssertionError,
-)
 def test_heartbeats_that_could_not_be_started_are_started_later(
     limit: Limit,
     make_app: AppFactory,
@@ -327,11 +323,6 @@ def test_heartbeats_that_could_not_be_started_are_started_later(
     assert thinker.asked.count("second") == 1
 
 
-@pytest.mark.xfail(
-    reason="After the typing indicator could not be started once, it is never shown.",
-    strict=True,
-    raises=AssertionError,
-)
 def test_a_typing_indicator_that_could_not_be_started_is_started_later(
     limit: Limit,
     make_app: AppFactory,

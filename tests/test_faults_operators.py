@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import dismantle
 from flask import Flask
-from stories import Story, Thinker
+from support.apps import dismantle
+from support.stories import Story, Thinker
 from werkzeug.exceptions import BadGateway
 from werkzeug.serving import WSGIRequestHandler, make_server
 

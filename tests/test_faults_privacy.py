@@ -12,12 +12,19 @@ from pathlib import Path
 
 import pytest
 from blinker import NamedSignal
-from conftest import AppFactory
 from flask import Flask
-from stories import Story
+from support.apps import AppFactory
+from support.stories import Story
 
 import flask_chatwoot
-from flask_chatwoot import Chatwoot, Decision, Facts, Handoff, Reply, before_post
+from flask_chatwoot import (
+    Chatwoot,
+    Decision,
+    Handoff,
+    PolicyContext,
+    Reply,
+    before_post,
+)
 from flask_chatwoot.testing import ChatwootSim, SimulatorFactory
 
 IBAN: t.Final = "DE89370400440532013000"
@@ -58,7 +65,7 @@ def offers_in_a_note(text: str) -> t.Any:
 
 @pytest.mark.xfail(
     reason="Notes hold mention links as the customer wrote them, so that a customer "
-    "can notify any operator or team.",
+    "cannotify any operator or team.",
     strict=True,
     raises=AssertionError,
 )
@@ -162,7 +169,7 @@ def fail_in_policy(app: Flask, chatwoot: Chatwoot, folder: Path) -> None:
     chatwoot.reply_provider(lambda text: "On its way.")
 
     @chatwoot.policy
-    def policy(facts: Facts) -> Decision:
+    def policy(facts: PolicyContext) -> Decision:
         fail_in_file_of(IBAN, folder)
 
 

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 
 import pytest
 import requests
-from conftest import AppFactory
 from flask import Flask
-from stories import Story, Thinker
+from support.apps import AppFactory
+from support.stories import Story, Thinker
 
 from flask_chatwoot import Chatwoot
 from flask_chatwoot.simulator import Simulator
@@ -462,7 +462,7 @@ def test_setup_names_what_else_an_inbox_sends_by_itself(
     name: str,
     options: tuple[str, ...],
 ) -> None:
-    sim.office.inboxes[3][field] = True
+    sim.admin.inboxes[3][field] = True
 
     printed = command(configured_app, *SETUP, *options)
 

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import AppFactory, wait_until
 from flask import has_request_context
-from support_lost import all_ended, ask, comes_true, new_talk, work_until
+from support.apps import AppFactory
+from support.servers import all_ended, ask, comes_true, new_talk, work_until
+from support.waiting import wait_until
 
 from flask_chatwoot import Chatwoot
 from flask_chatwoot.simulator import Simulator, Talk
@@ -392,11 +393,6 @@ class Disk:
             raise sqlite3.OperationalError("disk I/O error")
 
 
-@pytest.mark.xfail(
-    reason="A takeover is stored in two steps; after the first, nothing sets the mode.",
-    strict=True,
-    raises=AssertionError,
-)
 def test_a_takeover_of_which_half_was_stored_still_sets_the_mode(
     sim: Simulator,
     make_app: AppFactory,

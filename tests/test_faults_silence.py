@@ -6,9 +6,9 @@ import re
 import typing as t
 
 import pytest
-from conftest import recorded
 from flask import Flask
-from stories import Story
+from support.apps import recorded
+from support.stories import Story
 
 from flask_chatwoot import (
     Audience,

@@ -5,17 +5,11 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from conftest import (
-    AppFactory,
-    ChatwootStub,
-    Clock,
-    deliver,
-    inbox_of,
-    message,
-    wait_until,
-    work,
-)
 from flask import Flask
+from support.apps import AppFactory, components_of, database_of, store_of, work
+from support.chatwoot import ChatwootStub
+from support.deliveries import deliver, message
+from support.waiting import Clock, wait_until
 from werkzeug.test import TestResponse
 
 from flask_chatwoot import Chatwoot
@@ -62,7 +56,7 @@ def test_an_empty_inbox_is_well(app: Flask) -> None:
     assert answer.json == {
         "status": "ok",
         "oldest": None,
-        "waiting": 0,
+        "states": {},
         "outcomes": {},
         "workers": 0,
     }
@@ -80,14 +74,14 @@ def test_what_is_done_is_counted_by_outcome(
     seen: t.Any = ask(app).json
 
     assert seen["outcomes"] == {"replied": 2, "declined": 1}
-    assert (seen["waiting"], seen["oldest"]) == (0, None)
+    assert (seen["states"], seen["oldest"]) == ({"done": 3}, None)
 
 
 def test_it_is_late_when_the_oldest_job_waits_too_long(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr(inbox_of(app), "clock", clock)
+    monkeypatch.setattr(database_of(app), "clock", clock)
     deliver(app.test_client(), message())
     clock.advance(299)
     assert ask(app).status_code == 200
@@ -96,7 +90,8 @@ def test_it_is_late_when_the_oldest_job_waits_too_long(
     answer = ask(app)
     seen: t.Any = answer.json
 
-    assert (answer.status_code, seen["status"], seen["waiting"]) == (503, "late", 1)
+    assert (answer.status_code, seen["status"]) == (503, "late")
+    assert seen["states"] == {"ready": 1}
     assert seen["oldest"] == pytest.approx(301)
 
 
@@ -112,7 +107,7 @@ def test_workers_are_those_who_gave_a_sign_of_life(
     ask(app)
     assert wait_until(workers) == 3
 
-    app.extensions["chatwoot"].backend.stop()
+    components_of(app).backend.stop()
     assert workers() == 0
 
 
@@ -120,14 +115,14 @@ def test_a_worker_that_was_killed_is_forgotten(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
-    inbox = inbox_of(app)
-    monkeypatch.setattr(inbox, "clock", clock)
-    inbox.report("gone", 4)
-    inbox.report("here", 2)
-    assert inbox.health().workers == 6
+    inspection = store_of(app).inspection
+    monkeypatch.setattr(database_of(app), "clock", clock)
+    inspection.report("gone", 4)
+    inspection.report("here", 2)
+    assert inspection.health().workers == 6
 
     clock.advance(ALIVE - 1)
-    inbox.report("here", 2)
+    inspection.report("here", 2)
     clock.advance(2)
 
-    assert inbox.health().workers == 2
+    assert inspection.health().workers == 2

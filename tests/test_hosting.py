@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import AppFactory, bot_of
 from flask import Flask
+from support.apps import AppFactory, components_of, store_of
 
 from flask_chatwoot import Chatwoot, Mode, Reply
-from flask_chatwoot.hosting import converse, rehearse
+from flask_chatwoot.hosting import converse, hosted
 from flask_chatwoot.simulator import Fault, Simulator
 from flask_chatwoot.testing import ChatwootSim
 from flask_chatwoot.workers import ThreadBackend
@@ -150,7 +150,7 @@ def test_what_the_host_uses_for_real_is_out_of_reach(
     Chatwoot(app).reply_provider(lambda text: Reply("Yes.", private=True))
     own = app.extensions["chatwoot"]
 
-    with Simulator() as sim, rehearse(app, sim) as webhook:
+    with Simulator() as sim, hosted(app, sim) as webhook:
         talk = sim.conversation(custom_attributes={"support_mode": "bot"})
         talk.customer_says("There?")
         sim.wait_until(lambda: talk.notes)
@@ -223,18 +223,20 @@ def test_every_version_is_answered_once_though_the_connection_is_cut(
             "api_access_token": getattr(sim, f"{token}_token"),
         }  # fmt: skip
 
-        with rehearse(app, sim, **settings):
+        with hosted(app, sim, **settings):
             sim.inject(Fault.CUT_AFTER)
             talk = sim.conversation(custom_attributes={"support_mode": "bot"})
             talk.customer_says(QUESTION)
-            inbox = app.extensions["chatwoot"].poster.inbox
-            sim.wait_until(lambda: [job for job in inbox.jobs() if job.outcome])
+            store = store_of(app)
+            sim.wait_until(
+                lambda: [job for job in store.inspection.jobs() if job.outcome]
+            )
 
     assert asked == [QUESTION]
     assert talk.replies == ["Write to {{contact.email}}, or `{{this}}`."]
 
 
-def test_an_app_that_answers_in_one_inbox_only_can_be_rehearsed() -> None:
+def test_an_app_that_answers_in_one_inbox_only_can_be_hosted() -> None:
     app = Flask("host")
     app.config["CHATWOOT_INBOXES"] = "7"
     Chatwoot(app).reply_provider(lambda text: "On its way.")
@@ -248,10 +250,10 @@ def test_the_apps_own_workers_do_not_start_before_the_rehearsal_is_over(
     make_app: AppFactory, chatwoot: Chatwoot
 ) -> None:
     app = make_app(chatwoot, backend="thread")
-    own = t.cast(ThreadBackend, bot_of(app).backend)
+    own = t.cast(ThreadBackend, components_of(app).backend)
 
-    with Simulator() as simulator, rehearse(app, simulator):
-        rehearsing = t.cast(ThreadBackend, bot_of(app).backend)
+    with Simulator() as simulator, hosted(app, simulator):
+        rehearsing = t.cast(ThreadBackend, components_of(app).backend)
         app.test_client().get("/")
         assert (own.busy, rehearsing.busy) == (False, True)
 

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from support.apps import store_of
 
 from flask_chatwoot import Chatwoot
-from flask_chatwoot.hosting import rehearse
+from flask_chatwoot.hosting import hosted
 from flask_chatwoot.queue.inspection import JobRow
-from flask_chatwoot.queue.jobs import Inbox
+from flask_chatwoot.queue.store import Store
 from flask_chatwoot.simulator import Fault, Simulator, Talk
 
 ANSWER = "On its way."
-Stage = t.Callable[..., tuple[Simulator, Talk, Inbox]]
+Stage = t.Callable[..., tuple[Simulator, Talk, Store]]
 
 
 @pytest.fixture
@@ -27,25 +28,25 @@ def stage(tmp_path: Path) -> t.Iterator[Stage]:
 
     with ExitStack() as stack:
 
-        def ask(fault: Fault, *, token: str) -> tuple[Simulator, Talk, Inbox]:
+        def ask(fault: Fault, *, token: str) -> tuple[Simulator, Talk, Store]:
             sim = stack.enter_context(Simulator())
             settings = {
                 "max_attempts": 1, "settle_time": 0.5, "retry_pause": 0.05,
                 "timeout": 0.5, "lease": 1.0,
                 "api_access_token": getattr(sim, f"{token}_token"),
             }  # fmt: skip
-            stack.enter_context(rehearse(app, sim, **settings))
+            stack.enter_context(hosted(app, sim, **settings))
             sim.inject(fault)
             talk = sim.conversation(custom_attributes={"support_mode": "bot"})
             talk.customer_says("Where is my order?")
 
-            return sim, talk, app.extensions["chatwoot"].poster.inbox
+            return sim, talk, store_of(app)
 
         yield ask
 
 
-def ended(inbox: Inbox) -> list[JobRow]:
-    return [job for job in inbox.jobs() if job.state in ("done", "dead")]
+def ended(store: Store) -> list[JobRow]:
+    return [job for job in store.inspection.jobs() if job.state in ("done", "dead")]
 
 
 @pytest.mark.parametrize("token", ["user", "bot"])
@@ -53,8 +54,8 @@ def ended(inbox: Inbox) -> list[JobRow]:
 def test_what_arrived_with_the_last_attempt_is_found(
     stage: Stage, fault: Fault, token: str
 ) -> None:
-    sim, talk, inbox = stage(fault, token=token)
-    [job] = sim.wait_until(lambda: ended(inbox))
+    sim, talk, store = stage(fault, token=token)
+    [job] = sim.wait_until(lambda: ended(store))
 
     assert (job.outcome, job.reason) == ("replied", None)
     assert talk.replies == [ANSWER]
@@ -64,21 +65,21 @@ def test_what_arrived_with_the_last_attempt_is_found(
 def test_what_did_not_arrive_is_dead_and_not_sent_again(
     stage: Stage, token: str
 ) -> None:
-    sim, talk, inbox = stage(Fault.CUT_BEFORE, token=token)
-    [job] = sim.wait_until(lambda: ended(inbox))
+    sim, talk, store = stage(Fault.CUT_BEFORE, token=token)
+    [job] = sim.wait_until(lambda: ended(store))
 
     assert (job.outcome, job.reason) == ("dead", "unconfirmed")
     assert talk.replies == []
     assert talk.notes == [
         "**The bot could not answer.** A reply was sent, but does not seem to have "
-        "arrived. The conversation is handed over."
+        "arrived. The conversation is handed off."
     ]
     assert talk.current.custom_attributes == {"support_mode": "human"}
 
     talk.set_attribute("support_mode", "bot")
     sim.drain()
-    inbox.retry([job.id])
-    sim.wait_until(lambda: talk.replies and ended(inbox))
+    store.inspection.retry([job.id])
+    sim.wait_until(lambda: talk.replies and ended(store))
     assert talk.replies == [ANSWER]
     assert len(talk.notes) == 1
 
@@ -86,48 +87,48 @@ def test_what_did_not_arrive_is_dead_and_not_sent_again(
 def test_what_is_revived_while_people_have_the_conversation_becomes_a_note(
     stage: Stage,
 ) -> None:
-    sim, talk, inbox = stage(Fault.CUT_BEFORE, token="user")
-    [job] = sim.wait_until(lambda: ended(inbox))
+    sim, talk, store = stage(Fault.CUT_BEFORE, token="user")
+    [job] = sim.wait_until(lambda: ended(store))
 
-    inbox.retry([job.id])
-    [job] = sim.wait_until(lambda: ended(inbox))
+    store.inspection.retry([job.id])
+    [job] = sim.wait_until(lambda: ended(store))
     assert (job.outcome, job.reason) == ("noted", "taken")
     assert (talk.replies, talk.notes[1:]) == ([], [ANSWER])
 
 
 def test_an_echo_that_comes_after_the_end_saves_the_retry(stage: Stage) -> None:
     with ExitStack() as late:
-        sim, talk, inbox = stage(Fault.HANG_AFTER, token="bot")
+        sim, talk, store = stage(Fault.HANG_AFTER, token="bot")
         # The customer's message is on its way already; what follows is held back.
         late.enter_context(sim.holding())
-        [job] = sim.wait_until(lambda: ended(inbox))
+        [job] = sim.wait_until(lambda: ended(store))
 
     if job.outcome == "dead":  # unless the echo was faster than the hold
         sim.drain()
-        inbox.retry([job.id])
-        [job] = sim.wait_until(lambda: ended(inbox))
+        store.inspection.retry([job.id])
+        [job] = sim.wait_until(lambda: ended(store))
 
     assert job.outcome == "replied"
     assert talk.replies == [ANSWER]
 
 
 def test_killed_after_the_last_post_the_turn_is_answered(stage: Stage) -> None:
-    sim, talk, inbox = stage(Fault.RATE_LIMITED, token="user")
-    [job] = sim.wait_until(lambda: ended(inbox))
+    sim, talk, store = stage(Fault.RATE_LIMITED, token="user")
+    [job] = sim.wait_until(lambda: ended(store))
     assert (job.outcome, job.reason) == ("dead", "rate_limited")
 
     # As if a worker had died between the post and the end of the turn.
     talk.set_attribute("support_mode", "bot")
     sim.drain()
-    inbox.retry([job.id])
-    sim.wait_until(lambda: talk.replies and ended(inbox))
-    with inbox.use() as db:
-        db.execute(
-            "UPDATE job SET done = 0, finished_at = NULL, outcome = NULL, payload = ?,"
+    store.inspection.retry([job.id])
+    sim.wait_until(lambda: talk.replies and ended(store))
+    with store.database.transaction() as tx:
+        tx.execute(
+            "UPDATE job SET finished_at = NULL, outcome = NULL, payload = :payload,"
             " due_at = 0, claim = NULL, attempts = 1",
-            (sim.deliveries[0].body,),
+            {"payload": sim.deliveries[0].body},
         )
 
-    [job] = sim.wait_until(lambda: ended(inbox))
+    [job] = sim.wait_until(lambda: ended(store))
     assert (job.outcome, job.reason, job.attempts) == ("replied", None, 2)
     assert talk.replies == [ANSWER]

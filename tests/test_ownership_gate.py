@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import typing as t
@@ -8,27 +9,40 @@ from types import SimpleNamespace
 
 import pytest
 import responses
-from conftest import BASE_URL, TOKEN, ChatwootStub, Clock
+from support.apps import see
+from support.chatwoot import BASE_URL, TOKEN, ChatwootStub
+from support.queue import open_store
+from support.waiting import Clock
 
-from flask_chatwoot import config
-from flask_chatwoot.client import ChatwootClient, escape
+from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError, PermanentError, TransientError
 from flask_chatwoot.outcomes import Reason
 from flask_chatwoot.ownership import policy
-from flask_chatwoot.ownership.gate import ASK_AGAIN, BLIND_AFTER, LONGEST_DELAY, Gate
-from flask_chatwoot.ownership.mode import Mode
+from flask_chatwoot.ownership.context import LONGEST_DELAY
+from flask_chatwoot.ownership.deliveries import see_human, see_operator, transition_of
+from flask_chatwoot.ownership.gate import Gate, TurnDecision, is_ours
+from flask_chatwoot.ownership.live import REFUSALS, RETRY_AFTER, LiveState
+from flask_chatwoot.ownership.mode import Mode, ModeAttribute, vocabulary
 from flask_chatwoot.ownership.policy import (
-    Assignee,
     Audience,
     Decision,
     PolicyContext,
-    Speaker,
+    PolicySettings,
 )
-from flask_chatwoot.ownership.store import Memory
+from flask_chatwoot.ownership.state import (
+    Ownership,
+    attribute_set,
+    handed_off,
+    operator_wrote,
+)
+from flask_chatwoot.ownership.store import OwnershipStore
 from flask_chatwoot.payloads import events
+from flask_chatwoot.payloads.conversation import Assignee, Speaker, conversation_from
 from flask_chatwoot.payloads.events import ConversationEvent, MessageEvent
-from flask_chatwoot.queue.inspection import KEEP, Draft
-from flask_chatwoot.queue.jobs import Inbox, Job, Part
+from flask_chatwoot.payloads.liquid import escape
+from flask_chatwoot.queue.inspection import KEEP
+from flask_chatwoot.queue.outbox import Draft, DraftPart
+from flask_chatwoot.queue.store import Store
 from flask_chatwoot.simulator import Fault, Simulator, payloads
 from flask_chatwoot.simulator.payloads import (
     Agent,
@@ -45,69 +59,85 @@ VERSIONS: t.Final = ["4.2.0", "4.7.0", "4.8.0", "4.9.0", "4.12.0", "4.14.2", "4.
 OLGA: t.Final = Agent(id=4, name="Olga")
 
 
-class Stage(t.NamedTuple):
-    """A gate, what it stands on, and the facts its policy was asked about."""
+class Gatehouse(t.NamedTuple):
+    """A gate, what it reads, and the contexts that its policy was given."""
 
     gate: Gate
-    memory: Memory
-    inbox: Inbox
+    store: Store
+    ownership: OwnershipStore
     seen: list[PolicyContext]
 
     @property
     def taken(self) -> bool:
-        return self.memory.holding(42).taken
+        return self.ownership.load(42).taken
 
     @property
     def facts(self) -> PolicyContext:
         return self.seen[-1]
 
+    def see(self, event: t.Callable[..., Ownership], *values: t.Any) -> None:
+        """Let something happen to conversation 42."""
+        see(self.ownership, 42, event, *values)
 
-class StageFactory(t.Protocol):
+    def sees_message(self, event: MessageEvent) -> bool:
+        """Take a message in; whether it takes the conversation over."""
+        ours = is_ours(self.store.outbox, event.conversation_id, event.message)
+
+        if ours or not event.message.by_operator:
+            return False
+
+        with self.store.queue.transaction() as tx:
+            takes_over = see_operator(self.ownership, event, tx)
+            see_human(self.ownership, event, self.gate.modes, tx)
+
+        return takes_over
+
+    def sees_conversation(self, event: ConversationEvent) -> None:
+        """Take a conversation's state in."""
+        transition = transition_of(event, self.gate.modes)
+        self.ownership.apply(event.conversation_id, transition)
+
+
+class GateFactory(t.Protocol):
     def __call__(
         self, url: str = ..., token: str = ..., **settings: t.Any
-    ) -> Stage: ...
+    ) -> Gatehouse: ...
 
 
 @pytest.fixture
-def make_stage(tmp_path: Path, clock: Clock) -> t.Iterator[StageFactory]:
-    inboxes = []
+def make_house(tmp_path: Path, clock: Clock) -> t.Iterator[GateFactory]:
+    with contextlib.ExitStack() as stack:
 
-    def make(url: str = BASE_URL, token: str = TOKEN, **settings: t.Any) -> Stage:
-        loaded = config.load(
-            {
-                "CHATWOOT_BASE_URL": url,
-                "CHATWOOT_ACCOUNT_ID": 1,
-                "CHATWOOT_API_ACCESS_TOKEN": token,
-                **{f"CHATWOOT_{key.upper()}": v for key, v in settings.items()},
-            },
-            environ={},
-            instance_path=str(tmp_path),
-        )
-        inbox = Inbox(str(tmp_path / "inbox"), account_id=1, clock=clock)
-        inboxes.append(inbox)
-        memory = Memory(inbox)
-        seen: list[PolicyContext] = []
+        def make(
+            url: str = BASE_URL, token: str = TOKEN, **settings: t.Any
+        ) -> Gatehouse:
+            store = open_store(tmp_path / "chatwoot.sqlite3", clock)
+            stack.callback(store.database.close)
+            ownership = OwnershipStore(store.database)
+            seen: list[PolicyContext] = []
 
-        def noted(facts: PolicyContext) -> Decision:
-            seen.append(facts)
-            return policy.default_policy(facts)
+            def noted(context: PolicyContext) -> Decision:
+                seen.append(context)
+                return policy.default_policy(context)
 
-        reader = ChatwootClient(url, 1, token)
-        gate = Gate(
-            config=loaded, policy=noted, reader=reader, inbox=inbox, memory=memory
-        )
+            gate = Gate(
+                find_policy=lambda: noted,
+                settings=PolicySettings(**settings),
+                modes=ModeAttribute("support_mode", vocabulary(), Mode.HUMAN),
+                live=LiveState(client=ChatwootClient(url, 1, token)),
+                store=ownership,
+                outbox=store.outbox,
+                clock=clock,
+            )
 
-        return Stage(gate, memory, inbox, seen)
+            return Gatehouse(gate, store, ownership, seen)
 
-    yield make
-
-    for inbox in inboxes:
-        inbox.close()
+        yield make
 
 
 @pytest.fixture
-def stage(make_stage: StageFactory) -> Stage:
-    return make_stage()
+def house(make_house: GateFactory) -> Gatehouse:
+    return make_house()
 
 
 def event_of(body: t.Any) -> MessageEvent:
@@ -153,41 +183,34 @@ def written(
     )
 
 
-def job_of(event: MessageEvent, now: float = 1_750_000_000.0) -> Job:
-    return Job(
-        id=1,
-        conversation_id=event.conversation_id,
-        message_id=event.message_id,
-        payload=b"",
-        attempts=1,
-        claim="x",
-        drafts=(),
-        received_at=now,
-    )
+def asked_about(
+    house: Gatehouse, event: MessageEvent, since: float = 1_750_000_000.0
+) -> TurnDecision:
+    return house.gate.may_hear_turn(event, received_at=since)
 
 
-def before(stage: Stage, event: MessageEvent) -> Decision:
-    return stage.gate.before(job_of(event), event).decision
+def before(house: Gatehouse, event: MessageEvent) -> Decision:
+    return asked_about(house, event).decision
 
 
 def before_post(
-    stage: Stage, event: MessageEvent, *, private: bool = False
+    house: Gatehouse, event: MessageEvent, *, private: bool = False
 ) -> Decision:
-    case = stage.gate.before(job_of(event), event)
-    stage.seen.pop()  # that was the question before the provider
+    turn = asked_about(house, event)
+    house.seen.pop()  # that was the question before the provider
 
-    return stage.gate.before_post(case, private=private)
+    return house.gate.may_hear_post(turn, private=private)
 
 
-def under_way(stage: Stage, content: str, *, conversation_id: int = 42) -> Draft:
+def under_way(house: Gatehouse, content: str, *, conversation_id: int = 42) -> Draft:
     """A draft that was sent, and of which nobody knows whether it arrived."""
-    stage.inbox.put(
+    house.store.queue.put(
         f"key {content}", conversation_id=conversation_id, message_id=100, payload=b"x"
     )
-    job = stage.inbox.claim()
+    job = house.store.queue.claim()
     assert job is not None
-    (draft,) = stage.inbox.keep(job, [Part(content, False)])
-    stage.inbox.sending(job, draft)
+    (draft,) = house.store.outbox.keep(job, [DraftPart(content, False)])
+    house.store.outbox.sending(job, draft)
 
     return draft
 
@@ -197,7 +220,7 @@ def under_way(stage: Stage, content: str, *, conversation_id: int = 42) -> Draft
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_facts_are_read_from_deliveries_of_every_version(
-    stage: Stage, clock: Clock, version: str
+    house: Gatehouse, clock: Clock, version: str
 ) -> None:
     event = asked(
         Message(id=100, content="x", created_at=clock.now - 90),
@@ -209,10 +232,10 @@ def test_facts_are_read_from_deliveries_of_every_version(
         inbox=payloads.Inbox(id=7),
     )
 
-    decision = before(stage, event)
+    decision = before(house, event)
 
     assert decision == Decision(Audience.NOBODY, Reason.BLOCKED)
-    assert stage.facts == PolicyContext(
+    assert house.facts == PolicyContext(
         mode=Mode.BOT,
         status="pending",
         assignee=Assignee("user", 4),
@@ -226,20 +249,22 @@ def test_facts_are_read_from_deliveries_of_every_version(
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_bot_with_the_id_of_a_person_is_not_that_person(
-    stage: Stage, version: str
+    house: Gatehouse, version: str
 ) -> None:
-    before(stage, asked(version=version, assignee=Agent(id=4, bot=True)))
+    before(house, asked(version=version, assignee=Agent(id=4, bot=True)))
 
     known = parse_version(version) >= (4, 8)
-    assert stage.facts.assignee == (Assignee("agent_bot", 4) if known else None)
+    assert house.facts.assignee == (Assignee("agent_bot", 4) if known else None)
 
 
-def test_the_settings_are_among_the_facts(make_stage: StageFactory) -> None:
-    stage = make_stage(bot_statuses="open", max_age=5, yield_to_assignee=True)
+def test_the_settings_are_among_the_facts(make_house: GateFactory) -> None:
+    house = make_house(
+        statuses=frozenset({"open"}), max_age=5.0, yield_to_assignee=True
+    )
 
-    before(stage, asked())
+    before(house, asked())
 
-    assert stage.facts.rules == policy.PolicySettings(
+    assert house.facts.settings == policy.PolicySettings(
         statuses=frozenset({"open"}), max_age=5.0, yield_to_assignee=True
     )
 
@@ -254,13 +279,13 @@ def test_the_settings_are_among_the_facts(make_stage: StageFactory) -> None:
     ],
 )
 def test_the_age_is_from_the_server_unless_its_clock_is_wrong(
-    stage: Stage, clock: Clock, created_at: float, age: float
+    house: Gatehouse, clock: Clock, created_at: float, age: float
 ) -> None:
     event = asked(Message(id=100, created_at=clock.now + created_at))
 
-    stage.gate.before(job_of(event, clock.now - 10), event)
+    asked_about(house, event, clock.now - 10)
 
-    assert stage.facts.age == pytest.approx(age)
+    assert house.facts.age == pytest.approx(age)
 
 
 @pytest.mark.parametrize(
@@ -273,13 +298,13 @@ def test_the_age_is_from_the_server_unless_its_clock_is_wrong(
     ],
 )
 def test_a_click_is_as_old_as_its_delivery_unless_it_may_be_a_repeat(
-    stage: Stage, clock: Clock, question: float, age: float
+    house: Gatehouse, clock: Clock, question: float, age: float
 ) -> None:
     event = asked(Message(id=100, created_at=clock.now - question))
 
-    stage.gate.before(job_of(event, clock.now - 10), event._replace(digest=":abc"))
+    asked_about(house, event._replace(digest=":abc"), clock.now - 10)
 
-    assert stage.facts.age == pytest.approx(age)
+    assert house.facts.age == pytest.approx(age)
 
 
 @pytest.mark.parametrize(
@@ -292,21 +317,21 @@ def test_a_click_is_as_old_as_its_delivery_unless_it_may_be_a_repeat(
     ],
 )
 def test_what_is_of_a_strange_type_is_taken_for_absent(
-    stage: Stage, conversation: dict[str, t.Any]
+    house: Gatehouse, conversation: dict[str, t.Any]
 ) -> None:
     body = dict(asked().raw)
     body["conversation"] = {"id": 42, **conversation}
     body["created_at"] = ["x"]
-    stage.memory.take(42)
+    house.see(handed_off)
 
     with responses.RequestsMock() as mock:
         mock.get(f"{BASE_URL}/api/v1/accounts/1/conversations/42", status=401)
-        before(stage, event_of(body))
+        before(house, event_of(body))
 
-    assert stage.facts.status is None
-    assert stage.facts.assignee is None
-    assert stage.facts.can_reply
-    assert stage.facts.taken
+    assert house.facts.status is None
+    assert house.facts.assignee is None
+    assert house.facts.can_reply
+    assert house.facts.taken
 
 
 # Who has taken it
@@ -314,16 +339,16 @@ def test_what_is_of_a_strange_type_is_taken_for_absent(
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_person_who_answers_has_the_conversation(
-    stage: Stage, api: ChatwootStub, version: str
+    house: Gatehouse, api: ChatwootStub, version: str
 ) -> None:
-    assert stage.gate.note_message(written(version=version))
-    assert not stage.gate.note_message(written("And more.", id=103, version=version))
+    assert house.sees_message(written(version=version))
+    assert not house.sees_message(written("And more.", id=103, version=version))
 
-    assert before(stage, asked(Message(id=102))) == Decision(
+    assert before(house, asked(Message(id=102))) == Decision(
         Audience.NOBODY, Reason.ANSWERED
     )
-    assert stage.facts.last_speaker is Speaker.OPERATOR
-    assert before(stage, asked(Message(id=104))) == Decision(
+    assert house.facts.last_speaker is Speaker.OPERATOR
+    assert before(house, asked(Message(id=104))) == Decision(
         Audience.OPERATORS, Reason.TAKEN
     )
 
@@ -341,56 +366,58 @@ def test_a_person_who_answers_has_the_conversation(
     ids=repr,
 )
 def test_a_note_or_a_machine_takes_nothing(
-    stage: Stage, fields: dict[str, t.Any]
+    house: Gatehouse, fields: dict[str, t.Any]
 ) -> None:
-    assert not stage.gate.note_message(written(**fields))
-    assert not stage.taken
+    assert not house.sees_message(written(**fields))
+    assert not house.taken
 
 
-def test_a_person_on_a_phone_takes_the_conversation(stage: Stage) -> None:
+def test_a_person_on_a_phone_takes_the_conversation(house: Gatehouse) -> None:
     event = written(sender=None, content_attributes={"external_echo": True})
 
-    assert stage.gate.note_message(event)
-    assert stage.taken
+    assert house.sees_message(event)
+    assert house.taken
 
 
-def test_our_own_post_is_known_by_its_id(stage: Stage) -> None:
-    draft = under_way(stage, "On its way.")
-    stage.inbox.posted(draft, 101)
+def test_our_own_post_is_known_by_its_id(house: Gatehouse) -> None:
+    draft = under_way(house, "On its way.")
+    house.store.outbox.posted(draft, 101)
 
-    assert not stage.gate.note_message(written("whatever it says", id=101))
-    assert not stage.taken
+    assert not house.sees_message(written("whatever it says", id=101))
+    assert not house.taken
 
 
 @pytest.mark.parametrize("content", ["On its way.", "{{x}} and {% y %}"])
 @pytest.mark.parametrize("escaped", [False, True])
 def test_our_own_post_under_way_is_known_by_its_text(
-    stage: Stage, content: str, escaped: bool
+    house: Gatehouse, content: str, escaped: bool
 ) -> None:
-    under_way(stage, content)
+    under_way(house, content)
     text = escape(content) if escaped else content
 
-    assert not stage.gate.note_message(written(f" {text}\n"))
-    assert not stage.taken
+    assert not house.sees_message(written(f" {text}\n"))
+    assert not house.taken
 
 
 def test_our_own_post_is_known_while_it_ends(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    house: Gatehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    draft = under_way(stage, "On its way.")
+    draft = under_way(house, "On its way.")
 
     def then_ends(look: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
         def wrapped(*args: t.Any, **names: t.Any) -> t.Any:
             found = look(*args, **names)
-            stage.inbox.posted(draft, 101)
+            house.store.outbox.posted(draft, 101)
             return found
 
         return wrapped
 
-    for look in ("made", "under_way"):
-        monkeypatch.setattr(stage.inbox, look, then_ends(getattr(stage.inbox, look)))
+    outbox = house.store.outbox
 
-    assert not stage.gate.note_message(written("On its way."))
+    for look in ("is_ours", "under_way"):
+        monkeypatch.setattr(outbox, look, then_ends(getattr(outbox, look)))
+
+    assert not house.sees_message(written("On its way."))
 
 
 @pytest.mark.parametrize(
@@ -405,11 +432,11 @@ def test_our_own_post_is_known_while_it_ends(
     ],
 )
 def test_a_persons_text_is_not_taken_for_a_post_under_way(
-    stage: Stage, event: MessageEvent
+    house: Gatehouse, event: MessageEvent
 ) -> None:
-    under_way(stage, "On its way.")
+    under_way(house, "On its way.")
 
-    assert stage.gate.note_message(event)
+    assert house.sees_message(event)
 
 
 # How it is given back
@@ -452,39 +479,39 @@ def told(
     ],
 )
 def test_an_operator_who_sets_the_attribute_to_bot_gives_it_back(
-    stage: Stage, before: t.Any, after: t.Any, taken: bool
+    house: Gatehouse, before: t.Any, after: t.Any, taken: bool
 ) -> None:
-    stage.memory.take(42)
+    house.see(handed_off)
 
-    stage.gate.note_conversation(told(before, after))
+    house.sees_conversation(told(before, after))
 
-    assert stage.taken is taken
+    assert house.taken is taken
 
 
 def test_a_change_that_was_undone_when_it_was_told_gives_nothing_back(
-    stage: Stage,
+    house: Gatehouse,
 ) -> None:
-    stage.memory.take(42)
+    house.see(handed_off)
 
-    stage.gate.note_conversation(
+    house.sees_conversation(
         told("human", "bot", custom_attributes={"support_mode": "human"})
     )
 
-    assert stage.taken
+    assert house.taken
 
 
-def test_another_conversation_given_back_is_another(stage: Stage) -> None:
-    stage.memory.take(42)
+def test_another_conversation_given_back_is_another(house: Gatehouse) -> None:
+    house.see(handed_off)
 
-    stage.gate.note_conversation(told("human", "bot", conversation_id=43))
+    house.sees_conversation(told("human", "bot", conversation_id=43))
 
-    assert stage.taken
+    assert house.taken
 
 
-def test_a_conversation_that_is_resolved_begins_anew(stage: Stage) -> None:
-    stage.memory.take(42)
+def test_a_conversation_that_is_resolved_begins_anew(house: Gatehouse) -> None:
+    house.see(handed_off)
 
-    stage.gate.note_conversation(
+    house.sees_conversation(
         told(
             status="resolved",
             messages=[{"id": 120}],
@@ -494,7 +521,7 @@ def test_a_conversation_that_is_resolved_begins_anew(stage: Stage) -> None:
         )
     )
 
-    assert stage.memory.holding(42) == stage.memory.holding(43)._replace(
+    assert house.ownership.load(42) == house.ownership.load(43)._replace(
         resolved_message_id=120
     )
 
@@ -503,13 +530,13 @@ def test_a_conversation_that_is_resolved_begins_anew(stage: Stage) -> None:
     ("current", "taken"), [("resolved", False), ("open", True), ("snoozed", True)]
 )
 def test_a_resolve_counts_even_if_the_customer_has_written_since(
-    stage: Stage, current: str, taken: bool
+    house: Gatehouse, current: str, taken: bool
 ) -> None:
     """The status is as of the delivery, the change as of the event."""
-    stage.memory.take(42)
+    house.see(handed_off)
     change = {"previous_value": "open", "current_value": current}
 
-    stage.gate.note_conversation(
+    house.sees_conversation(
         told(
             event="conversation_status_changed",
             status="open",
@@ -517,7 +544,7 @@ def test_a_resolve_counts_even_if_the_customer_has_written_since(
         )
     )
 
-    assert stage.taken is taken
+    assert house.taken is taken
 
 
 def state(value: t.Any, at: t.Any) -> dict[str, t.Any]:
@@ -554,30 +581,30 @@ T0: t.Final = 1_750_000_000.0
     ids=repr,
 )
 def test_a_later_state_that_says_bot_gives_it_back_and_a_stale_one_does_not(
-    stage: Stage,
+    house: Gatehouse,
     api: ChatwootStub,
     states: list[tuple[t.Any, t.Any]],
     taken: bool,
 ) -> None:
-    stage.memory.take(42)
+    house.see(handed_off)
 
     for value, at in states:
-        before(stage, shown(value, at))
+        before(house, shown(value, at))
 
-    assert stage.taken is taken
-    assert stage.facts.taken is taken
+    assert house.taken is taken
+    assert house.facts.taken is taken
 
 
 def test_a_person_who_answers_again_takes_it_again(
-    stage: Stage, api: ChatwootStub
+    house: Gatehouse, api: ChatwootStub
 ) -> None:
-    stage.memory.take(42)
-    stage.gate.note_conversation(told("human", "bot"))
+    house.see(handed_off)
+    house.sees_conversation(told("human", "bot"))
 
-    assert stage.gate.note_message(written())
-    before(stage, shown("bot", T0 + 5, id=102))
+    assert house.sees_message(written())
+    before(house, shown("bot", T0 + 5, id=102))
 
-    assert stage.taken
+    assert house.taken
 
 
 # Asking Chatwoot
@@ -589,8 +616,8 @@ def sim() -> t.Iterator[Simulator]:
         yield sim
 
 
-def staged(make_stage: StageFactory, sim: Simulator, whose: Token = "user") -> Stage:
-    return make_stage(sim.url, sim.bot_token if whose == "bot" else sim.user_token)
+def staged(make_house: GateFactory, sim: Simulator, whose: Token = "user") -> Gatehouse:
+    return make_house(sim.url, sim.bot_token if whose == "bot" else sim.user_token)
 
 
 def begun(sim: Simulator, **fields: t.Any) -> tuple[Talk, MessageEvent]:
@@ -609,21 +636,21 @@ def looks(sim: Simulator, endpoint: str = "conversation") -> int:
 
 
 def test_right_before_a_public_post_chatwoot_is_asked(
-    make_stage: StageFactory, sim: Simulator
+    make_house: GateFactory, sim: Simulator
 ) -> None:
-    stage = staged(make_stage, sim)
+    house = staged(make_house, sim)
     talk, event = begun(sim)
     talk.change_status("snoozed")
     talk.assign(OLGA)
     talk.set_attribute("support_mode", "human")
 
-    assert before(stage, event).audience is Audience.CUSTOMER
+    assert before(house, event).audience is Audience.CUSTOMER
     assert looks(sim) == 0
 
-    assert before_post(stage, event).audience is Audience.OPERATORS
+    assert before_post(house, event).audience is Audience.OPERATORS
     assert looks(sim) == 1
 
-    delivered, live = stage.seen
+    delivered, live = house.seen
     assert (delivered.live, live.live) == (False, True)
     assert (delivered.mode, live.mode) == (Mode.BOT, Mode.HUMAN)
     assert (delivered.status, live.status) == ("open", "snoozed")
@@ -632,256 +659,258 @@ def test_right_before_a_public_post_chatwoot_is_asked(
     assert not live.answered
 
 
-def test_before_a_note_nobody_is_asked(
-    make_stage: StageFactory, sim: Simulator
-) -> None:
-    stage = staged(make_stage, sim)
+def test_before_a_note_nobody_is_asked(make_house: GateFactory, sim: Simulator) -> None:
+    house = staged(make_house, sim)
     _, event = begun(sim)
 
-    before_post(stage, event, private=True)
+    before_post(house, event, private=True)
 
     assert looks(sim) == 0
-    assert not stage.facts.live
+    assert not house.facts.live
 
 
 def test_a_contact_blocked_meanwhile_is_not_answered(
-    stage: Stage, api: ChatwootStub
+    house: Gatehouse, api: ChatwootStub
 ) -> None:
     event = asked()
     current = Conversation(contact=Contact(blocked=True))
     api.live = payloads.api_conversation(current, [])
 
-    assert before(stage, event).audience is Audience.CUSTOMER
-    assert before_post(stage, event) == Decision(Audience.NOBODY, Reason.BLOCKED)
+    assert before(house, event).audience is Audience.CUSTOMER
+    assert before_post(house, event) == Decision(Audience.NOBODY, Reason.BLOCKED)
 
 
 def test_a_person_who_answered_meanwhile_is_seen(
-    make_stage: StageFactory, sim: Simulator
+    make_house: GateFactory, sim: Simulator
 ) -> None:
-    stage = staged(make_stage, sim)
+    house = staged(make_house, sim)
     talk, event = begun(sim)
     talk.operator_says("It is here.")
 
-    assert before_post(stage, event) == Decision(Audience.NOBODY, Reason.ANSWERED)
-    assert stage.facts.last_speaker is Speaker.OPERATOR
+    assert before_post(house, event) == Decision(Audience.NOBODY, Reason.ANSWERED)
+    assert house.facts.last_speaker is Speaker.OPERATOR
     assert looks(sim, "list_messages") == 0
 
 
+def newest(event: MessageEvent, message_id: int) -> MessageEvent:
+    """The event, as if its message were this one."""
+    return event._replace(message=event.message._replace(id=message_id))
+
+
 def test_a_person_whose_delivery_is_lost_has_the_conversation_too(
-    make_stage: StageFactory, sim: Simulator
+    make_house: GateFactory, sim: Simulator
 ) -> None:
-    stage = staged(make_stage, sim)
+    house = staged(make_house, sim)
     talk, event = begun(sim)
     talk.operator_says("It is here.")
-    before_post(stage, event)
+    before_post(house, event)
     talk.customer_says("And the invoice?")
 
-    assert before_post(stage, event._replace(message_id=talk.messages[-1].id)) == (
+    assert before_post(house, newest(event, talk.messages[-1].id)) == (
         Audience.OPERATORS,
         Reason.TAKEN,
     )
 
 
-def test_the_attribute_has_to_say_so_although_a_look_was_first(stage: Stage) -> None:
-    stage.memory.operator_wrote(42, 101)
+def test_the_attribute_has_to_say_so_although_a_look_was_first(
+    house: Gatehouse,
+) -> None:
+    house.see(operator_wrote, 101)
 
-    assert stage.gate.note_message(written(id=101))
-    stage.memory.marked(42)
-    assert not stage.gate.note_message(written(id=101))
+    assert house.sees_message(written(id=101))
+    house.see(attribute_set)
+    assert not house.sees_message(written(id=101))
 
 
 def test_the_attribute_has_to_say_so_although_a_look_is_a_moment_faster(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    house: Gatehouse,
 ) -> None:
-    note = stage.memory.operator_wrote
+    event = written()
+    house.see(operator_wrote, event.message_id)
 
-    def after_a_look(conversation_id: int, message_id: int) -> bool:
-        note(conversation_id, message_id)
-        return note(conversation_id, message_id)
-
-    monkeypatch.setattr(stage.memory, "operator_wrote", after_a_look)
-
-    assert stage.gate.note_message(written())
+    assert house.sees_message(event)
 
 
 @pytest.mark.parametrize("notes", [1, 30])
 def test_a_persons_answer_behind_notes_is_seen(
-    make_stage: StageFactory, sim: Simulator, notes: int
+    make_house: GateFactory, sim: Simulator, notes: int
 ) -> None:
-    stage = staged(make_stage, sim)
+    house = staged(make_house, sim)
     talk, event = begun(sim)
     talk.operator_says("It is here.")
 
     for number in range(notes):
         talk.operator_says(f"Note {number}", private=True)
 
-    assert before_post(stage, event) == Decision(Audience.NOBODY, Reason.ANSWERED)
-    assert stage.facts.last_speaker is Speaker.OPERATOR
+    assert before_post(house, event) == Decision(Audience.NOBODY, Reason.ANSWERED)
+    assert house.facts.last_speaker is Speaker.OPERATOR
 
 
 @pytest.mark.parametrize(
     ("whose", "audience"), [("user", Audience.NOBODY), ("bot", Audience.CUSTOMER)]
 )
 def test_a_persons_answer_is_seen_behind_what_the_customer_wrote_on(
-    make_stage: StageFactory, sim: Simulator, whose: Token, audience: Audience
+    make_house: GateFactory, sim: Simulator, whose: Token, audience: Audience
 ) -> None:
     """A bot's token sees no more than the last message."""
-    stage = staged(make_stage, sim, whose)
+    house = staged(make_house, sim, whose)
     talk, event = begun(sim)
     talk.operator_says("It is here.")
     talk.automation_says("We are busy today.")
     talk.customer_says("Thank you.")
 
-    assert before_post(stage, event).audience is audience
-    assert stage.facts.last_speaker is Speaker.CUSTOMER
+    assert before_post(house, event).audience is audience
+    assert house.facts.last_speaker is Speaker.CUSTOMER
 
 
 def test_nothing_is_listed_if_nothing_came_after_the_question(
-    make_stage: StageFactory, sim: Simulator
+    make_house: GateFactory, sim: Simulator
 ) -> None:
-    stage = staged(make_stage, sim)
+    house = staged(make_house, sim)
     _, event = begun(sim)
 
-    assert before_post(stage, event).audience is Audience.CUSTOMER
+    assert before_post(house, event).audience is Audience.CUSTOMER
     assert looks(sim, "list_messages") == 0
 
 
 @pytest.mark.parametrize("person", [False, True])
 def test_what_was_said_before_the_question_is_no_answer_to_it(
-    make_stage: StageFactory, sim: Simulator, person: bool
+    make_house: GateFactory, sim: Simulator, person: bool
 ) -> None:
-    stage = staged(make_stage, sim)
+    house = staged(make_house, sim)
     talk = sim.conversation(id=42, custom_attributes={"support_mode": "bot"})
     talk.operator_says("Earlier.") if person else talk.automation_says("Earlier.")
     question = talk.customer_says("Where is it?")
     talk.operator_says("A note", private=True)
     event = event_of(payloads.message_event(question, talk.current))
 
-    assert before_post(stage, event) == Decision(Audience.CUSTOMER)
-    assert not stage.facts.answered
+    assert before_post(house, event) == Decision(Audience.CUSTOMER)
+    assert not house.facts.answered
 
 
 def test_a_bot_that_may_not_list_messages_goes_by_the_webhooks(
-    make_stage: StageFactory, sim: Simulator
+    make_house: GateFactory, sim: Simulator
 ) -> None:
-    stage = staged(make_stage, sim, "bot")
+    house = staged(make_house, sim, "bot")
     talk, event = begun(sim)
     answer = talk.operator_says("It is here.")
     talk.operator_says("A note", private=True)
 
-    assert before_post(stage, event).audience is Audience.CUSTOMER
-    assert stage.facts.live
+    assert before_post(house, event).audience is Audience.CUSTOMER
+    assert house.facts.live
 
     said = payloads.message_event(answer, talk.current)
-    stage.gate.note_message(event_of(said))
+    house.sees_message(event_of(said))
 
-    assert before_post(stage, event) == Decision(Audience.NOBODY, Reason.ANSWERED)
+    assert before_post(house, event) == Decision(Audience.NOBODY, Reason.ANSWERED)
 
 
 def test_our_own_post_is_no_answer_of_a_person(
-    make_stage: StageFactory, sim: Simulator
+    make_house: GateFactory, sim: Simulator
 ) -> None:
-    stage = staged(make_stage, sim)
+    house = staged(make_house, sim)
     talk, event = begun(sim)
-    draft = under_way(stage, "On its way.")
+    draft = under_way(house, "On its way.")
     ours = talk.operator_says("On its way.")
 
-    assert before_post(stage, event).audience is Audience.CUSTOMER
+    assert before_post(house, event).audience is Audience.CUSTOMER
 
-    stage.inbox.posted(draft, ours.id)
-    assert before_post(stage, event).audience is Audience.CUSTOMER
+    house.store.outbox.posted(draft, ours.id)
+    assert before_post(house, event).audience is Audience.CUSTOMER
 
     talk.operator_says("It is here.")
-    assert before_post(stage, event).audience is Audience.NOBODY
+    assert before_post(house, event).audience is Audience.NOBODY
 
 
 def test_after_we_marked_it_a_live_look_that_says_bot_gives_it_back(
-    make_stage: StageFactory, sim: Simulator
+    make_house: GateFactory, sim: Simulator
 ) -> None:
-    stage = staged(make_stage, sim)
+    house = staged(make_house, sim)
     _, event = begun(sim)
-    stage.memory.take(42)
+    house.see(handed_off)
 
-    assert before(stage, event) == Decision(Audience.OPERATORS, Reason.TAKEN)
+    assert before(house, event) == Decision(Audience.OPERATORS, Reason.TAKEN)
     assert looks(sim) == 1
-    assert stage.taken
+    assert house.taken
 
-    stage.memory.marked(42)
+    house.see(attribute_set)
 
-    assert before(stage, event) == Decision(Audience.CUSTOMER)
-    assert not stage.taken
+    assert before(house, event) == Decision(Audience.CUSTOMER)
+    assert not house.taken
 
 
 @pytest.fixture
-def interrupted(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def interrupted(house: Gatehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     """While Chatwoot is asked, and after it has looked, a person answers."""
 
-    def conversation(_: int) -> dict[str, t.Any]:
-        stage.gate.note_message(written(id=101))
-        return {
-            "id": 42,
-            "custom_attributes": {"support_mode": "bot"},
-            "last_non_activity_message": {"id": 100, "message_type": 0},
-        }
+    def conversation(_: int) -> t.Any:
+        house.sees_message(written(id=101))
+        return conversation_from(
+            {
+                "id": 42,
+                "custom_attributes": {"support_mode": "bot"},
+                "last_non_activity_message": {"id": 100, "message_type": 0},
+            }
+        )
 
-    monkeypatch.setattr(stage.gate.reader, "conversation", conversation)
+    monkeypatch.setattr(house.gate.live.client, "conversation", conversation)
 
 
 @pytest.mark.usefixtures("interrupted")
 def test_a_person_who_writes_while_chatwoot_is_asked_has_the_conversation(
-    stage: Stage,
+    house: Gatehouse,
 ) -> None:
-    assert before_post(stage, asked()) == Decision(Audience.NOBODY, Reason.ANSWERED)
-    assert stage.facts.taken
+    assert before_post(house, asked()) == Decision(Audience.NOBODY, Reason.ANSWERED)
+    assert house.facts.taken
 
 
 @pytest.mark.usefixtures("interrupted")
 def test_a_person_who_writes_while_it_is_given_back_keeps_the_conversation(
-    stage: Stage,
+    house: Gatehouse,
 ) -> None:
-    stage.memory.operator_wrote(42, 99)
-    stage.memory.marked(42)
+    house.see(operator_wrote, 99)
+    house.see(attribute_set)
 
     for _ in range(2):
-        assert before(stage, asked()) == Decision(Audience.NOBODY, Reason.ANSWERED)
-        assert stage.taken
+        assert before(house, asked()) == Decision(Audience.NOBODY, Reason.ANSWERED)
+        assert house.taken
 
 
 def test_what_is_resolved_already_is_not_given_back_by_a_look(
-    make_stage: StageFactory, sim: Simulator
+    make_house: GateFactory, sim: Simulator
 ) -> None:
     """A person may write in a resolved conversation, and has it then."""
-    stage = staged(make_stage, sim)
+    house = staged(make_house, sim)
     talk, event = begun(sim)
-    stage.memory.take(42)
+    house.see(handed_off)
     talk.resolve()
 
-    before(stage, event)
+    before(house, event)
 
-    assert stage.taken
+    assert house.taken
 
 
 @pytest.mark.parametrize("changed", [None, [], [{"labels": {"current_value": ["x"]}}]])
 def test_a_change_of_something_else_in_a_resolved_conversation_is_no_resolve(
-    stage: Stage, changed: t.Any
+    house: Gatehouse, changed: t.Any
 ) -> None:
-    stage.memory.take(42)
+    house.see(handed_off)
 
-    stage.gate.note_conversation(told(status="resolved", changed_attributes=changed))
+    house.sees_conversation(told(status="resolved", changed_attributes=changed))
 
-    assert stage.taken
+    assert house.taken
 
 
 def test_a_look_before_the_provider_that_fails_costs_nothing(
-    make_stage: StageFactory, sim: Simulator, caplog: pytest.LogCaptureFixture
+    make_house: GateFactory, sim: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:
-    stage = staged(make_stage, sim)
+    house = staged(make_house, sim)
     _, event = begun(sim)
-    stage.memory.take(42)
+    house.see(handed_off)
     sim.inject(Fault.SERVER_ERROR, endpoint="conversation")
 
-    assert before(stage, event) == Decision(Audience.OPERATORS, Reason.TAKEN)
-    assert "could not see who has a conversation" in caplog.text
+    assert before(house, event) == Decision(Audience.OPERATORS, Reason.TAKEN)
+    assert "who has a conversation could not be read" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -896,82 +925,83 @@ def test_a_look_before_the_provider_that_fails_costs_nothing(
 )
 @pytest.mark.parametrize("endpoint", ["conversation", "list_messages"])
 def test_when_the_look_fails_nothing_public_may_be_sent(
-    make_stage: StageFactory,
+    make_house: GateFactory,
     sim: Simulator,
     fault: Fault,
     kind: type[APIError],
     endpoint: str,
 ) -> None:
-    stage = staged(make_stage, sim)
+    house = staged(make_house, sim)
     talk, event = begun(sim)
     talk.operator_says("A note", private=True)
     sim.inject(fault, endpoint=endpoint)
 
     with pytest.raises(kind):
-        before_post(stage, event)
+        before_post(house, event)
 
-    assert stage.seen == []
-    assert before_post(stage, event).audience is Audience.CUSTOMER
+    assert house.seen == []
+    assert before_post(house, event).audience is Audience.CUSTOMER
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_look_that_is_refused_is_tried_again_after_ten_minutes(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, status: int
+    house: Gatehouse, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     now = Clock(time.monotonic())
     monkeypatch.setattr(
-        "flask_chatwoot.ownership.gate.time", SimpleNamespace(monotonic=now)
+        "flask_chatwoot.ownership.live.time", SimpleNamespace(monotonic=now)
     )
     url = f"{BASE_URL}/api/v1/accounts/1/conversations/42"
 
     with responses.RequestsMock() as mock:
         refused = mock.get(url, status=status)
 
-        assert before_post(stage, asked()) == Decision(Audience.CUSTOMER)
-        assert not stage.facts.live
+        assert before_post(house, asked()) == Decision(Audience.CUSTOMER)
+        assert not house.facts.live
 
-        now.advance(ASK_AGAIN - 1)
-        before_post(stage, asked())
+        now.advance(RETRY_AFTER - 1)
+        before_post(house, asked())
         assert refused.call_count == 1
 
         now.advance(2)
-        before_post(stage, asked())
+        before_post(house, asked())
         assert refused.call_count == 2
 
 
 def test_a_look_that_is_refused_says_nothing_of_other_conversations(
-    make_stage: StageFactory, sim: Simulator
+    make_house: GateFactory, sim: Simulator
 ) -> None:
     """An operator's token may read those of some Chatwoot inboxes only."""
-    stage = staged(make_stage, sim)
+    house = staged(make_house, sim)
     _, event = begun(sim)
     sim.conversation(id=43, custom_attributes={"support_mode": "human"})
     sim.inject(Fault.UNAUTHORIZED, endpoint="conversation")
-    first = before_post(stage, event)
-    second = before_post(stage, event._replace(conversation_id=43))
+    first = before_post(house, event)
+    other = event.conversation._replace(id=43)
+    second = before_post(house, event._replace(conversation=other))
 
     assert [first.audience, second.audience] == [
         Audience.CUSTOMER,
         Audience.OPERATORS,
     ]
-    assert stage.facts.live
+    assert house.facts.live
 
 
 @pytest.mark.parametrize(
-    ("seen_before", "asked_for"), [(False, BLIND_AFTER), (True, BLIND_AFTER + 3)]
+    ("seen_before", "asked_for"), [(False, REFUSALS), (True, REFUSALS + 3)]
 )
 def test_a_token_that_seems_to_read_nothing_is_not_tried_everywhere(
-    make_stage: StageFactory, sim: Simulator, seen_before: bool, asked_for: int
+    make_house: GateFactory, sim: Simulator, seen_before: bool, asked_for: int
 ) -> None:
-    stage = staged(make_stage, sim)
+    house = staged(make_house, sim)
 
     if seen_before:
-        stage.gate.ask(begun(sim)[0].id)
+        house.gate.live.conversation(begun(sim)[0].id)
 
     sim.inject(Fault.UNAUTHORIZED, times=None, endpoint="conversation")
 
-    for number in range(100, 100 + BLIND_AFTER + 2):
-        assert stage.gate.ask(number) is None
+    for number in range(100, 100 + REFUSALS + 2):
+        assert house.gate.live.conversation(number) is None
 
     looks = [call for call in sim.calls if call.endpoint == "conversation"]
     assert len(looks) == asked_for
@@ -980,15 +1010,15 @@ def test_a_token_that_seems_to_read_nothing_is_not_tried_everywhere(
 @pytest.mark.parametrize("token", ["user", "bot"])
 @pytest.mark.parametrize("version", ["4.12.0", "4.14.2"])
 def test_a_bot_may_look_from_4_14_2_on(
-    make_stage: StageFactory, version: str, token: Token
+    make_house: GateFactory, version: str, token: Token
 ) -> None:
     with Simulator(version=version) as sim:
-        stage = staged(make_stage, sim, token)
+        house = staged(make_house, sim, token)
         _, event = begun(sim)
 
-        assert before_post(stage, event).audience is Audience.CUSTOMER
+        assert before_post(house, event).audience is Audience.CUSTOMER
 
-    assert stage.facts.live is (token == "user" or version == "4.14.2")
+    assert house.facts.live is (token == "user" or version == "4.14.2")
 
 
 STRANGE: t.Final[dict[str, t.Any]] = {
@@ -1012,27 +1042,27 @@ STRANGE: t.Final[dict[str, t.Any]] = {
 @pytest.mark.parametrize("live", STRANGE.values(), ids=STRANGE)
 @pytest.mark.parametrize("taken", [False, True])
 def test_a_strange_look_breaks_nothing(
-    stage: Stage, api: ChatwootStub, live: t.Any, taken: bool
+    house: Gatehouse, api: ChatwootStub, live: t.Any, taken: bool
 ) -> None:
     api.live = live
 
     if taken:
-        stage.memory.take(42)
-        stage.memory.marked(42)
+        house.see(handed_off)
+        house.see(attribute_set)
 
-    before_post(stage, asked())
+    before_post(house, asked())
 
-    assert stage.facts.live
-    assert stage.facts.taken is taken
-    assert not stage.facts.answered
+    assert house.facts.live
+    assert house.facts.taken is taken
+    assert not house.facts.answered
 
 
 def test_after_a_button_an_earlier_answer_does_not_count(
-    stage: Stage, api: ChatwootStub
+    house: Gatehouse, api: ChatwootStub
 ) -> None:
-    stage.memory.operator_wrote(42, 105)
+    house.see(operator_wrote, 105)
     event = asked()._replace(digest=":abc")
 
-    before(stage, event)
+    before(house, event)
 
-    assert not stage.facts.answered
+    assert not house.facts.answered

@@ -7,12 +7,13 @@ import pytest
 from flask_chatwoot.errors import ConfigError
 from flask_chatwoot.ownership.mode import (
     Mode,
+    ModeAttribute,
     human_value,
     meaning,
-    resolve,
     vocabulary,
 )
-from flask_chatwoot.payloads.events import MessageEvent
+from flask_chatwoot.payloads.conversation import conversation_from
+from flask_chatwoot.payloads.fields import as_object
 
 BOT, HUMAN = Mode.BOT, Mode.HUMAN
 ATTRIBUTE = "support_mode"
@@ -33,21 +34,6 @@ PLACES: t.Final = [
 """Every place a choice may be, the most telling first."""
 
 
-def event(raw: t.Mapping[str, t.Any]) -> MessageEvent:
-    return MessageEvent(
-        name="message_created",
-        raw=raw,
-        account_id=1,
-        conversation_id=42,
-        inbox_id=3,
-        message_id=9001,
-        type="incoming",
-        private=False,
-        text="Hello",
-        rendered=False,
-    )
-
-
 def put(
     raw: dict[str, t.Any], place: tuple[str, ...], value: t.Any
 ) -> dict[str, t.Any]:
@@ -63,7 +49,9 @@ def put(
 
 
 def who(raw: t.Mapping[str, t.Any], *, default: Mode = HUMAN) -> Mode:
-    return resolve(event(raw).raw, attribute=ATTRIBUTE, words=WORDS, default=default)
+    conversation = conversation_from(as_object(raw.get("conversation")), raw)
+
+    return ModeAttribute(ATTRIBUTE, WORDS, default).resolve(conversation)
 
 
 def chosen(value: t.Any, *, default: Mode = HUMAN) -> Mode:
@@ -187,9 +175,10 @@ def test_a_sender_that_says_it_is_the_contact_is_believed(kind: str) -> None:
 
 
 def test_the_attribute_may_have_another_name() -> None:
-    raw = {"conversation": {"custom_attributes": {ATTRIBUTE: "human", "topic": "bot"}}}
+    attributes = {ATTRIBUTE: "human", "topic": "bot"}
+    conversation = conversation_from({"custom_attributes": attributes})
 
-    mode = resolve(event(raw).raw, attribute="topic", words=WORDS, default=HUMAN)
+    mode = ModeAttribute("topic", WORDS, HUMAN).resolve(conversation)
 
     assert mode is BOT
 
@@ -212,7 +201,7 @@ def test_the_texts_of_the_host_win_over_the_built_in_ones() -> None:
     assert words["ai"] is HUMAN
 
 
-def test_a_text_can_not_mean_both() -> None:
+def test_a_text_cannot_mean_both() -> None:
     with pytest.raises(ConfigError) as caught:
         vocabulary(bot=["Yes", "a"], human=[" yes", "b"])
 

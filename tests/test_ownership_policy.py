@@ -5,26 +5,25 @@ import logging
 import typing as t
 
 import pytest
-from conftest import AppFactory, ChatwootStub, deliver, ending_of, message, recorded
 from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
+from support.apps import AppFactory, ending_of, recorded
+from support.chatwoot import ChatwootStub
+from support.deliveries import deliver, message
 
 from flask_chatwoot import Chatwoot, signals
 from flask_chatwoot.errors import ConfigError
 from flask_chatwoot.outcomes import Reason
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.ownership.policy import (
-    Assignee,
     Audience,
     Decision,
     PolicyContext,
     PolicySettings,
-    Speaker,
-    assignee_of,
     default_policy,
-    speaker_of,
 )
+from flask_chatwoot.payloads.conversation import Assignee, Speaker
 
 CUSTOMER, OPERATORS, NOBODY = Audience
 QUIET: t.Final[dict[str, t.Any]] = {"mode": Mode.BOT}
@@ -40,7 +39,7 @@ TABLE: t.Final[list[tuple[str, dict[str, t.Any], Decision]]] = [
     ("status", {"status": "resolved"}, Decision(OPERATORS, Reason.STATUS)),
     (
         "assigned",
-        {"assignee": PERSON, "rules": YIELDING},
+        {"assignee": PERSON, "settings": YIELDING},
         Decision(OPERATORS, Reason.ASSIGNED),
     ),
     ("too old", {"age": 3600.5}, Decision(OPERATORS, Reason.TOO_OLD)),
@@ -111,7 +110,7 @@ EVERYTHING: t.Final = st.builds(
     age=st.floats(-10, 10_000),
     inbox_id=st.sampled_from([None, 3]),
     live=st.booleans(),
-    rules=st.builds(
+    settings=st.builds(
         PolicySettings,
         statuses=st.frozensets(st.sampled_from(["open", "pending", "resolved"])),
         yield_to_assignee=st.booleans(),
@@ -132,8 +131,8 @@ def test_the_customer_is_never_told_when_a_person_should(facts: PolicyContext) -
         assert not any((facts.taken, facts.answered, facts.blocked))
         assert not facts.auto_reply
         assert facts.can_reply
-        assert facts.status is None or facts.status in facts.rules.statuses
-        assert facts.age <= facts.rules.max_age
+        assert facts.status is None or facts.status in facts.settings.statuses
+        assert facts.age <= facts.settings.max_age
     elif decision.audience is NOBODY:
         assert facts.answered or facts.blocked or facts.auto_reply
     else:
@@ -166,7 +165,7 @@ def test_the_bot_speaks_in_open_and_pending_conversations(
 def test_the_statuses_of_the_bot_can_be_chosen(status: str, chosen: str) -> None:
     rules = PolicySettings(statuses=frozenset({chosen}))
 
-    reason = default_policy(facts(status=status, rules=rules)).reason
+    reason = default_policy(facts(status=status, settings=rules)).reason
 
     assert reason == (None if status == chosen else Reason.STATUS)
 
@@ -187,7 +186,7 @@ def test_the_bot_yields_to_an_assigned_person_if_it_is_told_to(
 ) -> None:
     rules = PolicySettings(yield_to_assignee=yields)
 
-    assert default_policy(facts(assignee=assignee, rules=rules)).audience is audience
+    assert default_policy(facts(assignee=assignee, settings=rules)).audience is audience
 
 
 @pytest.mark.parametrize(
@@ -204,7 +203,7 @@ def test_a_message_that_is_too_old_gets_a_note(
     age: float, most: float, audience: Audience
 ) -> None:
     assert (
-        default_policy(facts(age=age, rules=PolicySettings(max_age=most))).audience
+        default_policy(facts(age=age, settings=PolicySettings(max_age=most))).audience
         is audience
     )
 
@@ -214,67 +213,12 @@ def test_who_spoke_last_is_for_policies_of_hosts(speaker: Speaker | None) -> Non
     assert default_policy(facts(last_speaker=speaker)) == Decision(CUSTOMER)
 
 
-def test_facts_can_not_be_changed() -> None:
+def test_facts_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         facts().mode = Mode.HUMAN  # type: ignore[misc]
 
 
 # What Chatwoot says of a conversation
-
-
-@pytest.mark.parametrize(
-    ("meta", "expected"),
-    [
-        ({"assignee": {"id": 4, "type": "user"}, "assignee_type": "User"}, PERSON),
-        ({"assignee": {"id": 4, "name": "Olga"}}, PERSON),
-        (
-            {"assignee": {"id": 4, "type": "agent_bot"}, "assignee_type": "AgentBot"},
-            Assignee("agent_bot", 4),
-        ),
-        (
-            {"assignee": {"id": 4}, "assignee_type": "AgentBot"},
-            Assignee("agent_bot", 4),
-        ),
-        ({"assignee": {"id": 4, "type": "agent_bot"}}, Assignee("agent_bot", 4)),
-        ({"assignee": {"id": "4"}}, Assignee("user", None)),
-        ({"assignee": {"id": 4}, "assignee_type": ["AgentBot"]}, PERSON),
-        ({"assignee": None}, None),
-        ({"assignee": {}}, None),
-        ({"assignee": [4]}, None),
-        ({"assignee": "Olga"}, None),
-        ({"assignee": 4}, None),
-        (None, None),
-        ([], None),
-        ("x", None),
-    ],
-)
-def test_the_assignee_is_known_by_id_and_type(
-    meta: t.Any, expected: Assignee | None
-) -> None:
-    assert assignee_of({"meta": meta}) == expected
-
-
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        ({"message_type": 0}, Speaker.CUSTOMER),
-        ({"message_type": "incoming"}, Speaker.CUSTOMER),
-        ({"message_type": 1, "sender": {"type": "user"}}, Speaker.OPERATOR),
-        ({"message_type": 1, "sender": {"type": "agent_bot"}}, Speaker.MACHINE),
-        ({"message_type": 1}, Speaker.MACHINE),
-        ({"message_type": 3}, Speaker.MACHINE),
-        ({"message_type": "template"}, Speaker.MACHINE),
-        ({"message_type": 2}, None),
-        ({"message_type": "activity"}, None),
-        ({"message_type": 1, "sender": {"type": "user"}, "private": True}, None),
-        ({"message_type": [0]}, Speaker.MACHINE),
-        ({}, Speaker.MACHINE),
-    ],
-)
-def test_it_is_known_who_speaks(
-    fields: dict[str, t.Any], expected: Speaker | None
-) -> None:
-    assert speaker_of(fields) is expected
 
 
 # A policy of the host
@@ -320,8 +264,36 @@ def test_a_host_decides_with_a_reason_of_its_own(
 
 
 @pytest.mark.parametrize(
+    ("value", "public", "notes"),
+    [
+        (Mode.BOT, 1, 0),
+        (Mode.HUMAN, 0, 1),
+        ("customer", 1, 0),
+        ("operators", 0, 1),
+        ("nobody", 0, 0),
+        (CUSTOMER, 1, 0),
+    ],
+    ids=repr,
+)
+def test_a_policy_may_return_a_mode_or_the_name_of_an_audience(
+    app: Flask,
+    chatwoot: Chatwoot,
+    api: ChatwootStub,
+    value: t.Any,
+    public: int,
+    notes: int,
+) -> None:
+    chatwoot.policy(lambda context: value)
+
+    ending = endings(app, api)
+
+    assert (len(api.public), len(api.notes)) == (public, notes)
+    assert ending["reason"] is None
+
+
+@pytest.mark.parametrize(
     "value",
-    [None, True, False, "customer", CUSTOMER, (CUSTOMER, None), {"audience": CUSTOMER}],
+    [None, True, False, "bot", "all", 1, (CUSTOMER, None), {"audience": CUSTOMER}],
     ids=repr,
 )
 def test_a_policy_that_returns_no_decision_lets_nothing_out(
@@ -358,7 +330,7 @@ def test_a_decision_of_foreign_types_lets_nothing_out(
     assert ending_of(app) == ("noted", "policy_failed")
 
 
-def test_a_reason_that_can_not_be_stored_is_cleaned(
+def test_a_reason_that_cannot_be_stored_is_cleaned(
     app: Flask, chatwoot: Chatwoot, api: ChatwootStub
 ) -> None:
     chatwoot.policy(lambda facts: Decision(OPERATORS, "half \ud83d of it"))

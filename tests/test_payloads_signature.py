@@ -6,7 +6,7 @@ import hmac
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flask_chatwoot.errors import SignatureError
@@ -21,56 +21,23 @@ BODY = (
 SIGNATURE = "sha256=36fe0aede2ae2680c35250b0831aa10722e6e20845a99087fba14bc142728ca0"
 
 HOSTILE_TIMESTAMPS = [
-    "",
-    " ",
-    "9" * 400,
-    "0" * 13,
-    "9" * 5000,
-    "-" + TIMESTAMP,
-    "+" + TIMESTAMP,
-    " " + TIMESTAMP,
-    TIMESTAMP + " ",
-    TIMESTAMP + "\n",
-    "1_750_000_000",
-    "1750000000.0",
-    "1.75e9",
-    "0x684ee180",
-    "nan",
-    "inf",
-    "Sun, 15 Jun 2025 15:06:40 GMT",
-    "１７５００００００",
-    "١٧٥٠٠٠٠٠٠٠",
-    "²" * 10,
-    "vorgestern ü",
-    "\udcff\udcfe",
-    "\0",
-    f"{TIMESTAMP},{TIMESTAMP}",
-    f"{TIMESTAMP}, {TIMESTAMP}",
+    *("", " ", "\0", "9" * 400, "0" * 13, "9" * 5000),
+    *("-" + TIMESTAMP, "+" + TIMESTAMP, " " + TIMESTAMP, TIMESTAMP + " "),
+    *(TIMESTAMP + "\n", f"{TIMESTAMP},{TIMESTAMP}", f"{TIMESTAMP}, {TIMESTAMP}"),
+    *("1_750_000_000", "1750000000.0", "1.75e9", "0x684ee180", "nan", "inf"),
+    *("Sun, 15 Jun 2025 15:06:40 GMT", "１７５００００００", "١٧٥٠٠٠٠٠٠٠"),
+    *("²" * 10, "vorgestern ü", "\udcff\udcfe"),
 ]
 
 HOSTILE_SIGNATURES = [
-    "",
-    " ",
-    "sha256=",
-    "sha256",
-    "=",
-    SIGNATURE.removeprefix("sha256="),
-    SIGNATURE.upper(),
-    SIGNATURE + " ",
-    " " + SIGNATURE,
-    SIGNATURE[:-1],
-    SIGNATURE + "0",
+    *("", " ", "sha256=", "sha256", "=", "\0" * 71, "sha256=\udcff"),
+    *(SIGNATURE.removeprefix("sha256="), SIGNATURE.upper(), SIGNATURE[:-1]),
+    *(SIGNATURE + " ", " " + SIGNATURE, SIGNATURE + "0"),
     SIGNATURE.replace("sha256", "sha1"),
     SIGNATURE.replace("sha256=", "sha256=sha256="),
-    f"{SIGNATURE},{SIGNATURE}",
-    f"{SIGNATURE}, {SIGNATURE}",
-    f"v1,{SIGNATURE}",
-    "sha256=" + "0" * 64,
+    *(f"{SIGNATURE},{SIGNATURE}", f"{SIGNATURE}, {SIGNATURE}", f"v1,{SIGNATURE}"),
+    *("sha256=" + digit * 64 for digit in "0ß０"),
     "sha256=" + "0" * 100_000,
-    "sha256=" + "ß" * 64,
-    "sha256=" + "０" * 64,
-    "sha256=\udcff",
-    "\0" * 71,
 ]
 
 
@@ -99,11 +66,8 @@ def test_a_hostile_timestamp_is_refused_even_when_it_is_signed(timestamp: str) -
     with pytest.raises(SignatureError):
         check(timestamp=timestamp, signature=signature)
 
-
-@pytest.mark.parametrize("timestamp", HOSTILE_TIMESTAMPS)
-def test_a_hostile_timestamp_is_refused_by_the_real_clock_too(timestamp: str) -> None:
-    with pytest.raises(SignatureError):
-        verify(BODY, secrets=(SECRET,), signature=SIGNATURE, timestamp=timestamp)
+    with pytest.raises(SignatureError):  # and by the real clock
+        verify(BODY, secrets=(SECRET,), signature=signature, timestamp=timestamp)
 
 
 @pytest.mark.parametrize("signature", HOSTILE_SIGNATURES)
@@ -131,41 +95,26 @@ def test_no_header_whatsoever_raises_anything_else(
         check(signature=signature, timestamp=timestamp)
 
 
-@pytest.mark.parametrize("seconds", [0, 1, 299.9, 300])
 @pytest.mark.parametrize("side", [-1, 1])
-def test_a_delivery_is_fresh_for_five_minutes_on_both_sides(
-    seconds: float, side: int
-) -> None:
-    check(now=MOMENT + side * seconds)
-
-
-@pytest.mark.parametrize("seconds", [300.1, 301, 86_400, 10**9])
-@pytest.mark.parametrize("side", [-1, 1])
-def test_a_delivery_is_refused_beyond_that_on_both_sides(
-    seconds: float, side: int
-) -> None:
-    with pytest.raises(SignatureError, match="old"):
+def test_a_delivery_is_fresh_for_five_minutes_on_both_sides(side: int) -> None:
+    for seconds in (0, 1, 299.9, 300):
         check(now=MOMENT + side * seconds)
+
+    for seconds in (300.1, 301, 86_400, 10**9):
+        with pytest.raises(SignatureError, match="old"):
+            check(now=MOMENT + side * seconds)
 
 
 def test_without_a_moment_the_clock_decides() -> None:
-    fresh = str(int(time.time()))
-    stale = str(int(time.time()) - TOLERANCE - 60)
+    def check_at(seconds: float) -> None:
+        moment = str(int(seconds))
+        signature = sign(BODY, secret=SECRET, timestamp=moment)
+        verify(BODY, secrets=(SECRET,), signature=signature, timestamp=moment)
 
-    verify(
-        BODY,
-        secrets=(SECRET,),
-        signature=sign(BODY, secret=SECRET, timestamp=fresh),
-        timestamp=fresh,
-    )
+    check_at(time.time())
 
     with pytest.raises(SignatureError):
-        verify(
-            BODY,
-            secrets=(SECRET,),
-            signature=sign(BODY, secret=SECRET, timestamp=stale),
-            timestamp=stale,
-        )
+        check_at(time.time() - TOLERANCE - 60)
 
 
 @pytest.mark.parametrize(
@@ -204,12 +153,6 @@ def test_a_secret_is_its_characters_and_nothing_decoded() -> None:
     check(secrets=(secret,), signature=sign(BODY, secret=secret, timestamp=TIMESTAMP))
 
 
-def test_a_secret_may_have_any_characters() -> None:
-    secret = "schlüssel-ключ"
-
-    check(secrets=(secret,), signature=sign(BODY, secret=secret, timestamp=TIMESTAMP))
-
-
 def test_a_body_that_was_parsed_and_written_again_is_refused() -> None:
     rewritten = BODY.replace(rb"\u003c", b"<")
 
@@ -228,13 +171,12 @@ def test_not_one_byte_may_change(place: int, difference: int) -> None:
 
 
 @settings(deadline=None)
+@example(BODY, "schlüssel-ключ")
 @given(st.binary(), st.text(st.characters(exclude_categories=["Cs"])))
 def test_what_is_signed_is_verified(body: bytes, secret: str) -> None:
-    check(
-        body,
-        secrets=(secret,),
-        signature=sign(body, secret=secret, timestamp=TIMESTAMP),
-    )
+    signature = sign(body, secret=secret, timestamp=TIMESTAMP)
+
+    check(body, secrets=(secret,), signature=signature)
 
 
 def test_a_refusal_quotes_neither_secret_nor_signature() -> None:

@@ -17,14 +17,16 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import SECRET, AppFactory, bot_of, jobs_of, wait_until
 from flask import Flask, request
+from support.apps import AppFactory, jobs_of, runtime_of
+from support.deliveries import SECRET
+from support.waiting import wait_until
 from werkzeug import Request, Response
 
 from flask_chatwoot import Chatwoot, Reply, Turn
 from flask_chatwoot.errors import SignatureError, TransientError
-from flask_chatwoot.hosting import EVENTS
 from flask_chatwoot.payloads import signature
+from flask_chatwoot.payloads.events import SUBSCRIPTIONS
 from flask_chatwoot.playground import page as page_module
 from flask_chatwoot.playground import serve
 from flask_chatwoot.playground.page import is_loopback, is_ours
@@ -37,6 +39,7 @@ JSON = dict[str, t.Any]
 
 QUESTION = "Where is my order?"
 ANSWER = "On its way."
+FORM = {"name": "Ada", "choice": "AI agent", "text": QUESTION, "language": "en"}
 
 
 class Page:
@@ -70,7 +73,7 @@ class Page:
         return t.cast(JSON, response.json())
 
     def begin(self, choice: str = "AI agent", text: str = QUESTION) -> int:
-        form = {"name": "Ada", "choice": choice, "text": text, "language": "en"}
+        form = {**FORM, "choice": choice, "text": text}
 
         return t.cast(int, self.post("conversations", **form)["id"])
 
@@ -117,7 +120,7 @@ class Page:
         deadline = time.monotonic() + 20
 
         while not predicate():
-            # The stream gives a sign of life now and then, so this is reached.
+            # The stream sends an empty update now and then, so this is reached.
             assert time.monotonic() < deadline, self.known
             line = next(self._lines).decode()
 
@@ -143,6 +146,19 @@ def chatwoot(app: Flask) -> Chatwoot:
 def playing(app: Flask, **how: t.Any) -> t.Iterator[Page]:
     with serve(app, **how) as address, contextlib.closing(Page(address)) as page:
         yield page
+
+
+@pytest.fixture
+def turns(app: Flask) -> list[Turn]:
+    """The turns of a provider that takes whole turns."""
+    turns: list[Turn] = []
+
+    @Chatwoot(app).reply_provider
+    def reply(text: str, turn: Turn) -> str:
+        turns.append(turn)
+        return ANSWER
+
+    return turns
 
 
 @pytest.fixture
@@ -186,17 +202,9 @@ def test_the_option_texts_of_both_languages_are_understood(page: Page) -> None:
     assert page.conversation(second)["mode"] == "human"
 
 
-def test_the_provider_gets_what_the_form_and_the_browser_say(
-    app: Flask, tmp_path: Path
+def test_the_provider_gets_the_fields_of_the_form_and_the_browser(
+    app: Flask, turns: list[Turn]
 ) -> None:
-    turns: list[Turn] = []
-    chatwoot = Chatwoot(app)
-
-    @chatwoot.reply_provider
-    def reply(text: str, turn: Turn) -> str:
-        turns.append(turn)
-        return ANSWER
-
     with playing(app) as page:
         page.begin()
         page.wait_until(page.replies)
@@ -206,33 +214,19 @@ def test_the_provider_gets_what_the_form_and_the_browser_say(
     assert turns[0].custom_attributes == {"support_mode": "AI agent"}
 
 
-def test_the_same_name_is_the_same_customer(app: Flask) -> None:
-    contacts: list[t.Any] = []
-    chatwoot = Chatwoot(app)
-
-    @chatwoot.reply_provider
-    def reply(text: str, turn: Turn) -> str:
-        contacts.append(turn.raw["sender"]["id"])
-        return ANSWER
-
+def test_the_same_name_is_the_same_customer(app: Flask, turns: list[Turn]) -> None:
     with playing(app) as page:
         first, second = page.begin(), page.begin()
         page.wait_until(lambda: page.replies(first) and page.replies(second))
 
     assert first != second
-    assert len(contacts) == 2
-    assert len(set(contacts)) == 1
+    assert len(turns) == 2
+    assert len({turn.raw["sender"]["id"] for turn in turns}) == 1
 
 
-def test_a_file_reaches_the_provider_and_the_page(app: Flask) -> None:
-    urls: list[str] = []
-    chatwoot = Chatwoot(app)
-
-    @chatwoot.reply_provider
-    def reply(text: str, turn: Turn) -> str:
-        urls.extend(attachment.url or "" for attachment in turn.attachments)
-        return ANSWER
-
+def test_a_file_reaches_the_provider_and_the_page(
+    app: Flask, turns: list[Turn]
+) -> None:
     with playing(app) as page:
         number = page.begin()
         page.wait_until(page.replies)
@@ -240,10 +234,10 @@ def test_a_file_reaches_the_provider_and_the_page(app: Flask) -> None:
         file = {"name": "my page.html", "type": "text/html", "data": data}
         page.talk(number, "customer", text="See this.", files=[file])
         page.wait_until(lambda: len(page.replies()) == 2)
-        response = requests.get(urls[0], timeout=10)
+        [shown] = page.messages()[2]["attachments"]
+        response = requests.get(shown["url"], timeout=10)
 
-    [shown] = page.messages()[2]["attachments"]
-    assert urls == [shown["url"]]
+    assert [a.url for turn in turns for a in turn.attachments] == [shown["url"]]
     assert shown["kind"] == "file"
     assert shown["url"].endswith("/my%20page.html")
     assert response.content == b"<script>alert(1)</script>"
@@ -268,7 +262,7 @@ def test_a_file_without_a_text_is_a_message(page: Page) -> None:
 
 def api(app: Flask, path: str, body: JSON) -> JSON:
     """Call the simulated Chatwoot as the app would."""
-    config = bot_of(app).config
+    config = runtime_of(app).config
     response = requests.post(
         f"{config.base_url}/api/v1/accounts/{config.account_id}/conversations/{path}",
         json=body,
@@ -304,7 +298,7 @@ def test_a_button_can_be_pressed_once_it_is_there(app: Flask, page: Page) -> Non
     assert picked["picked"] == ["yes"]
 
 
-def test_whoever_types_is_seen_to(app: Flask, page: Page) -> None:
+def test_the_typing_indicator_is_shown(app: Flask, page: Page) -> None:
     number = page.begin()
     page.wait_until(page.replies)
     path = f"{number}/toggle_typing_status"
@@ -343,7 +337,7 @@ def test_an_operator_resolves_and_reopens(page: Page) -> None:
     page.wait_until(lambda: page.conversation().get("status") == "open")
 
 
-def test_an_operator_takes_over_and_hands_back(page: Page) -> None:
+def test_an_operator_takes_over_and_returns_to_the_bot(page: Page) -> None:
     number = page.begin()
     page.wait_until(page.replies)
 
@@ -434,7 +428,7 @@ def test_a_delivery_that_is_sent_again_is_a_duplicate(page: Page) -> None:
     assert page.replies() == [ANSWER]
 
 
-def test_any_delivery_is_sent_again_as_it_was(app: Flask, chatwoot: Chatwoot) -> None:
+def test_any_delivery_is_sent_again_unchanged(app: Flask, chatwoot: Chatwoot) -> None:
     choice = Reply("Did it come?", choices=["Yes", "No"])
     chatwoot.reply_provider(mode="bot")(lambda text: choice)
 
@@ -462,7 +456,7 @@ def test_any_delivery_is_sent_again_as_it_was(app: Flask, chatwoot: Chatwoot) ->
 
             return line["what"], line["signature"], delivery_id, bodies["request"]
 
-        assert {line["what"] for line in first} == set(EVENTS)
+        assert {line["what"] for line in first} == set(SUBSCRIPTIONS)
         assert "wrong" in [line["signature"] for line in first]
         assert sorted(map(sent, again), key=str) == sorted(map(sent, first), key=str)
 
@@ -478,7 +472,7 @@ def test_an_unknown_number_is_not_found(page: Page, number: int) -> None:
         assert str(number) in response.json()["error"]
 
 
-def test_a_call_can_not_be_sent_again(page: Page) -> None:
+def test_a_call_cannot_be_sent_again(page: Page) -> None:
     page.begin()
     page.wait_until(lambda: page.traffic("call"))
     number = page.traffic("call")[0]["number"]
@@ -522,10 +516,10 @@ def test_a_post_is_repeated_until_chatwoot_is_well(
 
 
 def test_all_attempts_end_within_40_seconds(app: Flask, chatwoot: Chatwoot) -> None:
-    attempts = bot_of(app).config.max_attempts
+    attempts = runtime_of(app).config.max_attempts
 
     with playing(app):
-        base = bot_of(app).config.retry_pause
+        base = runtime_of(app).config.retry_pause
 
     error = TransientError("no connection", endpoint="create_message")
     pauses = [pause_after(error, n, base) for n in range(1, attempts)]
@@ -702,10 +696,10 @@ def test_under_another_name_nothing_is_served(page: Page, name: str) -> None:
     ],
     ids=str,
 )
-def test_other_pages_can_not_act(page: Page, headers: dict[str, str]) -> None:
-    form = {"name": "Ada", "choice": "AI agent", "text": "Hi", "language": "en"}
-
-    response = page.request("POST", "conversations", json=form, headers=headers)
+def test_requests_of_other_pages_are_refused(
+    page: Page, headers: dict[str, str]
+) -> None:
+    response = page.request("POST", "conversations", json=FORM, headers=headers)
 
     assert response.status_code == 403
     page.wait_until(lambda: "about" in page.known)
@@ -713,10 +707,9 @@ def test_other_pages_can_not_act(page: Page, headers: dict[str, str]) -> None:
 
 
 def test_its_own_page_can_act(page: Page) -> None:
-    form = {"name": "Ada", "choice": "AI agent", "text": "Hi", "language": "en"}
     headers = {"Origin": page.address.rstrip("/"), "Sec-Fetch-Site": "same-origin"}
 
-    response = page.request("POST", "conversations", json=form, headers=headers)
+    response = page.request("POST", "conversations", json=FORM, headers=headers)
 
     assert response.status_code == 200
 
@@ -794,7 +787,7 @@ def test_the_secrets_and_the_inbox_of_production_are_not_used(
     chatwoot = Chatwoot()
     chatwoot.reply_provider(lambda text: ANSWER)
     app = make_app(chatwoot)
-    own = bot_of(app)
+    own = runtime_of(app)
     seen: list[tuple[bytes, str | None, str | None]] = []
 
     @app.before_request
@@ -807,10 +800,12 @@ def test_the_secrets_and_the_inbox_of_production_are_not_used(
     with playing(app) as page:
         page.begin()
         page.wait_until(page.replies)
-        assert not set(bot_of(app).config.webhook_secret) & {*own.config.webhook_secret}
-        assert bot_of(app).config.base_url != own.config.base_url
+        assert not set(runtime_of(app).config.webhook_secret) & {
+            *own.config.webhook_secret
+        }
+        assert runtime_of(app).config.base_url != own.config.base_url
 
-    assert bot_of(app) is own
+    assert runtime_of(app) is own
     assert jobs_of(app) == []
     assert seen
 
@@ -842,7 +837,7 @@ def test_the_secrets_and_the_inbox_of_production_are_not_used(
         ("", "127.0.0.1", False),
     ],
 )
-def test_only_addresses_and_the_name_that_was_asked_for_will_do(
+def test_only_addresses_and_the_chosen_host_name_are_accepted(
     given: str, host: str, ours: bool
 ) -> None:
     assert is_ours(given, host) is ours
@@ -862,7 +857,7 @@ def test_only_addresses_and_the_name_that_was_asked_for_will_do(
         ("devbox", False),
     ],
 )
-def test_what_only_this_machine_can_reach(host: str, loopback: bool) -> None:
+def test_only_loopback_addresses_are_loopback(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
 
 
@@ -874,7 +869,7 @@ def run(app: Flask, *arguments: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", ""])  # noqa: S104
-def test_other_machines_are_kept_out_unless_told(
+def test_other_machines_are_refused_without_expose(
     app: Flask, chatwoot: Chatwoot, host: str
 ) -> None:
     code, output = run(app, "--host", host, "--port", "0")

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import bot_of
 from flask import Flask
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import ActionChains, Chrome, ChromeOptions
@@ -21,6 +20,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
+from support.apps import runtime_of
 
 from flask_chatwoot import Chatwoot
 from flask_chatwoot.playground import serve
@@ -44,7 +44,7 @@ PHONE = (390, 844)
 
 
 class Window:
-    """The page, as somebody in front of it sees and uses it."""
+    """The page, as its user sees and uses it."""
 
     def __init__(self, driver: Chrome, pictures: Path) -> None:
         self.driver = driver
@@ -223,7 +223,7 @@ def address(app: Flask) -> t.Iterator[str]:
 
 @pytest.fixture
 def window(driver: Chrome, address: str, tmp_path: Path) -> t.Iterator[Window]:
-    """The page on a wide screen, for somebody who speaks English."""
+    """The page on a wide screen, in English."""
     pictures = Path(os.environ.get("PLAYGROUND_PICTURES") or tmp_path)
     pictures.mkdir(parents=True, exist_ok=True)
     window = Window(driver, pictures)
@@ -239,7 +239,7 @@ def window(driver: Chrome, address: str, tmp_path: Path) -> t.Iterator[Window]:
 
 def api(app: Flask, path: str, **body: t.Any) -> None:
     """Call the simulated Chatwoot as the app would."""
-    config = bot_of(app).config
+    config = runtime_of(app).config
     response = requests.post(
         f"{config.base_url}/api/v1/accounts/{config.account_id}/conversations/{path}",
         json=body,
@@ -278,7 +278,7 @@ def test_in_human_mode_only_operators_see_the_answer(window: Window) -> None:
     window.wait_until(lambda: "accepted → noted" in window.text("traffic-log"))
 
 
-def test_an_operator_takes_over_and_hands_back(window: Window) -> None:
+def test_an_operator_takes_over_and_returns_to_the_bot(window: Window) -> None:
     window.begin("Human", "How long is the cable of the lamp?", name="Grace Hopper")
     window.click("#new-conversation")
     window.begin("AI agent", "Hello, where is my order?")
@@ -420,7 +420,7 @@ def test_a_button_is_pressed_once(app: Flask, window: Window) -> None:
     )
     window.wait_until(lambda: window.texts("#customer-log .buttons button") != [])
     assert window.texts("#customer-log .buttons button") == ["Yes", "No"]
-    # Operators see the buttons, and can not press them.
+    # Operators see the buttons, and cannot press them.
     window.wait_until(lambda: window.texts("#operator-log .buttons button") != [])
     assert not any(b.is_enabled() for b in window.all("#operator-log .buttons button"))
 
@@ -432,7 +432,7 @@ def test_a_button_is_pressed_once(app: Flask, window: Window) -> None:
     assert window.focused == "customer-text"
 
 
-def test_the_customer_sees_that_somebody_types(app: Flask, window: Window) -> None:
+def test_the_customer_sees_the_typing_indicator(app: Flask, window: Window) -> None:
     window.begin()
     window.wait_for_answer(FAQ["order"])
 
@@ -537,7 +537,7 @@ def test_a_slow_provider_is_waited_for(window: Window) -> None:
     window.wait_for_answer(FAQ["order"])
 
 
-def test_duplicates_and_forgeries_are_told_apart(window: Window) -> None:
+def test_duplicates_and_forged_deliveries_differ(window: Window) -> None:
     switch(window, "[name=duplicate]")
     switch(window, "[name=forged]")
     window.begin()
@@ -621,7 +621,7 @@ def test_the_focus_can_be_seen(window: Window) -> None:
 
 
 def tree(window: Window) -> list[tuple[str, str]]:
-    """What a screen reader is told: roles and names."""
+    """What a screen reader gets: roles and names."""
     nodes = window.command("Accessibility.getFullAXTree")["nodes"]
 
     return [
@@ -655,7 +655,7 @@ def test_a_screen_reader_finds_its_way(window: Window) -> None:
 _ACTIONS = "What to do with the conversation"
 
 
-def test_a_screen_reader_is_told_of_notes_too(window: Window) -> None:
+def test_a_screen_reader_announces_notes(window: Window) -> None:
     window.begin("Human")
 
     window.answer("A regular.", note=True)
@@ -918,7 +918,7 @@ def test_every_text_is_there_in_every_language(window: Window) -> None:
     assert set(static) <= words["en"].keys()
 
 
-def test_a_lost_connection_is_told_and_found_again(
+def test_a_lost_connection_is_shown_and_restored(
     app: Flask, driver: Chrome, tmp_path: Path
 ) -> None:
     window = Window(driver, tmp_path)

@@ -1,66 +1,174 @@
+"""The file: transactions, durability, forks, and what goes wrong."""
+
 from __future__ import annotations
 
 import os
 import shutil
 import sqlite3
+import sys
 import threading
+import time
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import Clock
+from support.queue import (
+    claim,
+    claim_of,
+    connection_of,
+    keep,
+    open_store,
+    put,
+    put_and_claim,
+    read,
+)
 
 from flask_chatwoot.errors import DatabaseError, LeaseLostError
-from flask_chatwoot.ownership.store import Memory
-from flask_chatwoot.queue import sqlite as store_module
-from flask_chatwoot.queue.jobs import Inbox
-from flask_chatwoot.queue.sqlite import Store, transaction
+from flask_chatwoot.queue import sqlite as sqlite_module
+from flask_chatwoot.queue.database import Transaction
+from flask_chatwoot.queue.sqlite import SQLiteDatabase
+from flask_chatwoot.queue.store import Store
+from flask_chatwoot.queue.transcript import Transcript
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "folder" / "inbox.sqlite3")
+def database(tmp_path: Path) -> t.Iterator[SQLiteDatabase]:
+    database = SQLiteDatabase(str(tmp_path / "folder/chatwoot.sqlite3"), account_id=1)
+    yield database
+    database.close()
 
 
-@pytest.fixture
-def store(path: str) -> t.Iterator[Store]:
-    store = Store(path, account_id=1)
-    yield store
-    store.close()
+def note(tx: Transaction, name: str) -> None:
+    tx.execute("INSERT INTO trait VALUES (1, :name)", {"name": name})
 
 
-def note(db: sqlite3.Connection, name: str) -> None:
-    db.execute("INSERT INTO trait VALUES (1, ?)", (name,))
+def write(database: SQLiteDatabase, *names: str, durable: bool = False) -> None:
+    with database.transaction(durable=durable) as tx:
+        for name in names:
+            note(tx, name)
 
 
 def notes(path: str) -> list[str]:
     """What another connection finds."""
-    db = sqlite3.connect(path)
-
-    try:
-        return [name for (name,) in db.execute("SELECT name FROM trait ORDER BY name")]
-    finally:
-        db.close()
+    return [name for (name,) in read(path, "SELECT name FROM trait ORDER BY name")]
 
 
-def test_a_transaction_is_kept_as_a_whole(store: Store, path: str) -> None:
-    with store.use() as db, transaction(db):
-        note(db, "one")
-        note(db, "two")
-        assert notes(path) == []
+# -- transactions ----------------------------------------------------------------
 
-    assert notes(path) == ["one", "two"]
+
+def test_a_transaction_is_kept_as_a_whole(database: SQLiteDatabase) -> None:
+    with database.transaction() as tx:
+        note(tx, "one")
+        note(tx, "two")
+        assert notes(database.path) == []
+
+    assert notes(database.path) == ["one", "two"]
+
+
+def test_a_transaction_that_fails_is_undone_as_a_whole(
+    database: SQLiteDatabase,
+) -> None:
+    with pytest.raises(
+        DatabaseError, match=r"chatwoot\.sqlite3' failed: UNIQUE constraint"
+    ):
+        write(database, "one", "one")
+
+    assert notes(database.path) == []
+    write(database, "two")
+    assert notes(database.path) == ["two"]
+
+
+def test_an_error_of_the_caller_passes_as_it_is_and_undoes_what_was_begun(
+    database: SQLiteDatabase,
+) -> None:
+    def fail() -> None:
+        with database.transaction(durable=True) as tx:
+            note(tx, "one")
+            raise LeaseLostError("lost")
+
+    for _ in range(2):
+        with pytest.raises(LeaseLostError, match="lost"):
+            fail()
+
+    assert notes(database.path) == []
+
+
+def test_an_error_of_the_file_opens_it_anew(database: SQLiteDatabase) -> None:
+    with database._connection() as first:
+        pass
+
+    with pytest.raises(DatabaseError), database.read() as tx:
+        tx.execute("no statement")
+
+    write(database, "one")
+
+    with database._connection() as second:
+        assert second is not first
+
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        first.execute("SELECT 1")
+
+
+def test_one_connection_serves_all_who_share_a_database(
+    database: SQLiteDatabase,
+) -> None:
+    transcript = Transcript(database)
+    transcript.set_kept(True)
+
+    with database._connection() as connection:
+        pass
+
+    assert transcript.is_kept()
+
+    with database._connection() as again:
+        assert again is connection
+
+
+def test_a_thread_waits_for_another_no_longer_than_chatwoot_does(
+    database: SQLiteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_module, "_BUSY", 0.05)
+    errors: list[str] = []
+
+    def wait() -> None:
+        try:
+            database.force()
+        except DatabaseError as error:
+            errors.append(str(error))
+
+    with database.read():
+        thread = threading.Thread(target=wait)
+        thread.start()
+        thread.join(10)
+
+    assert errors == [f"The database {database.path!r} is busy with other threads."]
+    database.force()
+
+
+def test_rows_of_no_job_are_not_stored(database: SQLiteDatabase) -> None:
+    with (
+        pytest.raises(DatabaseError, match="FOREIGN KEY"),
+        database.transaction() as tx,
+    ):
+        tx.execute(
+            "INSERT INTO follow_up (job_id, message_id, said, received_at)"
+            " VALUES (7, 9001, '', 0)"
+        )
+
+
+# -- the file --------------------------------------------------------------------
 
 
 def test_the_log_is_moved_into_the_file_while_others_write(
-    store: Store, path: str
+    database: SQLiteDatabase,
 ) -> None:
-    with store.use() as db:
-        note(db, "one")
-
+    write(database, "one")
+    path = database.path
     other = sqlite3.connect(path, isolation_level=None)
-    note(transaction(other), "two")
-    store.checkpoint()
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("INSERT INTO trait VALUES (1, 'two')")
+    database.checkpoint()
     alone = shutil.copy(path, f"{path}-without-its-log")
     other.execute("COMMIT")
     other.close()
@@ -69,176 +177,292 @@ def test_the_log_is_moved_into_the_file_while_others_write(
     assert notes(path) == ["one", "two"]
 
 
-def test_moving_the_log_makes_no_file(store: Store, path: str) -> None:
-    with store.use() as db:
-        note(db, "one")
-
-    store.close()
-    os.remove(path)
-
-    with pytest.raises(DatabaseError, match=r"inbox\.sqlite3' failed: unable to open"):
-        store.checkpoint()
-
-    assert not os.path.exists(path)
-
-
-def test_a_transaction_that_fails_is_undone_as_a_whole(store: Store, path: str) -> None:
-    def write() -> None:
-        with store.use() as db, transaction(db):
-            note(db, "one")
-            note(db, "one")
+def test_moving_the_log_makes_no_file(database: SQLiteDatabase) -> None:
+    write(database, "one")
+    database.close()
+    os.remove(database.path)
 
     with pytest.raises(
-        DatabaseError, match=r"inbox\.sqlite3' failed: UNIQUE constraint"
+        DatabaseError, match=r"chatwoot\.sqlite3' failed: unable to open"
     ):
-        write()
+        database.checkpoint()
 
-    assert notes(path) == []
-
-    with store.use() as db:
-        note(db, "two")
-
-    assert notes(path) == ["two"]
-
-
-def test_an_error_of_the_caller_passes_as_it_is_and_undoes_what_was_begun(
-    store: Store, path: str
-) -> None:
-    def write() -> None:
-        with store.use(durable=True) as db, transaction(db):
-            note(db, "one")
-            raise LeaseLostError("lost")
-
-    for _ in range(2):
-        with pytest.raises(LeaseLostError, match="lost"):
-            write()
-
-    assert notes(path) == []
-
-
-def test_an_error_of_the_file_opens_it_anew(store: Store) -> None:
-    with store.use() as first:
-        pass
-
-    with pytest.raises(DatabaseError), store.use() as db:
-        db.execute("no statement")
-
-    with store.use() as second:
-        assert second is not first
-        note(second, "one")
-
-    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
-        first.execute("SELECT 1")
-
-
-def test_one_connection_serves_all_who_share_a_store(path: str) -> None:
-    inbox = Inbox(path, account_id=1)
-    memory = Memory(inbox)
-    memory.take(42)
-
-    with inbox.use() as db:
-        inbox_connection = db
-
-    assert memory.holding(42).taken
-
-    with inbox.use() as db:
-        assert db is inbox_connection
-
-    inbox.close()
-
-
-def test_a_thread_waits_for_another_no_longer_than_chatwoot_does(
-    store: Store, path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store_module, "_BUSY", 0.05)
-    errors: list[str] = []
-
-    def wait() -> None:
-        try:
-            store.force()
-        except DatabaseError as error:
-            errors.append(str(error))
-
-    with store.use():
-        thread = threading.Thread(target=wait)
-        thread.start()
-        thread.join(10)
-
-    assert errors == [f"The inbox {path!r} is busy with other threads."]
-    store.force()
-
-
-@pytest.mark.parametrize(("sync", "level"), [("full", 2), ("normal", 1)])
-def test_only_what_must_be_durable_is_forced_to_the_disk(
-    path: str, sync: str, level: int
-) -> None:
-    store = Store(path, account_id=1, sync=sync)
-
-    def level_of(durable: bool) -> int:
-        with store.use(durable=durable) as db:
-            return t.cast(int, db.execute("PRAGMA synchronous").fetchone()[0])
-
-    assert level_of(durable=False) == 1
-    assert level_of(durable=True) == level
-    assert level_of(durable=False) == 1
-    store.close()
-
-
-def test_rows_of_no_job_are_not_stored(store: Store) -> None:
-    with pytest.raises(DatabaseError, match="FOREIGN KEY"), store.use() as db:
-        db.execute(
-            "INSERT INTO follow_up (job_id, message_id, said, received_at)"
-            " VALUES (7, 9001, '', 0)"
-        )
+    assert not os.path.exists(database.path)
 
 
 def test_a_file_without_a_folder_is_made_where_the_process_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    store = Store("inbox.sqlite3", account_id=1)
-    store.force()
-    store.close()
+    database = SQLiteDatabase("chatwoot.sqlite3", account_id=1)
+    database.force()
+    database.close()
 
-    assert [file.name for file in tmp_path.iterdir()] == ["inbox.sqlite3"]
+    assert [file.name for file in tmp_path.iterdir()] == ["chatwoot.sqlite3"]
 
 
-def test_a_file_is_made_once_and_stays_what_it_is(path: str, clock: Clock) -> None:
-    first = Store(path, account_id=1, clock=clock)
-
-    with first.use() as db:
-        note(db, "one")
-
+def test_a_file_is_made_once_and_stays_what_it_is(database: SQLiteDatabase) -> None:
+    write(database, "one")
     tables = "SELECT name, sql FROM sqlite_master ORDER BY name"
-    second = Store(path, account_id=2, clock=clock)
+    before = read(database.path, tables)
+    other = SQLiteDatabase(database.path, account_id=2)
+    write(other, "two")
+    other.close()
 
-    with first.use() as one, second.use() as two:
-        assert one.execute(tables).fetchall() == two.execute(tables).fetchall()
+    assert read(database.path, tables) == before
+    assert notes(database.path) == ["one", "two"]
 
-    first.close()
-    second.close()
-    assert notes(path) == ["one"]
+
+def test_making_a_store_opens_nothing(tmp_path: Path) -> None:
+    open_store(tmp_path / "folder" / "chatwoot.sqlite3").database.close()
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs permission bits")
+def test_no_other_user_may_read_the_file(store: Store, path: str) -> None:
+    put(store, 9001)
+
+    files = sorted(Path(path).parent.iterdir())
+    assert [file.name for file in files] == [
+        "chatwoot.sqlite3",
+        "chatwoot.sqlite3-shm",
+        "chatwoot.sqlite3-wal",
+    ]
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_fork_waits_until_a_write_is_done(store: Store, path: str) -> None:
+def test_a_fork_waits_until_a_write_is_done(database: SQLiteDatabase) -> None:
     began, forked = threading.Event(), threading.Event()
     seen_during_write: list[bool] = []
 
-    def write() -> None:
-        with store.use() as db, transaction(db):
-            note(db, "one")
+    def work() -> None:
+        with database.transaction() as tx:
+            note(tx, "one")
             began.set()
             seen_during_write.append(forked.wait(0.2))
-            note(db, "two")
+            note(tx, "two")
 
-    thread = threading.Thread(target=write)
+    thread = threading.Thread(target=work)
     thread.start()
     assert began.wait(10)
-    store_module._before_fork()  # what os.fork() calls first
+    sqlite_module._before_fork()  # what os.fork() calls first
     forked.set()
-    store_module._after_fork()
+    sqlite_module._after_fork()
     thread.join(10)
 
     assert seen_during_write == [False]
-    assert notes(path) == ["one", "two"]
+    assert notes(database.path) == ["one", "two"]
+
+
+# -- what is forced to the disk --------------------------------------------------
+
+
+@pytest.mark.parametrize(("sync", "level"), [("full", 2), ("normal", 1)])
+def test_only_what_must_be_durable_is_forced_to_the_disk(
+    path: str, sync: str, level: int
+) -> None:
+    database = SQLiteDatabase(path, account_id=1, sync=sync)
+
+    def level_of(durable: bool) -> int:
+        with database.transaction(durable=durable) as tx:
+            return t.cast(int, tx.execute("PRAGMA synchronous").fetchone()[0])
+
+    assert [level_of(durable) for durable in (False, True, False)] == [1, level, 1]
+    database.close()
+
+
+@pytest.mark.parametrize(("sync", "level"), [("full", 2), ("normal", 1)])
+def test_what_must_not_be_repeated_survives_what_was_asked_for(
+    path: str, sync: str, level: int
+) -> None:
+    store = open_store(path, sync=sync)
+    put(store, 9000, conversation_id=41)
+    db = connection_of(store)
+    assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+    def is_durable() -> bool:
+        durable = db.execute("PRAGMA synchronous").fetchone() == (level,)
+        connection_of(store)  # the next write asks for it anew
+
+        return bool(durable)
+
+    put(store, 9001)
+    assert is_durable()
+    job = claim_of(store, 42)
+    draft = keep(store, job)
+    store.outbox.sending(job, draft)
+    assert is_durable()
+    store.outbox.posted(draft, 20001)
+    assert is_durable()
+    store.queue.settle(job, "replied", None)
+    assert is_durable()
+    put(store, 9002)
+    job = claim(store)
+    draft = keep(store, job)
+    store.queue.finish(job, draft, 20002, "replied", None)
+    assert is_durable()
+    store.database.close()
+
+
+def test_what_is_claimed_at_once_is_forced_to_the_disk_when_asked(path: str) -> None:
+    store = open_store(path, sync="full")
+    put(store, 9001)
+    writes: list[str] = []
+    connection_of(store).set_trace_callback(writes.append)
+
+    put_and_claim(store, 9002)
+    assert not any("synchronous = full" in statement for statement in writes)
+
+    store.database.force()
+    assert "PRAGMA synchronous = full" in writes
+    assert writes[-1].startswith("PRAGMA user_version")
+
+    writes.clear()
+    store.database.force()
+    assert writes == []
+    store.database.close()
+
+
+def test_a_delivery_is_not_stored_in_a_file_that_was_deleted(path: str) -> None:
+    store = open_store(path)
+    put(store, 9001)
+    Path(path).unlink()
+    t.cast(SQLiteDatabase, store.database)._look_at = 0.0  # as if a second had passed
+
+    put(store, 9002)
+
+    assert [job.message_id for job in open_store(path).inspection.jobs()] == [9002]
+    store.database.close()
+
+
+# -- what goes wrong -----------------------------------------------------------
+
+
+@pytest.fixture
+def lock(store: Store, path: str) -> t.Iterator[sqlite3.Connection]:
+    """Another process that began to write and does not end."""
+    put(store, 9001)
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    db.execute("BEGIN IMMEDIATE")
+    yield db
+    db.close()
+
+
+def test_a_locked_file_is_an_error_before_chatwoot_loses_patience(
+    store: Store, lock: sqlite3.Connection
+) -> None:
+    started = time.monotonic()
+
+    with pytest.raises(DatabaseError, match="locked"):
+        put(store, 9002)
+
+    assert 0.5 < time.monotonic() - started < 4.5
+    lock.execute("ROLLBACK")
+    assert put(store, 9002)
+
+
+def test_threads_do_not_add_up_their_waits_for_a_locked_file(
+    store: Store, lock: sqlite3.Connection
+) -> None:
+    def wait(number: int) -> float:
+        started = time.monotonic()
+
+        with pytest.raises(DatabaseError):
+            put(store, 9002 + number)
+
+        return time.monotonic() - started
+
+    with ThreadPoolExecutor(3) as pool:
+        waited = list(pool.map(wait, range(3)))
+
+    assert max(waited) < 5.0  # Chatwoot's patience
+
+
+def test_a_look_for_work_does_not_wait_for_a_locked_file(
+    store: Store, lock: sqlite3.Connection
+) -> None:
+    with pytest.raises(DatabaseError, match="locked"):
+        store.queue.claim()
+
+    lock.execute("ROLLBACK")
+    claim(store)
+    lock.execute("BEGIN IMMEDIATE")
+    started = time.monotonic()
+
+    assert store.queue.claim() is None
+    assert time.monotonic() - started < 1.0
+
+
+@pytest.mark.parametrize(
+    "content", [b"no database at all. " * 50, b"SQLite format 3\0x"]
+)
+def test_a_corrupt_file_is_an_error_that_names_it(
+    store: Store, path: str, content: bytes
+) -> None:
+    Path(path).write_bytes(content)
+
+    for _ in range(2):
+        with pytest.raises(
+            DatabaseError,
+            match=r"chatwoot\.sqlite3' failed: file is not a .*; configure",
+        ):
+            put(store, 9001)
+
+    assert Path(path).read_bytes() == content
+
+
+def test_a_file_that_turns_corrupt_is_an_error(store: Store, path: str) -> None:
+    for number in range(50):
+        put(store, 9001 + number, conversation_id=number + 1)
+
+    store.database.close()
+    raw = Path(path).read_bytes()
+    Path(path).write_bytes(raw[:4096] + b"\xa5" * (len(raw) - 4096))
+
+    with pytest.raises(DatabaseError, match="malformed"):
+        put(store, 9001)
+
+
+@pytest.mark.parametrize(
+    "place", ["a file/chatwoot.sqlite3", "/proc/none/chatwoot.sqlite3"]
+)
+def test_a_place_where_nothing_can_be_made_is_an_error(
+    tmp_path: Path, place: str
+) -> None:
+    (tmp_path / "a file").touch()
+    store = open_store(tmp_path / place)
+
+    with pytest.raises(DatabaseError, match=r"chatwoot\.sqlite3' failed"):
+        put(store, 9001)
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> t.Iterator[Path]:
+    """A folder this process may not write; root may, so it is somebody else here."""
+    own = os.geteuid()
+    tmp_path.chmod(0o500)
+    os.seteuid(own or 65534)
+
+    yield tmp_path
+
+    os.seteuid(own)
+
+
+def test_a_folder_that_is_read_only_is_an_error(read_only: Path) -> None:
+    with pytest.raises(DatabaseError, match="Permission denied"):
+        put(open_store(read_only / "chatwoot.sqlite3"), 9001)
+
+
+def test_a_store_works_again_once_the_cause_is_gone(tmp_path: Path) -> None:
+    place = tmp_path / "folder"
+    place.touch()
+    store = open_store(place / "chatwoot.sqlite3")
+
+    with pytest.raises(DatabaseError):
+        put(store, 9001)
+
+    place.unlink()
+    assert put(store, 9001)
+    store.database.close()

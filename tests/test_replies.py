@@ -4,6 +4,7 @@ import dataclasses
 import enum
 import functools
 import inspect
+import json
 import typing as t
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 from flask_chatwoot.errors import ProviderError
 from flask_chatwoot.ownership.mode import Mode
-from flask_chatwoot.payloads.events import Attachment, Contact, MessageEvent
+from flask_chatwoot.payloads.conversation import Attachment, Contact
+from flask_chatwoot.payloads.events import MessageEvent, parse
 from flask_chatwoot.replies import (
     MOST_FILES,
     Answer,
@@ -24,7 +26,11 @@ from flask_chatwoot.replies import (
     Reply,
     Turn,
     as_answer,
+    choices_of,
+    uploads_of,
 )
+from flask_chatwoot.turns.drafts import is_note
+from flask_chatwoot.turns.messages import turn_of
 
 BOT, HUMAN = Mode.BOT, Mode.HUMAN
 TURN = Turn(text="Hello", mode=BOT)
@@ -228,7 +234,7 @@ class NoAnswerer:
         two("", TURN),
     ],
 )
-def test_what_can_not_be_a_provider_is_refused_at_once(function: t.Any) -> None:
+def test_what_cannot_be_a_provider_is_refused_at_once(function: t.Any) -> None:
     registry = Registry()
 
     with pytest.raises(ProviderError):
@@ -497,7 +503,7 @@ def test_a_hand_off_shows_no_reason() -> None:
 def test_choices_are_texts_or_titles_with_values(
     choices: t.Any, items: list[tuple[str, str]]
 ) -> None:
-    assert Reply("Which one?", choices=choices).items == items
+    assert choices_of(Reply("Which one?", choices=choices)) == items
 
 
 @pytest.mark.parametrize(
@@ -524,7 +530,7 @@ def test_choices_can_be_stored_too() -> None:
     answer = as_answer(Reply("Which one?", choices=["a\ud800b", ("c\0d", "e\udfff")]))
 
     assert answer is not None
-    assert answer.replies[0].items == [("a?b", "a?b"), ("cd", "e?")]
+    assert choices_of(answer.replies[0]) == [("a?b", "a?b"), ("cd", "e?")]
 
 
 # Attachments
@@ -536,7 +542,9 @@ def test_files_are_read_from_the_disk_or_taken_as_they_are(tmp_path: Path) -> No
     odd = tmp_path / "no extension"
     odd.write_bytes(b"")
 
-    files = Reply(attachments=[path, str(odd), ("a.txt", b"x", "text/plain")]).files()
+    files = uploads_of(
+        Reply(attachments=[path, str(odd), ("a.txt", b"x", "text/plain")])
+    )
 
     assert files == [
         ("invoice.pdf", b"%PDF", "application/pdf"),
@@ -556,7 +564,7 @@ def test_files_are_read_from_the_disk_or_taken_as_they_are(tmp_path: Path) -> No
 )
 def test_an_attachment_of_another_type_is_refused(attachment: t.Any) -> None:
     with pytest.raises(ProviderError) as caught:
-        Reply(attachments=[attachment]).files()
+        uploads_of(Reply(attachments=[attachment]))
 
     assert str(caught.value).endswith(f"not {type(attachment).__name__}.")
 
@@ -568,20 +576,20 @@ def test_attachments_that_are_no_list_are_refused(attachments: t.Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["missing.pdf", "", "x" * 300])
-def test_a_file_that_can_not_be_read_is_named(tmp_path: Path, name: str) -> None:
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
 
     with pytest.raises(ProviderError) as caught:
-        Reply(attachments=[path]).files()
+        uploads_of(Reply(attachments=[path]))
 
     assert repr(str(path)) in str(caught.value)
-    assert "can not be read" in str(caught.value)
+    assert "cannot be read" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["a\0b", "a\ud800b"], ids=repr)
-def test_a_path_that_can_not_exist_is_no_attachment(name: str) -> None:
-    with pytest.raises(ProviderError, match="can not be read"):
-        Reply(attachments=[name]).files()
+def test_a_path_that_cannot_exist_is_no_attachment(name: str) -> None:
+    with pytest.raises(ProviderError, match="cannot be read"):
+        uploads_of(Reply(attachments=[name]))
 
 
 @pytest.mark.parametrize(
@@ -595,7 +603,7 @@ def test_a_name_alone_is_no_list_of_attachments(attachments: t.Any) -> None:
 def test_a_message_takes_fifteen_files_and_no_more() -> None:
     file = ("a.txt", b"x", "text/plain")
 
-    assert len(Reply(attachments=[file] * MOST_FILES).files()) == 15
+    assert len(uploads_of(Reply(attachments=[file] * MOST_FILES))) == 15
 
     with pytest.raises(ValueError, match="holds 16 files; Chatwoot takes 15"):
         Reply(attachments=[file] * 16)
@@ -618,7 +626,7 @@ def test_a_message_takes_fifteen_files_and_no_more() -> None:
 def test_nothing_makes_a_public_message_in_human_mode(
     mode: Mode, private: bool | None, expected: bool
 ) -> None:
-    assert Reply("x", private=private).is_private(mode) is expected
+    assert is_note(Reply("x", private=private), mode) is expected
 
 
 @pytest.mark.parametrize("private", [1, "yes", [True]])
@@ -628,10 +636,10 @@ def test_a_sloppy_wish_for_a_note_never_becomes_public(private: t.Any) -> None:
     except TypeError:
         return
 
-    assert reply.is_private(BOT)
+    assert is_note(reply, BOT)
 
 
-def test_a_reply_can_not_be_changed_and_shows_no_text() -> None:
+def test_a_reply_cannot_be_changed_and_shows_no_text() -> None:
     reply = Reply(
         "secret words",
         private=True,
@@ -667,23 +675,25 @@ MESSAGES: t.Final = (
 )
 
 
-def event(raw: t.Mapping[str, t.Any]) -> MessageEvent:
-    return MessageEvent(
-        name="message_created",
-        raw=raw,
-        account_id=1,
-        conversation_id=42,
-        inbox_id=3,
-        message_id=9001,
-        type="incoming",
-        private=False,
-        text="as delivered",
-        rendered=False,
-    )
+def event(raw: dict[str, t.Any]) -> MessageEvent:
+    delivery = {
+        "event": "message_created",
+        "id": 9001,
+        "account": {"id": 1},
+        "inbox": {"id": 3},
+        "message_type": "incoming",
+        "content": "as delivered",
+        **raw,
+        "conversation": {"id": 42, **raw.get("conversation", {})},
+    }
+    event = parse(json.dumps(delivery).encode())
+    assert isinstance(event, MessageEvent)
+
+    return event._replace(raw=raw)
 
 
 def test_a_turn_tells_all_that_is_known_of_its_messages() -> None:
-    turn = Turn.of(event(RAW), mode=BOT, messages=MESSAGES)
+    turn = turn_of(event(RAW), MESSAGES, mode=BOT)
 
     assert turn == Turn(
         text="as typed\nand more",
@@ -702,17 +712,17 @@ def test_a_turn_tells_all_that_is_known_of_its_messages() -> None:
 
 
 def test_a_turn_of_attachments_has_no_text() -> None:
-    turn = Turn.of(event(RAW), mode=BOT, messages=(Message(1, "", (PICTURE,)),))
+    turn = turn_of(event(RAW), (Message(1, "", (PICTURE,)),), mode=BOT)
 
     assert turn.text == ""
     assert turn.attachments == (PICTURE,)
 
 
-@pytest.mark.parametrize("conversation", [None, [], "x", {"custom_attributes": [1]}])
+@pytest.mark.parametrize("conversation", [{}, {"custom_attributes": [1]}])
 def test_a_turn_of_a_bare_message_has_nothing_else(conversation: t.Any) -> None:
     raw = {"conversation": conversation}
 
-    turn = Turn.of(event(raw), mode=HUMAN, messages=(Message(9001, "x"),))
+    turn = turn_of(event(raw), (Message(9001, "x"),), mode=HUMAN)
 
     assert turn.contact == Contact()
     assert turn.custom_attributes == {}
@@ -720,10 +730,8 @@ def test_a_turn_of_a_bare_message_has_nothing_else(conversation: t.Any) -> None:
     assert turn.attachments == ()
 
 
-def test_a_turn_can_not_be_changed_and_shows_nothing_of_the_customer() -> None:
-    turn = Turn.of(
-        event(RAW), mode=BOT, messages=(Message(1, "secret words", (PICTURE,)),)
-    )
+def test_a_turn_cannot_be_changed_and_shows_nothing_of_the_customer() -> None:
+    turn = turn_of(event(RAW), (Message(1, "secret words", (PICTURE,)),), mode=BOT)
 
     with pytest.raises(dataclasses.FrozenInstanceError):
         turn.text = "other words"  # type: ignore[misc]
@@ -739,7 +747,7 @@ def test_the_history_is_read_only_when_it_is_asked_for() -> None:
         asked.append((limit, characters))
         return [{"role": "user", "content": "Hello"}]
 
-    turn = Turn.of(event(RAW), mode=BOT, messages=MESSAGES, read_history=read)
+    turn = turn_of(event(RAW), MESSAGES, mode=BOT, read_history=read)
 
     assert asked == []
     assert turn.history() == [{"role": "user", "content": "Hello"}]

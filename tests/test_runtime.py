@@ -9,29 +9,22 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import (
-    BASE_URL,
-    SECRET,
-    TOKEN,
-    WEBHOOK,
-    AppFactory,
-    ChatwootStub,
-    Clock,
-    bot_of,
-    deliver,
-    echo,
-    ending_of,
-    inbox_of,
-    job_of,
-    jobs_of,
-    message,
-    recorded,
-    refused,
-    signed,
-    work,
-)
 from flask import Flask, current_app
 from flask.testing import FlaskClient
+from support.apps import (
+    AppFactory,
+    database_of,
+    ending_of,
+    job_of,
+    jobs_of,
+    recorded,
+    runtime_of,
+    store_of,
+    work,
+)
+from support.chatwoot import BASE_URL, TOKEN, ChatwootStub, refused
+from support.deliveries import SECRET, WEBHOOK, deliver, echo, message, signed
+from support.waiting import Clock
 
 from flask_chatwoot import (
     Attachment,
@@ -48,9 +41,10 @@ from flask_chatwoot import (
     before_post,
     turn_finished,
 )
-from flask_chatwoot.client import LIMIT
 from flask_chatwoot.errors import ConfigError
+from flask_chatwoot.payloads.channels import LIMIT
 from flask_chatwoot.payloads.events import parse
+from flask_chatwoot.queue.outbox import DraftPart
 from flask_chatwoot.runtime import current_runtime
 from flask_chatwoot.simulator.payloads import MessageType
 
@@ -61,8 +55,8 @@ LATER = 720.0
 
 @pytest.fixture
 def still(app: Flask, clock: Clock) -> Clock:
-    """The inbox's clock, standing still."""
-    inbox_of(app).clock = clock
+    """The database's clock, standing still."""
+    database_of(app).clock = clock
 
     return clock
 
@@ -220,7 +214,7 @@ def test_in_bot_mode_operators_are_told_of_what_is_no_reply(
     assert (len(asked), api.public) == (1, [])
     assert api.notes == [
         "**The bot could not answer.** Its reply function returned something unusable. "
-        "The conversation is handed over."
+        "The conversation is handed off."
     ]
     assert api.changes == [HANDED_OVER]
     assert ending_of(app) == ("dead", "provider_invalid")
@@ -289,12 +283,12 @@ def test_a_provider_runs_in_an_app_context_of_its_own(
 
     @chatwoot.reply_provider
     def provide(text: str) -> str:
-        seen.append((current_app.name, current_runtime() is bot_of(app)))
+        seen.append((current_app.name, current_runtime() is runtime_of(app)))
         return ANSWER
 
     work(app)
     assert torn_down == []
-    inbox_of(app).put("k", conversation_id=42, message_id=9001, payload=body())
+    store_of(app).queue.put("k", conversation_id=42, message_id=9001, payload=body())
     work(app)
 
     assert seen == [("host", True)]
@@ -345,7 +339,7 @@ def test_where_no_provider_fits_the_turn_is_declined(
         ("human", []),
         (
             "bot",
-            ["No reply function is registered. The conversation is handed over."],
+            ["No reply function is registered. The conversation is handed off."],
         ),
     ],
 )
@@ -365,7 +359,7 @@ def test_without_any_provider_the_turn_is_dead_and_can_be_revived(
     assert [note.partition("** ")[2] for note in api.notes] == told
 
     answer_with(chatwoot, ANSWER)
-    inbox_of(app).retry([job_of(app).id])
+    store_of(app).inspection.retry([job_of(app).id])
     work(app)
     assert (api.public, api.notes[-1]) == ([], ANSWER)
 
@@ -460,7 +454,7 @@ def test_a_provider_that_raises_is_asked_again_and_then_given_up(
 
     with recorded(turn_finished, app) as ended:
         deliver(client, message())
-        assert job_of(app).state == "waiting"
+        assert job_of(app).state == "retrying"
 
         for _ in range(10):
             try_again(app, still)
@@ -471,7 +465,7 @@ def test_a_provider_that_raises_is_asked_again_and_then_given_up(
     assert api.public == []
     assert api.notes == [
         "**The bot could not answer.** Its reply function failed, on every attempt. "
-        "The conversation is handed over."
+        "The conversation is handed off."
     ]
     assert api.changes == [HANDED_OVER]
 
@@ -601,7 +595,7 @@ def test_fewer_attempts_can_be_asked_for(
     assert ending_of(app) == ("dead", "server_error")
     assert api.public == []
     assert [note.partition("** ")[2] for note in api.notes] == [
-        "Chatwoot failed, on every attempt. The conversation is handed over."
+        "Chatwoot failed, on every attempt. The conversation is handed off."
     ]
     assert api.changes == [HANDED_OVER]
 
@@ -742,7 +736,7 @@ def test_operators_are_told_of_what_chatwoot_does_not_accept(
         (
             True,
             "**The bot could not answer.** Chatwoot did not accept its message. "
-            "The conversation is handed over.",
+            "The conversation is handed off.",
         ),
     ]
     assert api.changes == [HANDED_OVER]
@@ -770,7 +764,7 @@ def test_a_dead_turn_is_revived_with_its_reply(
     asked = answer_with(chatwoot, ANSWER)
     api.fail(401)
     deliver(client, message())
-    inbox_of(app).retry([1])
+    store_of(app).inspection.retry([1])
     work(app)
 
     assert (len(asked), api.public) == (1, [ANSWER])
@@ -781,24 +775,26 @@ def test_a_dead_turn_is_revived_with_its_reply(
 
 def crash(app: Flask, clock: Clock, *, times: int, sent: bool = False) -> None:
     """Let a worker die again and again, before or after it sent a request."""
-    inbox = inbox_of(app)
+    inbox = store_of(app)
 
     for _ in range(times):
-        job = inbox.claim()
+        job = inbox.queue.claim()
         assert job is not None
-        drafts = job.drafts or (inbox.keep(job, [(ANSWER, False)]) if sent else ())
+        drafts = job.drafts or (
+            inbox.outbox.keep(job, [DraftPart(ANSWER, False)]) if sent else ()
+        )
 
         for draft in drafts:
-            inbox.sending(job, draft)
+            inbox.outbox.sending(job, draft)
 
-        clock.advance(inbox.lease)
+        clock.advance(inbox.queue.lease)
 
 
 def test_a_crash_before_the_request_costs_nothing(
     app: Flask, chatwoot: Chatwoot, api: ChatwootStub, still: Clock
 ) -> None:
     answer_with(chatwoot, ANSWER)
-    inbox_of(app).put("k", conversation_id=42, message_id=9001, payload=body())
+    store_of(app).queue.put("k", conversation_id=42, message_id=9001, payload=body())
     crash(app, still, times=4)
     work(app)
 
@@ -826,7 +822,7 @@ def test_a_turn_that_kills_every_worker_is_given_up(
     told: str,
 ) -> None:
     asked = answer_with(chatwoot, ANSWER)
-    inbox_of(app).put("k", conversation_id=42, message_id=9001, payload=body())
+    store_of(app).queue.put("k", conversation_id=42, message_id=9001, payload=body())
     crash(app, still, times=5, sent=sent)
 
     with recorded(turn_finished, app) as ended:
@@ -834,18 +830,18 @@ def test_a_turn_that_kills_every_worker_is_given_up(
 
     assert (asked, api.public) == ([], [])
     assert api.notes == [
-        f"**The bot could not answer.** {told} The conversation is handed over."
+        f"**The bot could not answer.** {told} The conversation is handed off."
     ]
     assert api.changes == [HANDED_OVER]
     assert ending_of(app) == ("dead", reason)
     assert endings(ended) == [(TurnOutcome.DEAD, reason)]
 
 
-def test_a_delivery_that_can_not_be_read_any_more_is_dead(
+def test_a_delivery_that_cannot_be_read_any_more_is_dead(
     app: Flask, client: FlaskClient, api: ChatwootStub
 ) -> None:
     for number, payload in enumerate((b"{", b'{"event": "webwidget_triggered"}'), 1):
-        inbox_of(app).put(
+        store_of(app).queue.put(
             str(number), conversation_id=42, message_id=number, payload=payload
         )
 
@@ -943,10 +939,10 @@ def test_nothing_is_sent_again_while_the_first_request_may_still_be_obeyed(
     still.advance(5)
     work(app)
     assert len(api.attempts) == 1
-    assert (job_of(app).state, job_of(app).attempts) == ("waiting", 1)
+    assert (job_of(app).state, job_of(app).attempts) == ("retrying", 1)
 
     # It is counted from when the request was given up.
-    still.advance(bot_of(app).config.settle_time - 6)
+    still.advance(runtime_of(app).config.settle_time - 6)
     work(app)
     assert len(api.attempts) == 1
 
@@ -1148,7 +1144,7 @@ def test_no_log_quotes_a_refused_delivery(
 def test_no_log_quotes_what_could_not_be_stored(
     app: Flask, client: FlaskClient, audited: pytest.LogCaptureFixture
 ) -> None:
-    Path(inbox_of(app).path).write_text(f"no database {CANARY} " * 50)
+    Path(database_of(app).path).write_text(f"no database {CANARY} " * 50)
 
     assert deliver(client, canaries()).status_code == 500
     assert audited.records
@@ -1166,7 +1162,7 @@ def test_no_log_quotes_a_job_that_broke_the_inbox(
         raise sqlite3.OperationalError(CANARY)
 
     answer_with(chatwoot, CANARY_ANSWER)
-    monkeypatch.setattr(inbox_of(app), "keep", broken)
+    monkeypatch.setattr(store_of(app).outbox, "keep", broken)
     deliver(client, canaries())
 
     assert "job 1 stopped: sqlite3.OperationalError" in audited.text
@@ -1179,7 +1175,7 @@ def test_no_value_shows_anybodys_text(
 
     @chatwoot.reply_provider
     def answer(text: str, turn: Turn) -> Reply:
-        drafts = inbox_of(app).under_way(42, message_id=2**62)
+        drafts = store_of(app).outbox.under_way(42, message_id=2**62)
         shown.extend(map(repr, (turn, turn.contact, drafts)))
         return Reply(CANARY_ANSWER)
 
@@ -1194,13 +1190,15 @@ def test_no_value_shows_anybodys_text(
         deliver(client, given)
         shown += map(repr, (begun, ended, turns))
 
-    inbox_of(app).clock = lambda: 1e12
-    job = inbox_of(app).claim()
+    database_of(app).clock = lambda: 1e12
+    job = store_of(app).queue.claim()
     assert job is not None
     assert job.payload
     assert job.drafts[0].content == CANARY_ANSWER
     shown += map(repr, (job, job.drafts, jobs_of(app), parse(job.payload)))
-    shown += map(repr, (bot_of(app), bot_of(app).config, bot_of(app).poster))
+    shown += map(
+        repr, (runtime_of(app), runtime_of(app).config, runtime_of(app).components)
+    )
     shown.append(
         repr(
             Post(
@@ -1251,7 +1249,7 @@ def test_a_provider_that_raises_anything_at_all_is_tried_again(
     assert "a secret" not in caplog.text
 
 
-@pytest.mark.parametrize("error", [SystemExit, Cancelled, ValueError])
+@pytest.mark.parametrize("error", [Cancelled, ValueError])
 def test_a_receiver_that_raises_anything_at_all_changes_nothing(
     app: Flask,
     client: FlaskClient,

@@ -68,7 +68,7 @@ def test_a_receiver_that_raises_is_logged_and_changes_nothing(
 
     def broken(_: Sender, post: str) -> None:
         seen.append("broken")
-        raise RuntimeError(f"can not write {post}")
+        raise RuntimeError(f"cannot write {post}")
 
     def sound(_: Sender, **__: str) -> None:
         seen.append("sound")

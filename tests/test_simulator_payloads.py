@@ -27,6 +27,23 @@ NOTE = Message(
 ACTIVITY = Message(id=9004, content="…", type=MessageType.ACTIVITY, sender=None)
 
 
+def delivered(
+    message: Message | None = None,
+    conversation: Conversation | None = None,
+    **options: t.Any,
+) -> payloads.JSON:
+    return payloads.message_event(
+        message or Message(), conversation or Conversation(), **options
+    )
+
+
+def inner(body: payloads.JSON) -> payloads.JSON:
+    """The only message of the conversation in a delivery."""
+    [message] = body["conversation"]["messages"]
+
+    return t.cast(payloads.JSON, message)
+
+
 def shape(value: t.Any) -> t.Any:
     return sorted(value) if isinstance(value, dict) else type(value).__name__
 
@@ -36,7 +53,7 @@ def shape(value: t.Any) -> t.Any:
 
 @pytest.mark.parametrize(
     ("text", "version"),
-    [("4.16.2", (4, 16, 2)), ("4.2", (4, 2)), ("10.0.1", (10, 0, 1))],
+    [("4.16.2", (4, 16, 2)), ("4.2", (4, 2, 0)), ("10.0.1", (10, 0, 1))],
 )
 def test_a_version_is_read(text: str, version: tuple[int, ...]) -> None:
     assert payloads.parse_version(text) == version
@@ -52,24 +69,13 @@ def test_what_is_no_version_is_refused(text: str) -> None:
 
 
 def test_a_message_is_delivered_with_all_keys() -> None:
-    body = payloads.message_event(Message(), Conversation())
+    body = delivered()
 
-    assert shape(body) == [
-        "account",
-        "additional_attributes",
-        "content",
-        "content_attributes",
-        "content_type",
-        "conversation",
-        "created_at",
-        "event",
-        "id",
-        "inbox",
-        "message_type",
-        "private",
-        "sender",
-        "source_id",
-    ]
+    assert body.keys() == {
+        *("account", "additional_attributes", "content", "content_attributes"),
+        *("content_type", "conversation", "created_at", "event", "id", "inbox"),
+        *("message_type", "private", "sender", "source_id"),
+    }
     assert body["event"] == "message_created"
     assert body["message_type"] == "incoming"
     assert body["created_at"] == "2026-07-27T09:12:33.123Z"
@@ -78,7 +84,7 @@ def test_a_message_is_delivered_with_all_keys() -> None:
 
 
 def test_another_event_can_be_named() -> None:
-    body = payloads.message_event(Message(), Conversation(), event="message_updated")
+    body = delivered(event="message_updated")
 
     assert body["event"] == "message_updated"
 
@@ -102,16 +108,14 @@ def test_another_event_can_be_named() -> None:
 def test_the_sender_looks_as_its_author_does(
     sender: payloads.Sender, keys: set[str] | None
 ) -> None:
-    body = payloads.message_event(Message(sender=sender), Conversation())
+    body = delivered(Message(sender=sender))
 
     assert (body["sender"] and set(body["sender"])) == keys
 
 
-def test_the_type_of_the_sender_is_told_of_all_but_contacts() -> None:
+def test_all_senders_but_contacts_have_a_type() -> None:
     types = [
-        payloads.message_event(Message(sender=sender), Conversation())["sender"].get(
-            "type"
-        )
+        delivered(Message(sender=sender))["sender"].get("type")
         for sender in (OLGA, BOT, Contact())
     ]
 
@@ -121,7 +125,7 @@ def test_the_type_of_the_sender_is_told_of_all_but_contacts() -> None:
 def test_the_contact_is_always_the_sender_of_the_conversation() -> None:
     talk = Conversation(contact=Contact(id=7, custom_attributes={"plan": "gold"}))
 
-    meta = payloads.message_event(Message(sender=BOT), talk)["conversation"]["meta"]
+    meta = delivered(Message(sender=BOT), talk)["conversation"]["meta"]
 
     assert meta["sender"]["id"] == 7
     assert meta["sender"]["type"] == "contact"
@@ -132,23 +136,20 @@ def test_the_inner_message_is_the_last_public_one() -> None:
     first = Message(id=9001)
     history = [first, NOTE, ACTIVITY]
 
-    body = payloads.message_event(NOTE, Conversation(), history=history)
-    [inner] = body["conversation"]["messages"]
+    body = delivered(NOTE, history=history)
 
-    assert body["id"] == 9003
-    assert inner["id"] == 9001
+    assert (body["id"], inner(body)["id"]) == (9003, 9001)
 
 
 def test_the_inner_message_has_numbers_where_the_outer_one_has_words() -> None:
-    body = payloads.message_event(Message(), Conversation())
-    [inner] = body["conversation"]["messages"]
+    shown = inner(delivered())
 
-    assert inner["message_type"] == 0
-    assert inner["created_at"] == 1785143553
-    assert inner["updated_at"] == "2026-07-27T09:12:33.123Z"
-    assert inner["sender_type"] == "Contact"
-    assert inner["conversation"]["unread_count"] == 1
-    assert inner["status"] == "sent"
+    assert shown["message_type"] == 0
+    assert shown["created_at"] == 1785143553
+    assert shown["updated_at"] == "2026-07-27T09:12:33.123Z"
+    assert shown["sender_type"] == "Contact"
+    assert shown["conversation"]["unread_count"] == 1
+    assert shown["status"] == "sent"
 
 
 @pytest.mark.parametrize(
@@ -158,15 +159,14 @@ def test_the_inner_message_has_numbers_where_the_outer_one_has_words() -> None:
 def test_the_inner_message_names_the_kind_of_its_author(
     sender: payloads.Sender, kind: str | None, number: int | None
 ) -> None:
-    body = payloads.message_event(Message(sender=sender), Conversation())
-    [inner] = body["conversation"]["messages"]
+    shown = inner(delivered(Message(sender=sender)))
 
-    assert (inner["sender_type"], inner["sender_id"]) == (kind, number)
-    assert ("sender" in inner) == (sender is not None)
+    assert (shown["sender_type"], shown["sender_id"]) == (kind, number)
+    assert ("sender" in shown) == (sender is not None)
 
 
 def test_a_conversation_without_public_messages_has_an_empty_list() -> None:
-    body = payloads.message_event(NOTE, Conversation())
+    body = delivered(NOTE)
 
     assert body["conversation"]["messages"] == []
 
@@ -177,7 +177,7 @@ def test_a_conversation_without_public_messages_has_an_empty_list() -> None:
 def test_the_conversation_names_its_account_since_4_14_2(
     version: payloads.Version, there: bool
 ) -> None:
-    body = payloads.message_event(Message(), Conversation(), version=version)
+    body = delivered(version=version)
 
     assert ("account" in body["conversation"]) == there
 
@@ -191,40 +191,36 @@ def test_the_conversation_names_its_account_since_4_14_2(
         ((4, 8, 0), None, None),
     ],
 )
-def test_the_kind_of_assignee_is_told_since_4_8(
+def test_the_type_of_assignee_is_shown_since_4_8(
     version: payloads.Version, assignee: Agent | None, kind: str | None
 ) -> None:
     talk = Conversation(assignee=assignee)
 
-    meta = payloads.message_event(Message(), talk, version=version)["conversation"][
-        "meta"
-    ]
+    meta = delivered(None, talk, version=version)["conversation"]["meta"]
 
     assert meta.get("assignee_type", "absent") == kind
     assert (meta["assignee"] and meta["assignee"]["id"]) == (assignee and assignee.id)
 
 
-def test_a_bot_can_not_be_assignee_before_4_8() -> None:
+def test_a_bot_cannot_be_assignee_before_4_8() -> None:
     talk = Conversation(assignee=BOT)
 
-    body = payloads.message_event(Message(), talk, version=(4, 7, 0))
+    body = delivered(None, talk, version=(4, 7, 0))
 
     assert body["conversation"]["meta"]["assignee"] is None
 
 
-def test_only_people_count_as_assignee_of_the_inner_message() -> None:
+def test_only_users_are_the_assignee_of_the_inner_message() -> None:
     numbers = [
-        payloads.message_event(Message(), Conversation(assignee=assignee))[
-            "conversation"
-        ]["messages"][0]["conversation"]["assignee_id"]
-        for assignee in (OLGA, BOT, None)
+        inner(delivered(None, Conversation(assignee=a)))["conversation"]["assignee_id"]
+        for a in (OLGA, BOT, None)
     ]
 
     assert numbers == [5, None, None]
 
 
 def test_attachments_have_no_key_when_there_are_none() -> None:
-    body = payloads.message_event(Message(), Conversation())
+    body = delivered()
 
     assert "attachments" not in body
     assert "attachments" not in body["conversation"]["messages"][0]
@@ -233,12 +229,12 @@ def test_attachments_have_no_key_when_there_are_none() -> None:
 @pytest.mark.parametrize(
     ("version", "there"), [((4, 12, 1), False), ((4, 13, 0), True)]
 )
-def test_attachments_tell_their_content_type_since_4_13(
+def test_attachments_have_a_content_type_since_4_13(
     version: payloads.Version, there: bool
 ) -> None:
     message = Message(content=None, attachments=({"file_type": "audio"}, {"id": 1}))
 
-    body = payloads.message_event(message, Conversation(), version=version)
+    body = delivered(message, version=version)
     first, second = body["attachments"]
 
     assert body["content"] is None
@@ -270,7 +266,7 @@ def test_content_is_what_that_version_makes_of_it(
     message = Message(content="a <b>\\\nc\n\nd\n")
     talk = Conversation(inbox=Inbox(channel=channel))
 
-    body = payloads.message_event(message, talk, version=version)
+    body = delivered(message, talk, version=version)
 
     assert body["content"] == expected
     assert body["conversation"]["messages"][0]["content"] == message.content
@@ -278,9 +274,7 @@ def test_content_is_what_that_version_makes_of_it(
 
 @pytest.mark.parametrize("content", [None, ""])
 def test_no_content_stays_no_content(content: str | None) -> None:
-    body = payloads.message_event(
-        Message(content=content), Conversation(), version=(4, 9, 0)
-    )
+    body = delivered(Message(content=content), Conversation(), version=(4, 9, 0))
 
     assert body["content"] == content
 
@@ -326,7 +320,7 @@ def test_changes_are_named_as_chatwoots_columns() -> None:
     }
 
 
-def test_a_conversation_tells_its_team_and_when_it_wakes() -> None:
+def test_a_conversation_has_its_team_and_snoozed_until() -> None:
     talk = Conversation(team=Team(id=4, name="sales"), snoozed_until=payloads.EPOCH)
 
     event = payloads.conversation_event("conversation_updated", talk)
@@ -337,7 +331,7 @@ def test_a_conversation_tells_its_team_and_when_it_wakes() -> None:
         assert body["snoozed_until"] == "2026-07-27T09:12:33.123Z"
 
 
-def test_typing_is_told_with_its_author() -> None:
+def test_a_typing_event_has_its_author() -> None:
     body = payloads.typing_event("conversation_typing_on", Conversation(), OLGA)
 
     assert shape(body) == ["conversation", "event", "is_private", "user"]
@@ -347,7 +341,7 @@ def test_typing_is_told_with_its_author() -> None:
     assert body["is_private"] is False
 
 
-def test_changed_attributes_may_be_unknown_or_not_told() -> None:
+def test_changed_attributes_may_be_null_or_absent() -> None:
     talk = Conversation()
 
     updated = payloads.conversation_event("conversation_updated", talk)
@@ -367,7 +361,7 @@ def test_conversation_events_did_not_name_the_account_of_old() -> None:
 
 def test_an_e_mail_carries_its_history_in_content_only() -> None:
     message = payloads.incoming_email("Yes.", quoted="> Really?", auto_reply=True)
-    body = payloads.message_event(message, Conversation())
+    body = delivered(message)
     mail = body["content_attributes"]["email"]
 
     assert body["content"] == "Yes.\n\n> Really?"

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import threading
 import typing as t
-from collections.abc import Iterator
 
 import pytest
 import requests
 from flask import Response
-from test_simulator import Client, Receiver
+from support.simulation import Client, Hook
 
 from flask_chatwoot.simulator import Fault, File, Simulator, Talk
 from flask_chatwoot.simulator.files import PUBLIC, STORE
@@ -18,24 +17,7 @@ from flask_chatwoot.simulator.payloads import Message
 from flask_chatwoot.simulator.redaction import redacted, redacted_url
 
 CAT: t.Final = File("a/b cät.png", b"\x89PNG cat", "image/png")
-
-
-@pytest.fixture
-def sim() -> Iterator[Simulator]:
-    with Simulator(retry_pause=0.0) as sim:
-        yield sim
-
-
-@pytest.fixture
-def hook() -> Iterator[Receiver]:
-    receiver = Receiver()
-    yield receiver
-    receiver.close()
-
-
-@pytest.fixture
-def user(sim: Simulator) -> Client:
-    return Client(sim, sim.user_token)
+UPLOADED: t.Final = ("cat.png", CAT.content, "image/png")
 
 
 def fetch(url: str, *, follow: bool = True) -> requests.Response:
@@ -51,14 +33,10 @@ def url_of(message: Message) -> str:
 
 @pytest.mark.parametrize("file", [CAT, tuple(CAT)])
 def test_a_customer_attaches_a_file(
-    sim: Simulator, hook: Receiver, file: tuple[str, bytes, str]
+    webhook: Hook, file: tuple[str, bytes, str], talk: Talk
 ) -> None:
-    sim.connect(hook.url)
-    talk = sim.conversation()
-
     talk.customer_says(attachments=[file])
-    sim.drain()
-    [body] = hook.bodies
+    [body] = webhook.bodies
     [attachment] = body["attachments"]
     answer = fetch(attachment["data_url"])
 
@@ -110,14 +88,14 @@ def test_a_file_may_have_neither_name_nor_type(sim: Simulator) -> None:
     assert fetch(url_of(message)).content == b"1"
 
 
-def test_what_has_no_file_is_told_as_it_is(sim: Simulator, hook: Receiver) -> None:
-    sim.connect(hook.url)
+def test_an_attachment_without_a_file_is_delivered_unchanged(
+    sim: Simulator, webhook: Hook
+) -> None:
     place = {"file_type": "location", "coordinates_lat": 52.5}
 
     sim.conversation().customer_says(attachments=[place])
-    sim.drain()
 
-    assert hook.bodies[0]["attachments"][0]["coordinates_lat"] == 52.5
+    assert webhook.bodies[0]["attachments"][0]["coordinates_lat"] == 52.5
 
 
 def test_operators_attach_files_too(sim: Simulator) -> None:
@@ -126,7 +104,7 @@ def test_operators_attach_files_too(sim: Simulator) -> None:
     assert fetch(url_of(message)).content == CAT.content
 
 
-def test_nobody_could_fetch_a_file_before_the_start() -> None:
+def test_files_cannot_be_attached_before_the_start() -> None:
     talk = Simulator().conversation()
 
     with pytest.raises(RuntimeError, match="Start the simulator"):
@@ -135,10 +113,8 @@ def test_nobody_could_fetch_a_file_before_the_start() -> None:
     assert talk.messages == []
 
 
-def test_a_file_that_was_posted_can_be_fetched(sim: Simulator) -> None:
-    talk = sim.conversation()
-
-    answer = upload(sim, talk).json()
+def test_a_file_that_was_posted_can_be_fetched(user: Client, talk: Talk) -> None:
+    answer = user.upload(talk, [UPLOADED], content="See", private="false").json()
     [posted] = talk.posted
 
     assert answer["attachments"][0]["data_url"] == url_of(posted)
@@ -146,22 +122,12 @@ def test_a_file_that_was_posted_can_be_fetched(sim: Simulator) -> None:
     assert talk.transcript == "Uma User: See [cat.png]"
 
 
-def upload(sim: Simulator, talk: Talk) -> requests.Response:
-    return requests.post(
-        f"{sim.url}/api/v1/accounts/1/conversations/{talk.id}/messages",
-        data={"content": "See", "private": "false"},
-        files=[("attachments[]", ("cat.png", CAT.content, "image/png"))],
-        headers={"Api-Access-Token": sim.user_token},
-        timeout=5,
-    )
-
-
 # What is kept of a call
 
 
-def test_a_call_keeps_what_was_asked_and_answered(sim: Simulator, user: Client) -> None:
-    talk = sim.conversation()
-
+def test_a_call_keeps_what_was_asked_and_answered(
+    sim: Simulator, user: Client, talk: Talk
+) -> None:
     created = user.create(talk, "Hello").json()
     listed = user.get(f"/accounts/1/conversations/{talk.id}/messages", after="1").json()
     first, second = sim.calls
@@ -175,9 +141,9 @@ def test_a_call_keeps_what_was_asked_and_answered(sim: Simulator, user: Client) 
 
 
 def test_what_is_kept_of_a_form_are_its_fields_and_the_names_of_files(
-    sim: Simulator,
+    sim: Simulator, user: Client, talk: Talk
 ) -> None:
-    upload(sim, sim.conversation())
+    user.upload(talk, [UPLOADED], content="See", private="false")
     [call] = sim.calls
 
     assert call.json == {
@@ -188,9 +154,8 @@ def test_what_is_kept_of_a_form_are_its_fields_and_the_names_of_files(
 
 
 def test_refusals_and_plain_text_are_kept_and_silence_is_not(
-    sim: Simulator, user: Client
+    sim: Simulator, user: Client, talk: Talk
 ) -> None:
-    talk = sim.conversation()
     sim.inject(Fault.RATE_LIMITED)
     sim.inject(Fault.CUT_AFTER)
 
@@ -208,7 +173,7 @@ def test_refusals_and_plain_text_are_kept_and_silence_is_not(
     ]
 
 
-def test_no_token_is_kept(sim: Simulator, hook: Receiver, user: Client) -> None:
+def test_no_token_is_kept(sim: Simulator, hook: Hook, user: Client) -> None:
     sim.connect(f"{hook.url}?token=hush&a=1")
     talk = sim.conversation()
 
@@ -273,11 +238,11 @@ def test_addresses_are_shown_without_their_secrets(url: str, expected: str) -> N
 
 
 @pytest.mark.parametrize("signing", ["valid", "wrong", "absent"])
-def test_a_delivery_tells_whether_it_was_signed(
-    sim: Simulator, hook: Receiver, signing: t.Literal["valid", "wrong", "absent"]
+def test_a_delivery_shows_whether_it_was_signed(
+    sim: Simulator, hook: Hook, signing: t.Literal["valid", "wrong", "absent"]
 ) -> None:
     message = sim.conversation().customer_says("Hi")
-    sim.connect(hook.url)
+    hook.connect(sim)
 
     sim.deliver(message, signing=signing)
     sim.drain()
@@ -295,10 +260,9 @@ def test_a_delivery_tells_whether_it_was_signed(
     [('{"a": 1}', {"a": 1}), ("Not today", "Not today"), ("", None), ("0", 0)],
 )
 def test_a_delivery_keeps_the_answer(
-    sim: Simulator, hook: Receiver, body: str, answer: t.Any
+    sim: Simulator, webhook: Hook, body: str, answer: t.Any
 ) -> None:
-    hook.answer = lambda _: Response(body, 200)
-    sim.connect(hook.url)
+    webhook.answer = lambda _: Response(body, 200)
 
     sim.conversation().customer_says("Hi")
     sim.drain()
@@ -306,39 +270,36 @@ def test_a_delivery_keeps_the_answer(
     assert sim.deliveries[0].answer == answer
 
 
-def test_account_webhooks_can_not_have_what_only_bots_get(
-    sim: Simulator, hook: Receiver
+def test_account_webhooks_cannot_subscribe_to_the_events_of_bots(
+    sim: Simulator, hook: Hook
 ) -> None:
     with pytest.raises(ValueError, match="conversation_opened"):
-        sim.connect(hook.url, events=["message_created", "conversation_opened"])
+        hook.connect(sim, events=["message_created", "conversation_opened"])
 
-    sim.connect(hook.url, kind="bot")
+    hook.connect(sim, kind="bot")
     sim.conversation(status="pending").reopen()
-    sim.drain()
 
     assert hook.bodies[0]["event"] == "conversation_opened"
 
 
-def test_a_delivery_is_repeated_as_it_was(sim: Simulator, hook: Receiver) -> None:
-    sim.connect(hook.url)
-    talk = sim.conversation()
+def test_a_repeated_delivery_is_unchanged(
+    sim: Simulator, webhook: Hook, talk: Talk
+) -> None:
     message = talk.customer_says("Helo")
     sim.drain()
     talk.edit(message, content="Hello")
 
     sim.repeat(sim.deliveries[0])
-    sim.drain()
 
-    assert hook.contents == ["Helo", "Helo"]
-    ids = [headers["X-Chatwoot-Delivery"] for headers in hook.headers]
+    assert webhook.contents == ["Helo", "Helo"]
+    ids = [headers["X-Chatwoot-Delivery"] for headers in webhook.headers]
     assert ids[0] == ids[1]
 
 
 # Waiting for a change
 
 
-def test_nothing_is_missed_between_two_waits(sim: Simulator) -> None:
-    talk = sim.conversation()
+def test_nothing_is_missed_between_two_waits(sim: Simulator, talk: Talk) -> None:
     seen = sim.wait_for_change()
 
     talk.customer_says("Hi")
@@ -348,9 +309,9 @@ def test_nothing_is_missed_between_two_waits(sim: Simulator) -> None:
     assert sim.wait_for_change(after, timeout=0.01) == after
 
 
-def test_whoever_waits_is_woken(sim: Simulator, hook: Receiver, user: Client) -> None:
-    sim.connect(hook.url)
-    talk = sim.conversation()
+def test_a_change_wakes_a_waiting_thread(
+    sim: Simulator, webhook: Hook, user: Client, talk: Talk
+) -> None:
     numbers = [sim.wait_for_change()]
     waiter = threading.Thread(
         target=lambda: numbers.append(sim.wait_for_change(numbers[0], timeout=30))
@@ -364,7 +325,7 @@ def test_whoever_waits_is_woken(sim: Simulator, hook: Receiver, user: Client) ->
     assert numbers[1] > numbers[0]
 
 
-def test_finished_deliveries_are_a_change(sim: Simulator, hook: Receiver) -> None:
+def test_finished_deliveries_are_a_change(sim: Simulator, hook: Hook) -> None:
     release = threading.Event()
     arrived = threading.Event()
 
@@ -374,7 +335,7 @@ def test_finished_deliveries_are_a_change(sim: Simulator, hook: Receiver) -> Non
         return Response("", 200)
 
     hook.answer = wait
-    sim.connect(hook.url)
+    hook.connect(sim)
     sim.conversation().customer_says("Hi")
     arrived.wait(10)
     seen = sim.wait_for_change()

@@ -6,7 +6,7 @@ import typing as t
 
 import pytest
 from flask import Flask
-from stories import Story, Thinker
+from support.stories import Story, Thinker
 
 from flask_chatwoot import Chatwoot, Handoff, PolicySettings, Reply
 from flask_chatwoot.testing import ChatwootSim, SimulatorFactory
@@ -38,7 +38,7 @@ def provide(chatwoot: Chatwoot) -> None:
 HANDED_OVER = [
     "Ada Lovelace: A person, please.",
     "Assistant: One moment.",
-    "Assistant (note): **The bot hands this conversation over.** Reason: asked for a "
+    "Assistant (note): **The bot hands this conversation off.** Reason: asked for a "
     "person",
     "    ",
     "    The customer wrote:",

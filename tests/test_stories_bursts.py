@@ -11,9 +11,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from conftest import bot_of
 from flask import Flask
-from stories import Story, Thinker
+from support.apps import runtime_of
+from support.stories import Story, Thinker
 
 from flask_chatwoot import Chatwoot, Message, Turn
 from flask_chatwoot.testing import ChatwootSim, SimulatorFactory
@@ -223,7 +223,7 @@ def test_two_conversations_are_two_bursts(
 
 def work(app: Flask, folder: Path) -> subprocess.Popen[str]:
     """Start ``flask chatwoot work`` on the inbox of an app."""
-    config = bot_of(app).config
+    config = runtime_of(app).config
     env = {
         "CHATWOOT_BASE_URL": config.base_url or "",
         "CHATWOOT_ACCOUNT_ID": str(config.account_id),

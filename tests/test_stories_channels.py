@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import inbox_of
 from flask import Flask
-from stories import Story, Thinker
+from support.apps import database_of
+from support.stories import Story, Thinker
 
 from flask_chatwoot import Chatwoot, Post, Reply, Turn, after_post
 from flask_chatwoot.simulator import Fault
@@ -86,7 +86,7 @@ def test_who_takes_hours_to_pick_is_answered_all_the_same(
     story.rest()
     [question] = story.talk.posted
 
-    inbox_of(app).clock = lambda: time.time() + 3 * 3600
+    database_of(app).clock = lambda: time.time() + 3 * 3600
     story.talk.customer_picks(question, "June")
 
     assert story.told()[-1] == "Uma User: You picked: June"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from conftest import recorded
 from flask import Flask
-from stories import Story, Thinker
+from support.apps import recorded
+from support.stories import Story, Thinker
 
 from flask_chatwoot import Chatwoot, Reason, TurnOutcome, turn_finished
 from flask_chatwoot.testing import SimulatorFactory
@@ -41,7 +41,7 @@ def test_failure_with_a_fallback(
 
     assert told == [
         ASKED,
-        f"Uma User (note): {FAILED} The conversation is handed over.",
+        f"Uma User (note): {FAILED} The conversation is handed off.",
         f"Uma User: {FALLBACK}",
     ]
     assert [(end["outcome"], end["reason"]) for end in endings] == [
@@ -61,7 +61,7 @@ def test_failure_without_a_fallback(
 
     assert story.told() == [
         ASKED,
-        f"Uma User (note): {FAILED} The conversation is handed over.",
+        f"Uma User (note): {FAILED} The conversation is handed off.",
     ]
     assert story.endings() == ["dead provider_failed"]
     assert story.attributes == {"support_mode": "human"}
@@ -99,7 +99,7 @@ def test_what_is_no_reply_fails_at_once(
     assert story.told() == [
         ASKED,
         "Uma User (note): **The bot could not answer.** Its reply function returned "
-        "something unusable. The conversation is handed over.",
+        "something unusable. The conversation is handed off.",
         f"Uma User: {FALLBACK}",
     ]
     assert story.endings() == ["dead provider_invalid"]
@@ -186,7 +186,7 @@ def test_the_fallback_is_said_once_even_if_its_request_had_no_answer(
     assert story.endings() == ["dead provider_failed"]
 
 
-def test_operators_are_told_even_while_the_customer_can_not_be(
+def test_operators_are_told_even_while_the_customer_cannot_be(
     chatwoot_simulator: SimulatorFactory, app: Flask
 ) -> None:
     """Without a provider the turn fails; without a live look nothing is public."""

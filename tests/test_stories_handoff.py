@@ -6,13 +6,13 @@ import typing as t
 
 import pytest
 from flask import Flask
-from stories import Story
+from support.stories import Story
 
 from flask_chatwoot import Chatwoot, Handoff, Reply
 from flask_chatwoot.testing import ChatwootSim, SimulatorFactory
 
 NOTE = [
-    "Uma User (note): **The bot hands this conversation over.** Reason: asked for a "
+    "Uma User (note): **The bot hands this conversation off.** Reason: asked for a "
     "person",
     "    ",
     "    The customer wrote:",
@@ -263,7 +263,7 @@ def test_a_hand_off_leaves_other_attributes_and_assigns_the_team(
 
     assert story.told() == [
         "Ada Lovelace: I am angry!",
-        "Uma User (note): **The bot hands this conversation over.** Reason: angry",
+        "Uma User (note): **The bot hands this conversation off.** Reason: angry",
         "    ",
         "    The customer wrote:",
         "    ",
@@ -300,7 +300,7 @@ def test_plain_true_hands_over_as_well(
     assert story.told()[:3] == [
         "Ada Lovelace: Help!",
         "Uma User: One moment.",
-        "Uma User (note): **The bot hands this conversation over.**",
+        "Uma User (note): **The bot hands this conversation off.**",
     ]
     assert story.attributes == {"support_mode": "human"}
 

@@ -7,7 +7,7 @@ import typing as t
 
 import pytest
 from flask import Flask
-from stories import Story
+from support.stories import Story
 
 from flask_chatwoot import Chatwoot, Reply, Turn
 from flask_chatwoot.simulator import Fault

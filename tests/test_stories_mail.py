@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from flask import Flask
-from stories import Story
+from support.stories import Story
 
 from flask_chatwoot import Chatwoot
 from flask_chatwoot.testing import ChatwootSim, SimulatorFactory

@@ -7,9 +7,9 @@ import typing as t
 from dataclasses import replace
 
 import pytest
-from conftest import inbox_of
 from flask import Flask
-from stories import Story, Thinker
+from support.apps import database_of
+from support.stories import Story, Thinker
 
 from flask_chatwoot import (
     Assignee,
@@ -145,7 +145,7 @@ def test_what_was_asked_an_hour_ago_is_only_noted(
     chatwoot_sim: ChatwootSim, app: Flask, age: float, answer: str, ending: str
 ) -> None:
     story = Story(chatwoot_sim, app)
-    inbox_of(app).clock = lambda: time.time() + age
+    database_of(app).clock = lambda: time.time() + age
     story.talk.customer_says(QUESTION)
 
     assert story.told() == [ASKED, answer]
@@ -156,7 +156,7 @@ def test_the_oldest_age_can_be_set(
     chatwoot_simulator: SimulatorFactory, app: Flask
 ) -> None:
     story = Story(chatwoot_simulator(policy=PolicySettings(max_age=60)), app)
-    inbox_of(app).clock = lambda: time.time() + 90
+    database_of(app).clock = lambda: time.time() + 90
     story.talk.customer_says(QUESTION)
 
     assert story.told() == [ASKED, NOTED]

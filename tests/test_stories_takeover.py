@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from flask import Flask
-from stories import Story, Thinker
+from support.stories import Story, Thinker
 
 from flask_chatwoot import Chatwoot
 from flask_chatwoot.simulator import Fault
@@ -267,7 +267,7 @@ def test_an_operator_with_our_token_is_a_person_on_an_old_server(
     assert story.attributes == {"support_mode": "human"}
 
 
-def test_nothing_public_is_said_while_chatwoot_can_not_be_asked(
+def test_nothing_public_is_said_while_chatwoot_cannot_be_asked(
     chatwoot_simulator: SimulatorFactory, app: Flask, quick: None
 ) -> None:
     story = Story(chatwoot_simulator(max_attempts=3), app)
@@ -277,7 +277,7 @@ def test_nothing_public_is_said_while_chatwoot_can_not_be_asked(
     assert story.told() == [
         "Ada Lovelace: Where is my order?",
         "Uma User (note): **The bot could not answer.** Chatwoot failed, on every "
-        "attempt. The conversation is handed over.",
+        "attempt. The conversation is handed off.",
     ]
     assert story.endings() == ["dead server_error"]
 
@@ -295,7 +295,7 @@ def test_the_bot_answers_as_soon_as_chatwoot_can_be_asked_again(
     ]
 
 
-def test_a_take_over_holds_even_if_the_attribute_can_not_be_set(
+def test_a_take_over_holds_even_if_the_attribute_cannot_be_set(
     chatwoot_simulator: SimulatorFactory, app: Flask, quick: None
 ) -> None:
     story = Story(chatwoot_simulator(max_attempts=2), app)

@@ -14,9 +14,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from conftest import AppFactory, job_of, jobs_of
 from flask import Flask
 from flask.testing import FlaskClient
+from support.apps import AppFactory, job_of, jobs_of
 
 import flask_chatwoot
 from flask_chatwoot import (

@@ -2,91 +2,63 @@ from __future__ import annotations
 
 import json
 import typing as t
-from pathlib import Path
 
 import pytest
 import responses
-from conftest import (
-    BASE_URL,
-    TOKEN,
-    AppFactory,
-    ChatwootStub,
-    deliver,
-    ending_of,
-    message,
-)
 from responses import matchers
+from support.apps import AppFactory, components_of, ending_of, see
+from support.chatwoot import BASE_URL, TOKEN, ChatwootStub
+from support.deliveries import deliver, message
 
-from flask_chatwoot import Chatwoot, config
-from flask_chatwoot.client import ChatwootClient
+from flask_chatwoot import Chatwoot
 from flask_chatwoot.errors import APIError, PermanentError, TransientError
 from flask_chatwoot.outcomes import Reason
-from flask_chatwoot.ownership.gate import Gate
 from flask_chatwoot.ownership.mode import Mode
-from flask_chatwoot.ownership.policy import default_policy
-from flask_chatwoot.ownership.store import Memory
-from flask_chatwoot.queue.jobs import Inbox
+from flask_chatwoot.ownership.state import operator_wrote, resolved
+from flask_chatwoot.ownership.store import OwnershipStore
+from flask_chatwoot.payloads.conversation import Conversation
 from flask_chatwoot.replies import Handoff, Message, Turn
 from flask_chatwoot.simulator import Fault, Simulator, payloads
 from flask_chatwoot.simulator.state import Token
-from flask_chatwoot.turns.handoff import EXCERPT, Handover, encode, failure_note, note
+from flask_chatwoot.turns.handoff import (
+    EXCERPT,
+    ConversationChanges,
+    encode,
+    failure_note,
+    note,
+)
 
+UNKNOWN: t.Final = Conversation(42)
 NOTHING: t.Final = encode(Handoff())
 KEPT: t.Final = {"topic": "Invoice", "number": 7, "done": False}
 
 
-class Stage(t.NamedTuple):
-    handover: Handover
-    memory: Memory
+class Parts(t.NamedTuple):
+    changes: ConversationChanges
+    ownership: OwnershipStore
 
 
-class StageFactory(t.Protocol):
-    def __call__(self, url: str = ..., key: str = ..., **settings: t.Any) -> Stage: ...
+class PartsFactory(t.Protocol):
+    def __call__(self, url: str = ..., key: str = ..., **settings: t.Any) -> Parts: ...
 
 
 @pytest.fixture
-def make_stage(tmp_path: Path) -> t.Iterator[StageFactory]:
-    inboxes = []
+def make_parts(make_app: AppFactory) -> PartsFactory:
+    def make(url: str = BASE_URL, key: str = TOKEN, **settings: t.Any) -> Parts:
+        app = make_app(base_url=url, api_access_token=key, **settings)
+        components = components_of(app)
 
-    def make(url: str = BASE_URL, key: str = TOKEN, **settings: t.Any) -> Stage:
-        loaded = config.load(
-            {
-                "CHATWOOT_BASE_URL": url,
-                "CHATWOOT_ACCOUNT_ID": 1,
-                "CHATWOOT_API_ACCESS_TOKEN": key,
-                **{f"CHATWOOT_{name.upper()}": v for name, v in settings.items()},
-            },
-            environ={},
-            instance_path=str(tmp_path),
-        )
-        inbox = Inbox(str(tmp_path / "inbox"), account_id=1)
-        inboxes.append(inbox)
-        memory = Memory(inbox)
-        client = ChatwootClient(url, 1, key)
-        gate = Gate(
-            config=loaded,
-            policy=default_policy,
-            reader=client,
-            inbox=inbox,
-            memory=memory,
-        )
+        return Parts(components.turns.changes, components.ownership)
 
-        return Stage(
-            Handover(config=loaded, client=client, gate=gate, memory=memory), memory
-        )
-
-    yield make
-
-    for inbox in inboxes:
-        inbox.close()
+    return make
 
 
-def staged(
-    make_stage: StageFactory, sim: Simulator, whose: Token = "user", **settings: t.Any
-) -> Stage:
+def parts_for(
+    make_parts: PartsFactory, sim: Simulator, whose: Token = "user", **settings: t.Any
+) -> Parts:
     key = sim.bot_token if whose == "bot" else sim.user_token
 
-    return make_stage(sim.url, key, **settings)
+    return make_parts(sim.url, key, **settings)
 
 
 @pytest.fixture
@@ -106,29 +78,31 @@ def writes(sim: Simulator) -> list[str]:
 @pytest.mark.parametrize("version", ["4.2.0", "4.14.2", "4.16.2", "4.17.0"])
 @pytest.mark.parametrize("whose", ["user", "bot"])
 def test_the_attribute_says_human_and_the_others_stay(
-    make_stage: StageFactory, version: str, whose: Token
+    make_parts: PartsFactory, version: str, whose: Token
 ) -> None:
     with Simulator(version=version) as sim:
-        stage = staged(make_stage, sim, whose)
+        parts = parts_for(make_parts, sim, whose)
         talk = sim.conversation(custom_attributes={"support_mode": "bot", **KEPT})
-        known = {"custom_attributes": dict(talk.current.custom_attributes)}
+        known = Conversation(
+            talk.id, custom_attributes=dict(talk.current.custom_attributes)
+        )
 
-        stage.handover.perform(talk.id, known, NOTHING)
+        parts.changes.hand_off(talk.id, known, NOTHING)
 
         assert talk.current.custom_attributes == {"support_mode": "human", **KEPT}
 
-    holding = stage.memory.holding(talk.id)
+    holding = parts.ownership.load(talk.id)
     assert (holding.taken, holding.marked) == (True, True)
 
 
 def test_what_was_written_meanwhile_stays_on_a_server_that_merges(
-    make_stage: StageFactory,
+    make_parts: PartsFactory,
 ) -> None:
     with Simulator(version="4.17.0") as sim:
-        stage = staged(make_stage, sim)
+        parts = parts_for(make_parts, sim)
         talk = sim.conversation(custom_attributes={"support_mode": "bot", **KEPT})
 
-        stage.handover.perform(talk.id, {}, NOTHING)
+        parts.changes.hand_off(talk.id, UNKNOWN, NOTHING)
 
         (call,) = [c for c in sim.calls if c.endpoint == "custom_attributes"]
         assert call.json == {
@@ -141,12 +115,12 @@ ATTRIBUTES: t.Final = f"{BASE_URL}/api/v1/accounts/1/conversations/42/custom_att
 
 
 def test_a_server_that_says_it_merges_but_replaces_loses_nothing(
-    make_stage: StageFactory, api: ChatwootStub
+    make_parts: PartsFactory, api: ChatwootStub
 ) -> None:
     api.version = "4.17.0"  # and yet it answers with no more than it was given
     api.live = {"status": "open", "custom_attributes": {"support_mode": "bot", **KEPT}}
 
-    make_stage().handover.perform(42, {}, NOTHING)
+    make_parts().changes.hand_off(42, UNKNOWN, NOTHING)
 
     assert api.changes == [
         (
@@ -162,9 +136,9 @@ def test_a_server_that_says_it_merges_but_replaces_loses_nothing(
 
 @pytest.mark.parametrize("body", ["", "null", "[]", "{}", '{"custom_attributes": 1}'])
 def test_a_server_that_does_not_say_what_it_kept_is_told_everything(
-    make_stage: StageFactory, body: str
+    make_parts: PartsFactory, body: str
 ) -> None:
-    known = {"custom_attributes": KEPT}
+    known = Conversation(42, custom_attributes=KEPT)
 
     with responses.RequestsMock() as mock:
         mock.get(f"{BASE_URL}/api", json={"version": "5.0.0"})
@@ -179,19 +153,19 @@ def test_a_server_that_does_not_say_what_it_kept_is_told_everything(
                 )
             ],
         )
-        make_stage().handover.perform(42, known, NOTHING)
+        make_parts().changes.hand_off(42, known, NOTHING)
 
     assert (first.call_count, second.call_count) == (1, 1)
 
 
 @pytest.mark.parametrize("version", [None, "", "next", "4", "4.16.99", "3.99.0"])
 def test_a_server_whose_version_is_unknown_or_old_gets_all_attributes(
-    make_stage: StageFactory, api: ChatwootStub, version: str | None
+    make_parts: PartsFactory, api: ChatwootStub, version: str | None
 ) -> None:
     api.version = version
     api.live = {"custom_attributes": KEPT}
 
-    make_stage().handover.mark(42, {})
+    make_parts().changes.set_human(42, UNKNOWN)
 
     assert api.changes == [
         (
@@ -214,7 +188,7 @@ def test_a_server_whose_version_is_unknown_or_old_gets_all_attributes(
     ],
 )
 def test_the_attribute_is_written_in_the_words_of_the_form(
-    make_stage: StageFactory,
+    make_parts: PartsFactory,
     api: ChatwootStub,
     chosen: t.Any,
     settings: dict[str, str],
@@ -222,7 +196,7 @@ def test_the_attribute_is_written_in_the_words_of_the_form(
 ) -> None:
     api.live = {"custom_attributes": {"support_mode": chosen}}
 
-    make_stage(**settings).handover.mark(42, {})
+    make_parts(**settings).changes.set_human(42, UNKNOWN)
 
     ((_, sent),) = api.changes
     assert sent["custom_attributes"] == {"support_mode": written}
@@ -230,23 +204,23 @@ def test_the_attribute_is_written_in_the_words_of_the_form(
 
 @pytest.mark.parametrize("chosen", ["human", "Человек", " OPERATOR ", "Mensch"])
 def test_nothing_is_written_when_it_says_human_already(
-    make_stage: StageFactory, api: ChatwootStub, chosen: str
+    make_parts: PartsFactory, api: ChatwootStub, chosen: str
 ) -> None:
     api.live = {"status": "open", "custom_attributes": {"support_mode": chosen}}
-    stage = make_stage(human_values="Mensch")
+    parts = make_parts(human_values="Mensch")
 
-    stage.handover.perform(42, {}, NOTHING)
+    parts.changes.hand_off(42, UNKNOWN, NOTHING)
 
     assert api.changes == []
-    assert stage.memory.holding(42).marked
+    assert parts.ownership.load(42).marked
 
 
 def test_the_attribute_may_have_another_name(
-    make_stage: StageFactory, api: ChatwootStub
+    make_parts: PartsFactory, api: ChatwootStub
 ) -> None:
     api.live = {"custom_attributes": {"who": "bot", "support_mode": "bot"}}
 
-    make_stage(support_mode_attr="who").handover.mark(42, {})
+    make_parts(support_mode_attr="who").changes.set_human(42, UNKNOWN)
 
     ((_, sent),) = api.changes
     assert sent["custom_attributes"] == {"who": "human", "support_mode": "bot"}
@@ -254,11 +228,11 @@ def test_the_attribute_may_have_another_name(
 
 @pytest.mark.parametrize("attributes", [None, [], "x", 5, [["support_mode", "bot"]]])
 def test_attributes_of_a_strange_type_are_taken_for_none(
-    make_stage: StageFactory, api: ChatwootStub, attributes: t.Any
+    make_parts: PartsFactory, api: ChatwootStub, attributes: t.Any
 ) -> None:
     api.live = {"custom_attributes": attributes}
 
-    make_stage().handover.mark(42, {})
+    make_parts().changes.set_human(42, UNKNOWN)
 
     ((_, sent),) = api.changes
     assert sent["custom_attributes"] == {"support_mode": "human"}
@@ -270,12 +244,12 @@ def test_attributes_of_a_strange_type_are_taken_for_none(
 @pytest.mark.parametrize("status", ["open", "pending", "resolved", "snoozed"])
 @pytest.mark.parametrize("whose", ["user", "bot"])
 def test_only_a_pending_conversation_is_opened(
-    make_stage: StageFactory, sim: Simulator, whose: Token, status: str
+    make_parts: PartsFactory, sim: Simulator, whose: Token, status: str
 ) -> None:
-    stage = staged(make_stage, sim, whose)
+    parts = parts_for(make_parts, sim, whose)
     talk = sim.conversation(status=status)
 
-    stage.handover.perform(talk.id, {}, NOTHING)
+    parts.changes.hand_off(talk.id, UNKNOWN, NOTHING)
 
     assert talk.status == ("open" if status == "pending" else status)
     assert ("toggle_status" in writes(sim)) is (status == "pending")
@@ -283,12 +257,12 @@ def test_only_a_pending_conversation_is_opened(
 
 
 def test_marking_changes_the_attribute_and_nothing_else(
-    make_stage: StageFactory, sim: Simulator
+    make_parts: PartsFactory, sim: Simulator
 ) -> None:
-    stage = staged(make_stage, sim)
+    parts = parts_for(make_parts, sim)
     talk = sim.conversation(status="pending")
 
-    stage.handover.mark(talk.id, {})
+    parts.changes.set_human(talk.id, UNKNOWN)
 
     assert writes(sim) == ["custom_attributes"]
     assert talk.status == "pending"
@@ -305,7 +279,7 @@ def test_marking_changes_the_attribute_and_nothing_else(
     ],
 )
 def test_a_pending_conversation_is_shown_if_it_still_is_one(
-    make_stage: StageFactory,
+    make_parts: PartsFactory,
     api: ChatwootStub,
     known: str | None,
     live: str | None,
@@ -313,34 +287,34 @@ def test_a_pending_conversation_is_shown_if_it_still_is_one(
 ) -> None:
     api.live = None if live is None else {"status": live}
 
-    make_stage().handover.show(42, {"status": known})
+    make_parts().changes.open_pending(42, Conversation(42, status=known))
 
     assert api.changes == ([("toggle_status", {"status": "open"})] if opened else [])
 
 
 def test_a_team_and_an_operator_are_assigned(
-    make_stage: StageFactory, sim: Simulator
+    make_parts: PartsFactory, sim: Simulator
 ) -> None:
-    stage = staged(make_stage, sim)
+    parts = parts_for(make_parts, sim)
     talk = sim.conversation(status="pending")
     wanted = Handoff(team_id=sim.team.id, assignee_id=sim.operator.id)
 
-    stage.handover.perform(talk.id, {}, encode(wanted))
+    parts.changes.hand_off(talk.id, UNKNOWN, encode(wanted))
 
     assert talk.current.team == sim.team
     assert talk.current.assignee == sim.operator
     assert writes(sim).count("assignments") == 2
 
 
-def test_all_of_it_may_be_repeated(make_stage: StageFactory, sim: Simulator) -> None:
-    stage = staged(make_stage, sim)
+def test_all_of_it_may_be_repeated(make_parts: PartsFactory, sim: Simulator) -> None:
+    parts = parts_for(make_parts, sim)
     talk = sim.conversation(status="pending", custom_attributes=KEPT)
     sim.inject(Fault.SERVER_ERROR, endpoint="toggle_status")
 
     with pytest.raises(TransientError):
-        stage.handover.perform(talk.id, {}, NOTHING)
+        parts.changes.hand_off(talk.id, UNKNOWN, NOTHING)
 
-    stage.handover.perform(talk.id, {}, NOTHING)
+    parts.changes.hand_off(talk.id, UNKNOWN, NOTHING)
 
     assert talk.status == "open"
     assert talk.current.custom_attributes == {**KEPT, "support_mode": "human"}
@@ -356,21 +330,21 @@ def test_all_of_it_may_be_repeated(make_stage: StageFactory, sim: Simulator) -> 
         ("assignments", Fault.NOT_FOUND, PermanentError),
     ],
 )
-def test_what_can_not_be_done_is_an_error_and_people_have_it_nevertheless(
-    make_stage: StageFactory,
+def test_what_cannot_be_done_is_an_error_and_people_have_it_nevertheless(
+    make_parts: PartsFactory,
     sim: Simulator,
     endpoint: str,
     fault: Fault,
     kind: type[APIError],
 ) -> None:
-    stage = staged(make_stage, sim)
+    parts = parts_for(make_parts, sim)
     talk = sim.conversation(custom_attributes={"support_mode": "bot", **KEPT})
     sim.inject(fault, endpoint=endpoint)
 
     with pytest.raises(kind):
-        stage.handover.perform(talk.id, {}, encode(Handoff(team_id=sim.team.id)))
+        parts.changes.hand_off(talk.id, UNKNOWN, encode(Handoff(team_id=sim.team.id)))
 
-    assert stage.memory.holding(talk.id).taken
+    assert parts.ownership.load(talk.id).taken
     assert KEPT.items() <= talk.current.custom_attributes.items()
 
 
@@ -379,11 +353,11 @@ def test_what_can_not_be_done_is_an_error_and_people_have_it_nevertheless(
     ["{}", "null", "[]", '{"team": "1", "assignee": [2]}', '{"team": true}'],
 )
 def test_strange_wishes_are_no_assignment(
-    make_stage: StageFactory, api: ChatwootStub, handoff: str
+    make_parts: PartsFactory, api: ChatwootStub, handoff: str
 ) -> None:
     api.live = {"custom_attributes": {"support_mode": "human"}}
 
-    make_stage().handover.perform(42, {}, handoff)
+    make_parts().changes.hand_off(42, UNKNOWN, handoff)
 
     assert api.changes == []
 
@@ -409,7 +383,7 @@ def test_a_note_says_why_and_what_was_said() -> None:
     )
 
     assert text == (
-        "**The bot hands this conversation over.** Reason: asked for a person\n\n"
+        "**The bot hands this conversation off.** Reason: asked for a person\n\n"
         "The customer wrote 2 messages:\n\n"
         "> Hello.\n> A person!\n\n"
         "The bot answered:\n\n"
@@ -431,7 +405,7 @@ def test_a_note_without_a_reason_names_none(reason: str | None) -> None:
 
 def test_a_note_about_attachments_quotes_nothing() -> None:
     assert note(Handoff(), turn_of(""), " ") == (
-        "**The bot hands this conversation over.**"
+        "**The bot hands this conversation off.**"
     )
 
 
@@ -460,7 +434,7 @@ def test_a_note_about_a_failure_says_what_failed_and_no_more(
     text = failure_note(reason, handed_off=handed_off)
 
     assert text.startswith("**The bot could not answer.** ")
-    assert ("handed over" in text) is handed_off
+    assert ("handed off" in text) is handed_off
     assert "Traceback" not in text
     assert len(text) < 250
 
@@ -504,7 +478,7 @@ def test_a_turn_ends_with_a_note_and_a_hand_off_whatever_was_written(
     assert ending_of(app) == ("handed_off", None)
     assert talk.replies == ["One moment."]
     (written,) = talk.notes
-    assert written.startswith("**The bot hands this conversation over.** Reason: ")
+    assert written.startswith("**The bot hands this conversation off.** Reason: ")
     assert talk.current.custom_attributes == {"support_mode": "human"}
 
 
@@ -521,29 +495,29 @@ def test_a_reason_that_chatwoot_could_not_store_is_cleaned(
 
 @pytest.mark.parametrize("meanwhile", [False, True])
 def test_a_person_who_writes_while_the_attribute_is_set_back_has_the_conversation(
-    make_stage: StageFactory,
+    make_parts: PartsFactory,
     sim: Simulator,
     monkeypatch: pytest.MonkeyPatch,
     meanwhile: bool,
 ) -> None:
-    stage = staged(make_stage, sim)
+    parts = parts_for(make_parts, sim)
     talk = sim.conversation(custom_attributes={"support_mode": "bot", **KEPT})
-    stage.memory.operator_wrote(talk.id, 101)
-    stage.handover.mark(talk.id, {})
-    stage.memory.resolved(talk.id, 101)
-    write = stage.handover.client.set_custom_attributes
+    see(parts.ownership, talk.id, operator_wrote, 101)
+    parts.changes.set_human(talk.id, UNKNOWN)
+    see(parts.ownership, talk.id, resolved, 101)
+    write = parts.changes.client.set_custom_attributes
 
     def write_slowly(*args: t.Any, **names: t.Any) -> t.Any:
         if meanwhile:
-            stage.memory.operator_wrote(talk.id, 102)
+            see(parts.ownership, talk.id, operator_wrote, 102)
 
         return write(*args, **names)
 
-    monkeypatch.setattr(stage.handover.client, "set_custom_attributes", write_slowly)
-    stage.handover.restore(talk.id, {}, stage.memory.holding(talk.id))
+    monkeypatch.setattr(parts.changes.client, "set_custom_attributes", write_slowly)
+    parts.changes.restore_choice(talk.id, UNKNOWN, parts.ownership.load(talk.id))
 
     assert talk.current.custom_attributes == {"support_mode": "bot", **KEPT}
-    after = stage.memory.holding(talk.id)
+    after = parts.ownership.load(talk.id)
     assert (after.taken, after.marked, after.former) == (meanwhile, False, None)
 
 

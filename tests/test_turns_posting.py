@@ -5,20 +5,20 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import BASE_URL, TOKEN, ChatwootStub, Clock, recorded, refused
 from flask import Flask
+from support.apps import recorded
+from support.chatwoot import BASE_URL, TOKEN, ChatwootStub, refused
+from support.queue import open_store
+from support.waiting import Clock
 from urllib3 import exceptions as urllib3_errors
 
 from flask_chatwoot import (
     Mode,
     Post,
-    Reason,
-    Turn,
-    TurnOutcome,
     after_post,
     before_post,
 )
-from flask_chatwoot.client import ChatwootClient, escape
+from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import (
     APIError,
     DatabaseError,
@@ -27,63 +27,76 @@ from flask_chatwoot.errors import (
     TransientError,
     UnknownError,
 )
-from flask_chatwoot.payloads.events import MARKER
-from flask_chatwoot.queue.inspection import Draft
-from flask_chatwoot.queue.jobs import Inbox, Job
+from flask_chatwoot.payloads.conversation import (
+    ChatwootMessage,
+    is_post_of,
+    message_from,
+)
+from flask_chatwoot.payloads.fields import MARKER
+from flask_chatwoot.payloads.liquid import escape
+from flask_chatwoot.queue.jobs import Job
+from flask_chatwoot.queue.outbox import Draft, DraftPart, Outbox
+from flask_chatwoot.queue.store import Store
 from flask_chatwoot.simulator.payloads import MessageType
-from flask_chatwoot.turns.posting import Ending, Poster, TooSoonError, is_post_of
+from flask_chatwoot.turns.posting import Poster, TooSoonError
 
 SETTLE_TIME = 20.0
 TEXT = "On its way."
 LIQUID = "Use {{contact.email}} here."
-TURN = Turn(text="Where is my order?", mode=Mode.BOT)
 
 
 @pytest.fixture
-def inbox(tmp_path: Path, clock: Clock) -> t.Iterator[Inbox]:
-    store = Inbox(
-        str(tmp_path / "inbox.sqlite3"), account_id=1, sync="normal", clock=clock
-    )
+def store(tmp_path: Path, clock: Clock) -> t.Iterator[Store]:
+    store = open_store(tmp_path / "chatwoot.sqlite3", clock)
     yield store
-    store.close()
+    store.database.close()
 
 
 @pytest.fixture
-def poster(api: ChatwootStub, inbox: Inbox) -> Poster:
+def poster(api: ChatwootStub, store: Store, clock: Clock) -> Poster:
+    return poster_of(store, clock)
+
+
+def poster_of(
+    store: Store, clock: Clock, reader: ChatwootClient | None = None
+) -> Poster:
+    client = ChatwootClient(BASE_URL, 1, TOKEN)
+
     return Poster(
         app=Flask("host"),
-        client=(client := ChatwootClient(BASE_URL, 1, TOKEN)),
-        reader=client,
-        inbox=inbox,
+        client=client,
+        reader=reader or client,
+        outbox=store.outbox,
+        clock=clock,
         settle_time=SETTLE_TIME,
     )
 
 
 def kept(
-    inbox: Inbox,
+    store: Store,
     *texts: str,
     private: bool = False,
     message_id: int = 9001,
     conversation_id: int = 42,
 ) -> Job:
     """A claimed job with its reply."""
-    inbox.put(
+    store.queue.put(
         f"1:message_created:{message_id}",
         conversation_id=conversation_id,
         message_id=message_id,
         payload=b"{}",
     )
-    job = inbox.claim()
+    job = store.queue.claim()
     assert job is not None
-    inbox.keep(job, [(text, private) for text in texts or (TEXT,)])
+    store.outbox.keep(job, [DraftPart(text, private) for text in texts or (TEXT,)])
 
-    return again(inbox, job)
+    return again(store, job)
 
 
-def again(inbox: Inbox, job: Job) -> Job:
+def again(store: Store, job: Job) -> Job:
     """The job as the next attempt has it."""
-    inbox.postpone(job, -1e9)
-    claimed = inbox.claim()
+    store.queue.postpone(job, -1e9)
+    claimed = store.queue.claim()
     assert claimed is not None
     assert claimed.id == job.id
 
@@ -93,16 +106,15 @@ def again(inbox: Inbox, job: Job) -> Job:
 def post(poster: Poster, job: Job) -> None:
     """Bring a job's drafts into Chatwoot, as far as they are not there."""
     for draft in job.drafts:
-        if not poster.arrived(job, draft):
-            poster.post(job, TURN, draft)
+        poster.ensure_posted(job, draft, mode=Mode.BOT)
 
 
-def attempt(poster: Poster, job: Job) -> Job:
+def attempt(poster: Poster, store: Store, job: Job) -> Job:
     """Fail to post; the job as the next attempt has it."""
     with pytest.raises(APIError):
         post(poster, job)
 
-    return again(poster.inbox, job)
+    return again(store, job)
 
 
 def timed_out() -> requests.ReadTimeout:
@@ -116,8 +128,10 @@ def cut() -> requests.ConnectionError:
 # -- once ----------------------------------------------------------------------
 
 
-def test_a_draft_is_posted_with_its_marker(poster: Poster, api: ChatwootStub) -> None:
-    job = kept(poster.inbox)
+def test_a_draft_is_posted_with_its_marker(
+    poster: Poster, store: Store, api: ChatwootStub
+) -> None:
+    job = kept(store)
     post(poster, job)
 
     assert api.attempts == [
@@ -129,18 +143,20 @@ def test_a_draft_is_posted_with_its_marker(poster: Poster, api: ChatwootStub) ->
     ]
     assert api.looks == 0
     assert api.tokens == {TOKEN}
-    assert again(poster.inbox, job).drafts[0].message_id == api.messages[0]["id"]
+    assert again(store, job).drafts[0].message_id == api.messages[0]["id"]
 
 
-def test_a_note_is_never_posted_in_public(poster: Poster, api: ChatwootStub) -> None:
-    job = kept(poster.inbox, private=True)
+def test_a_note_is_never_posted_in_public(
+    poster: Poster, store: Store, api: ChatwootStub
+) -> None:
+    job = kept(store, private=True)
     api.fail(500)
     api.fail(timed_out())
     api.fail(refused())
-    clock = t.cast(Clock, poster.inbox.clock)
+    clock = t.cast(Clock, store.database.clock)
 
     for _ in range(3):
-        job = attempt(poster, job)
+        job = attempt(poster, store, job)
         clock.advance(SETTLE_TIME)
 
     post(poster, job)
@@ -149,83 +165,75 @@ def test_a_note_is_never_posted_in_public(poster: Poster, api: ChatwootStub) -> 
 
 
 def test_a_post_that_chatwoot_has_is_not_made_again(
-    poster: Poster, api: ChatwootStub
+    poster: Poster, store: Store, api: ChatwootStub
 ) -> None:
-    job = kept(poster.inbox, "One.", "Two.")
+    job = kept(store, "One.", "Two.")
     api.fail(422)
     post_first = job.drafts[0]
-    poster.inbox.posted(post_first, 20001)
-    job = attempt(poster, again(poster.inbox, job))
+    store.outbox.posted(post_first, 20001)
+    job = attempt(poster, store, again(store, job))
     post(poster, job)
 
     assert api.public == ["Two."]
 
 
-def test_a_post_tells_the_messages_id(poster: Poster, api: ChatwootStub) -> None:
-    job = kept(poster.inbox)
+def test_a_post_tells_the_messages_id(
+    poster: Poster, store: Store, api: ChatwootStub
+) -> None:
+    job = kept(store)
 
-    assert poster.post(job, TURN, job.drafts[0]) == 20001
+    assert poster.ensure_posted(job, job.drafts[0], mode=Mode.BOT) == 20001
     assert [created["id"] for created in api.messages] == [20001]
 
 
 def test_looking_for_a_post_sends_nothing_and_tells_nobody(
-    poster: Poster, api: ChatwootStub, clock: Clock
+    poster: Poster, store: Store, api: ChatwootStub, clock: Clock
 ) -> None:
-    job = kept(poster.inbox)
+    job = kept(store)
 
     with recorded(before_post, poster.app) as begun:
-        assert not poster.arrived(job, job.drafts[0])
+        assert not poster.find(job, job.drafts[0])
         assert api.looks == 0
-        poster.inbox.sending(job, job.drafts[0])
+        store.outbox.sending(job, job.drafts[0])
         clock.advance(SETTLE_TIME)
-        assert not poster.arrived(job, again(poster.inbox, job).drafts[0])
+        assert not poster.find(job, again(store, job).drafts[0])
 
     assert (api.looks, api.attempts, begun) == (1, [], [])
 
 
 def test_the_readers_token_looks_and_the_other_one_posts(
-    api: ChatwootStub, inbox: Inbox
+    api: ChatwootStub, store: Store, clock: Clock
 ) -> None:
-    poster = Poster(
-        app=Flask("host"),
-        client=ChatwootClient(BASE_URL, 1, TOKEN),
-        reader=ChatwootClient(BASE_URL, 1, "token-of-a-reader"),
-        inbox=inbox,
-        settle_time=SETTLE_TIME,
-    )
+    reader = ChatwootClient(BASE_URL, 1, "token-of-a-reader")
+    poster = poster_of(store, clock, reader)
     api.fail(timed_out(), stored=True)
-    job = attempt(poster, kept(inbox))
+    job = attempt(poster, store, kept(store))
 
-    assert poster.arrived(job, job.drafts[0])
+    assert poster.find(job, job.drafts[0])
     assert api.tokens == {TOKEN}
     assert api.readers == {"token-of-a-reader"}
 
 
-def test_the_last_post_of_a_job_ends_it(poster: Poster, api: ChatwootStub) -> None:
-    job = kept(poster.inbox)
-    poster.post(
-        job, TURN, job.drafts[0], ending=Ending(TurnOutcome.NOTED, Reason.TAKEN)
-    )
-
-    (info,) = poster.inbox.jobs()
-    assert (info.state, info.outcome, info.reason) == ("done", "noted", "taken")
-    assert poster.inbox.made(api.messages[0]["id"])
-
-
-def test_the_last_post_of_a_job_that_fails_does_not_end_it(
-    poster: Poster, api: ChatwootStub
+@pytest.mark.parametrize("is_last", [False, True])
+def test_a_draft_is_looked_for_and_kept_without_another_call(
+    poster: Poster, store: Store, api: ChatwootStub, is_last: bool
 ) -> None:
-    job = kept(poster.inbox)
-    api.fail(500)
+    job = kept(store)
+    api.fail(timed_out(), stored=True)
 
-    with pytest.raises(TransientError):
-        poster.post(job, TURN, job.drafts[0], ending=Ending(TurnOutcome.REPLIED))
+    with pytest.raises(UnknownError):
+        poster.ensure_posted(job, job.drafts[0], mode=Mode.BOT, is_last=is_last)
 
-    assert [info.state for info in poster.inbox.jobs()] == ["claimed"]
+    (draft,) = again(store, job).drafts
+    made = poster.ensure_posted(job, draft, mode=Mode.BOT, is_last=is_last)
+    assert [made] == [each["id"] for each in api.messages]
+    assert store.outbox.is_ours(made)
 
 
-def test_liquid_reaches_chatwoot_escaped(poster: Poster, api: ChatwootStub) -> None:
-    post(poster, kept(poster.inbox, LIQUID))
+def test_liquid_reaches_chatwoot_escaped(
+    poster: Poster, store: Store, api: ChatwootStub
+) -> None:
+    post(poster, kept(store, LIQUID))
 
     assert api.public == [escape(LIQUID)] != [LIQUID]
 
@@ -249,10 +257,10 @@ FAILURES: dict[str, tuple[int | Exception, type[APIError]]] = {
 
 
 def test_signals_come_in_a_pair_around_a_post(
-    poster: Poster, api: ChatwootStub
+    poster: Poster, store: Store, api: ChatwootStub
 ) -> None:
     order: list[str] = []
-    job = kept(poster.inbox)
+    job = kept(store)
 
     def before(_: Flask, **values: t.Any) -> None:
         order.append(f"before, {len(api.attempts)} requests")
@@ -289,10 +297,10 @@ def test_signals_come_in_a_pair_around_a_post(
 
 @pytest.mark.parametrize("failure", FAILURES)
 def test_signals_come_in_a_pair_around_a_failure(
-    poster: Poster, api: ChatwootStub, failure: str
+    poster: Poster, store: Store, api: ChatwootStub, failure: str
 ) -> None:
     how, kind = FAILURES[failure]
-    job = kept(poster.inbox)
+    job = kept(store)
     api.fail(how)
 
     with (
@@ -308,16 +316,18 @@ def test_signals_come_in_a_pair_around_a_failure(
     assert told["message_id"] is None
 
 
-def test_every_attempt_has_its_pair(poster: Poster, api: ChatwootStub) -> None:
-    job = kept(poster.inbox, "One.", "Two.")
+def test_every_attempt_has_its_pair(
+    poster: Poster, store: Store, api: ChatwootStub
+) -> None:
+    job = kept(store, "One.", "Two.")
     api.fail(429, times=2)
 
     with (
         recorded(before_post, poster.app) as begun,
         recorded(after_post, poster.app) as ended,
     ):
-        job = attempt(poster, job)
-        job = attempt(poster, job)
+        job = attempt(poster, store, job)
+        job = attempt(poster, store, job)
         post(poster, job)
 
     assert [told["post"] for told in begun] == [told["post"] for told in ended]
@@ -329,10 +339,12 @@ def test_every_attempt_has_its_pair(poster: Poster, api: ChatwootStub) -> None:
     ]
 
 
-def test_no_signal_comes_without_an_attempt(poster: Poster, api: ChatwootStub) -> None:
-    job = kept(poster.inbox)
+def test_no_signal_comes_without_an_attempt(
+    poster: Poster, store: Store, api: ChatwootStub
+) -> None:
+    job = kept(store)
     api.fail(timed_out(), stored=True)
-    job = attempt(poster, job)
+    job = attempt(poster, store, job)
 
     with (
         recorded(before_post, poster.app) as begun,
@@ -344,12 +356,12 @@ def test_no_signal_comes_without_an_attempt(poster: Poster, api: ChatwootStub) -
 
 
 def test_receivers_that_raise_change_nothing(
-    poster: Poster, api: ChatwootStub, caplog: pytest.LogCaptureFixture
+    poster: Poster, store: Store, api: ChatwootStub, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(_: Flask, *, post: Post, **values: t.Any) -> None:
         raise RuntimeError(post.content)
 
-    job = kept(poster.inbox)
+    job = kept(store)
 
     with (
         before_post.connected_to(broken, sender=poster.app),
@@ -368,9 +380,9 @@ def test_receivers_that_raise_change_nothing(
     assert TEXT not in caplog.text
 
 
-def test_another_apps_receivers_hear_nothing(poster: Poster) -> None:
+def test_another_apps_receivers_hear_nothing(poster: Poster, store: Store) -> None:
     with recorded(before_post, Flask("other")) as begun:
-        post(poster, kept(poster.inbox))
+        post(poster, kept(store))
 
     assert begun == []
 
@@ -379,27 +391,27 @@ def test_another_apps_receivers_hear_nothing(poster: Poster) -> None:
 
 
 def test_intent_is_on_disk_before_the_request(
-    poster: Poster, api: ChatwootStub, clock: Clock
+    poster: Poster, store: Store, api: ChatwootStub, clock: Clock
 ) -> None:
     seen: list[list[float | None]] = []
     create = poster.client.create_message
 
-    def spy(*args: t.Any, **values: t.Any) -> list[int]:
-        drafts = poster.inbox.under_way(42, message_id=20001)
+    def spy(*args: t.Any, **values: t.Any) -> int:
+        drafts = store.outbox.under_way(42, message_id=20001)
         seen.append([draft.sent_at for draft in drafts])
         return create(*args, **values)
 
     poster.client.create_message = spy  # type: ignore[method-assign]
-    post(poster, kept(poster.inbox))
+    post(poster, kept(store))
 
     assert seen == [[clock.now]]
 
 
 def test_without_intent_on_disk_nothing_is_sent(
-    poster: Poster, api: ChatwootStub, clock: Clock
+    poster: Poster, store: Store, api: ChatwootStub, clock: Clock
 ) -> None:
-    job = kept(poster.inbox)
-    again(poster.inbox, job)
+    job = kept(store)
+    again(store, job)
 
     with recorded(after_post, poster.app) as ended, pytest.raises(LeaseLostError):
         post(poster, job)
@@ -408,16 +420,16 @@ def test_without_intent_on_disk_nothing_is_sent(
     assert [told["message_id"] for told in ended] == [None]
 
 
-def test_a_post_that_can_not_be_noted_is_an_error_and_not_made_again(
-    poster: Poster, api: ChatwootStub, monkeypatch: pytest.MonkeyPatch
+def test_a_post_that_cannot_be_noted_is_an_error_and_not_made_again(
+    poster: Poster, store: Store, api: ChatwootStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = kept(poster.inbox)
+    job = kept(store)
 
-    def broken(*_: t.Any) -> None:
+    def broken(*_: t.Any, **__: t.Any) -> None:
         raise DatabaseError("The disk is full.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Inbox, "posted", broken)
+        patch.setattr(Outbox, "posted", broken)
 
         with (
             recorded(after_post, poster.app) as ended,
@@ -426,7 +438,7 @@ def test_a_post_that_can_not_be_noted_is_an_error_and_not_made_again(
             post(poster, job)
 
     assert [told["message_id"] for told in ended] == [20001]
-    post(poster, again(poster.inbox, job))
+    post(poster, again(store, job))
     assert api.public == [TEXT]
 
 
@@ -443,20 +455,20 @@ NOTHING_DONE = [
 
 @pytest.mark.parametrize("failure", FAILURES)
 def test_intent_is_withdrawn_only_if_nothing_was_done(
-    poster: Poster, api: ChatwootStub, failure: str
+    poster: Poster, store: Store, api: ChatwootStub, failure: str
 ) -> None:
     api.fail(FAILURES[failure][0])
-    job = attempt(poster, kept(poster.inbox))
+    job = attempt(poster, store, kept(store))
 
     assert (job.drafts[0].sent_at is None) == (failure in NOTHING_DONE)
 
 
 @pytest.mark.parametrize("failure", NOTHING_DONE)
 def test_what_did_nothing_is_repeated_without_a_look(
-    poster: Poster, api: ChatwootStub, failure: str
+    poster: Poster, store: Store, api: ChatwootStub, failure: str
 ) -> None:
     api.fail(FAILURES[failure][0])
-    post(poster, attempt(poster, kept(poster.inbox)))
+    post(poster, attempt(poster, store, kept(store)))
 
     assert api.looks == 0
     assert api.public == [TEXT]
@@ -472,6 +484,7 @@ UNANSWERED = [failure for failure in FAILURES if failure not in NOTHING_DONE]
 @pytest.mark.parametrize("keeps_markers", [True, False], ids=["4.9", "4.8"])
 def test_a_post_that_arrived_is_found(
     poster: Poster,
+    store: Store,
     api: ChatwootStub,
     failure: str,
     private: bool,
@@ -479,20 +492,20 @@ def test_a_post_that_arrived_is_found(
 ) -> None:
     api.keeps_markers = keeps_markers
     api.fail(FAILURES[failure][0], stored=True)
-    job = attempt(poster, kept(poster.inbox, private=private))
+    job = attempt(poster, store, kept(store, private=private))
     post(poster, job)
 
     assert len(api.attempts) == 1
-    (draft,) = again(poster.inbox, job).drafts
+    (draft,) = again(store, job).drafts
     assert draft.message_id == api.messages[0]["id"]
 
 
 @pytest.mark.parametrize("failure", UNANSWERED)
 def test_a_post_that_did_not_arrive_is_made_again_in_time(
-    poster: Poster, api: ChatwootStub, clock: Clock, failure: str
+    poster: Poster, store: Store, api: ChatwootStub, clock: Clock, failure: str
 ) -> None:
     api.fail(FAILURES[failure][0])
-    job = attempt(poster, kept(poster.inbox))
+    job = attempt(poster, store, kept(store))
     clock.advance(SETTLE_TIME - 7)
 
     with pytest.raises(TooSoonError) as raised:
@@ -502,17 +515,17 @@ def test_a_post_that_did_not_arrive_is_made_again_in_time(
     assert len(api.attempts) == 1
 
     clock.advance(7)
-    post(poster, again(poster.inbox, job))
+    post(poster, again(store, job))
     assert api.public == [TEXT]
     assert len(api.attempts) == 2
 
 
 @pytest.mark.parametrize("stored", [LIQUID, escape(LIQUID), f"\n{LIQUID}\n"])
 def test_an_old_servers_post_is_found_raw_or_escaped(
-    poster: Poster, api: ChatwootStub, stored: str
+    poster: Poster, store: Store, api: ChatwootStub, stored: str
 ) -> None:
     api.fail(timed_out())
-    job = attempt(poster, kept(poster.inbox, LIQUID))
+    job = attempt(poster, store, kept(store, LIQUID))
     api.add(stored)
     post(poster, job)
 
@@ -545,10 +558,10 @@ def test_an_old_servers_post_is_found_raw_or_escaped(
     ],
 )
 def test_what_is_not_the_post_is_no_evidence(
-    poster: Poster, api: ChatwootStub, other: dict[str, t.Any]
+    poster: Poster, store: Store, api: ChatwootStub, other: dict[str, t.Any]
 ) -> None:
     api.fail(timed_out())
-    job = attempt(poster, kept(poster.inbox))
+    job = attempt(poster, store, kept(store))
     api.add(**other)
 
     with pytest.raises(TooSoonError):
@@ -556,59 +569,59 @@ def test_what_is_not_the_post_is_no_evidence(
 
 
 def test_one_message_is_not_evidence_for_two_drafts(
-    poster: Poster, api: ChatwootStub, clock: Clock
+    poster: Poster, store: Store, api: ChatwootStub, clock: Clock
 ) -> None:
     api.keeps_markers = False
-    job = kept(poster.inbox, "Yes.", "Yes.")
-    poster.post(job, TURN, job.drafts[0])
+    job = kept(store, "Yes.", "Yes.")
+    poster.ensure_posted(job, job.drafts[0], mode=Mode.BOT)
     api.fail(timed_out())
 
     with pytest.raises(UnknownError):
-        poster.post(job, TURN, job.drafts[1])
+        poster.ensure_posted(job, job.drafts[1], mode=Mode.BOT)
 
     clock.advance(SETTLE_TIME)
-    post(poster, again(poster.inbox, job))
+    post(poster, again(store, job))
     assert api.public == ["Yes.", "Yes."]
 
 
 def test_an_echo_that_comes_after_the_job_was_claimed_is_evidence(
-    poster: Poster, api: ChatwootStub, clock: Clock
+    poster: Poster, store: Store, api: ChatwootStub, clock: Clock
 ) -> None:
     """As when a process starts: the echo is the request that starts its workers."""
     api.fail(timed_out(), stored=True)
-    job = attempt(poster, kept(poster.inbox))
+    job = attempt(poster, store, kept(store))
     clock.advance(SETTLE_TIME)
-    poster.inbox.posted(job.drafts[0], api.messages[0]["id"])
+    store.outbox.posted(job.drafts[0], api.messages[0]["id"])
     post(poster, job)
 
     assert api.public == [TEXT]
 
 
 def test_evidence_is_found_behind_many_messages(
-    poster: Poster, api: ChatwootStub
+    poster: Poster, store: Store, api: ChatwootStub
 ) -> None:
-    job = kept(poster.inbox)
+    job = kept(store)
 
     for number in range(250):
         api.add(f"Message {number}.")
 
     api.fail(timed_out(), stored=True)
-    post(poster, attempt(poster, job))
+    post(poster, attempt(poster, store, job))
 
     assert api.looks == 3
     assert len(api.attempts) == 1
 
 
 def test_the_search_for_evidence_ends(
-    poster: Poster, api: ChatwootStub, clock: Clock
+    poster: Poster, store: Store, api: ChatwootStub, clock: Clock
 ) -> None:
-    job = kept(poster.inbox)
+    job = kept(store)
 
     for number in range(1500):
         api.add(f"Message {number}.")
 
     api.fail(timed_out())
-    job = attempt(poster, job)
+    job = attempt(poster, store, job)
     clock.advance(SETTLE_TIME)
     post(poster, job)
 
@@ -617,30 +630,30 @@ def test_the_search_for_evidence_ends(
 
 
 def test_a_bots_token_has_only_the_echo_for_evidence(
-    poster: Poster, api: ChatwootStub, clock: Clock
+    poster: Poster, store: Store, api: ChatwootStub, clock: Clock
 ) -> None:
     api.lists = 401
     api.fail(timed_out(), times=2)
-    job = attempt(poster, kept(poster.inbox))
+    job = attempt(poster, store, kept(store))
 
     with pytest.raises(TooSoonError):
         post(poster, job)
 
     clock.advance(SETTLE_TIME)
-    job = attempt(poster, again(poster.inbox, job))
+    job = attempt(poster, store, again(store, job))
     assert len(api.attempts) == 2
 
-    poster.inbox.posted(job.drafts[0], 20001)
-    post(poster, again(poster.inbox, job))
+    store.outbox.posted(job.drafts[0], 20001)
+    post(poster, again(store, job))
     assert len(api.attempts) == 2
 
 
 @pytest.mark.parametrize("status", [404, 429, 500])
 def test_nothing_is_sent_if_nobody_could_look(
-    poster: Poster, api: ChatwootStub, clock: Clock, status: int
+    poster: Poster, store: Store, api: ChatwootStub, clock: Clock, status: int
 ) -> None:
     api.fail(timed_out())
-    job = attempt(poster, kept(poster.inbox))
+    job = attempt(poster, store, kept(store))
     clock.advance(SETTLE_TIME)
     api.lists = status
 
@@ -651,10 +664,16 @@ def test_nothing_is_sent_if_nobody_could_look(
     assert len(api.attempts) == 1
 
 
+def read(message: dict[str, t.Any]) -> ChatwootMessage:
+    found = message_from({"id": 1, **message})
+    assert found is not None
+
+    return found
+
+
 @pytest.mark.parametrize(
     "message",
     [
-        {},
         {"content": None},
         {"content": 7, "message_type": 1},
         {"content": TEXT},
@@ -664,8 +683,9 @@ def test_nothing_is_sent_if_nobody_could_look(
     ],
 )
 def test_a_message_of_a_strange_shape_is_no_post(message: dict[str, t.Any]) -> None:
-    assert not is_post_of(Draft(id=1, marker="m", private=False, content=TEXT), message)
-    assert not is_post_of(Draft(id=1, marker="m", private=True, content=TEXT), message)
+    for private in (False, True):
+        draft = Draft(id=1, marker="m", private=private, content=TEXT)
+        assert not is_post_of(draft, read(message))
 
 
 @pytest.mark.parametrize("kind", ["outgoing", 1])
@@ -673,6 +693,6 @@ def test_a_post_is_known_in_a_delivery_and_in_a_list(kind: str | int) -> None:
     draft = Draft(id=1, marker="m", private=False, content=TEXT)
     message = {"content": TEXT, "message_type": kind, "private": False}
 
-    assert is_post_of(draft, message)
-    assert is_post_of(draft, {**message, "content_attributes": {MARKER: "m"}})
-    assert not is_post_of(draft, {**message, "content_attributes": {MARKER: "n"}})
+    assert is_post_of(draft, read(message))
+    assert is_post_of(draft, read({**message, "content_attributes": {MARKER: "m"}}))
+    assert not is_post_of(draft, read({**message, "content_attributes": {MARKER: "n"}}))

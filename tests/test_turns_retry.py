@@ -143,7 +143,7 @@ def test_chatwoot_may_ask_for_a_longer_pause(wait: float) -> None:
 
 
 @pytest.mark.parametrize("wait", [None, 0.0, 0.5])
-def test_chatwoot_can_not_shorten_a_pause(wait: float | None) -> None:
+def test_chatwoot_cannot_shorten_a_pause(wait: float | None) -> None:
     assert pause_after(api(TransientError, 429, wait), 2, 2.0) >= 12 * (1 - SPREAD)
 
 

@@ -9,23 +9,23 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import (
-    AppFactory,
-    ChatwootStub,
-    Clock,
-    as_bytes,
-    bot_of,
-    deliver,
-    ending_of,
-    inbox_of,
-    job_of,
-    jobs_of,
-    message,
-    recorded,
-    work,
-)
 from flask import Flask
 from flask.testing import FlaskClient
+from support.apps import (
+    AppFactory,
+    components_of,
+    database_of,
+    ending_of,
+    handle_one,
+    job_of,
+    jobs_of,
+    recorded,
+    store_of,
+    work,
+)
+from support.chatwoot import ChatwootStub
+from support.deliveries import as_bytes, deliver, message
+from support.waiting import Clock
 
 from flask_chatwoot import (
     Audience,
@@ -39,9 +39,10 @@ from flask_chatwoot import (
     turn_finished,
 )
 from flask_chatwoot.client import ChatwootClient
-from flask_chatwoot.hosting import rehearse
-from flask_chatwoot.ownership.store import Memory
-from flask_chatwoot.queue.jobs import Inbox, Job
+from flask_chatwoot.hosting import hosted
+from flask_chatwoot.ownership.store import OwnershipStore
+from flask_chatwoot.queue.jobs import Job, Queue
+from flask_chatwoot.queue.outbox import Outbox
 from flask_chatwoot.simulator import Fault, Simulator, Talk
 from flask_chatwoot.simulator.payloads import (
     JSON,
@@ -52,7 +53,7 @@ from flask_chatwoot.simulator.payloads import (
     api_conversation,
     conversation_event,
 )
-from flask_chatwoot.turns.handoff import Handover
+from flask_chatwoot.turns.handoff import ConversationChanges
 
 ANSWER = "On its way."
 FALLBACK = "Sorry, a colleague will answer you."
@@ -71,8 +72,8 @@ def app(make_app: AppFactory, chatwoot: Chatwoot) -> Flask:
 
 @pytest.fixture(autouse=True)
 def still(app: Flask, clock: Clock) -> Clock:
-    """The inbox's clock, standing still."""
-    inbox_of(app).clock = clock
+    """The database's clock, standing still."""
+    database_of(app).clock = clock
 
     return clock
 
@@ -96,21 +97,12 @@ def answer_with(chatwoot: Chatwoot, *replies: t.Any) -> list[str]:
 
 def put(app: Flask, *, id: int = 9001, conversation_id: int = 42) -> None:
     """Store a delivery without handling it."""
-    inbox_of(app).put(
+    store_of(app).queue.put(
         f"1:message_created:{id}",
         conversation_id=conversation_id,
         message_id=id,
         payload=as_bytes(message(id=id, conversation_id=conversation_id)),
     )
-
-
-def handle_one(app: Flask) -> Job:
-    """One attempt at the job that is due."""
-    job = inbox_of(app).claim()
-    assert job is not None
-    bot_of(app).handle(job)
-
-    return job
 
 
 def live(*history: Message, mode: str = "bot", status: str = "open") -> JSON:
@@ -131,14 +123,12 @@ def by_operator(text: str = "I am on it.", *, id: int = 9100) -> JSON:
 # -- a process may die at any step ---------------------------------------------
 
 STEPS: tuple[tuple[type, str], ...] = (
-    (Inbox, "keep"),
-    (Inbox, "give_up"),
-    (Inbox, "sending"),
-    (Inbox, "posted"),
-    (Inbox, "finish"),
-    (Inbox, "settle"),
-    (Memory, "take"),
-    (Memory, "marked"),
+    (Outbox, "keep"),
+    (Outbox, "sending"),
+    (Outbox, "posted"),
+    (Queue, "give_up"),
+    (Queue, "settle"),
+    (OwnershipStore, "apply"),
     (ChatwootClient, "create_message"),
     (ChatwootClient, "create_note"),
     (ChatwootClient, "set_custom_attributes"),
@@ -190,7 +180,7 @@ STORIES = {
     "failure": Story(
         7,
         [FALLBACK],
-        [f"{INVALID}The conversation is handed over."],
+        [f"{INVALID}The conversation is handed off."],
         [HANDED_OVER],
         ("dead", "provider_invalid"),
     ),
@@ -198,7 +188,7 @@ STORIES = {
         Reply("One moment.", handoff=Handoff("asked for a person", team_id=7)),
         ["One moment."],
         [
-            "**The bot hands this conversation over.** Reason: asked for a person\n\n"
+            "**The bot hands this conversation off.** Reason: asked for a person\n\n"
             "The customer wrote:\n\n> Where is my order?\n\n"
             "The bot answered:\n\n> One moment."
         ],
@@ -272,11 +262,11 @@ def test_last_words_are_kept_before_they_are_said(
 
         # Two workers take the job, and die before they have said anything.
         for _ in range(2):
-            job = inbox_of(app).claim()
+            job = store_of(app).queue.claim()
             assert job is not None
             assert job.failure == "provider_invalid"
             assert [draft.private for draft in job.drafts] == [True, False]
-            still.advance(inbox_of(app).lease)
+            still.advance(store_of(app).queue.lease)
 
         handle_one(app)
 
@@ -285,7 +275,7 @@ def test_last_words_are_kept_before_they_are_said(
     assert endings(ended) == [("dead", "provider_invalid")]
 
 
-def test_last_words_that_can_not_be_said_are_given_up_with_the_first_reason(
+def test_last_words_that_cannot_be_said_are_given_up_with_the_first_reason(
     app: Flask, chatwoot: Chatwoot, api: ChatwootStub, still: Clock
 ) -> None:
     answer_with(chatwoot, 7)
@@ -335,7 +325,7 @@ def given_up(app: Flask, chatwoot: Chatwoot) -> None:
     put(app)
     job = handle_one(app)
     assert job.failure is None
-    assert job_of(app).state == "waiting"
+    assert job_of(app).state == "giving_up"
 
 
 def test_no_fallback_is_said_if_a_person_has_answered_meanwhile(
@@ -383,7 +373,7 @@ def test_while_nobody_can_look_no_fallback_is_said(
     given_up(app, chatwoot)
     api.live, api.shows = live(Message(id=9001)), 500
     work(app)
-    assert (api.public, len(api.notes), job_of(app).state) == ([], 1, "waiting")
+    assert (api.public, len(api.notes), job_of(app).state) == ([], 1, "giving_up")
 
     api.shows = 200
     try_again(app, still)
@@ -403,7 +393,7 @@ def test_a_revived_turn_forgets_its_last_words_and_answers(
 
     over = Conversation(status="resolved", custom_attributes={"support_mode": "bot"})
     deliver(client, conversation_event("conversation_resolved", over))
-    inbox_of(app).retry([1])
+    store_of(app).inspection.retry([1])
 
     with recorded(turn_finished, app) as ended:
         work(app)
@@ -424,7 +414,7 @@ def test_a_turn_that_is_revived_before_its_last_words_were_said_does_not_say_the
     assert (api.messages, api.changes) == ([], [HANDED_OVER])
     assert ending_of(app) == ("dead", "provider_invalid")
 
-    inbox_of(app).retry([1])
+    store_of(app).inspection.retry([1])
     try_again(app, still)
     assert (api.public, api.notes, api.changes) == ([], [ANSWER], [HANDED_OVER])
     assert ending_of(app) == ("noted", "taken")
@@ -439,7 +429,7 @@ def test_a_revived_turn_that_fails_again_has_nobody_to_tell(
     work(app)
     assert (api.messages, ending_of(app)) == ([], ("dead", "provider_invalid"))
 
-    inbox_of(app).retry([1])
+    store_of(app).inspection.retry([1])
     try_again(app, still)
     assert len(asked) == 2
     assert api.messages == []
@@ -458,7 +448,7 @@ def test_a_hand_off_that_fails_is_tried_again_and_nothing_is_posted_again(
 
     with recorded(turn_finished, app) as ended:
         deliver(client, message())
-        assert (job_of(app).state, api.changes, ended) == ("waiting", [], [])
+        assert (job_of(app).state, api.changes, ended) == ("retrying", [], [])
         try_again(app, still)
         try_again(app, still)
 
@@ -492,7 +482,7 @@ def test_a_hand_off_that_fails_for_good_ends_as_dead_and_is_revived(
     assert (api.public, len(api.notes)) == (["One moment."], 1)
 
     api.change_faults = []
-    inbox_of(app).retry([1])
+    store_of(app).inspection.retry([1])
     work(app)
     assert ending_of(app) == ("handed_off", None)
     assert api.changes == STORIES["hand-off"].changes
@@ -520,16 +510,16 @@ def test_a_hand_off_survives_a_lost_lease(
 ) -> None:
     asked = answer_with(chatwoot, STORIES["hand-off"].answer)
     others: list[Job | None] = []
-    perform = Handover.perform
+    hand_off = ConversationChanges.hand_off
 
     def slow(*args: t.Any) -> None:
         if not others:
-            still.advance(inbox_of(app).lease)
-            others.append(inbox_of(app).claim())
+            still.advance(store_of(app).queue.lease)
+            others.append(store_of(app).queue.claim())
 
-        perform(*args)
+        hand_off(*args)
 
-    monkeypatch.setattr(Handover, "perform", slow)
+    monkeypatch.setattr(ConversationChanges, "hand_off", slow)
     put(app)
 
     with recorded(turn_finished, app) as ended:
@@ -538,7 +528,7 @@ def test_a_hand_off_survives_a_lost_lease(
         assert ended == []
         (other,) = others
         assert other is not None
-        bot_of(app).handle(other)
+        components_of(app).service.handle(other)
 
     assert len(asked) == 1
     assert (api.public, len(api.notes)) == (["One moment."], 1)
@@ -555,7 +545,7 @@ def test_a_hand_off_needs_no_words(
 
     assert api.public == []
     assert api.notes == [
-        "**The bot hands this conversation over.**\n\n"
+        "**The bot hands this conversation off.**\n\n"
         "The customer wrote:\n\n> Where is my order?"
     ]
     assert api.changes == [HANDED_OVER]
@@ -649,7 +639,7 @@ def asks(
 ) -> Talk:
     """A customer asks the app, over real HTTP; the turn has ended."""
     usual = {"settle_time": 0.2, "retry_pause": 0.05, "fallback_message": None}
-    stack.enter_context(rehearse(app, sim, **{**usual, **settings}))
+    stack.enter_context(hosted(app, sim, **{**usual, **settings}))
     talk = sim.conversation(custom_attributes={"support_mode": mode})
     talk.customer_says("Where is my order?")
     sim.wait_until(lambda: {job.state for job in jobs_of(app)} & {"done", "dead"})
@@ -759,7 +749,7 @@ def test_a_file_that_is_not_there_is_an_error_of_the_provider(
 
     assert ANSWER not in api.public
     assert ending_of(app) == ("dead", "provider_invalid")
-    assert "no.pdf' can not be read: No such file" in caplog.text
+    assert "no.pdf' cannot be read: No such file" in caplog.text
 
 
 def test_a_reply_that_became_a_note_lists_its_choices(
@@ -805,7 +795,9 @@ def test_a_provider_that_takes_the_turn_is_asked_about_a_picture(
 # -- policies that fail --------------------------------------------------------
 
 
-@pytest.mark.parametrize("wrong", [RuntimeError("a secret"), None, "customer", True])
+@pytest.mark.parametrize(
+    "wrong", [RuntimeError("a secret"), None, "bot", "everybody", True]
+)
 def test_if_the_policy_fails_the_answer_becomes_a_note(
     app: Flask,
     client: FlaskClient,

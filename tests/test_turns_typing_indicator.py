@@ -10,13 +10,14 @@ import typing as t
 
 import pytest
 import responses
-from conftest import BASE_URL, wait_until
+from support.chatwoot import BASE_URL
+from support.waiting import wait_until
 
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.simulator import Fault, Simulator
 from flask_chatwoot.simulator.talk import Talk
 from flask_chatwoot.turns import typing_indicator
-from flask_chatwoot.turns.typing_indicator import Indicator
+from flask_chatwoot.turns.typing_indicator import TypingIndicator
 
 THREAD: t.Final = "chatwoot-typing"
 
@@ -46,8 +47,8 @@ def threads() -> list[threading.Thread]:
     return [each for each in threading.enumerate() if each.name == THREAD]
 
 
-def shower(sim: Simulator, *, wanted: bool = True) -> Indicator:
-    return Indicator(ChatwootClient(sim.url, 1, sim.user_token), wanted=wanted)
+def shower(sim: Simulator, *, wanted: bool = True) -> TypingIndicator:
+    return TypingIndicator(ChatwootClient(sim.url, 1, sim.user_token), wanted=wanted)
 
 
 def test_it_is_shown_while_somebody_works_and_then_no_longer(
@@ -187,7 +188,7 @@ def test_a_server_that_refuses_it_is_asked_once(
 def test_a_bots_token_before_4_12_is_refused_once() -> None:
     with Simulator(version="4.11.0") as sim:
         talk = sim.conversation()
-        shown = Indicator(ChatwootClient(sim.url, 1, sim.bot_token))
+        shown = TypingIndicator(ChatwootClient(sim.url, 1, sim.bot_token))
 
         for _ in range(2):
             with shown.shown(talk.id):
@@ -224,7 +225,7 @@ def test_nobody_waits_for_a_server_that_hangs(
     client = ChatwootClient(sim.url, 1, sim.user_token, timeout=0.5)
     sim.inject(Fault.HANG, endpoint="toggle_typing_status")
 
-    with Indicator(client).shown(talk.id):
+    with TypingIndicator(client).shown(talk.id):
         wait_until(lambda: sim.calls)
         started = time.monotonic()
 
@@ -238,7 +239,7 @@ def test_whatever_the_server_answers_the_thread_goes_on(body: str) -> None:
 
     with responses.RequestsMock() as mock:
         mock.post(url, body=body)
-        shown = Indicator(ChatwootClient(BASE_URL, 1, "token"))
+        shown = TypingIndicator(ChatwootClient(BASE_URL, 1, "token"))
 
         with shown.shown(42):
             wait_until(lambda: len(mock.calls) == 1)
@@ -249,7 +250,7 @@ def test_whatever_the_server_answers_the_thread_goes_on(body: str) -> None:
 
 FORKING: t.Final = """
 import os, sys, time
-from flask_chatwoot.turns.typing_indicator import Indicator
+from flask_chatwoot.turns.typing_indicator import TypingIndicator
 
 
 class Client:
@@ -269,7 +270,7 @@ def wait_for(*calls):
         time.sleep(0.01)
 
 
-shown = Indicator(Client())
+shown = TypingIndicator(Client())
 
 with shown.shown(1):
     wait_for((1, True))

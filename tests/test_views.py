@@ -10,22 +10,13 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from conftest import (
-    SECRET,
-    WEBHOOK,
-    AppFactory,
-    ChatwootStub,
-    deliver,
-    inbox_of,
-    job_of,
-    jobs_of,
-    message,
-    signed,
-)
 from flask import Flask, request
 from flask.testing import FlaskClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.apps import AppFactory, database_of, job_of, jobs_of
+from support.chatwoot import ChatwootStub
+from support.deliveries import SECRET, WEBHOOK, deliver, message, signed
 from werkzeug.test import TestResponse
 
 from flask_chatwoot import Chatwoot, Reply, Turn
@@ -595,7 +586,7 @@ def test_what_chatwoot_signed_verifies(
         ("?Token=open-sesame", 401),
     ],
 )
-def test_a_server_that_can_not_sign_has_a_token(
+def test_a_server_that_cannot_sign_has_a_token(
     make_app: AppFactory,
     chatwoot: Chatwoot,
     asked: list[str],
@@ -644,12 +635,12 @@ SORRY = {"error": "The delivery could not be stored; see the log."}
 def test_a_delivery_that_could_not_be_stored_is_not_acknowledged(
     app: Flask, client: FlaskClient, asked: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    Path(inbox_of(app).path).write_bytes(b"no database at all. " * 50)
+    Path(database_of(app).path).write_bytes(b"no database at all. " * 50)
 
     assert told(deliver(client, message())) == (500, SORRY)
     (record,) = [r for r in caplog.records if r.levelno == logging.ERROR]
-    assert record.getMessage().startswith("a delivery was not stored: The inbox '")
-    assert "inbox.sqlite3' failed: file is not a database" in record.getMessage()
+    assert record.getMessage().startswith("a delivery was not stored: The database '")
+    assert "chatwoot.sqlite3' failed: file is not a database" in record.getMessage()
     assert asked == []
 
 
@@ -661,7 +652,7 @@ def test_a_locked_inbox_is_told_within_chatwoots_patience(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     deliver(client, message(id=9000))
-    db = sqlite3.connect(inbox_of(app).path, isolation_level=None)
+    db = sqlite3.connect(database_of(app).path, isolation_level=None)
     db.execute("BEGIN IMMEDIATE")
     started = time.monotonic()
 
@@ -676,7 +667,7 @@ def test_a_locked_inbox_is_told_within_chatwoots_patience(
 
 
 def test_what_needs_no_answer_needs_no_inbox(app: Flask, client: FlaskClient) -> None:
-    Path(inbox_of(app).path).write_bytes(b"no database at all. " * 50)
+    Path(database_of(app).path).write_bytes(b"no database at all. " * 50)
 
     for reason, body in IGNORED.items():
         # Those are looked at for evidence, and for who has the conversation.
@@ -938,13 +929,13 @@ def sturdy(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[FlaskClient]:
         CHATWOOT_COPILOT_TOKEN="token-of-a-page",
         CHATWOOT_BACKEND="thread",
         CHATWOOT_WORKERS=0,
-        CHATWOOT_DATABASE_URL=f"sqlite:///{folder / 'inbox.sqlite3'}",
+        CHATWOOT_DATABASE_URL=f"sqlite:///{folder / 'chatwoot.sqlite3'}",
         CHATWOOT_DATABASE_SYNC="normal",
     )
     chatwoot = Chatwoot(app)
     chatwoot.reply_provider(lambda text, turn: None)
     yield app.test_client()
-    inbox_of(app).close()
+    database_of(app).close()
 
 
 def check(client: FlaskClient, body: bytes) -> None:
@@ -1004,7 +995,7 @@ def test_whatever_was_accepted_can_be_handled(value: JSON) -> None:
         assert (job.outcome, job.reason) == ("declined", "no_answer")
         assert [turn.message_id for turn in answers] == [job_of(app).message_id]
 
-    inbox_of(app).close()
+    database_of(app).close()
 
 
 @settings(max_examples=50, deadline=None)

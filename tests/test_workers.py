@@ -10,25 +10,30 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from conftest import (
-    AppFactory,
-    ChatwootStub,
-    bot_of,
-    deliver,
-    inbox_of,
-    job_of,
-    jobs_of,
-    message,
-    wait_until,
-    work,
-)
 from flask import Flask
 from flask.testing import FlaskClient
+from support.apps import (
+    AppFactory,
+    components_of,
+    database_of,
+    job_of,
+    jobs_of,
+    runtime_of,
+    store_of,
+    work,
+)
+from support.chatwoot import ChatwootStub
+from support.deliveries import deliver, message
+from support.queue import open_store
+from support.waiting import wait_until
 
 from flask_chatwoot import Chatwoot, Turn
 from flask_chatwoot import workers as workers_module
 from flask_chatwoot.errors import DatabaseError
-from flask_chatwoot.queue.jobs import Inbox, Job
+from flask_chatwoot.queue.inspection import Inspection
+from flask_chatwoot.queue.jobs import Job, Queue
+from flask_chatwoot.queue.outbox import Outbox
+from flask_chatwoot.queue.sqlite import SQLiteDatabase
 from flask_chatwoot.workers import ThreadBackend
 
 ANSWER = "On its way."
@@ -190,7 +195,7 @@ def test_an_error_of_our_own_ends_one_attempt_and_nothing_else(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     chatwoot.reply_provider(lambda text: ANSWER)
-    keep = Inbox.keep
+    keep = Outbox.keep
     broken = [True]
 
     def break_once(*args: t.Any, **values: t.Any) -> t.Any:
@@ -199,7 +204,7 @@ def test_an_error_of_our_own_ends_one_attempt_and_nothing_else(
 
         return keep(*args, **values)
 
-    monkeypatch.setattr(Inbox, "keep", break_once)
+    monkeypatch.setattr(Outbox, "keep", break_once)
     assert deliver(any_client, message()).status_code == 202
     deliver(any_client, message(id=9002, conversation_id=43))
 
@@ -219,14 +224,13 @@ def test_a_lost_lease_ends_the_turn_here(
     api: ChatwootStub,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    inbox = inbox_of(any_app)
-    other = Inbox(inbox.path, account_id=1, clock=lambda: time.time() + 3600)
+    other = open_store(database_of(any_app).path, lambda: time.time() + 3600)
 
     @chatwoot.reply_provider
     def provide(text: str) -> str:
-        job = other.claim()
+        job = other.queue.claim()
         assert job is not None
-        other.settle(job, "declined", "no_answer")
+        other.queue.settle(job, "declined", "no_answer")
         return ANSWER
 
     deliver(any_client, message())
@@ -234,7 +238,7 @@ def test_a_lost_lease_ends_the_turn_here(
     wait_until(lambda: "Its turn was abandoned here" in caplog.text)
     assert api.attempts == []
     assert (job_of(any_app).outcome, job_of(any_app).state) == ("declined", "done")
-    other.close()
+    other.database.close()
 
 
 def test_a_slow_turn_keeps_its_lease(
@@ -248,30 +252,29 @@ def test_a_slow_turn_keeps_its_lease(
         assert go_on.wait(20)
         return ANSWER
 
-    inbox = inbox_of(any_app)
-    other = Inbox(inbox.path, account_id=1)
+    other = open_store(database_of(any_app).path)
     request = threading.Thread(target=deliver, args=(any_client, message()))
     request.start()
     assert begun.wait(10)
 
-    until = time.monotonic() + 4 * inbox.lease
+    until = time.monotonic() + 4 * store_of(any_app).queue.lease
     claimed = []
 
     while time.monotonic() < until:
-        claimed.append(other.claim())
+        claimed.append(other.queue.claim())
         time.sleep(0.05)
 
     go_on.set()
     request.join()
-    other.close()
+    other.database.close()
     assert set(claimed) == {None}
     wait_until(lambda: all_ended(any_app))
     assert api.public == [ANSWER]
     assert job_of(any_app).attempts == 1
 
 
-def test_a_delivery_that_can_not_be_stored_is_an_error(any_app: Flask) -> None:
-    Path(inbox_of(any_app).path).write_bytes(b"no database at all. " * 50)
+def test_a_delivery_that_cannot_be_stored_is_an_error(any_app: Flask) -> None:
+    Path(database_of(any_app).path).write_bytes(b"no database at all. " * 50)
 
     answer = deliver(any_app.test_client(), message())
 
@@ -313,37 +316,14 @@ def test_inline_what_was_stored_is_accepted_even_if_no_more_can_be_claimed(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def broken(_: Inbox) -> None:
+    def broken(_: Queue) -> None:
         raise DatabaseError("The disk is gone.")
 
     chatwoot.reply_provider(lambda text: ANSWER)
-    monkeypatch.setattr(Inbox, "claim", broken)
+    monkeypatch.setattr(Queue, "claim", broken)
 
     assert deliver(client, message()).status_code == 202
     assert "no job could be claimed: The disk is gone." in caplog.text
-
-
-@pytest.mark.parametrize("answer", [ANSWER, None, RuntimeError()])
-def test_inline_what_is_acknowledged_is_on_the_disk_however_the_turn_went(
-    make_app: AppFactory, chatwoot: Chatwoot, api: ChatwootStub, answer: t.Any
-) -> None:
-    app = make_app(chatwoot, database_sync="full")
-
-    @chatwoot.reply_provider
-    def provider(text: str) -> t.Any:
-        if isinstance(answer, Exception):
-            raise answer
-
-        return answer
-
-    assert deliver(app.test_client(), message()).status_code == 202
-    statements: list[str] = []
-
-    with inbox_of(app).use() as db:
-        db.set_trace_callback(statements.append)
-
-    inbox_of(app).force()
-    assert not any("user_version" in statement for statement in statements)
 
 
 def test_inline_a_request_also_handles_what_was_left(
@@ -351,7 +331,7 @@ def test_inline_a_request_also_handles_what_was_left(
 ) -> None:
     chatwoot.reply_provider(lambda text: text)
     left = message("left", id=9000, conversation_id=43)
-    inbox_of(app).put(
+    store_of(app).queue.put(
         "left", conversation_id=43, message_id=9000, payload=json.dumps(left).encode()
     )
     deliver(client, message("new"))
@@ -383,7 +363,7 @@ def test_what_was_left_is_handled_after_a_restart(
     threaded: Flask, chatwoot: Chatwoot, api: ChatwootStub
 ) -> None:
     chatwoot.reply_provider(lambda text: ANSWER)
-    inbox_of(threaded).put(
+    store_of(threaded).queue.put(
         "left",
         conversation_id=42,
         message_id=9000,
@@ -395,12 +375,12 @@ def test_what_was_left_is_handled_after_a_restart(
 
 
 def test_many_first_requests_at_once_start_the_threads_once(threaded: Flask) -> None:
-    bot = bot_of(threaded)
+    backend = components_of(threaded).backend
     barrier = threading.Barrier(8)
 
     def start() -> None:
         barrier.wait()
-        bot.backend.start(bot)
+        backend.start()
 
     starters = [threading.Thread(target=start) for _ in range(8)]
 
@@ -420,7 +400,7 @@ def test_without_workers_a_process_only_stores(
 
     assert deliver(app.test_client(), message()).status_code == 202
     assert workers() == []
-    assert job_of(app).state == "waiting"
+    assert job_of(app).state == "ready"
     assert api.attempts == []
 
 
@@ -437,7 +417,7 @@ def test_conversations_are_answered_side_by_side_while_one_is_slow(
     client = threaded.test_client()
     deliver(client, message("slow", id=9001, conversation_id=42))
     # A message joins a turn that has not begun yet.
-    wait_until(lambda: job_of(threaded).state == "claimed")
+    wait_until(lambda: job_of(threaded).state == "leased")
     deliver(client, message("patient", id=9002, conversation_id=42))
     texts = [f"Message {number}." for number in range(10)]
 
@@ -474,11 +454,11 @@ def test_a_job_another_process_stored_is_found(
 ) -> None:
     chatwoot.reply_provider(lambda text: ANSWER)
     threaded.test_client().get("/")
-    other = Inbox(inbox_of(threaded).path, account_id=1)
-    other.put(
+    other = open_store(database_of(threaded).path)
+    other.queue.put(
         "k", conversation_id=42, message_id=9001, payload=json.dumps(message()).encode()
     )
-    other.close()
+    other.database.close()
 
     wait_until(lambda: api.public == [ANSWER])
 
@@ -490,18 +470,18 @@ def test_a_failing_inbox_does_not_end_the_threads(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    claim = Inbox.claim
+    claim = Queue.claim
     broken = threading.Event()
 
-    def break_at_first(inbox: Inbox) -> t.Any:
+    def break_at_first(queue: Queue) -> t.Any:
         if not broken.is_set():
             raise DatabaseError("The disk is gone.")
 
-        return claim(inbox)
+        return claim(queue)
 
     chatwoot.reply_provider(lambda text: ANSWER)
-    monkeypatch.setattr(workers_module, "_INBOX_PAUSE", 0.01)
-    monkeypatch.setattr(Inbox, "claim", break_at_first)
+    monkeypatch.setattr(workers_module, "_DATABASE_PAUSE", 0.01)
+    monkeypatch.setattr(Queue, "claim", break_at_first)
     deliver(threaded.test_client(), message())
     wait_until(lambda: "no job could be claimed: The disk is gone." in caplog.text)
     broken.set()
@@ -511,23 +491,28 @@ def test_a_failing_inbox_does_not_end_the_threads(
 
 @pytest.mark.parametrize("broken", [False, True])
 @pytest.mark.parametrize(
-    ("chore", "complaint"),
+    ("store", "chore", "complaint"),
     [
-        ("prune", "the inbox was not pruned: The disk is gone."),
-        ("checkpoint", "log was not moved into its file: The disk is gone."),
+        (Inspection, "prune", "the database was not pruned: The disk is gone."),
+        (
+            SQLiteDatabase,
+            "checkpoint",
+            "SQLite's log was not checkpointed: The disk is gone.",
+        ),
     ],
 )
 def test_workers_keep_house_in_quiet_moments(
     threaded: Flask,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    store: type,
     chore: str,
     complaint: str,
     broken: bool,
 ) -> None:
     done = threading.Semaphore(0)
 
-    def do(_: Inbox) -> int:
+    def do(_: object) -> int:
         done.release()
 
         if broken:
@@ -536,7 +521,7 @@ def test_workers_keep_house_in_quiet_moments(
         return 0
 
     monkeypatch.setattr(workers_module, f"_{chore.upper()}_EVERY", 0.0)
-    monkeypatch.setattr(Inbox, chore, do)
+    monkeypatch.setattr(store, chore, do)
     threaded.test_client().get("/")
 
     assert done.acquire(timeout=10)
@@ -549,35 +534,35 @@ def test_workers_move_the_log_into_the_file(
     threaded: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers_module, "_CHECKPOINT_EVERY", 0.0)
-    file = Path(bot_of(threaded).config.database_path)
+    file = Path(runtime_of(threaded).config.database_path)
     threaded.test_client().get("/")
 
     # Without, the file has one page until there are 64 MB of log.
     wait_until(lambda: file.exists() and file.stat().st_size > 2048)
 
 
-def test_a_lease_that_can_not_be_renewed_is_logged_and_tried_again(
+def test_a_lease_that_cannot_be_renewed_is_logged_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     renewals: list[int] = []
 
-    def broken(_: Inbox, job: Job) -> None:
+    def broken(_: Queue, job: Job) -> None:
         renewals.append(job.id)
         raise DatabaseError("The disk is gone.")
 
-    monkeypatch.setattr(Inbox, "renew", broken)
-    inbox = Inbox(str(tmp_path / "inbox.sqlite3"), account_id=1, lease=0.03)
-    inbox.put("k", conversation_id=42, message_id=9001, payload=b"{}")
-    job = inbox.claim()
+    monkeypatch.setattr(Queue, "renew", broken)
+    store = open_store(tmp_path / "chatwoot.sqlite3", lease=0.03)
+    store.queue.put("k", conversation_id=42, message_id=9001, payload=b"{}")
+    job = store.queue.claim()
     assert job is not None
-    heartbeat = workers_module.Heartbeat()
-    heartbeat.watch(inbox, job)
+    heartbeat = workers_module.Heartbeat(store.queue)
+    heartbeat.watch(job)
 
     wait_until(lambda: len(renewals) >= 2)
     assert "the lease of job 1 was not renewed: The disk is gone." in caplog.text
     heartbeat.leave(job)
     assert heartbeat.running() == []
-    inbox.close()
+    store.database.close()
 
 
 # -- the end -------------------------------------------------------------------
@@ -598,7 +583,7 @@ def test_stopping_lets_running_turns_finish_and_claims_no_more(
     deliver(client, message(id=9001))
     assert begun.wait(10)  # or the next message would join this turn
     deliver(client, message(id=9002))
-    stopping = threading.Thread(target=bot_of(threaded).backend.stop)
+    stopping = threading.Thread(target=components_of(threaded).backend.stop)
     stopping.start()
     wait_until(lambda: len(workers()) == 1)  # those that have nothing to do leave
     go_on.set()
@@ -606,7 +591,7 @@ def test_stopping_lets_running_turns_finish_and_claims_no_more(
 
     assert not stopping.is_alive()
     assert workers() == []
-    assert [job.state for job in jobs_of(threaded)] == ["waiting", "done"]
+    assert [job.state for job in jobs_of(threaded)] == ["ready", "done"]
     assert api.public == [ANSWER]
 
 
@@ -624,7 +609,7 @@ def test_stopping_gives_back_what_does_not_finish(
         assert go_on.wait(20)
         return ANSWER
 
-    backend = bot_of(threaded).backend
+    backend = components_of(threaded).backend
     assert isinstance(backend, ThreadBackend)
     deliver(threaded.test_client(), message())
     assert begun.wait(10)
@@ -632,10 +617,10 @@ def test_stopping_gives_back_what_does_not_finish(
     backend.stop(grace=0.1)
 
     assert time.monotonic() - started < 5
-    assert (job_of(threaded).state, job_of(threaded).attempts) == ("waiting", 0)
-    other = Inbox(inbox_of(threaded).path, account_id=1)
-    assert other.claim() is not None
-    other.close()
+    assert (job_of(threaded).state, job_of(threaded).attempts) == ("ready", 0)
+    other = open_store(database_of(threaded).path)
+    assert other.queue.claim() is not None
+    other.database.close()
 
     go_on.set()
     wait_until(lambda: "Its turn was abandoned here" in caplog.text)
@@ -643,7 +628,7 @@ def test_stopping_gives_back_what_does_not_finish(
     assert api.attempts == []
 
 
-def test_what_can_not_be_given_back_is_logged(
+def test_what_cannot_be_given_back_is_logged(
     threaded: Flask,
     chatwoot: Chatwoot,
     api: ChatwootStub,
@@ -661,23 +646,23 @@ def test_what_can_not_be_given_back_is_logged(
         assert go_on.wait(20)
         return ANSWER
 
-    backend = bot_of(threaded).backend
+    backend = components_of(threaded).backend
     assert isinstance(backend, ThreadBackend)
     deliver(threaded.test_client(), message())
     assert begun.wait(10)
-    monkeypatch.setattr(Inbox, "postpone", broken)
+    monkeypatch.setattr(Queue, "postpone", broken)
     backend.stop(grace=0.0)
     go_on.set()
 
-    assert "job 1 was not given back: The disk is gone." in caplog.text
+    assert "job 1 was not released: The disk is gone." in caplog.text
     wait_until(lambda: workers() == [])
 
 
 def test_stopping_twice_or_unstarted_is_harmless(threaded: Flask) -> None:
-    bot_of(threaded).backend.stop()
+    components_of(threaded).backend.stop()
     threaded.test_client().get("/")
-    bot_of(threaded).backend.stop()
-    bot_of(threaded).backend.stop()
+    components_of(threaded).backend.stop()
+    components_of(threaded).backend.stop()
 
     assert workers() == []
 
@@ -696,8 +681,8 @@ app.config.update(
     CHATWOOT_WORKERS=2, CHATWOOT_COPILOT_TOKEN="t", CHATWOOT_WEBHOOK_SECRET="s",
 )
 chatwoot = Chatwoot(app)
-bot = app.extensions["chatwoot"]
-inbox = bot.poster.inbox
+parts = app.extensions["chatwoot"].configured
+store = parts.store
 
 def put(number):
     body = {
@@ -705,7 +690,7 @@ def put(number):
         "message_type": "incoming", "account": {"id": 1},
         "conversation": {"id": number},
     }
-    inbox.put(str(number), conversation_id=number, message_id=number,
+    store.queue.put(str(number), conversation_id=number, message_id=number,
               payload=json.dumps(body).encode())
 """
 
@@ -727,7 +712,7 @@ def serve(number):
     put(number)
     app.test_client().get("/")
     assert seen.wait(20)
-    while inbox.jobs()[0].state != "done":
+    while store.inspection.jobs()[0].state != "done":
         time.sleep(0.01)
     return names()
 
@@ -736,11 +721,11 @@ read, write = os.pipe()
 child = os.fork()
 if not child:
     os.write(write, json.dumps([names(), serve(2)]).encode())
-    bot.backend.stop()
+    parts.backend.stop()
     os._exit(0)
 code = os.waitpid(child, 0)[1]
 told += [code, json.loads(os.read(read, 10_000)), serve(3)]
-bot.backend.stop()
+parts.backend.stop()
 print(json.dumps(told))
 """
 
@@ -748,7 +733,7 @@ print(json.dumps(told))
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_process_starts_threads_of_its_own(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", FORK, str(tmp_path / "inbox.sqlite3")],
+        [sys.executable, "-c", FORK, str(tmp_path / "chatwoot.sqlite3")],
         capture_output=True,
         text=True,
         timeout=30,
@@ -768,11 +753,11 @@ begun = threading.Event()
 @chatwoot.reply_provider
 async def provide(text):
     begun.set()
-    while not (bot.backend.stopped or concurrent.futures.thread._shutdown):
+    while not (parts.backend.stopped or concurrent.futures.thread._shutdown):
         await asyncio.sleep(0.01)
     put(2)
     patience = time.monotonic() + 1
-    while inbox.jobs()[0].attempts == 0 and time.monotonic() < patience:
+    while store.inspection.jobs()[0].attempts == 0 and time.monotonic() < patience:
         await asyncio.sleep(0.01)
 
 put(1)
@@ -785,7 +770,7 @@ def test_a_process_that_ends_waits_for_its_turns_and_claims_no_more(
     tmp_path: Path,
 ) -> None:
     """A provider written with ``async def``, whose thread Python waits for itself."""
-    path = str(tmp_path / "inbox.sqlite3")
+    path = str(tmp_path / "chatwoot.sqlite3")
     done = subprocess.run(
         [sys.executable, "-c", EXIT, path],
         capture_output=True,
@@ -795,8 +780,8 @@ def test_a_process_that_ends_waits_for_its_turns_and_claims_no_more(
     )
     assert (done.returncode, done.stderr) == (0, "")
 
-    inbox = Inbox(path, account_id=1)
-    jobs = [(job.state, job.outcome, job.attempts) for job in inbox.jobs()]
-    inbox.close()
+    inbox = open_store(path)
+    jobs = [(job.state, job.outcome, job.attempts) for job in inbox.inspection.jobs()]
+    inbox.database.close()
 
-    assert jobs == [("waiting", None, 0), ("done", "declined", 1)]
+    assert jobs == [("ready", None, 0), ("done", "declined", 1)]

@@ -7,17 +7,21 @@ import json
 import click
 from flask.cli import with_appcontext
 
-from flask_chatwoot.queue.inspection import KEEP, STATES, JobRow
-from flask_chatwoot.queue.jobs import Inbox
+from flask_chatwoot.queue.inspection import KEEP, Inspection, JobRow
+from flask_chatwoot.queue.schema import JobState
 from flask_chatwoot.runtime import current_runtime
 
 
-def _queue() -> Inbox:
-    return current_runtime().configured.inbox
+def _inspection() -> Inspection:
+    return current_runtime().configured.store.inspection
 
 
 @click.group(invoke_without_command=True)
-@click.option("--state", type=click.Choice(STATES), help="Only these jobs.")
+@click.option(
+    "--state",
+    type=click.Choice([state.value for state in JobState]),
+    help="Only these jobs.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON array.")
 @click.option("--limit", default=100, show_default=True, help="Newest jobs; 0 for all.")
 @click.pass_context
@@ -25,7 +29,8 @@ def _queue() -> Inbox:
 def jobs(ctx: click.Context, state: str | None, as_json: bool, limit: int) -> None:
     """List jobs, newest first."""
     if ctx.invoked_subcommand is None:
-        rows = _queue().jobs(state=state, limit=limit or -1)
+        states = [] if state is None else [JobState(state)]
+        rows = _inspection().jobs(*states, limit=limit or None)
         click.echo(_as_json(rows) if as_json else _as_table(rows))
 
 
@@ -38,9 +43,10 @@ def retry(ids: tuple[int, ...], dead: bool) -> None:
     if bool(ids) == dead:
         raise click.UsageError("Give job ids, or --dead.")
 
-    queue = _queue()
-    wanted = [job.id for job in queue.jobs(state="dead")] if dead else list(ids)
-    retried = queue.retry(wanted)
+    inspection = _inspection()
+    found = inspection.jobs(JobState.DEAD) if dead else []
+    wanted = [job.id for job in found] or list(ids)
+    retried = inspection.retry(wanted)
     click.echo(f"{_counted(len(retried))} will be retried.")
 
     if others := sorted(set(wanted) - set(retried)):
@@ -55,7 +61,7 @@ def retry(ids: tuple[int, ...], dead: bool) -> None:
 @with_appcontext
 def prune(days: float, dead: bool) -> None:
     """Delete finished jobs. Later duplicates of their messages are answered again."""
-    pruned = _queue().prune(older_than=days * 86400, dead=dead)
+    pruned = _inspection().prune(older_than=days * 86400, dead=dead)
     click.echo(f"{_counted(pruned)} deleted.")
 
 

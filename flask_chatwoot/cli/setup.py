@@ -13,20 +13,22 @@ from flask.cli import with_appcontext
 
 from flask_chatwoot.config import Config
 from flask_chatwoot.ownership.mode import Mode
-from flask_chatwoot.runtime import current_runtime
+from flask_chatwoot.runtime import client_of, current_runtime
 
 if t.TYPE_CHECKING:
     from flask_chatwoot.client import ChatwootClient
-    from flask_chatwoot.setup.plan import Plan, Wishes
-    from flask_chatwoot.setup.undo import Record
+    from flask_chatwoot.setup.plan import SetupPlan, SetupRequest
+    from flask_chatwoot.setup.record import SetupRecord
 
-# What does the work is imported where it is used: web processes should not pay for it
-# when they start.
+# The modules of setup and doctor are imported late, so that web processes start
+# without them.
 
 ADMIN_TOKEN: t.Final = "CHATWOOT_ADMIN_TOKEN"  # noqa: S105 - the name of a setting
 
-_yes = click.option("--yes", is_flag=True, help="Do not ask.")
-_dry_run = click.option("--dry-run", is_flag=True, help="Show the plan, do nothing.")
+_yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+_dry_run = click.option(
+    "--dry-run", is_flag=True, help="Show the plan, change nothing."
+)
 
 
 @click.command()
@@ -42,7 +44,9 @@ _dry_run = click.option("--dry-run", is_flag=True, help="Show the plan, do nothi
     type=click.IntRange(min=1),
     help="Chatwoot inbox; may be repeated. By default the only website inbox.",
 )
-@click.option("--agent-bot", is_flag=True, help="An agent bot, not a webhook.")
+@click.option(
+    "--agent-bot", is_flag=True, help="Make an agent bot instead of a webhook."
+)
 @click.option("--bot-option", help="Text of the choice that means bot.")
 @click.option("--human-option", help="Text of the choice that means human.")
 @click.option("--label", help="Question above the choice.")
@@ -52,47 +56,47 @@ _dry_run = click.option("--dry-run", is_flag=True, help="Show the plan, do nothi
 def setup(url: str, yes: bool, dry_run: bool, **wanted: t.Any) -> None:
     """Set up attribute, pre-chat form and webhook in Chatwoot.
 
-    Takes an administrator's token: CHATWOOT_ADMIN_TOKEN, else
-    CHATWOOT_API_ACCESS_TOKEN. Shows what it is going to do, and asks.
+    Needs an administrator's token: CHATWOOT_ADMIN_TOKEN, else
+    CHATWOOT_API_ACCESS_TOKEN. Shows its plan and asks before it changes anything.
     """
     from flask_chatwoot.setup import account
     from flask_chatwoot.setup.plan import environment, plan_setup
 
     config = current_runtime().config
-    client = _admin(config)
-    wishes = _wishes(config, webhook_url(url, config), **wanted)
-    plan = plan_setup(account.look(client), wishes)
+    client = client_of(config, admin_token())
+    request = _request(config, webhook_url(url, config), **wanted)
+    plan = plan_setup(account.read(client), request)
     _show(plan)
 
     if plan.steps and not _agreed(yes=yes, dry_run=dry_run):
         return
 
-    lines = environment(wishes, client)
+    lines = environment(request, client)
 
     try:
-        _apply(plan, client, _record(config, client), lines)
-    finally:  # a secret is shown this once, whatever happens after it was made
+        _apply(plan, client, _record(client), lines)
+    finally:  # even after an error: a later run does not show the secret
         if not dry_run:
             _show_environment(lines, known=bool(config.webhook_secret))
 
 
 @click.command()
-@click.option("--url", help="As given to setup; for when its record is lost.")
+@click.option("--url", help="As given to setup; needed if its record is lost.")
 @_yes
 @_dry_run
 @with_appcontext
 def teardown(url: str | None, yes: bool, dry_run: bool) -> None:
     """Undo in Chatwoot what setup did, and nothing else."""
     from flask_chatwoot.setup import account
-    from flask_chatwoot.setup.plan import Plan
-    from flask_chatwoot.setup.undo import undoes
+    from flask_chatwoot.setup.plan import SetupPlan
+    from flask_chatwoot.setup.record import undo_steps
 
     config = current_runtime().config
-    client = _admin(config)
-    record = _record(config, client)
-    seen = account.look(client)
-    todo = undoes(seen, record, url and webhook_url(url, config))
-    plan = Plan.of(todo, seen)
+    client = client_of(config, admin_token())
+    record = _record(client)
+    current = account.read(client)
+    todo = undo_steps(current, record, url and webhook_url(url, config))
+    plan = SetupPlan.of(todo, current)
     _show(plan)
 
     if plan.steps and not _agreed(yes=yes, dry_run=dry_run):
@@ -101,71 +105,58 @@ def teardown(url: str | None, yes: bool, dry_run: bool) -> None:
     if dry_run:
         return
 
-    for undo in todo:
-        if not undo.look(seen).needed:
-            record.remove(undo)
+    for step in todo:
+        if not step.check(current).needed:
+            record.remove(step)
             continue
 
-        done = undo.apply(client)
-        click.echo(f"  ✓ {done.text}")
+        result = step.apply(client)
+        click.echo(f"  ✓ {result.text}")
 
-        if done.undo is None:
-            record.remove(undo)
+        if result.undo is None:
+            record.remove(step)
 
 
 @click.command()
-@click.option("--url", help="Where Chatwoot reaches this app, if it can not tell.")
-@click.option("--ask", is_flag=True, help="Ask the reply provider something.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON array.")
+@click.option(
+    "--url",
+    help="Where Chatwoot reaches this app, if Chatwoot's settings do not show it.",
+)
+@click.option("--ask", is_flag=True, help="Call the reply provider with a question.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 @click.pass_context
 @with_appcontext
 def doctor(ctx: click.Context, url: str | None, ask: bool, as_json: bool) -> None:
-    """Check everything, and say what to do.
+    """Check the app and its Chatwoot, and say what to do.
 
-    Leaves with 1 if something does not work. Prints no secret.
+    Exits with 1 if something does not work. Prints no secret.
     """
-    from flask_chatwoot.doctor import report as practice
-    from flask_chatwoot.doctor.facts import Case
+    from flask_chatwoot.doctor import report
+    from flask_chatwoot.doctor.facts import DoctorContext
 
-    bot = current_runtime()
-    case = Case(
-        bot,
+    runtime = current_runtime()
+    context = DoctorContext(
+        runtime,
         admin_token=admin_token(),
-        url=url and webhook_url(url, bot.config),
+        url=url and webhook_url(url, runtime.config),
         ask=ask,
     )
-    findings = practice.examine(case)
-    click.echo((practice.as_json if as_json else practice.as_text)(findings))
-    ctx.exit(int(practice.is_ill(findings)))
-
-
-def _admin(config: Config) -> ChatwootClient:
-    """Chatwoot as an administrator sees it."""
-    from flask_chatwoot.client import ChatwootClient
-
-    token = admin_token() or config.api_access_token
-    missing = [key for key in config.missing if not (token and "TOKEN" in key)]
-
-    if missing or not (config.base_url and config.account_id and token):
-        raise click.ClickException(
-            f"Chatwoot is not configured; set {', '.join(missing)}."
-        )
-
-    return ChatwootClient(
-        config.base_url, config.account_id, token, timeout=config.timeout
-    )
+    findings = report.run_checks(context)
+    click.echo((report.as_json if as_json else report.as_text)(findings))
+    ctx.exit(int(report.has_errors(findings)))
 
 
 def admin_token() -> str | None:
-    """The token for these commands, where the app's own has not the rights."""
+    """An administrator's token for these commands; ``None``: the app's own."""
     token = current_app.config.get(ADMIN_TOKEN) or os.environ.get(ADMIN_TOKEN)
 
     return str(token).strip() if token else None
 
 
 def webhook_url(url: str, config: Config) -> str:
-    """Where Chatwoot shall deliver, from the address of the app.
+    """The URL of the webhook.
 
+    :param url: The address of the app, or already that of its webhook.
     :raises click.BadParameter: It is no address.
     """
     try:
@@ -178,7 +169,7 @@ def webhook_url(url: str, config: Config) -> str:
 
     if parts.scheme not in ("http", "https") or not parts.hostname or not alone:
         raise click.BadParameter(
-            "Write the address alone, like https://app.example.com.",
+            "Give the address alone, like https://app.example.com.",
             param_hint="--url",
         )
 
@@ -187,7 +178,7 @@ def webhook_url(url: str, config: Config) -> str:
     return url if parts.path.endswith(path) else f"{url.rstrip('/')}{path}"
 
 
-def _wishes(
+def _request(
     config: Config,
     url: str,
     *,
@@ -196,10 +187,10 @@ def _wishes(
     bot_option: str | None,
     human_option: str | None,
     label: str | None,
-) -> Wishes:
-    from flask_chatwoot.setup.plan import Wishes
+) -> SetupRequest:
+    from flask_chatwoot.setup.plan import SetupRequest
 
-    return Wishes(
+    return SetupRequest(
         url=url,
         key=config.support_mode_attr,
         label=label,
@@ -211,17 +202,17 @@ def _wishes(
     )
 
 
-def _record(config: Config, client: ChatwootClient) -> Record:
-    from flask_chatwoot.setup.undo import Record
+def _record(client: ChatwootClient) -> SetupRecord:
+    from flask_chatwoot.setup.record import FILE_NAME, SetupRecord
 
-    return Record(
-        f"{config.database_path}.setup.json",
+    return SetupRecord(
+        os.path.join(current_app.instance_path, FILE_NAME),
         base_url=client.base_url,
         account_id=client.account_id,
     )
 
 
-def _show(plan: Plan) -> None:
+def _show(plan: SetupPlan) -> None:
     for text in plan.already:
         click.echo(f"  = {text}")
 
@@ -236,9 +227,9 @@ def _show(plan: Plan) -> None:
 
 
 def _agreed(*, yes: bool, dry_run: bool) -> bool:
-    """Whether to go on.
+    """Whether to change Chatwoot.
 
-    :raises click.Abort: The answer is no.
+    :raises click.Abort: The administrator declined.
     """
     if dry_run:
         click.echo("Nothing was changed.")
@@ -248,35 +239,35 @@ def _agreed(*, yes: bool, dry_run: bool) -> bool:
 
 
 def _apply(
-    plan: Plan, client: ChatwootClient, record: Record, lines: dict[str, str]
+    plan: SetupPlan, client: ChatwootClient, record: SetupRecord, lines: dict[str, str]
 ) -> None:
     for step, _ in plan.steps:
-        done = step.apply(client)
-        lines.update(done.environment)
-        click.echo(f"  ✓ {done.text}")
+        result = step.apply(client)
+        lines.update(result.environment)
+        click.echo(f"  ✓ {result.text}")
 
-        if done.undo is not None:
-            record.add(done.undo)
+        if result.undo is not None:
+            record.add(result.undo)
 
 
 def _show_environment(lines: t.Mapping[str, str], *, known: bool) -> None:
-    """Print what the app has to know.
+    """Print the settings that the app needs.
 
     :param known: The app has a secret already.
     """
-    click.echo("Keep in the environment of the app:")
+    click.echo("Set in the environment of the app:")
 
     for key, value in lines.items():
         click.echo(f"{key}={shlex.quote(value)}")
 
     if "CHATWOOT_API_ACCESS_TOKEN" in lines:
         click.echo(
-            "The token is the bot's: replies appear in its name. Keep your own as "
+            "The token is the bot's: replies appear under its name. Keep your own as "
             "CHATWOOT_ADMIN_TOKEN for setup, teardown and doctor."
         )
 
     if "CHATWOOT_WEBHOOK_SECRET" in lines:
-        click.echo("The secret is not shown again here.")
+        click.echo("This command does not show the secret again.")
     elif not known:
         click.echo(
             "Chatwoot 4.12 and later shows the secret, for CHATWOOT_WEBHOOK_SECRET, in "

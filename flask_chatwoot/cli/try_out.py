@@ -8,6 +8,7 @@ import sys
 import click
 from flask.cli import with_appcontext
 
+from flask_chatwoot.copilot import suggest
 from flask_chatwoot.outcomes import TurnOutcome
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.runtime import current_runtime
@@ -33,7 +34,7 @@ def ask(text: str, mode: str) -> None:
         raise click.UsageError("The text is blank, and would be ignored.")
 
     with contextlib.redirect_stdout(sys.stderr):
-        answer = current_runtime(keep_errors=True).suggest(text, Mode(mode))
+        answer = suggest(current_runtime(keep_errors=True), text, Mode(mode))
 
     if answer is not None:
         click.echo(answer)

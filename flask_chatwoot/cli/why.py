@@ -8,10 +8,11 @@ import typing as t
 import click
 from flask.cli import with_appcontext
 
-from flask_chatwoot.ownership.store import Holding
-from flask_chatwoot.queue.inspection import Chapter, Draft
+from flask_chatwoot.ownership.state import Ownership
+from flask_chatwoot.queue.inspection import DraftRow, JobStory
+from flask_chatwoot.queue.schema import DraftState, JobState
 from flask_chatwoot.runtime import current_runtime
-from flask_chatwoot.turns.service import TAKE_OVER
+from flask_chatwoot.turns.messages import TAKEOVER
 
 
 @click.command()
@@ -22,70 +23,91 @@ def why(conversation: int) -> None:
 
     The number is the one in the conversation's URL. No text of a message is shown.
     """
-    answering = current_runtime().configured
-    chapters = answering.inbox.story(conversation)
-    now = answering.inbox.clock()
+    configured = current_runtime().configured
+    jobs = configured.store.inspection.story(conversation)
+    now = configured.store.database.clock()
 
-    if not chapters:
+    if not jobs:
         raise click.ClickException(
             f"The database has nothing of conversation {conversation}: no delivery of "
             "it was accepted, or its jobs were deleted. See flask chatwoot doctor."
         )
 
-    for chapter in chapters:
-        click.echo("\n".join([_head(chapter), *_lines(chapter, now)]))
+    for job in jobs:
+        click.echo("\n".join([_head(job), *_lines(job, now)]))
 
-    click.echo(_owner(answering.memory.holding(conversation)))
-
-
-def _head(chapter: Chapter) -> str:
-    what = "an operator's reply" if chapter.kind == TAKE_OVER else "the customer"
-    more = f", {chapter.messages} messages" if chapter.messages > 1 else ""
-
-    return f"{_at(chapter.received_at)}  {what}, message {chapter.message_id}{more}"
+    click.echo(_owner(configured.ownership.load(conversation)))
 
 
-def _lines(chapter: Chapter, now: float) -> t.Iterator[str]:
-    for draft in chapter.posts:
+def _head(job: JobStory) -> str:
+    what = "an operator's reply" if job.kind == TAKEOVER else "the customer"
+    more = f", {job.messages} messages" if job.messages > 1 else ""
+
+    return f"{_at(job.received_at)}  {what}, message {job.message_id}{more}"
+
+
+def _lines(job: JobStory, now: float) -> t.Iterator[str]:
+    for draft in job.drafts:
         yield f"  {_draft(draft)}"
 
-    yield f"  {_state(chapter, now)}"
+    yield f"  {_state(job, now)}"
 
 
-def _draft(draft: Draft) -> str:
+def _draft(draft: DraftRow) -> str:
     kind = "note" if draft.private else "message"
 
-    if draft.message_id is not None:
-        return f"{kind} posted as {draft.message_id}"
+    if draft.state is DraftState.POSTED:
+        return f"{kind} {draft.state} as {draft.message_id}"
 
     if draft.sent_at is not None:
-        return f"{kind} sent {_at(draft.sent_at)}, no answer known"
+        return f"{kind} {draft.state}, sent {_at(draft.sent_at)}"
 
-    return f"{kind} kept, not posted"
-
-
-def _state(chapter: Chapter, now: float) -> str:
-    tried = f"{chapter.attempts} attempt{'' if chapter.attempts == 1 else 's'}"
-    because = f", because: {chapter.reason}" if chapter.reason else ""
-
-    if chapter.outcome is not None and chapter.finished_at is not None:
-        return f"{chapter.outcome} {_at(chapter.finished_at)} after {tried}{because}"
-
-    if chapter.claimed:
-        return f"being answered, {tried} so far{because}"
-
-    if chapter.due_at is None:
-        return "waits for the turn before it"
-
-    if chapter.due_at > now:
-        wait = f"{chapter.due_at - now:.0f} s"
-        return f"next attempt in {wait}, {tried} so far{because}"
-
-    return f"due for {now - chapter.due_at:.0f} s, {tried} so far{because}"
+    return f"{kind} {draft.state}"
 
 
-def _owner(holding: Holding) -> str:
-    if holding.taken:
+def _state(job: JobStory, now: float) -> str:
+    tried = _tried(job)
+    because = f", because: {job.reason}" if job.reason else ""
+
+    if job.finished_at is not None:
+        return f"{job.outcome} {_at(job.finished_at)} after {tried}{because}"
+
+    if job.due_at is None:
+        return f"{job.state}: an earlier turn of the conversation is not over"
+
+    when = _when(job.due_at - now, leased=job.state is JobState.LEASED)
+
+    return f"{job.state}, {when}, {tried} so far{because}"
+
+
+def _when(seconds: float, *, leased: bool) -> str:
+    if leased:
+        return f"its lease ends in {seconds:.0f} s"
+
+    return f"due in {seconds:.0f} s" if seconds > 0 else f"due for {-seconds:.0f} s"
+
+
+def _tried(job: JobStory) -> str:
+    """Its attempts, and whose failures ended them."""
+    failed = [
+        f"{count} failed by {whom}"
+        for count, whom in (
+            (job.provider_attempts, "the provider"),
+            (job.chatwoot_attempts, "Chatwoot"),
+        )
+        if count
+    ]
+    details = f" ({', '.join(failed)})" if failed else ""
+
+    return f"{_counted(job.attempts, 'attempt')}{details}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _owner(ownership: Ownership) -> str:
+    if ownership.taken:
         return "An operator has the conversation: answers become notes."
 
     return "No operator has taken over the conversation."

@@ -24,10 +24,14 @@ from .stop import Stop
 def work(threads: int | None) -> None:
     """Answer what is in the database, until SIGTERM or Ctrl-C."""
     runtime = current_runtime()
-    _ = runtime.configured  # raises where it is not
+    configured = runtime.configured
     stop = Stop()
-    backend = ThreadBackend(threads=threads or runtime.config.workers or 4)
-    backend.start(runtime)
+    backend = ThreadBackend(
+        configured.runner,
+        configured.upkeep,
+        threads=threads or runtime.config.workers or 4,
+    )
+    backend.start()
     click.echo("Working. Ctrl-C stops.")
     stop.wait()
     click.echo("Finishing the turns that run.")

@@ -1,4 +1,4 @@
-"""Checks of the app itself: configuration, webhook, inbox, workers, provider."""
+"""Checks of the app itself: configuration, webhook, database, workers, provider."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import time
 import typing as t
 from urllib.parse import urlencode
 
+from flask_chatwoot.client import NoAnswer, RawAnswer, exchange
+from flask_chatwoot.copilot import suggest
 from flask_chatwoot.errors import (
     DatabaseError,
     NoProviderError,
@@ -16,74 +18,71 @@ from flask_chatwoot.errors import (
 from flask_chatwoot.outcomes import DeliveryOutcome, Reason
 from flask_chatwoot.payloads import signature
 from flask_chatwoot.queue.inspection import JobRow
-from flask_chatwoot.queue.jobs import Inbox
+from flask_chatwoot.queue.schema import UNFINISHED, JobState
 from flask_chatwoot.setup import account
 
-from .facts import Case, Finding, Findings, doubtful, fine, wrong
-from .http import Answer, Failure, exchange
+from .facts import DoctorContext, Finding, Findings, failed, passed, warned
 
 PROBE: t.Final = "flask_chatwoot_probe"
-"""The event a probe names: authentic, and of no interest to anybody."""
+"""The event that a probe names: the app accepts and ignores it."""
 
 QUESTION: t.Final = "Hello, can you hear me?"
 
-PATIENCE: t.Final = 60.0
-"""Seconds after which a job that nobody has begun is conspicuous."""
-
-_SLOW: t.Final = 60.0
+LONGEST_WAIT: t.Final = 60.0
+"""Seconds. A job that waits longer gets a warning."""
 
 
-def configuration(case: Case) -> Findings:
-    """Everything needed is set, and no door is open."""
-    missing = case.config.missing
+def configuration(context: DoctorContext) -> Findings:
+    """All needed keys are set, and every endpoint takes a secret."""
+    missing = context.config.missing
 
     for key in missing:
-        yield wrong("configuration", f"{key} is not set.", f"Set {key}.")
+        yield failed("configuration", f"{key} is not set.", f"Set {key}.")
 
-    for door in case.config.unprotected:
-        path, _, key = door.partition(" ")
-        yield doubtful(
+    for endpoint in context.config.unprotected:
+        path, _, key = endpoint.partition(" ")
+        yield warned(
             "configuration",
-            f"Anybody may call {case.config.url_prefix}{path}.",
+            f"{context.config.url_prefix}{path} takes requests without a secret.",
             f"Set {key.strip('()')}.",
         )
 
-    if not (missing or case.config.unprotected):
-        yield fine("configuration", "All needed keys are set.")
+    if not (missing or context.config.unprotected):
+        yield passed("configuration", "All needed keys are set.")
 
 
-def probe(case: Case) -> Findings:
-    """A delivery like Chatwoot's is taken at our own URL."""
-    if case.url is None:
+def probe(context: DoctorContext) -> Findings:
+    """The app's own URL accepts a delivery signed like Chatwoot's."""
+    if context.url is None:
         return
 
     answer = exchange(
         "POST",
-        _probe_url(case, case.url),
-        headers=_signed(case, _PROBE_BODY),
+        _probe_url(context, context.url),
+        headers=_signed(context, _PROBE_BODY),
         body=_PROBE_BODY,
-        timeout=case.config.timeout,
+        timeout=context.config.timeout,
     )
-    yield _judged(case.url, answer)
+    yield _probe_finding(context.url, answer)
 
 
 _PROBE_BODY: t.Final = json.dumps({"event": PROBE}).encode()
 
 
-def _probe_url(case: Case, url: str) -> str:
-    """With the token Chatwoot has, else with ours."""
-    tokens = [account.token_in(deliverer.url) for deliverer in case.deliverers]
-    token = tokens[0] if tokens else case.config.webhook_token
+def _probe_url(context: DoctorContext, url: str) -> str:
+    """With the token in Chatwoot's settings, else with the app's."""
+    tokens = [account.token_in(source.url) for source in context.sources]
+    token = tokens[0] if tokens else context.config.webhook_token
 
     return f"{url}?{urlencode({'token': token})}" if token else url
 
 
-def _signed(case: Case, body: bytes) -> dict[str, str]:
-    """With the secret Chatwoot has, else with ours."""
-    known = [deliverer.secret for deliverer in case.deliverers if deliverer.secret]
+def _signed(context: DoctorContext, body: bytes) -> dict[str, str]:
+    """With the secret in Chatwoot's settings, else with the app's."""
+    known = [source.secret for source in context.sources if source.secret]
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
 
-    if secrets := [*known, *case.config.webhook_secret]:
+    if secrets := [*known, *context.config.webhook_secret]:
         timestamp = str(int(time.time()))
         headers[signature.TIMESTAMP_HEADER] = timestamp
         headers[signature.SIGNATURE_HEADER] = signature.sign(
@@ -93,151 +92,154 @@ def _signed(case: Case, body: bytes) -> dict[str, str]:
     return headers
 
 
-def _judged(url: str, answer: Answer | Failure) -> Finding:
-    if isinstance(answer, Failure):
-        return wrong(
+def _probe_finding(url: str, answer: RawAnswer | NoAnswer) -> Finding:
+    if isinstance(answer, NoAnswer):
+        return failed(
             "probe",
             f"A probe does not reach {url} ({answer.tls or answer.kind}).",
             "Is the app running there, and may this machine connect to it?",
         )
 
-    said = answer.json
+    body = answer.json
     ours = (
         answer.status == 200
-        and account.inner(said, "status") == DeliveryOutcome.IGNORED
+        and account.nested(body, "status") == DeliveryOutcome.IGNORED
     )
 
-    if ours and account.inner(said, "reason") == Reason.NOT_CONFIGURED:
-        return wrong(
+    if ours and account.nested(body, "reason") == Reason.NOT_CONFIGURED:
+        return failed(
             "probe",
             f"The app at {url} is not configured.",
-            "Set the same keys there as here, and restart it.",
+            "Set the same keys there as here, and restart the app.",
         )
 
     if ours:
-        return fine("probe", f"A signed probe to {url} is accepted.")
+        return passed("probe", f"A signed probe to {url} is accepted.")
 
     what, remedy = _MEANINGS.get(answer.status, ("does not answer as this app", ""))
 
     if answer.redirect is not None:
-        what = "redirects, and Chatwoot before 4.14 does not follow"
-        remedy = "Give Chatwoot the final URL; mind the slash at the end."
+        what = "redirects, and Chatwoot before 4.14 follows no redirect"
+        remedy = "Set the final URL in Chatwoot; compare the slash at its end."
 
-    return wrong(
+    return failed(
         "probe",
         f"{url} {what} ({answer.status}).",
-        remedy or "Is this the address of this app, and does nothing stand before it?",
+        remedy or "Is this the address of this app, without another server before it?",
     )
 
 
 _MEANINGS: t.Final = {
     400: (
         "refuses a probe",
-        "Does something check for CSRF? csrf.exempt(chatwoot.blueprint).",
+        "If the app checks for CSRF, add csrf.exempt(chatwoot.blueprint).",
     ),
     401: (
         "refuses a signed probe",
         "The running app has another CHATWOOT_WEBHOOK_SECRET or CHATWOOT_WEBHOOK_TOKEN "
-        "than Chatwoot: set it there, and restart it.",
+        "than Chatwoot: set it there, and restart the app.",
     ),
     403: (
         "forbids a probe",
-        "Let what stands before the app, or the app's own login, pass Chatwoot.",
+        "Let Chatwoot pass the proxy before the app, and the app's own login.",
     ),
     404: (
-        "is not there",
+        "does not exist",
         "Compare the URL in Chatwoot with the app's address and CHATWOOT_URL_PREFIX.",
     ),
-    500: ("fails", "See the log of the app: its inbox may be out of reach."),
+    500: ("fails", "See the log of the app: its database may be unavailable."),
 }
 
 
-def inbox(case: Case) -> Findings:
-    """The inbox can be written; what lies in it."""
-    if case.bot.poster is None:
-        return
-
-    store = case.bot.poster.inbox
+def database(context: DoctorContext) -> Findings:
+    """The database can be written, and its jobs are handled."""
+    inspection = context.store.inspection
 
     try:
-        store.retry(())  # takes the lock of a writer, and changes nothing
-        waiting, dead = store.jobs(state="waiting"), store.jobs(state="dead")
-        claimed = store.jobs(state="claimed")
+        inspection.retry(())  # takes the write lock, and changes nothing
+        unfinished = inspection.jobs(*UNFINISHED)
+        dead = inspection.jobs(JobState.DEAD)
     except DatabaseError as error:
-        yield wrong(
-            "inbox",
+        yield failed(
+            "database",
             f"{error}",
             "Set CHATWOOT_DATABASE_URL to a file on a local disk that the app may "
-            "write; a file that is broken can only be moved away.",
+            "write; a broken file can only be moved away.",
         )
         return
 
-    yield fine("inbox", "The inbox can be written.")
+    yield passed("database", "The database can be written.")
+    leased = [job for job in unfinished if job.state is JobState.LEASED]
+    waiting = [job for job in unfinished if job.state is not JobState.LEASED]
     yield from _age(waiting)
     yield from _dead(dead)
-    yield from _workers(case, store, waiting, claimed)
+    yield from _workers(context, waiting, leased)
 
 
 def _age(waiting: list[JobRow]) -> Findings:
     oldest = max((job.age for job in waiting), default=0.0)
     what = f"The oldest of {len(waiting)} waiting jobs is {oldest:.0f} s old."
 
-    if oldest > _SLOW:
-        yield doubtful(
+    if oldest > LONGEST_WAIT:
+        yield warned(
             "age",
             what,
-            "flask chatwoot jobs --state waiting tells more; more CHATWOOT_WORKERS "
-            "help if the provider is slow.",
+            "See flask chatwoot jobs --state ready. If the provider is slow, raise "
+            "CHATWOOT_WORKERS.",
         )
     else:
-        yield fine("age", what if waiting else "No job is waiting.")
+        yield passed("age", what if waiting else "No job is waiting.")
 
 
 def _dead(dead: list[JobRow]) -> Findings:
     if not dead:
-        yield fine("dead", "No job is dead.")
+        yield passed("dead", "No job is dead.")
         return
 
     reasons = ", ".join(sorted({job.reason or "unknown" for job in dead}))
-    yield doubtful(
+    yield warned(
         "dead",
-        f"{len(dead)} customers' messages were given up ({reasons}).",
-        "Mend the cause, then flask chatwoot jobs retry --dead; or forget them with "
-        "flask chatwoot jobs prune --dead.",
+        f"{len(dead)} dead jobs wait for a decision ({reasons}).",
+        "Remove the cause, and run flask chatwoot jobs retry --dead; or delete them "
+        "with flask chatwoot jobs prune --dead.",
     )
 
 
 def _workers(
-    case: Case, store: Inbox, waiting: list[JobRow], claimed: list[JobRow]
+    context: DoctorContext, waiting: list[JobRow], leased: list[JobRow]
 ) -> Findings:
-    """Work that is left lying tells more than any sign of life."""
-    alive = store.health().workers
-    busy = {job.conversation_id for job in claimed}
+    """Jobs that wait too long prove more than a heartbeat."""
+    alive = context.store.inspection.health().workers
+    busy = {job.conversation_id for job in leased}
     idle = [
         job
         for job in _first_in_line(waiting)
         if job.conversation_id not in busy
         and job.attempts == 0
-        and job.age > max(PATIENCE, 2 * store.lease)
+        and job.age > max(LONGEST_WAIT, 2 * context.store.queue.lease)
     ]
 
-    if not idle and (alive or case.config.backend == "inline"):
-        yield fine("workers", f"No job is left lying; threads at work: {alive}.")
+    if not idle and (alive or context.config.backend == "inline"):
+        yield passed(
+            "workers", f"No job waits too long; running worker threads: {alive}."
+        )
     elif not idle:
-        yield doubtful("workers", "No worker gave a sign of life lately.", _start(case))
-    elif claimed:
-        yield doubtful(
+        yield warned("workers", "No worker had a heartbeat lately.", _start(context))
+    elif leased:
+        yield warned(
             "workers",
-            f"{len(idle)} jobs were not begun yet, and {len(claimed)} are under way.",
+            f"{len(idle)} jobs wait for a worker; workers run {len(leased)} others.",
             "If that lasts, raise CHATWOOT_WORKERS, or set a time limit in the "
             "provider.",
         )
     else:
-        yield wrong("workers", f"Nobody works on {len(idle)} jobs.", _start(case))
+        yield failed(
+            "workers", f"{len(idle)} jobs wait, and no worker runs.", _start(context)
+        )
 
 
 def _first_in_line(waiting: list[JobRow]) -> list[JobRow]:
-    """The others wait for these."""
+    """The first job of each conversation; the others wait for it."""
     first: dict[int, JobRow] = {}
 
     for job in sorted(waiting, key=lambda job: job.id):
@@ -246,59 +248,59 @@ def _first_in_line(waiting: list[JobRow]) -> list[JobRow]:
     return list(first.values())
 
 
-def _start(case: Case) -> str:
-    if case.config.backend == "thread" and not case.config.workers:
-        return "CHATWOOT_WORKERS is 0: start flask chatwoot work, beside the app."
+def _start(context: DoctorContext) -> str:
+    if context.config.backend == "thread" and not context.config.workers:
+        return "CHATWOOT_WORKERS is 0: run flask chatwoot work beside the app."
 
     return (
-        "Is the app running, and did it serve a request since it was started? Else run "
+        "Is the app running, and did it serve a request since its start? If not, run "
         "flask chatwoot work."
     )
 
 
-def provider(case: Case) -> Findings:
-    """Somebody is there to answer; with ``ask``, does."""
-    if not case.bot.providers:
-        yield wrong(
+def provider(context: DoctorContext) -> Findings:
+    """A provider is registered; with ``ask``, it answers."""
+    if not context.runtime.providers:
+        yield failed(
             "provider",
             "No reply provider is registered.",
             "Decorate a function with @chatwoot.reply_provider where the app is made.",
         )
         return
 
-    yield fine("provider", "A reply provider is registered.")
+    yield passed("provider", "A reply provider is registered.")
 
-    if case.ask:
-        yield _asked(case)
+    if context.ask:
+        yield _asked(context)
 
 
-def _asked(case: Case) -> Finding:
+def _asked(context: DoctorContext) -> Finding:
     started = time.monotonic()
 
     try:
-        answer = case.bot.suggest(QUESTION)
+        answer = suggest(context.runtime, QUESTION)
     except NoProviderError:
-        return doubtful(
+        return warned(
             "answer",
             "No provider is registered for every inbox and mode human, and no other "
-            "can be asked here.",
-            "flask chatwoot simulate TEXT asks the one for bot mode.",
+            "can be called here.",
+            "flask chatwoot simulate TEXT calls the one for mode bot.",
         )
     except (ProviderError, ProviderFailedError) as error:
-        # Where, without what: the text may quote the question.
-        return wrong(
+        # The first line names the place; the others may quote the question.
+        return failed(
             "answer",
             f"The reply provider failed: {str(error).splitlines()[0]}",
-            "flask chatwoot simulate TEXT shows the way, and the log says where.",
+            "See the traceback in the log, and try flask chatwoot simulate TEXT.",
         )
 
     seconds = time.monotonic() - started
 
     if answer is None:
-        return doubtful(
+        return warned(
             "answer",
-            f"The reply provider says nothing to {QUESTION!r}.",
+            f"The reply provider declines {QUESTION!r}.",
             "That is right if it is meant to decline such messages.",
         )
 
-    return fine("answer", f"The reply provider answers, after {seconds:.1f} s.")
+    return passed("answer", f"The reply provider answers within {seconds:.1f} s.")

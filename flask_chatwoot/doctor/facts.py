@@ -1,4 +1,4 @@
-"""What the doctor finds, and the facts it finds it by."""
+"""Findings, and the facts that the checks use."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
-from flask_chatwoot.client import ChatwootClient
-from flask_chatwoot.errors import APIError, SetupError
-from flask_chatwoot.runtime import Runtime
+from flask_chatwoot.client import NoAnswer, RawAnswer, exchange
+from flask_chatwoot.errors import APIError, ConfigError, SetupError
+from flask_chatwoot.payloads import versions
+from flask_chatwoot.payloads.versions import Version
+from flask_chatwoot.queue.store import Store
+from flask_chatwoot.runtime import Runtime, client_of
 from flask_chatwoot.setup import account
-from flask_chatwoot.setup.account import JSON, Account, Version
-
-from .http import Answer, Failure, exchange
+from flask_chatwoot.setup.account import JSON, AccountSettings
 
 
 class Mark(StrEnum):
     """How bad a finding is."""
 
-    FINE = "✓"
-    DOUBTFUL = "!"
-    WRONG = "✗"
+    OK = "✓"
+    WARNING = "!"
+    ERROR = "✗"
 
 
 class Finding(t.NamedTuple):
-    """One line. No secret is in it.
+    """One line of the report. It holds no secret.
 
-    :ivar check: What was looked at, in a word.
-    :ivar remedy: What to do; empty where all is fine.
+    :ivar check: What was checked, in a word.
+    :ivar remedy: What to do; empty if the check passed.
     """
 
     mark: Mark
@@ -44,27 +45,28 @@ class Finding(t.NamedTuple):
 Findings = t.Iterator[Finding]
 
 
-def fine(check: str, what: str) -> Finding:
-    """All is as it should be."""
-    return Finding(Mark.FINE, check, what)
+def passed(check: str, what: str) -> Finding:
+    """Nothing is wrong."""
+    return Finding(Mark.OK, check, what)
 
 
-def doubtful(check: str, what: str, remedy: str) -> Finding:
-    """It works, but."""
-    return Finding(Mark.DOUBTFUL, check, what, remedy)
+def warned(check: str, what: str, remedy: str) -> Finding:
+    """It works, but should be changed."""
+    return Finding(Mark.WARNING, check, what, remedy)
 
 
-def wrong(check: str, what: str, remedy: str) -> Finding:
+def failed(check: str, what: str, remedy: str) -> Finding:
     """It does not work."""
-    return Finding(Mark.WRONG, check, what, remedy)
+    return Finding(Mark.ERROR, check, what, remedy)
 
 
-class Deliverer(t.NamedTuple):
-    """Something in Chatwoot that delivers to our URL.
+class DeliverySource(t.NamedTuple):
+    """A webhook, agent bot or API inbox that delivers to the app.
 
-    :ivar name: As people find it.
-    :ivar signs: Whether this version signs what it delivers.
-    :ivar secret: ``None`` where Chatwoot does not tell.
+    :ivar name: What it is, and its id.
+    :ivar signs: Whether this version of Chatwoot signs its deliveries.
+    :ivar secret: ``None`` where Chatwoot does not show it.
+    :ivar events: ``None``: all.
     """
 
     name: str
@@ -72,88 +74,87 @@ class Deliverer(t.NamedTuple):
     signs: bool
     secret: str | None
     events: list[str] | None = None
-    """``None``: all, unasked."""
 
     def __repr__(self) -> str:
-        return f"<Deliverer {self.name}>"
+        return f"<DeliverySource {self.name}>"
 
 
 @dataclass(frozen=True)
-class Unseen:
-    """An account that could not be looked at.
+class UnreadableAccount:
+    """An account whose settings could not be read.
 
-    :ivar rights: Because the token may not.
+    :ivar forbidden: Because the token may not.
     """
 
     why: str
-    rights: bool
+    forbidden: bool
 
 
-class Case:
-    """One app and its Chatwoot. PolicyContext are asked for when needed, and once.
+class DoctorContext:
+    """One app and its Chatwoot. Facts are requested when a check needs them, and once.
 
-    :param admin_token: For what the app's own token may not see.
-    :param url: Of our webhook; ``None``: it is taken from Chatwoot.
-    :param ask: Whether the provider is to be asked something.
+    :param admin_token: For what the app's own token may not read.
+    :param url: Of the app's webhook; ``None``: taken from Chatwoot's settings.
+    :param ask: Whether the provider is called.
     :param clock: Unix seconds.
     """
 
     def __init__(
         self,
-        bot: Runtime,
+        runtime: Runtime,
         *,
         admin_token: str | None = None,
         url: str | None = None,
         ask: bool = False,
         clock: t.Callable[[], float] = time.time,
     ) -> None:
-        self.bot = bot
-        self.config = bot.config
+        self.runtime = runtime
+        self.config = runtime.config
         self.ask = ask
         self.clock = clock
         self._admin_token = admin_token
         self._url = url
 
-    # -- Chatwoot, raw ---------------------------------------------------------
+    # -- answers of Chatwoot -----------------------------------------------------
 
     @cached_property
-    def api(self) -> Answer | Failure:
-        """What Chatwoot says without a token."""
+    def api(self) -> RawAnswer | NoAnswer:
+        """The answer of ``GET /api``, which takes no token."""
         return self._get("/api")
 
     @cached_property
-    def profile(self) -> Answer | Failure:
-        """What Chatwoot says to the app's token."""
+    def profile(self) -> RawAnswer | NoAnswer:
+        """The answer of ``GET /api/v1/profile`` to the app's token."""
         return self._get("/api/v1/profile", token=True)
 
     @property
     def server(self) -> JSON | None:
-        """Version and time, if a Chatwoot answers."""
-        answer = self.api.json if isinstance(self.api, Answer) else None
-        ok = isinstance(self.api, Answer) and self.api.status == 200
+        """Version and time of Chatwoot; ``None`` if the answer is not Chatwoot's."""
+        answer = self.api.json if isinstance(self.api, RawAnswer) else None
+        ok = isinstance(self.api, RawAnswer) and self.api.status == 200
         named = isinstance(answer, dict) and isinstance(answer.get("version"), str)
 
         return answer if ok and named else None
 
     @property
     def version(self) -> Version | None:
-        """Chatwoot's, if it answers."""
+        """Chatwoot's version; ``None`` if it does not answer."""
         server = self.server
 
-        return account.parse_version(server["version"]) if server else None
+        return account.version_of(server["version"]) if server else None
 
     @property
     def owner(self) -> JSON | None:
-        """Whose token the app has, if it is a user's."""
+        """The user whose token the app has; ``None`` if it is not a user's."""
         answer = self.profile
-        ok = isinstance(answer, Answer) and answer.status == 200
-        profile = answer.json if isinstance(answer, Answer) else None
+        ok = isinstance(answer, RawAnswer) and answer.status == 200
+        profile = answer.json if isinstance(answer, RawAnswer) else None
 
         return profile if ok and isinstance(profile, dict) else None
 
     @property
     def membership(self) -> JSON | None:
-        """What that user is in the account, if anything."""
+        """That user's membership in the account; ``None`` if it has none."""
         accounts = account.rows((self.owner or {}).get("accounts"))
         mine = [a for a in accounts if a.get("id") == self.config.account_id]
 
@@ -163,15 +164,15 @@ class Case:
     def is_bot(self) -> bool:
         """Whether the app's token is an agent bot's."""
         answer = self.profile
-        error = account.inner(
-            answer.json if isinstance(answer, Answer) else None, "error"
+        error = account.nested(
+            answer.json if isinstance(answer, RawAnswer) else None, "error"
         )
 
-        # The only text of Chatwoot that is read: it is the same in all languages
+        # Chatwoot's text is compared here because it is the same in all languages
         # (app/controllers/concerns/access_token_auth_helper.rb).
         return isinstance(error, str) and "for bots" in error
 
-    def _get(self, path: str, *, token: bool = False) -> Answer | Failure:
+    def _get(self, path: str, *, token: bool = False) -> RawAnswer | NoAnswer:
         headers = {"Accept": "application/json", "User-Agent": "Flask-Chatwoot"}
 
         if token:
@@ -184,57 +185,65 @@ class Case:
             timeout=self.config.timeout,
         )
 
-    # -- Chatwoot, as an administrator sees it ---------------------------------
+    # -- settings of the account -------------------------------------------------
 
     @cached_property
-    def account(self) -> Account | Unseen:
-        """What is set up there, or why that can not be seen."""
-        config = self.config
-        token = self._admin_token or config.api_access_token
+    def account(self) -> AccountSettings | UnreadableAccount:
+        """The account's settings, or why they could not be read."""
+        try:
+            client = client_of(self.config, self._admin_token)
+        except ConfigError as error:
+            return UnreadableAccount(str(error), forbidden=False)
 
-        if self.server is None or not (config.base_url and config.account_id and token):
-            return Unseen("Chatwoot can not be asked.", rights=False)
-
-        client = ChatwootClient(
-            config.base_url, config.account_id, token, timeout=config.timeout
-        )
+        if self.server is None:
+            return UnreadableAccount("Chatwoot does not answer.", forbidden=False)
 
         try:
-            return account.look(client)
+            return account.read(client)
         except SetupError as error:
-            return Unseen(str(error), rights=True)
+            return UnreadableAccount(str(error), forbidden=True)
         except APIError as error:
-            return Unseen(str(error), rights=error.status == 403)
+            return UnreadableAccount(str(error), forbidden=error.status == 403)
 
-    # -- ourselves -------------------------------------------------------------
+    # -- the app ---------------------------------------------------------------
+
+    @property
+    def store(self) -> Store:
+        """The app's database.
+
+        :raises ConfigError: Chatwoot is not configured.
+        """
+        return self.runtime.configured.store
+
+    # -- the app in Chatwoot's settings ----------------------------------------
 
     @cached_property
-    def deliverers(self) -> list[Deliverer]:
-        """All that delivers here: account webhooks, linked bots, API inboxes."""
-        seen, url = self.account, self.url
+    def sources(self) -> list[DeliverySource]:
+        """All that delivers to the app: account webhooks, linked bots, API inboxes."""
+        found, url = self.account, self.url
 
-        if not (isinstance(seen, Account) and url):
+        if not (isinstance(found, AccountSettings) and url):
             return []
 
         rows = [
-            *((row, "url", account.SIGNED) for row in seen.webhooks_to(url)),
+            *((row, "url", versions.SIGNED) for row in found.webhooks_to(url)),
             *(
-                (row, "outgoing_url", account.BOTS_SIGNED)
-                for row in seen.bots_to(url)
-                if row.get("id") in seen.links.values()
+                (row, "outgoing_url", versions.BOTS_SIGNED)
+                for row in found.bots_to(url)
+                if row.get("id") in found.links.values()
             ),
             *(
-                (row, "webhook_url", account.BOTS_SIGNED)
-                for row in seen.inboxes.values()
-                if account.same_place(row.get("webhook_url"), url)
+                (row, "webhook_url", versions.BOTS_SIGNED)
+                for row in found.inboxes.values()
+                if account.same_address(row.get("webhook_url"), url)
             ),
         ]
 
         return [
-            Deliverer(
+            DeliverySource(
                 name=f"{_KINDS[key]} {row.get('id')}",
                 url=row[key],
-                signs=seen.version >= since,
+                signs=found.version >= since,
                 secret=row.get("secret"),
                 events=(row.get("subscriptions") or []) if key == "url" else None,
             )
@@ -243,27 +252,27 @@ class Case:
 
     @cached_property
     def url(self) -> str | None:
-        """Of our webhook, without query; ``None`` if nothing tells."""
+        """Of the app's webhook, without query; ``None`` if it is not known."""
         if self._url:
-            return account.place_of(self._url)
+            return account.address_of(self._url)
 
-        return self.places[0] if len(self.places) == 1 else None
+        return self.addresses[0] if len(self.addresses) == 1 else None
 
     @property
-    def places(self) -> list[str]:
-        """URLs in Chatwoot that may be those of our webhook."""
-        if not isinstance(seen := self.account, Account):
+    def addresses(self) -> list[str]:
+        """URLs in Chatwoot's settings that may be that of the app's webhook."""
+        if not isinstance(found := self.account, AccountSettings):
             return []
 
         given = [
-            *(row.get("url") for row in seen.webhooks),
-            *(row.get("outgoing_url") for row in seen.bots or ()),
-            *(row.get("webhook_url") for row in seen.inboxes.values()),
+            *(row.get("url") for row in found.webhooks),
+            *(row.get("outgoing_url") for row in found.bots or ()),
+            *(row.get("webhook_url") for row in found.inboxes.values()),
         ]
         path = f"{self.config.url_prefix}/webhook"
-        places = {account.place_of(url) for url in given if url}
+        addresses = {account.address_of(url) for url in given if url}
 
-        return sorted(place for place in places if place.endswith(path))
+        return sorted(url for url in addresses if url.endswith(path))
 
 
 _KINDS: t.Final = {
@@ -271,4 +280,4 @@ _KINDS: t.Final = {
     "outgoing_url": "agent bot",
     "webhook_url": "API inbox",
 }
-"""What it is, by the key under which Chatwoot has its URL."""
+"""Kind of source by the key that holds its URL."""

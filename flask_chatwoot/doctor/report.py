@@ -1,4 +1,4 @@
-"""Look at everything that must be right for an answer to reach a customer."""
+"""Run the checks, and show what they found."""
 
 from __future__ import annotations
 
@@ -6,16 +6,12 @@ import json
 import typing as t
 
 from . import app, chatwoot, server
-from .facts import Case, Finding, Findings, Mark
+from .facts import DoctorContext, Finding, Findings, Mark
 
-Check = t.Callable[[Case], Findings]
+Check = t.Callable[[DoctorContext], Findings]
 
-OF_THE_APP: t.Final[t.Sequence[Check]] = (
-    app.probe,
-    app.inbox,
-    app.provider,
-)
-OF_CHATWOOT: t.Final[t.Sequence[Check]] = (
+CHECKS: t.Final[t.Sequence[Check]] = (
+    app.configuration,
     server.reachable,
     server.redirect,
     server.tls,
@@ -29,30 +25,31 @@ OF_CHATWOOT: t.Final[t.Sequence[Check]] = (
     chatwoot.webhook,
     chatwoot.secret,
     chatwoot.address,
+    app.probe,
+    app.database,
+    app.provider,
 )
-"""What is found by one is not repeated by the next: each says nothing where it can not
-look because of something that was told before."""
+"""In the order in which a message passes what they check. A check yields nothing where
+the finding of an earlier one makes it impossible."""
 
-_NAMES: t.Final = {Mark.FINE: "ok", Mark.DOUBTFUL: "warning", Mark.WRONG: "error"}
+WITHOUT_CONFIGURATION: t.Final = (app.configuration, app.probe, app.provider)
+"""Those that run where Chatwoot is not configured."""
+
+_NAMES: t.Final = {Mark.OK: "ok", Mark.WARNING: "warning", Mark.ERROR: "error"}
 
 
-def examine(case: Case) -> list[Finding]:
-    """All findings, in the order in which a message passes the things they are about.
+def run_checks(context: DoctorContext) -> list[Finding]:
+    """All findings.
 
-    Asks Chatwoot and our own URL; changes nothing anywhere.
+    Sends requests to Chatwoot and to the app's own URL; changes nothing in either.
     """
-    checks = [*OF_CHATWOOT, *OF_THE_APP]
+    checks = WITHOUT_CONFIGURATION if context.config.missing else CHECKS
 
-    if case.config.missing:
-        checks = [*OF_THE_APP]
-
-    return [
-        finding for check in (app.configuration, *checks) for finding in check(case)
-    ]
+    return [finding for check in checks for finding in check(context)]
 
 
 def as_json(findings: t.Sequence[Finding]) -> str:
-    """The findings for machines; ``mark`` is ``ok``, ``warning`` or ``error``."""
+    """The findings as JSON; ``mark`` is ``ok``, ``warning`` or ``error``."""
     return json.dumps(
         [{**finding._asdict(), "mark": _NAMES[finding.mark]} for finding in findings],
         indent=2,
@@ -61,10 +58,10 @@ def as_json(findings: t.Sequence[Finding]) -> str:
 
 
 def as_text(findings: t.Sequence[Finding]) -> str:
-    """The findings for people, a line each."""
+    """The findings, a line each."""
     return "\n".join(map(str, findings))
 
 
-def is_ill(findings: t.Iterable[Finding]) -> bool:
-    """Whether something does not work."""
-    return any(finding.mark is Mark.WRONG for finding in findings)
+def has_errors(findings: t.Iterable[Finding]) -> bool:
+    """Whether a finding is an error."""
+    return any(finding.mark is Mark.ERROR for finding in findings)

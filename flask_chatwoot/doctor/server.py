@@ -1,4 +1,4 @@
-"""Checks of the way to Chatwoot: connection, version, clock, token."""
+"""Checks of the connection to Chatwoot: address, version, clock, token."""
 
 from __future__ import annotations
 
@@ -7,30 +7,31 @@ import time
 import typing as t
 from urllib.parse import urlsplit
 
+from flask_chatwoot.client import NoAnswer, RawAnswer
+from flask_chatwoot.payloads import versions
 from flask_chatwoot.payloads.signature import TOLERANCE
+from flask_chatwoot.payloads.versions import NEWEST, OLDEST, Version
 from flask_chatwoot.setup.account import (
-    NO_BOT_ENDPOINTS,
-    SIGNED,
-    Account,
-    Version,
-    inner,
+    AccountSettings,
+    nested,
     rows,
 )
 from flask_chatwoot.setup.plan import is_private
 
-from .facts import Case, Finding, Findings, doubtful, fine, wrong
-from .http import Answer, Failure
+from .facts import DoctorContext, Finding, Findings, failed, passed, warned
 
-OLDEST: t.Final[Version] = (4, 2, 0)
-NEWEST: t.Final[Version] = (4, 16, 2)
-"""The versions whose source this package was compared with."""
+CLOCK_WARNING: t.Final = 60.0
+"""Seconds. A larger difference of the clocks gets a warning."""
 
-UNEASY: t.Final = 60.0
-"""Seconds two clocks may differ without a word."""
+
+_FIRST: t.Final[Version] = (0, 0, 0)
 
 
 class _Limit(t.NamedTuple):
-    """Something that versions from ``since`` to before ``fixed`` can not do."""
+    """What versions from ``since`` to before ``fixed`` cannot do.
+
+    :ivar bots: Matters only for the token of an agent bot.
+    """
 
     since: Version
     fixed: Version
@@ -41,121 +42,122 @@ class _Limit(t.NamedTuple):
 
 _LIMITS: t.Final = (
     _Limit(
-        (0, 0, 0),
-        (4, 9, 0),
-        "does not keep the marks of our posts: one whose answer got lost is recognised "
-        "by its text alone.",
+        _FIRST,
+        versions.KEEPS_MARKERS,
+        "does not store the markers of the app's posts: after a post without an "
+        "answer, the app compares texts.",
         "Upgrade to 4.9 or later.",
     ),
     _Limit(
-        (4, 9, 0),
-        (4, 12, 1),
-        "sends customers' texts as HTML; what they typed is guessed.",
+        versions.RENDERS,
+        versions.RENDERS_NO_MORE,
+        "sends customers' texts as HTML; the app derives what they typed.",
         "Upgrade to 4.12.1 or later.",
     ),
     _Limit(
-        (0, 0, 0),
-        SIGNED,
-        "can not sign deliveries: whoever knows the URL can post there.",
-        "Upgrade to 4.12 or later; until then CHATWOOT_WEBHOOK_TOKEN protects.",
+        _FIRST,
+        versions.SIGNED,
+        "cannot sign deliveries: the URL alone is enough to send a false one.",
+        "Upgrade to 4.12 or later; until then set CHATWOOT_WEBHOOK_TOKEN.",
     ),
     _Limit(
-        (0, 0, 0),
-        (4, 7, 0),
-        "leaves conversations pending when their bot can not be reached.",
+        _FIRST,
+        versions.BOTS_GIVE_UP,
+        "leaves conversations pending when their bot cannot be reached.",
         "Upgrade to 4.7 or later.",
         bots=True,
     ),
     _Limit(
-        (4, 12, 0),
-        (4, 13, 0),
+        versions.SIGNED,
+        versions.BOTS_SIGNED,
         "does not sign the deliveries of agent bots.",
         "Upgrade to 4.13 or later.",
         bots=True,
     ),
     _Limit(
-        (0, 0, 0),
-        (4, 14, 2),
+        _FIRST,
+        versions.BOTS_READ,
         "does not let a bot's token read conversations.",
         "Upgrade to 4.14.2 or later, or use a user's token.",
         bots=True,
     ),
     _Limit(
-        NO_BOT_ENDPOINTS,
+        versions.NO_BOT_ENDPOINTS,
         (4, 16, 1),
-        "fails to list agent bots: what is said about them here is incomplete.",
+        "cannot list agent bots: findings about them are incomplete.",
         "Upgrade to 4.16.1 or later.",
     ),
 )
 
 
-def reachable(case: Case) -> Findings:
-    """Somebody answers, and it is a Chatwoot."""
-    answer, where = case.api, case.config.base_url
+def reachable(context: DoctorContext) -> Findings:
+    """A Chatwoot server answers."""
+    answer, where = context.api, context.config.base_url
 
-    if isinstance(answer, Failure):
+    if isinstance(answer, NoAnswer):
         if answer.tls is None:
-            yield wrong(
+            yield failed(
                 "chatwoot",
                 f"No connection to {where} ({answer.kind}).",
                 "Is CHATWOOT_BASE_URL right, and may this machine connect to it? See "
                 "also HTTPS_PROXY and NO_PROXY.",
             )
-    elif answer.redirect is None and case.server is None:
-        yield wrong(
+    elif answer.redirect is None and context.server is None:
+        yield failed(
             "chatwoot",
             f"{where} answers {answer.status}, but not as Chatwoot does.",
             "Set CHATWOOT_BASE_URL to the address of the Chatwoot server itself, or "
             "see its log.",
         )
-    elif case.server:
-        yield fine("chatwoot", f"Chatwoot answers at {where}.")
+    elif context.server:
+        yield passed("chatwoot", f"Chatwoot answers at {where}.")
 
 
-def tls(case: Case) -> Findings:
-    """Nobody listens in on the token."""
-    url, answer = case.config.base_url or "", case.api
+def tls(context: DoctorContext) -> Findings:
+    """The token is sent encrypted."""
+    url, answer = context.config.base_url or "", context.api
 
-    if isinstance(answer, Failure) and answer.tls is not None:
-        yield wrong(
+    if isinstance(answer, NoAnswer) and answer.tls is not None:
+        yield failed(
             "tls",
-            f"The encryption of {url} can not be trusted: {answer.tls}.",
-            "Mend the certificate; if it is your own authority's, name its file in "
-            "REQUESTS_CA_BUNDLE. If the server speaks plain HTTP, write http://.",
+            f"The encryption of {url} cannot be trusted: {answer.tls}.",
+            "Replace the certificate; if your own authority signed it, name the "
+            "authority's file in REQUESTS_CA_BUNDLE. If the server speaks plain HTTP, "
+            "write http://.",
         )
-    elif isinstance(answer, Failure):
+    elif isinstance(answer, NoAnswer):
         return
     elif urlsplit(url).scheme == "https":
-        yield fine("tls", "The connection to Chatwoot is encrypted.")
+        yield passed("tls", "The connection to Chatwoot is encrypted.")
     elif is_private(url):
-        yield fine("tls", "The connection to Chatwoot is not encrypted, but private.")
+        yield passed("tls", "The connection to Chatwoot is not encrypted, but private.")
     else:
-        yield doubtful(
+        yield warned(
             "tls",
-            "The connection to Chatwoot is not encrypted: the token travels in the "
-            "clear.",
+            "The connection to Chatwoot is not encrypted: the token is sent as plain "
+            "text.",
             "Set CHATWOOT_BASE_URL to an https:// address.",
         )
 
 
-def redirect(case: Case) -> Findings:
-    """The address is the final one."""
-    if not isinstance(case.api, Answer):
+def redirect(context: DoctorContext) -> Findings:
+    """The address does not redirect."""
+    if not isinstance(context.api, RawAnswer):
         return
 
-    if (target := case.api.redirect) is None:
-        yield fine("redirect", "CHATWOOT_BASE_URL does not redirect.")
+    if (target := context.api.redirect) is None:
+        yield passed("redirect", "CHATWOOT_BASE_URL does not redirect.")
         return
 
-    yield wrong(
+    yield failed(
         "redirect",
-        f"{case.config.base_url} redirects, and the token follows no redirect.",
+        f"{context.config.base_url} redirects, and the client follows no redirect.",
         f"Set CHATWOOT_BASE_URL to {_origin(target) or 'the final address'}.",
     )
 
 
 def _origin(target: str) -> str | None:
-    # No more than the origin: a query could carry a secret.
+    # No more than the origin: a query could hold a secret.
     try:
         parts = urlsplit(target)
     except ValueError:
@@ -167,59 +169,59 @@ def _origin(target: str) -> str | None:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
-def version(case: Case) -> Findings:
-    """What this version can not do."""
-    if case.server is None or case.version is None:
+def version(context: DoctorContext) -> Findings:
+    """This version of Chatwoot can do all that is needed."""
+    if context.server is None or context.version is None:
         return
 
-    name, number = f"Chatwoot {case.server['version']}", case.version
+    name, number = f"Chatwoot {context.server['version']}", context.version
 
     if number < OLDEST:
-        yield wrong("version", f"{name} is too old.", "Upgrade to 4.2 or later.")
+        yield failed("version", f"{name} is too old.", "Upgrade to 4.2 or later.")
         return
 
     limits = [
         limit
         for limit in _LIMITS
-        if limit.since <= number < limit.fixed and (case.is_bot or not limit.bots)
+        if limit.since <= number < limit.fixed and (context.is_bot or not limit.bots)
     ]
 
     for limit in limits:
-        yield doubtful("version", f"{name} {limit.what}", limit.remedy)
+        yield warned("version", f"{name} {limit.what}", limit.remedy)
 
     if not limits:
-        later = " is later than the last this package knows, 4.16.2"
+        later = " is later than 4.16.2, the last that this package was tested with"
         known = " can do all that is needed"
-        yield fine("version", f"{name}{known if number <= NEWEST else later}.")
+        yield passed("version", f"{name}{known if number <= NEWEST else later}.")
 
 
-def clock(case: Case) -> Findings:
-    """The two clocks agree: signatures are valid for five minutes."""
-    there = _server_time(case)
+def clock(context: DoctorContext) -> Findings:
+    """The clocks agree: a signature is valid for five minutes."""
+    there = _server_time(context)
 
     if there is None:
         return
 
-    ahead = case.clock() - there
-    which = "ahead of" if ahead > 0 else "behind"
-    what = f"This machine's clock is {abs(ahead):.0f} s {which} Chatwoot's"
+    ahead = context.clock() - there
+    direction = "ahead of" if ahead > 0 else "behind"
+    what = f"This machine's clock is {abs(ahead):.0f} s {direction} Chatwoot's"
     remedy = "Synchronise both machines with a time server (NTP)."
 
     if abs(ahead) > TOLERANCE:
-        yield wrong(
+        yield failed(
             "clock",
-            f"{what}: signed deliveries are refused, {TOLERANCE} s are allowed.",
+            f"{what}: signed deliveries are refused ({TOLERANCE} s are allowed).",
             remedy,
         )
-    elif abs(ahead) > UNEASY:
-        yield doubtful("clock", f"{what}; {TOLERANCE} s are allowed.", remedy)
+    elif abs(ahead) > CLOCK_WARNING:
+        yield warned("clock", f"{what}; {TOLERANCE} s are allowed.", remedy)
     else:
-        yield fine("clock", "This machine's clock and Chatwoot's agree.")
+        yield passed("clock", "This machine's clock and Chatwoot's agree.")
 
 
-def _server_time(case: Case) -> float | None:
-    """Chatwoot's clock, as ``GET /api`` tells it, in UTC."""
-    text = inner(case.server, "timestamp")
+def _server_time(context: DoctorContext) -> float | None:
+    """Chatwoot's clock, in Unix seconds, from ``GET /api`` (UTC)."""
+    text = nested(context.server, "timestamp")
 
     try:
         return float(calendar.timegm(time.strptime(text, "%Y-%m-%d %H:%M:%S")))
@@ -227,62 +229,62 @@ def _server_time(case: Case) -> float | None:
         return None
 
 
-def token(case: Case) -> Findings:
-    """Chatwoot knows the token."""
-    answer = case.profile
+def token(context: DoctorContext) -> Findings:
+    """Chatwoot accepts the token."""
+    answer = context.profile
 
-    if case.server is None or isinstance(answer, Failure):
+    if context.server is None or isinstance(answer, NoAnswer):
         return
 
-    if case.owner is not None:
-        yield fine("token", f"The token is that of user {case.owner.get('id')}.")
-    elif case.is_bot:
-        yield doubtful(
+    if context.owner is not None:
+        yield passed("token", f"The token is that of user {context.owner.get('id')}.")
+    elif context.is_bot:
+        yield warned(
             "token",
-            "The token is an agent bot's. It can not list messages, so a post whose "
-            "answer got lost is found by its delivery alone.",
-            "If that matters, set CHATWOOT_API_ACCESS_TOKEN to a user's token.",
+            "The token is an agent bot's and cannot list messages: after a post "
+            "without an answer, only its delivery shows that it was made.",
+            "To avoid that, set CHATWOOT_API_ACCESS_TOKEN to a user's token.",
         )
     else:
         yield _refused(answer)
 
 
-def _refused(answer: Answer) -> Finding:
+def _refused(answer: RawAnswer) -> Finding:
     if answer.status != 401:
-        return wrong(
+        return failed(
             "token",
-            f"Chatwoot answers {answer.status} when asked whose the token is.",
-            "See Chatwoot's log, and whatever stands before it.",
+            f"Chatwoot answers {answer.status} to the request for the token's profile.",
+            "See Chatwoot's log, and that of a proxy before it.",
         )
 
-    if isinstance(inner(answer.json, "errors"), list):
-        return wrong(
+    if isinstance(nested(answer.json, "errors"), list):
+        return failed(
             "token",
-            "The token does not reach Chatwoot: something before it drops the header "
+            "The token does not reach Chatwoot: a proxy drops the header "
             "Api-Access-Token.",
-            "Let the proxy pass it on; CHATWOOT_BASE_URL may also name Chatwoot "
-            "directly.",
+            "Configure the proxy to pass it, or set CHATWOOT_BASE_URL to Chatwoot's "
+            "own address.",
         )
 
-    return wrong(
+    return failed(
         "token",
         "Chatwoot does not know the token.",
-        "Copy it anew from Profile Settings → Access Token into "
+        "Copy it again from Profile Settings → Access Token into "
         "CHATWOOT_API_ACCESS_TOKEN.",
     )
 
 
-def membership(case: Case) -> Findings:
-    """The user belongs to the account, with which role."""
-    if case.owner is None:
+def membership(context: DoctorContext) -> Findings:
+    """The token's user belongs to the account, as an administrator."""
+    if context.owner is None:
         return
 
-    wanted, mine = case.config.account_id, case.membership
+    wanted, mine = context.config.account_id, context.membership
 
     if mine is None:
-        accounts = rows(case.owner.get("accounts"))
+        accounts = rows(context.owner.get("accounts"))
         ids = ", ".join(str(a.get("id")) for a in accounts) or "none"
-        yield wrong(
+        yield failed(
             "account",
             f"The token's user does not belong to account {wanted}, but to: {ids}.",
             "Set CHATWOOT_ACCOUNT_ID to the number in the dashboard's address, or "
@@ -290,12 +292,12 @@ def membership(case: Case) -> Findings:
         )
         return
 
-    yield fine("account", f"The token's user belongs to account {wanted}.")
+    yield passed("account", f"The token's user belongs to account {wanted}.")
 
     if mine.get("role") == "administrator":
-        yield fine("role", "The token's user is an administrator.")
+        yield passed("role", "The token's user is an administrator.")
     else:
-        yield doubtful(
+        yield warned(
             "role",
             f"The token's user has the role {mine.get('role')}: conversations it opens "
             "are assigned to it, and it sees its own inboxes only.",
@@ -304,32 +306,32 @@ def membership(case: Case) -> Findings:
         )
 
 
-def rights(case: Case) -> Findings:
-    """The settings of the account can be seen, so that the rest can be checked."""
-    seen = case.account
-    stranger = case.membership is None and not case.is_bot
+def rights(context: DoctorContext) -> Findings:
+    """The settings of the account can be read, so that the rest can be checked."""
+    found = context.account
+    unknown = context.membership is None and not context.is_bot
 
-    if case.server is None or (stranger and not isinstance(seen, Account)):
+    if context.server is None or (unknown and not isinstance(found, AccountSettings)):
         return
 
-    if isinstance(seen, Account):
-        yield fine("rights", "The settings of the account can be seen.")
-    elif not seen.rights:
-        yield wrong(
+    if isinstance(found, AccountSettings):
+        yield passed("rights", "The settings of the account can be read.")
+    elif not found.forbidden:
+        yield failed(
             "rights",
-            f"The settings of the account can not be seen: {seen.why}",
+            f"The settings of the account cannot be read: {found.why}",
             "See Chatwoot's log, and try again.",
         )
-    elif "403" in seen.why:
-        yield wrong(
+    elif "403" in found.why:
+        yield failed(
             "rights",
             "The account's plan does not include the API (403).",
             "Choose a plan with API and webhooks.",
         )
     else:
-        yield doubtful(
+        yield warned(
             "rights",
-            "The token may not see the account's settings, so attribute, form and "
+            "The token may not read the account's settings, so attribute, form and "
             "webhook are not checked.",
             "Set CHATWOOT_ADMIN_TOKEN to an administrator's token for this command.",
         )

@@ -1,4 +1,4 @@
-"""Who answers a conversation: the bot or a person. Pure functions."""
+"""Who answers a conversation: the bot or operators. Pure functions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import unicodedata
 from enum import StrEnum
 
 from flask_chatwoot.errors import ConfigError
-from flask_chatwoot.payloads.events import Object, as_object, contact_candidates
+from flask_chatwoot.payloads.conversation import Contact, Conversation
 
 ALTERNATIVE_ATTRIBUTE: t.Final = "preferred_channel"
 """Looked up after the configured attribute."""
@@ -20,7 +20,7 @@ class Mode(StrEnum):
     """The provider's answer goes to the customer."""
 
     HUMAN = "human"
-    """A person answers; the provider's answer is a note for them."""
+    """Operators answer; the provider's answer is a note for them."""
 
 
 Vocabulary = t.Mapping[str, Mode]
@@ -55,19 +55,52 @@ def vocabulary(*, bot: t.Iterable[str] = (), human: t.Iterable[str] = ()) -> Voc
     )
 
 
-def resolve(raw: Object, *, attribute: str, words: Vocabulary, default: Mode) -> Mode:
-    """The first choice in a payload that can be understood, or the default.
+class ModeAttribute(t.NamedTuple):
+    """The custom attribute in which the customer's choice stands.
 
-    The conversation is asked before the contact: a form's answer belongs to one
-    conversation, while a contact keeps what was chosen long ago.
+    :ivar name: ``CHATWOOT_SUPPORT_MODE_ATTR``.
+    :ivar words: What its values mean.
+    :ivar default: The mode of a conversation without a choice.
+    :ivar human_values: ``CHATWOOT_HUMAN_VALUES``; the first is written at a hand-off.
     """
-    for attributes, key in _attributes(raw, attribute):
-        mode = meaning(attributes.get(key), words)
 
-        if mode is not None:
-            return mode
+    name: str
+    words: Vocabulary
+    default: Mode
+    human_values: tuple[str, ...] = ()
 
-    return default
+    def meaning(self, value: t.Any) -> Mode | None:
+        """What a value chooses, or ``None`` if that is unknown."""
+        return meaning(value, self.words)
+
+    def choice(self, conversation: Conversation) -> Mode | None:
+        """What the attribute of a conversation says, and nothing else."""
+        return self.meaning(conversation.custom_attributes.get(self.name))
+
+    def resolve(self, conversation: Conversation) -> Mode:
+        """The first choice that is understood, or the default.
+
+        The conversation comes before the contact: a form's answer belongs to one
+        conversation, while a contact keeps what was chosen long ago.
+        """
+        holders: list[Conversation | Contact] = [conversation, *conversation.contacts]
+
+        for holder in holders:
+            for key in (self.name, ALTERNATIVE_ATTRIBUTE):
+                for attributes in (
+                    holder.custom_attributes,
+                    holder.additional_attributes,
+                ):
+                    mode = self.meaning(attributes.get(key))
+
+                    if mode is not None:
+                        return mode
+
+        return self.default
+
+    def human_value(self, current: t.Any) -> str:
+        """The option text that means human, to write in place of another value."""
+        return human_value(current, self.human_values)
 
 
 def meaning(value: t.Any, words: Vocabulary) -> Mode | None:
@@ -90,14 +123,6 @@ def human_value(current: t.Any, configured: t.Sequence[str]) -> str:
         return "Человек"
 
     return "Human" if text[:1].isupper() else "human"
-
-
-def _attributes(raw: Object, attribute: str) -> t.Iterator[tuple[Object, str]]:
-    """Every place a choice may be, in the order of precedence."""
-    for holder in (as_object(raw.get("conversation")), *contact_candidates(raw)):
-        for key in (attribute, ALTERNATIVE_ATTRIBUTE):
-            yield as_object(holder.get("custom_attributes")), key
-            yield as_object(holder.get("additional_attributes")), key
 
 
 def _fold(value: str) -> str:

@@ -1,11 +1,11 @@
-"""Who may be told an answer: the customer, operators, or nobody. Pure functions."""
+"""Who may hear an answer: the customer, operators, or nobody. Pure functions."""
 
 import typing as t
 from enum import StrEnum
 
 from flask_chatwoot.outcomes import Reason
-from flask_chatwoot.payloads import events
-from flask_chatwoot.payloads.events import Object
+from flask_chatwoot.payloads.conversation import Assignee, Speaker
+from flask_chatwoot.payloads.fields import storable
 
 from .mode import Mode
 
@@ -34,25 +34,6 @@ class Decision(t.NamedTuple):
     reason: str | None = None
 
 
-class Assignee(t.NamedTuple):
-    """Whom Chatwoot has assigned.
-
-    :ivar type: ``"user"`` or ``"agent_bot"``: a user and a bot may have the same id.
-    """
-
-    type: str
-    id: int | None
-
-
-class Speaker(StrEnum):
-    """Who wrote a public message."""
-
-    CUSTOMER = "customer"
-    OPERATOR = "operator"
-    MACHINE = "machine"
-    """A bot, an automation, a template."""
-
-
 class PolicySettings(t.NamedTuple):
     """The settings that the built-in policy goes by.
 
@@ -67,20 +48,21 @@ class PolicySettings(t.NamedTuple):
 
 
 class PolicyContext(t.NamedTuple):
-    """What is known of a conversation when somebody may be told something.
+    """What is known of a conversation when a policy decides.
 
-    What Chatwoot does not say is ``None``, or the harmless value.
+    What Chatwoot does not say is ``None``, or the value that restricts nothing.
 
-    :ivar mode: By attribute, whoever has the conversation.
-    :ivar taken: A person has answered in public, or was handed the conversation, and
-        has not given it back since.
-    :ivar answered: A person wrote in public after the question.
+    :ivar mode: What the attribute says, whoever has the conversation.
+    :ivar taken: An operator has answered in public, or the bot handed the conversation
+        off, and it was not returned to the bot since.
+    :ivar answered: An operator wrote in public after the question.
     :ivar status: ``"open"``, ``"pending"``, ``"resolved"`` or ``"snoozed"``.
     :ivar last_speaker: Who wrote the last public message.
     :ivar can_reply: False outside of a channel's messaging window.
     :ivar auto_reply: The question is an e-mail that a machine wrote.
     :ivar age: Seconds since the oldest message of the turn.
-    :ivar live: Asked just now; else as of the newest delivery.
+    :ivar live: Chatwoot was asked just now; else this is as of the newest delivery.
+    :ivar settings: Those of the app.
     """
 
     mode: Mode
@@ -95,16 +77,20 @@ class PolicyContext(t.NamedTuple):
     age: float = 0.0
     inbox_id: int | None = None
     live: bool = False
-    rules: PolicySettings = PolicySettings()
+    settings: PolicySettings = PolicySettings()
 
 
-Policy = t.Callable[[PolicyContext], Decision | Mode | str]
+PolicyAnswer = Decision | Mode | str
+"""What a policy may return: a decision; a mode, which stands for its audience; or the
+name of an audience: ``"customer"``, ``"operators"``, ``"nobody"``."""
+
+Policy = t.Callable[[PolicyContext], PolicyAnswer]
 
 
-def default_policy(facts: PolicyContext) -> Decision:
+def default_policy(context: PolicyContext) -> Decision:
     """The built-in policy: the first line of the table that holds."""
     for holds, audience, reason in _TABLE:
-        if holds(facts):
+        if holds(context):
             return Decision(audience, reason)
 
     return Decision(Audience.CUSTOMER)
@@ -113,56 +99,55 @@ def default_policy(facts: PolicyContext) -> Decision:
 _Line = tuple[t.Callable[[PolicyContext], bool], Audience, Reason | None]
 
 _TABLE: t.Final[tuple[_Line, ...]] = (
-    (lambda f: f.auto_reply, Audience.NOBODY, Reason.AUTO_REPLY),
-    (lambda f: f.blocked, Audience.NOBODY, Reason.BLOCKED),
-    (lambda f: f.answered, Audience.NOBODY, Reason.ANSWERED),
-    (lambda f: f.taken, Audience.OPERATORS, Reason.TAKEN),
-    (lambda f: f.mode is Mode.HUMAN, Audience.OPERATORS, None),
+    (lambda c: c.auto_reply, Audience.NOBODY, Reason.AUTO_REPLY),
+    (lambda c: c.blocked, Audience.NOBODY, Reason.BLOCKED),
+    (lambda c: c.answered, Audience.NOBODY, Reason.ANSWERED),
+    (lambda c: c.taken, Audience.OPERATORS, Reason.TAKEN),
+    (lambda c: c.mode is Mode.HUMAN, Audience.OPERATORS, None),
     (
-        lambda f: f.status is not None and f.status not in f.rules.statuses,
+        lambda c: c.status is not None and c.status not in c.settings.statuses,
         Audience.OPERATORS,
         Reason.STATUS,
     ),
     (
-        lambda f: (
-            f.rules.yield_to_assignee
-            and f.assignee is not None
-            and f.assignee.type == "user"
+        lambda c: (
+            c.settings.yield_to_assignee
+            and c.assignee is not None
+            and c.assignee.type == "user"
         ),
         Audience.OPERATORS,
         Reason.ASSIGNED,
     ),
-    (lambda f: f.age > f.rules.max_age, Audience.OPERATORS, Reason.TOO_OLD),
-    (lambda f: not f.can_reply, Audience.OPERATORS, Reason.WINDOW_CLOSED),
+    (lambda c: c.age > c.settings.max_age, Audience.OPERATORS, Reason.TOO_OLD),
+    (lambda c: not c.can_reply, Audience.OPERATORS, Reason.WINDOW_CLOSED),
 )
 
 
-# -- facts from what Chatwoot says of a conversation -----------------------------------
+# -- what a host's policy returned -------------------------------------------------
+
+_AUDIENCES: t.Final = {Mode.BOT: Audience.CUSTOMER, Mode.HUMAN: Audience.OPERATORS}
 
 
-def assignee_of(conversation: Object) -> Assignee | None:
-    """Whom Chatwoot has assigned, if anybody."""
-    meta = events.as_object(conversation.get("meta"))
-    found = events.as_object(meta.get("assignee"))
+def decision_from(answer: t.Any) -> Decision | None:
+    """A policy's answer as a decision; ``None`` if it is none that can be followed."""
+    if isinstance(answer, Mode):
+        return Decision(_AUDIENCES[answer])
 
-    if not found:
+    if not isinstance(answer, Decision):
+        answer = Decision(answer)
+
+    audience, reason = answer
+
+    if not isinstance(audience, str) or audience not in {*Audience}:
         return None
 
-    # "assignee_type" says "AgentBot" (4.8 and later), the assignee's own "agent_bot".
-    kinds = (meta.get("assignee_type"), found.get("type"))
-    is_bot = any(kind in ("AgentBot", "agent_bot") for kind in kinds)
+    if reason is None:
+        return Decision(Audience(audience))
 
-    return Assignee("agent_bot" if is_bot else "user", events.as_id(found.get("id")))
-
-
-def speaker_of(message: Object) -> Speaker | None:
-    """Who wrote a public message; ``None`` for notes and activities."""
-    kind = message.get("message_type")
-
-    if message.get("private") or kind in ("activity", 2):
+    if not isinstance(reason, str):
         return None
 
-    if kind in ("incoming", 0):
-        return Speaker.CUSTOMER
+    clean = storable(reason)
 
-    return Speaker.OPERATOR if events.is_by_operator(message) else Speaker.MACHINE
+    # One of ours stays the Reason it is.
+    return Decision(Audience(audience), reason if clean == reason else clean)

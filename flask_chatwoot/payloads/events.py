@@ -1,35 +1,43 @@
-"""What Chatwoot said: bytes in, frozen values out.
+"""What Chatwoot delivers: bytes in, frozen values out.
 
-The shapes are those of Chatwoot 4.2 to 4.16 (``app/models/message.rb``,
-``webhook_data``; ``app/presenters/conversations/event_data_presenter.rb``). They only
-ever grew, so unknown keys pass; what is present but of a foreign type is treated as
-absent, unless the message can not be answered without it.
+Unknown keys and events pass; what is present but of a foreign type is treated as
+absent, unless the message cannot be answered without it.
 """
 
 import hashlib
 import json
 import math
-import re
 import typing as t
-from datetime import UTC, datetime
-from html import unescape
-from types import MappingProxyType
 
 from flask_chatwoot.errors import PayloadError
 from flask_chatwoot.outcomes import Reason
 
-Object = t.Mapping[str, t.Any]
+from .conversation import (
+    ChatwootMessage,
+    Conversation,
+    Speaker,
+    conversation_from,
+    message_from,
+)
+from .fields import Object, as_id, as_object
 
-MARKER: t.Final = "flask_chatwoot"
-"""Key in a message's ``content_attributes`` by which we know our own posts."""
+SUBSCRIPTIONS: t.Final = (
+    "message_created",
+    "message_updated",
+    "conversation_status_changed",
+    "conversation_updated",
+)
+"""The events an account webhook has to subscribe to. Agent bots get them unasked."""
 
-_TYPES: t.Final = ("incoming", "outgoing", "activity", "template")
-"""Chatwoot's message types; the position is the number used outside webhooks."""
+CONVERSATION_EVENTS: t.Final = (
+    "conversation_status_changed",
+    "conversation_updated",
+    "conversation_opened",
+    "conversation_resolved",
+)
 
-_ID_LIMIT: t.Final = 2**63
 
-
-class Event(t.NamedTuple):
+class OtherEvent(t.NamedTuple):
     """Something that happened in Chatwoot and that has no class of its own.
 
     :ivar name: Chatwoot's name for it. Unknown names pass through.
@@ -40,34 +48,25 @@ class Event(t.NamedTuple):
     raw: Object
 
     def __repr__(self) -> str:
-        return f"<Event {self.name}>"
+        return f"<OtherEvent {self.name}>"
 
 
 class MessageEvent(t.NamedTuple):
     """A message was created, or a customer answered with a button or a form.
 
-    :ivar conversation_id: The number in the conversation's URL, unique per account.
-    :ivar inbox_id: The Chatwoot inbox, or ``None`` when the payload does not say.
-    :ivar type: One of Chatwoot's message types, or ``"unknown"``.
-    :ivar text: What the author typed; empty when there is no text.
-    :ivar rendered: The text looks like HTML that Chatwoot 4.9.0 to 4.12.0 made of
-        what was typed. Only the server's version can tell whether it did.
-    :ivar raw: The decoded payload, for what is not named here.
+    Such an answer is a message of the customer with the id of the question.
+
     :ivar digest: Of an answer given by a button or a form, whose message may get
         another one; else empty.
+    :ivar raw: The decoded payload, for what is not named here.
     """
 
     name: str
     account_id: int
-    conversation_id: int
-    inbox_id: int | None
-    message_id: int
-    type: str
-    private: bool
-    text: str
-    rendered: bool
+    message: ChatwootMessage
+    conversation: Conversation
+    digest: str
     raw: Object
-    digest: str = ""
 
     def __repr__(self) -> str:
         return f"<MessageEvent {self.key}>"
@@ -79,45 +78,39 @@ class MessageEvent(t.NamedTuple):
         The delivery id is no part of it: it is not signed, and two bots on one
         conversation get two ids for one message.
         """
-        return f"{self.account_id}:{self.name}:{self.message_id}{self.digest}"
+        return f"{self.account_id}:{self.name}:{self.message.id}{self.digest}"
 
     @property
-    def marker(self) -> str | None:
-        """Our marker, if this package made the message and Chatwoot kept it."""
-        return marker_of(self.raw)
+    def conversation_id(self) -> int:
+        """The number in the conversation's URL, unique per account."""
+        return self.conversation.id
+
+    @property
+    def message_id(self) -> int:
+        """Chatwoot's id for the message."""
+        return self.message.id
 
     def reason_to_ignore(self, account_id: int) -> Reason | None:
         """Why this message needs no answer; ``None`` if it needs one."""
+        message = self.message
+
         if self.account_id != account_id:
             return Reason.OTHER_ACCOUNT
 
-        if self.private:
+        if message.private:
             return Reason.PRIVATE
 
-        if self.type != "incoming":
-            return _IGNORED_TYPES.get(self.type, Reason.UNKNOWN_TYPE)
+        if message.type != "incoming":
+            return _IGNORED_TYPES.get(message.type, Reason.UNKNOWN_TYPE)
 
-        if self.auto_reply:
+        if message.auto_reply:
             return Reason.AUTO_REPLY
 
         # Webhooks go on for blocked contacts (app/models/conversation.rb).
-        for person in contact_candidates(self.raw):
-            if person.get("blocked") is True:
-                return Reason.BLOCKED
+        if self.conversation.blocked:
+            return Reason.BLOCKED
 
-        speaks = self.text.strip() or self.raw.get("attachments")
-
-        return None if speaks else Reason.EMPTY
-
-    @property
-    def auto_reply(self) -> bool:
-        """Whether it is an e-mail that a machine wrote."""
-        return _mail(self.raw).get("auto_reply") is True
-
-    @property
-    def by_operator(self) -> bool:
-        """Whether a person wrote this to the customer."""
-        return is_by_operator(self.raw)
+        return None if message.text.strip() or message.attachments else Reason.EMPTY
 
 
 _IGNORED_TYPES: t.Final = {
@@ -127,53 +120,27 @@ _IGNORED_TYPES: t.Final = {
 }
 
 
-class Contact(t.NamedTuple):
-    """The customer. Everything but ``custom_attributes`` may be ``None``."""
-
-    id: int | None = None
-    name: str | None = None
-    email: str | None = None
-    phone_number: str | None = None
-    identifier: str | None = None
-    custom_attributes: Object = MappingProxyType({})
-
-    def __repr__(self) -> str:
-        return f"Contact(id={self.id})"
-
-
-class Attachment(t.NamedTuple):
-    """A file the customer sent.
-
-    :ivar type: Chatwoot's ``file_type``: ``image``, ``audio``, ``file``, …
-    :ivar url: Answers with a redirect to the file and needs no token; ``None`` for
-        kinds without a file, such as a location.
-    :ivar size: Bytes, or ``None``.
-    """
-
-    type: str
-    url: str | None = None
-    size: int | None = None
-
-    def __repr__(self) -> str:
-        return f"Attachment(type={self.type!r}, size={self.size})"
-
-
 class ConversationEvent(t.NamedTuple):
     """Something about a conversation changed.
 
     :ivar account_id: ``None`` before Chatwoot 4.14.2, which does not say.
-    :ivar status: Chatwoot's, or ``None``.
+    :ivar changes: What changed, with its value before and after.
     :ivar raw: The decoded payload; it is the conversation itself.
     """
 
     name: str
     account_id: int | None
-    conversation_id: int
-    status: str | None
+    conversation: Conversation
+    changes: tuple[tuple[str, t.Any, t.Any], ...]
     raw: Object
 
     def __repr__(self) -> str:
-        return f"<ConversationEvent {self.name} {self.conversation_id}>"
+        return f"<ConversationEvent {self.name} {self.conversation.id}>"
+
+    @property
+    def conversation_id(self) -> int:
+        """The number in the conversation's URL, unique per account."""
+        return self.conversation.id
 
     @property
     def resolves(self) -> bool:
@@ -184,44 +151,28 @@ class ConversationEvent(t.NamedTuple):
         """
         says_so = self.name in ("conversation_resolved", "conversation_status_changed")
 
-        if says_so and self.status == "resolved":
+        if says_so and self.conversation.status == "resolved":
             return True
 
-        return any(after == "resolved" for _, after in _changes(self.raw, "status"))
+        return any(
+            name == "status" and after == "resolved" for name, _, after in self.changes
+        )
 
     def change_of(self, attribute: str) -> tuple[t.Any, t.Any] | None:
         """A custom attribute before and after, or ``None`` if it did not change."""
-        for before, after in _changes(self.raw, "custom_attributes"):
+        for name, before, after in self.changes:
             values = as_object(before).get(attribute), as_object(after).get(attribute)
 
-            if values[0] != values[1]:
+            if name == "custom_attributes" and values[0] != values[1]:
                 return values
 
         return None
 
 
-CONVERSATION_EVENTS: t.Final = (
-    "conversation_status_changed",
-    "conversation_updated",
-    "conversation_opened",
-    "conversation_resolved",
-)
-
-
-def _changes(payload: Object, name: str) -> t.Iterator[tuple[t.Any, t.Any]]:
-    listed = payload.get("changed_attributes")
-
-    for item in listed if isinstance(listed, list) else ():
-        change = as_object(as_object(item).get(name))
-
-        if change:
-            yield change.get("previous_value"), change.get("current_value")
-
-
 # -- parsing -------------------------------------------------------------------
 
 
-def parse(body: bytes) -> Event | MessageEvent | ConversationEvent:
+def parse(body: bytes) -> MessageEvent | ConversationEvent | OtherEvent:
     """Read a delivery's body.
 
     :raises PayloadError: Not a JSON object in UTF-8, no event name, or a message
@@ -237,9 +188,9 @@ def parse(body: bytes) -> Event | MessageEvent | ConversationEvent:
         return _message(name, payload)
 
     if name == "message_updated":
-        return _answer(name, payload) or Event(name, payload)
+        return _answer(name, payload) or OtherEvent(name, payload)
 
-    return _conversation(name, payload) or Event(name, payload)
+    return _conversation(name, payload) or OtherEvent(name, payload)
 
 
 _DEEPEST: t.Final = 500
@@ -296,337 +247,80 @@ def _is_deep(payload: Object) -> bool:
 
 
 def _message(name: str, payload: Object) -> MessageEvent:
-    conversation = as_object(payload.get("conversation"))
     content = payload.get("content")
 
     if content is not None and not isinstance(content, str):
         raise PayloadError("The message's content is not text.")
 
-    text, rendered = _typed(payload, conversation, content or "")
+    return _any_message(name, payload)
+
+
+def _any_message(name: str, payload: Object) -> MessageEvent:
+    raw = as_object(payload.get("conversation"))
+    conversation = conversation_from(raw, payload)
+    message = message_from(payload, raw)
+
+    if message is None:
+        raise PayloadError("The message has no usable id.")
+
+    if conversation.account_id is None:
+        raise PayloadError("The message has no usable account.id.")
+
+    if not conversation.id:
+        raise PayloadError("The message has no usable conversation.id.")
+
+    if "message_type" not in payload:
+        raise PayloadError("The message has no message_type.")
 
     return MessageEvent(
-        name=name,
-        raw=payload,
-        account_id=_needed_id(payload.get("account"), "account.id"),
-        conversation_id=_needed_id(conversation, "conversation.id"),
-        inbox_id=_inbox_id(payload, conversation),
-        message_id=_needed_id(payload, "id"),
-        type=_type(payload),
-        private=payload.get("private") not in (None, False),
-        text=text,
-        rendered=rendered,
-    )
-
-
-def _conversation(name: str, payload: Object) -> ConversationEvent | None:
-    conversation_id = as_id(payload.get("id"))
-
-    if name not in CONVERSATION_EVENTS or conversation_id is None:
-        return None
-
-    return ConversationEvent(
-        name=name,
-        account_id=as_id(as_object(payload.get("account")).get("id")),
-        conversation_id=conversation_id,
-        status=as_text(payload.get("status")),
-        raw=payload,
+        name, conversation.account_id, message, conversation, "", payload
     )
 
 
 def _answer(name: str, payload: Object) -> MessageEvent | None:
     """What a customer answered with a button or a form, if that is what happened.
 
-    Chatwoot tells of every change of a message in the same way, and not what changed.
+    Chatwoot reports every change of a message in the same way, and not what changed.
     """
-    text = picked_in(payload)
-
     try:
-        asked = _message(name, {**payload, "content": text})
+        asked = _any_message(name, payload)
     except PayloadError:
         return None
 
-    if not text or asked.type != "outgoing":
+    picked = asked.message.picked
+
+    if not picked or asked.message.type != "outgoing":
         return None
 
     values = as_object(payload.get("content_attributes")).get("submitted_values")
     digest = hashlib.sha256(repr(values).encode(errors="replace")).hexdigest()
-
     # The customer's, though the author of the message is whoever asked.
-    return asked._replace(
+    message = asked.message._replace(
         type="incoming",
-        text=text,
+        text=picked,
         rendered=False,
-        raw=payload,
-        digest=f":{digest[:16]}",
+        speaker=asked.message.speaker and Speaker.CUSTOMER,
     )
 
-
-def picked_in(message: Object) -> str:
-    """The titles picked, or the lines of a form (``AgentMessageBubble.vue``); empty if
-    the message asked for nothing, or was not answered."""
-    values = as_object(message.get("content_attributes")).get("submitted_values")
-    lines = []
-
-    for value in map(as_object, values if isinstance(values, list) else ()):
-        name, given = as_text(value.get("name")), as_text(value.get("value"))
-        line = as_text(value.get("title")) or given
-        lines.append(f"{name}: {given}" if name and given else line)
-
-    return "\n".join(line for line in lines if line)
+    return asked._replace(message=message, digest=f":{digest[:16]}")
 
 
-def as_object(value: t.Any) -> Object:
-    """The value if it is a JSON object, else an empty one."""
-    return value if isinstance(value, dict) else {}
-
-
-def as_id(value: t.Any) -> int | None:
-    """The value if it can be one of Chatwoot's ids, else ``None``."""
-    fits = isinstance(value, int) and not isinstance(value, bool)
-
-    return value if fits and 0 < value < _ID_LIMIT else None
-
-
-def as_text(value: t.Any) -> str | None:
-    """The value if it is text, else ``None``."""
-    return value if isinstance(value, str) else None
-
-
-def _needed_id(holder: t.Any, name: str) -> int:
-    number = as_id(as_object(holder).get("id"))
-
-    if number is None:
-        raise PayloadError(f"The message has no usable {name}.")
-
-    return number
-
-
-def _inbox_id(payload: Object, conversation: Object) -> int | None:
-    inbox = as_object(payload.get("inbox"))
-
-    return as_id(inbox.get("id")) or as_id(conversation.get("inbox_id"))
-
-
-def _type(payload: Object) -> str:
-    if "message_type" not in payload:
-        raise PayloadError("The message has no message_type.")
-
-    value = payload["message_type"]
-
-    if type(value) is int:
-        return _TYPES[value] if 0 <= value < len(_TYPES) else "unknown"
-
-    return value if value in _TYPES else "unknown"
-
-
-# -- content as the customer typed it ------------------------------------------
-
-_RENDERED = r"(?s)\s*<(p|ul|ol|h[1-6]|blockquote|pre|table|hr)\b.*>\s*\Z"
-
-
-def _typed(payload: Object, conversation: Object, content: str) -> tuple[str, bool]:
-    """The text as typed, and whether it may still be rendered HTML."""
-    rendered = content[:64].lstrip()[:1] == "<" and bool(re.match(_RENDERED, content))
-    stored = _stored(payload, conversation) if rendered else None
-    trimmed = _trimmed_mail(payload)
-
-    if trimmed is not None:
-        text, rendered = trimmed, False
-    elif stored is not None:
-        text, rendered = stored, False
-    else:
-        text = content
-
-    # Chatwoot strips these itself from 4.14.2 on.
-    return text.rstrip("\r\n"), rendered
-
-
-def _stored(payload: Object, conversation: Object) -> str | None:
-    """The unrendered text, which Chatwoot sends along with its newest message.
-
-    ``messages[0]`` is the newest message when the delivery was written, and so is
-    often another one than the delivery is about.
-    """
-    messages = conversation.get("messages")
-    newest = as_object(messages[0]) if isinstance(messages, list) and messages else {}
-
-    if newest.get("id") != payload.get("id"):
+def _conversation(name: str, payload: Object) -> ConversationEvent | None:
+    if name not in CONVERSATION_EVENTS or as_id(payload.get("id")) is None:
         return None
 
-    return as_text(newest.get("content"))
+    conversation = conversation_from(payload)
+    changes = tuple(_changes(payload.get("changed_attributes")))
 
-
-def _trimmed_mail(payload: Object) -> str | None:
-    """An e-mail without the history it quotes.
-
-    Chatwoot calls the trimmed part ``quoted`` (``app/presenters/mail_presenter.rb``).
-    """
-    mail = _mail(payload)
-
-    for part in ("text_content", "html_content") if mail else ():
-        text = as_text(as_object(mail.get(part)).get("quoted"))
-
-        if text and text.strip():
-            return text
-
-    return None
-
-
-def _mail(payload: Object) -> Object:
-    """What Chatwoot says about an e-mail; nothing for other messages."""
-    attributes = payload.get("content_attributes")
-
-    return as_object(as_object(attributes).get("email")) if attributes else {}
-
-
-def text_of(message: Object) -> str:
-    """What was written, in a message of the API's list; mails without their history."""
-    return (_trimmed_mail(message) or as_text(message.get("content")) or "").strip()
-
-
-def newest_message(conversation: Object) -> int:
-    """The id of the newest message that a conversation shows; 0 if it shows none."""
-    messages = conversation.get("messages")
-    listed = messages if isinstance(messages, list) else []
-    ids = [as_id(as_object(each).get("id")) or 0 for each in listed]
-
-    return max(ids, default=0)
-
-
-def renders_content(version: str) -> bool:
-    """Whether this server version sends incoming text as HTML (4.9.0 to 4.12.0).
-
-    Chatwoot pull request 12878 began it, 13896 ended it.
-    """
-    numbers = re.match(r"(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?", version)
-
-    if not numbers:
-        return False
-
-    return (4, 9, 0) <= tuple(int(n or 0) for n in numbers.groups()) < (4, 12, 1)
-
-
-def unrendered(html: str) -> str:
-    """What was probably typed, from the HTML Chatwoot made of it."""
-    for pattern, text in _UNRENDERED:
-        html = re.sub(pattern, text, html)
-
-    return unescape(html).strip("\n")
-
-
-_UNRENDERED: t.Final = (
-    (r"\n(?=<)|(?<=>)\n", ""),  # the renderer's own, between tags
-    (r"<br ?/?>", "\n"),
-    (r"<li>", "- "),
-    (r"</li>", "\n"),
-    (r"</(?:p|ul|ol|blockquote|pre|h[1-6])>", "\n\n"),
-    (r"<[^>]*>", ""),
-    (r"\n{3,}", "\n\n"),
-)
-
-
-# -- what a provider may ask about a message -----------------------------------
-
-
-def contact_candidates(raw: Object) -> tuple[Object, ...]:
-    """The places where the contact may be, best first.
-
-    A sender without ``type`` is a contact (``app/models/contact.rb``); the top-level
-    ``contact`` is from servers before June 2020.
-    """
-    sender = as_object(raw.get("sender"))
-    meta = as_object(as_object(raw.get("conversation")).get("meta"))
-    found = as_object(raw.get("contact")), as_object(meta.get("sender"))
-
-    is_contact = sender.get("type", "contact") in ("contact", "Contact")
-
-    return (*found, sender) if is_contact else found
-
-
-def contact(raw: Object) -> Contact:
-    """The customer of a message, from wherever this server version puts them."""
-    found: Object = next((c for c in contact_candidates(raw) if c), {})
-
-    return Contact(
-        id=as_id(found.get("id")),
-        name=as_text(found.get("name")),
-        email=as_text(found.get("email")),
-        phone_number=as_text(found.get("phone_number")),
-        identifier=as_text(found.get("identifier")),
-        custom_attributes=as_object(found.get("custom_attributes")),
+    return ConversationEvent(
+        name, conversation.account_id, conversation, changes, payload
     )
 
 
-def attachments(raw: Object) -> tuple[Attachment, ...]:
-    """The files of a message; the key is absent when there are none."""
-    listed = raw.get("attachments")
+def _changes(listed: t.Any) -> t.Iterator[tuple[str, t.Any, t.Any]]:
+    for item in listed if isinstance(listed, list) else ():
+        for name, change in as_object(item).items():
+            values = as_object(change)
 
-    return tuple(
-        Attachment(
-            type=as_text(item.get("file_type")) or "file",
-            url=as_text(item.get("data_url")),
-            size=as_id(item.get("file_size")),
-        )
-        for item in (listed if isinstance(listed, list) else ())
-        if isinstance(item, dict)
-    )
-
-
-def language(raw: Object) -> str | None:
-    """The browser's language, ``"de"`` for instance; only website visitors have one."""
-    conversation = as_object(raw.get("conversation"))
-    additional = as_object(conversation.get("additional_attributes"))
-
-    return as_text(additional.get("browser_language")) or None
-
-
-def marker_of(message: Object) -> str | None:
-    """Our marker on a message, in a webhook or in the API's message list."""
-    return as_text(as_object(message.get("content_attributes")).get(MARKER))
-
-
-def is_by_operator(message: Object) -> bool:
-    """Whether a person wrote this to the customer, as far as the message tells.
-
-    Takes the shape of webhooks and that of the API's list. Our own posts by a user's
-    token on Chatwoot before 4.9 look just like it.
-    """
-    if message.get("message_type") not in ("outgoing", 1) or message.get("private"):
-        return False
-
-    attributes = as_object(message.get("content_attributes"))
-    extra = as_object(message.get("additional_attributes"))
-
-    if MARKER in attributes or "automation_rule_id" in attributes:
-        return False
-
-    if extra.get("campaign_id"):
-        return False
-
-    sender = as_object(message.get("sender"))
-
-    if sender:
-        return sender.get("type") in ("user", "User")
-
-    # Written on the shop's own phone: the channel tells of it, and no user did it.
-    return any(
-        holder.get(key)
-        for holder in (message, attributes, extra)
-        for key in ("external_echo", "external_sender_name")
-    )
-
-
-def as_seconds(value: t.Any) -> float | None:
-    """Unix seconds, from Chatwoot's ISO text or its number; ``None`` if neither."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value) if 0 < value < 1e11 else None
-
-    try:
-        moment = datetime.fromisoformat(value.strip()) if value else None
-    except (AttributeError, ValueError):
-        return None
-
-    if moment is None:
-        return None
-
-    return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
+            if values:
+                yield name, values.get("previous_value"), values.get("current_value")

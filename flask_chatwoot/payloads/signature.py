@@ -53,7 +53,7 @@ def verify(
     :param secrets: More than one while a secret is being replaced.
     :param now: Unix seconds; ``None`` means the clock.
     :raises SignatureError: Missing, wrong, stale or malformed. The text names the
-        cause, for tests and for us; strangers are told none of it.
+        cause, for tests and for the log; no answer may quote it.
     """
     if not signature or not timestamp:
         raise SignatureError("The delivery is not signed.")

@@ -12,7 +12,7 @@ from dataclasses import replace
 from flask import Flask
 
 from flask_chatwoot.config import Config
-from flask_chatwoot.hosting import rehearse
+from flask_chatwoot.hosting import hosted
 from flask_chatwoot.outcomes import TurnOutcome
 from flask_chatwoot.replies import Turn
 from flask_chatwoot.runtime import KEY, Runtime
@@ -286,7 +286,7 @@ def open_session(app: Flask, *, slow: float) -> t.Iterator[Session]:
         try:
             with (
                 turn_finished.connected_to(session.finished, sender=app),
-                rehearse(
+                hosted(
                     app,
                     simulator,
                     retry_pause=min(own.config.retry_pause, RETRY_PAUSE),

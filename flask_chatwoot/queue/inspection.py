@@ -1,59 +1,60 @@
-"""What operators may ask of the inbox, and do with finished jobs."""
+"""What operators may ask about jobs, and do with finished ones."""
 
-import json
 import typing as t
 
-from .sqlite import Store, transaction
+from . import schema
+from .database import Database
+from .schema import DraftState, JobState
 
 KEEP: t.Final = 7 * 24 * 3600.0
-"""Seconds a finished job is remembered, so that a repeat is recognised."""
+"""Seconds for which a finished job is kept, so that a duplicate is recognised."""
 
-_LIST: t.Final = """
-SELECT id, conversation_id, message_id,
-    CASE WHEN done THEN 'done' WHEN finished_at IS NOT NULL THEN 'dead'
-        WHEN claim IS NOT NULL THEN 'claimed' ELSE 'waiting' END AS state,
-    :now - received_at, attempts, outcome, reason
-FROM job WHERE account_id = :account AND (:state IS NULL OR state = :state)
-ORDER BY id DESC LIMIT :limit
-"""
+ALIVE: t.Final = 30.0
+"""Seconds after its last heartbeat for which a process counts as working."""
+
+_LIST: t.Final = f"""
+SELECT * FROM (
+    SELECT id, conversation_id, message_id, {schema.JOB_STATE} AS state,
+        :now - received_at, attempts, provider_attempts, chatwoot_attempts, outcome,
+        reason
+    FROM job WHERE account_id = :account
+) AS listed WHERE state IN ({{states}}) ORDER BY id DESC LIMIT :limit
+"""  # noqa: S608 - from constants
 
 _REVIVE: t.Final = """
 UPDATE job SET finished_at = NULL, outcome = NULL, reason = NULL, attempts = 0,
+    provider_attempts = 0, chatwoot_attempts = 0,
     failure = NULL, handoff = CASE WHEN failure IS NULL THEN handoff END,
     due_at = CASE WHEN EXISTS (
         SELECT 1 FROM job AS other WHERE other.account_id = job.account_id
-        AND other.conversation_id = job.conversation_id
-        AND other.done = 0 AND other.finished_at IS NULL
-    ) THEN NULL ELSE ? END
-WHERE id = ? AND account_id = ? AND outcome = 'dead'
+        AND other.conversation_id = job.conversation_id AND other.finished_at IS NULL
+    ) THEN NULL ELSE :now END
+WHERE id = :job AND account_id = :account AND outcome = 'dead'
 """
 
 _PRUNE: t.Final = """
 DELETE FROM job WHERE id IN (
     SELECT id FROM job
-    WHERE account_id = ? AND finished_at < ? AND (outcome <> 'dead' OR ?)
-    AND id < (SELECT max(id) FROM job)  -- or SQLite would give its id away again, and
-    -- Inbox.claim() would not look at the job that gets it
+    WHERE account_id = :account AND finished_at < :before
+    AND (outcome <> 'dead' OR :dead)
+    AND id < (SELECT max(id) FROM job)  -- or SQLite would give its number away again,
+    -- and an operator would take one job for another
     ORDER BY id LIMIT 500
 )
 """
 
-DRAFT: t.Final = (
-    "draft.id, marker, private, content, sent_at, draft.message_id, choices, files"
-)
-"""The columns that :func:`draft_in` reads."""
-
-_STORY: t.Final = """
-SELECT id, message_id, kind, received_at, finished_at, abs(due_at), claim IS NOT NULL,
-    attempts, outcome, reason,
+_STORY: t.Final = f"""
+SELECT id, message_id, kind, {schema.JOB_STATE}, received_at, finished_at, due_at,
+    attempts, provider_attempts, chatwoot_attempts, outcome, reason,
     1 + (SELECT count(*) FROM follow_up WHERE job_id = job.id)
 FROM job WHERE account_id = :account AND conversation_id = :conversation ORDER BY id
-"""
+"""  # noqa: S608 - from constants
 
 _STORY_DRAFTS: t.Final = f"""
-SELECT job_id, {DRAFT} FROM draft JOIN job ON job.id = draft.job_id
+SELECT job_id, {schema.DRAFT_STATE}, private, sent_at, draft.message_id
+FROM draft JOIN job ON job.id = draft.job_id
 WHERE account_id = :account AND conversation_id = :conversation ORDER BY draft.id
-"""  # noqa: S608 - put together from constants
+"""  # noqa: S608 - from constants
 
 _OLDEST: t.Final = """
 SELECT :now - min(received_at) FROM job
@@ -65,198 +66,229 @@ SELECT coalesce(sum(threads), 0) FROM worker
 WHERE account_id = :account AND seen_at > :now - :alive
 """
 
-_OUTCOMES: t.Final = """
-SELECT outcome, count(*) FROM job WHERE account_id = :account GROUP BY outcome
+_STATES: t.Final = f"""
+SELECT {schema.JOB_STATE}, outcome, count(*) FROM job
+WHERE account_id = :account GROUP BY 1, 2
+"""  # noqa: S608 - from constants
+
+_BEAT: t.Final = """
+INSERT INTO worker (account_id, name, threads, seen_at)
+VALUES (:account, :name, :threads, :now)
+ON CONFLICT (account_id, name) DO UPDATE SET threads = :threads, seen_at = :now
 """
 
-ALIVE: t.Final = 30.0
-"""Seconds after its last sign of life for which a process counts as working."""
-
-STATES: t.Final = ("waiting", "claimed", "done", "dead")
-
-
-class Draft(t.NamedTuple):
-    """A post kept until Chatwoot has it.
-
-    :ivar marker: Random text by which the post is found again in Chatwoot.
-    :ivar sent_at: Unix seconds at which a request for it may have gone out, or was
-        given up without an answer; ``None`` if none did.
-    :ivar message_id: Chatwoot's id for it, ``None`` until that is known.
-    :ivar choices: Titles and values.
-    :ivar files: How many go with it; see :meth:`Inbox.files`.
-    """
-
-    id: int
-    marker: str
-    private: bool
-    content: str
-    sent_at: float | None = None
-    message_id: int | None = None
-    choices: tuple[tuple[str, str], ...] = ()
-    files: int = 0
-
-    def __repr__(self) -> str:
-        return f"<Draft {self.id}>"
+_NO_LIMIT: t.Final = 2**63 - 1
 
 
 class JobRow(t.NamedTuple):
-    """A row as operators see it; no text of anybody.
+    """A job as operators see it, without any text.
 
-    :ivar state: One of :data:`STATES`.
     :ivar age: Seconds since the delivery arrived.
+    :ivar attempts: Claims. Those that the provider or Chatwoot failed are counted
+        again in ``provider_attempts`` and ``chatwoot_attempts``.
     """
 
     id: int
     conversation_id: int
     message_id: int
-    state: str
+    state: JobState
     age: float
     attempts: int
+    provider_attempts: int
+    chatwoot_attempts: int
     outcome: str | None
     reason: str | None
 
 
-class Chapter(t.NamedTuple):
-    """A job as part of its conversation's story; no text of anybody.
+class DraftRow(t.NamedTuple):
+    """A draft as operators see it, without its text.
+
+    :ivar sent_at: Unix seconds when a request for it last went out, or ``None``.
+    :ivar message_id: Chatwoot's id for it, or ``None``.
+    """
+
+    state: DraftState
+    private: bool
+    sent_at: float | None
+    message_id: int | None
+
+
+class JobStory(t.NamedTuple):
+    """A job and its drafts as part of a conversation's story, without any text.
 
     :ivar received_at: Unix seconds, like the other times.
-    :ivar due_at: ``None`` if it waits for another job, or is finished.
+    :ivar due_at: When it may be claimed, or its lease ends; ``None`` if it is blocked
+        or finished.
     :ivar reason: Of the end, or of the last attempt that failed.
     :ivar messages: How many it answers.
-    :ivar posts: Kept replies.
     """
 
     id: int
     message_id: int
     kind: str
+    state: JobState
     received_at: float
     finished_at: float | None
     due_at: float | None
-    claimed: bool
     attempts: int
+    provider_attempts: int
+    chatwoot_attempts: int
     outcome: str | None
     reason: str | None
     messages: int
-    posts: tuple[Draft, ...] = ()
+    drafts: tuple[DraftRow, ...] = ()
 
 
 class Health(t.NamedTuple):
     """How the work goes.
 
     :ivar oldest: Seconds since the oldest unfinished job came, or ``None``.
-    :ivar waiting: Unfinished jobs.
+    :ivar states: How many jobs are in which state; without those of which there are
+        none.
     :ivar outcomes: How many finished jobs ended how.
-    :ivar workers: Threads that gave a sign of life.
+    :ivar workers: Threads of the processes whose heartbeat is recent.
     """
 
     oldest: float | None
-    waiting: int
+    states: dict[str, int]
     outcomes: dict[str, int]
     workers: int
 
 
-class Ledger(Store):
-    """The jobs of one Chatwoot account, as operators see them."""
+class Inspection:
+    """The jobs of one Chatwoot account, as operators see them. Threads share it.
 
-    def jobs(self, *, state: str | None = None, limit: int = -1) -> list[JobRow]:
+    Every method raises :class:`~flask_chatwoot.errors.DatabaseError` when the database
+    cannot be read or written.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def jobs(self, *states: JobState, limit: int | None = None) -> list[JobRow]:
         """Rows, newest first.
 
-        :param state: One of :data:`STATES`; ``None`` means all.
-        :param limit: Below zero means all.
+        :param states: Only jobs in these; none means all.
+        :param limit: ``None`` means all.
         """
+        wanted = {f"state_{n}": state for n, state in enumerate(states or JobState)}
+        names = ", ".join(f":{name}" for name in wanted)
         values = {
-            "account": self.account_id,
-            "state": state,
-            "now": self.clock(),
-            "limit": limit,
+            **wanted,
+            "account": self._database.account_id,
+            "limit": _NO_LIMIT if limit is None else limit,
         }
 
-        with self.use() as db:
-            return [JobRow(*row) for row in db.execute(_LIST, values)]
+        with self._database.read() as tx:
+            rows = tx.execute(_LIST.format(states=names), values | {"now": tx.now})
 
-    def story(self, conversation_id: int) -> list[Chapter]:
-        """The jobs of a conversation, oldest first, with their posts."""
-        names = {"account": self.account_id, "conversation": conversation_id}
+            return [
+                JobRow(id, conversation, message, JobState(state), *rest)
+                for id, conversation, message, state, *rest in rows
+            ]
 
-        with self.use() as db:
-            chapters = [Chapter(*row) for row in db.execute(_STORY, names)]
-            drafts: dict[int, list[Draft]] = {}
+    def story(self, conversation_id: int) -> list[JobStory]:
+        """The jobs of a conversation, oldest first, with their drafts."""
+        names = {
+            "account": self._database.account_id,
+            "conversation": conversation_id,
+        }
 
-            for job_id, *row in db.execute(_STORY_DRAFTS, names):
-                drafts.setdefault(job_id, []).append(draft_in(tuple(row)))
+        with self._database.read() as tx:
+            jobs = tx.execute(_STORY, names | {"now": tx.now}).fetchall()
+            drafts: dict[int, list[DraftRow]] = {}
+
+            for job_id, state, private, *rest in tx.execute(_STORY_DRAFTS, names):
+                row = DraftRow(DraftState(state), bool(private), *rest)
+                drafts.setdefault(job_id, []).append(row)
 
         return [
-            chapter._replace(posts=tuple(drafts.get(chapter.id, ())))
-            for chapter in chapters
+            JobStory(id, message, kind, JobState(state), *rest)._replace(
+                drafts=tuple(drafts.get(id, ()))
+            )
+            for id, message, kind, state, *rest in jobs
         ]
 
     def health(self) -> Health:
         """How the work goes; reads every row."""
-        names = {"account": self.account_id, "now": self.clock(), "alive": ALIVE}
+        names: dict[str, t.Any] = {
+            "account": self._database.account_id,
+            "alive": ALIVE,
+        }
+        states: dict[str, int] = {}
+        outcomes: dict[str, int] = {}
 
-        with self.use() as db:
-            (oldest,) = db.execute(_OLDEST, names).fetchone()
-            (workers,) = db.execute(_WORKERS, names).fetchone()
-            outcomes = dict(db.execute(_OUTCOMES, names).fetchall())
+        with self._database.read() as tx:
+            names["now"] = tx.now
+            (oldest,) = tx.execute(_OLDEST, names).fetchone()
+            (workers,) = tx.execute(_WORKERS, names).fetchone()
 
-        return Health(oldest, outcomes.pop(None, 0), outcomes, workers)
+            for state, outcome, count in tx.execute(_STATES, names):
+                states[state] = states.get(state, 0) + count
+
+                if outcome is not None:
+                    outcomes[outcome] = count
+
+        return Health(oldest, states, outcomes, workers)
 
     def report(self, worker: str, threads: int) -> None:
-        """A sign of life of a process that works; 0 threads: it ends.
+        """The heartbeat of a process that works; 0 threads: it ends.
 
         :param worker: The same name each time, and of no other process.
         """
-        values = (self.account_id, worker, threads, self.clock())
+        values = {
+            "account": self._database.account_id,
+            "name": worker,
+            "threads": threads,
+        }
 
-        with self.use() as db, transaction(db):
-            db.execute("INSERT OR REPLACE INTO worker VALUES (?, ?, ?, ?)", values)
-            db.execute("DELETE FROM worker WHERE threads = 0")
-            db.execute("DELETE FROM worker WHERE seen_at < ?", (self.clock() - 3600,))
+        with self._database.transaction() as tx:
+            values["now"] = tx.now
+            tx.execute(_BEAT, values)
+            tx.execute(
+                "DELETE FROM worker WHERE threads = 0 OR seen_at < :now - 3600", values
+            )
 
     def retry(self, job_ids: t.Iterable[int]) -> list[int]:
         """Revive dead jobs with all their attempts; the ids that were dead."""
         revived = []
+        values: dict[str, t.Any] = {"account": self._database.account_id}
 
-        with self.use() as db, transaction(db):
+        with self._database.transaction() as tx:
+            values["now"] = tx.now
+
             for job_id in sorted(job_ids):  # revived in the order they came
-                values = (self.clock(), job_id, self.account_id)
+                values["job"] = job_id
 
-                if db.execute(_REVIVE, values).rowcount:
+                if tx.execute(_REVIVE, values).rowcount:
                     revived.append(job_id)
-                    db.execute(
-                        "DELETE FROM draft WHERE job_id = ? AND last_words", (job_id,)
+                    tx.execute(
+                        "DELETE FROM draft WHERE job_id = :job AND about_failure",
+                        values,
                     )
 
         return revived
 
     def prune(self, *, older_than: float = KEEP, dead: bool = False) -> int:
-        """Forget jobs finished this many seconds ago; how many they were.
+        """Delete jobs finished this many seconds ago; how many they were.
 
-        Deliveries of forgotten messages are no longer recognised as repeats. In
-        several short transactions, so that nobody waits for a large clean-up.
+        Deliveries of pruned messages are no longer recognised as duplicates. In
+        several short transactions, so that nothing waits for a large clean-up.
 
-        :param dead: Forget dead jobs too.
+        :param dead: Delete dead jobs too.
         """
-        values = (self.account_id, self.clock() - older_than, dead)
+        values = {
+            "account": self._database.account_id,
+            "before": self._database.clock() - older_than,
+            "dead": dead,
+        }
         total = 0
 
         while True:
-            with self.use() as db:
-                pruned = db.execute(_PRUNE, values).rowcount
+            with self._database.transaction() as tx:
+                pruned = tx.execute(_PRUNE, values).rowcount
 
             total += pruned
 
             if not pruned:
                 return total
-
-
-def draft_in(row: tuple[t.Any, ...]) -> Draft:
-    """A draft from its columns, :data:`DRAFT`."""
-    draft = Draft(*row)
-    choices: t.Any = draft.choices
-    listed = json.loads(choices) if choices else ()
-
-    return draft._replace(
-        private=bool(draft.private),
-        choices=tuple((title, value) for title, value in listed),
-    )

@@ -1,219 +1,91 @@
-"""The durable inbox: jobs, in the order of their conversations, and their drafts.
+"""Jobs, in the order of their conversations.
 
-Each conversation is a line. Its first unfinished job, and no other, has a ``due_at``;
-the next gets one when the first is finished. So a claim is one look-up in an index,
-however many jobs wait and however long one line is. A claimed job's ``due_at`` is the
-end of its lease: a worker that died is a job that is due.
+The unfinished jobs of a conversation are its line. The first of them, and no other, has
+a ``due_at``; the next gets one when the first is finished. So a claim is one look-up in
+an index, however many jobs wait and however long one line is. While a job is claimed
+its ``due_at`` is the end of its lease: the job of a worker that died is due again.
 
-A delivery is in a hurry and leaves that index alone: the job of an arrival, if it is
-the first of its line, has its ``due_at`` below zero, until whoever claims next enters
-it. Ids only grow, so arrivals are found behind the last job that was seen.
-
-A customer's message joins the waiting job of its conversation, if there is one that
-nobody has begun to answer: it becomes a follow-up of that job, and the whole burst is
+A customer's message joins the waiting job of its conversation, if there is one that no
+worker has begun to answer: it becomes a follow-up of that job, and the whole burst is
 one turn. Only the newest payload of a job is kept.
+
+The states of a job, and what changes them, are described in
+:mod:`~flask_chatwoot.queue.schema`.
 """
 
-import json
+import contextlib
+import enum
 import secrets
-import sqlite3
-import time
 import typing as t
 
-from flask_chatwoot.errors import LeaseLostError
-
-from .inspection import DRAFT, Draft, Ledger, draft_in
-from .sqlite import transaction
-
-MESSAGE: t.Final = "message"
-"""Kind of job: a customer wrote. All other kinds are alone in their turn."""
-
-_OPEN: t.Final = """
-    SELECT max(id) FROM job AS open WHERE account_id = :account
-    AND conversation_id = :conversation AND done = 0
-    AND finished_at IS NULL AND claim IS NULL
-    AND kind = 'message' AND failure IS NULL
-    AND NOT EXISTS (SELECT 1 FROM draft WHERE job_id = open.id)
-"""
-"""The job of a conversation that a message may join."""
-
-_LINE: t.Final = """
-    SELECT 1 FROM job WHERE account_id = :account
-    AND conversation_id = :conversation AND done = 0 AND finished_at IS NULL
-"""
-
-_PUT_FIRST: t.Final = """
-INSERT OR IGNORE INTO job (
-    account_id, conversation_id, message_id, key, kind, payload, received_at, due_at
-) VALUES (?, ?, ?, CASE
-    WHEN EXISTS (
-        SELECT 1 FROM job WHERE account_id = ? AND conversation_id = ?
-        AND done = 0 AND finished_at IS NULL
-    ) OR EXISTS (
-        SELECT 1 FROM job WHERE account_id = ? AND conversation_id = ?
-        AND done = 1 AND key = ?
-    ) OR EXISTS (SELECT 1 FROM follow_up WHERE key = ?) THEN NULL ELSE ?
-END, ?, ?, ?, ?)
-"""
-# No key is no row, like a key that is there: a SELECT with conditions instead of VALUES
-# would be copied to a table of its own first, body and all. Question marks, because
-# every name costs a look-up, and this statement is in a hurry.
-
-_PUT: t.Final = f"""
-INSERT INTO job (
-    account_id, conversation_id, message_id, key, kind, payload, received_at, due_at
-) VALUES (
-    :account, :conversation, :message, :key, :kind, :payload, :now,
-    CASE WHEN EXISTS ({_LINE}) THEN NULL ELSE :now + :window END
-)
-"""  # noqa: S608 - put together from constants
-
-_PUT_CLAIMED: t.Final = """
-INSERT INTO job (
-    account_id, conversation_id, message_id, key, kind, payload, received_at, due_at,
-    claim, attempts
-) VALUES (
-    :account, :conversation, :message, :key, :kind, :payload, :now, :now + :lease,
-    :claim, 1
-)
-"""
-
-_KNOWN: t.Final = """
-SELECT 1 FROM job WHERE account_id = :account AND conversation_id = :conversation
-AND done IN (0, 1) AND key = :key
-UNION ALL SELECT 1 FROM follow_up WHERE key = :key
-"""
-
-_MAKE_ROOM: t.Final = """
-UPDATE follow_up SET payload = NULL WHERE job_id = ? AND payload IS NOT NULL
-"""
-
-_JOIN: t.Final = """
-INSERT INTO follow_up (job_id, message_id, key, said, payload, received_at)
-VALUES (:job, :message, :key, :said, :payload, :now)
-"""
-
-_WAIT_FOR_MORE: t.Final = """
-UPDATE job SET due_at = min(:now + :window, received_at + :longest)
-WHERE id = :job AND due_at IS NOT NULL AND attempts = 0
-"""
+from . import line
+from .database import Database, Transaction, joined
+from .line import MESSAGE, Arrival, Window
+from .outbox import Draft, DraftPart, drafts_of, erase, expect_one, keep_all
 
 _DUE: t.Final = """
 SELECT id, conversation_id, message_id, kind, payload, received_at, attempts, handoff,
-    failure FROM job
-WHERE account_id = ? AND due_at BETWEEN 0 AND ? ORDER BY due_at LIMIT 1
+    failure
+FROM job WHERE account_id = :account AND due_at <= :now ORDER BY due_at, id LIMIT 1
 """
 
-_ARRIVALS: t.Final = """
-SELECT id FROM job WHERE id > ? AND due_at < 0 ORDER BY id LIMIT 100
+_IS_DUE: t.Final = """
+SELECT 1 FROM job WHERE account_id = :account AND due_at <= :now LIMIT 1
 """
-# Of all accounts in the file: it is the same work, whoever does it.
-
-_LOOK: t.Final = f"""
-SELECT (SELECT max(id) FROM job), EXISTS ({_ARRIVALS}), EXISTS ({_DUE})
-"""  # noqa: S608 - put together from constants
-
-_ENTER: t.Final = "UPDATE job SET due_at = -due_at WHERE id = ?"
 
 _CLAIM: t.Final = """
-UPDATE job SET claim = ?, due_at = ?, attempts = attempts + 1 WHERE id = ?
+UPDATE job SET claim = :claim, due_at = :due, attempts = attempts + 1 WHERE id = :job
 """
 
-_NEXT_IN_LINE: t.Final = """
-UPDATE job SET due_at = CASE WHEN kind <> 'message' THEN received_at ELSE min(
-    received_at + :longest,
-    :window + max(received_at, coalesce(
-        (SELECT max(received_at) FROM follow_up WHERE job_id = job.id), 0
-    ))
-) END WHERE due_at IS NULL AND id = (
-    SELECT min(id) FROM job WHERE account_id = :account
-    AND conversation_id = :conversation AND done = 0 AND finished_at IS NULL
-)
+_FOLLOW_UPS: t.Final = """
+SELECT message_id, said, payload, received_at FROM follow_up WHERE job_id = :job
+ORDER BY received_at, id
 """
 
-_KEEP: t.Final = """
-INSERT INTO draft (marker, private, content, choices, files, last_words, job_id)
-SELECT ?, ?, ?, ?, ?, ?, id FROM job WHERE id = ? AND claim = ?
-"""
-
-_SETTLE: t.Final = """
-UPDATE job SET finished_at = ?, outcome = ?, reason = ?, due_at = NULL, claim = NULL,
-    done = NOT ?, payload = CASE WHEN ? THEN payload END,
-    handoff = CASE WHEN ? THEN handoff END
-WHERE id = ? AND claim = ?
+_END: t.Final = """
+UPDATE job SET finished_at = :now, outcome = :outcome, reason = :reason, due_at = NULL,
+    claim = NULL
+WHERE id = :job AND claim = :claim
 """
 
 _POSTPONE: t.Final = """
-UPDATE job SET due_at = ?, claim = NULL, attempts = attempts - ?,
-    reason = coalesce(?, reason)
-WHERE id = ? AND claim = ?
+UPDATE job SET due_at = :due, claim = NULL, attempts = attempts - :free,
+    reason = coalesce(:reason, reason)
+WHERE id = :job AND claim = :claim
+"""
+
+_FAILED: t.Final = """
+UPDATE job SET provider_attempts = provider_attempts + :provider,
+    chatwoot_attempts = chatwoot_attempts + :chatwoot
+WHERE id = :job AND claim = :claim
 """
 
 _GIVE_UP: t.Final = """
-UPDATE job SET failure = ?, handoff = ?, due_at = ?, claim = NULL, attempts = 0
-WHERE id = ? AND claim = ?
+UPDATE job SET failure = :failure, handoff = :handoff, due_at = :now, claim = NULL,
+    attempts = 0
+WHERE id = :job AND claim = :claim
 """
 
-_NEXT: t.Final = """
-SELECT min(id) FROM job WHERE account_id = ? AND conversation_id = ? AND id > ?
-AND done = 0 AND finished_at IS NULL AND kind = 'message'
+_HEIR: t.Final = """
+SELECT min(id) FROM job WHERE account_id = :account
+AND conversation_id = :conversation AND id > :job
+AND finished_at IS NULL AND kind = 'message'
 AND NOT EXISTS (SELECT 1 FROM draft WHERE job_id = job.id)
 """
-
-_SENDING: t.Final = """
-UPDATE draft SET sent_at = ?, private = max(private, ?) WHERE id = ?
-AND EXISTS (SELECT 1 FROM job WHERE id = ? AND claim = ?)
-"""
-
-_POSTED: t.Final = "UPDATE draft SET message_id = ? WHERE id = ?"
-
-_ERASE: t.Final = """
-UPDATE draft SET content = '', choices = NULL,
-    message_id = CASE id WHEN ? THEN ? ELSE message_id END
-WHERE job_id = ?
-"""
-
-_UNDER_WAY: t.Final = f"""
-SELECT {DRAFT}
-FROM job JOIN draft ON draft.job_id = job.id
-WHERE account_id = :account AND conversation_id = :conversation
-AND done = 0 AND job.message_id < :message AND sent_at IS NOT NULL
-AND draft.message_id IS NULL
-AND NOT EXISTS (SELECT 1 FROM draft AS made WHERE made.message_id = :message)
-"""  # noqa: S608 - put together from constants
+"""The turn that may answer another's messages too."""
 
 
-class File(t.NamedTuple):
-    """A file that goes with a draft."""
+class FailedBy(enum.StrEnum):
+    """Whose failure ended an attempt; their attempts are counted apart."""
 
-    name: str
-    content: bytes
-    kind: str
-
-    def __repr__(self) -> str:
-        return f"<File of {len(self.content)} bytes>"
-
-
-class Part(t.NamedTuple):
-    """One post of a reply, to be kept as a draft.
-
-    :ivar choices: Titles and values.
-    :ivar files: Name, content and media type.
-    """
-
-    content: str
-    private: bool
-    choices: t.Sequence[tuple[str, str]] = ()
-    files: t.Sequence[tuple[str, bytes, str]] = ()
-
-    def __repr__(self) -> str:
-        return f"<Part of {len(self.content)} characters>"
+    PROVIDER = "provider"
+    CHATWOOT = "chatwoot"
 
 
 class FollowUp(t.NamedTuple):
     """A further message of a job's customer.
 
-    :ivar said: What :meth:`Inbox.put` was given to remember of it.
+    :ivar said: What :meth:`Queue.put` was given to keep of it.
     :ivar payload: The delivery's body, of the newest one only.
     """
 
@@ -232,14 +104,14 @@ class Job(t.NamedTuple):
     :ivar message_id: The customer's first message.
     :ivar payload: The body of its delivery.
     :ivar attempts: How often the job was claimed, this time included.
-    :ivar claim: Names this claim; a later claim of the same job has another.
+    :ivar claim: The token of this lease; a later one of the same job has another.
     :ivar drafts: The kept reply; empty when no provider has answered yet. Of a job
         that was given up, what there is to say about that.
     :ivar received_at: Unix seconds.
-    :ivar handoff: What was kept about handing the conversation over, or ``None``.
+    :ivar handoff: What was kept about the hand-off of the conversation, or ``None``.
     :ivar failure: The reason why the job was given up, or ``None``.
     :ivar follow_ups: Further messages, oldest first. Those of a turn that this one
-        took over are older than the job's own.
+        superseded are older than the job's own.
     """
 
     id: int
@@ -271,36 +143,34 @@ class Job(t.NamedTuple):
         return kept[-1] if kept else self.payload
 
 
-class Inbox(Ledger):
-    """Jobs and drafts of one Chatwoot account.
+class Queue:
+    """The jobs of one Chatwoot account. Threads share it.
 
-    :param lease: Seconds a claimed job stays with a worker that gives no sign of life.
+    Every method raises :class:`~flask_chatwoot.errors.DatabaseError` when the database
+    cannot be read or written. Those that take ``tx`` join that transaction.
+
+    :param lease: Seconds that a claimed job stays with a worker that does not renew it.
     :param window: Seconds to wait for more messages before a turn begins.
     :param longest: Seconds to wait in all.
     """
 
     def __init__(
         self,
-        path: str,
+        database: Database,
         *,
-        account_id: int,
-        sync: str = "full",
         lease: float = 30.0,
         window: float = 0.0,
         longest: float = 30.0,
-        clock: t.Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(path, account_id=account_id, sync=sync, clock=clock)
         self.lease = lease
-        self._window = window
-        self._keeps_files = False
-        self._longest = longest
-        self._seen = 0
+        self._database = database
+        self._window = Window(window, longest)
 
-    def _open(self) -> sqlite3.Connection:
-        self._seen = 0  # it may be another file
-
-        return super()._open()
+    def transaction(
+        self, *, durable: bool = False
+    ) -> contextlib.AbstractContextManager[Transaction]:
+        """A transaction that several stores of the same database may join."""
+        return self._database.transaction(durable=durable)
 
     # -- deliveries ------------------------------------------------------------
 
@@ -313,25 +183,19 @@ class Inbox(Ledger):
         payload: bytes,
         kind: str = MESSAGE,
         said: t.Callable[[], str] = str,
+        tx: Transaction | None = None,
     ) -> bool:
         """Store a delivery; ``False`` if its key is known already.
 
-        :param said: What to remember of a message besides its payload, which makes
-            room for the payload of the next one. Called only if it is needed.
+        :param said: What to keep of a message besides its payload, which makes room
+            for the payload of the next one. Called only if it is needed.
         """
-        now = self.clock()
-        due = now + self._window if kind == MESSAGE else now
-        line = self.account_id, conversation_id
-        known = (*line, *line, key, key)
-        first = (*line, message_id, *known, key, kind, payload, now, -due)
+        arrival = self._arrival(
+            key, conversation_id, message_id, payload, kind, said, claim=None
+        )
 
-        with self.use(durable=True) as db:
-            if db.execute(_PUT_FIRST, first).rowcount == 1:
-                return True
-
-            with transaction(db):
-                values = self._row(key, conversation_id, message_id, payload, kind)
-                return self._put(db, values, said)
+        with joined(self._database, tx, durable=True) as tx:
+            return line.add(tx, arrival, self._window, self.lease)[0]
 
     def put_and_claim(
         self,
@@ -342,148 +206,83 @@ class Inbox(Ledger):
         payload: bytes,
         kind: str = MESSAGE,
         said: t.Callable[[], str] = str,
+        tx: Transaction | None = None,
     ) -> tuple[bool, Job | None]:
         """Store a delivery and claim it in one go, if nothing is before it in line.
 
-        Not forced to the disk yet: see :meth:`force`.
+        Not durable yet: see :meth:`.Database.force`.
 
         :return: Whether it was new, and the job if it was claimed.
         """
-        values = self._row(key, conversation_id, message_id, payload, kind)
-        claim = secrets.token_hex(16)
+        claim = None if self._window.pause else secrets.token_hex(16)
+        arrival = self._arrival(
+            key, conversation_id, message_id, payload, kind, said, claim=claim
+        )
 
-        with self.use() as db, transaction(db):
-            if self._window or db.execute(f"{_LINE} LIMIT 1", values).fetchone():
-                return self._put(db, values, said), None
+        with joined(self._database, tx) as tx:
+            new, job_id = line.add(tx, arrival, self._window, self.lease)
+            now = tx.now
 
-            if db.execute(_KNOWN, values).fetchone():
-                return False, None
+        if job_id is None or claim is None:
+            return new, None
 
-            values |= {"claim": claim, "lease": self.lease}
-            job_id = db.execute(_PUT_CLAIMED, values).lastrowid
-
-        return True, Job(
-            id=t.cast(int, job_id),
+        return new, Job(
+            id=job_id,
             conversation_id=conversation_id,
             message_id=message_id,
             payload=payload,
             attempts=1,
             claim=claim,
             drafts=(),
-            received_at=values["now"],
+            received_at=now,
             kind=kind,
         )
 
-    def _row(
+    def _arrival(
         self,
         key: str,
         conversation_id: int,
         message_id: int,
         payload: bytes,
         kind: str,
-    ) -> dict[str, t.Any]:
-        return {
-            "account": self.account_id,
-            "conversation": conversation_id,
-            "message": message_id,
-            "key": key,
-            "kind": kind,
-            "payload": payload,
-            "now": self.clock(),
-            "window": self._window if kind == MESSAGE else 0.0,
-        }
-
-    def _put(
-        self,
-        db: sqlite3.Connection,
-        values: dict[str, t.Any],
         said: t.Callable[[], str],
-    ) -> bool:
-        """Add a delivery at the end of its line; ``False`` if its key is known."""
-        if db.execute(_KNOWN, values).fetchone():
-            return False
-
-        joins = values["kind"] == MESSAGE
-        waiting = db.execute(_OPEN, values).fetchone()[0] if joins else None
-
-        if waiting is None:
-            db.execute(_PUT, values)
-        else:
-            self._join(db, waiting, values, said())
-
-        return True
-
-    def _join(
-        self, db: sqlite3.Connection, job_id: int, values: dict[str, t.Any], said: str
-    ) -> None:
-        """Add a message to the job that waits."""
-        values |= {"job": job_id, "said": said, "longest": self._longest}
-        db.execute(_MAKE_ROOM, (job_id,))
-        db.execute(_JOIN, values)
-
-        if self._window:
-            db.execute(_WAIT_FOR_MORE, values)
-
-    def under_way(self, conversation_id: int, *, message_id: int) -> list[Draft]:
-        """Drafts of which a message seen in Chatwoot may be the post.
-
-        Those for which a request may have gone out and no answer is known, if the
-        message is newer than the customer's and no other draft's post.
-        """
-        values = {
-            "account": self.account_id,
-            "conversation": conversation_id,
-            "message": message_id,
-        }
-
-        with self.use() as db:
-            return [draft_in(row) for row in db.execute(_UNDER_WAY, values)]
+        *,
+        claim: str | None,
+    ) -> Arrival:
+        return Arrival(
+            self._database.account_id,
+            conversation_id,
+            message_id,
+            key,
+            kind,
+            payload,
+            said,
+            claim,
+        )
 
     # -- work ------------------------------------------------------------------
 
     def claim(self) -> Job | None:
         """Take the oldest due job for the length of a lease, or ``None``."""
-        now = self.clock()
-        due = (self.account_id, now)
+        account = {"account": self._database.account_id}
 
-        with self.use() as db:
-            # Most looks find nothing, and a mere look takes no lock from others.
-            if not self._look(db, due):
+        # Most looks find nothing, and a mere look takes no lock from others.
+        with self._database.read() as tx:
+            if tx.execute(_IS_DUE, account | {"now": tx.now}).fetchone() is None:
                 return None
 
-            with transaction(db):
-                seen = self._enter_arrivals(db)
-                row = db.execute(_DUE, due).fetchone()
-                job = None if row is None else self._claim(db, row, now)
+        with self._database.transaction() as tx:
+            row = tx.execute(_DUE, account | {"now": tx.now}).fetchone()
 
-            self._seen = seen  # not before it is committed
+            return None if row is None else self._claim(tx, row)
 
-        return job
-
-    def _look(self, db: sqlite3.Connection, due: tuple[int, float]) -> bool:
-        """Whether there are arrivals or due jobs, at one and the same moment."""
-        newest, arrivals, waits = db.execute(_LOOK, (self._seen, *due)).fetchone()
-
-        if not arrivals:  # then no job so far has to be looked at again
-            self._seen = newest or 0
-
-        return bool(arrivals or waits)
-
-    def _enter_arrivals(self, db: sqlite3.Connection) -> int:
-        """Enter arrivals in the index of due jobs; the last job that was seen.
-
-        A hundred at most, the oldest, so that nobody waits while thousands are entered.
-        """
-        arrivals = db.execute(_ARRIVALS, (self._seen,)).fetchall()
-        db.executemany(_ENTER, arrivals)
-
-        return arrivals[-1][0] if arrivals else self._seen
-
-    def _claim(self, db: sqlite3.Connection, row: tuple[t.Any, ...], now: float) -> Job:
+    def _claim(self, tx: Transaction, row: t.Sequence[t.Any]) -> Job:
         job_id, conversation, message, kind, payload, received, attempts, *rest = row
         handoff, failure = rest
         claim = secrets.token_hex(16)
-        db.execute(_CLAIM, (claim, now + self.lease, job_id))
+        values = {"job": job_id, "claim": claim, "due": tx.now + self.lease}
+        tx.execute(_CLAIM, values)
+        follow_ups = tx.execute(_FOLLOW_UPS, values).fetchall()
 
         return Job(
             id=job_id,
@@ -496,217 +295,17 @@ class Inbox(Ledger):
             claim=claim,
             handoff=handoff,
             failure=failure,
-            drafts=_drafts(db, job_id, last_words=failure is not None),
-            follow_ups=_follow_ups(db, job_id),
+            drafts=drafts_of(tx, job_id, about_failure=failure is not None),
+            follow_ups=tuple(FollowUp(*each) for each in follow_ups),
         )
 
     def renew(self, job: Job) -> None:
-        """Begin the lease anew; nothing happens if it was lost or given back."""
-        values = (self.clock() + self.lease, job.id, job.claim)
-
-        with self.use() as db:
-            db.execute("UPDATE job SET due_at = ? WHERE id = ? AND claim = ?", values)
-
-    def keep(
-        self,
-        job: Job,
-        parts: t.Iterable[tuple[t.Any, ...]],
-        *,
-        handoff: str | None = None,
-    ) -> list[Draft]:
-        """Keep a reply, as :class:`Part` values, so that nobody asks again.
-
-        :param handoff: What to remember about handing the conversation over.
-        :raises LeaseLostError: The job is another worker's now.
-        """
-        wanted = [Part(*part) for part in parts]
-
-        with self.use() as db:
-            if len(wanted) == 1 and handoff is None and not wanted[0].files:
-                return [_keep(db, job, wanted[0], last_words=False)]  # one statement
-
-            with transaction(db):
-                drafts = self._keep_all(db, job, wanted, handoff)
-
-        self._keeps_files |= any(draft.files for draft in drafts)
-
-        return drafts
-
-    def _keep_all(
-        self,
-        db: sqlite3.Connection,
-        job: Job,
-        parts: t.Sequence[Part],
-        handoff: str | None,
-    ) -> list[Draft]:
-        if handoff is not None:
-            values = (handoff, job.id, job.claim)
-            changed = db.execute(
-                "UPDATE job SET handoff = ? WHERE id = ? AND claim = ?", values
+        """Begin the lease anew; nothing happens if it was lost or ended."""
+        with self._database.transaction() as tx:
+            tx.execute(
+                "UPDATE job SET due_at = :due WHERE id = :job AND claim = :claim",
+                _lease(job) | {"due": tx.now + self.lease},
             )
-            _expect_one(changed.rowcount, job)
-
-        return [_keep(db, job, part, last_words=False) for part in parts]
-
-    def give_up(
-        self,
-        job: Job,
-        failure: str,
-        parts: t.Iterable[tuple[t.Any, ...]],
-        *,
-        handoff: str | None,
-    ) -> None:
-        """Keep what is to be said about a failed turn, and let the job begin anew.
-
-        Its drafts so far stay as evidence, and for :meth:`retry`.
-
-        :raises LeaseLostError: The job is another worker's now.
-        """
-        values = (failure, handoff, self.clock(), job.id, job.claim)
-
-        with self.use() as db, transaction(db):
-            for part in parts:
-                _keep(db, job, Part(*part), last_words=True)
-
-            _expect_one(db.execute(_GIVE_UP, values).rowcount, job)
-
-    def supersede(
-        self, job: Job, said: t.Iterable[tuple[int, str]], reason: str
-    ) -> bool:
-        """Let the next turn answer this one's messages too, and end this one.
-
-        :param said: Ids, and what to remember of the messages.
-        :return: ``False``, and nothing has happened, if no message waits.
-        :raises LeaseLostError: The job is another worker's now.
-        """
-        line = (self.account_id, job.conversation_id, job.id)
-
-        with self.use(durable=True) as db, transaction(db):
-            (heir,) = db.execute(_NEXT, line).fetchone()
-
-            if heir is None:
-                return False
-
-            db.executemany(
-                "INSERT INTO follow_up (job_id, message_id, said, received_at)"
-                " VALUES (?, ?, ?, ?)",
-                [(heir, message_id, text, job.since) for message_id, text in said],
-            )
-            mine = self._settle(db, job, "declined", reason)
-            _expect_one(mine, job)
-
-        return True
-
-    def files(self, draft: Draft) -> list[File]:
-        """What goes with a draft."""
-        with self.use() as db:
-            rows = db.execute(
-                "SELECT name, content, kind FROM file WHERE draft_id = ? ORDER BY id",
-                (draft.id,),
-            )
-            return [File(*row) for row in rows]
-
-    def sending(self, job: Job, draft: Draft) -> None:
-        """Note that a request for the draft is about to go out.
-
-        What was kept as a note stays one, whatever the draft says.
-
-        :raises LeaseLostError: The job is another worker's now; do not send.
-        """
-        values = (self.clock(), draft.private, draft.id, job.id, job.claim)
-
-        with self.use(durable=True) as db:
-            mine = db.execute(_SENDING, values).rowcount
-
-        _expect_one(mine, job)
-
-    def posted(self, draft: Draft, message_id: int) -> None:
-        """Note that Chatwoot has the draft, whoever holds the job."""
-        with self.use(durable=True) as db:
-            db.execute(_POSTED, (message_id, draft.id))
-
-    def finish(
-        self, job: Job, draft: Draft, message_id: int, outcome: str, reason: str | None
-    ) -> None:
-        """Note that Chatwoot has a job's last draft, and end the job, in one go.
-
-        :raises LeaseLostError: The job is another worker's now. The draft is noted.
-        """
-        with self.use(durable=True) as db, transaction(db):
-            mine = self._settle(db, job, outcome, reason, posted=(draft.id, message_id))
-
-            if not mine or outcome == "dead":
-                db.execute(_POSTED, (message_id, draft.id))
-
-        _expect_one(mine, job)
-
-    def made(self, message_id: int, *, but: Draft | None = None) -> bool:
-        """Whether a message of Chatwoot is known to be one of our posts.
-
-        :param but: Of another draft than this.
-        """
-        with self.use() as db:
-            found = db.execute(
-                "SELECT 1 FROM draft WHERE message_id = ? AND id <> ?",
-                (message_id, but.id if but else 0),
-            )
-            return found.fetchone() is not None
-
-    def settle(self, job: Job, outcome: str, reason: str | None) -> None:
-        """End a job and let the next of its conversation come forward.
-
-        The text is erased, unless the job is dead and may be revived.
-
-        :raises LeaseLostError: The job is another worker's now.
-        """
-        with self.use(durable=True) as db, transaction(db):
-            mine = self._settle(db, job, outcome, reason)
-
-        _expect_one(mine, job)
-
-    def _settle(
-        self,
-        db: sqlite3.Connection,
-        job: Job,
-        outcome: str,
-        reason: str | None,
-        *,
-        posted: tuple[int, int] = (0, 0),
-    ) -> int:
-        """End a job; how many that were, one or none.
-
-        :param posted: A draft and its message, to note where drafts are erased.
-        """
-        dead = outcome == "dead"
-        values = (self.clock(), outcome, reason, dead, dead, dead, job.id, job.claim)
-        mine = db.execute(_SETTLE, values).rowcount
-
-        if mine:
-            line = {
-                "account": self.account_id,
-                "conversation": job.conversation_id,
-                "window": self._window,
-                "longest": self._longest,
-            }
-            db.execute(_NEXT_IN_LINE, line)
-
-        if mine and not dead:
-            files = self._keeps_files or any(draft.files for draft in job.drafts)
-            _erase(db, job, posted, files=files)
-
-        return mine
-
-    def unanswered(self, draft: Draft) -> None:
-        """Note that the request for the draft was given up just now."""
-        values = (self.clock(), draft.id)
-
-        with self.use() as db:
-            db.execute("UPDATE draft SET sent_at = ? WHERE id = ?", values)
-
-    def unsent(self, draft: Draft) -> None:
-        """Note that the request for the draft surely did nothing."""
-        with self.use() as db:
-            db.execute("UPDATE draft SET sent_at = NULL WHERE id = ?", (draft.id,))
 
     def postpone(
         self,
@@ -716,94 +315,130 @@ class Inbox(Ledger):
         free: bool = False,
         reason: str | None = None,
     ) -> None:
-        """Give a job back, due again after some seconds.
+        """End the lease; the job is due again after some seconds.
 
         :param free: This claim does not count as an attempt.
         :param reason: Why the attempt failed, for operators.
-        :raises LeaseLostError: The job is another worker's now.
+        :raises LeaseLostError: Another worker has the job now.
         """
-        values = (self.clock() + seconds, int(free), reason, job.id, job.claim)
+        values = _lease(job) | {"free": int(free), "reason": reason}
 
-        with self.use() as db:
-            postponed = db.execute(_POSTPONE, values).rowcount
+        with self._database.transaction() as tx:
+            values["due"] = tx.now + seconds
+            expect_one(tx.execute(_POSTPONE, values).rowcount, job)
 
-        _expect_one(postponed, job)
+    def failed(self, job: Job, by: FailedBy) -> None:
+        """Count an attempt as one that the provider or Chatwoot failed.
+
+        Nothing happens if the lease was lost.
+        """
+        counts = {each.value: int(each is by) for each in FailedBy}
+
+        with self._database.transaction() as tx:
+            tx.execute(_FAILED, _lease(job) | counts)
+
+    def give_up(
+        self,
+        job: Job,
+        failure: str,
+        parts: t.Iterable[DraftPart],
+        *,
+        handoff: str | None,
+    ) -> None:
+        """Keep what is to be said about a failed turn, and let the job begin anew.
+
+        Its drafts so far stay as evidence, and for :meth:`.Inspection.retry`.
+
+        :raises LeaseLostError: Another worker has the job now.
+        """
+        values = _lease(job) | {"failure": failure, "handoff": handoff}
+
+        with self._database.transaction() as tx:
+            keep_all(tx, job, parts, about_failure=True)
+            values["now"] = tx.now
+            expect_one(tx.execute(_GIVE_UP, values).rowcount, job)
+
+    def supersede(
+        self, job: Job, said: t.Iterable[tuple[int, str]], reason: str
+    ) -> bool:
+        """Let the next turn answer this one's messages too, and end this one.
+
+        :param said: Ids, and what to keep of the messages.
+        :return: ``False``, and nothing has happened, if no message waits.
+        :raises LeaseLostError: Another worker has the job now.
+        """
+        values = {
+            "account": self._database.account_id,
+            "conversation": job.conversation_id,
+            "job": job.id,
+        }
+
+        with self._database.transaction(durable=True) as tx:
+            (heir,) = tx.execute(_HEIR, values).fetchone()
+
+            if heir is None:
+                return False
+
+            tx.executemany(
+                "INSERT INTO follow_up (job_id, message_id, said, received_at)"
+                " VALUES (:heir, :message, :said, :since)",
+                [
+                    {"heir": heir, "message": id, "said": text, "since": job.since}
+                    for id, text in said
+                ],
+            )
+            expect_one(self._end(tx, job, "declined", reason), job)
+
+        return True
+
+    def settle(self, job: Job, outcome: str, reason: str | None) -> None:
+        """End a job and let the next of its conversation come forward.
+
+        The text is erased, unless the job is dead and may be revived.
+
+        :raises LeaseLostError: Another worker has the job now.
+        """
+        with self._database.transaction(durable=True) as tx:
+            expect_one(self._end(tx, job, outcome, reason), job)
+
+    def finish(
+        self, job: Job, draft: Draft, message_id: int, outcome: str, reason: str | None
+    ) -> None:
+        """Note that Chatwoot has a job's last draft, and end the job, in one commit.
+
+        :raises LeaseLostError: Another worker has the job now. The draft is noted.
+        """
+        with self._database.transaction(durable=True) as tx:
+            tx.execute(
+                "UPDATE draft SET message_id = :message WHERE id = :draft",
+                {"message": message_id, "draft": draft.id},
+            )
+            ended = self._end(tx, job, outcome, reason)
+
+        expect_one(ended, job)
+
+    def _end(self, tx: Transaction, job: Job, outcome: str, reason: str | None) -> int:
+        """End a job; how many that were: 1, or 0 if the lease was lost."""
+        values = _lease(job) | {"now": tx.now, "outcome": outcome, "reason": reason}
+
+        if not tx.execute(_END, values).rowcount:
+            return 0
+
+        account_id = self._database.account_id
+        line.bring_forward(tx, account_id, job.conversation_id, self._window)
+
+        if outcome != "dead":
+            tx.execute(
+                "UPDATE job SET payload = NULL, handoff = NULL WHERE id = :job", values
+            )
+            tx.execute(
+                "UPDATE follow_up SET said = '', payload = NULL WHERE job_id = :job",
+                values,
+            )
+            erase(tx, job.id)
+
+        return 1
 
 
-def _keep(db: sqlite3.Connection, job: Job, part: Part, *, last_words: bool) -> Draft:
-    marker = secrets.token_hex(16)
-    choices = json.dumps(part.choices) if part.choices else None
-    values = (
-        marker,
-        part.private,
-        part.content,
-        choices,
-        len(part.files),
-        last_words,
-        job.id,
-        job.claim,
-    )
-    kept = db.execute(_KEEP, values)
-    _expect_one(kept.rowcount, job)
-    draft_id = t.cast(int, kept.lastrowid)
-
-    for name, content, kind in part.files:
-        db.execute(
-            "INSERT INTO file (draft_id, name, content, kind) VALUES (?, ?, ?, ?)",
-            (draft_id, name, content, kind),
-        )
-
-    return Draft(
-        id=draft_id,
-        marker=marker,
-        private=part.private,
-        content=part.content,
-        choices=tuple(part.choices),
-        files=len(part.files),
-    )
-
-
-def _erase(
-    db: sqlite3.Connection, job: Job, posted: tuple[int, int], *, files: bool
-) -> None:
-    """Forget all that anybody wrote."""
-    mine = (job.id,)
-    db.execute(_ERASE, (*posted, job.id))
-
-    if job.follow_ups:
-        db.execute(
-            "UPDATE follow_up SET said = '', payload = NULL WHERE job_id = ?", mine
-        )
-
-    if files:
-        db.execute(
-            "DELETE FROM file"
-            " WHERE draft_id IN (SELECT id FROM draft WHERE job_id = ? AND files)",
-            mine,
-        )
-
-
-def _expect_one(rows: int, job: Job) -> None:
-    if rows != 1:
-        raise LeaseLostError(f"Job {job.id} was claimed by another worker.")
-
-
-def _drafts(
-    db: sqlite3.Connection, job_id: int, *, last_words: bool
-) -> tuple[Draft, ...]:
-    rows = db.execute(
-        f"SELECT {DRAFT} FROM draft WHERE job_id = ? AND last_words = ? ORDER BY id",  # noqa: S608
-        (job_id, last_words),
-    )
-
-    return tuple(draft_in(row) for row in rows)
-
-
-def _follow_ups(db: sqlite3.Connection, job_id: int) -> tuple[FollowUp, ...]:
-    rows = db.execute(
-        "SELECT message_id, said, payload, received_at FROM follow_up WHERE job_id = ?"
-        " ORDER BY received_at, id",
-        (job_id,),
-    )
-
-    return tuple(FollowUp(*row) for row in rows)
+def _lease(job: Job) -> dict[str, t.Any]:
+    return {"job": job.id, "claim": job.claim}

@@ -1,15 +1,15 @@
-"""Set Chatwoot up through its API: what to do first, then doing it.
+"""Set Chatwoot up through its API: first a plan, then its steps.
 
 ::
 
-    seen = account.look(client)
-    plan = plan_setup(seen, wishes)
+    current = account.read(client)
+    plan = plan_setup(current, request)
 
     for step, text in plan.steps:
-        done = step.apply(client)
+        result = step.apply(client)
 
-A step looks before it acts, so a second plan is empty. How it is undone:
-:mod:`~flask_chatwoot.setup.undo`.
+A step compares before it writes, so a second plan has no steps.
+:mod:`~flask_chatwoot.setup.undo` reverts what the steps did.
 """
 
 from __future__ import annotations
@@ -23,37 +23,42 @@ from urllib.parse import urlsplit
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import SetupError
 from flask_chatwoot.ownership.mode import Mode, Vocabulary, vocabulary
+from flask_chatwoot.payloads.versions import (
+    BOTS_GIVE_UP,
+    BOTS_SIGNED,
+    GUARD_OPENS,
+    GUARDED,
+    SIGNED,
+    Version,
+)
 
 from . import account
-from .account import BOTS_SIGNED, JSON, SIGNED, Account, Version
+from .account import JSON, AccountSettings, listed
 from .steps import (
-    Attribute,
-    Bot,
-    Field,
-    Link,
-    Webhook,
+    AgentBotStep,
+    AttributeStep,
+    BotLinkStep,
+    FormFieldStep,
+    WebhookStep,
     first,
     meaning,
 )
-from .undo import Step, listed
+from .undo import SetupStep
 
 LABEL: t.Final = "Whom do you want to write to?"
 
-GUARDED: t.Final[Version] = (4, 14, 0)
-GUARD_OPENS: t.Final[Version] = (4, 14, 1)
-BOTS_GIVE_UP: t.Final[Version] = (4, 7, 0)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Wishes:
+class SetupRequest:
     """How Chatwoot should be set up.
 
-    :ivar url: Of our webhook, without a query.
-    :ivar label: The question above the choice; ``None``: the usual one.
-    :ivar options: The text for each mode; ``None``: any that means it will do.
-    :ivar words: What the app takes option texts for.
-    :ivar inbox_ids: Empty: the only website inbox there is.
-    :ivar token: What the app wants as ``?token=``.
+    :ivar url: The app's webhook, without a query.
+    :ivar key: Of the attribute that holds the customer's choice.
+    :ivar label: The question above the choice; ``None``: :data:`LABEL`.
+    :ivar options: The text for each mode; ``None``: any text that means this mode.
+    :ivar words: Which mode the app takes an option's text for.
+    :ivar inbox_ids: Empty: the only website inbox of the account.
+    :ivar token: The ``?token=`` that the app requires.
     """
 
     url: str
@@ -67,204 +72,216 @@ class Wishes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What to do, and what to know before.
+class SetupPlan:
+    """What is left to do.
 
-    :ivar steps: Each with what it will do.
-    :ivar already: What is as it should be.
+    :ivar steps: Each with a sentence that says what it will do.
+    :ivar already: A sentence for each step that is done already.
+    :ivar warnings: What an administrator should know before the steps are applied.
     """
 
-    steps: tuple[tuple[Step, str], ...]
+    steps: tuple[tuple[SetupStep, str], ...]
     already: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @classmethod
     def of(
-        cls, steps: t.Iterable[Step], seen: Account, warnings: t.Iterable[str] = ()
+        cls,
+        steps: t.Iterable[SetupStep],
+        current: AccountSettings,
+        warnings: t.Iterable[str] = (),
     ) -> t.Self:
-        """Let every step look."""
-        looks = [(step, step.look(seen)) for step in steps]
+        """Check every step against the account."""
+        checks = [(step, step.check(current)) for step in steps]
 
         return cls(
-            steps=tuple((step, look.text) for step, look in looks if look.needed),
-            already=tuple(look.text for _, look in looks if not look.needed),
+            steps=tuple((step, check.text) for step, check in checks if check.needed),
+            already=tuple(check.text for _, check in checks if not check.needed),
             warnings=tuple(warnings),
         )
 
 
-def plan_setup(seen: Account, wishes: Wishes) -> Plan:
-    """What is left to do.
+def plan_setup(current: AccountSettings, request: SetupRequest) -> SetupPlan:
+    """Compare the account with what is wanted. Changes nothing.
 
-    :raises SetupError: Something is in the way. Nothing was changed.
+    :raises SetupError: Setup is not possible; the text names the remedy.
     """
-    _check_options(wishes)
-    inboxes = _chosen(seen, wishes)
-    attribute = Attribute(
-        wishes.key, wishes.label or LABEL, dict(wishes.options), dict(wishes.words)
+    _check_options(request)
+    inboxes = _chosen(current, request)
+    attribute = AttributeStep(
+        request.key, request.label or LABEL, dict(request.options), dict(request.words)
     )
-    steps: list[Step] = [attribute]
+    steps: list[SetupStep] = [attribute]
     steps += [
-        Field(inbox["id"], wishes.key)
+        FormFieldStep(inbox["id"], request.key)
         for inbox in inboxes
-        if inbox["id"] in seen.websites
+        if inbox["id"] in current.websites
     ]
-    place, token = account.place_of(wishes.url), _token(seen, wishes)
+    address, token = account.address_of(request.url), _token(current, request)
 
-    if wishes.agent_bot:
-        steps.append(Bot(place, token, wishes.token))
-        steps += [Link(inbox["id"], place) for inbox in inboxes]
+    if request.agent_bot:
+        steps.append(AgentBotStep(address, token, request.token))
+        steps += [BotLinkStep(inbox["id"], address) for inbox in inboxes]
     else:
-        steps.append(Webhook(place, token, wishes.token))
+        steps.append(WebhookStep(address, token, request.token))
 
-    return Plan.of(steps, seen, _warnings(seen, wishes, inboxes))
-
-
-# -- what stands in the way, and what to know ----------------------------------
+    return SetupPlan.of(steps, current, _warnings(current, request, inboxes))
 
 
-def _check_options(wishes: Wishes) -> None:
-    """Refuse texts the app would take for the other mode, or could not be told of."""
-    for mode, text in wishes.options.items():
-        meant = meaning(text or "", wishes.words)
+# -- what prevents setup, and warnings -----------------------------------------
+
+
+def _check_options(request: SetupRequest) -> None:
+    """Refuse texts that mean the other mode, or that no setting could hold."""
+    for mode, text in request.options.items():
+        meant = meaning(text or "", request.words)
 
         if meant not in (None, mode):
             raise SetupError(
-                f"The option {text!r} means {meant} to this app and can not be the "
-                f"text for {mode}. Choose another."
+                f"The option {text!r} means {meant} to this app and cannot be the "
+                f"text for {mode}. Choose another text."
             )
 
         if meant is None and "," in (text or ""):
             key = f"CHATWOOT_{mode.upper()}_VALUES"
             raise SetupError(
                 f"The option {text!r} has a comma, and {key} in the environment would "
-                f"be two texts. Choose another, or name it in app.config[{key!r}], "
-                "which takes a list."
+                f"read it as two texts. Choose another text, or add this one to "
+                f"app.config[{key!r}], which takes a list."
             )
 
-    texts = [text for text in wishes.options.values() if text]
+    texts = [text for text in request.options.values() if text]
 
     if len(texts) != len({text.strip().casefold() for text in texts}):
-        raise SetupError("The options for bot and human must differ.")
+        raise SetupError(
+            "The options for bot and human must differ. Choose another text."
+        )
 
 
-def _chosen(seen: Account, wishes: Wishes) -> list[JSON]:
-    unknown = [id for id in wishes.inbox_ids if id not in seen.inboxes]
-    known = listed(account.name_of(inbox) for inbox in seen.websites.values())
+def _chosen(current: AccountSettings, request: SetupRequest) -> list[JSON]:
+    unknown = [id for id in request.inbox_ids if id not in current.inboxes]
+    known = listed(account.name_of(inbox) for inbox in current.websites.values())
 
     if unknown:
         raise SetupError(
-            f"There is no inbox {unknown[0]} in this account. Website inboxes: {known}."
+            f"This account has no inbox {unknown[0]}. Website inboxes: {known}."
         )
 
-    if wishes.inbox_ids:
-        return [seen.inboxes[id] for id in dict.fromkeys(wishes.inbox_ids)]
+    if request.inbox_ids:
+        return [current.inboxes[id] for id in dict.fromkeys(request.inbox_ids)]
 
-    if len(seen.websites) > 1 or (wishes.agent_bot and not seen.websites):
-        raise SetupError(f"Choose with --inbox. Website inboxes: {known}.")
+    if len(current.websites) > 1 or (request.agent_bot and not current.websites):
+        raise SetupError(
+            f"Choose an inbox with --inbox. Website inboxes of this account: {known}."
+        )
 
-    return list(seen.websites.values())
+    return list(current.websites.values())
 
 
-def _token(seen: Account, wishes: Wishes) -> str | None:
-    """What goes behind ``?token=``: needed where Chatwoot can not sign.
+def _token(current: AccountSettings, request: SetupRequest) -> str | None:
+    """The value for ``?token=``. Versions that do not sign deliveries need one.
 
-    :raises SetupError: The webhook that is there has another.
+    :raises SetupError: The existing webhook has another.
     """
-    rows = seen.bots_to if wishes.agent_bot else seen.webhooks_to
-    there = first(rows(wishes.url))
+    rows = current.bots_to if request.agent_bot else current.webhooks_to
+    there = first(rows(request.url))
 
     if there is None:
-        signs = seen.version >= (BOTS_SIGNED if wishes.agent_bot else SIGNED)
-        return wishes.token or (None if signs else secrets.token_urlsafe(24))
+        signs = current.version >= (BOTS_SIGNED if request.agent_bot else SIGNED)
+        return request.token or (None if signs else secrets.token_urlsafe(24))
 
     given = account.token_in(there.get("url") or there.get("outgoing_url") or "")
 
-    if wishes.token and given != wishes.token:
+    if request.token and given != request.token:
         raise SetupError(
-            f"Chatwoot delivers to {account.place_of(wishes.url)} without the ?token= "
-            "this app wants. Change the URL in Chatwoot or CHATWOOT_WEBHOOK_TOKEN here."
+            f"Chatwoot delivers to {account.address_of(request.url)} without the "
+            "?token= that this app requires. Change the URL in Chatwoot, or "
+            "CHATWOOT_WEBHOOK_TOKEN in this app."
         )
 
     return given
 
 
 def _warnings(
-    seen: Account, wishes: Wishes, inboxes: t.Sequence[JSON]
+    current: AccountSettings, request: SetupRequest, inboxes: t.Sequence[JSON]
 ) -> t.Iterator[str]:
-    yield from _label_warnings(seen, wishes)
-    yield from _form_warnings(seen, inboxes, wishes)
-    yield from _url_warnings(seen, wishes)
+    yield from _label_warnings(current, request)
+    yield from _form_warnings(current, inboxes, request)
+    yield from _url_warnings(current, request)
 
-    if wishes.agent_bot:
-        yield from _bot_warnings(seen, inboxes)
+    if request.agent_bot:
+        yield from _bot_warnings(current, inboxes)
 
 
-def _label_warnings(seen: Account, wishes: Wishes) -> t.Iterator[str]:
-    there = seen.attribute(wishes.key) or {}
+def _label_warnings(current: AccountSettings, request: SetupRequest) -> t.Iterator[str]:
+    there = current.attribute(request.key) or {}
     label = there.get("attribute_display_name")
 
-    if wishes.label and label and label != wishes.label:
+    if request.label and label and label != request.label:
         yield (
-            f"The attribute {wishes.key} is there and asks {label!r}, which stays. "
-            "Settings → Custom Attributes changes it, in the form too."
+            f"The attribute {request.key} exists and asks {label!r}; setup does not "
+            "change that. Settings → Custom Attributes changes it, in the form too."
         )
 
 
 def _form_warnings(
-    seen: Account, inboxes: t.Sequence[JSON], wishes: Wishes
+    current: AccountSettings, inboxes: t.Sequence[JSON], request: SetupRequest
 ) -> t.Iterator[str]:
-    if not any(inbox["id"] in seen.websites for inbox in inboxes):
+    if not any(inbox["id"] in current.websites for inbox in inboxes):
         yield (
             "No website inbox is chosen, so no form asks the customer, and "
-            "CHATWOOT_DEFAULT_MODE decides."
+            "CHATWOOT_DEFAULT_MODE decides the mode."
         )
 
     for inbox in inboxes:
-        if inbox["id"] not in seen.websites and not wishes.agent_bot:
+        if inbox["id"] not in current.websites and not request.agent_bot:
             yield f"{account.name_of(inbox)} is no website and has no pre-chat form."
 
 
-def _url_warnings(seen: Account, wishes: Wishes) -> t.Iterator[str]:
-    url, place = wishes.url, account.place_of(wishes.url)
-    doubled = seen.webhooks_to(url) if wishes.agent_bot else seen.bots_to(url)
+def _url_warnings(current: AccountSettings, request: SetupRequest) -> t.Iterator[str]:
+    url, address = request.url, account.address_of(request.url)
+    doubled = current.webhooks_to(url) if request.agent_bot else current.bots_to(url)
 
     if doubled:
-        other = "An account webhook" if wishes.agent_bot else "An agent bot"
+        other = "An account webhook" if request.agent_bot else "An agent bot"
         yield (
-            f"{other} delivers to {place} too: everything would come twice. It would "
-            "be recognised, but keep only one of them."
+            f"{other} delivers to {address} too, so every message would arrive twice. "
+            "The app ignores duplicates, but keep only one of the two."
         )
 
-    if is_private(url) and seen.version >= GUARDED:
-        yield private_remedy(seen.version)
+    if is_private(url) and current.version >= GUARDED:
+        yield private_remedy(current.version)
 
     if urlsplit(url).scheme == "http" and not is_private(url):
-        yield f"{place} is not https: customers' messages travel in the clear."
+        yield f"{address} is not https: customers' messages are sent unencrypted."
 
 
-def _bot_warnings(seen: Account, inboxes: t.Sequence[JSON]) -> t.Iterator[str]:
+def _bot_warnings(
+    current: AccountSettings, inboxes: t.Sequence[JSON]
+) -> t.Iterator[str]:
     names = listed(account.name_of(inbox) for inbox in inboxes)
     yield (
-        f"With a bot, new conversations in {names} begin as pending: operators do not "
-        "see them under Open, and nobody is assigned, until the bot or an operator "
-        "opens them. A resolved one is pending again when the customer writes."
+        f"With an agent bot, new conversations in {names} begin as pending: operators "
+        "do not see them under Open, and no operator is assigned, until the bot or an "
+        "operator opens them. A resolved conversation is pending again when the "
+        "customer writes."
     )
     greeting = [account.name_of(i) for i in inboxes if i.get("greeting_enabled")]
     yield (
-        "Greetings and out-of-office texts still go out, before or after the bot's "
-        f"answer. Inboxes with a greeting that should be switched off: "
+        "Chatwoot still sends greetings and out-of-office texts, before or after the "
+        "bot's answer. Inboxes whose greeting should be switched off: "
         f"{listed(greeting)}."
     )
 
-    if seen.version < BOTS_GIVE_UP:
+    if current.version < BOTS_GIVE_UP:
         yield (
-            "Before Chatwoot 4.7 a conversation stays pending when the bot can not be "
+            "Before Chatwoot 4.7 a conversation stays pending when the bot cannot be "
             "reached."
         )
 
 
 def is_private(url: str) -> bool:
-    """Whether the host in a URL is one that only neighbours reach. Asks no DNS."""
+    """Whether the host in a URL looks private. Asks no DNS."""
     host = urlsplit(url).hostname or ""
 
     try:
@@ -274,7 +291,7 @@ def is_private(url: str) -> bool:
 
 
 def private_remedy(version: Version) -> str:
-    """What to do about a private URL; for Chatwoot 4.14 and later."""
+    """Warning and remedy for a private URL, from Chatwoot 4.14 on."""
     where = "SAFE_FETCH_ALLOW_PRIVATE_NETWORK=true in Chatwoot's own environment"
     remedy = f"Set {where} (web and worker)"
 
@@ -282,34 +299,34 @@ def private_remedy(version: Version) -> str:
         remedy = f"Upgrade to 4.14.1 and set {where}"
 
     return (
-        "The URL leads to a private address, and Chatwoot 4.14 and later delivers "
-        f"nothing there. {remedy}, or use a public URL."
+        "The URL is a private address, and Chatwoot 4.14 and later delivers nothing "
+        f"there. {remedy}, or use a public URL."
     )
 
 
-# -- the app's side ------------------------------------------------------------
+# -- the app's settings --------------------------------------------------------
 
 
-def environment(wishes: Wishes, client: ChatwootClient) -> dict[str, str]:
-    """What the app has to know in any case; no secrets."""
+def environment(request: SetupRequest, client: ChatwootClient) -> dict[str, str]:
+    """The app's settings that are no secret, by key."""
     known = vocabulary()
     lines = {
         "CHATWOOT_BASE_URL": client.base_url,
         "CHATWOOT_ACCOUNT_ID": str(client.account_id),
     }
 
-    if wishes.key != "support_mode":
-        lines["CHATWOOT_SUPPORT_MODE_ATTR"] = wishes.key
+    if request.key != "support_mode":
+        lines["CHATWOOT_SUPPORT_MODE_ATTR"] = request.key
 
     for mode in Mode:
-        text = wishes.options.get(mode)
+        text = request.options.get(mode)
         words = [
             word
-            for word, meant in wishes.words.items()
+            for word, meant in request.words.items()
             if meant is mode and known.get(word) is not mode and "," not in word
         ]
 
-        if text and meaning(text, wishes.words) is None:
+        if text and meaning(text, request.words) is None:
             words.append(text)
 
         if words:

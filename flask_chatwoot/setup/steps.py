@@ -1,4 +1,4 @@
-"""The steps of a setup. Each knows how to look, what it would do, and how to do it."""
+"""The steps of a setup."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from urllib.parse import urlencode
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import SetupError
 from flask_chatwoot.ownership.mode import Mode, Vocabulary
+from flask_chatwoot.payloads.events import SUBSCRIPTIONS
 
 from . import account
-from .account import EVENTS, JSON, Account
+from .account import JSON, AccountSettings, listed
 from .undo import (
     MARK,
     NOTE,
     AddedEvents,
     AddedOptions,
-    Done,
     LinkedBot,
-    Look,
     MadeAttribute,
     MadeBot,
     MadeWebhook,
     ShownField,
-    enabled,
-    listed,
+    StepCheck,
+    StepResult,
 )
 
 OPTIONS: t.Final = {Mode.BOT: "AI agent", Mode.HUMAN: "Human"}
+"""Texts of the options where none are chosen."""
 
 _LIST: t.Final = 6
 _CONVERSATION: t.Final = 0
@@ -37,23 +37,23 @@ _WEBHOOK_BOT: t.Final = 0
 
 
 @dataclass(frozen=True)
-class Attribute:
-    """A list of options for the customer to choose from."""
+class AttributeStep:
+    """The attribute of conversations that holds the customer's choice."""
 
     key: str
     label: str
     options: t.Mapping[Mode, str | None]
     words: Vocabulary = field(repr=False)
 
-    def look(self, seen: Account) -> Look:
-        """Compare with what is there. Changes nothing.
+    def check(self, current: AccountSettings) -> StepCheck:
+        """Compare with the account. Changes nothing.
 
-        :raises SetupError: The attribute is there, but is no list.
+        :raises SetupError: The attribute exists, but is no list.
         """
-        row = seen.attribute(self.key)
+        row = current.attribute(self.key)
 
         if row is None:
-            return Look(
+            return StepCheck(
                 True,
                 f"Create the attribute {self.key} of conversations, {self.label!r}: a "
                 f"list of {listed(self._missing([]))}.",
@@ -61,21 +61,21 @@ class Attribute:
 
         if row.get("attribute_display_type") != "list":
             raise SetupError(
-                f"The attribute {self.key} is there, but is of type "
+                f"The attribute {self.key} exists, but is of type "
                 f"{row.get('attribute_display_type')} and not a list. Delete it in "
                 "Settings → Custom Attributes, or set CHATWOOT_SUPPORT_MODE_ATTR to "
                 "another key."
             )
 
         if missing := self._missing(row.get("attribute_values") or []):
-            return Look(
+            return StepCheck(
                 True, f"Add {listed(missing)} to the options of attribute {self.key}."
             )
 
-        return Look(False, f"The attribute {self.key} is there, with its options.")
+        return StepCheck(False, f"The attribute {self.key} exists, with its options.")
 
-    def apply(self, client: ChatwootClient) -> Done:
-        """Make the attribute, or add what it lacks."""
+    def apply(self, client: ChatwootClient) -> StepResult:
+        """Create the attribute, or add the options that it lacks."""
         path = "/custom_attribute_definitions"
         there = [
             row
@@ -99,35 +99,35 @@ class Attribute:
             },
         )
 
-        return Done(
+        return StepResult(
             f"Created the attribute {self.key}.", MadeAttribute(_id(made), self.key)
         )
 
-    def _extend(self, client: ChatwootClient, row: JSON) -> Done:
+    def _extend(self, client: ChatwootClient, row: JSON) -> StepResult:
         values = row.get("attribute_values") or []
         missing = self._missing(values)
 
         if not missing:
-            return Done(f"The attribute {self.key} had its options.")
+            return StepResult(f"The attribute {self.key} had its options already.")
 
         path = f"/custom_attribute_definitions/{row['id']}"
         client.call("PATCH", path, {"attribute_values": [*values, *missing]})
 
-        return Done(
+        return StepResult(
             f"Added {listed(missing)} to the options of attribute {self.key}.",
             AddedOptions(row["id"], self.key, missing),
         )
 
     def _missing(self, values: t.Sequence[str]) -> list[str]:
-        """The options to add, the bot's first."""
+        """Options to add, that for the bot first."""
         meant = {meaning(value, self.words) for value in values}
         missing = []
 
-        for mode, usual in OPTIONS.items():
+        for mode, default in OPTIONS.items():
             wanted = self.options.get(mode)
 
             if wanted is None and mode not in meant:
-                missing.append(usual)
+                missing.append(default)
             elif wanted is not None and wanted not in values:
                 missing.append(wanted)
 
@@ -135,37 +135,38 @@ class Attribute:
 
 
 @dataclass(frozen=True)
-class Field:
+class FormFieldStep:
     """The attribute in the pre-chat form of a website inbox."""
 
     inbox_id: int
     key: str
 
-    def look(self, seen: Account) -> Look:
-        """Compare with what is there. Changes nothing."""
-        inbox = seen.websites[self.inbox_id]
+    def check(self, current: AccountSettings) -> StepCheck:
+        """Compare with the account. Changes nothing."""
+        inbox = current.websites[self.inbox_id]
         where = account.name_of(inbox)
 
-        if account.shows(inbox, self.key):
-            return Look(False, f"The pre-chat form of {where} shows {self.key}.")
+        if account.shows_field(inbox, self.key):
+            return StepCheck(False, f"The pre-chat form of {where} shows {self.key}.")
 
         others = len(account.fields_of(inbox))
         kept = f"its {others} other fields stay" if others else "it has no other fields"
         on = "" if inbox.get("pre_chat_form_enabled") else ", and switch the form on"
 
-        return Look(
+        return StepCheck(
             True, f"Show {self.key} in the pre-chat form of {where} ({kept}){on}."
         )
 
-    def apply(self, client: ChatwootClient) -> Done:
-        """Add the field behind the others, or enable it where it is."""
-        # Chatwoot replaces the options as a whole: read now, not when it was planned.
+    def apply(self, client: ChatwootClient) -> StepResult:
+        """Add the field after the others, or enable it in its position."""
+        # Chatwoot replaces the options as a whole, so they are read right before.
         inbox = account.inbox(client, self.inbox_id)
         fields = account.fields_of(inbox)
         there = account.field_of(inbox, self.key)
 
-        if account.shows(inbox, self.key):  # somebody was faster
-            return Done(f"The form of {account.name_of(inbox)} showed {self.key}.")
+        if account.shows_field(inbox, self.key):  # changed since the plan
+            where = account.name_of(inbox)
+            return StepResult(f"The form of {where} showed {self.key} already.")
 
         if there is None:
             fields = [*fields, self._field(client)]
@@ -176,14 +177,14 @@ class Field:
         channel = {"pre_chat_form_enabled": True, "pre_chat_form_options": options}
         client.call("PATCH", f"/inboxes/{self.inbox_id}", {"channel": channel})
 
-        return Done(
+        return StepResult(
             f"The pre-chat form of {account.name_of(inbox)} shows {self.key}.",
             ShownField(
                 self.inbox_id,
                 self.key,
                 added=there is None,
                 switched=not inbox.get("pre_chat_form_enabled"),
-                others=enabled(inbox, but=self.key),
+                others=account.enabled_fields(inbox, but=self.key),
             ),
         )
 
@@ -197,7 +198,7 @@ class Field:
             "name": self.key,
             "type": "list",
             "label": label,
-            # Without one, the form would preselect the first option.
+            # Without a placeholder, the form preselects the first option.
             "placeholder": label,
             "values": row.get("attribute_values") or [],
             "required": True,
@@ -206,108 +207,108 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Webhook:
-    """An account webhook to us.
+class WebhookStep:
+    """The account webhook that delivers to the app.
 
     :ivar token: For ``?token=``.
-    :ivar configured: The token the app knows already.
+    :ivar configured: The token that the app's settings hold already.
     """
 
-    place: str
+    address: str
     token: str | None = field(repr=False)
     configured: str | None = field(repr=False)
 
-    def look(self, seen: Account) -> Look:
-        """Compare with what is there. Changes nothing."""
-        row = first(seen.webhooks_to(self.place))
+    def check(self, current: AccountSettings) -> StepCheck:
+        """Compare with the account. Changes nothing."""
+        row = first(current.webhooks_to(self.address))
 
         if row is None:
-            return Look(
+            return StepCheck(
                 True,
-                f"Create an account webhook to {_shown(self.place, self.token)} for "
-                f"{listed(EVENTS)}.",
+                f"Create an account webhook to {_shown(self.address, self.token)} for "
+                f"{listed(SUBSCRIPTIONS)}.",
             )
 
         if missing := _missing_events(row):
-            return Look(
+            return StepCheck(
                 True,
-                f"Subscribe the webhook to {self.place} to {listed(missing)} too.",
+                f"Subscribe the webhook to {self.address} to {listed(missing)} also.",
             )
 
-        return Look(False, f"There is a webhook to {self.place} with all events.")
+        return StepCheck(False, f"A webhook to {self.address} with all events exists.")
 
-    def apply(self, client: ChatwootClient) -> Done:
-        """Make the webhook, or subscribe the one that is there."""
+    def apply(self, client: ChatwootClient) -> StepResult:
+        """Create the webhook, or subscribe the existing one to the missing events."""
         rows = account.webhooks(client)
-        there = [r for r in rows if account.same_place(r.get("url"), self.place)]
+        there = [r for r in rows if account.same_address(r.get("url"), self.address)]
 
         if there:
             return self._extend(client, there[0])
 
         wanted = {
-            "name": MARK,  # kept by Chatwoot 4.8 and later
-            "url": _url(self.place, self.token),
-            "subscriptions": list(EVENTS),
+            "name": MARK,  # stored by Chatwoot 4.8 and later
+            "url": _url(self.address, self.token),
+            "subscriptions": list(SUBSCRIPTIONS),
         }
         answer = client.call("POST", "/webhooks", wanted)
-        made = account.inner(answer, "payload", "webhook")
+        made = account.nested(answer, "payload", "webhook")
 
-        return Done(
-            f"Created a webhook to {self.place}.",
-            MadeWebhook(_id(made), self.place),
+        return StepResult(
+            f"Created a webhook to {self.address}.",
+            MadeWebhook(_id(made), self.address),
             _environment(made, self.token, self.configured),
         )
 
-    def _extend(self, client: ChatwootClient, row: JSON) -> Done:
+    def _extend(self, client: ChatwootClient, row: JSON) -> StepResult:
         missing = _missing_events(row)
 
         if not missing:
-            return Done(f"The webhook to {self.place} had all events.")
+            return StepResult(f"The webhook to {self.address} had all events already.")
 
         events = [*(row.get("subscriptions") or []), *missing]
         change = {"url": row["url"], "subscriptions": events}
         client.call("PATCH", f"/webhooks/{row['id']}", change)
 
-        return Done(
-            f"Subscribed the webhook to {self.place} to {listed(missing)}.",
-            AddedEvents(row["id"], self.place, missing),
+        return StepResult(
+            f"Subscribed the webhook to {self.address} to {listed(missing)}.",
+            AddedEvents(row["id"], self.address, missing),
         )
 
 
 @dataclass(frozen=True)
-class Bot:
-    """An agent bot whose deliveries come to us; otherwise like a webhook."""
+class AgentBotStep:
+    """The agent bot that delivers to the app; takes the place of the webhook."""
 
-    place: str
+    address: str
     token: str | None = field(repr=False)
     configured: str | None = field(repr=False)
 
-    def look(self, seen: Account) -> Look:
-        """Compare with what is there. Changes nothing.
+    def check(self, current: AccountSettings) -> StepCheck:
+        """Compare with the account. Changes nothing.
 
-        :raises SetupError: This version of Chatwoot has no agent bots to offer.
+        :raises SetupError: This version of Chatwoot cannot list agent bots.
         """
-        if seen.bots is None:
+        if current.bots is None:
             raise SetupError(
-                "Chatwoot 4.16.0 fails to serve agent bots to tokens (its pull request "
+                "Chatwoot 4.16.0 cannot list agent bots for a token (pull request "
                 "15088). Upgrade Chatwoot to 4.16.1 or later, or leave out --agent-bot."
             )
 
-        if row := first(seen.bots_to(self.place)):
-            return Look(
-                False, f"The agent bot {row['id']} delivers to {self.place} already."
+        if row := first(current.bots_to(self.address)):
+            return StepCheck(
+                False, f"The agent bot {row['id']} delivers to {self.address} already."
             )
 
-        return Look(
+        return StepCheck(
             True,
             f"Create the agent bot {MARK!r} with deliveries to "
-            f"{_shown(self.place, self.token)}.",
+            f"{_shown(self.address, self.token)}.",
         )
 
-    def apply(self, client: ChatwootClient) -> Done:
-        """Make the bot."""
-        if row := _to(self.place, account.bots(client)):  # somebody was faster
-            return Done(f"The agent bot {row['id']} was there.")
+    def apply(self, client: ChatwootClient) -> StepResult:
+        """Create the agent bot."""
+        if row := _to(self.address, account.bots(client)):  # made since the plan
+            return StepResult(f"The agent bot {row['id']} existed already.")
 
         made = client.call(
             "POST",
@@ -315,57 +316,59 @@ class Bot:
             {
                 "name": MARK,
                 "description": NOTE,
-                "outgoing_url": _url(self.place, self.token),
+                "outgoing_url": _url(self.address, self.token),
                 "bot_type": _WEBHOOK_BOT,
                 "bot_config": {},
             },
         )
         environment = _environment(made, self.token, self.configured)
 
-        if token := account.inner(made, "access_token"):
+        if token := account.nested(made, "access_token"):
             environment["CHATWOOT_API_ACCESS_TOKEN"] = token
 
-        return Done(
+        return StepResult(
             f"Created the agent bot {_id(made)}.",
-            MadeBot(_id(made), self.place),
+            MadeBot(_id(made), self.address),
             environment,
         )
 
 
 @dataclass(frozen=True)
-class Link:
-    """Our agent bot, answering in an inbox."""
+class BotLinkStep:
+    """The link between an inbox and the agent bot that delivers to the app."""
 
     inbox_id: int
-    place: str
+    address: str
 
-    def look(self, seen: Account) -> Look:
-        """Compare with what is there. Changes nothing.
+    def check(self, current: AccountSettings) -> StepCheck:
+        """Compare with the account. Changes nothing.
 
-        :raises SetupError: Another bot answers there.
+        :raises SetupError: Another agent bot is linked.
         """
-        where = account.name_of(seen.inboxes[self.inbox_id])
-        linked = seen.links.get(self.inbox_id)
-        ours = [row["id"] for row in seen.bots_to(self.place)]
+        where = account.name_of(current.inboxes[self.inbox_id])
+        linked = current.links.get(self.inbox_id)
+        ours = [row["id"] for row in current.bots_to(self.address)]
 
         if linked in ours:
-            return Look(False, f"The agent bot {linked} is linked to {where}.")
+            return StepCheck(False, f"The agent bot {linked} is linked to {where}.")
 
         if linked is not None:
             raise _taken(where, linked)
 
-        return Look(True, f"Link the agent bot to {where}.")
+        return StepCheck(True, f"BotLinkStep the agent bot to {where}.")
 
-    def apply(self, client: ChatwootClient) -> Done:
-        """Link it.
+    def apply(self, client: ChatwootClient) -> StepResult:
+        """BotLinkStep it.
 
-        :raises SetupError: Another bot answers there by now.
+        :raises SetupError: Another agent bot was linked since the plan.
         """
-        bot_id = _id(_to(self.place, account.bots(client)))
+        bot_id = _id(_to(self.address, account.bots(client)))
         linked = account.linked_bot(client, self.inbox_id) or {}
 
         if linked.get("id") == bot_id:
-            return Done(f"The agent bot {bot_id} was linked to inbox {self.inbox_id}.")
+            return StepResult(
+                f"The agent bot {bot_id} was linked to inbox {self.inbox_id} already."
+            )
 
         if linked:
             raise _taken(f"inbox {self.inbox_id}", linked["id"])
@@ -373,7 +376,7 @@ class Link:
         path = f"/inboxes/{self.inbox_id}/set_agent_bot"
         client.call("POST", path, {"agent_bot": bot_id})
 
-        return Done(
+        return StepResult(
             f"Linked the agent bot {bot_id} to inbox {self.inbox_id}.",
             LinkedBot(self.inbox_id, bot_id),
         )
@@ -381,17 +384,17 @@ class Link:
 
 def _taken(where: str, bot_id: int) -> SetupError:
     return SetupError(
-        f"The agent bot {bot_id} answers in {where}, and there can be but one. Unlink "
-        "it in Settings → Inboxes → Bot Configuration, or choose another inbox with "
-        "--inbox."
+        f"The agent bot {bot_id} answers in {where}, and an inbox can have only one. "
+        "Unlink it in Settings → Inboxes → Bot Configuration, or choose another inbox "
+        "with --inbox."
     )
 
 
-# -- helpers -------------------------------------------------------------------
 def _environment(made: t.Any, token: str | None, configured: str | None) -> JSON:
+    """Secrets that the app needs and does not have yet, by setting."""
     lines = {}
 
-    if secret := account.inner(made, "secret"):
+    if secret := account.nested(made, "secret"):
         lines["CHATWOOT_WEBHOOK_SECRET"] = secret
 
     if token and token != configured:
@@ -401,43 +404,49 @@ def _environment(made: t.Any, token: str | None, configured: str | None) -> JSON
 
 
 def meaning(text: str, words: Vocabulary) -> Mode | None:
-    """What an option text means to the app."""
+    """The mode that the app takes an option's text for; ``None``: neither."""
     return words.get(text.strip().casefold())
 
 
 def _missing_events(row: JSON) -> list[str]:
-    return [event for event in EVENTS if event not in (row.get("subscriptions") or [])]
+    return [
+        event
+        for event in SUBSCRIPTIONS
+        if event not in (row.get("subscriptions") or [])
+    ]
 
 
-def _url(place: str, token: str | None) -> str:
-    return f"{place}?{urlencode({'token': token})}" if token else place
+def _url(address: str, token: str | None) -> str:
+    return f"{address}?{urlencode({'token': token})}" if token else address
 
 
-def _shown(place: str, token: str | None) -> str:
-    return f"{place}?token=…" if token else place
+def _shown(address: str, token: str | None) -> str:
+    return f"{address}?token=…" if token else address
 
 
 def first(rows: t.Sequence[JSON]) -> JSON | None:
-    """The first, if there is any."""
+    """The first row, or ``None``."""
     return rows[0] if rows else None
 
 
-def _to(place: str, bots: t.Sequence[JSON]) -> JSON | None:
-    """The bot that delivers to us."""
-    return first([r for r in bots if account.same_place(r.get("outgoing_url"), place)])
+def _to(address: str, bots: t.Sequence[JSON]) -> JSON | None:
+    """The agent bot that delivers to this address."""
+    return first(
+        [r for r in bots if account.same_address(r.get("outgoing_url"), address)]
+    )
 
 
 def _id(made: t.Any) -> int:
-    """The id of what was made.
+    """The id in an answer.
 
-    :raises SetupError: The answer has none.
+    :raises SetupError: There is none.
     """
-    id = account.inner(made, "id")
+    id = account.nested(made, "id")
 
     if not isinstance(id, int):
         raise SetupError(
-            "Chatwoot's answer names no id. Look in its settings whether something was "
-            "made, and run setup again."
+            "Chatwoot's answer contains no id. Check in Chatwoot's settings whether "
+            "something was created, and run setup again."
         )
 
     return id

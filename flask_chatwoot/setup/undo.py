@@ -1,30 +1,24 @@
 """Undo what setup did in Chatwoot, and nothing else.
 
-How it knows: whatever setup does leaves an *undo* in a file beside the durable inbox,
-written right after the step. An undo names the thing by its id in Chatwoot and by what
-made it ours (the webhook's URL, the attribute's key), and both must still fit: a
-webhook that was pointed elsewhere since, or a bot that was unlinked, is left alone.
-What setup merely changed is changed back by the difference, read anew at that moment:
-the option it added is taken out of the list, the field out of the form, and everything
-else there stays as it is. An attribute goes only if no form shows it any more.
-
-If the file is lost, what setup made is recognised by the name or the description that
-setup gave it, and by the URL. What it merely changed then stays.
+Each step of setup gives an undo step, which :mod:`~flask_chatwoot.setup.record` keeps.
+It names a thing by its id in Chatwoot and by what makes it the app's: the webhook's
+URL, the attribute's key. Both must still fit: a webhook that was pointed to another URL
+since, or a bot that was unlinked, is left alone. What setup changed is changed back by
+the difference to what is there now: the option that setup added is taken out of the
+list, the field out of the form, and everything else in it stays. An attribute is
+deleted only if no form shows it any more.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import typing as t
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from flask_chatwoot.client import ChatwootClient
-from flask_chatwoot.errors import APIError, SetupError
+from flask_chatwoot.errors import APIError
 
 from . import account
-from .account import JSON, Account
+from .account import JSON, AccountSettings, listed
 
 MARK: t.Final = "Flask-Chatwoot"
 """The name of the webhooks and bots that setup makes."""
@@ -33,44 +27,41 @@ NOTE: t.Final = "Made by flask chatwoot setup."
 """The description of the attributes and bots that setup makes."""
 
 
-class Look(t.NamedTuple):
-    """What a step finds before it does anything: is there something to do, and what."""
+class StepCheck(t.NamedTuple):
+    """Whether a step has something to do, and a sentence that says what."""
 
     needed: bool
     text: str
 
 
 @dataclass(frozen=True)
-class Done:
+class StepResult:
     """What a step did.
 
-    :ivar undo: How to undo it.
-    :ivar environment: What the app has to know from now on; secrets among it.
+    :ivar undo: Undoes it; ``None`` if nothing was changed.
+    :ivar environment: Settings that the app needs from now on, secrets too.
     """
 
     text: str
-    undo: Undo | None = None
+    undo: UndoStep | None = None
     environment: t.Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
-class Step(t.Protocol):
-    """One thing to do in Chatwoot, that knows when it is done already."""
+class SetupStep(t.Protocol):
+    """One change in Chatwoot. Applied twice, it changes nothing more."""
 
-    def look(self, seen: Account) -> Look:
-        """Compare with what is there. Changes nothing."""
+    def check(self, current: AccountSettings) -> StepCheck:
+        """Compare with the account. Changes nothing."""
 
-    def apply(self, client: ChatwootClient) -> Done:
-        """Do it, by what is there at this moment."""
+    def apply(self, client: ChatwootClient) -> StepResult:
+        """Read the account anew, and change what is left to change."""
 
 
-class Undo(Step, t.Protocol):
-    """A step that undoes another; a frozen dataclass of what JSON can hold.
+class UndoStep(SetupStep, t.Protocol):
+    """Undoes a step; a frozen dataclass whose values JSON can hold.
 
-    What can not be undone yet comes back as ``Done.undo``.
+    ``StepResult.undo`` is then the step itself if it could not be undone yet.
     """
-
-
-# -- undoes --------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -80,19 +71,21 @@ class MadeAttribute:
     id: int
     key: str
 
-    def look(self, seen: Account) -> Look:
-        """Compare with what is there. Changes nothing."""
-        row = seen.attribute(self.key)
+    def check(self, current: AccountSettings) -> StepCheck:
+        """Compare with the account. Changes nothing."""
+        row = current.attribute(self.key)
 
         if row is None or row.get("id") != self.id:
-            return Look(False, f"The attribute {self.key} of setup is gone already.")
+            return StepCheck(
+                False, f"The attribute {self.key} of setup is gone already."
+            )
 
-        return Look(True, f"Delete the attribute {self.key}, if no form shows it.")
+        return StepCheck(True, f"Delete the attribute {self.key}, if no form shows it.")
 
-    def apply(self, client: ChatwootClient) -> Done:
-        """Delete it. Chatwoot would take it out of every form; so there must be none.
+    def apply(self, client: ChatwootClient) -> StepResult:
+        """Delete it if no form shows it: Chatwoot would take it out of every form.
 
-        Conversations keep the values they have.
+        Conversations keep their values.
         """
         forms = [
             account.name_of(inbox)
@@ -102,15 +95,15 @@ class MadeAttribute:
 
         if forms:
             where = ", ".join(forms)
-            return Done(
+            return StepResult(
                 f"Kept the attribute {self.key}: the form of {where} shows it, and "
-                "not by setup. Take it out there and run teardown again.",
+                "setup did not add it there. Take it out, and run teardown again.",
                 undo=self,
             )
 
         _delete(client, f"/custom_attribute_definitions/{self.id}")
 
-        return Done(f"Deleted the attribute {self.key}.")
+        return StepResult(f"Deleted the attribute {self.key}.")
 
 
 @dataclass(frozen=True)
@@ -121,29 +114,29 @@ class AddedOptions:
     key: str
     options: list[str]
 
-    def look(self, seen: Account) -> Look:
-        """Compare with what is there. Changes nothing."""
-        row = seen.attribute(self.key) or {}
+    def check(self, current: AccountSettings) -> StepCheck:
+        """Compare with the account. Changes nothing."""
+        row = current.attribute(self.key) or {}
         there = [o for o in self.options if o in _values(row)]
 
         if row.get("id") != self.id or not there:
-            return Look(
+            return StepCheck(
                 False, f"The options setup added to {self.key} are gone already."
             )
 
-        return Look(
+        return StepCheck(
             True,
             f"Take {listed(there)} out of the options of the attribute {self.key}.",
         )
 
-    def apply(self, client: ChatwootClient) -> Done:
-        """Take the options out; those that others added stay."""
+    def apply(self, client: ChatwootClient) -> StepResult:
+        """Take the options out; others stay."""
         rows = account.attributes(client)
         values = _values(next((row for row in rows if row.get("id") == self.id), {}))
         left = [value for value in values if value not in self.options]
 
         if not left:
-            return Done(
+            return StepResult(
                 f"Kept the options of attribute {self.key}: there are no others.",
                 undo=self,
             )
@@ -152,14 +145,16 @@ class AddedOptions:
             path = f"/custom_attribute_definitions/{self.id}"
             client.call("PATCH", path, {"attribute_values": left})
 
-        return Done(f"The attribute {self.key} has the options {listed(left)} now.")
+        return StepResult(
+            f"The attribute {self.key} has the options {listed(left)} now."
+        )
 
 
 @dataclass(frozen=True)
 class ShownField:
     """Setup made a pre-chat form show an attribute.
 
-    :ivar added: The field was not there; else it was there, but not enabled.
+    :ivar added: The form had no such field; else it had one that was not enabled.
     :ivar switched: The form was off.
     :ivar others: Names of the other fields that were enabled.
     """
@@ -170,23 +165,23 @@ class ShownField:
     switched: bool
     others: list[str]
 
-    def look(self, seen: Account) -> Look:
-        """Compare with what is there. Changes nothing."""
-        inbox = seen.websites.get(self.inbox_id, {})
+    def check(self, current: AccountSettings) -> StepCheck:
+        """Compare with the account. Changes nothing."""
+        inbox = current.websites.get(self.inbox_id, {})
         field = account.field_of(inbox, self.key)
         where = account.name_of(inbox) if inbox else f"inbox {self.inbox_id}"
 
         if field is None or not (self.added or field.get("enabled")):
-            return Look(
+            return StepCheck(
                 False, f"The form of {where} does not show {self.key} any more."
             )
 
         off = ", and switch the form off" if self._switches_off(inbox) else ""
 
-        return Look(True, f"Take {self.key} out of the form of {where}{off}.")
+        return StepCheck(True, f"Take {self.key} out of the form of {where}{off}.")
 
-    def apply(self, client: ChatwootClient) -> Done:
-        """Take the field out of the form as it is now."""
+    def apply(self, client: ChatwootClient) -> StepResult:
+        """Take the field out; everything else in the form stays."""
         inbox = account.inbox(client, self.inbox_id)
         fields = [
             {**field, "enabled": False} if account.is_field(field, self.key) else field
@@ -206,11 +201,15 @@ class ShownField:
 
         client.call("PATCH", f"/inboxes/{self.inbox_id}", {"channel": channel})
 
-        return Done(f"Took {self.key} out of the form of {account.name_of(inbox)}.")
+        return StepResult(
+            f"Took {self.key} out of the form of {account.name_of(inbox)}."
+        )
 
     def _switches_off(self, inbox: JSON) -> bool:
-        """A form that shows what it did not show then is in use by others."""
-        return self.switched and set(enabled(inbox, but=self.key)) <= set(self.others)
+        """Whether setup switched the form on, and it shows no further field since."""
+        return self.switched and set(
+            account.enabled_fields(inbox, but=self.key)
+        ) <= set(self.others)
 
 
 @dataclass(frozen=True)
@@ -218,22 +217,23 @@ class MadeWebhook:
     """Setup made an account webhook."""
 
     id: int
-    place: str
+    address: str
 
-    def look(self, seen: Account) -> Look:
-        """Compare with what is there. Changes nothing."""
-        if _by_id(seen.webhooks_to(self.place), self.id) is None:
-            return Look(
-                False, f"The webhook {self.id} does not point to {self.place} any more."
+    def check(self, current: AccountSettings) -> StepCheck:
+        """Compare with the account. Changes nothing."""
+        if _by_id(current.webhooks_to(self.address), self.id) is None:
+            return StepCheck(
+                False,
+                f"The webhook {self.id} does not point to {self.address} any more.",
             )
 
-        return Look(True, f"Delete the webhook to {self.place}.")
+        return StepCheck(True, f"Delete the webhook to {self.address}.")
 
-    def apply(self, client: ChatwootClient) -> Done:
+    def apply(self, client: ChatwootClient) -> StepResult:
         """Delete it."""
         _delete(client, f"/webhooks/{self.id}")
 
-        return Done(f"Deleted the webhook to {self.place}.")
+        return StepResult(f"Deleted the webhook to {self.address}.")
 
 
 @dataclass(frozen=True)
@@ -241,33 +241,34 @@ class AddedEvents:
     """Setup subscribed a webhook that was there to further events."""
 
     id: int
-    place: str
+    address: str
     events: list[str]
 
-    def look(self, seen: Account) -> Look:
-        """Compare with what is there. Changes nothing."""
-        row = _by_id(seen.webhooks_to(self.place), self.id) or {}
+    def check(self, current: AccountSettings) -> StepCheck:
+        """Compare with the account. Changes nothing."""
+        row = _by_id(current.webhooks_to(self.address), self.id) or {}
         there = [e for e in self.events if e in (row.get("subscriptions") or [])]
 
         if not there:
-            return Look(
+            return StepCheck(
                 False, f"The events setup added to webhook {self.id} are gone already."
             )
 
-        return Look(
+        return StepCheck(
             True,
-            f"End the subscription of the webhook to {self.place} to {listed(there)}.",
+            f"Take {listed(there)} out of the events of the webhook to {self.address}.",
         )
 
-    def apply(self, client: ChatwootClient) -> Done:
-        """Subscribe it to the rest."""
+    def apply(self, client: ChatwootClient) -> StepResult:
+        """End the subscription to these events; others stay."""
         row = _by_id(account.webhooks(client), self.id) or {}
         events = row.get("subscriptions") or []
         left = [event for event in events if event not in self.events]
 
         if not left:
-            return Done(
-                f"Kept the events of the webhook to {self.place}: there are no others.",
+            return StepResult(
+                f"Kept the events of the webhook to {self.address}: there are no "
+                "others.",
                 undo=self,
             )
 
@@ -275,7 +276,9 @@ class AddedEvents:
             change = {"url": row.get("url"), "subscriptions": left}
             client.call("PATCH", f"/webhooks/{self.id}", change)
 
-        return Done(f"The webhook to {self.place} subscribes to {listed(left)} now.")
+        return StepResult(
+            f"The webhook to {self.address} subscribes to {listed(left)} now."
+        )
 
 
 @dataclass(frozen=True)
@@ -283,20 +286,22 @@ class MadeBot:
     """Setup made an agent bot."""
 
     id: int
-    place: str
+    address: str
 
-    def look(self, seen: Account) -> Look:
-        """Compare with what is there. Changes nothing."""
-        if _by_id(seen.bots_to(self.place), self.id) is None:
-            return Look(
+    def check(self, current: AccountSettings) -> StepCheck:
+        """Compare with the account. Changes nothing."""
+        if _by_id(current.bots_to(self.address), self.id) is None:
+            return StepCheck(
                 False,
-                f"The agent bot {self.id} does not point to {self.place} any more.",
+                f"The agent bot {self.id} does not point to {self.address} any more.",
             )
 
-        return Look(True, f"Delete the agent bot {self.id}, and with it its token.")
+        return StepCheck(
+            True, f"Delete the agent bot {self.id}, and with it its token."
+        )
 
-    def apply(self, client: ChatwootClient) -> Done:
-        """Delete it, unless it was linked to further inboxes."""
+    def apply(self, client: ChatwootClient) -> StepResult:
+        """Delete it, unless an inbox is linked to it."""
         inboxes = [
             account.name_of(inbox)
             for inbox in account.inboxes(client)
@@ -305,197 +310,48 @@ class MadeBot:
 
         if inboxes:
             where = ", ".join(inboxes)
-            return Done(
-                f"Kept the agent bot {self.id}: it is linked to {where}, and not by "
-                "setup. Unlink it there and run teardown again.",
+            return StepResult(
+                f"Kept the agent bot {self.id}: it is linked to {where}, and setup did "
+                "not link it there. Unlink it there, and run teardown again.",
                 undo=self,
             )
 
         _delete(client, f"/agent_bots/{self.id}")
 
-        return Done(f"Deleted the agent bot {self.id}.")
+        return StepResult(f"Deleted the agent bot {self.id}.")
 
 
 @dataclass(frozen=True)
 class LinkedBot:
-    """Setup linked a bot to an inbox."""
+    """Setup linked an agent bot to an inbox."""
 
     inbox_id: int
     bot_id: int
 
-    def look(self, seen: Account) -> Look:
-        """Compare with what is there. Changes nothing."""
-        if seen.links.get(self.inbox_id) != self.bot_id:
-            return Look(
+    def check(self, current: AccountSettings) -> StepCheck:
+        """Compare with the account. Changes nothing."""
+        if current.links.get(self.inbox_id) != self.bot_id:
+            return StepCheck(
                 False, f"The bot of setup is not linked to inbox {self.inbox_id}."
             )
 
-        where = account.name_of(seen.inboxes[self.inbox_id])
+        where = account.name_of(current.inboxes[self.inbox_id])
 
-        return Look(
+        return StepCheck(
             True,
             f"Unlink the agent bot from {where}. New conversations are open again; "
             "those that are pending stay so.",
         )
 
-    def apply(self, client: ChatwootClient) -> Done:
-        """Unlink it, if it still is the one."""
+    def apply(self, client: ChatwootClient) -> StepResult:
+        """Unlink it, unless another bot was linked since."""
         bot = account.linked_bot(client, self.inbox_id) or {}
 
         if bot.get("id") == self.bot_id:
             path = f"/inboxes/{self.inbox_id}/set_agent_bot"
             client.call("POST", path, {"agent_bot": None})
 
-        return Done(f"Unlinked the agent bot from inbox {self.inbox_id}.")
-
-
-_KINDS: t.Final[t.Mapping[str, t.Callable[..., Undo]]] = {
-    "made_attribute": MadeAttribute,
-    "added_options": AddedOptions,
-    "shown_field": ShownField,
-    "made_webhook": MadeWebhook,
-    "added_events": AddedEvents,
-    "made_bot": MadeBot,
-    "linked_bot": LinkedBot,
-}
-
-
-# -- what is to be undone ------------------------------------------------------
-
-
-class Record:
-    """The undoes of one account, in a file that other accounts may share.
-
-    No secret is in it.
-    """
-
-    def __init__(self, path: str, *, base_url: str, account_id: int) -> None:
-        self.path = path
-        self._where = f"{base_url} account {account_id}"
-        self._entries = self._load()
-
-    @property
-    def undoes(self) -> list[Undo]:
-        """In the order in which setup did what they undo."""
-        try:
-            return [
-                _KINDS[entry["kind"]](**entry["values"])
-                for entry in self._entries
-                if entry["where"] == self._where
-            ]
-        except (KeyError, TypeError):
-            raise self._unreadable() from None
-
-    def add(self, undo: Undo) -> None:
-        """Remember it, on the disk."""
-        if (entry := self._entry(undo)) not in self._entries:
-            self._entries.append(entry)
-            self._save()
-
-    def remove(self, undo: Undo) -> None:
-        """Forget it, on the disk; with the last one the file goes."""
-        if (entry := self._entry(undo)) in self._entries:
-            self._entries.remove(entry)
-            self._save()
-
-    def _entry(self, undo: Undo) -> JSON:
-        (kind,) = [name for name, cls in _KINDS.items() if cls is type(undo)]
-        values = asdict(t.cast(t.Any, undo))
-
-        return {"where": self._where, "kind": kind, "values": values}
-
-    def _load(self) -> list[JSON]:
-        try:
-            with open(self.path, encoding="utf-8") as file:
-                entries = json.load(file)
-        except FileNotFoundError:
-            return []
-        except (OSError, ValueError):
-            raise self._unreadable() from None
-
-        if not isinstance(entries, list):
-            raise self._unreadable()
-
-        return entries
-
-    def _save(self) -> None:
-        if not self._entries:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(self.path)
-
-            return
-
-        os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
-        new = f"{self.path}.new"
-
-        with open(new, "w", encoding="utf-8") as file:
-            json.dump(self._entries, file, indent=2, ensure_ascii=False)
-
-        os.replace(new, self.path)
-
-    def _unreadable(self) -> SetupError:
-        return SetupError(
-            f"The record of setup {self.path!r} can not be read. Move it away: what "
-            "setup made is then recognised by its name."
-        )
-
-
-def undoes(seen: Account, record: Record, url: str | None) -> list[Undo]:
-    """What there is to undo, the last first.
-
-    :param url: The webhook's; for what is not in the record. ``None``: only that.
-    """
-    known = record.undoes
-    made = [undo for undo in recognised(seen, url) if undo not in known]
-
-    if known:
-        # Another app's setup may have made the attribute: it has no URL to tell.
-        made = [undo for undo in made if not isinstance(undo, MadeAttribute)]
-
-    return [*made, *reversed(known)]
-
-
-def recognised(seen: Account, url: str | None) -> list[Undo]:
-    """What has the name that setup gives, and the URL; the last made first."""
-    if url is None:
-        return []
-
-    place = account.place_of(url)
-    bots = [b for b in seen.bots_to(url) if b.get("description") == NOTE]
-    ids = [bot["id"] for bot in bots]
-    found: list[Undo] = [
-        LinkedBot(inbox, bot) for inbox, bot in seen.links.items() if bot in ids
-    ]
-    found += [MadeBot(id, place) for id in ids]
-    found += [
-        MadeWebhook(row["id"], place)
-        for row in seen.webhooks_to(url)
-        if row.get("name") == MARK
-    ]
-    found += [
-        MadeAttribute(row["id"], row["attribute_key"])
-        for row in seen.attributes
-        if row.get("attribute_description") == NOTE
-    ]
-
-    return found
-
-
-# -- helpers -------------------------------------------------------------------
-
-
-def enabled(inbox: JSON, *, but: str) -> list[str]:
-    """Names of the fields a form shows, without one attribute's."""
-    return [
-        str(field.get("name"))
-        for field in account.fields_of(inbox)
-        if field.get("enabled") and not account.is_field(field, but)
-    ]
-
-
-def listed(texts: t.Iterable[str]) -> str:
-    """Texts as one."""
-    return ", ".join(texts) or "none"
+        return StepResult(f"Unlinked the agent bot from inbox {self.inbox_id}.")
 
 
 def _values(attribute: JSON) -> list[str]:
@@ -512,5 +368,5 @@ def _delete(client: ChatwootClient, path: str) -> None:
     try:
         client.call("DELETE", path)
     except APIError as error:
-        if error.status != 404:  # somebody was faster
+        if error.status != 404:  # deleted since
             raise

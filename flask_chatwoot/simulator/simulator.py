@@ -79,7 +79,7 @@ class Simulator:
         self._api = API(self._state, self._sender, message_limit=message_limit)
         self._server: Server | None = None
 
-        self.admin = self.office = self._api.admin
+        self.admin = self._api.admin
         self.version = version
         self.account_id = account_id
         self.user_token = self._state.user_token

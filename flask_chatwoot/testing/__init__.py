@@ -380,12 +380,12 @@ class ChatwootSim:
         return self._set_up(app)
 
     def _set_up(self, app: Flask) -> _Stage:
-        from flask_chatwoot.hosting import rehearse
+        from flask_chatwoot.hosting import hosted
 
         simulator, self._spare = self._spare or self._new_simulator(), None
         stage = _Stage(simulator)
         self._stack.enter_context(
-            rehearse(app, simulator, kind=self._kind, **self._settings)
+            hosted(app, simulator, kind=self._kind, **self._settings)
         )
         self._stack.enter_context(turn_finished.connected_to(stage.note, sender=app))
         self._stack.callback(_on_stage.discard, app)

@@ -1,4 +1,4 @@
-"""Single deliveries, as Chatwoot would make them: payloads, signed and handed over.
+"""Single deliveries, as Chatwoot would make them: payloads, signed and delivered.
 
 Public as part of :mod:`flask_chatwoot.testing`.
 """

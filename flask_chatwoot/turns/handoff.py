@@ -1,47 +1,48 @@
-"""Give a conversation to people: attribute, status, assignment, and a note."""
+"""The hand-off: attribute, status, assignment, and a note for operators."""
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
-import re
 import time
 import typing as t
 from dataclasses import dataclass, field
 
 from flask_chatwoot.client import ChatwootClient
-from flask_chatwoot.config import Config
 from flask_chatwoot.errors import APIError, PermanentError
 from flask_chatwoot.outcomes import Reason
-from flask_chatwoot.ownership import mode
+from flask_chatwoot.ownership import state
 from flask_chatwoot.ownership.gate import Gate
 from flask_chatwoot.ownership.mode import Mode
-from flask_chatwoot.ownership.store import Holding, Memory
-from flask_chatwoot.payloads import events
-from flask_chatwoot.payloads.events import Object
+from flask_chatwoot.ownership.state import Ownership
+from flask_chatwoot.payloads import versions
+from flask_chatwoot.payloads.conversation import Conversation
+from flask_chatwoot.payloads.fields import Object, as_id, as_object
 from flask_chatwoot.replies import Handoff, Turn
 
 EXCERPT: t.Final = 300
 """Characters of a text that a note quotes."""
 
-_ASK_VERSION_AGAIN: t.Final = 3600.0
+_VERSION_TTL: t.Final = 3600.0
+"""Seconds after which the server's version is asked for again."""
 
 log = logging.getLogger(__name__)
 
 
 def encode(handoff: Handoff) -> str:
-    """What has to be remembered of a hand-off until it is done."""
+    """What is kept of a hand-off until it is done, as JSON."""
     return json.dumps({"team": handoff.team_id, "assignee": handoff.assignee_id})
 
 
 def note(handoff: Handoff, turn: Turn, said: str) -> str:
-    """What operators are told, in Markdown.
+    """The note for operators, in Markdown.
 
-    :param said: What the customer was told; may be empty.
+    :param said: What the bot answered the customer; may be empty.
     """
     reason = f" Reason: {handoff.reason}" if handoff.reason else ""
     count = len(turn.messages)
-    lines = [f"**The bot hands this conversation over.**{reason}"]
+    lines = [f"**The bot hands this conversation off.**{reason}"]
 
     if turn.text.strip():
         lines.append(f"The customer wrote{_several(count)}:\n\n{_quote(turn.text)}")
@@ -53,10 +54,10 @@ def note(handoff: Handoff, turn: Turn, said: str) -> str:
 
 
 def failure_note(reason: Reason, *, handed_off: bool) -> str:
-    """What operators are told when a turn failed for good."""
+    """The note for operators about a turn that failed for good."""
     what = f"**The bot could not answer.** {_FAILURES.get(reason, reason)}"
 
-    return f"{what} The conversation is handed over." if handed_off else what
+    return f"{what} The conversation is handed off." if handed_off else what
 
 
 _FAILURES: t.Final = {
@@ -86,32 +87,32 @@ def _quote(text: str) -> str:
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class Handover:
+class ConversationChanges:
     """Changes conversations in Chatwoot. Every step may be repeated. Threads share it.
 
     Each method blocks while Chatwoot is asked, and raises an
-    :class:`~flask_chatwoot.errors.APIError` if it can not be done.
+    :class:`~flask_chatwoot.errors.APIError` if Chatwoot could not be asked or refused.
     """
 
-    config: Config
     client: ChatwootClient
     gate: Gate
-    memory: Memory
     _merges: bool | None = field(default=None, init=False)
     _ask_version_at: float = field(default=0.0, init=False)
 
-    def perform(self, conversation_id: int, known: Object, handoff: str) -> None:
-        """Give a conversation to people.
+    def hand_off(
+        self, conversation_id: int, delivered: Conversation, handoff: str
+    ) -> None:
+        """Give a conversation to operators.
 
-        :param known: The conversation as of the newest delivery, for tokens that may
-            not read it.
+        :param delivered: The conversation as of the newest delivery, for tokens that
+            may not read it.
         :param handoff: As from :func:`encode`.
         """
-        self.memory.take(conversation_id)
-        current = self._current(conversation_id, known)
+        self.gate.store.apply(conversation_id, state.handed_off)
+        current = self._current(conversation_id, delivered)
         refused: PermanentError | None = None
 
-        # What one step is refused for need not keep people from the conversation.
+        # A step that is refused does not keep operators from the conversation.
         for step in self._steps(conversation_id, current, handoff):
             try:
                 step()
@@ -122,16 +123,16 @@ class Handover:
             raise refused
 
     def _steps(
-        self, conversation_id: int, current: Object, handoff: str
+        self, conversation_id: int, current: Conversation, handoff: str
     ) -> t.Iterator[t.Callable[[], None]]:
         client = self.client
-        wanted = events.as_object(json.loads(handoff))
-        team_id = events.as_id(wanted.get("team"))
-        assignee_id = events.as_id(wanted.get("assignee"))
+        wanted = as_object(json.loads(handoff))
+        team_id = as_id(wanted.get("team"))
+        assignee_id = as_id(wanted.get("assignee"))
 
-        yield lambda: self._mark(conversation_id, current)
+        yield lambda: self._set_human(conversation_id, current)
 
-        if current.get("status") == "pending":
+        if current.status == "pending":
             yield lambda: client.toggle_status(conversation_id, "open")
 
         if team_id:
@@ -140,65 +141,60 @@ class Handover:
         if assignee_id:
             yield lambda: client.assign(conversation_id, assignee_id=assignee_id)
 
-    def mark(self, conversation_id: int, known: Object) -> None:
+    def set_human(self, conversation_id: int, delivered: Conversation) -> None:
         """Set the attribute of a conversation to human, and nothing else."""
-        self._mark(conversation_id, self._current(conversation_id, known))
+        self._set_human(conversation_id, self._current(conversation_id, delivered))
 
-    def show(self, conversation_id: int, known: Object) -> None:
-        """Open a pending conversation, which operators do not see."""
-        if known.get("status") != "pending":
+    def open_pending(self, conversation_id: int, delivered: Conversation) -> None:
+        """Open a pending conversation: operators do not see it in their list."""
+        if delivered.status != "pending":
             return
 
-        if self._current(conversation_id, known).get("status") == "pending":
+        if self._current(conversation_id, delivered).status == "pending":
             self.client.toggle_status(conversation_id, "open")
 
-    def restore(self, conversation_id: int, known: Object, holding: Holding) -> None:
-        """Let the attribute say what it said before it was set to human here.
+    def restore_choice(
+        self, conversation_id: int, delivered: Conversation, ownership: Ownership
+    ) -> None:
+        """Write back what the attribute said before this package set it to human.
 
-        :param holding: What was known when that was found to be due. Its ``former``
-            is not ``None``.
+        :param ownership: As of when that was found to be due: its ``to_restore`` is
+            not ``None``.
         """
-        attribute = self.config.support_mode_attr
-        current = self._current(conversation_id, known)
-        attributes = dict(events.as_object(current.get("custom_attributes")))
-        value = json.loads(t.cast(str, holding.former))
+        current = self._current(conversation_id, delivered)
+        value = json.loads(t.cast(str, ownership.to_restore))
 
-        if mode.meaning(attributes.get(attribute), self.config.words) is Mode.HUMAN:
+        if self.gate.modes.choice(current) is Mode.HUMAN:
+            attribute = self.gate.modes.name
+            attributes = dict(current.custom_attributes)
             before = {k: v for k, v in attributes.items() if k != attribute}
             change = {} if value is None else {attribute: value}
             self.client.set_custom_attributes(conversation_id, {**before, **change})
 
-        self.memory.give_back(conversation_id, newest=holding.operator_message_id)
+        back = functools.partial(state.returned, newest=ownership.operator_message_id)
+        self.gate.store.apply(conversation_id, back)
 
-    def _current(self, conversation_id: int, known: Object) -> Object:
-        live = self.gate.ask(conversation_id)
+    def _current(self, conversation_id: int, delivered: Conversation) -> Conversation:
+        return self.gate.live.conversation(conversation_id) or delivered
 
-        return known if live is None else live
-
-    def _mark(self, conversation_id: int, current: Object) -> None:
-        attribute = self.config.support_mode_attr
-        attributes = dict(events.as_object(current.get("custom_attributes")))
-        value = attributes.get(attribute)
+    def _set_human(self, conversation_id: int, current: Conversation) -> None:
+        value = current.custom_attributes.get(self.gate.modes.name)
         former = None
 
-        # Each write makes Chatwoot tell everybody; what is right is left alone.
-        if mode.meaning(value, self.config.words) is not Mode.HUMAN:
-            chosen = mode.human_value(value, self.config.human_values)
-            self._write(conversation_id, attributes, {attribute: chosen})
+        # Each write makes Chatwoot send events, so what is right is left as it is.
+        if self.gate.modes.meaning(value) is not Mode.HUMAN:
+            change = {self.gate.modes.name: self.gate.modes.human_value(value)}
+            self._write(conversation_id, current.custom_attributes, change)
             former = json.dumps(value)
 
-        self.memory.marked(conversation_id, former)
-        self._note_time(conversation_id, current)
-
-    def _note_time(self, conversation_id: int, before: Object) -> None:
-        """Note since when the attribute says human, by whichever clock is ahead.
-
-        An agent bot before 4.13 is not told when an operator sets it to bot again, but
-        by the state that comes with the next message.
-        """
-        seen = events.as_seconds(before.get("updated_at")) or 0.0
-        now = self.gate.inbox.clock()
-        self.memory.seen_human(conversation_id, max(now, seen))
+        # With the time, by whichever clock is ahead: an agent bot before 4.13 gets no
+        # event when an operator sets the attribute to bot again, but sees it in the
+        # state that comes with the next message.
+        at = max(self.gate.clock(), current.updated_at or 0.0)
+        self.gate.store.apply(
+            conversation_id,
+            lambda known: state.human_seen(state.attribute_set(known, former), at),
+        )
 
     def _write(self, conversation_id: int, before: Object, change: Object) -> None:
         """Change attributes and keep the others, which Chatwoot would drop."""
@@ -213,23 +209,15 @@ class Handover:
         self.client.set_custom_attributes(conversation_id, {**before, **change})
 
     def _server_merges(self) -> bool:
-        """Whether the server knows ``merge``: not verified which release was the first
-        after 4.16.2 to have it (Chatwoot's pull request 15119), so what it answers is
-        looked at, too."""
+        """Whether the server should know ``merge``; what it answers is checked too."""
         if self._merges is None or time.monotonic() > self._ask_version_at:
-            self._ask_version_at = time.monotonic() + _ASK_VERSION_AGAIN
+            self._ask_version_at = time.monotonic() + _VERSION_TTL
 
             try:
-                self._merges = _later(self.client.server_version(), (4, 17))
+                version = self.client.server_version()
+                self._merges = versions.merges_attributes(version)
             except APIError as error:
                 log.info("the server's version is unknown: %s", error)
                 self._merges = False
 
         return self._merges
-
-
-def _later(version: str, than: tuple[int, int]) -> bool:
-    if numbers := re.match(r"(\d{1,4})\.(\d{1,4})", version):
-        return (int(numbers[1]), int(numbers[2])) >= than
-
-    return False

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError, ChatwootError
-from flask_chatwoot.ownership.store import Memory, Said
-from flask_chatwoot.payloads import events
-from flask_chatwoot.payloads.events import Object
-from flask_chatwoot.replies import HistoryEntry, storable
+from flask_chatwoot.ownership.store import OwnershipStore
+from flask_chatwoot.payloads.conversation import ChatwootMessage
+from flask_chatwoot.payloads.fields import storable
+from flask_chatwoot.queue.transcript import Transcript, TranscriptEntry
+from flask_chatwoot.replies import HistoryEntry
 
 PAGE: t.Final = 20
 """Messages Chatwoot lists before another one (``app/finders/message_finder.rb``)."""
@@ -24,14 +25,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class History:
-    """Reads what was said. Threads share it.
+    """Reads earlier messages. Threads share it.
 
-    :ivar reader: Whose token may list messages, if any may. A bot's never may; then
-        what our own webhook has seen is kept, and told.
+    :ivar reader: With the token that may list messages, if any may. A bot's never may;
+        then what deliveries bring is kept in the transcript.
     """
 
     reader: ChatwootClient
-    memory: Memory
+    ownership: OwnershipStore
+    transcript: Transcript
     _learned: bool = field(default=False, init=False)
 
     def learn(self, conversation_id: int) -> None:
@@ -45,27 +47,27 @@ class History:
             if error.status != 401:
                 return
 
-            self.memory.set_remembering(True)
+            self.transcript.set_kept(True)
             log.info(
-                "the token may not list messages; what is said is kept for "
-                "turn.history() from now on. CHATWOOT_USER_ACCESS_TOKEN may be that "
-                "of a user."
+                "the token may not list messages; they are kept for turn.history() "
+                "from now on. Set CHATWOOT_USER_ACCESS_TOKEN to a user's token to have "
+                "them read from Chatwoot."
             )
         else:
-            self.memory.set_remembering(False)
+            self.transcript.set_kept(False)
 
         self._learned = True
 
-    def note(self, conversation_id: int, said: t.Sequence[Said]) -> None:
-        """Keep what was said in public, if it has to be kept."""
+    def keep(self, conversation_id: int, said: t.Sequence[TranscriptEntry]) -> None:
+        """Keep public messages, if Chatwoot will not list them."""
         spoken = [
             each._replace(content=storable(each.content))
             for each in said
             if each.content
         ]
 
-        if spoken and self.memory.remembers():
-            self.memory.remember(conversation_id, spoken)
+        if spoken and self.transcript.is_kept():
+            self.transcript.add(conversation_id, spoken)
 
     def read(
         self,
@@ -76,78 +78,75 @@ class History:
         characters: int,
         asked: t.Collection[int] = (),
     ) -> list[HistoryEntry]:
-        """What was said before a message, since the last resolve; oldest first.
+        """Messages before one, since the last resolve; oldest first.
 
-        :param before: The message; ``None``: all that was said so far.
-        :param asked: Ids of what the customer said just now, which is no history yet.
+        :param before: The message; ``None``: all messages so far.
+        :param asked: Ids of the turn's own messages, which are no history yet.
         """
         if limit < 1:
             return []
 
         try:
-            said = self._said_so_far(conversation_id, before, limit + len(asked))
+            found = self._newest(conversation_id, before, limit + len(asked))
         except ChatwootError as error:
             log.warning("there is no history: %s", error)
             return []
 
         earlier = [
-            each for each in said if each.role != "user" or each.message_id not in asked
+            each
+            for each in found
+            if each.role != "user" or each.message_id not in asked
         ]
 
         return _cut(earlier[-limit:], characters)
 
-    def _said_so_far(
+    def _newest(
         self, conversation_id: int, before: int | None, limit: int
-    ) -> list[Said]:
-        if self.memory.remembers():
-            return self.memory.recall(conversation_id, before=before, limit=limit)
+    ) -> list[TranscriptEntry]:
+        if self.transcript.is_kept():
+            return self.transcript.read(conversation_id, before=before, limit=limit)
 
         return self._list(conversation_id, before, limit)
 
-    def _list(self, conversation_id: int, before: int | None, limit: int) -> list[Said]:
-        begin = self.memory.holding(conversation_id).resolved_message_id
-        found: list[Said] = []
+    def _list(
+        self, conversation_id: int, before: int | None, limit: int
+    ) -> list[TranscriptEntry]:
+        begin = self.ownership.load(conversation_id).resolved_message_id
+        found: list[TranscriptEntry] = []
 
         for _ in range(_PAGES):
             page = self.reader.messages(conversation_id, before=before)
-            ids = [events.as_id(message.get("id")) or 0 for message in page]
-            said = [each for message in page for each in _said(message)]
-            found[:0] = [each for each in said if each.message_id > begin]
+            oldest = min((message.id for message in page), default=0)
+            entries = [each for message in page for each in _entries(message)]
+            found[:0] = [each for each in entries if each.message_id > begin]
 
-            if len(page) < PAGE or len(found) >= limit or min(ids) <= begin:
+            if len(page) < PAGE or len(found) >= limit or oldest <= begin:
                 break
 
-            before = min(ids)
+            before = oldest
 
         return found[-limit:]
 
 
-def _said(message: Object) -> list[Said]:
+def _entries(message: ChatwootMessage) -> list[TranscriptEntry]:
     """A message as part of the history, and what was picked in it, if anything."""
-    kind = message.get("message_type")
-    role = _ROLES.get(kind) if isinstance(kind, int | str) else None
-    deleted = events.as_object(message.get("content_attributes")).get("deleted")
-    content = events.text_of(message)
+    role = _ROLES.get(message.type)
 
-    if role is None or message.get("private") or deleted:
+    if role is None or message.private or message.deleted:
         return []
 
-    message_id = events.as_id(message.get("id")) or 0
-    picked = events.picked_in(message) if role == "assistant" else ""
-    said = Said(message_id, role, content), Said(message_id, "user", picked)
+    entries = [TranscriptEntry(message.id, role, message.text.strip())]
 
-    return [each for each in said if each.content]
+    if role == "assistant":
+        entries.append(TranscriptEntry(message.id, "user", message.picked))
 
-
-_ROLES: t.Final[dict[t.Any, str]] = {
-    0: "user",
-    "incoming": "user",
-    1: "assistant",
-    "outgoing": "assistant",
-}
+    return [each for each in entries if each.content]
 
 
-def _cut(said: t.Sequence[Said], characters: int) -> list[HistoryEntry]:
+_ROLES: t.Final = {"incoming": "user", "outgoing": "assistant"}
+
+
+def _cut(said: t.Sequence[TranscriptEntry], characters: int) -> list[HistoryEntry]:
     """The newest that fit."""
     entries: list[HistoryEntry] = []
 

@@ -1,9 +1,11 @@
 """Bring a draft into Chatwoot once, whatever happens on the way.
 
-Chatwoot knows no idempotency: a request that is repeated makes a second message. So
-before it is sent its intent is on disk, and before it is sent *again* the message is
-looked for in Chatwoot.
+Chatwoot's API has no idempotency key: a request that is repeated makes a second
+message. So the database has the intent before the request is sent, and before it is
+sent *again* the message is looked for in Chatwoot.
 """
+
+from __future__ import annotations
 
 import time
 import typing as t
@@ -12,18 +14,18 @@ from dataclasses import dataclass
 from flask import Flask
 
 from flask_chatwoot import signals
-from flask_chatwoot.client import ChatwootClient, escape
+from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError, ChatwootError, TransientError
-from flask_chatwoot.outcomes import TurnOutcome
 from flask_chatwoot.ownership.mode import Mode
-from flask_chatwoot.payloads import events
-from flask_chatwoot.payloads.events import Object
-from flask_chatwoot.queue.inspection import Draft
-from flask_chatwoot.queue.jobs import Inbox, Job
-from flask_chatwoot.replies import Turn
+from flask_chatwoot.payloads.conversation import ChatwootMessage, is_post_of
+from flask_chatwoot.queue.jobs import Job
+from flask_chatwoot.queue.outbox import Draft, Outbox
+
+_PAGE: t.Final = 100
+"""Messages that Chatwoot lists after one (``app/finders/message_finder.rb``)."""
 
 _PAGES: t.Final = 10
-"""Pages of 100 messages to look through for a post."""
+"""Pages to look through for a post."""
 
 
 class Post(t.NamedTuple):
@@ -47,20 +49,8 @@ class Post(t.NamedTuple):
         return f"<Post of a {kind} in conversation {self.conversation_id}>"
 
 
-class Ending(t.NamedTuple):
-    """How a turn ended.
-
-    :ivar reason: One of :class:`Reason`, or what the host's policy said.
-    :ivar settled: The inbox knows it already.
-    """
-
-    outcome: TurnOutcome
-    reason: str | None = None
-    settled: bool = False
-
-
 class TooSoonError(ChatwootError):
-    """A request whose fate is unknown may still show its effect.
+    """A request whose result is unknown may still take effect.
 
     :ivar seconds: How long to wait before looking again.
     """
@@ -74,7 +64,7 @@ class TooSoonError(ChatwootError):
 class Poster:
     """Posts the drafts of one app's jobs. Threads share it.
 
-    :ivar reader: Whose token may list messages, if any may.
+    :ivar reader: With the token that may list messages, if any may.
     :ivar settle_time: Seconds after which a request without an answer that left no
         trace is taken for lost.
     """
@@ -82,39 +72,44 @@ class Poster:
     app: Flask
     client: ChatwootClient
     reader: ChatwootClient
-    inbox: Inbox
+    outbox: Outbox
+    clock: t.Callable[[], float]
     settle_time: float
 
-    def post(
-        self, job: Job, turn: Turn, draft: Draft, *, ending: Ending | None = None
+    def ensure_posted(
+        self, job: Job, draft: Draft, *, mode: Mode, is_last: bool = False
     ) -> int:
-        """Create a message in Chatwoot; return its id. Blocks.
+        """See to it that Chatwoot has a draft, once; return its message id. Blocks.
 
-        Only after :meth:`arrived` has said that it is not there.
+        Looks for it if a request may have been sent, else posts it, and keeps the id.
 
-        :param ending: How the turn ends if this was its last draft. Then the job is
-            settled in the same step as the post is noted: every write that is forced
-            to the disk costs a fourth of the request.
-        :raises APIError: Chatwoot does not have it, or nobody knows.
-        :raises DatabaseError: Nothing was sent, or what was made could not be noted.
+        :param mode: Of the turn, for the signals.
+        :param is_last: The job is settled next, which forces the id to the disk too.
+        :raises APIError: Chatwoot does not have it, or that is unknown.
+        :raises TooSoonError: It may still arrive; nothing was sent.
+        :raises DatabaseError: Nothing was sent, or the id could not be kept.
         """
+        message_id = self.find(job, draft)
+
+        if message_id is not None:
+            return message_id
+
         post = Post(
             account_id=self.client.account_id,
             conversation_id=job.conversation_id,
             content=draft.content,
             private=draft.private,
-            mode=turn.mode,
+            mode=mode,
             attempt=job.attempts,
         )
-        message_id: int | None = None
         failure: Exception | None = None
         signals.send(signals.before_post, self.app, post=post)
         started = time.perf_counter()
 
         try:
-            self.inbox.sending(job, draft)
+            self.outbox.sending(job, draft)
             message_id = self._create(draft, post)
-            self._note(job, draft, message_id, ending)
+            self.outbox.posted(draft, message_id, durable=not is_last)
         except Exception as error:
             failure = error
             raise
@@ -130,100 +125,93 @@ class Poster:
 
         return message_id
 
-    def _note(
-        self, job: Job, draft: Draft, message_id: int, ending: Ending | None
-    ) -> None:
-        if ending is None:
-            self.inbox.posted(draft, message_id)
-        else:
-            self.inbox.finish(job, draft, message_id, ending.outcome, ending.reason)
+    def find(self, job: Job, draft: Draft) -> int | None:
+        """The message id of a draft that Chatwoot has; ``None`` if it has none.
 
-    def _create(self, draft: Draft, post: Post) -> int:
-        try:
-            return self._call(draft, post.conversation_id)[0]
-        except APIError as error:
-            if _did_nothing(error):
-                self.inbox.unsent(draft)
-            else:
-                self.inbox.unanswered(draft)
+        Sends nothing; asks Chatwoot if a request may have been sent.
 
-            raise
-
-    def _call(self, draft: Draft, conversation_id: int) -> list[int]:
-        files = self.inbox.files(draft) if draft.files else []
-
-        # Two calls, so that no mistake with a flag turns a note into a message.
-        if draft.private:
-            return self.client.create_note(
-                conversation_id, draft.content, marker=draft.marker, files=files
-            )
-
-        return self.client.create_message(
-            conversation_id,
-            draft.content,
-            marker=draft.marker,
-            choices=draft.choices,
-            files=files,
-        )
-
-    # -- evidence --------------------------------------------------------------
-
-    def arrived(self, job: Job, draft: Draft) -> bool:
-        """Whether Chatwoot has the draft. Sends nothing; may ask Chatwoot.
-
-        :raises APIError: Chatwoot can not be asked.
-        :raises TooSoonError: Nobody can know yet.
+        :raises APIError: Chatwoot could not be asked.
+        :raises TooSoonError: The request may still take effect.
         """
-        if draft.message_id is not None or draft.sent_at is None:
-            return draft.message_id is not None
+        if draft.message_id is not None or draft.tried_at is None:
+            return draft.message_id
 
-        message_id = self._find(job, draft)
+        message_id = self._look(job, draft)
 
         if message_id is not None:
-            self.inbox.posted(draft, message_id)
-            return True
+            self.outbox.posted(draft, message_id)
+            return message_id
 
-        # Chatwoot may be slow to obey a request we have given up on. It ends requests
+        # Chatwoot may still work on a request that was given up here. It ends requests
         # after RACK_TIMEOUT_SERVICE_TIMEOUT, 15 s unless set
         # (config/initializers/rack_timeout.rb).
-        wait = draft.sent_at + self.settle_time - self.inbox.clock()
+        wait = draft.tried_at + self.settle_time - self.clock()
 
         if wait > 0:
             # No longer than that, even if the clock was set back meanwhile.
             raise TooSoonError(min(wait, self.settle_time))
 
-        return False
+        return None
 
-    def _find(self, job: Job, draft: Draft) -> int | None:
-        """The post of a draft in Chatwoot's message list, or ``None``."""
+    def _create(self, draft: Draft, post: Post) -> int:
+        uploads = self.outbox.files(draft) if draft.files else []
+
+        try:
+            # Two calls, so that no mistake with a flag turns a note into a message.
+            if draft.private:
+                return self.client.create_note(
+                    post.conversation_id,
+                    draft.content,
+                    marker=draft.marker,
+                    files=uploads,
+                )
+
+            return self.client.create_message(
+                post.conversation_id,
+                draft.content,
+                marker=draft.marker,
+                choices=draft.choices,
+                files=uploads,
+            )
+        except APIError as error:
+            if _did_nothing(error):
+                self.outbox.unsent(draft)
+            else:
+                self.outbox.unconfirmed(draft)
+
+            raise
+
+    # -- evidence --------------------------------------------------------------
+
+    def _look(self, job: Job, draft: Draft) -> int | None:
+        """The post of a draft in Chatwoot's list of messages, or ``None``."""
         after = job.message_id
 
         for _ in range(_PAGES):
             page = self._page(job.conversation_id, after)
 
             for message in page:
-                message_id = events.as_id(message.get("id")) or after
-                is_new = message_id > after
-                after = max(after, message_id)
+                if message.id > after and self._is_it(message, draft):
+                    return message.id
 
-                if (
-                    is_new
-                    and is_post_of(draft, message)
-                    and not self.inbox.made(message_id, but=draft)
-                ):
-                    return message_id
+                after = max(after, message.id)
 
-            if len(page) < 100:
+            if len(page) < _PAGE:
                 return None
 
         return None
 
-    def _page(self, conversation_id: int, after: int) -> list[dict[str, t.Any]]:
+    def _is_it(self, message: ChatwootMessage, draft: Draft) -> bool:
+        return is_post_of(draft, message) and not self.outbox.is_ours(
+            message.id, but=draft
+        )
+
+    def _page(self, conversation_id: int, after: int) -> list[ChatwootMessage]:
         try:
             return self.reader.messages(conversation_id, after=after)
         except APIError as error:
-            # A bot's token may never list messages. Then the echo of the post on our
-            # own webhook is all the evidence there can be.
+            # A bot's token may never list messages. Then the delivery of the post on
+            # our own webhook is all the evidence there can be.
             if error.status == 401:
                 return []
 
@@ -239,20 +227,3 @@ def _did_nothing(error: APIError) -> bool:
         return error.status is None or error.status < 500
 
     return error.kind == "permanent"
-
-
-def is_post_of(draft: Draft, message: Object) -> bool:
-    """Whether a message, from a webhook or from the API, is the post of a draft."""
-    marker = events.marker_of(message)
-
-    if marker is not None:
-        return marker == draft.marker
-
-    # Before 4.9 Chatwoot drops the marker (app/builders/messages/message_builder.rb).
-    content = events.as_text(message.get("content")) or ""
-
-    return (
-        message.get("message_type") in ("outgoing", 1)
-        and (message.get("private") is True) == draft.private
-        and content.strip() in (draft.content.strip(), escape(draft.content).strip())
-    )

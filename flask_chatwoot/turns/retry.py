@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import typing as t
 
+from flask_chatwoot.config import Config
 from flask_chatwoot.errors import (
     APIError,
     ChatwootError,
@@ -13,6 +15,7 @@ from flask_chatwoot.errors import (
     UnknownError,
 )
 from flask_chatwoot.outcomes import Reason
+from flask_chatwoot.queue.jobs import FailedBy, Job, Queue
 
 LONGEST_PAUSE: t.Final = 600.0
 """Seconds between two attempts, unless Chatwoot asks for more."""
@@ -26,12 +29,38 @@ _BY_STATUS: t.Final = {
 }
 
 
+log = logging.getLogger(__name__)
+
+
+def postponed(queue: Queue, config: Config, job: Job, error: ChatwootError) -> bool:
+    """Release a failed job for another attempt, if that may succeed."""
+    reason = reason_of(error)
+    left = config.max_attempts - job.attempts
+    # After the last attempt a post may at least be looked for.
+    again = left > 0 or (left == 0 and isinstance(error, UnknownError))
+
+    if not (again and passes(error)):
+        log.error("job %s is dead (%s): %s", job.id, reason, error)
+        return False
+
+    pause = pause_after(error, job.attempts, config.retry_pause)
+    queue.failed(job, _cause_of(error))
+    queue.postpone(job, pause, reason=reason)
+    log.warning("job %s failed (%s), again in %.0f s: %s", job.id, reason, pause, error)
+
+    return True
+
+
 def passes(error: ChatwootError) -> bool:
     """Whether another attempt may fare better."""
     if isinstance(error, APIError):
         return error.kind != "permanent"
 
     return isinstance(error, ProviderFailedError)
+
+
+def _cause_of(error: ChatwootError) -> FailedBy:
+    return FailedBy.CHATWOOT if isinstance(error, APIError) else FailedBy.PROVIDER
 
 
 def can_be_told(error: ChatwootError) -> bool:

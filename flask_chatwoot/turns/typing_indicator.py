@@ -1,41 +1,30 @@
-"""The customer sees that somebody types while a provider works."""
+"""The typing indicator, which the widget shows while a provider works."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 import time
 import typing as t
-import weakref
 
+from flask_chatwoot.background import BackgroundThread, survive_forks
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError
 
 AFTER: t.Final = 0.3
-"""Seconds of work before it is shown; who answers at once needs none."""
+"""Seconds of work before it is shown; a fast answer needs none."""
 
 REFRESH: t.Final = 20.0
 """Seconds. The widget stops showing it after 30 by itself."""
 
 _LOOK: t.Final = 0.1
+"""Seconds between two looks at the providers at work."""
+
 _IDLE: t.Final = 10.0
 """Seconds without work after which the thread ends."""
 
 log = logging.getLogger(__name__)
-
-
-_indicators: weakref.WeakSet[Indicator] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for indicator in list(_indicators):
-        indicator.forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 class _Work:
@@ -48,28 +37,39 @@ class _Work:
         self.over = False
 
 
-class Indicator:
+class TypingIndicator:
     """Switches the typing indicator, from one thread, which no turn waits for.
 
-    A server that refuses it is asked no more by this process, after one line in the
-    log. The thread begins with the first work and ends when a while has passed without.
+    After a server has refused it, this process asks no more; the log has one line. The
+    thread starts with the first work and ends after ten seconds without any.
     """
 
     def __init__(self, client: ChatwootClient, *, wanted: bool = True) -> None:
         self._client = client
         self._wanted = wanted
-        self.forget()
-        _indicators.add(self)
-
-    def forget(self) -> None:
-        """Begin anew, in a forked process: the thread did not come along."""
         self._lock = threading.Lock()
         self._works: list[_Work] = []
-        self._thread: threading.Thread | None = None
+        self._thread = BackgroundThread(
+            "chatwoot-typing",
+            self._look_at_all,
+            busy=lambda: bool(self._works),
+            every=lambda: _LOOK,
+            idle=lambda: _IDLE,
+        )
+        survive_forks(self)
+
+    def before_fork(self) -> None:
+        """Nothing to prepare."""
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """The providers at work are the parent's."""
+        if in_child:
+            self._lock = threading.Lock()
+            self._works = []
 
     @contextlib.contextmanager
     def shown(self, conversation_id: int) -> t.Iterator[None]:
-        """Show it inside, from a moment on; no longer than that, however it ends."""
+        """Show it while the block runs, after a short delay; hide it when it ends."""
         if not self._wanted:
             yield
             return
@@ -78,42 +78,21 @@ class Indicator:
 
         with self._lock:
             self._works.append(work)
-            self._start()
+
+        self._thread.ensure()
 
         try:
             yield
         finally:
             work.over = True
 
-    def _start(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(
-                target=self._watch, name="chatwoot-typing", daemon=True
-            )
-            self._thread.start()
-
-    def _watch(self) -> None:
-        pause = threading.Event()
-        idle_since = time.monotonic()
-
-        while True:
-            pause.wait(_LOOK)
-
-            for work in self._current():
-                self._look(work)
-                idle_since = time.monotonic()
-
-            with self._lock:
-                if not self._works and time.monotonic() - idle_since > _IDLE:
-                    self._thread = None
-                    return
-
-    def _current(self) -> list[_Work]:
+    def _look_at_all(self) -> None:
         with self._lock:
             works = list(self._works)
             self._works = [work for work in works if not work.over]
 
-        return works
+        for work in works:
+            self._look(work)
 
     def _look(self, work: _Work) -> None:
         now = time.monotonic()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import typing as t
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from flask_chatwoot.payloads import versions
+
 JSON = dict[str, t.Any]
 Version = tuple[int, ...]
-NEWEST: t.Final[Version] = (4, 16, 2)
+NEWEST: t.Final[Version] = versions.NEWEST
 """The newest version whose payloads were compared with Chatwoot's source."""
 EPOCH: t.Final = 1_785_143_553.123
 """The default time of records: 27 July 2026, unix seconds."""
@@ -132,9 +133,12 @@ History = t.Sequence[Message]
 def parse_version(text: str) -> Version:
     """``"4.16.2"`` as a tuple that can be compared.
 
-    :raises ValueError: It is not a list of numbers with full stops between them.
+    :raises ValueError: It is not two or three numbers with full stops between them.
     """
-    if not re.fullmatch(r"\d+(\.\d+)+", text, re.ASCII):
+    version = versions.parse(text) or ()
+
+    # The parser ignores what follows the numbers; here that is a mistake.
+    if text not in (".".join(map(str, version[:n])) for n in (2, 3)) or not version:
         raise ValueError(f"{text!r} is not a version of Chatwoot. Example: 4.16.2.")
 
-    return tuple(int(part) for part in text.split("."))
+    return version

@@ -9,11 +9,11 @@ import typing as t
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from conftest import jobs_of, work
 from flask import Flask
 
 from flask_chatwoot.simulator import Simulator, Talk
 from flask_chatwoot.testing import customer_message, deliver
+from support.apps import jobs_of, work
 
 QUESTION: t.Final = "Where is my order?"
 ANSWER: t.Final = "It left our house this morning."

@@ -17,12 +17,12 @@ from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from conftest import jobs_of
 from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from flask_chatwoot import Chatwoot, before_post
 from flask_chatwoot.simulator import Simulator
+from support.apps import jobs_of
 
 JSON = dict[str, t.Any]
 
@@ -265,9 +265,9 @@ class Worker:
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "flask", "--app"),
-                *("support_faults:create_worker", "chatwoot", "work"),
+                *("support.workers:create_worker", "chatwoot", "work"),
             ],
-            cwd=Path(__file__).parent,
+            cwd=Path(__file__).parents[1],
             env={**os.environ, **settings, "CHATWOOT_WORKERS": "1", **environment},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

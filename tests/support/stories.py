@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import typing as t
 
-from conftest import inbox_of
 from flask import Flask
 
 from flask_chatwoot import Turn
 from flask_chatwoot.simulator import Talk
 from flask_chatwoot.testing import ChatwootSim
+
+from .apps import jobs_of
 
 PATIENCE: t.Final = 20.0
 """Seconds after which a story that does not go on has failed."""
@@ -37,7 +38,7 @@ class Story:
     def endings(self) -> list[str]:
         """How each turn ended, oldest first: the outcome, and the reason if any."""
         self.rest()
-        jobs = reversed(inbox_of(self._app).jobs())
+        jobs = reversed(jobs_of(self._app))
 
         return [" ".join(filter(None, (job.outcome, job.reason))) for job in jobs]
 
@@ -73,9 +74,7 @@ class Story:
         assert {delivery.status for delivery in self.sim.deliveries} <= {200, 202}
 
     def _is_worked_off(self) -> bool:
-        jobs = inbox_of(self._app).jobs()
-
-        return all(job.state in ("done", "dead") for job in jobs)
+        return all(job.state in ("done", "dead") for job in jobs_of(self._app))
 
 
 class Thinker:

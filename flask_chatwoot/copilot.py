@@ -1,0 +1,27 @@
+"""What operators ask for: a suggestion, without any conversation."""
+
+from __future__ import annotations
+
+from .errors import NoProviderError
+from .ownership.mode import Mode
+from .replies import Turn
+from .runtime import Runtime
+from .turns.providers import ask
+
+
+def suggest(runtime: Runtime, text: str, mode: Mode = Mode.HUMAN) -> str | None:
+    """What the provider would answer; ``None`` if nothing. Posts nothing.
+
+    :raises ProviderError: There is no provider, or its answer is not a reply.
+    :raises ProviderFailedError: The provider raised.
+    """
+    turn = Turn(text=text, mode=mode)
+    provider = runtime.providers.find(turn.mode, None)
+
+    if provider is None:
+        raise NoProviderError(f"No reply provider is registered for mode {mode}.")
+
+    answer = ask(runtime.app, provider, turn)
+    texts = [reply.content for reply in answer.replies] if answer else []
+
+    return "\n\n".join(text for text in texts if text.strip()) or None

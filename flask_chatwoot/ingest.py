@@ -1,0 +1,166 @@
+"""Takes in an event: into ownership and the queue, then wakes a worker.
+
+Views call it with deliveries that are authentic.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import typing as t
+from dataclasses import dataclass
+
+from .config import Config
+from .outcomes import DeliveryOutcome, Reason
+from .ownership.deliveries import see_human, see_operator, transition_of
+from .ownership.gate import is_ours
+from .ownership.mode import Mode, ModeAttribute
+from .ownership.store import OwnershipStore
+from .payloads.conversation import is_post_of
+from .payloads.events import ConversationEvent, MessageEvent, OtherEvent
+from .queue.database import Transaction
+from .queue.jobs import Queue
+from .queue.line import MESSAGE
+from .queue.outbox import Outbox
+from .queue.transcript import Transcript, TranscriptEntry
+from .turns.history import History
+from .turns.messages import TAKEOVER, follow_up
+
+log = logging.getLogger(__name__)
+
+
+class Receipt(t.NamedTuple):
+    """What became of a delivery."""
+
+    outcome: DeliveryOutcome
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Ingest:
+    """Takes in the events of one app. Threads share it."""
+
+    config: Config
+    queue: Queue
+    outbox: Outbox
+    transcript: Transcript
+    ownership: OwnershipStore
+    modes: ModeAttribute
+    history: History
+    wake: t.Callable[[], None]
+
+    def take(
+        self, event: OtherEvent | MessageEvent | ConversationEvent, body: bytes
+    ) -> Receipt:
+        """Take in an event.
+
+        :param body: The delivery that it was parsed from; stored with the job.
+        :raises DatabaseError: It could not be stored, and must not be acknowledged.
+        """
+        if isinstance(event, ConversationEvent):
+            return self._take_conversation(event)
+
+        if not isinstance(event, MessageEvent):
+            return _ignored(Reason.OTHER_EVENT)
+
+        reason = event.reason_to_ignore(self.config.account_id or 0)
+
+        inbox_id = event.conversation.inbox_id
+
+        if reason is not Reason.OTHER_ACCOUNT and self._is_elsewhere(inbox_id):
+            reason = Reason.OTHER_INBOX
+
+        if reason is None:
+            return self._receipt(self._put(event, body, MESSAGE))
+
+        if reason in (Reason.OUTGOING, Reason.PRIVATE) and (
+            event.message.type == "outgoing"
+        ):
+            return self._take_outgoing(event, body, reason)
+
+        return _ignored(reason)
+
+    def _is_elsewhere(self, inbox_id: int | None) -> bool:
+        return bool(self.config.inboxes) and inbox_id not in self.config.inboxes
+
+    def _put(
+        self, event: MessageEvent, body: bytes, kind: str, tx: Transaction | None = None
+    ) -> bool:
+        return self.queue.put(
+            event.key,
+            conversation_id=event.conversation.id,
+            message_id=event.message.id,
+            payload=body,
+            kind=kind,
+            said=lambda: follow_up(event),
+            tx=tx,
+        )
+
+    def _receipt(self, new: bool) -> Receipt:
+        if new:
+            self.wake()
+
+        return Receipt(DeliveryOutcome.ACCEPTED if new else DeliveryOutcome.DUPLICATE)
+
+    def _take_outgoing(
+        self, event: MessageEvent, body: bytes, reason: Reason
+    ) -> Receipt:
+        """Our own posts come back too; the rest is from operators and machines."""
+        self._confirm_post(event)
+
+        if not event.message.private:
+            entry = TranscriptEntry(event.message.id, "assistant", event.message.text)
+            self.history.keep(event.conversation.id, [entry])
+
+        if not event.message.by_operator or self._is_ours(event):
+            return _ignored(reason)
+
+        # In one transaction: a takeover whose attribute is never set is half of one.
+        with self.queue.transaction(durable=True) as tx:
+            takes_over = see_operator(self.ownership, event, tx)
+            see_human(self.ownership, event, self.modes, tx)
+            sets_mode = takes_over and (
+                self.modes.resolve(event.conversation) is Mode.BOT
+            )
+            new = sets_mode and self._put(event, body, TAKEOVER, tx)
+
+        return self._receipt(new) if sets_mode else _ignored(reason)
+
+    def _is_ours(self, event: MessageEvent) -> bool:
+        return is_ours(self.outbox, event.conversation.id, event.message)
+
+    def _confirm_post(self, event: MessageEvent) -> None:
+        """The delivery of our own post proves that it arrived."""
+        candidates = self.outbox.under_way(
+            event.conversation.id, message_id=event.message.id
+        )
+
+        for draft in candidates:
+            if is_post_of(draft, event.message):
+                self.outbox.posted(draft, event.message.id)
+                return
+
+    def _take_conversation(self, event: ConversationEvent) -> Receipt:
+        # Before 4.14.2 Chatwoot does not say which account it is.
+        if event.account_id not in (None, self.config.account_id):
+            return _ignored(Reason.OTHER_ACCOUNT)
+
+        if self._is_elsewhere(event.conversation.inbox_id):
+            return _ignored(Reason.OTHER_INBOX)
+
+        conversation_id = event.conversation.id
+        transition = transition_of(event, self.modes)
+
+        if event.resolves:
+            newest = event.conversation.newest_message_id
+
+            with self.queue.transaction(durable=True) as tx:
+                self.ownership.apply(conversation_id, transition, tx=tx)
+                self.transcript.forget(conversation_id, newest=newest, tx=tx)
+        else:
+            self.ownership.apply(conversation_id, transition)
+
+        return _ignored(Reason.CONVERSATION)
+
+
+_ignored = functools.partial(Receipt, DeliveryOutcome.IGNORED)

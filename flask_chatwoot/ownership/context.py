@@ -1,0 +1,128 @@
+"""What a policy is given, from a delivery, from ownership and from a look at Chatwoot.
+
+Pure functions.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from flask_chatwoot.payloads.conversation import ChatwootMessage, Conversation, Speaker
+from flask_chatwoot.payloads.events import MessageEvent
+
+from .mode import Mode, ModeAttribute
+from .policy import PolicyContext, PolicySettings
+from .state import Ownership
+
+LONGEST_DELAY: t.Final = 30 * 86_400.0
+"""Seconds. Chatwoot's queue holds no delivery that long; a message that seems older
+comes from a clock that is wrong."""
+
+
+def context_of(
+    event: MessageEvent,
+    ownership: Ownership,
+    *,
+    modes: ModeAttribute,
+    settings: PolicySettings,
+    age: float,
+) -> PolicyContext:
+    """What is known when a turn begins."""
+    conversation = event.conversation
+    answered = is_answered(event, ownership)
+
+    return PolicyContext(
+        mode=chosen_mode(conversation, ownership, modes),
+        taken=ownership.taken,
+        answered=answered,
+        status=conversation.status,
+        assignee=conversation.assignee,
+        last_speaker=Speaker.OPERATOR if answered else Speaker.CUSTOMER,
+        blocked=conversation.blocked,
+        can_reply=conversation.can_reply,
+        auto_reply=event.message.auto_reply,
+        age=age,
+        inbox_id=event.conversation.inbox_id,
+        settings=settings,
+    )
+
+
+def with_live(
+    context: PolicyContext,
+    live: Conversation,
+    ownership: Ownership,
+    *,
+    modes: ModeAttribute,
+    last_speaker: Speaker | None,
+    answered: bool,
+) -> PolicyContext:
+    """The same with what Chatwoot says now.
+
+    :param last_speaker: Who wrote last in public; ``None`` if that is unknown.
+    :param answered: An operator's answer to the question was seen.
+    """
+    return context._replace(
+        mode=chosen_mode(live, ownership, modes),
+        answered=answered or context.answered,
+        status=live.status,
+        assignee=live.assignee,
+        last_speaker=last_speaker or context.last_speaker,
+        blocked=live.blocked,
+        can_reply=live.can_reply,
+        live=True,
+    )
+
+
+def chosen_mode(
+    conversation: Conversation, ownership: Ownership, modes: ModeAttribute
+) -> Mode:
+    """What the attribute says. What this package wrote there ends with a resolve."""
+    if ownership.to_restore is not None and modes.choice(conversation) is Mode.HUMAN:
+        return Mode.BOT
+
+    return modes.resolve(conversation)
+
+
+def is_answered(event: MessageEvent, ownership: Ownership) -> bool:
+    """Whether an operator wrote after the question. A click has its question's id."""
+    return ownership.operator_message_id > event.message.id and not event.digest
+
+
+def age_of(
+    event: MessageEvent, *, received_at: float, now: float, remembered: float
+) -> float:
+    """Seconds since the question was written.
+
+    :param received_at: When its oldest delivery came, Unix seconds.
+    :param remembered: Seconds for which duplicates are recognised.
+    """
+    age = now - received_at
+    written = event.message.created_at
+    waited = age if written is None else now - written
+
+    # Chatwoot does not say when a button was clicked: the time is its question's. A
+    # question older than the memory of duplicates may have been answered long ago.
+    counts = waited > remembered if event.digest else waited < LONGEST_DELAY
+
+    return max(age, waited) if counts else age
+
+
+def needs_list(live: Conversation, question: int) -> bool:
+    """Whether the newest message does not tell if an operator answered.
+
+    What came after the question may hide an operator's answer: a note, what the
+    customer wrote on, a bot.
+    """
+    last = live.last_message
+
+    if last is None or last.speaker is None:
+        return True
+
+    return last.id > question and last.speaker is not Speaker.OPERATOR
+
+
+def last_speaker(messages: t.Sequence[ChatwootMessage]) -> Speaker | None:
+    """Who wrote last in public."""
+    spoken = [each.speaker for each in messages if each.speaker is not None]
+
+    return spoken[-1] if spoken else None

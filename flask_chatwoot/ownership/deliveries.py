@@ -1,0 +1,65 @@
+"""What deliveries tell about who has a conversation."""
+
+from __future__ import annotations
+
+import functools
+
+from flask_chatwoot.payloads.events import ConversationEvent, MessageEvent
+from flask_chatwoot.queue.database import Transaction
+
+from . import state
+from .mode import Mode, ModeAttribute
+from .state import Transition
+from .store import OwnershipStore
+
+
+def see_operator(store: OwnershipStore, event: MessageEvent, tx: Transaction) -> bool:
+    """Take in that an operator wrote to the customer.
+
+    :return: Whether the operator took the conversation over, and the attribute has
+        still to be set; see :func:`.state.takes_over`.
+    """
+    wrote = functools.partial(state.operator_wrote, message_id=event.message.id)
+    before = store.apply(event.conversation.id, wrote, tx=tx).before
+
+    return state.takes_over(before, event.message.id)
+
+
+def see_human(
+    store: OwnershipStore, event: MessageEvent, modes: ModeAttribute, tx: Transaction
+) -> None:
+    """Take in that the attribute says human, if it does."""
+    at = event.conversation.updated_at
+
+    if at is not None and modes.choice(event.conversation) is Mode.HUMAN:
+        seen = functools.partial(state.human_seen, at=at)
+        store.apply(event.conversation.id, seen, tx=tx)
+
+
+def transition_of(event: ConversationEvent, modes: ModeAttribute) -> Transition:
+    """What a conversation's new status or attribute changes."""
+    conversation = event.conversation
+
+    if event.resolves:
+        return functools.partial(state.resolved, newest=conversation.newest_message_id)
+
+    change = event.change_of(modes.name)
+    choice = modes.choice(conversation)
+    returns = change is not None and (
+        modes.meaning(change[1]) is Mode.BOT
+        and modes.meaning(change[0]) is not Mode.BOT
+    )
+
+    # Chatwoot's delivery of a change is late, and shows the state as it is by then.
+    if returns and choice is not Mode.HUMAN:
+        return state.returned
+
+    return functools.partial(_shown, choice=choice, at=conversation.updated_at)
+
+
+def _shown(
+    ownership: state.Ownership, *, choice: Mode | None, at: float | None
+) -> state.Ownership:
+    newest = ownership.operator_message_id
+
+    return state.mode_seen(ownership, choice, at, newest)

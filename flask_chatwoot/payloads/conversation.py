@@ -1,0 +1,443 @@
+"""Conversations and messages as frozen values, from deliveries and from the API alike.
+
+The shapes are those of Chatwoot 4.2 to 4.16 (``app/models/message.rb``,
+``webhook_data``; ``app/presenters/conversations/event_data_presenter.rb``). They only
+ever grew, so unknown keys pass; what is present but of a foreign type counts as absent.
+"""
+
+import re
+import typing as t
+from enum import StrEnum
+from html import unescape
+from types import MappingProxyType
+
+from .fields import MARKER, Object, as_id, as_object, as_seconds, as_text
+from .liquid import escape
+
+_NOTHING: t.Final[Object] = MappingProxyType({})
+
+_TYPES: t.Final = ("incoming", "outgoing", "activity", "template")
+"""Chatwoot's message types; the position is the number used outside webhooks."""
+
+
+class Contact(t.NamedTuple):
+    """The customer. What Chatwoot does not say is ``None``, false or empty."""
+
+    id: int | None = None
+    name: str | None = None
+    email: str | None = None
+    phone_number: str | None = None
+    identifier: str | None = None
+    custom_attributes: Object = _NOTHING
+    additional_attributes: Object = _NOTHING
+    blocked: bool = False
+
+    def __repr__(self) -> str:
+        return f"Contact(id={self.id})"
+
+
+class Attachment(t.NamedTuple):
+    """A file of a message.
+
+    :ivar type: Chatwoot's ``file_type``: ``image``, ``audio``, ``file``, …
+    :ivar url: Answers with a redirect to the file and needs no token; ``None`` for
+        kinds without a file, such as a location.
+    :ivar size: Bytes, or ``None``.
+    """
+
+    type: str
+    url: str | None = None
+    size: int | None = None
+
+    def __repr__(self) -> str:
+        return f"Attachment(type={self.type!r}, size={self.size})"
+
+
+class Assignee(t.NamedTuple):
+    """Whom Chatwoot has assigned.
+
+    :ivar type: ``"user"`` or ``"agent_bot"``: a user and a bot may have the same id.
+    """
+
+    type: str
+    id: int | None
+
+
+class Speaker(StrEnum):
+    """Who wrote a public message."""
+
+    CUSTOMER = "customer"
+    OPERATOR = "operator"
+    MACHINE = "machine"
+    """A bot, an automation, a template."""
+
+
+class ChatwootMessage(t.NamedTuple):
+    """One message of a conversation.
+
+    :ivar type: One of Chatwoot's message types, or ``"unknown"``.
+    :ivar content: As Chatwoot has it; empty if there is none.
+    :ivar text: What the author typed: an e-mail without the history it quotes.
+    :ivar rendered: The text looks like HTML that Chatwoot 4.9.0 to 4.12.0 made of
+        what was typed. Only the server's version shows whether it did.
+    :ivar speaker: ``None`` for notes and activities.
+    :ivar marker: Our marker, if this package made the message and Chatwoot kept it.
+    :ivar picked: What the customer picked or filled in where the message asked for it;
+        else empty.
+    :ivar created_at: Unix seconds.
+    :ivar auto_reply: It is an e-mail that a machine wrote.
+    """
+
+    id: int
+    type: str = "unknown"
+    private: bool = False
+    content: str = ""
+    text: str = ""
+    rendered: bool = False
+    speaker: Speaker | None = None
+    marker: str | None = None
+    picked: str = ""
+    attachments: tuple[Attachment, ...] = ()
+    created_at: float | None = None
+    auto_reply: bool = False
+    deleted: bool = False
+
+    def __repr__(self) -> str:
+        return f"<ChatwootMessage {self.id}>"
+
+    @property
+    def by_operator(self) -> bool:
+        """Whether an operator wrote this to the customer, as far as it shows.
+
+        Our own posts by a user's token on Chatwoot before 4.9 look just like it.
+        """
+        return self.speaker is Speaker.OPERATOR
+
+
+class Conversation(t.NamedTuple):
+    """A conversation, as of a delivery or as it is now.
+
+    :ivar id: The number in the conversation's URL, unique per account; 0 if an answer
+        of the API does not say it.
+    :ivar can_reply: False outside of a channel's messaging window.
+    :ivar updated_at: Unix seconds.
+    :ivar contacts: The places where the customer was found, best first.
+    :ivar last_message: The last one that is no activity; only the API says it.
+    :ivar newest_message_id: Of the messages it shows; 0 if it shows none.
+    """
+
+    id: int
+    account_id: int | None = None
+    inbox_id: int | None = None
+    status: str | None = None
+    assignee: Assignee | None = None
+    custom_attributes: Object = _NOTHING
+    additional_attributes: Object = _NOTHING
+    can_reply: bool = True
+    channel: str | None = None
+    updated_at: float | None = None
+    contacts: tuple[Contact, ...] = ()
+    last_message: ChatwootMessage | None = None
+    newest_message_id: int = 0
+
+    def __repr__(self) -> str:
+        return f"<Conversation {self.id}>"
+
+    @property
+    def contact(self) -> Contact:
+        """The customer."""
+        return self.contacts[0] if self.contacts else Contact()
+
+    @property
+    def blocked(self) -> bool:
+        """Whether operators have blocked the customer."""
+        return any(contact.blocked for contact in self.contacts)
+
+    @property
+    def language(self) -> str | None:
+        """The browser's, ``"de"`` for instance; only website visitors have one."""
+        return as_text(self.additional_attributes.get("browser_language")) or None
+
+
+# -- conversations -------------------------------------------------------------
+
+
+def conversation_from(raw: Object, message: Object = _NOTHING) -> Conversation:
+    """Read a conversation.
+
+    :param message: The message of the delivery that holds it, which says more of the
+        account, the inbox and the customer.
+    """
+    meta = as_object(raw.get("meta"))
+    owner, inbox = (message or raw).get("account"), message.get("inbox")
+
+    return Conversation(
+        id=as_id(raw.get("id")) or 0,
+        account_id=as_id(as_object(owner).get("id")),
+        inbox_id=as_id(as_object(inbox).get("id")) or as_id(raw.get("inbox_id")),
+        status=as_text(raw.get("status")),
+        assignee=_assignee(meta),
+        custom_attributes=as_object(raw.get("custom_attributes")),
+        additional_attributes=as_object(raw.get("additional_attributes")),
+        can_reply=raw.get("can_reply") is not False,
+        channel=as_text(raw.get("channel")) or as_text(meta.get("channel")),
+        updated_at=as_seconds(raw.get("updated_at")),
+        contacts=_contacts(meta, message),
+        last_message=message_from(raw.get("last_non_activity_message")),
+        newest_message_id=_newest(raw.get("messages")),
+    )
+
+
+def _contacts(meta: Object, message: Object) -> tuple[Contact, ...]:
+    """The customer, from wherever this server version puts them.
+
+    A sender without ``type`` is a contact (``app/models/contact.rb``); the top-level
+    ``contact`` is from servers before June 2020.
+    """
+    sender = as_object(message.get("sender"))
+    is_contact = sender.get("type", "contact") in ("contact", "Contact")
+    places = (
+        as_object(message.get("contact")),
+        as_object(meta.get("sender")),
+        sender if is_contact else None,
+    )
+
+    return tuple(_contact(place) for place in places if place)
+
+
+def _contact(raw: Object) -> Contact:
+    return Contact(
+        id=as_id(raw.get("id")),
+        name=as_text(raw.get("name")),
+        email=as_text(raw.get("email")),
+        phone_number=as_text(raw.get("phone_number")),
+        identifier=as_text(raw.get("identifier")),
+        custom_attributes=as_object(raw.get("custom_attributes")),
+        additional_attributes=as_object(raw.get("additional_attributes")),
+        blocked=raw.get("blocked") is True,
+    )
+
+
+def _assignee(meta: Object) -> Assignee | None:
+    found = as_object(meta.get("assignee"))
+
+    if not found:
+        return None
+
+    # "assignee_type" says "AgentBot" (4.8 and later), the assignee's own "agent_bot".
+    kinds = (meta.get("assignee_type"), found.get("type"))
+    is_bot = any(kind in ("AgentBot", "agent_bot") for kind in kinds)
+
+    return Assignee("agent_bot" if is_bot else "user", as_id(found.get("id")))
+
+
+def _newest(messages: t.Any) -> int:
+    listed = messages if isinstance(messages, list) else ()
+
+    return max((as_id(as_object(each).get("id")) or 0 for each in listed), default=0)
+
+
+# -- messages ------------------------------------------------------------------
+
+
+def message_from(
+    raw: t.Any, conversation: Object | None = None
+) -> ChatwootMessage | None:
+    """Read a message; ``None`` if it is none, or has no id.
+
+    :param conversation: Of the delivery that holds the message, whose content may be
+        rendered; ``None`` for answers of the API.
+    """
+    raw = as_object(raw)
+    message_id = as_id(raw.get("id"))
+
+    if message_id is None:
+        return None
+
+    attributes = as_object(raw.get("content_attributes"))
+    mail = as_object(attributes.get("email"))
+    content = as_text(raw.get("content")) or ""
+    kind = _type(raw.get("message_type"))
+    private = raw.get("private") not in (None, False)
+    text, rendered = _typed(content, mail, message_id, conversation)
+
+    return ChatwootMessage(
+        id=message_id,
+        type=kind,
+        private=private,
+        content=content,
+        text=text,
+        rendered=rendered,
+        speaker=_speaker(raw, attributes, kind, private=private),
+        marker=as_text(attributes.get(MARKER)),
+        picked=_picked(attributes.get("submitted_values")),
+        attachments=_attachments(raw.get("attachments")),
+        created_at=as_seconds(raw.get("created_at")),
+        auto_reply=mail.get("auto_reply") is True,
+        deleted=bool(attributes.get("deleted")),
+    )
+
+
+class _Draft(t.Protocol):
+    """What a message of ours is recognised by."""
+
+    @property
+    def marker(self) -> str: ...
+    @property
+    def private(self) -> bool: ...
+    @property
+    def content(self) -> str: ...
+
+
+def is_post_of(draft: _Draft, message: ChatwootMessage) -> bool:
+    """Whether a message is the post of a draft."""
+    if message.marker is not None:
+        return message.marker == draft.marker
+
+    # Before 4.9 Chatwoot drops the marker (app/builders/messages/message_builder.rb).
+    return (
+        message.type == "outgoing"
+        and message.private == draft.private
+        and message.content.strip()
+        in (draft.content.strip(), escape(draft.content).strip())
+    )
+
+
+def _type(value: t.Any) -> str:
+    if type(value) is int:
+        return _TYPES[value] if 0 <= value < len(_TYPES) else "unknown"
+
+    return value if value in _TYPES else "unknown"
+
+
+def _speaker(
+    raw: Object, attributes: Object, kind: str, *, private: bool
+) -> Speaker | None:
+    if private or kind == "activity":
+        return None
+
+    if kind == "incoming":
+        return Speaker.CUSTOMER
+
+    by_operator = kind == "outgoing" and _is_by_operator(raw, attributes)
+
+    return Speaker.OPERATOR if by_operator else Speaker.MACHINE
+
+
+def _is_by_operator(raw: Object, attributes: Object) -> bool:
+    extra = as_object(raw.get("additional_attributes"))
+
+    if MARKER in attributes or "automation_rule_id" in attributes:
+        return False
+
+    if extra.get("campaign_id"):
+        return False
+
+    sender = as_object(raw.get("sender"))
+
+    if sender:
+        return sender.get("type") in ("user", "User")
+
+    # Written on the company's own phone: only the channel reports it, without a user.
+    return any(
+        holder.get(key)
+        for holder in (raw, attributes, extra)
+        for key in ("external_echo", "external_sender_name")
+    )
+
+
+def _picked(values: t.Any) -> str:
+    """The titles picked, or the lines of a form (``AgentMessageBubble.vue``)."""
+    lines = []
+
+    for value in map(as_object, values if isinstance(values, list) else ()):
+        name, given = as_text(value.get("name")), as_text(value.get("value"))
+        line = as_text(value.get("title")) or given
+        lines.append(f"{name}: {given}" if name and given else line)
+
+    return "\n".join(line for line in lines if line)
+
+
+def _attachments(listed: t.Any) -> tuple[Attachment, ...]:
+    """The files of a message; the key is absent when there are none."""
+    return tuple(
+        Attachment(
+            type=as_text(item.get("file_type")) or "file",
+            url=as_text(item.get("data_url")),
+            size=as_id(item.get("file_size")),
+        )
+        for item in (listed if isinstance(listed, list) else ())
+        if isinstance(item, dict)
+    )
+
+
+# -- text as it was typed --------------------------------------------------------
+
+_RENDERED = r"(?s)\s*<(p|ul|ol|h[1-6]|blockquote|pre|table|hr)\b.*>\s*\Z"
+
+
+def _typed(
+    content: str, mail: Object, message_id: int, conversation: Object | None
+) -> tuple[str, bool]:
+    """The text as typed, and whether it may still be rendered HTML."""
+    text = _trimmed(mail) if mail else None
+    rendered = False
+
+    if text is None:
+        text = content
+
+        if conversation is not None and _looks_rendered(content):
+            stored = _stored(message_id, conversation)
+            text, rendered = (content, True) if stored is None else (stored, False)
+
+    # Chatwoot strips these itself from 4.14.2 on.
+    return text.rstrip("\r\n"), rendered
+
+
+def _looks_rendered(content: str) -> bool:
+    return content[:64].lstrip()[:1] == "<" and bool(re.match(_RENDERED, content))
+
+
+def _stored(message_id: int, conversation: Object) -> str | None:
+    """The unrendered text, which Chatwoot sends along with its newest message.
+
+    ``messages[0]`` is the newest message when the delivery was written, and so is
+    often another one than the delivery is about.
+    """
+    messages = conversation.get("messages")
+    newest = as_object(messages[0]) if isinstance(messages, list) and messages else {}
+
+    return as_text(newest.get("content")) if newest.get("id") == message_id else None
+
+
+def _trimmed(mail: Object) -> str | None:
+    """An e-mail without the history it quotes.
+
+    Chatwoot calls the trimmed part ``quoted`` (``app/presenters/mail_presenter.rb``).
+    """
+    for part in ("text_content", "html_content"):
+        text = as_text(as_object(mail.get(part)).get("quoted"))
+
+        if text and text.strip():
+            return text
+
+    return None
+
+
+def unrendered(html: str) -> str:
+    """What was probably typed, from the HTML Chatwoot made of it."""
+    for pattern, text in _UNRENDERED:
+        html = re.sub(pattern, text, html)
+
+    return unescape(html).strip("\n")
+
+
+_UNRENDERED: t.Final = (
+    (r"\n(?=<)|(?<=>)\n", ""),  # the renderer's own, between tags
+    (r"<br ?/?>", "\n"),
+    (r"<li>", "- "),
+    (r"</li>", "\n"),
+    (r"</(?:p|ul|ol|blockquote|pre|h[1-6])>", "\n\n"),
+    (r"<[^>]*>", ""),
+    (r"\n{3,}", "\n\n"),
+)

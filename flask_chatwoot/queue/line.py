@@ -1,0 +1,178 @@
+"""The line of a conversation: its unfinished jobs, in the order in which they came.
+
+The first of them, and no other, has a ``due_at``. A customer's message joins the
+waiting job of its conversation, if there is one that no worker has begun to answer.
+"""
+
+import typing as t
+
+from .database import Transaction
+
+MESSAGE: t.Final = "message"
+"""Kind of job: a customer wrote. All other kinds are alone in their turn."""
+
+_LINE: t.Final = """
+    SELECT 1 FROM job WHERE account_id = :account
+    AND conversation_id = :conversation AND finished_at IS NULL
+"""
+
+_LOOK: t.Final = f"""
+SELECT
+    EXISTS (
+        SELECT 1 FROM job WHERE account_id = :account
+        AND conversation_id = :conversation AND key = :key
+    ) OR EXISTS (SELECT 1 FROM follow_up WHERE key = :key),
+    EXISTS ({_LINE})
+"""  # noqa: S608 - from constants
+"""Whether a delivery is known, and whether it has jobs before it in its line."""
+
+_OPEN: t.Final = """
+SELECT max(id) FROM job AS open WHERE account_id = :account
+AND conversation_id = :conversation AND finished_at IS NULL
+AND claim IS NULL AND kind = 'message' AND failure IS NULL
+AND NOT EXISTS (SELECT 1 FROM draft WHERE job_id = open.id)
+"""
+"""The job of a conversation that a message may join."""
+
+_PUT: t.Final = """
+INSERT INTO job (
+    account_id, conversation_id, message_id, key, kind, payload, received_at, due_at,
+    claim, attempts
+) VALUES (
+    :account, :conversation, :message, :key, :kind, :payload, :now, :due,
+    :claim, :attempts
+) RETURNING id
+"""
+
+_MAKE_ROOM: t.Final = """
+UPDATE follow_up SET payload = NULL WHERE job_id = :job AND payload IS NOT NULL
+"""
+
+_JOIN: t.Final = """
+INSERT INTO follow_up (job_id, message_id, key, said, payload, received_at)
+VALUES (:job, :message, :key, :said, :payload, :now)
+"""
+
+_WAIT_FOR_MORE: t.Final = """
+UPDATE job SET due_at = CASE WHEN :now + :pause < received_at + :longest
+    THEN :now + :pause ELSE received_at + :longest END
+WHERE id = :job AND due_at IS NOT NULL AND attempts = 0
+"""
+
+_FIRST_IN_LINE: t.Final = """
+SELECT id, kind, received_at,
+    (SELECT max(received_at) FROM follow_up WHERE job_id = job.id)
+FROM job WHERE account_id = :account AND conversation_id = :conversation
+AND finished_at IS NULL ORDER BY id LIMIT 1
+"""
+
+
+class Window(t.NamedTuple):
+    """How long a turn waits for more messages before it begins.
+
+    :ivar pause: Seconds from the last message on.
+    :ivar longest: Seconds from the first one on, at most.
+    """
+
+    pause: float
+    longest: float
+
+    def due(self, kind: str, first_at: float, newest_at: float) -> float:
+        """When a job may be claimed whose first and newest messages came then."""
+        if kind != MESSAGE:
+            return first_at
+
+        return min(newest_at + self.pause, first_at + self.longest)
+
+
+class Arrival(t.NamedTuple):
+    """A delivery that is to be stored.
+
+    :ivar said: Gives what is to be kept of a message besides its payload, if it joins.
+    :ivar claim: The token with which it is claimed if it is the first of its line;
+        ``None``: it is not claimed.
+    """
+
+    account_id: int
+    conversation_id: int
+    message_id: int
+    key: str
+    kind: str
+    payload: bytes
+    said: t.Callable[[], str]
+    claim: str | None
+
+    def __repr__(self) -> str:
+        return f"<Arrival of message {self.message_id}>"
+
+
+def add(
+    tx: Transaction, arrival: Arrival, window: Window, lease: float
+) -> tuple[bool, int | None]:
+    """Add a delivery to its line; whether it is new, and its job if it is claimed."""
+    row = {
+        "account": arrival.account_id,
+        "conversation": arrival.conversation_id,
+        "message": arrival.message_id,
+        "key": arrival.key,
+        "kind": arrival.kind,
+        "payload": arrival.payload,
+        "now": tx.now,
+        "due": None,
+        "claim": None,
+        "attempts": 0,
+    }
+    known, behind = tx.execute(_LOOK, row).fetchone()
+
+    if known:
+        return False, None
+
+    if behind:
+        _add_behind(tx, row, arrival.said, window)
+        return True, None
+
+    if arrival.claim is None:
+        row["due"] = window.due(arrival.kind, tx.now, tx.now)
+    else:
+        row |= {"due": tx.now + lease, "claim": arrival.claim, "attempts": 1}
+
+    (job_id,) = tx.execute(_PUT, row).fetchone()
+
+    return True, None if arrival.claim is None else job_id
+
+
+def _add_behind(
+    tx: Transaction, row: dict[str, t.Any], said: t.Callable[[], str], window: Window
+) -> None:
+    """Add a delivery at the end of its line, or to the job that waits there."""
+    is_message = row["kind"] == MESSAGE
+    waiting = tx.execute(_OPEN, row).fetchone()[0] if is_message else None
+
+    if waiting is None:
+        tx.execute(_PUT, row).fetchone()
+        return
+
+    row |= {"job": waiting, "said": said()}
+    tx.execute(_MAKE_ROOM, row)
+    tx.execute(_JOIN, row)
+
+    if window.pause:
+        tx.execute(_WAIT_FOR_MORE, row | window._asdict())
+
+
+def bring_forward(
+    tx: Transaction, account_id: int, conversation_id: int, window: Window
+) -> None:
+    """Make the first job of a line due."""
+    line = {"account": account_id, "conversation": conversation_id}
+    first = tx.execute(_FIRST_IN_LINE, line).fetchone()
+
+    if first is None:
+        return
+
+    job_id, kind, received_at, newest_at = first
+    due = window.due(kind, received_at, max(received_at, newest_at or 0.0))
+    tx.execute(
+        "UPDATE job SET due_at = :due WHERE id = :job AND due_at IS NULL",
+        {"due": due, "job": job_id},
+    )

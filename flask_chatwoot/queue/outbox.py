@@ -1,0 +1,321 @@
+"""Drafts: the posts of a reply, kept until Chatwoot has them.
+
+A draft and the request that is about to post it are in the database before that request
+goes out, so that a reply is neither asked for twice nor posted twice. The states of a
+draft are described in :mod:`~flask_chatwoot.queue.schema`.
+"""
+
+import json
+import secrets
+import typing as t
+
+from flask_chatwoot.errors import LeaseLostError
+from flask_chatwoot.payloads.fields import Upload
+
+from .database import Database, Transaction, joined
+
+_COLUMNS: t.Final = """
+    draft.id, draft.marker, draft.private, draft.content, draft.sent_at,
+    draft.unconfirmed_at, draft.message_id, draft.choices, draft.files
+"""
+
+_KEEP: t.Final = """
+INSERT INTO draft (
+    marker, private, content, choices, files, about_failure, job_id
+)
+SELECT :marker, :private, :content, :choices, :files, :about_failure, id
+FROM job WHERE id = :job AND claim = :claim
+RETURNING id
+"""
+
+_KEEP_FILE: t.Final = """
+INSERT INTO file (draft_id, name, content, media_type)
+VALUES (:draft, :name, :content, :media_type)
+"""
+
+_SENDING: t.Final = """
+UPDATE draft SET sent_at = :now, unconfirmed_at = NULL, private = private OR :private
+WHERE id = :draft
+AND EXISTS (SELECT 1 FROM job WHERE id = :job AND claim = :claim)
+"""
+
+_POSTED: t.Final = "UPDATE draft SET message_id = :message WHERE id = :draft"
+
+_UNDER_WAY: t.Final = f"""
+SELECT {_COLUMNS} FROM job JOIN draft ON draft.job_id = job.id
+WHERE account_id = :account AND conversation_id = :conversation
+AND (finished_at IS NULL OR outcome = 'dead')
+AND job.message_id < :message AND sent_at IS NOT NULL AND draft.message_id IS NULL
+AND NOT EXISTS (SELECT 1 FROM draft AS other WHERE other.message_id = :message)
+"""  # noqa: S608 - from constants
+
+
+class Draft(t.NamedTuple):
+    """A post kept until Chatwoot has it.
+
+    :ivar marker: Random text by which the post is found again in Chatwoot.
+    :ivar sent_at: Unix seconds when the last request for it was about to go out;
+        ``None`` if none did.
+    :ivar unconfirmed_at: Unix seconds when that request ended without an answer.
+    :ivar message_id: Chatwoot's id for it; ``None`` until that is known.
+    :ivar choices: Titles and values.
+    :ivar files: How many go with it; see :meth:`Outbox.files`.
+    """
+
+    id: int
+    marker: str
+    private: bool
+    content: str
+    sent_at: float | None = None
+    unconfirmed_at: float | None = None
+    message_id: int | None = None
+    choices: tuple[tuple[str, str], ...] = ()
+    files: int = 0
+
+    def __repr__(self) -> str:
+        return f"<Draft {self.id}>"
+
+    @property
+    def tried_at(self) -> float | None:
+        """Until when a request for it may have been under way, as far as is known."""
+        return self.unconfirmed_at if self.unconfirmed_at is not None else self.sent_at
+
+
+class DraftPart(t.NamedTuple):
+    """One post of a reply, to be kept as a draft.
+
+    :ivar choices: Titles and values.
+    """
+
+    content: str
+    private: bool
+    choices: t.Sequence[tuple[str, str]] = ()
+    files: t.Sequence[Upload] = ()
+
+    def __repr__(self) -> str:
+        return f"<DraftPart of {len(self.content)} characters>"
+
+
+class Leased(t.Protocol):
+    """A claimed job, as far as drafts need it."""
+
+    @property
+    def id(self) -> int:
+        """Its number."""
+
+    @property
+    def claim(self) -> str:
+        """The token of its lease."""
+
+
+class Outbox:
+    """The drafts of one Chatwoot account. Threads share it.
+
+    Every method raises :class:`~flask_chatwoot.errors.DatabaseError` when the database
+    cannot be read or written. Those that take ``tx`` join that transaction.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def keep(
+        self, job: Leased, parts: t.Iterable[DraftPart], *, handoff: str | None = None
+    ) -> list[Draft]:
+        """Keep a reply, so that the provider is not asked again.
+
+        :param handoff: What to keep about the hand-off of the conversation.
+        :raises LeaseLostError: Another worker has the job now.
+        """
+        values = {"handoff": handoff, "job": job.id, "claim": job.claim}
+
+        with self._database.transaction() as tx:
+            if handoff is not None:
+                changed = tx.execute(
+                    "UPDATE job SET handoff = :handoff WHERE id = :job"
+                    " AND claim = :claim",
+                    values,
+                )
+                expect_one(changed.rowcount, job)
+
+            return keep_all(tx, job, parts, about_failure=False)
+
+    def sending(self, job: Leased, draft: Draft) -> None:
+        """Note that a request for the draft is about to go out.
+
+        What was kept as a note stays one, whatever the draft says.
+
+        :raises LeaseLostError: Another worker has the job now; do not send.
+        """
+        values = {
+            "private": draft.private,
+            "draft": draft.id,
+            "job": job.id,
+            "claim": job.claim,
+        }
+
+        with self._database.transaction(durable=True) as tx:
+            written = tx.execute(_SENDING, values | {"now": tx.now}).rowcount
+
+        expect_one(written, job)
+
+    def posted(
+        self,
+        draft: Draft,
+        message_id: int,
+        *,
+        durable: bool = True,
+        tx: Transaction | None = None,
+    ) -> None:
+        """Note that Chatwoot has the draft, whichever worker has the job.
+
+        :param durable: ``False`` if a durable write follows at once.
+        """
+        with joined(self._database, tx, durable=durable) as tx:
+            tx.execute(_POSTED, {"message": message_id, "draft": draft.id})
+
+    def unconfirmed(self, draft: Draft) -> None:
+        """Note that the request for the draft just ended without an answer."""
+        with self._database.transaction() as tx:
+            tx.execute(
+                "UPDATE draft SET unconfirmed_at = :now WHERE id = :draft",
+                {"now": tx.now, "draft": draft.id},
+            )
+
+    def unsent(self, draft: Draft) -> None:
+        """Note that the request for the draft surely made no message."""
+        with self._database.transaction() as tx:
+            tx.execute(
+                "UPDATE draft SET sent_at = NULL, unconfirmed_at = NULL"
+                " WHERE id = :draft",
+                {"draft": draft.id},
+            )
+
+    def files(self, draft: Draft) -> list[Upload]:
+        """What goes with a draft."""
+        with self._database.read() as tx:
+            rows = tx.execute(
+                "SELECT name, content, media_type FROM file WHERE draft_id = :draft"
+                " ORDER BY id",
+                {"draft": draft.id},
+            )
+
+            return [Upload(*row) for row in rows]
+
+    def is_ours(self, message_id: int, *, but: Draft | None = None) -> bool:
+        """Whether a message of Chatwoot is known to be the post of a draft.
+
+        :param but: Of another draft than this.
+        """
+        values = {"message": message_id, "but": but.id if but else 0}
+
+        with self._database.read() as tx:
+            found = tx.execute(
+                "SELECT 1 FROM draft WHERE message_id = :message AND id <> :but", values
+            )
+
+            return found.fetchone() is not None
+
+    def under_way(self, conversation_id: int, *, message_id: int) -> list[Draft]:
+        """Drafts of which a message seen in Chatwoot may be the post.
+
+        Those for which a request may have gone out and no answer is known, if the
+        message is newer than the customer's and no other draft's post.
+        """
+        values = {
+            "account": self._database.account_id,
+            "conversation": conversation_id,
+            "message": message_id,
+        }
+
+        with self._database.read() as tx:
+            return [_draft_in(row) for row in tx.execute(_UNDER_WAY, values)]
+
+
+def keep_all(
+    tx: Transaction, job: Leased, parts: t.Iterable[DraftPart], *, about_failure: bool
+) -> list[Draft]:
+    """Keep posts as drafts of a job.
+
+    :param about_failure: They tell that the turn failed.
+    :raises LeaseLostError: Another worker has the job now.
+    """
+    return [_keep(tx, job, part, about_failure=about_failure) for part in parts]
+
+
+def _keep(
+    tx: Transaction, job: Leased, part: DraftPart, *, about_failure: bool
+) -> Draft:
+    marker = secrets.token_hex(16)
+    values = {
+        "marker": marker,
+        "private": part.private,
+        "content": part.content,
+        "choices": json.dumps(part.choices) if part.choices else None,
+        "files": len(part.files),
+        "about_failure": about_failure,
+        "job": job.id,
+        "claim": job.claim,
+    }
+    kept = tx.execute(_KEEP, values).fetchall()
+    expect_one(len(kept), job)
+    ((draft_id,),) = kept
+
+    for name, content, media_type in part.files:
+        file = {"name": name, "content": content, "media_type": media_type}
+        tx.execute(_KEEP_FILE, file | {"draft": draft_id})
+
+    return Draft(
+        id=draft_id,
+        marker=marker,
+        private=part.private,
+        content=part.content,
+        choices=tuple(part.choices),
+        files=len(part.files),
+    )
+
+
+def drafts_of(
+    tx: Transaction, job_id: int, *, about_failure: bool
+) -> tuple[Draft, ...]:
+    """What a job has to post, in order."""
+    rows = tx.execute(
+        f"SELECT {_COLUMNS} FROM draft"  # noqa: S608 - from constants
+        " WHERE job_id = :job AND about_failure = :about_failure ORDER BY id",
+        {"job": job_id, "about_failure": about_failure},
+    )
+
+    return tuple(_draft_in(row) for row in rows)
+
+
+def erase(tx: Transaction, job_id: int) -> None:
+    """Erase the text of a job's drafts; the rest stays as evidence."""
+    values = {"job": job_id}
+    tx.execute(
+        "UPDATE draft SET content = '', choices = NULL WHERE job_id = :job", values
+    )
+    tx.execute(
+        "DELETE FROM file WHERE draft_id IN"
+        " (SELECT id FROM draft WHERE job_id = :job AND files > 0)",
+        values,
+    )
+
+
+def expect_one(rows: int, job: Leased) -> None:
+    """Check that a statement which names the lease has found it.
+
+    :raises LeaseLostError: Another worker has the job now.
+    """
+    if rows != 1:
+        raise LeaseLostError(f"Job {job.id} was claimed by another worker.")
+
+
+def _draft_in(row: t.Sequence[t.Any]) -> Draft:
+    """A draft from its columns, :data:`_COLUMNS`."""
+    draft = Draft(*row)
+    choices: t.Any = draft.choices
+    listed = json.loads(choices) if choices else ()
+
+    return draft._replace(
+        private=bool(draft.private),
+        choices=tuple((title, value) for title, value in listed),
+    )

@@ -1,0 +1,267 @@
+"""The tables, the states of jobs and drafts, and the migration of older files.
+
+A state is computed from columns, in one place each: :data:`JOB_STATE` and
+:data:`DRAFT_STATE`. These events change the state of a job. An event that is not listed
+for a state leaves it alone; a method given a job whose lease was lost raises
+:class:`~flask_chatwoot.errors.LeaseLostError`. ``(none)`` is no row.
+
+=================================  ====================  =========  ===================
+event                              from                  to         method
+=================================  ====================  =========  ===================
+a delivery is first in line        (none)                ready      Queue.put
+a message opens a debounce window  (none)                waiting    Queue.put
+a delivery comes behind another    (none)                blocked    Queue.put
+a delivery is claimed at once      (none)                leased     Queue.put_and_claim
+its window or pause ends           waiting retrying      ready
+its lease ends                     leased                ready
+a worker claims it                 ready giving_up       leased     Queue.claim
+its attempt fails                  leased                retrying   Queue.postpone
+its attempt does not count         leased                waiting    Queue.postpone
+its turn is given up               leased                giving_up  Queue.give_up
+its turn ends                      leased                done       Queue.settle
+its last draft is posted           leased                done       Queue.finish
+its turn ends dead                 leased                dead       Queue.settle
+the next turn answers it too       leased                done       Queue.supersede
+the job before it ends             blocked               ready      Queue.settle
+an operator revives it             dead                  ready      Inspection.retry
+an operator revives it in a line   dead                  blocked    Inspection.retry
+it is pruned                       done                  (none)     Inspection.prune
+it is pruned with the dead         done dead             (none)     Inspection.prune
+=================================  ====================  =========  ===================
+
+Until another worker claims a job whose lease has ended, the worker that had it may
+still end it. A message that comes next in line may have to wait for its debounce window
+when the job before it ends. A job that was given up and leased is *giving_up* again
+when that lease ends or its attempt fails.
+
+The states of a draft:
+
+=================================  ====================  ===========  ==================
+event                              from                  to           method
+=================================  ====================  ===========  ==================
+a provider has answered            (none)                kept         Outbox.keep
+a request is about to go out       kept unconfirmed      sending      Outbox.sending
+the request surely made nothing    sending unconfirmed   kept         Outbox.unsent
+the request has no answer          sending               unconfirmed  Outbox.unconfirmed
+Chatwoot has it                    kept sending          posted       Outbox.posted
+evidence of it is found            unconfirmed           posted       Outbox.posted
+its job is done                    kept sending          withheld     Queue.settle
+its job is done unconfirmed        unconfirmed           withheld     Queue.settle
+its job is dead                    kept                  undelivered  Queue.settle
+its job is dead while it is sent   sending               unconfirmed  Queue.settle
+=================================  ====================  ===========  ==================
+
+A job that was given up counts as dead for the answer that it did not post.
+"""
+
+import enum
+import typing as t
+
+VERSION: t.Final = 4
+
+
+class JobState(enum.StrEnum):
+    """What a job waits for."""
+
+    BLOCKED = "blocked"
+    """An earlier job of its conversation is not finished."""
+    WAITING = "waiting"
+    """The debounce window, or a pause that is no failure's, is not over."""
+    READY = "ready"
+    """Any worker may claim it."""
+    LEASED = "leased"
+    """A worker has it."""
+    RETRYING = "retrying"
+    """An attempt failed, and the pause before the next one is not over."""
+    GIVING_UP = "giving_up"
+    """Its turn failed for good, and what is to be said about that is not posted yet."""
+    DONE = "done"
+    """Finished, and its text is erased."""
+    DEAD = "dead"
+    """Given up; its text is kept for an operator who revives it."""
+
+
+class DraftState(enum.StrEnum):
+    """How far a draft came."""
+
+    KEPT = "kept"
+    """No request for it has gone out."""
+    SENDING = "sending"
+    """A request for it may be under way."""
+    UNCONFIRMED = "unconfirmed"
+    """A request for it ended without an answer."""
+    POSTED = "posted"
+    """Chatwoot has it."""
+    WITHHELD = "withheld"
+    """The turn ended without it: nobody was to hear it any more."""
+    UNDELIVERED = "undelivered"
+    """The turn failed before it was posted."""
+
+
+UNFINISHED: t.Final = tuple(
+    state for state in JobState if state not in (JobState.DONE, JobState.DEAD)
+)
+
+JOB_STATE: t.Final = """
+CASE
+    WHEN job.outcome = 'dead' THEN 'dead'
+    WHEN job.finished_at IS NOT NULL THEN 'done'
+    WHEN job.due_at IS NULL THEN 'blocked'
+    WHEN job.claim IS NOT NULL AND job.due_at > :now THEN 'leased'
+    WHEN job.failure IS NOT NULL THEN 'giving_up'
+    WHEN job.due_at <= :now THEN 'ready'
+    WHEN job.attempts > 0 THEN 'retrying'
+    ELSE 'waiting'
+END
+"""
+
+DRAFT_STATE: t.Final = """
+CASE
+    WHEN draft.message_id IS NOT NULL THEN 'posted'
+    WHEN job.finished_at IS NOT NULL AND job.outcome <> 'dead' THEN 'withheld'
+    WHEN draft.unconfirmed_at IS NOT NULL THEN 'unconfirmed'
+    WHEN job.outcome = 'dead' OR (job.failure IS NOT NULL AND NOT draft.about_failure)
+        THEN CASE WHEN draft.sent_at IS NULL THEN 'undelivered' ELSE 'unconfirmed' END
+    WHEN draft.sent_at IS NOT NULL THEN 'sending'
+    ELSE 'kept'
+END
+"""
+
+_JOB_COLUMNS: t.Final = """
+    id INTEGER PRIMARY KEY,
+    account_id INTEGER NOT NULL,
+    conversation_id INTEGER NOT NULL,
+    message_id INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    received_at REAL NOT NULL,
+    due_at REAL,  -- may be claimed then; NULL if it is blocked or finished
+    claim TEXT,  -- token of the lease, which ends at due_at
+    attempts INTEGER NOT NULL DEFAULT 0,
+    provider_attempts INTEGER NOT NULL DEFAULT 0,  -- those of them that it failed
+    chatwoot_attempts INTEGER NOT NULL DEFAULT 0,
+    handoff TEXT,
+    failure TEXT,  -- why its turn was given up
+    finished_at REAL,
+    outcome TEXT,
+    reason TEXT,
+    payload BLOB  -- last, or what is behind it would be read through it
+"""
+
+INDEXES: t.Final = (
+    # One look-up finds the next job to claim, however many there are.
+    """CREATE INDEX job_due ON job (account_id, due_at) WHERE due_at IS NOT NULL""",
+    # Deduplication; and all that is known of a conversation.
+    """CREATE UNIQUE INDEX job_key ON job (account_id, conversation_id, key)""",
+    # The line of a conversation, without the jobs that it has behind it.
+    """CREATE INDEX job_line ON job (account_id, conversation_id)
+        WHERE finished_at IS NULL""",
+    # Dead jobs may still have drafts under way.
+    """CREATE INDEX job_dead ON job (account_id, conversation_id)
+        WHERE outcome = 'dead'""",
+    """CREATE INDEX follow_up_job ON follow_up (job_id)""",
+    """CREATE INDEX follow_up_body ON follow_up (job_id) WHERE payload IS NOT NULL""",
+    """CREATE INDEX draft_job ON draft (job_id)""",
+    """CREATE INDEX draft_message ON draft (message_id)
+        WHERE message_id IS NOT NULL""",
+    """CREATE INDEX file_draft ON file (draft_id)""",
+)
+
+CREATE: t.Final = (
+    f"CREATE TABLE job ({_JOB_COLUMNS})",
+    """CREATE TABLE follow_up (
+        id INTEGER PRIMARY KEY,
+        job_id INTEGER NOT NULL REFERENCES job (id) ON DELETE CASCADE,
+        message_id INTEGER NOT NULL,
+        key TEXT UNIQUE,
+        said TEXT NOT NULL,
+        payload BLOB,
+        received_at REAL NOT NULL
+    )""",
+    """CREATE TABLE draft (
+        id INTEGER PRIMARY KEY,
+        job_id INTEGER NOT NULL REFERENCES job (id) ON DELETE CASCADE,
+        marker TEXT NOT NULL,
+        private INTEGER NOT NULL,
+        about_failure INTEGER NOT NULL,
+        content TEXT,
+        choices TEXT,
+        files INTEGER NOT NULL,
+        sent_at REAL,
+        unconfirmed_at REAL,
+        message_id INTEGER
+    )""",
+    """CREATE TABLE file (
+        id INTEGER PRIMARY KEY,
+        draft_id INTEGER NOT NULL REFERENCES draft (id) ON DELETE CASCADE,
+        name TEXT NOT NULL,
+        media_type TEXT NOT NULL,
+        content BLOB
+    )""",
+    """CREATE TABLE conversation (
+        account_id INTEGER NOT NULL,
+        id INTEGER NOT NULL,
+        taken INTEGER NOT NULL DEFAULT 0,
+        marked INTEGER NOT NULL DEFAULT 0,
+        former TEXT,
+        operator_message_id INTEGER NOT NULL DEFAULT 0,
+        human_at REAL,
+        resolved_message_id INTEGER NOT NULL DEFAULT 0,
+        touched_at REAL NOT NULL,
+        PRIMARY KEY (account_id, id)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE transcript (
+        account_id INTEGER NOT NULL,
+        conversation_id INTEGER NOT NULL,
+        message_id INTEGER NOT NULL,
+        role TEXT NOT NULL,
+        content TEXT NOT NULL,
+        said_at REAL NOT NULL,
+        PRIMARY KEY (account_id, conversation_id, message_id, role)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE worker (
+        account_id INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        threads INTEGER NOT NULL,
+        seen_at REAL NOT NULL,
+        PRIMARY KEY (account_id, name)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE trait (
+        account_id INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        PRIMARY KEY (account_id, name)
+    ) WITHOUT ROWID""",
+    *INDEXES,
+)
+"""A new file."""
+
+_KEPT_COLUMNS: t.Final = """
+    id, account_id, conversation_id, message_id, key, kind, received_at, claim,
+    attempts, handoff, failure, finished_at, outcome, reason, payload
+"""
+
+_FROM_3: t.Final = (
+    f"CREATE TABLE new_job ({_JOB_COLUMNS})",
+    # Until version 3 a due time below zero stood for one that no claim had seen yet.
+    f"INSERT INTO new_job ({_KEPT_COLUMNS}, due_at)"  # noqa: S608 - from constants
+    f" SELECT {_KEPT_COLUMNS}, abs(due_at) FROM job",
+    "DROP TABLE job",
+    "ALTER TABLE new_job RENAME TO job",
+    "ALTER TABLE draft RENAME COLUMN last_words TO about_failure",
+    "ALTER TABLE draft ADD COLUMN unconfirmed_at REAL",
+    "UPDATE draft SET unconfirmed_at = sent_at WHERE message_id IS NULL",
+    "ALTER TABLE file RENAME COLUMN kind TO media_type",
+    "ALTER TABLE said RENAME TO transcript",
+    *(
+        f"DROP INDEX {name}"
+        for name in (
+            *("follow_up_job", "follow_up_body"),
+            *("draft_job", "draft_made", "file_draft"),
+        )
+    ),
+    *INDEXES,
+)
+
+MIGRATIONS: t.Final[t.Mapping[int, t.Sequence[str]]] = {0: CREATE, 3: _FROM_3}
+"""What makes the tables of this version from those of another; 0 is an empty file.
+Foreign keys must not be enforced meanwhile."""

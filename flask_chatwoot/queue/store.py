@@ -1,0 +1,35 @@
+"""The stores of one database, put together."""
+
+import typing as t
+from dataclasses import dataclass
+
+from .database import Database
+from .inspection import Inspection
+from .jobs import Queue
+from .outbox import Outbox
+from .transcript import Transcript
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Store:
+    """What one app keeps in its database. Threads share it."""
+
+    database: Database
+    queue: Queue
+    outbox: Outbox
+    transcript: Transcript
+    inspection: Inspection
+
+    @classmethod
+    def of(cls, database: Database, **timing: float) -> t.Self:
+        """The stores of a database. Opens nothing.
+
+        :param timing: ``lease``, ``window`` and ``longest`` of :class:`.Queue`.
+        """
+        return cls(
+            database,
+            Queue(database, **timing),
+            Outbox(database),
+            Transcript(database),
+            Inspection(database),
+        )

@@ -1,0 +1,145 @@
+"""What was said in conversations, for bots that may not list messages.
+
+A bot's own token may not list the messages of a conversation. What its webhook has seen
+of them is kept here, until the conversation is resolved.
+"""
+
+import typing as t
+
+from .database import Database, Transaction, joined
+
+_KEPT: t.Final = 100
+"""Messages that are kept of a conversation."""
+
+_READ: t.Final = """
+SELECT message_id, role, content FROM transcript
+WHERE account_id = :account AND conversation_id = :conversation
+AND message_id < :before
+ORDER BY message_id DESC, role DESC LIMIT :limit
+"""
+# What was picked has the id of its question, and comes after it.
+
+_ADD: t.Final = """
+INSERT INTO transcript (
+    account_id, conversation_id, message_id, role, content, said_at
+) VALUES (:account, :conversation, :message, :role, :content, :now)
+ON CONFLICT DO NOTHING
+"""
+
+_CUT: t.Final = """
+DELETE FROM transcript WHERE account_id = :account AND conversation_id = :conversation
+AND message_id < (
+    SELECT message_id FROM transcript
+    WHERE account_id = :account AND conversation_id = :conversation
+    ORDER BY message_id DESC LIMIT 1 OFFSET :kept - 1
+)
+"""
+
+_FORGET: t.Final = """
+DELETE FROM transcript WHERE account_id = :account AND conversation_id = :conversation
+AND (:newest = 0 OR message_id <= :newest)
+"""
+
+_NEWEST_ID: t.Final = 2**63 - 1
+
+
+class TranscriptEntry(t.NamedTuple):
+    """A public message, or what was picked in one.
+
+    :ivar role: ``"user"`` or ``"assistant"``.
+    """
+
+    message_id: int
+    role: str
+    content: str
+
+    def __repr__(self) -> str:
+        return f"<TranscriptEntry {self.message_id}>"
+
+
+class Transcript:
+    """What was said in the conversations of one Chatwoot account. Threads share it.
+
+    Every method raises :class:`~flask_chatwoot.errors.DatabaseError` when the database
+    cannot be read or written.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def is_kept(self) -> bool:
+        """Whether messages have to be kept, because the token may not list them."""
+        with self._database.read() as tx:
+            row = tx.execute(
+                "SELECT 1 FROM trait"
+                " WHERE account_id = :account AND name = 'remembers'",
+                self._names(),
+            ).fetchone()
+
+        return row is not None
+
+    def set_kept(self, wanted: bool) -> None:
+        """Keep messages from now on, or no longer, in all processes."""
+        statement = (
+            "INSERT INTO trait (account_id, name) VALUES (:account, 'remembers')"
+            " ON CONFLICT DO NOTHING"
+            if wanted
+            else "DELETE FROM trait WHERE account_id = :account AND name = 'remembers'"
+        )
+
+        with self._database.transaction() as tx:
+            tx.execute(statement, self._names())
+
+    def add(self, conversation_id: int, entries: t.Iterable[TranscriptEntry]) -> None:
+        """Keep public messages, the hundred newest of each conversation."""
+        names = self._names(conversation_id)
+
+        with self._database.transaction() as tx:
+            rows = [
+                names
+                | {"message": message_id, "role": role, "content": content}
+                | {"now": tx.now}
+                for message_id, role, content in entries
+            ]
+            tx.executemany(_ADD, rows)
+            tx.execute(_CUT, names | {"kept": _KEPT})
+
+    def read(
+        self, conversation_id: int, *, before: int | None, limit: int
+    ) -> list[TranscriptEntry]:
+        """The newest messages, oldest first.
+
+        :param before: Only older ones than this; ``None``: all.
+        """
+        names = self._names(conversation_id) | {"limit": limit}
+        names["before"] = _NEWEST_ID if before is None else before
+
+        with self._database.read() as tx:
+            rows = tx.execute(_READ, names).fetchall()
+
+        return [TranscriptEntry(*row) for row in reversed(rows)]
+
+    def forget(
+        self, conversation_id: int, *, newest: int, tx: Transaction | None = None
+    ) -> None:
+        """Forget what was said up to a message.
+
+        :param newest: Its id; 0 if that is unknown, to forget all.
+        :param tx: A transaction to join.
+        """
+        with joined(self._database, tx) as tx:
+            tx.execute(_FORGET, self._names(conversation_id) | {"newest": newest})
+
+    def prune(self, older_than: float) -> None:
+        """Forget what was said this many seconds ago, or earlier."""
+        with self._database.transaction() as tx:
+            tx.execute(
+                "DELETE FROM transcript WHERE said_at < :before",
+                {"before": tx.now - older_than},
+            )
+
+    def _names(self, conversation_id: int = 0) -> dict[str, t.Any]:
+        return {
+            "account": self._database.account_id,
+            "conversation": conversation_id,
+        }

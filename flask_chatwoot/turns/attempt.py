@@ -1,0 +1,345 @@
+"""One attempt at a turn: ask the provider, keep its answer, post it, settle the job."""
+
+from __future__ import annotations
+
+import logging
+import typing as t
+
+from flask_chatwoot import signals
+from flask_chatwoot.errors import (
+    APIError,
+    ChatwootError,
+    ProviderError,
+    ProviderFailedError,
+)
+from flask_chatwoot.outcomes import Reason, TurnOutcome
+from flask_chatwoot.ownership.gate import TurnDecision
+from flask_chatwoot.ownership.mode import Mode
+from flask_chatwoot.ownership.policy import Audience, Decision
+from flask_chatwoot.queue.jobs import Job
+from flask_chatwoot.queue.outbox import Draft
+from flask_chatwoot.queue.transcript import TranscriptEntry
+from flask_chatwoot.replies import Answer, Turn
+
+from .drafts import as_note, parts_of
+from .giving_up import last_posts
+from .messages import follow_up_of
+from .parts import TurnParts
+from .posting import TooSoonError
+from .providers import ask, provider_for
+from .retry import can_be_told, postponed, reason_of
+
+log = logging.getLogger(__name__)
+
+
+class Ending(t.NamedTuple):
+    """How a turn ended.
+
+    :ivar reason: One of :class:`Reason`, or what the host's policy said.
+    :ivar settled: The queue has it already.
+    """
+
+    outcome: TurnOutcome
+    reason: str | None = None
+    settled: bool = False
+
+
+class HandoffError(ChatwootError):
+    """Every post was made, but the conversation could not be handed off."""
+
+    def __init__(self, error: APIError) -> None:
+        super().__init__(f"The conversation was not handed off: {error}")
+        self.error = error
+
+
+class Attempt:
+    """One attempt at a turn.
+
+    :param known: Who may hear the turn, as decided when the attempt began.
+    """
+
+    def __init__(
+        self, parts: TurnParts, job: Job, known: TurnDecision, turn: Turn
+    ) -> None:
+        self._parts = parts
+        self._job = job
+        self._known = known
+        self._decision = known.decision
+        self._turn = turn
+        self._delivered = known.event.conversation
+        self._posted: list[TranscriptEntry] = []
+
+    def run(self) -> None:
+        """Bring the turn as far as it goes. Blocks for as long as that takes.
+
+        :raises DatabaseError: The database failed, or the job is another worker's now.
+        """
+        ending = self._end()
+
+        if ending is None:
+            return
+
+        if not ending.settled:
+            self._parts.queue.settle(self._job, ending.outcome, ending.reason)
+
+        self._keep_transcript()
+        signals.send(
+            signals.turn_finished,
+            self._parts.app,
+            turn=self._turn,
+            outcome=ending.outcome,
+            reason=ending.reason,
+        )
+
+    def _end(self) -> Ending | None:
+        """How the turn ended, or ``None`` if it is not over."""
+        job = self._job
+
+        try:
+            if job.attempts > self._parts.config.max_attempts:
+                return self._end_without_attempts()
+
+            return self._answer()
+        except TooSoonError as error:
+            self._parts.queue.postpone(
+                job, error.seconds, free=True, reason=Reason.UNCONFIRMED
+            )
+            return None
+        except HandoffError as failed:
+            if postponed(self._parts.queue, self._parts.config, job, failed.error):
+                return None
+
+            return Ending(TurnOutcome.DEAD, job.failure or reason_of(failed.error))
+        except (APIError, ProviderError, ProviderFailedError) as error:
+            if postponed(self._parts.queue, self._parts.config, job, error):
+                return None
+
+            return self._give_up(reason_of(error), error)
+
+    # -- the provider ------------------------------------------------------------
+
+    def _answer(self) -> Ending:
+        job = self._job
+        drafts: t.Sequence[Draft] = job.drafts
+        handoff = job.handoff
+
+        if not drafts and handoff is None and job.failure is None:
+            self._restore_choice()
+            answer = self._ask()
+
+            if isinstance(answer, Ending):
+                return answer
+
+            posts, handoff = parts_of(answer, self._turn)
+            drafts = self._parts.outbox.keep(job, posts, handoff=handoff)
+
+        ending = self._post_all(drafts, handoff)
+
+        if handoff is None or ending.settled:
+            return ending
+
+        return self._hand_off(handoff)
+
+    def _ask(self) -> Answer | Ending:
+        turn = self._turn
+
+        if self._decision.audience is Audience.NOBODY:
+            return Ending(TurnOutcome.DECLINED, self._decision.reason)
+
+        if turn.mode is Mode.HUMAN:
+            self._open_pending()
+
+        provider = provider_for(self._parts.providers, turn)
+
+        if provider is None:
+            return Ending(TurnOutcome.DECLINED, Reason.NO_PROVIDER)
+
+        if not (turn.text.strip() or provider.takes_turn):
+            return Ending(TurnOutcome.DECLINED, Reason.EMPTY)
+
+        if provider.takes_turn:
+            self._parts.history.learn(self._job.conversation_id)
+            self._keep_transcript()  # before the next turn may begin
+
+        if turn.mode is Mode.HUMAN:
+            answer = ask(self._parts.app, provider, turn)
+        else:
+            with self._parts.typing.shown(self._job.conversation_id):
+                answer = ask(self._parts.app, provider, turn)
+
+        return answer or Ending(TurnOutcome.DECLINED, Reason.NO_ANSWER)
+
+    def _open_pending(self) -> None:
+        try:
+            self._parts.changes.open_pending(self._job.conversation_id, self._delivered)
+        except APIError as error:
+            log.warning("a pending conversation was not opened: %s", error)
+
+    def _restore_choice(self) -> None:
+        """After a resolve the attribute says again what the customer had chosen."""
+        ownership = self._known.ownership
+
+        if ownership.to_restore is None:
+            return
+
+        try:
+            self._parts.changes.restore_choice(
+                self._job.conversation_id, self._delivered, ownership
+            )
+        except APIError as error:
+            log.warning("the attribute was not set back: %s", error)
+
+    # -- posting -----------------------------------------------------------------
+
+    def _post_all(self, drafts: t.Sequence[Draft], handoff: str | None) -> Ending:
+        """Bring the drafts into Chatwoot, as far as they are still wanted."""
+        ending = Ending(TurnOutcome.DECLINED, self._decision.reason)
+
+        for draft in drafts:
+            is_last = draft is drafts[-1] and handoff is None
+            ending = self._post(draft, ending, is_last=is_last)
+
+            if ending.settled:
+                break
+
+        if self._job.failure is not None:
+            return Ending(TurnOutcome.DEAD, self._job.failure, ending.settled)
+
+        return ending
+
+    def _post(self, draft: Draft, before: Ending, *, is_last: bool) -> Ending:
+        """How the turn would end after this draft, given how it would before."""
+        poster = self._parts.poster
+
+        if poster.find(self._job, draft) is not None:
+            return _after(before, draft, self._decision.reason)
+
+        decision = self._parts.gate.may_hear_post(self._known, private=draft.private)
+
+        if self._is_withheld(draft, decision):
+            reason = decision.reason
+            return before if _posted(before) else before._replace(reason=reason)
+
+        if decision.audience is Audience.OPERATORS:
+            draft = as_note(draft)
+
+            if not _posted(before) and self._is_superseded():
+                return Ending(TurnOutcome.DECLINED, Reason.SUPERSEDED, settled=True)
+
+        message_id = poster.ensure_posted(
+            self._job, draft, mode=self._turn.mode, is_last=is_last
+        )
+
+        if not draft.private:
+            entry = TranscriptEntry(message_id, "assistant", draft.content)
+            self._posted.append(entry)
+
+        return _after(before, draft, decision.reason)
+
+    def _is_withheld(self, draft: Draft, decision: Decision) -> bool:
+        if decision.audience is Audience.NOBODY:
+            return True
+
+        # The fallback message is for the customer; operators have a note of their own.
+        return (
+            self._job.failure is not None
+            and not draft.private
+            and decision.audience is Audience.OPERATORS
+        )
+
+    def _is_superseded(self) -> bool:
+        """Whether the customer wrote on, so that the next turn's note says more.
+
+        Not for longer than a burst may take, or a customer who writes on and on would
+        keep operators without any note.
+        """
+        job = self._job
+        waited = self._parts.clock() - job.since
+
+        if job.failure or waited > self._parts.config.burst_max:
+            return False
+
+        kept = [(message.id, follow_up_of(message)) for message in self._turn.messages]
+
+        return self._parts.queue.supersede(job, kept, Reason.SUPERSEDED)
+
+    def _hand_off(self, handoff: str) -> Ending:
+        try:
+            self._parts.changes.hand_off(
+                self._job.conversation_id, self._delivered, handoff
+            )
+        except APIError as error:
+            raise HandoffError(error) from error
+
+        if self._job.failure is not None:
+            return Ending(TurnOutcome.DEAD, self._job.failure)
+
+        return Ending(TurnOutcome.HANDED_OFF)
+
+    def _keep_transcript(self) -> None:
+        if not self._parts.providers.take_turns:
+            return
+
+        asked = [
+            TranscriptEntry(message.id, "user", message.text)
+            for message in self._turn.messages
+        ]
+        self._parts.history.keep(self._job.conversation_id, [*asked, *self._posted])
+
+    # -- giving up ---------------------------------------------------------------
+
+    def _end_without_attempts(self) -> Ending | None:
+        """No attempt is left, but the last one may have reached Chatwoot."""
+        job = self._job
+        missing = [
+            draft for draft in job.drafts if self._parts.poster.find(job, draft) is None
+        ]
+
+        if job.drafts and not missing:
+            return self._answer()  # nothing is left to post
+
+        sent = any(draft.tried_at is not None for draft in missing)
+        reason = Reason.UNCONFIRMED if sent else Reason.CRASHED
+        log.error("job %s is dead (%s)", job.id, reason)
+
+        return self._give_up(reason)
+
+    def _give_up(
+        self, reason: Reason, error: ChatwootError | None = None
+    ) -> Ending | None:
+        """End a failed turn; first with a note and a hand-off, if they can be made."""
+        job = self._job
+
+        if job.failure is not None:
+            return self._end_without_last_posts(job.failure)
+
+        posts, handoff = last_posts(reason, self._known.context, self._parts.config)
+
+        if not posts or (error is not None and not can_be_told(error)):
+            return Ending(TurnOutcome.DEAD, reason)
+
+        self._parts.queue.give_up(job, reason, posts, handoff=handoff)
+
+        return None
+
+    def _end_without_last_posts(self, failure: str) -> Ending:
+        """The last posts failed too; operators get the conversation, if possible."""
+        try:
+            if self._job.handoff is not None:
+                self._hand_off(self._job.handoff)
+        except HandoffError as failed:
+            log.error("job %s: %s", self._job.id, failed)  # noqa: TRY400
+
+        return Ending(TurnOutcome.DEAD, failure)
+
+
+def _posted(ending: Ending) -> bool:
+    return ending.outcome is not TurnOutcome.DECLINED
+
+
+def _after(before: Ending, draft: Draft, reason: str | None) -> Ending:
+    """How a turn ends that would end so, once this draft is there too."""
+    if not draft.private:
+        return Ending(TurnOutcome.REPLIED)
+
+    return before if _posted(before) else Ending(TurnOutcome.NOTED, reason)

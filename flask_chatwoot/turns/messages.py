@@ -1,0 +1,150 @@
+"""The customer messages of a job: what the queue keeps of them, and reads again."""
+
+from __future__ import annotations
+
+import json
+import logging
+import typing as t
+
+from flask_chatwoot.client import ChatwootClient
+from flask_chatwoot.errors import APIError, PayloadError
+from flask_chatwoot.ownership.mode import Mode
+from flask_chatwoot.payloads import events, versions
+from flask_chatwoot.payloads.conversation import Attachment, unrendered
+from flask_chatwoot.payloads.events import MessageEvent
+from flask_chatwoot.queue.jobs import Job
+from flask_chatwoot.replies import HistoryReader, Message, Turn, no_history
+
+TAKEOVER: t.Final = "takeover"
+"""Kind of job: an operator took over, and the attribute has still to be set."""
+
+log = logging.getLogger(__name__)
+
+
+def event_in(payload: bytes) -> MessageEvent:
+    """The message of a stored delivery.
+
+    :raises PayloadError: There is none.
+    """
+    event = events.parse(payload)
+
+    if not isinstance(event, MessageEvent):
+        raise PayloadError("The stored delivery is not a message.")
+
+    return event
+
+
+def follow_up(event: MessageEvent) -> str:
+    """What is kept of a message that joins a job, as JSON."""
+    message = event.message
+
+    return _dump(
+        message.text, message.rendered, message.attachments, picked=bool(event.digest)
+    )
+
+
+def follow_up_of(message: Message) -> str:
+    """The same of a message that its turn has not answered."""
+    return _dump(message.text, False, message.attachments, picked=message.picked)
+
+
+def messages_of(
+    job: Job, event: MessageEvent, client: ChatwootClient
+) -> tuple[Message, ...]:
+    """All messages of a job, in the order in which the customer wrote them.
+
+    :param event: The job's newest delivery.
+    :param client: Asked for the server's version if a text may be rendered.
+    :raises PayloadError: What is stored is no message.
+    """
+    if not job.follow_ups:
+        return (_from_event(event, client),)
+
+    dated = [(job.received_at, _from_event(event_in(job.payload), client))]
+    # All at once: a burst of twenty may cost little more than one message.
+    kept = json.loads(f"[{','.join(each.said for each in job.follow_ups)}]")
+    dated += [
+        (each.received_at, _restored(each.message_id, what, client))
+        for each, what in zip(job.follow_ups, kept, strict=True)
+    ]
+    dated.sort(key=lambda pair: pair[0])  # keeps the order of what is equal
+
+    return _as_written([message for _, message in dated])
+
+
+def turn_of(
+    event: MessageEvent,
+    messages: tuple[Message, ...],
+    *,
+    mode: Mode,
+    read_history: HistoryReader = no_history,
+) -> Turn:
+    """The turn that answers these messages, the newest of which the event is about."""
+    return Turn(
+        text="\n".join(message.text for message in messages if message.text),
+        mode=mode,
+        account_id=event.account_id,
+        conversation_id=event.conversation.id,
+        inbox_id=event.conversation.inbox_id,
+        message_id=event.message.id,
+        messages=messages,
+        contact=event.conversation.contact,
+        custom_attributes=event.conversation.custom_attributes,
+        language=event.conversation.language,
+        attachments=tuple(file for one in messages for file in one.attachments),
+        raw=event.raw,
+        _read_history=read_history,
+    )
+
+
+def _dump(
+    text: str, rendered: bool, attachments: t.Sequence[Attachment], *, picked: bool
+) -> str:
+    return json.dumps([text, rendered, attachments, picked])
+
+
+def _from_event(event: MessageEvent, client: ChatwootClient) -> Message:
+    message = event.message
+    text = _typed(message.text, rendered=message.rendered, client=client)
+
+    return Message(event.message.id, text, message.attachments, bool(event.digest))
+
+
+def _restored(message_id: int, kept: list[t.Any], client: ChatwootClient) -> Message:
+    text, rendered, files, picked = kept
+    attachments = tuple(Attachment(*file) for file in files)
+
+    return Message(
+        message_id, _typed(text, rendered=rendered, client=client), attachments, picked
+    )
+
+
+def _typed(text: str, *, rendered: bool, client: ChatwootClient) -> str:
+    """What the customer typed; asks for the server's version if it must."""
+    if not rendered:
+        return text
+
+    try:
+        version = client.server_version()
+    except APIError as error:
+        log.warning("whether a text is rendered could not be found out: %s", error)
+        return text
+
+    return unrendered(text) if versions.renders_content(version) else text
+
+
+def _as_written(messages: t.Sequence[Message]) -> tuple[Message, ...]:
+    """Messages in the order of their ids: deliveries overtake each other.
+
+    What was picked has the id of its question, and so stays where it came.
+    """
+    ids = [each.id for each in messages]
+
+    if ids == sorted(ids):  # as a rule, and twenty may cost little more than one
+        return tuple(messages)
+
+    written = [each for each in messages if not each.picked]
+    written.sort(key=lambda each: each.id)
+    following = iter(written)
+
+    return tuple(each if each.picked else next(following) for each in messages)

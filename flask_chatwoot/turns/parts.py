@@ -1,0 +1,38 @@
+"""What an attempt at a turn works with."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from flask import Flask
+
+from flask_chatwoot.config import Config
+from flask_chatwoot.ownership.gate import Gate
+from flask_chatwoot.ownership.store import OwnershipStore
+from flask_chatwoot.queue.jobs import Queue
+from flask_chatwoot.queue.outbox import Outbox
+from flask_chatwoot.replies import Registry
+
+from .handoff import ConversationChanges
+from .history import History
+from .posting import Poster
+from .typing_indicator import TypingIndicator
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class TurnParts:
+    """One app's objects that bring turns forward. Threads share them."""
+
+    app: Flask
+    clock: t.Callable[[], float]
+    config: Config
+    providers: Registry
+    queue: Queue
+    outbox: Outbox
+    ownership: OwnershipStore
+    gate: Gate
+    poster: Poster
+    changes: ConversationChanges
+    history: History
+    typing: TypingIndicator

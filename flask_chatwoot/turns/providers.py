@@ -1,0 +1,49 @@
+"""Calls the host's reply function."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from flask_chatwoot.errors import (
+    NoProviderError,
+    ProviderError,
+    ProviderFailedError,
+    trace,
+)
+from flask_chatwoot.replies import Answer, Provider, Registry, Turn, as_answer
+
+
+def provider_for(providers: Registry, turn: Turn) -> Provider | None:
+    """The provider that answers a turn; ``None`` if none is registered for its place.
+
+    :raises NoProviderError: None is registered at all.
+    """
+    if not providers:
+        raise NoProviderError(
+            "No reply provider is registered; decorate a function with "
+            "@chatwoot.reply_provider where the app is made."
+        )
+
+    return providers.find(turn.mode, turn.inbox_id)
+
+
+def ask(app: Flask, provider: Provider, turn: Turn) -> Answer | None:
+    """What a provider answers to a turn; ``None`` if nothing. Blocks while it works.
+
+    :raises ProviderError: Its answer is not a reply, or it cannot be called.
+    :raises ProviderFailedError: It raised.
+    """
+    try:
+        function = app.ensure_sync(provider.function)
+    except RuntimeError as error:  # an "async def", and Flask's extra is missing
+        raise ProviderError(str(error)) from None
+
+    try:
+        answer = function(*provider.arguments(turn))
+    except KeyboardInterrupt:
+        raise
+    # Whatever the host's code does, sys.exit() and cancelled tasks included.
+    except BaseException as error:  # noqa: BLE001
+        raise ProviderFailedError(f"The reply provider raised {trace(error)}") from None
+
+    return as_answer(answer)

@@ -1,0 +1,296 @@
+"""Drafts, and the erasure of text."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from support.queue import (
+    DAY,
+    LEASE,
+    claim,
+    everything,
+    keep,
+    public,
+    put,
+    read,
+    say,
+    sent,
+)
+from support.waiting import Clock
+
+from flask_chatwoot.errors import LeaseLostError
+from flask_chatwoot.payloads.fields import Upload
+from flask_chatwoot.queue.jobs import Job
+from flask_chatwoot.queue.outbox import Draft, DraftPart
+from flask_chatwoot.queue.store import Store
+
+# -- drafts --------------------------------------------------------------------
+
+
+def test_a_kept_reply_comes_with_the_next_claim_in_its_order(
+    store: Store, clock: Clock
+) -> None:
+    put(store, 9001)
+    kept = store.outbox.keep(
+        claim(store), [DraftPart(text, True) for text in ("One.", "Two.", "Three.")]
+    )
+    clock.advance(LEASE)
+
+    assert claim(store).drafts == tuple(kept)
+    assert [draft.content for draft in kept] == ["One.", "Two.", "Three."]
+    assert all(draft.private for draft in kept)
+    assert len({draft.marker for draft in kept}) == 3
+
+
+def test_a_request_is_noted_and_withdrawn(store: Store, clock: Clock) -> None:
+    put(store, 9001)
+    draft = sent(store, claim(store))
+
+    clock.advance(LEASE)
+    (noted,) = claim(store).drafts
+    assert (noted.sent_at, noted.unconfirmed_at) == (clock.now - LEASE, None)
+    assert noted.tried_at == noted.sent_at
+
+    store.outbox.unconfirmed(draft)
+    clock.advance(LEASE)
+    (unanswered,) = claim(store).drafts
+    assert unanswered == noted._replace(unconfirmed_at=clock.now - LEASE)
+    assert unanswered.tried_at == unanswered.unconfirmed_at
+
+    store.outbox.unsent(draft)
+    clock.advance(LEASE)
+    (withdrawn,) = claim(store).drafts
+    assert withdrawn == noted._replace(sent_at=None)
+    assert withdrawn.tried_at is None
+
+
+def test_a_post_is_known_as_ours(store: Store) -> None:
+    put(store, 9001)
+    draft = sent(store, claim(store))
+
+    assert not store.outbox.is_ours(20001)
+    store.outbox.posted(draft, 20001)
+    assert store.outbox.is_ours(20001)
+    assert not store.outbox.is_ours(20001, but=draft)
+    assert not store.outbox.is_ours(20002)
+
+
+def under_way(store: Store, message_id: int, conversation_id: int = 42) -> list[int]:
+    drafts = store.outbox.under_way(conversation_id, message_id=message_id)
+
+    return [draft.id for draft in drafts]
+
+
+def test_a_draft_is_under_way_from_the_request_to_the_answer(store: Store) -> None:
+    put(store, 9001)
+    job = claim(store)
+    draft = keep(store, job)
+
+    assert under_way(store, 20001) == []
+    store.outbox.sending(job, draft)
+    assert under_way(store, 20001) == [draft.id]
+    store.outbox.posted(draft, 20001)
+    assert under_way(store, 20002) == []
+
+
+@pytest.mark.parametrize(
+    ("message_id", "conversation_id"), [(20001, 43), (1, 42), (9000, 42), (9001, 42)]
+)
+def test_a_message_elsewhere_or_older_than_the_question_is_no_post(
+    store: Store, message_id: int, conversation_id: int
+) -> None:
+    put(store, 9001)
+    sent(store, claim(store))
+
+    assert under_way(store, message_id, conversation_id) == []
+
+
+def test_another_drafts_post_is_no_draft_under_way(store: Store) -> None:
+    put(store, 9001)
+    job = claim(store)
+    first, second = store.outbox.keep(job, public("Yes.", "Yes."))
+    store.outbox.sending(job, first)
+    store.outbox.posted(first, 20001)
+    store.outbox.sending(job, second)
+
+    assert under_way(store, 20001) == []
+    assert under_way(store, 20002) == [second.id]
+
+
+def test_only_a_dead_job_still_has_something_under_way(store: Store) -> None:
+    """It may be revived, and must not be posted twice then."""
+    for message_id, outcome in ((9001, "replied"), (9002, "dead")):
+        put(store, message_id)
+        job = claim(store)
+        sent(store, job)
+        store.queue.settle(job, outcome, None)
+
+    assert under_way(store, 20001) == [2]
+
+
+# -- choices and files ---------------------------------------------------------
+
+FILE = Upload("invoice.pdf", b"\x00\xff of Ada Lovelace", "application/pdf")
+LIST = Upload("", b"", "text/plain")
+
+
+def test_choices_and_files_are_kept_with_their_draft(
+    store: Store, clock: Clock
+) -> None:
+    say(store, 9001)
+    choices = [("Yes", "yes"), ("Größe 'M'", '"m"')]
+    kept = store.outbox.keep(
+        claim(store),
+        [
+            DraftPart("Which one?", False, choices),
+            DraftPart("", True, (), [FILE, LIST]),
+            *public("Bye."),
+        ],
+    )
+    clock.advance(LEASE)
+    drafts = claim(store).drafts
+
+    assert drafts == tuple(kept)
+    assert [draft.choices for draft in drafts] == [tuple(choices), (), ()]
+    assert [draft.files for draft in drafts] == [0, 2, 0]
+    assert [store.outbox.files(draft) for draft in drafts] == [[], [FILE, LIST], []]
+
+
+def test_who_lost_the_lease_keeps_no_files(
+    store: Store, path: str, clock: Clock
+) -> None:
+    say(store, 9001)
+    lost = claim(store)
+    clock.advance(LEASE)
+    claim(store)
+
+    with pytest.raises(LeaseLostError):
+        store.outbox.keep(lost, [DraftPart("Here.", False, (), [FILE])], handoff="{}")
+
+    assert read(path, "SELECT count(*) FROM file") == [(0,)]
+
+
+def test_a_note_stays_a_note_whatever_the_draft_says(
+    store: Store, clock: Clock
+) -> None:
+    say(store, 9001)
+    job = claim(store)
+    parts = [*public("One."), DraftPart("Two.", True)]
+    message, note = store.outbox.keep(job, parts)
+    store.outbox.sending(job, message._replace(private=True))
+    store.outbox.sending(job, note._replace(private=False))
+    clock.advance(LEASE)
+
+    assert [draft.private for draft in claim(store).drafts] == [True, True]
+
+
+# -- erasure -------------------------------------------------------------------
+
+QUESTION = b"a question of Ada Lovelace"
+ANSWER = "an answer for Ada Lovelace"
+
+
+def on_disk(path: str) -> bytes:
+    """All bytes of the file and its journal, with nothing left in the journal."""
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.close()
+    folder = Path(path).parent
+
+    return b"".join(file.read_bytes() for file in folder.iterdir())
+
+
+@pytest.mark.parametrize("length", [1, 40, 4000], ids=["short", "page", "many pages"])
+@pytest.mark.parametrize("outcome", ["replied", "noted", "declined"])
+def test_text_is_erased_when_the_job_is_done(
+    store: Store, path: str, outcome: str, length: int
+) -> None:
+    put(store, 9001, payload=QUESTION * length)
+    job = claim(store)
+    store.outbox.keep(job, public(ANSWER * length))
+    assert left_on_disk(path) == SECRETS[:2]
+
+    store.queue.settle(job, outcome, None)
+
+    assert left_on_disk(path) == []
+
+
+def test_the_text_of_a_dead_job_is_kept_for_its_revival(store: Store) -> None:
+    put(store, 9001, payload=QUESTION)
+    job = claim(store)
+    store.outbox.keep(job, public(ANSWER))
+    store.queue.settle(job, "dead", "refused")
+    store.inspection.retry([job.id])
+
+    revived = claim(store)
+    assert revived.payload == QUESTION
+    assert [draft.content for draft in revived.drafts] == [ANSWER]
+
+
+SAID = "a word of Ada Lovelace"
+CHOICE = "a choice of Ada Lovelace"
+SECRETS = [QUESTION, ANSWER.encode(), SAID.encode(), CHOICE.encode(), b"of a file"]
+
+
+def write_all_there_is(store: Store) -> Job:
+    say(store, 9001, payload=QUESTION * 40)
+    say(store, 9002, said=lambda: SAID * 40)
+    say(store, 9003, payload=QUESTION * 40, said=lambda: SAID)
+    job = claim(store)
+    file = Upload("a.txt", b"the content of a file" * 400, "text/plain")
+    store.outbox.keep(
+        job, [DraftPart(ANSWER, False, [(CHOICE, CHOICE)], [file])], handoff=ANSWER
+    )
+
+    return job
+
+
+def left_on_disk(path: str) -> list[bytes]:
+    found = on_disk(path)
+
+    return [secret for secret in SECRETS if secret in found]
+
+
+@pytest.mark.parametrize("end", ["settle", "finish", "supersede"])
+def test_every_text_is_erased_when_the_job_is_done(
+    store: Store, path: str, end: str
+) -> None:
+    job = write_all_there_is(store)
+    assert left_on_disk(path) == SECRETS
+
+    if end == "settle":
+        store.queue.settle(job, "replied", None)
+    elif end == "finish":
+        store.queue.finish(job, Draft(1, "", False, ""), 20001, "replied", None)
+    else:
+        say(store, 9004)
+        assert store.queue.supersede(job, [(9001, "one")], "superseded")
+
+    assert left_on_disk(path) == []
+
+
+def test_a_dead_job_keeps_its_texts_until_it_is_pruned(
+    store: Store, path: str, clock: Clock
+) -> None:
+    store.queue.settle(write_all_there_is(store), "dead", "refused")
+    assert left_on_disk(path) == SECRETS
+    put(store, 9004)
+    clock.advance(8 * DAY)
+    assert store.inspection.prune() == 0
+    assert left_on_disk(path) == SECRETS
+
+    assert store.inspection.prune(dead=True) == 1
+    assert left_on_disk(path) == []
+    assert len(everything(path)) == 1
+    assert say(store, 9002)  # what is pruned is no duplicate
+
+
+def test_no_representation_shows_a_text(store: Store) -> None:
+    job = write_all_there_is(store)
+    part = DraftPart(ANSWER, False, [(CHOICE, CHOICE)])
+    (draft,) = store.outbox.keep(job, [part])
+    shown = [job, draft, part, *job.follow_ups, FILE, [job.follow_ups]]
+
+    assert "Ada" not in "".join(repr(each) for each in shown)

@@ -1,0 +1,560 @@
+"""The states of jobs and drafts, older files, and how rows are found."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sqlite3
+import typing as t
+from pathlib import Path
+
+import pytest
+from support.queue import (
+    BODY,
+    LEASE,
+    claim,
+    claim_of,
+    connection_of,
+    everything,
+    finish,
+    is_intact,
+    keep,
+    open_store,
+    public,
+    put,
+    put_and_claim,
+    read,
+    say,
+    sent,
+    told,
+)
+from support.waiting import Clock
+
+from flask_chatwoot.errors import DatabaseError, LeaseLostError
+from flask_chatwoot.ownership.state import Ownership
+from flask_chatwoot.ownership.store import OwnershipStore
+from flask_chatwoot.payloads.fields import Upload
+from flask_chatwoot.queue import schema
+from flask_chatwoot.queue.jobs import Job
+from flask_chatwoot.queue.outbox import Draft, DraftPart
+from flask_chatwoot.queue.schema import DraftState, JobState
+from flask_chatwoot.queue.store import Store
+from flask_chatwoot.queue.transcript import TranscriptEntry
+
+NONE: t.Final = "(none)"
+PAUSE: t.Final = 5.0
+DRAFT: t.Final = Draft(1, "", False, "")
+
+
+def tables_in(docstring: str) -> list[dict[str, tuple[list[str], str]]]:
+    """The transition tables: of each event where it starts from, and the next state."""
+    tables: list[dict[str, tuple[list[str], str]]] = []
+
+    for line in docstring.splitlines():
+        cells = re.split(r"\s{2,}", line)
+
+        if cells[0] == "event":
+            tables.append({})
+        elif len(cells) in (3, 4) and not line.startswith("="):
+            tables[-1][cells[0]] = (cells[1].split(), cells[2])
+
+    return tables
+
+
+JOBS, DRAFTS = tables_in(schema.__doc__ or "")
+
+# -- jobs ------------------------------------------------------------------------
+
+
+class Scene(t.NamedTuple):
+    """A conversation, and the job about message 9001.
+
+    :ivar leases: Those that the job had so far.
+    """
+
+    store: Store
+    clock: Clock
+    leases: list[Job]
+
+    def claim(self) -> Job:
+        self.leases.append(claim(self.store))
+
+        return self.leases[-1]
+
+    @property
+    def lease(self) -> Job:
+        """The newest; one that no job has if there was none."""
+        no_lease = Job(1, 42, 9001, BODY, 1, "no token", ())
+
+        return self.leases[-1] if self.leases else no_lease
+
+    @property
+    def state(self) -> str:
+        states = {job.message_id: job.state for job in self.store.inspection.jobs()}
+
+        return states.get(9001, NONE)
+
+    def postpone(self, *, free: bool = False) -> None:
+        self.store.queue.postpone(self.lease, PAUSE, free=free)
+
+    def give_up(self) -> None:
+        self.store.queue.give_up(self.lease, "refused", public("Sorry"), handoff=None)
+
+    def settle(self, outcome: str) -> None:
+        self.store.queue.settle(self.lease, outcome, None)
+
+
+@pytest.fixture
+def scene(path: str, clock: Clock) -> t.Iterator[Scene]:
+    store = open_store(path, clock, lease=LEASE, window=PAUSE)
+    yield Scene(store, clock, [])
+    store.database.close()
+
+
+def come_behind(scene: Scene) -> None:
+    put(scene.store, 9000)
+    put(scene.store, 9001)
+
+
+def reach_leased(scene: Scene) -> None:
+    put(scene.store, 9001)
+    scene.claim()
+
+
+def after_lease(end: t.Callable[[Scene], None]) -> t.Callable[[Scene], None]:
+    def reach(scene: Scene) -> None:
+        reach_leased(scene)
+        end(scene)
+
+    return reach
+
+
+REACH: dict[str, t.Callable[[Scene], t.Any]] = {
+    NONE: lambda scene: None,
+    "blocked": come_behind,
+    "waiting": lambda scene: say(scene.store, 9001),
+    "ready": lambda scene: put(scene.store, 9001),
+    "leased": reach_leased,
+    "retrying": after_lease(Scene.postpone),
+    "giving_up": after_lease(Scene.give_up),
+    "done": after_lease(lambda scene: scene.settle("replied")),
+    "dead": after_lease(lambda scene: scene.settle("dead")),
+}
+
+
+def claim_at_once(scene: Scene) -> None:
+    path = t.cast(t.Any, scene.store.database).path
+    store = open_store(path, scene.clock)  # without a debounce window
+    put_and_claim(store, 9001)
+    store.database.close()
+
+
+def end_lease(scene: Scene) -> None:
+    if scene.state == "leased":
+        scene.clock.advance(LEASE)
+
+
+def end_line(scene: Scene) -> None:
+    if scene.state == "blocked":
+        finish(scene.store)
+
+
+def supersede(scene: Scene) -> None:
+    put(scene.store, 9001)  # or the next message would be first in line
+    put(scene.store, 9004)
+    say(scene.store, 9005)
+    scene.store.queue.supersede(scene.lease, [(9001, "")], "superseded")
+
+
+def revive_in_line(scene: Scene) -> None:
+    put(scene.store, 9006)
+    scene.store.inspection.retry([1])
+
+
+def prune(scene: Scene, *, dead: bool) -> None:
+    put(scene.store, 9007, conversation_id=44)  # the newest row is kept
+    scene.store.inspection.prune(older_than=-1, dead=dead)
+
+
+EVENTS: dict[str, t.Callable[[Scene], t.Any]] = {
+    "a delivery is first in line": lambda scene: put(scene.store, 9001),
+    "a message opens a debounce window": lambda scene: say(scene.store, 9001),
+    "a delivery comes behind another": come_behind,
+    "a delivery is claimed at once": claim_at_once,
+    "its window or pause ends": lambda scene: scene.clock.advance(PAUSE),
+    "its lease ends": end_lease,
+    "a worker claims it": lambda scene: scene.store.queue.claim(),
+    "its attempt fails": Scene.postpone,
+    "its attempt does not count": lambda scene: scene.postpone(free=True),
+    "its turn is given up": Scene.give_up,
+    "its turn ends": lambda scene: scene.settle("replied"),
+    "its last draft is posted": lambda scene: scene.store.queue.finish(
+        scene.lease, DRAFT, 20001, "replied", None
+    ),
+    "its turn ends dead": lambda scene: scene.settle("dead"),
+    "the next turn answers it too": supersede,
+    "the job before it ends": end_line,
+    "an operator revives it": lambda scene: scene.store.inspection.retry([1]),
+    "an operator revives it in a line": revive_in_line,
+    "it is pruned": lambda scene: prune(scene, dead=False),
+    "it is pruned with the dead": lambda scene: prune(scene, dead=True),
+}
+
+NEEDS_LEASE = {event for event, (starts, _) in JOBS.items() if starts == ["leased"]}
+NEEDS_LEASE.remove("its lease ends")
+
+
+def test_every_event_of_the_tables_is_tested_and_every_state_is_reached() -> None:
+    assert list(EVENTS) == list(JOBS)
+    assert list(DRAFT_EVENTS) == list(DRAFTS)
+    assert set(REACH) == {*JobState, NONE}
+    assert set(REACH_DRAFT) == {*DraftState, NONE}
+
+
+@pytest.mark.parametrize("state", REACH)
+@pytest.mark.parametrize("event", EVENTS)
+def test_every_event_from_every_state_leads_where_the_table_says(
+    scene: Scene, event: str, state: str
+) -> None:
+    starts, target = JOBS[event]
+
+    if state == NONE and NONE not in starts:
+        return  # there is no job that anything could happen to
+
+    REACH[state](scene)
+    assert scene.state == state
+    expected = target if state in starts else state
+
+    lost = event in NEEDS_LEASE and state != "leased"
+
+    with contextlib.suppress(LeaseLostError) if lost else contextlib.nullcontext():
+        EVENTS[event](scene)
+
+    assert scene.state == expected
+
+
+@pytest.mark.parametrize(
+    ("end", "state"), [("its turn ends", "done"), ("its attempt fails", "retrying")]
+)
+def test_a_late_worker_may_end_a_lease_that_no_other_took(
+    scene: Scene, end: str, state: str
+) -> None:
+    reach_leased(scene)
+    scene.clock.advance(LEASE)
+    assert scene.state == "ready"
+    EVENTS[end](scene)
+
+    assert scene.state == state
+
+
+def test_a_job_that_was_given_up_is_giving_up_until_it_is_finished(
+    scene: Scene,
+) -> None:
+    REACH["giving_up"](scene)
+    scene.claim()
+    assert scene.state == "leased"
+    scene.clock.advance(LEASE)
+    assert scene.state == "giving_up"
+    scene.claim()
+    scene.postpone()
+    assert scene.state == "giving_up"
+    scene.clock.advance(PAUSE)
+    scene.claim()
+    scene.settle("dead")
+    assert scene.state == "dead"
+
+
+def test_a_message_that_comes_next_in_line_waits_for_its_window(scene: Scene) -> None:
+    put(scene.store, 9000)
+    say(scene.store, 9001)
+    finish(scene.store)
+
+    assert scene.state == "waiting"
+
+
+# -- drafts ----------------------------------------------------------------------
+
+
+def draft_state(store: Store) -> str:
+    (job,) = store.inspection.story(42)
+
+    return job.drafts[0].state if job.drafts else NONE
+
+
+def lose_answer(store: Store, job: Job) -> None:
+    store.outbox.unconfirmed(sent(store, job))
+
+
+def post(store: Store, job: Job) -> None:
+    store.outbox.posted(sent(store, job), 20001)
+
+
+def settle(outcome: str) -> t.Callable[[Store, Job], None]:
+    return lambda store, job: store.queue.settle(job, outcome, None)
+
+
+def keep_and_settle(outcome: str) -> t.Callable[[Store, Job], None]:
+    return lambda store, job: (keep(store, job), settle(outcome)(store, job))[1]
+
+
+REACH_DRAFT: dict[str, t.Callable[[Store, Job], t.Any]] = {
+    NONE: lambda store, job: None,
+    "kept": keep,
+    "sending": sent,
+    "unconfirmed": lose_answer,
+    "posted": post,
+    "withheld": keep_and_settle("replied"),
+    "undelivered": keep_and_settle("dead"),
+}
+
+DRAFT_EVENTS: dict[str, t.Callable[[Store, Job], t.Any]] = {
+    "a provider has answered": keep,
+    "a request is about to go out": lambda store, job: store.outbox.sending(job, DRAFT),
+    "the request surely made nothing": lambda store, job: store.outbox.unsent(DRAFT),
+    "the request has no answer": lambda store, job: store.outbox.unconfirmed(DRAFT),
+    "Chatwoot has it": lambda store, job: store.outbox.posted(DRAFT, 20001),
+    "evidence of it is found": lambda store, job: store.outbox.posted(DRAFT, 20001),
+    "its job is done": settle("replied"),
+    "its job is done unconfirmed": settle("replied"),
+    "its job is dead": settle("dead"),
+    "its job is dead while it is sent": settle("dead"),
+}
+
+
+@pytest.mark.parametrize(
+    ("event", "state"),
+    [(event, state) for event, (starts, _) in DRAFTS.items() for state in starts],
+)
+def test_every_event_of_a_draft_leads_where_the_table_says(
+    store: Store, event: str, state: str
+) -> None:
+    put(store, 9001)
+    job = claim(store)
+    REACH_DRAFT[state](store, job)
+    assert draft_state(store) == state
+
+    DRAFT_EVENTS[event](store, job)
+
+    assert draft_state(store) == DRAFTS[event][1]
+
+
+def test_the_answer_of_a_job_that_was_given_up_is_undelivered(store: Store) -> None:
+    put(store, 9001)
+    job = claim(store)
+    keep(store, job)
+    sent(store, job)
+    store.queue.give_up(job, "refused", public("Sorry."), handoff=None)
+
+    (story,) = store.inspection.story(42)
+    assert [draft.state for draft in story.drafts] == [
+        DraftState.UNDELIVERED,
+        DraftState.UNCONFIRMED,
+        DraftState.KEPT,
+    ]
+
+
+# -- older files -----------------------------------------------------------------
+
+SCHEMA_3 = Path(__file__).parent / "support" / "schema_3.sql"
+
+ROWS_3 = """
+INSERT INTO job (id, account_id, conversation_id, message_id, key, kind, received_at,
+    due_at, claim, attempts, handoff, failure, done, finished_at, outcome, reason,
+    payload)
+VALUES
+    (1, 1, 41, 9001, 'k1', 'message', 10, NULL, NULL, 1, NULL, NULL, 1, 20, 'replied',
+        NULL, NULL),
+    (2, 1, 41, 9002, 'k2', 'message', 11, NULL, NULL, 4, '{}', 'refused', 0, 21, 'dead',
+        'refused', x'32'),
+    (3, 1, 42, 9003, 'k3', 'message', 12, -12, NULL, 0, NULL, NULL, 0, NULL, NULL, NULL,
+        x'33'),
+    (4, 1, 42, 9004, 'k4', 'alone', 13, NULL, NULL, 0, NULL, NULL, 0, NULL, NULL, NULL,
+        x'34'),
+    (5, 1, 43, 9005, 'k5', 'message', 14, 2000000000, 'token', 2, NULL, NULL, 0, NULL,
+        NULL, 'server_error', x'35');
+INSERT INTO follow_up VALUES (1, 3, 9006, 'k6', 'said', x'36', 15);
+INSERT INTO draft VALUES
+    (1, 1, 'm1', 0, 0, '', NULL, 0, 16, 20001),
+    (2, 2, 'm2', 1, 1, 'Sorry.', NULL, 0, NULL, NULL),
+    (3, 5, 'm3', 0, 0, 'Which?', '[["A", "a"]]', 1, 17, NULL);
+INSERT INTO file VALUES (1, 3, 'a.txt', 'text/plain', x'61');
+INSERT INTO conversation VALUES (1, 42, 1, 1, '"bot"', 9000, 5.5, 8000, 18);
+INSERT INTO said VALUES (1, 42, 8999, 'user', 'Hello', 19);
+INSERT INTO worker VALUES (1, 'one', 4, 1749999999);
+INSERT INTO trait VALUES (1, 'remembers');
+"""
+
+
+@pytest.fixture
+def old(path: str) -> str:
+    """The path of a file of version 3."""
+    db = sqlite3.connect(path)
+    db.executescript(SCHEMA_3.read_text(encoding="utf-8") + ROWS_3)
+    db.close()
+
+    return path
+
+
+def test_an_older_file_is_migrated_with_all_it_holds(old: str, clock: Clock) -> None:
+    store = open_store(old, clock)
+
+    assert [(job.id, job.state) for job in store.inspection.jobs()] == [
+        (5, "leased"),
+        (4, "blocked"),
+        (3, "ready"),
+        (2, "dead"),
+        (1, "done"),
+    ]
+    assert not store.queue.put("k1", conversation_id=41, message_id=1, payload=BODY)
+    assert store.outbox.is_ours(20001)
+    job = claim(store)
+    assert (job.id, job.payload, told(job)) == (3, b"3", [(9006, "said", b"6")])
+    store.queue.settle(job, "replied", None)
+    assert claim(store).id == 4
+    assert store.inspection.retry([2]) == [2]
+
+    known = OwnershipStore(store.database).load(42)
+    assert known._replace(former=None) == Ownership(True, True, None, 9000, 5.5, 8000)
+    entries = [TranscriptEntry(8999, "user", "Hello")]
+    assert store.transcript.read(42, before=None, limit=9) == entries
+    assert store.transcript.is_kept()
+    assert store.inspection.health().workers == 4
+
+    clock.now = 2e9
+    job = claim_of(store, 43)
+    (draft,) = job.drafts
+    assert (job.attempts, draft.choices, draft.sent_at) == (3, (("A", "a"),), 17.0)
+    assert store.inspection.story(43)[0].drafts[0].state is DraftState.UNCONFIRMED
+    assert store.outbox.files(draft) == [Upload("a.txt", b"a", "text/plain")]
+    store.database.close()
+    assert is_intact(old)
+
+
+def names_in(path: str) -> list[tuple[t.Any, ...]]:
+    """Tables, indexes and columns."""
+    made = read(path, "SELECT type, name, tbl_name FROM sqlite_master ORDER BY name")
+    columns = [
+        (name, *column[1:4])
+        for kind, name, _ in made
+        if kind == "table"
+        for column in read(path, f"PRAGMA table_info({name})")
+    ]
+
+    return [*made, *sorted(columns)]
+
+
+def test_a_migrated_file_has_the_tables_of_a_new_one(
+    old: str, tmp_path: Path, clock: Clock
+) -> None:
+    new = str(tmp_path / "new")
+
+    for path in (old, new):
+        store = open_store(path, clock)
+        store.inspection.jobs()
+        store.database.close()
+
+    assert read(old, "PRAGMA user_version") == [(schema.VERSION,)]
+    assert read(old, "PRAGMA foreign_key_check") == []
+    assert names_in(old) == names_in(new)
+
+    db = sqlite3.connect(old)
+    db.execute("PRAGMA foreign_keys = ON")
+    db.execute("DELETE FROM job")
+    assert db.execute("SELECT count(*) FROM draft").fetchone() == (0,)
+    db.close()
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(
+    old: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statements = (*schema.MIGRATIONS[3], "no statement")
+    before = everything(old)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", {3: statements})
+
+        with pytest.raises(DatabaseError, match="syntax error"):
+            open_store(old, clock).inspection.jobs()
+
+    assert everything(old) == before
+    assert len(open_store(old, clock).inspection.jobs()) == 5
+
+
+@pytest.mark.parametrize("version", [1, 2, 99])
+def test_a_file_of_an_unknown_version_is_left_alone(
+    store: Store, path: str, version: int
+) -> None:
+    put(store, 9001)
+    store.database.close()
+    db = sqlite3.connect(path)
+    db.execute(f"PRAGMA user_version = {version}")
+    db.close()
+
+    for _ in range(2):
+        with pytest.raises(
+            DatabaseError, match=f"version {version} .* or configure another file"
+        ):
+            put(store, 9002)
+
+    assert len(everything(path)) == 1
+
+
+# -- how rows are found ----------------------------------------------------------
+
+
+def is_a_search(step: str) -> bool:
+    """Whether a step of a plan looks up rows instead of reading them all."""
+    return "SCAN" not in step or step == "SCAN CONSTANT ROW"
+
+
+def test_nothing_of_the_daily_work_reads_a_whole_table(store: Store) -> None:
+    put(store, 9000, conversation_id=1)
+    statements: list[str] = []
+    db = connection_of(store)
+    db.set_trace_callback(statements.append)
+
+    put(store, 9001)
+    put(store, 9002)
+    put_and_claim(store, 9003, conversation_id=43)
+    store.queue.postpone(claim(store), 0, free=True)
+    job = claim(store)
+    store.queue.renew(job)
+    draft = sent(store, job)
+    store.outbox.under_way(42, message_id=20001)
+    store.outbox.unsent(draft)
+    store.outbox.posted(draft, 20001)
+    store.outbox.is_ours(20001)
+    store.queue.settle(job, "dead", "refused")
+    store.inspection.retry([job.id])
+    talk(store)
+
+    db.set_trace_callback(None)
+    verbs = ("SELECT", "INSERT", "UPDATE", "DELETE")
+    asked = [s for s in statements if s.split()[0] in verbs]
+    plans = {s: db.execute(f"EXPLAIN QUERY PLAN {s}").fetchall() for s in asked}
+    steps = {s: [row[-1] for row in plan] for s, plan in plans.items()}
+    sorting = {s: p for s, p in steps.items() if "TEMP B-TREE" in " ".join(p)}
+
+    assert len(steps) >= 30
+    assert {s: p for s, p in steps.items() if not all(map(is_a_search, p))} == {}
+    # The messages of one turn may be sorted, since they were found by its number.
+    assert all("follow_up USING INDEX follow_up_job" in p[0] for p in sorting.values())
+
+
+def talk(store: Store) -> None:
+    """A conversation with bursts, a hand-off and a failure."""
+    say(store, 9101, conversation_id=50)
+    first = claim_of(store, 50)
+    say(store, 9102, conversation_id=50)
+    say(store, 9103, conversation_id=50)
+    store.queue.supersede(first, [(9101, "one")], "superseded")
+    job = claim_of(store, 50)
+    assert len(job.follow_ups) == 2
+    file = Upload("a.txt", b"text", "text/plain")
+    part = DraftPart("Which?", False, [("A", "a")], [file])
+    (draft,) = store.outbox.keep(job, [part], handoff="{}")
+    store.outbox.files(draft)
+    store.queue.give_up(job, "refused", public("Sorry."), handoff=None)
+    job = claim_of(store, 50)
+    store.outbox.unconfirmed(draft)
+    store.queue.finish(job, job.drafts[0], 20002, "replied", None)

@@ -1,0 +1,249 @@
+"""What was said, for bots that may not list messages."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import pytest
+from support.queue import DAY, connection_of, open_store
+from support.waiting import Clock
+
+from flask_chatwoot.errors import DatabaseError
+from flask_chatwoot.queue.inspection import KEEP
+from flask_chatwoot.queue.store import Store
+from flask_chatwoot.queue.transcript import Transcript, TranscriptEntry
+
+
+@pytest.fixture
+def transcript(store: Store) -> Transcript:
+    return store.transcript
+
+
+@pytest.fixture
+def neighbour(path: str, clock: Clock) -> t.Iterator[Transcript]:
+    """Another account in the same file."""
+    store = open_store(path, clock, account_id=2)
+    yield store.transcript
+    store.database.close()
+
+
+def said(*message_ids: int) -> list[TranscriptEntry]:
+    return [TranscriptEntry(id, "user", f"text of {id}") for id in message_ids]
+
+
+def ids(
+    transcript: Transcript,
+    conversation_id: int = 42,
+    *,
+    before: int = 10**9,
+    limit: int = 1000,
+) -> list[int]:
+    found = transcript.read(conversation_id, before=before, limit=limit)
+
+    return [each.message_id for each in found]
+
+
+def test_whether_to_keep_messages_is_known_to_all_who_share_the_file(
+    transcript: Transcript, neighbour: Transcript, path: str, clock: Clock
+) -> None:
+    other = open_store(path, clock)
+    assert not transcript.is_kept()
+    transcript.set_kept(True)
+    transcript.set_kept(True)
+
+    assert transcript.is_kept()
+    assert other.transcript.is_kept()
+    assert not neighbour.is_kept()
+    other.transcript.set_kept(False)
+    assert not transcript.is_kept()
+    other.database.close()
+
+
+def test_what_was_said_comes_oldest_first_whatever_the_order_it_came_in(
+    transcript: Transcript,
+) -> None:
+    first = TranscriptEntry(9001, "user", "Hallo")
+    second = TranscriptEntry(9002, "assistant", "Ja — 'sofort'.")
+    third = TranscriptEntry(9003, "user", "Und?")
+    transcript.add(42, [third])
+    transcript.add(42, [second, first])
+
+    assert transcript.read(42, before=9004, limit=20) == [first, second, third]
+
+
+@pytest.mark.parametrize(
+    ("before", "limit", "expected"),
+    [
+        (9005, 20, [9001, 9002, 9003, 9004]),
+        (9004, 20, [9001, 9002, 9003]),
+        (9002, 20, [9001]),
+        (9001, 20, []),
+        (9005, 2, [9003, 9004]),
+        (9004, 1, [9003]),
+        (9005, 4, [9001, 9002, 9003, 9004]),
+        (9005, 0, []),
+    ],
+)
+def test_the_newest_messages_older_than_one_are_read(
+    transcript: Transcript, before: int, limit: int, expected: list[int]
+) -> None:
+    transcript.add(42, said(9001, 9002, 9003, 9004))
+
+    assert ids(transcript, before=before, limit=limit) == expected
+
+
+def test_a_message_that_comes_twice_is_kept_as_it_came_first(
+    transcript: Transcript,
+) -> None:
+    first = TranscriptEntry(9001, "user", "first")
+    transcript.add(42, [first])
+    transcript.add(42, [TranscriptEntry(9001, "user", "second"), *said(9002)])
+
+    assert transcript.read(42, before=9003, limit=20) == [first, *said(9002)]
+
+
+def test_what_was_picked_follows_the_question_whose_id_it_has(
+    transcript: Transcript,
+) -> None:
+    entries = [
+        TranscriptEntry(9001, "assistant", "Which one?"),
+        TranscriptEntry(9001, "user", "June"),
+    ]
+    transcript.add(42, reversed(entries))
+
+    assert transcript.read(42, before=None, limit=20) == entries
+
+
+def test_a_hundred_messages_of_each_conversation_are_kept(
+    transcript: Transcript, neighbour: Transcript
+) -> None:
+    transcript.add(43, said(*range(1, 51)))
+    neighbour.add(42, said(*range(1, 101)))
+
+    for message_id in range(1, 121):
+        transcript.add(42, said(message_id))
+
+    assert ids(transcript) == list(range(21, 121))
+    assert ids(transcript, 43) == list(range(1, 51))
+    assert ids(neighbour) == list(range(1, 101))
+
+
+@pytest.mark.parametrize(
+    ("batches", "kept"),
+    [
+        ([range(200, 300), range(1, 150)], range(200, 300)),
+        ([range(1, 251)], range(151, 251)),
+        ([[]], []),
+    ],
+    ids=["older ones come late", "more than a hundred at once", "none"],
+)
+def test_the_hundred_newest_messages_are_kept(
+    transcript: Transcript,
+    batches: list[t.Iterable[int]],
+    kept: t.Iterable[int],
+) -> None:
+    for batch in batches:
+        transcript.add(42, iter(said(*batch)))
+
+    assert ids(transcript) == list(kept)
+
+
+@pytest.mark.parametrize(("newest", "left"), [(9001, [9002]), (9002, []), (0, [])])
+def test_what_was_said_until_a_resolve_is_forgotten_with_it(
+    store: Store, neighbour: Transcript, newest: int, left: list[int]
+) -> None:
+    store.transcript.add(42, said(9001, 9002))
+    store.transcript.add(43, said(9003))
+    neighbour.add(42, said(9001))
+    store.transcript.forget(42, newest=newest)
+
+    assert ids(store.transcript) == left
+    assert ids(store.transcript, 43) == [9003]
+    assert ids(neighbour) == [9001]
+
+
+def test_forgetting_joins_a_transaction(store: Store) -> None:
+    store.transcript.add(42, said(9001))
+
+    with store.database.transaction() as tx:
+        store.transcript.forget(42, newest=0, tx=tx)
+        tx.execute("ROLLBACK")
+        tx.execute("BEGIN")
+
+    assert ids(store.transcript) == [9001]
+
+
+def test_no_representation_shows_what_was_said() -> None:
+    assert repr(said(9001)) == "[<TranscriptEntry 9001>]"
+
+
+def test_forgotten_text_is_not_left_in_the_file(store: Store, path: str) -> None:
+    text = "a word of Ada Lovelace" * 100
+    store.transcript.add(42, [TranscriptEntry(9001, "user", text)])
+    store.transcript.forget(42, newest=9001)
+    store.database.close()
+
+    found = b"".join(each.read_bytes() for each in Path(path).parent.iterdir())
+    assert b"Lovelace" not in found
+
+
+def test_what_was_said_long_ago_is_pruned(transcript: Transcript, clock: Clock) -> None:
+    transcript.set_kept(True)
+    transcript.add(42, said(9001))
+    clock.advance(DAY)
+    transcript.add(42, said(9002))
+    clock.advance(KEEP - DAY)
+    transcript.prune(KEEP)
+    assert ids(transcript) == [9001, 9002]
+
+    clock.advance(1)
+    transcript.prune(KEEP)
+    assert ids(transcript) == [9002]
+
+    transcript.prune(-1)
+    assert transcript.is_kept()
+
+
+CALLS: dict[str, t.Callable[[Transcript], t.Any]] = {
+    "is_kept": lambda transcript: transcript.is_kept(),
+    "set_kept": lambda transcript: transcript.set_kept(True),
+    "add": lambda transcript: transcript.add(42, said(9001)),
+    "read": lambda transcript: transcript.read(42, before=1, limit=1),
+    "forget": lambda transcript: transcript.forget(42, newest=1),
+    "prune": lambda transcript: transcript.prune(KEEP),
+}
+
+
+def test_every_method_is_tested_for_a_file_that_fails() -> None:
+    assert set(CALLS) == {name for name in vars(Transcript) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_file_that_cannot_be_read_is_an_error_that_names_it(
+    transcript: Transcript, path: str, call: str
+) -> None:
+    Path(path).write_bytes(b"no database at all. " * 50)
+
+    with pytest.raises(
+        DatabaseError, match=r"chatwoot\.sqlite3' failed: file is not a"
+    ):
+        CALLS[call](transcript)
+
+
+@pytest.mark.parametrize("call", sorted(set(CALLS) - {"prune"}))
+def test_no_question_about_a_conversation_reads_a_whole_table(
+    store: Store, call: str
+) -> None:
+    statements: list[str] = []
+    db = connection_of(store)
+    db.set_trace_callback(statements.append)
+    CALLS[call](store.transcript)
+    db.set_trace_callback(None)
+    verbs = ("SELECT", "INSERT", "UPDATE", "DELETE")
+    asked = [each for each in statements if each.split()[0] in verbs]
+    plans = [db.execute(f"EXPLAIN QUERY PLAN {each}").fetchall() for each in asked]
+
+    assert asked
+    steps = [row[-1] for plan in plans for row in plan]
+    assert [step for step in steps if "SCAN" in step or "TEMP B-TREE" in step] == []
