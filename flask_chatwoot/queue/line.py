@@ -41,8 +41,10 @@ INSERT INTO job (
 ) VALUES (
     :account, :conversation, :message, :key, :kind, :payload, :now, :due,
     :claim, :attempts
-) RETURNING id
+)
 """
+
+_PUT_CLAIMED: t.Final = f"{_PUT} RETURNING id"
 
 _MAKE_ROOM: t.Final = """
 UPDATE follow_up SET payload = NULL WHERE job_id = :job AND payload IS NOT NULL
@@ -133,12 +135,13 @@ def add(
 
     if arrival.claim is None:
         row["due"] = window.due(arrival.kind, tx.now, tx.now)
-    else:
-        row |= {"due": tx.now + lease, "claim": arrival.claim, "attempts": 1}
+        tx.execute(_PUT, row)
+        return True, None
 
-    (job_id,) = tx.execute(_PUT, row).fetchone()
+    row |= {"due": tx.now + lease, "claim": arrival.claim, "attempts": 1}
+    (job_id,) = tx.execute(_PUT_CLAIMED, row).fetchone()
 
-    return True, None if arrival.claim is None else job_id
+    return True, job_id
 
 
 def _add_behind(
@@ -149,7 +152,7 @@ def _add_behind(
     waiting = tx.execute(_OPEN, row).fetchone()[0] if is_message else None
 
     if waiting is None:
-        tx.execute(_PUT, row).fetchone()
+        tx.execute(_PUT, row)
         return
 
     row |= {"job": waiting, "said": said()}
