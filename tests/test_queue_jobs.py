@@ -585,38 +585,6 @@ def counts(store: Store) -> tuple[int, int]:
     return job.provider_attempts, job.chatwoot_attempts
 
 
-# -- the last post ---------------------------------------------------------------
-
-
-def test_the_last_post_and_the_end_of_the_job_are_one_step(store: Store) -> None:
-    put(store, 9001)
-    put(store, 9002)
-    job = claim(store)
-    draft = keep(store, job)
-
-    store.queue.finish(job, draft, 20001, "replied", None)
-
-    assert store.outbox.is_ours(20001)
-    assert store.inspection.jobs(JobState.DONE)[0].outcome == "replied"
-    assert claim(store).message_id == 9002
-
-
-def test_a_post_is_noted_even_if_another_worker_has_the_job(
-    store: Store, clock: Clock
-) -> None:
-    put(store, 9001)
-    late = claim(store)
-    draft = keep(store, late)
-    clock.advance(LEASE + 1)
-    heir = claim(store)
-
-    with pytest.raises(LeaseLostError):
-        store.queue.finish(late, draft, 20001, "replied", None)
-
-    assert store.outbox.is_ours(20001)
-    store.queue.settle(heir, "replied", None)
-
-
 # -- transactions over several stores --------------------------------------------
 
 

@@ -23,7 +23,7 @@ from support.waiting import Clock
 from flask_chatwoot.errors import LeaseLostError
 from flask_chatwoot.payloads.fields import Upload
 from flask_chatwoot.queue.jobs import Job
-from flask_chatwoot.queue.outbox import Draft, DraftPart
+from flask_chatwoot.queue.outbox import DraftPart
 from flask_chatwoot.queue.store import Store
 
 # -- drafts --------------------------------------------------------------------
@@ -253,7 +253,7 @@ def left_on_disk(path: str) -> list[bytes]:
     return [secret for secret in SECRETS if secret in found]
 
 
-@pytest.mark.parametrize("end", ["settle", "finish", "supersede"])
+@pytest.mark.parametrize("end", ["settle", "supersede"])
 def test_every_text_is_erased_when_the_job_is_done(
     store: Store, path: str, end: str
 ) -> None:
@@ -262,8 +262,6 @@ def test_every_text_is_erased_when_the_job_is_done(
 
     if end == "settle":
         store.queue.settle(job, "replied", None)
-    elif end == "finish":
-        store.queue.finish(job, Draft(1, "", False, ""), 20001, "replied", None)
     else:
         say(store, 9004)
         assert store.queue.supersede(job, [(9001, "one")], "superseded")

@@ -188,9 +188,6 @@ EVENTS: dict[str, t.Callable[[Scene], t.Any]] = {
     "its attempt does not count": lambda scene: scene.postpone(free=True),
     "its turn is given up": Scene.give_up,
     "its turn ends": lambda scene: scene.settle("replied"),
-    "its last draft is posted": lambda scene: scene.store.queue.finish(
-        scene.lease, DRAFT, 20001, "replied", None
-    ),
     "its turn ends dead": lambda scene: scene.settle("dead"),
     "the next turn answers it too": supersede,
     "the job before it ends": end_line,
@@ -557,4 +554,5 @@ def talk(store: Store) -> None:
     store.queue.give_up(job, "refused", public("Sorry."), handoff=None)
     job = claim_of(store, 50)
     store.outbox.unconfirmed(draft)
-    store.queue.finish(job, job.drafts[0], 20002, "replied", None)
+    store.outbox.posted(job.drafts[0], 20002, durable=False)
+    store.queue.settle(job, "replied", None)

@@ -401,22 +401,6 @@ class Queue:
         with self._database.transaction(durable=True) as tx:
             expect_one(self._end(tx, job, outcome, reason), job)
 
-    def finish(
-        self, job: Job, draft: Draft, message_id: int, outcome: str, reason: str | None
-    ) -> None:
-        """Note that Chatwoot has a job's last draft, and end the job, in one commit.
-
-        :raises LeaseLostError: Another worker has the job now. The draft is noted.
-        """
-        with self._database.transaction(durable=True) as tx:
-            tx.execute(
-                "UPDATE draft SET message_id = :message WHERE id = :draft",
-                {"message": message_id, "draft": draft.id},
-            )
-            ended = self._end(tx, job, outcome, reason)
-
-        expect_one(ended, job)
-
     def _end(self, tx: Transaction, job: Job, outcome: str, reason: str | None) -> int:
         """End a job; how many that were: 1, or 0 if the lease was lost."""
         values = _lease(job) | {"now": tx.now, "outcome": outcome, "reason": reason}

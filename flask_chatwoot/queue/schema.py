@@ -19,7 +19,6 @@ its attempt fails                  leased                retrying   Queue.postpo
 its attempt does not count         leased                waiting    Queue.postpone
 its turn is given up               leased                giving_up  Queue.give_up
 its turn ends                      leased                done       Queue.settle
-its last draft is posted           leased                done       Queue.finish
 its turn ends dead                 leased                dead       Queue.settle
 the next turn answers it too       leased                done       Queue.supersede
 the job before it ends             blocked               ready      Queue.settle
@@ -93,7 +92,7 @@ class DraftState(enum.StrEnum):
     POSTED = "posted"
     """Chatwoot has it."""
     WITHHELD = "withheld"
-    """The turn ended without it: nobody was to hear it any more."""
+    """The turn ended without it, because the policy no longer wanted it posted."""
     UNDELIVERED = "undelivered"
     """The turn failed before it was posted."""
 
