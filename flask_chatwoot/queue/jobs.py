@@ -44,7 +44,9 @@ ORDER BY received_at, id
 
 _END: t.Final = """
 UPDATE job SET finished_at = :now, outcome = :outcome, reason = :reason, due_at = NULL,
-    claim = NULL
+    claim = NULL,
+    payload = CASE WHEN :outcome = 'dead' THEN payload END,
+    handoff = CASE WHEN :outcome = 'dead' THEN handoff END
 WHERE id = :job AND claim = :claim
 """
 
@@ -412,9 +414,6 @@ class Queue:
         line.bring_forward(tx, account_id, job.conversation_id, self._window)
 
         if outcome != "dead":
-            tx.execute(
-                "UPDATE job SET payload = NULL, handoff = NULL WHERE id = :job", values
-            )
             tx.execute(
                 "UPDATE follow_up SET said = '', payload = NULL WHERE job_id = :job",
                 values,
