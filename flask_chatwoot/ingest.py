@@ -36,6 +36,32 @@ class Receipt(t.NamedTuple):
     reason: Reason | None = None
 
 
+class Put(t.Protocol):
+    """Stores a delivery; ``False`` if it is a duplicate."""
+
+    def __call__(self, *, tx: Transaction | None = None) -> bool: ...
+
+
+class Backend(t.Protocol):
+    """Runs the jobs of one app."""
+
+    def start(self) -> None:
+        """Called with the first request that this process serves."""
+
+    def accept(self, put: Put, event: MessageEvent, body: bytes) -> bool:
+        """Store a delivery and see to it that its job is handled, now or later.
+
+        :param put: Stores it, durably unless it is given a transaction; ``False`` if
+            it is a duplicate.
+        """
+
+    def wake(self) -> None:
+        """Called after a job was stored otherwise."""
+
+    def stop(self) -> None:
+        """Let running turns finish, within bounds, and release the rest."""
+
+
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Ingest:
     """Takes in the events of one app. Threads share it."""
@@ -47,7 +73,7 @@ class Ingest:
     ownership: OwnershipStore
     modes: ModeAttribute
     history: History
-    wake: t.Callable[[], None]
+    backend: Backend
 
     def take(
         self, event: OtherEvent | MessageEvent | ConversationEvent, body: bytes
@@ -71,7 +97,9 @@ class Ingest:
             reason = Reason.OTHER_INBOX
 
         if reason is None:
-            return self._receipt(self._put(event, body, MESSAGE))
+            put = functools.partial(self._put, event, body, MESSAGE)
+
+            return _receipt(self.backend.accept(put, event, body))
 
         if reason in (Reason.OUTGOING, Reason.PRIVATE) and (
             event.message.type == "outgoing"
@@ -84,7 +112,12 @@ class Ingest:
         return bool(self.config.inboxes) and inbox_id not in self.config.inboxes
 
     def _put(
-        self, event: MessageEvent, body: bytes, kind: str, tx: Transaction | None = None
+        self,
+        event: MessageEvent,
+        body: bytes,
+        kind: str,
+        *,
+        tx: Transaction | None = None,
     ) -> bool:
         return self.queue.put(
             event.key,
@@ -95,12 +128,6 @@ class Ingest:
             said=lambda: follow_up(event),
             tx=tx,
         )
-
-    def _receipt(self, new: bool) -> Receipt:
-        if new:
-            self.wake()
-
-        return Receipt(DeliveryOutcome.ACCEPTED if new else DeliveryOutcome.DUPLICATE)
 
     def _take_outgoing(
         self, event: MessageEvent, body: bytes, reason: Reason
@@ -122,9 +149,12 @@ class Ingest:
             sets_mode = takes_over and (
                 self.modes.resolve(event.conversation) is Mode.BOT
             )
-            new = sets_mode and self._put(event, body, TAKEOVER, tx)
+            new = sets_mode and self._put(event, body, TAKEOVER, tx=tx)
 
-        return self._receipt(new) if sets_mode else _ignored(reason)
+        if new:
+            self.backend.wake()
+
+        return _receipt(new) if sets_mode else _ignored(reason)
 
     def _is_ours(self, event: MessageEvent) -> bool:
         return is_ours(self.outbox, event.conversation.id, event.message)
@@ -161,6 +191,10 @@ class Ingest:
             self.ownership.apply(conversation_id, transition)
 
         return _ignored(Reason.CONVERSATION)
+
+
+def _receipt(new: bool) -> Receipt:
+    return Receipt(DeliveryOutcome.ACCEPTED if new else DeliveryOutcome.DUPLICATE)
 
 
 _ignored = functools.partial(Receipt, DeliveryOutcome.IGNORED)

@@ -12,7 +12,7 @@ from .background import survive_forks
 from .client import ChatwootClient
 from .config import Config
 from .errors import ConfigError
-from .ingest import Ingest, Receipt
+from .ingest import Backend, Ingest, Receipt
 from .outcomes import DeliveryOutcome, Reason
 from .ownership.gate import Gate
 from .ownership.live import LiveState
@@ -29,7 +29,7 @@ from .turns.parts import TurnParts
 from .turns.posting import Poster
 from .turns.service import Service
 from .turns.typing_indicator import TypingIndicator
-from .workers import Backend, JobRunner, Upkeep
+from .workers import JobRunner, Upkeep
 
 KEY: t.Final = "chatwoot"
 """Where the runtime stands in ``app.extensions``."""
@@ -203,7 +203,7 @@ def _components(
     service = Service(turns)
     runner = JobRunner(store.queue, service)
     upkeep = Upkeep(store, ownership)
-    backend = workers.create(config, runner, upkeep)
+    backend = workers.create(config, runner, store, upkeep)
     ingest = Ingest(
         config=config,
         queue=store.queue,
@@ -212,7 +212,7 @@ def _components(
         ownership=ownership,
         modes=turns.gate.modes,
         history=turns.history,
-        wake=backend.wake,
+        backend=backend,
     )
 
     return Components(

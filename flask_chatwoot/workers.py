@@ -14,7 +14,9 @@ import weakref
 from .background import BackgroundThread, survive_forks
 from .config import Config
 from .errors import ChatwootError, DatabaseError, LeaseLostError, trace
+from .ingest import Backend, Put
 from .ownership.store import OwnershipStore
+from .payloads.events import MessageEvent
 from .queue.inspection import ALIVE, KEEP
 from .queue.jobs import Job, Queue
 from .queue.store import Store
@@ -39,23 +41,10 @@ _CHECKPOINT_EVERY: t.Final = 1.0
 log = logging.getLogger(__name__)
 
 
-class Backend(t.Protocol):
-    """Runs the jobs of one app."""
-
-    def start(self) -> None:
-        """Called with the first request that this process serves."""
-
-    def wake(self) -> None:
-        """Called after a job was stored."""
-
-    def stop(self) -> None:
-        """Let running turns finish, within bounds, and release the rest."""
-
-
-def create(config: Config, runner: JobRunner, upkeep: Upkeep) -> Backend:
+def create(config: Config, runner: JobRunner, store: Store, upkeep: Upkeep) -> Backend:
     """The backend that a configuration asks for. Starts nothing."""
     if config.backend == "inline":
-        return InlineBackend(runner)
+        return InlineBackend(runner, store)
 
     return ThreadBackend(runner, upkeep, threads=config.workers)
 
@@ -121,9 +110,7 @@ class JobRunner:
         self._heartbeat = Heartbeat(queue)
 
     def run_once(self) -> bool:
-        """Handle one due job, whatever happens; ``False`` if there is none.
-
-        Its lease is renewed meanwhile.
+        """Handle one due job; ``False`` if there is none.
 
         :raises DatabaseError: No job could be claimed.
         """
@@ -132,9 +119,18 @@ class JobRunner:
         if job is None:
             return False
 
+        self.run(job)
+
+        return True
+
+    def run(self, job: Job, event: MessageEvent | None = None) -> None:
+        """Handle a claimed job, whatever happens. Its lease is renewed meanwhile.
+
+        :param event: The job's newest delivery, if it is parsed already.
+        """
         try:
             self._heartbeat.watch(job)
-            self._service.handle(job)
+            self._service.handle(job, event)
         except LeaseLostError as error:
             log.warning("%s Its turn was abandoned here.", error)
         except Exception as error:  # noqa: BLE001 - the thread boundary
@@ -142,8 +138,6 @@ class JobRunner:
             log.error("job %s stopped: %s", job.id, _short(error))  # noqa: TRY400
         finally:
             self._heartbeat.leave(job)
-
-        return True
 
     def release_all(self) -> None:
         """Let other processes claim what still runs here, at once."""
@@ -165,11 +159,30 @@ class InlineBackend:
     handled with a later message, or by ``flask chatwoot work``.
     """
 
-    def __init__(self, runner: JobRunner) -> None:
+    def __init__(self, runner: JobRunner, store: Store) -> None:
         self._runner = runner
+        self._store = store
 
     def start(self) -> None:
         """Nothing runs between requests."""
+
+    def accept(self, put: Put, event: MessageEvent, body: bytes) -> bool:
+        """Store a delivery, handle it, and then whatever else is due."""
+        # In one commit, which is not forced to the disk: as a rule the turn's own
+        # writes do that before the delivery is acknowledged.
+        with self._store.queue.transaction() as tx:
+            new = put(tx=tx)
+            job = self._store.queue.claim(tx=tx) if new else None
+
+        if job is not None:
+            self._runner.run(job, event if job.payload == body else None)
+
+        self._store.database.force()
+
+        if new:
+            self.wake()
+
+        return new
 
     def wake(self) -> None:
         """Handle whatever is due."""
@@ -303,6 +316,15 @@ class ThreadBackend:
                 worker.start()
 
             _stop_at_exit()
+
+    def accept(self, put: Put, event: MessageEvent, body: bytes) -> bool:
+        """Store a delivery and wake a worker."""
+        new = put()
+
+        if new:
+            self.wake()
+
+        return new
 
     def wake(self) -> None:
         """Have a worker look for due jobs."""

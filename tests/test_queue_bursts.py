@@ -17,7 +17,6 @@ from support.queue import (
     messages_by_job,
     open_store,
     put,
-    put_and_claim,
     say,
     say_and_claim,
     told,
@@ -65,13 +64,6 @@ def test_a_turn_of_one_message_has_that_alone(store: Store) -> None:
 
     job = claim(store)
     assert (job.newest, job.follow_ups) == (b"one", ())
-
-
-def test_a_message_joins_even_if_it_was_to_be_claimed_at_once(store: Store) -> None:
-    say(store, 9001)
-
-    assert say_and_claim(store, 9002) == (True, None)
-    assert told(claim(store)) == [(9002, "", BODY)]
 
 
 def test_a_message_joins_the_turn_that_is_next_in_line(store: Store) -> None:
@@ -247,22 +239,21 @@ def test_what_to_remember_is_asked_only_of_a_message_that_joins(store: Store) ->
         return said
 
     say(store, 9001, said=of(9001))
-    put_and_claim(store, 9002, conversation_id=43, kind=MESSAGE, said=of(9002))
+    put(store, 9002, conversation_id=43, kind=MESSAGE, said=of(9002))
     assert asked == []
 
     say(store, 9003, said=of(9003))
-    put_and_claim(store, 9004, kind=MESSAGE, said=of(9004))
+    put(store, 9004, kind=MESSAGE, said=of(9004))
     assert asked == [9003, 9004]
 
     say(store, 9001, said=of(9001))
     say(store, 9003, said=of(9003))
-    put_and_claim(store, 9004, kind=MESSAGE, said=of(9004))
+    put(store, 9004, kind=MESSAGE, said=of(9004))
     assert asked == [9003, 9004]
 
 
-@pytest.mark.parametrize("at_once", [True, False])
 def test_a_message_of_which_nothing_can_be_remembered_is_not_half_stored(
-    store: Store, path: str, at_once: bool
+    store: Store, path: str
 ) -> None:
     def fail() -> str:
         raise ValueError("a text that is none")
@@ -271,10 +262,8 @@ def test_a_message_of_which_nothing_can_be_remembered_is_not_half_stored(
     say(store, 9002, payload=b"two")
     before = everything(path)
 
-    put_message = put_and_claim if at_once else put
-
     with pytest.raises(ValueError, match="a text that is none"):
-        put_message(store, 9003, kind=MESSAGE, said=fail)
+        put(store, 9003, kind=MESSAGE, said=fail)
 
     assert everything(path) == before
     assert say(store, 9003)

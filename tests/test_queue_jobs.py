@@ -125,14 +125,6 @@ def test_a_delivery_can_be_stored_and_claimed_in_one_go(
     assert put_and_claim(store, 9001) == (False, None)
 
 
-def test_a_delivery_behind_another_is_stored_and_not_claimed(store: Store) -> None:
-    put(store, 9001)
-
-    assert put_and_claim(store, 9002) == (True, None)
-    assert [finish(store), finish(store)] == [9001, 9002]
-    assert put_and_claim(store, 9003)[1] is not None
-
-
 # -- the line of a conversation ------------------------------------------------
 
 
@@ -210,7 +202,7 @@ def test_a_delivery_is_found_though_later_ones_are_finished(
     """Other accounts share the file, and see only their own."""
     other = open_store(path, clock, account_id=2)
     put(store, 9001)
-    put_and_claim(store, 9002, conversation_id=43)
+    put(store, 9002, conversation_id=43)
     put(other, 9003)
     assert finish(other) == 9003
     assert other.queue.claim() is None
@@ -598,9 +590,8 @@ def test_stores_that_join_a_transaction_are_committed_together(
     def write(*, fails: bool) -> None:
         with store.queue.transaction() as tx:
             store.queue.put("k", conversation_id=7, message_id=1, payload=BODY, tx=tx)
-            store.queue.put_and_claim(
-                "l", conversation_id=8, message_id=2, payload=BODY, tx=tx
-            )
+            store.queue.put("l", conversation_id=8, message_id=2, payload=BODY, tx=tx)
+            assert store.queue.claim(tx=tx)
             store.outbox.posted(draft, 20001, tx=tx)
             assert everything(path) == before
 

@@ -23,7 +23,6 @@ from support.queue import (
     put,
     read,
     say,
-    say_and_claim,
 )
 from support.waiting import Clock
 
@@ -120,31 +119,9 @@ class Line(RuleBasedStateMachine):
         else:
             self.due[job] = self.clock.now
 
-    @rule(conversation=st.integers(1, 3))
-    def say_and_claim(self, conversation: int) -> None:
-        message = len(self.line_of_message) + 1
-        line = self.unfinished(conversation)
-        new, job = say_and_claim(self.store, message, conversation_id=conversation)
-        assert new
-
-        if line:
-            assert job is None
-            self.said(message, conversation)
-        else:
-            assert job is not None
-            assert job.id == self.add(message, conversation)
-            self.held[job.id] = job
-            self.due[job.id] = self.clock.now + LEASE
-
-    @rule(message=st.integers(1, 40), claim=st.booleans())
-    def deliver_again(self, message: int, claim: bool) -> None:
-        if not (conversation := self.line_of_message.get(message)):
-            return
-
-        if claim:
-            again = say_and_claim(self.store, message, conversation_id=conversation)
-            assert again == (False, None)
-        else:
+    @rule(message=st.integers(1, 40))
+    def deliver_again(self, message: int) -> None:
+        if conversation := self.line_of_message.get(message):
             assert not say(self.store, message, conversation_id=conversation)
 
     @rule(seconds=st.sampled_from([0.5, 5.0, LEASE]))

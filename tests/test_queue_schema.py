@@ -22,7 +22,6 @@ from support.queue import (
     open_store,
     public,
     put,
-    put_and_claim,
     read,
     say,
     sent,
@@ -142,13 +141,6 @@ REACH: dict[str, t.Callable[[Scene], t.Any]] = {
 }
 
 
-def claim_at_once(scene: Scene) -> None:
-    path = t.cast(t.Any, scene.store.database).path
-    store = open_store(path, scene.clock)  # without a debounce window
-    put_and_claim(store, 9001)
-    store.database.close()
-
-
 def end_lease(scene: Scene) -> None:
     if scene.state == "leased":
         scene.clock.advance(LEASE)
@@ -180,7 +172,6 @@ EVENTS: dict[str, t.Callable[[Scene], t.Any]] = {
     "a delivery is first in line": lambda scene: put(scene.store, 9001),
     "a message opens a debounce window": lambda scene: say(scene.store, 9001),
     "a delivery comes behind another": come_behind,
-    "a delivery is claimed at once": claim_at_once,
     "its window or pause ends": lambda scene: scene.clock.advance(PAUSE),
     "its lease ends": end_lease,
     "a worker claims it": lambda scene: scene.store.queue.claim(),
@@ -512,7 +503,8 @@ def test_nothing_of_the_daily_work_reads_a_whole_table(store: Store) -> None:
 
     put(store, 9001)
     put(store, 9002)
-    put_and_claim(store, 9003, conversation_id=43)
+    put(store, 9003, conversation_id=43)
+    store.queue.postpone(claim(store), 0, free=True)
     store.queue.postpone(claim(store), 0, free=True)
     job = claim(store)
     store.queue.renew(job)
@@ -554,5 +546,5 @@ def talk(store: Store) -> None:
     store.queue.give_up(job, "refused", public("Sorry."), handoff=None)
     job = claim_of(store, 50)
     store.outbox.unconfirmed(draft)
-    store.outbox.posted(job.drafts[0], 20002, durable=False)
+    store.outbox.posted(job.drafts[0], 20002)
     store.queue.settle(job, "replied", None)

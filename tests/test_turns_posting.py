@@ -214,19 +214,23 @@ def test_the_readers_token_looks_and_the_other_one_posts(
     assert api.readers == {"token-of-a-reader"}
 
 
-@pytest.mark.parametrize("is_last", [False, True])
+@pytest.mark.parametrize("settles", [False, True])
 def test_a_draft_is_looked_for_and_kept_without_another_call(
-    poster: Poster, store: Store, api: ChatwootStub, is_last: bool
+    poster: Poster, store: Store, api: ChatwootStub, settles: bool
 ) -> None:
     job = kept(store)
     api.fail(timed_out(), stored=True)
+    settled: list[int] = []
+    settle = settled.append if settles else None
 
     with pytest.raises(UnknownError):
-        poster.ensure_posted(job, job.drafts[0], mode=Mode.BOT, is_last=is_last)
+        poster.ensure_posted(job, job.drafts[0], mode=Mode.BOT, settle=settle)
 
+    assert settled == []
     (draft,) = again(store, job).drafts
-    made = poster.ensure_posted(job, draft, mode=Mode.BOT, is_last=is_last)
+    made = poster.ensure_posted(job, draft, mode=Mode.BOT, settle=settle)
     assert [made] == [each["id"] for each in api.messages]
+    assert settled == ([made] if settles else [])
     assert store.outbox.is_ours(made)
 
 

@@ -316,8 +316,13 @@ def test_inline_what_was_stored_is_accepted_even_if_no_more_can_be_claimed(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def broken(_: Queue) -> None:
-        raise DatabaseError("The disk is gone.")
+    claim = Queue.claim
+
+    def broken(queue: Queue, *, tx: t.Any = None) -> t.Any:
+        if tx is None:
+            raise DatabaseError("The disk is gone.")
+
+        return claim(queue, tx=tx)
 
     chatwoot.reply_provider(lambda text: ANSWER)
     monkeypatch.setattr(Queue, "claim", broken)

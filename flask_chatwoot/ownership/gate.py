@@ -96,12 +96,13 @@ class Gate:
         :raises APIError: Chatwoot could not be asked, so nothing public may be sent.
         """
         event = turn.event
-        ownership = self.store.load(event.conversation.id)
         live = None if private else self.live.conversation(event.conversation.id)
+        # After Chatwoot was asked: an operator may have written meanwhile.
+        ownership = self.store.load(event.conversation.id)
         passed = self.clock() - turn.at
 
-        if live is not None:
-            ownership = self._see_live(event, ownership, live)
+        if live is not None and ownership.taken:
+            ownership = self._see_live(event, turn.ownership, live)
 
         known = turn.context
 
@@ -164,11 +165,11 @@ class Gate:
     def _see_live(
         self, event: MessageEvent, before: Ownership, live: Conversation
     ) -> Ownership:
-        """Who has it, given what Chatwoot says and who had it when it was asked."""
-        if not before.taken:
-            # An operator may have written while Chatwoot was asked.
-            return self.store.load(event.conversation.id)
+        """Who has it, given what Chatwoot says.
 
+        :param before: Who had it before Chatwoot was asked: an operator who wrote
+            since then may not be part of what Chatwoot says.
+        """
         seen = functools.partial(
             state.live_mode_seen,
             mode=self.modes.choice(live),

@@ -20,8 +20,16 @@ import typing as t
 
 from . import line
 from .database import Database, Transaction, joined
-from .line import MESSAGE, Arrival, Window
-from .outbox import Draft, DraftPart, drafts_of, erase, expect_one, keep_all
+from .line import MESSAGE, Window
+from .outbox import (
+    Draft,
+    DraftPart,
+    drafts_of,
+    erase,
+    expect_one,
+    keep_all,
+    keep_message_id,
+)
 
 _DUE: t.Final = """
 SELECT id, conversation_id, message_id, kind, payload, received_at, attempts, handoff,
@@ -192,91 +200,42 @@ class Queue:
         :param said: What to keep of a message besides its payload, which makes room
             for the payload of the next one. Called only if it is needed.
         """
-        arrival = self._arrival(
-            key, conversation_id, message_id, payload, kind, said, claim=None
-        )
+        row: dict[str, t.Any] = {
+            "account": self._database.account_id,
+            "conversation": conversation_id,
+            "message": message_id,
+            "key": key,
+            "kind": kind,
+            "payload": payload,
+        }
 
         with joined(self._database, tx, durable=True) as tx:
-            return line.add(tx, arrival, self._window, self.lease)[0]
+            row["now"] = tx.now
 
-    def put_and_claim(
-        self,
-        key: str,
-        *,
-        conversation_id: int,
-        message_id: int,
-        payload: bytes,
-        kind: str = MESSAGE,
-        said: t.Callable[[], str] = str,
-        tx: Transaction | None = None,
-    ) -> tuple[bool, Job | None]:
-        """Store a delivery and claim it in one go, if nothing is before it in line.
-
-        Not durable yet: see :meth:`.Database.force`.
-
-        :return: Whether it was new, and the job if it was claimed.
-        """
-        claim = None if self._window.pause else secrets.token_hex(16)
-        arrival = self._arrival(
-            key, conversation_id, message_id, payload, kind, said, claim=claim
-        )
-
-        with joined(self._database, tx) as tx:
-            new, job_id = line.add(tx, arrival, self._window, self.lease)
-            now = tx.now
-
-        if job_id is None or claim is None:
-            return new, None
-
-        return new, Job(
-            id=job_id,
-            conversation_id=conversation_id,
-            message_id=message_id,
-            payload=payload,
-            attempts=1,
-            claim=claim,
-            drafts=(),
-            received_at=now,
-            kind=kind,
-        )
-
-    def _arrival(
-        self,
-        key: str,
-        conversation_id: int,
-        message_id: int,
-        payload: bytes,
-        kind: str,
-        said: t.Callable[[], str],
-        *,
-        claim: str | None,
-    ) -> Arrival:
-        return Arrival(
-            self._database.account_id,
-            conversation_id,
-            message_id,
-            key,
-            kind,
-            payload,
-            said,
-            claim,
-        )
+            return line.add(tx, row, said, self._window)
 
     # -- work ------------------------------------------------------------------
 
-    def claim(self) -> Job | None:
+    def claim(self, *, tx: Transaction | None = None) -> Job | None:
         """Take the oldest due job for the length of a lease, or ``None``."""
-        account = {"account": self._database.account_id}
+        if tx is not None:
+            return self._claim_due(tx)
 
         # Most looks find nothing, and a mere look takes no lock from others.
-        with self._database.read() as tx:
-            if tx.execute(_IS_DUE, account | {"now": tx.now}).fetchone() is None:
+        with self._database.read() as seen:
+            values = {"account": self._database.account_id, "now": seen.now}
+
+            if seen.execute(_IS_DUE, values).fetchone() is None:
                 return None
 
-        with self._database.transaction() as tx:
-            row = tx.execute(_DUE, account | {"now": tx.now}).fetchone()
+        with self._database.transaction() as own:
+            return self._claim_due(own)
 
-            return None if row is None else self._claim(tx, row)
+    def _claim_due(self, tx: Transaction) -> Job | None:
+        values = {"account": self._database.account_id, "now": tx.now}
+        row = tx.execute(_DUE, values).fetchone()
+
+        return None if row is None else self._claim(tx, row)
 
     def _claim(self, tx: Transaction, row: t.Sequence[t.Any]) -> Job:
         job_id, conversation, message, kind, payload, received, attempts, *rest = row
@@ -393,15 +352,29 @@ class Queue:
 
         return True
 
-    def settle(self, job: Job, outcome: str, reason: str | None) -> None:
+    def settle(
+        self,
+        job: Job,
+        outcome: str,
+        reason: str | None,
+        *,
+        posted: tuple[Draft, int] | None = None,
+    ) -> None:
         """End a job and let the next of its conversation come forward.
 
         The text is erased, unless the job is dead and may be revived.
 
+        :param posted: A draft and the id of its message, to keep in the same commit,
+            even if the lease was lost.
         :raises LeaseLostError: Another worker has the job now.
         """
         with self._database.transaction(durable=True) as tx:
-            expect_one(self._end(tx, job, outcome, reason), job)
+            if posted is not None:
+                keep_message_id(tx, *posted)
+
+            ended = self._end(tx, job, outcome, reason)
+
+        expect_one(ended, job)
 
     def _end(self, tx: Transaction, job: Job, outcome: str, reason: str | None) -> int:
         """End a job; how many that were: 1, or 0 if the lease was lost."""

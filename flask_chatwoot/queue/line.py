@@ -36,15 +36,9 @@ AND NOT EXISTS (SELECT 1 FROM draft WHERE job_id = open.id)
 
 _PUT: t.Final = """
 INSERT INTO job (
-    account_id, conversation_id, message_id, key, kind, payload, received_at, due_at,
-    claim, attempts
-) VALUES (
-    :account, :conversation, :message, :key, :kind, :payload, :now, :due,
-    :claim, :attempts
-)
+    account_id, conversation_id, message_id, key, kind, payload, received_at, due_at
+) VALUES (:account, :conversation, :message, :key, :kind, :payload, :now, :due)
 """
-
-_PUT_CLAIMED: t.Final = f"{_PUT} RETURNING id"
 
 _MAKE_ROOM: t.Final = """
 UPDATE follow_up SET payload = NULL WHERE job_id = :job AND payload IS NOT NULL
@@ -87,61 +81,28 @@ class Window(t.NamedTuple):
         return min(newest_at + self.pause, first_at + self.longest)
 
 
-class Arrival(t.NamedTuple):
-    """A delivery that is to be stored.
-
-    :ivar said: Gives what is to be kept of a message besides its payload, if it joins.
-    :ivar claim: The token with which it is claimed if it is the first of its line;
-        ``None``: it is not claimed.
-    """
-
-    account_id: int
-    conversation_id: int
-    message_id: int
-    key: str
-    kind: str
-    payload: bytes
-    said: t.Callable[[], str]
-    claim: str | None
-
-    def __repr__(self) -> str:
-        return f"<Arrival of message {self.message_id}>"
-
-
 def add(
-    tx: Transaction, arrival: Arrival, window: Window, lease: float
-) -> tuple[bool, int | None]:
-    """Add a delivery to its line; whether it is new, and its job if it is claimed."""
-    row = {
-        "account": arrival.account_id,
-        "conversation": arrival.conversation_id,
-        "message": arrival.message_id,
-        "key": arrival.key,
-        "kind": arrival.kind,
-        "payload": arrival.payload,
-        "now": tx.now,
-        "due": None,
-        "claim": None,
-        "attempts": 0,
-    }
+    tx: Transaction,
+    row: dict[str, t.Any],
+    said: t.Callable[[], str],
+    window: Window,
+) -> bool:
+    """Add a delivery to its line; ``False`` if it is known.
+
+    :param row: Values of the columns that describe the delivery.
+    :param said: Gives what is to be kept of a message besides its payload, if it joins.
+    """
     known, behind = tx.execute(_LOOK, row).fetchone()
 
     if known:
-        return False, None
+        return False
 
     if behind:
-        _add_behind(tx, row, arrival.said, window)
-        return True, None
+        _add_behind(tx, row, said, window)
+    else:
+        tx.execute(_PUT, row | {"due": window.due(row["kind"], tx.now, tx.now)})
 
-    if arrival.claim is None:
-        row["due"] = window.due(arrival.kind, tx.now, tx.now)
-        tx.execute(_PUT, row)
-        return True, None
-
-    row |= {"due": tx.now + lease, "claim": arrival.claim, "attempts": 1}
-    (job_id,) = tx.execute(_PUT_CLAIMED, row).fetchone()
-
-    return True, job_id
+    return True
 
 
 def _add_behind(
@@ -152,7 +113,7 @@ def _add_behind(
     waiting = tx.execute(_OPEN, row).fetchone()[0] if is_message else None
 
     if waiting is None:
-        tx.execute(_PUT, row)
+        tx.execute(_PUT, row | {"due": None})
         return
 
     row |= {"job": waiting, "said": said()}

@@ -163,15 +163,11 @@ class Outbox:
         draft: Draft,
         message_id: int,
         *,
-        durable: bool = True,
         tx: Transaction | None = None,
     ) -> None:
-        """Note that Chatwoot has the draft, whichever worker has the job.
-
-        :param durable: ``False`` if a durable write follows at once.
-        """
-        with joined(self._database, tx, durable=durable) as tx:
-            tx.execute(_POSTED, {"message": message_id, "draft": draft.id})
+        """Note that Chatwoot has the draft, whichever worker has the job."""
+        with joined(self._database, tx, durable=True) as tx:
+            keep_message_id(tx, draft, message_id)
 
     def unconfirmed(self, draft: Draft) -> None:
         """Note that the request for the draft just ended without an answer."""
@@ -229,6 +225,11 @@ class Outbox:
 
         with self._database.read() as tx:
             return [_draft_in(row) for row in tx.execute(_UNDER_WAY, values)]
+
+
+def keep_message_id(tx: Transaction, draft: Draft, message_id: int) -> None:
+    """Keep under which id Chatwoot has a draft."""
+    tx.execute(_POSTED, {"message": message_id, "draft": draft.id})
 
 
 def keep_all(

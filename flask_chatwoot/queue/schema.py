@@ -11,7 +11,6 @@ event                              from                  to         method
 a delivery is first in line        (none)                ready      Queue.put
 a message opens a debounce window  (none)                waiting    Queue.put
 a delivery comes behind another    (none)                blocked    Queue.put
-a delivery is claimed at once      (none)                leased     Queue.put_and_claim
 its window or pause ends           waiting retrying      ready
 its lease ends                     leased                ready
 a worker claims it                 ready giving_up       leased     Queue.claim

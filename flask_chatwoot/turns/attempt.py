@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import typing as t
 
@@ -202,10 +203,7 @@ class Attempt:
             if ending.settled:
                 break
 
-        if self._job.failure is not None:
-            return Ending(TurnOutcome.DEAD, self._job.failure, ending.settled)
-
-        return ending
+        return self._unless_failed(ending)
 
     def _post(self, draft: Draft, before: Ending, *, is_last: bool) -> Ending:
         """How the turn would end after this draft, given how it would before."""
@@ -226,15 +224,32 @@ class Attempt:
             if not _posted(before) and self._is_superseded():
                 return Ending(TurnOutcome.DECLINED, Reason.SUPERSEDED, settled=True)
 
+        after = self._unless_failed(_after(before, draft, decision.reason))
         message_id = poster.ensure_posted(
-            self._job, draft, mode=self._turn.mode, is_last=is_last
+            self._job,
+            draft,
+            mode=self._turn.mode,
+            settle=functools.partial(self._settle, after, draft) if is_last else None,
         )
 
         if not draft.private:
             entry = TranscriptEntry(message_id, "assistant", draft.content)
             self._posted.append(entry)
 
-        return _after(before, draft, decision.reason)
+        return after._replace(settled=is_last)
+
+    def _unless_failed(self, ending: Ending) -> Ending:
+        """The posts of a turn that failed do not change how it ended."""
+        if self._job.failure is None:
+            return ending
+
+        return Ending(TurnOutcome.DEAD, self._job.failure, ending.settled)
+
+    def _settle(self, ending: Ending, draft: Draft, message_id: int) -> None:
+        """End the turn with its last post."""
+        self._parts.queue.settle(
+            self._job, ending.outcome, ending.reason, posted=(draft, message_id)
+        )
 
     def _is_withheld(self, draft: Draft, decision: Decision) -> bool:
         if decision.audience is Audience.NOBODY:

@@ -7,6 +7,7 @@ sent *again* the message is looked for in Chatwoot.
 
 from __future__ import annotations
 
+import functools
 import time
 import typing as t
 from dataclasses import dataclass
@@ -15,7 +16,11 @@ from flask import Flask
 
 from flask_chatwoot import signals
 from flask_chatwoot.client import ChatwootClient
-from flask_chatwoot.errors import APIError, ChatwootError, TransientError
+from flask_chatwoot.errors import (
+    APIError,
+    ChatwootError,
+    TransientError,
+)
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.payloads.conversation import ChatwootMessage, is_post_of
 from flask_chatwoot.queue.jobs import Job
@@ -49,6 +54,10 @@ class Post(t.NamedTuple):
         return f"<Post of a {kind} in conversation {self.conversation_id}>"
 
 
+Settle = t.Callable[[int], None]
+"""Settles a job and keeps the message id of its last post, in one commit."""
+
+
 class TooSoonError(ChatwootError):
     """A request whose result is unknown may still take effect.
 
@@ -77,23 +86,33 @@ class Poster:
     settle_time: float
 
     def ensure_posted(
-        self, job: Job, draft: Draft, *, mode: Mode, is_last: bool = False
+        self, job: Job, draft: Draft, *, mode: Mode, settle: Settle | None = None
     ) -> int:
         """See to it that Chatwoot has a draft, once; return its message id. Blocks.
 
         Looks for it if a request may have been sent, else posts it, and keeps the id.
 
         :param mode: Of the turn, for the signals.
-        :param is_last: The job is settled next, which forces the id to the disk too.
+        :param settle: Settles the job with its last post, instead of keeping the id
+            alone: one commit less.
         :raises APIError: Chatwoot does not have it, or that is unknown.
         :raises TooSoonError: It may still arrive; nothing was sent.
         :raises DatabaseError: Nothing was sent, or the id could not be kept.
         """
         message_id = self.find(job, draft)
 
-        if message_id is not None:
-            return message_id
+        if message_id is None:
+            keep = settle or functools.partial(self.outbox.posted, draft)
+            return self._post(job, draft, mode, keep)
 
+        if settle is not None:
+            settle(message_id)
+
+        return message_id
+
+    def _post(
+        self, job: Job, draft: Draft, mode: Mode, keep: t.Callable[[int], None]
+    ) -> int:
         post = Post(
             account_id=self.client.account_id,
             conversation_id=job.conversation_id,
@@ -102,6 +121,7 @@ class Poster:
             mode=mode,
             attempt=job.attempts,
         )
+        message_id: int | None = None
         failure: Exception | None = None
         signals.send(signals.before_post, self.app, post=post)
         started = time.perf_counter()
@@ -109,7 +129,7 @@ class Poster:
         try:
             self.outbox.sending(job, draft)
             message_id = self._create(draft, post)
-            self.outbox.posted(draft, message_id, durable=not is_last)
+            keep(message_id)
         except Exception as error:
             failure = error
             raise

@@ -27,13 +27,14 @@ class Service:
     def __init__(self, parts: TurnParts) -> None:
         self._parts = parts
 
-    def handle(self, job: Job) -> None:
+    def handle(self, job: Job, event: MessageEvent | None = None) -> None:
         """Bring a claimed job one attempt further. Blocks for as long as that takes.
 
+        :param event: The job's newest delivery, if it is parsed already.
         :raises DatabaseError: The database failed, or the job is another worker's now.
         """
         try:
-            event = event_in(job.newest)
+            event = event or event_in(job.newest)
             messages = messages_of(job, event, self._parts.poster.client)
         except PayloadError:
             self._parts.queue.settle(job, TurnOutcome.DEAD, Reason.UNREADABLE)

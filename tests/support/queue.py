@@ -64,14 +64,19 @@ def put_and_claim(
     kind: str = "alone",
     said: t.Callable[[], str] = str,
 ) -> tuple[bool, Job | None]:
-    return store.queue.put_and_claim(
-        f"1:message_created:{message_id}",
-        conversation_id=conversation_id,
-        message_id=message_id,
-        payload=BODY,
-        kind=kind,
-        said=said,
-    )
+    """Store a delivery and claim what is due, in one transaction."""
+    with store.queue.transaction() as tx:
+        new = store.queue.put(
+            f"1:message_created:{message_id}",
+            conversation_id=conversation_id,
+            message_id=message_id,
+            payload=BODY,
+            kind=kind,
+            said=said,
+            tx=tx,
+        )
+
+        return new, store.queue.claim(tx=tx) if new else None
 
 
 def say_and_claim(
