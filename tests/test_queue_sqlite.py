@@ -246,9 +246,9 @@ def test_a_fork_waits_until_a_write_is_done(database: SQLiteDatabase) -> None:
     thread = threading.Thread(target=work)
     thread.start()
     assert began.wait(10)
-    sqlite_module._before_fork()  # what os.fork() calls first
+    background._before_fork()  # what os.fork() calls first
     forked.set()
-    sqlite_module._after_fork()
+    background._after_fork(in_child=False)
     thread.join(10)
 
     assert seen_during_write == [False]

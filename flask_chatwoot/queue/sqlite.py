@@ -11,6 +11,7 @@ import typing as t
 import weakref
 from pathlib import Path
 
+from flask_chatwoot.background import survive_forks
 from flask_chatwoot.errors import DatabaseError
 
 from . import schema
@@ -90,7 +91,7 @@ class SQLiteDatabase:
         self._forced = 0
         self._opened: tuple[int, int] | None = None
         self._look_at = 0.0
-        _databases.add(self)
+        survive_forks(self)
 
     def force(self) -> None:
         """Have on the disk what this process wrote so far, if it is not there yet."""
@@ -284,39 +285,25 @@ class SQLiteDatabase:
 
             db.execute(f"PRAGMA user_version = {schema.VERSION}")
 
+    # SQLite forbids carrying an open file into a forked process, and what it remembers
+    # of its locks would come along. So the file is closed while a process forks; parent
+    # and child open it again when they need it.
+
+    def before_fork(self) -> None:
+        """Close the file, and keep it closed."""
+        self._checkpointing.acquire()
+        self._lock.acquire()
+        self._drop()
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Let the file be opened again."""
+        self._lock.release()
+        self._checkpointing.release()
+
     def _drop(self) -> None:
         if self._db is not None:
             self._closing()
             self._db = None
-
-
-# SQLite forbids carrying an open file into a forked process, and what it remembers of
-# its locks would come along. So every file is closed while a process forks; parent and
-# child open it again when they need it.
-
-_databases: weakref.WeakSet[SQLiteDatabase] = weakref.WeakSet()
-_forking: list[SQLiteDatabase] = []
-
-
-def _before_fork() -> None:
-    for database in list(_databases):
-        database._checkpointing.acquire()
-        database._lock.acquire()
-        database._drop()
-        _forking.append(database)
-
-
-def _after_fork() -> None:
-    while _forking:
-        database = _forking.pop()
-        database._lock.release()
-        database._checkpointing.release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
-    )
 
 
 def _version_of(db: sqlite3.Connection) -> int:
