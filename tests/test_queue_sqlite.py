@@ -23,6 +23,7 @@ from support.queue import (
     read,
 )
 
+from flask_chatwoot import background
 from flask_chatwoot.errors import DatabaseError, LeaseLostError
 from flask_chatwoot.queue import sqlite as sqlite_module
 from flask_chatwoot.queue.database import Transaction
