@@ -6,6 +6,7 @@ import ast
 import graphlib
 import subprocess
 import sys
+import tomllib
 import typing as t
 from pathlib import Path
 
@@ -179,6 +180,18 @@ def test_there_are_few_flat_modules() -> None:
     packages = {room_of(name) for name in MODULES if "." in name}
 
     assert len(flat - packages) <= MOST_FLAT_MODULES
+
+
+def test_every_package_is_distributed() -> None:
+    project = Path(__file__).parents[1] / "pyproject.toml"
+    listed = tomllib.loads(project.read_text())["tool"]["setuptools"]["packages"]
+    packages = {
+        ".".join(filter(None, [PACKAGE, name]))
+        for name, path in MODULES.items()
+        if path.name == "__init__.py"
+    }
+
+    assert set(listed) == packages
 
 
 @every_module
