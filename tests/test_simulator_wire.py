@@ -47,9 +47,7 @@ def test_a_customer_attaches_a_file(webhook: Hook, file: t.Any, talk: Talk) -> N
     assert talk.transcript == "Ada Lovelace: [a/b cät.png]"
 
 
-def test_a_file_is_behind_a_redirect_and_needs_no_token(
-    sim: Simulator, talk: Talk
-) -> None:
+def test_a_file_needs_no_token_but_a_redirect(sim: Simulator, talk: Talk) -> None:
     url = url_of(talk.customer_says("See", attachments=[CAT]))
     first = fetch(url, follow=False)
     second = fetch(first.headers["Location"], follow=False)
@@ -125,7 +123,7 @@ def test_an_uploaded_file_can_be_fetched_and_its_bytes_are_not_in_the_list_of_ca
 # -- calls ---------------------------------------------------------------------
 
 
-def test_a_call_keeps_its_request_and_its_answer(
+def test_a_call_has_request_and_answer(
     sim: Simulator, user: Client, talk: Talk
 ) -> None:
     created = user.create(talk, "Hello").json()
@@ -138,9 +136,7 @@ def test_a_call_keeps_its_request_and_its_answer(
     assert "Hello" not in repr(sim.calls)
 
 
-def test_refusals_and_plain_text_are_kept_and_silence_is_not(
-    sim: Simulator, user: Client, talk: Talk
-) -> None:
+def test_refusals_and_texts_are_kept(sim: Simulator, user: Client, talk: Talk) -> None:
     sim.inject(Fault.RATE_LIMITED)
     sim.inject(Fault.CUT_AFTER)
     user.create(talk, "a")
@@ -243,9 +239,7 @@ def test_a_delivery_keeps_the_answer(
     assert delivery_of(sim).answer == answer
 
 
-def test_account_webhooks_cannot_subscribe_to_the_events_of_bots(
-    sim: Simulator, hook: Hook
-) -> None:
+def test_only_bots_get_the_events_of_bots(sim: Simulator, hook: Hook) -> None:
     with pytest.raises(ValueError, match="conversation_opened"):
         hook.connect(sim, events=["message_created", "conversation_opened"])
 
@@ -255,9 +249,7 @@ def test_account_webhooks_cannot_subscribe_to_the_events_of_bots(
     assert hook.events[0] == "conversation_opened"
 
 
-def test_a_repeated_delivery_is_unchanged(
-    sim: Simulator, webhook: Hook, talk: Talk
-) -> None:
+def test_a_repeat_is_unchanged(sim: Simulator, webhook: Hook, talk: Talk) -> None:
     message = talk.customer_says("Helo")
     sim.drain()
     talk.edit(message, content="Hello")
@@ -280,9 +272,7 @@ def test_nothing_is_missed_between_two_waits(sim: Simulator, talk: Talk) -> None
 
 
 @pytest.mark.usefixtures("webhook")
-def test_a_change_wakes_a_waiting_thread(
-    sim: Simulator, user: Client, talk: Talk
-) -> None:
+def test_a_change_wakes_a_thread(sim: Simulator, user: Client, talk: Talk) -> None:
     numbers = [sim.wait_for_change()]
 
     with running(lambda: numbers.append(sim.wait_for_change(numbers[0], timeout=30))):
@@ -291,9 +281,7 @@ def test_a_change_wakes_a_waiting_thread(
     assert numbers[1] > numbers[0]
 
 
-def test_finished_deliveries_are_a_change(
-    sim: Simulator, webhook: Hook, talk: Talk
-) -> None:
+def test_a_delivery_is_a_change(sim: Simulator, webhook: Hook, talk: Talk) -> None:
     webhook.blocks()
     talk.customer_says("Hi")
     webhook.arrived.wait(10)
