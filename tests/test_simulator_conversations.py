@@ -55,7 +55,7 @@ def test_the_status_is_set(sim: Simulator, user: Client, status: str) -> None:
 @pytest.mark.parametrize("before", ["open", "resolved", "pending", "snoozed"])
 @pytest.mark.parametrize("body", [None, {}, {"status": ""}])
 def test_without_a_status_it_is_toggled(
-    sim: Simulator, bot: Client, before: str, body: JSON | None
+    sim: Simulator, bot: Client, before: str, body: t.Any
 ) -> None:
     talk = sim.conversation(status=before)
     answer = bot.do(talk, "toggle_status", body).json()["payload"]
@@ -64,9 +64,7 @@ def test_without_a_status_it_is_toggled(
     assert values(answer, "current_status success") == [talk.status, True]
 
 
-def test_a_snoozed_conversation_has_snoozed_until(
-    updates: Hook, user: Client, talk: Talk
-) -> None:
+def test_a_snooze_has_its_end(updates: Hook, user: Client, talk: Talk) -> None:
     snooze = {"status": "snoozed", "snoozed_until": 1757506877}
     answer = user.do(talk, "toggle_status", snooze).json()
     read = user.read(talk)
@@ -99,7 +97,7 @@ def test_a_bot_hands_off_by_opening(
 
 
 @pytest.mark.parametrize("assigned", [True, False])
-def test_a_hand_off_keeps_an_operator_as_assignee(
+def test_a_hand_off_keeps_the_operator(
     sim: Simulator, bot: Client, assigned: bool
 ) -> None:
     owner = sim.operator if assigned else None
@@ -109,7 +107,7 @@ def test_a_hand_off_keeps_an_operator_as_assignee(
     assert (talk.status, talk.current.assignee) == ("open", owner)
 
 
-def test_opening_again_is_no_hand_off(
+def test_opening_twice_is_no_hand_off(
     sim: Simulator, all_events: Hook, bot: Client
 ) -> None:
     talk = sim.conversation(status="open")
@@ -139,9 +137,7 @@ def test_an_agent_who_opens_a_conversation_gets_it(
 
 
 @pytest.mark.parametrize("role", ["agent"])
-def test_a_bot_that_opens_a_conversation_does_not_get_it(
-    sim: Simulator, bot: Client
-) -> None:
+def test_a_bot_that_opens_gets_no_conversation(sim: Simulator, bot: Client) -> None:
     talk = sim.conversation(status="pending")
     bot.do(talk, "toggle_status", {})
 
@@ -175,7 +171,7 @@ def test_typing_is_stored_and_delivered(
 
 
 @pytest.mark.parametrize("merge", [{}, {"merge": True}])
-def test_attributes_are_replaced_as_a_whole(
+def test_attributes_are_replaced(
     sim: Simulator, updates: Hook, bot: Client, merge: JSON
 ) -> None:
     old, new = {"topic": "Invoice"}, {"mood": "good"}
@@ -218,7 +214,7 @@ def test_attributes_can_be_merged_after_4_16_2(
     ],
 )
 def test_attributes_have_limits(
-    user: Client, value: t.Any, code: int, talk: Talk
+    user: Client, talk: Talk, value: t.Any, code: int
 ) -> None:
     answer = user.do(talk, "custom_attributes", {"custom_attributes": {"k": value}})
     named = ["custom_attributes"] if code == 422 else None
@@ -227,7 +223,7 @@ def test_attributes_have_limits(
     assert talk.current.custom_attributes == ({"k": value} if code == 200 else {})
 
 
-def test_equal_attributes_are_no_event(
+def test_equal_attributes_send_none(
     sim: Simulator, all_events: Hook, user: Client
 ) -> None:
     talk = sim.conversation(custom_attributes={"a": 1})
@@ -239,7 +235,7 @@ def test_equal_attributes_are_no_event(
 # -- assignments ---------------------------------------------------------------
 
 
-def test_an_operator_is_assigned_and_removed(
+def test_an_operator_is_assigned(
     sim: Simulator, updates: Hook, bot: Client, talk: Talk
 ) -> None:
     given = bot.do(talk, "assignments", {"assignee_id": "2"}).json()
@@ -279,7 +275,7 @@ def test_an_assignment_changes_the_assignee_or_the_team(
     assert meta.get("team") == (team and {"id": 1, "name": team})
 
 
-def test_the_answer_to_an_assignment_has_role_or_account(
+def test_an_assignment_shows_role_or_account(
     sim: Simulator, user: Client, talk: Talk
 ) -> None:
     agent = user.do(talk, "assignments", {"assignee_id": sim.user.id}).json()
@@ -302,9 +298,7 @@ def test_labels_are_replaced(sim: Simulator, updates: Hook, bot: Client) -> None
 
 
 @pytest.mark.parametrize("body", [{}, {"labels": None}, {"labels": "a"}])
-def test_no_list_of_labels_is_an_empty_one(
-    sim: Simulator, user: Client, body: JSON
-) -> None:
+def test_no_labels_are_an_empty_list(sim: Simulator, user: Client, body: JSON) -> None:
     talk = sim.conversation(labels=("old",))
 
     assert user.do(talk, "labels", body).json() == {"payload": []}
@@ -331,7 +325,8 @@ def test_no_list_of_labels_is_an_empty_one(
 def test_bots_may_use_what_their_version_permits(
     user: Client, bot: Client, method: str, what: str, since: str, version: str
 ) -> None:
-    path, body = f"/accounts/1/conversations/1/{what}", {"custom_attributes": {}}
+    path = f"/accounts/1/conversations/1/{what}"
+    body: JSON = {"custom_attributes": {}}
     codes = [c.request(method, path, json=body).status_code for c in (user, bot)]
     allowed = parse_version(version) >= parse_version(since)
 
@@ -346,6 +341,7 @@ def test_bots_may_use_what_their_version_permits(
         ("toggle_status", {"status": "snoozed", "snoozed_until": "tomorrow"}, 500),
         ("toggle_status", {"status": "snoozed", "snoozed_until": ""}, 500),
         ("toggle_priority", {"priority": "huge"}, 500),
+        ("toggle_priority", {"priority": ["low"]}, 500),
         ("custom_attributes", {}, 500),
         ("custom_attributes", {"custom_attributes": None}, 500),
         ("custom_attributes", {"custom_attributes": [1]}, 500),
@@ -418,7 +414,7 @@ def test_the_kind_of_a_file_follows_its_type_which_is_shown_since_4_13(
 
 
 @pytest.mark.parametrize(("number", "code"), [(15, 200), (16, 422)])
-def test_a_message_has_at_most_15_files(
+def test_at_most_15_files_are_sent(
     number: int, code: int, talk: Talk, bot: Client
 ) -> None:
     answer = bot.upload(talk, [("x.txt", b"1", "text/plain")] * number)
@@ -482,7 +478,7 @@ def test_a_choice_has_items_with_title_and_value(
     ],
     ids=["unknown type", "unknown upload"],
 )
-def test_what_chatwoot_does_not_know_is_refused(
+def test_unknown_values_are_refused(
     bot: Client, talk: Talk, fields: JSON, error: str
 ) -> None:
     answer = bot.create(talk, "Well?", **fields)
@@ -516,7 +512,7 @@ def test_a_choice_on_a_website_updates_our_message(
     assert talk.transcript == "Assistant: Well? [No]"
 
 
-def test_a_choice_elsewhere_is_a_message(
+def test_a_choice_may_be_a_message(
     sim: Simulator, all_events: Hook, bot: Client
 ) -> None:
     talk = sim.conversation(channel=WHATSAPP)
@@ -543,9 +539,7 @@ def test_only_messages_of_the_conversation_can_be_edited(sim: Simulator) -> None
         sim.conversation().edit(message, content="Goodbye")
 
 
-def test_a_form_on_a_website_updates_our_message(
-    all_events: Hook, bot: Client, talk: Talk
-) -> None:
+def test_a_form_updates_our_message(all_events: Hook, bot: Client, talk: Talk) -> None:
     message = ask(bot, talk)
     filled = talk.customer_fills(message, {"zip": "10115"})
 
@@ -574,9 +568,7 @@ def test_only_forms_of_websites_can_be_filled_in(sim: Simulator, bot: Client) ->
 # -- operators, automations and mails ------------------------------------------
 
 
-def test_an_operator_takes_a_conversation_from_the_bot(
-    sim: Simulator, bot_webhook: Hook, talk: Talk
-) -> None:
+def test_an_operator_takes_over(sim: Simulator, bot_webhook: Hook, talk: Talk) -> None:
     talk.operator_takes()
     talk.operator_takes()
 
@@ -671,7 +663,7 @@ def test_a_priority_is_set_and_removed(
 # -- activities ----------------------------------------------------------------
 
 
-def test_changes_by_users_become_activities(
+def test_users_changes_become_activities(
     sim: Simulator, user: Client, talk: Talk
 ) -> None:
     for status in ("resolved", "resolved", "open", "pending", "snoozed"):
@@ -712,17 +704,13 @@ def test_changes_by_users_become_activities(
     ]
 
 
-def test_a_team_and_its_assignee_become_one_activity(
-    sim: Simulator, talk: Talk
-) -> None:
+def test_a_team_and_assignee_become_one_activity(sim: Simulator, talk: Talk) -> None:
     sim._state.change(talk._stored, by=sim.user, team=sim.team, assignee=sim.operator)
 
     assert activities(talk) == ["Assigned to Olga Operator via support by Uma User"]
 
 
-def test_changes_by_a_bot_become_activities_but_its_assignment_does_not(
-    sim: Simulator, bot: Client
-) -> None:
+def test_a_bots_assignment_is_no_activity(sim: Simulator, bot: Client) -> None:
     talk = sim.conversation(status="pending")
     bot.do(talk, "assignments", {**TO_BOT, "assignee_id": sim.bot.id})
     bot.do(talk, "toggle_status", {"status": "open"})
@@ -737,8 +725,8 @@ REOPENED: t.Final = "System reopened the conversation due to a new incoming mess
 @pytest.mark.parametrize(
     ("channel", "added"), [("Channel::WebWidget", []), ("Channel::Api", [REOPENED])]
 )
-def test_a_reopening_becomes_an_activity_in_api_inboxes(
-    sim: Simulator, channel: str, added: list[str]
+def test_a_reopening_may_be_an_activity(
+    sim: Simulator, channel: str, added: t.Any
 ) -> None:
     talk = sim.conversation(channel=channel, status="resolved")
     talk.customer_says("One more thing")
@@ -773,9 +761,7 @@ def test_an_activity_is_in_the_api_but_not_in_deliveries_nor_the_transcript(
     assert talk.transcript == "Ada Lovelace: Hi\nOlga Operator (note): psst"
 
 
-def test_a_conversation_of_a_blocked_contact_begins_resolved(
-    sim: Simulator, bot_webhook: Hook
-) -> None:
+def test_a_blocked_contact_begins_resolved(sim: Simulator, bot_webhook: Hook) -> None:
     talk = sim.conversation(contact=Contact(id=1, blocked=True))
     talk.customer_says("Hi")
 
@@ -785,7 +771,7 @@ def test_a_conversation_of_a_blocked_contact_begins_resolved(
 
 @pytest.mark.parametrize(("version", "there"), [("4.14.1", False), ("4.14.2", True)])
 @pytest.mark.parametrize("kind", ["account", "bot"])
-def test_conversation_events_name_the_account_since_4_14_2(
+def test_events_name_the_account_since_4_14_2(
     sim: Simulator, all_events: Hook, there: bool
 ) -> None:
     sim.conversation(status="open").resolve()
