@@ -203,41 +203,37 @@ def test_a_delivery_can_be_forged(
         verify(sim.deliveries[0].body, headers, sim.secret)
 
 
-def test_an_account_delivery_is_never_repeated(sim: Simulator, webhook: Hook) -> None:
-    webhook.answers(500)
-    talk = sim.conversation(status="pending")
-    talk.customer_says("Hi")
-    sim.drain()
-    [delivery] = sim.deliveries
-
-    assert (delivery.ok, delivery.answer, talk.status) == (False, "no", "pending")
-
-
 @pytest.mark.parametrize(
-    ("version", "code", "attempts", "end"),
+    ("version", "kind", "before", "codes", "end"),
     [
-        ("4.16.2", 429, 3, "open"),
-        ("4.16.2", 500, 3, "open"),
-        ("4.16.2", 503, 1, "open"),
-        ("4.16.2", 302, 1, "open"),
-        ("4.11.2", 500, 1, "open"),
-        ("4.7.0", 500, 1, "open"),
-        ("4.6.0", 500, 1, "pending"),
+        ("4.16.2", "bot", "pending", [429] * 3, "open"),
+        ("4.16.2", "bot", "pending", [500] * 3, "open"),
+        ("4.16.2", "bot", "pending", [503], "open"),
+        ("4.16.2", "bot", "pending", [302], "open"),
+        ("4.11.2", "bot", "pending", [500], "open"),
+        ("4.7.0", "bot", "pending", [500], "open"),
+        ("4.6.0", "bot", "pending", [500], "pending"),
+        ("4.16.2", "bot", "pending", [500, 200], "pending"),
+        ("4.16.2", "bot", "snoozed", [404], "snoozed"),
+        ("4.16.2", "account", "pending", [500], "pending"),
     ],
 )
-def test_a_failed_delivery_to_a_bot_is_retried_and_opens_the_conversation(
-    sim: Simulator, bot_webhook: Hook, code: int, attempts: int, end: str, talk: Talk
+def test_a_failed_delivery_to_a_bot_is_retried_and_opens_a_pending_conversation(
+    sim: Simulator, webhook: Hook, before: str, codes: list[int], end: str
 ) -> None:
-    bot_webhook.answers(code)
-    before = talk.status
-    talk.customer_says("Hi")
+    answers = iter(codes)
+    webhook.answer = lambda body: Response("no", next(answers, codes[-1]))
+    talk = sim.conversation(status=before)
+    say = talk.operator_says if before == "snoozed" else talk.customer_says
+    say("Hi")
     sim.drain()
     tries = [d for d in sim.deliveries if d.event == "message_created"]
 
-    assert [d.attempt for d in tries] == list(range(1, attempts + 1))
-    assert {d.status for d in tries} == {code}
+    assert [(d.attempt, d.status) for d in tries] == list(enumerate(codes, 1))
+    assert (tries[-1].ok, tries[-1].answer) == (codes[-1] == 200, "no")
     assert len({d.headers.get(ID) for d in tries}) == 1
-    assert (before, talk.status) == ("pending", end)
+    assert talk.status == end
+    assert len(talk.messages) == (2 if end == "open" else 1)
     assert (talk.messages[-1].type is MessageType.ACTIVITY) == (end == "open")
 
 
@@ -253,24 +249,6 @@ def test_each_attempt_is_signed_anew(start: Start, hook: Hook) -> None:
     assert len(tries) == 3
     assert len({headers["X-Chatwoot-Timestamp"] for headers in tries}) == 3
     assert len({headers["X-Chatwoot-Signature"] for headers in tries}) == 3
-
-
-def test_a_retry_may_succeed(sim: Simulator, bot_webhook: Hook, talk: Talk) -> None:
-    bot_webhook.answer = lambda body: Response("", 200 if bot_webhook.got else 500)
-    talk.customer_says("Hi")
-    sim.drain()
-
-    assert [d.status for d in sim.deliveries] == [500, 200]
-    assert talk.status == "pending"
-
-
-def test_only_pending_conversations_open(sim: Simulator, bot_webhook: Hook) -> None:
-    bot_webhook.answers(404)
-    talk = sim.conversation(status="snoozed")
-    talk.operator_says("Hi")
-    sim.drain()
-
-    assert (talk.status, len(talk.messages)) == ("snoozed", 1)
 
 
 def test_a_failed_status_event_opens_nothing(sim: Simulator, bot_webhook: Hook) -> None:
@@ -752,34 +730,32 @@ def test_a_rate_limit_is_plain_text(sim: Simulator, bot: Client, talk: Talk) -> 
 
 
 @pytest.mark.parametrize(
-    ("fault", "replies"), [(Fault.CUT_BEFORE, []), (Fault.CUT_AFTER, ["Hello"])]
+    ("fault", "timeout", "error", "replies"),
+    [
+        (Fault.CUT_BEFORE, 5, requests.ConnectionError, []),
+        (Fault.CUT_AFTER, 5, requests.ConnectionError, ["Hello"]),
+        (Fault.HANG, 0.05, requests.Timeout, []),
+        (Fault.HANG_AFTER, 0.05, requests.Timeout, ["Hello"]),
+    ],
 )
-def test_a_connection_is_cut_before_or_after_message_and_echo(
-    sim: Simulator, webhook: Hook, bot: Client, talk: Talk, fault: Fault, replies: t.Any
+def test_a_call_may_end_without_an_answer_before_or_after_message_and_echo(
+    sim: Simulator,
+    webhook: Hook,
+    bot: Client,
+    talk: Talk,
+    fault: Fault,
+    timeout: float,
+    error: type[Exception],
+    replies: list[str],
 ) -> None:
     sim.inject(fault)
 
-    with pytest.raises(requests.ConnectionError):
-        bot.create(talk, "Hello")
-
-    assert talk.replies == webhook.contents == replies
-    assert [(c.status, c.fault) for c in sim.calls] == [(None, fault)]
-
-
-@pytest.mark.parametrize(
-    ("fault", "replies"), [(Fault.HANG, []), (Fault.HANG_AFTER, ["Hello"])]
-)
-def test_a_hanging_call_lasts_until_the_client_leaves(
-    sim: Simulator, bot: Client, fault: Fault, replies: t.Any, talk: Talk
-) -> None:
-    sim.inject(fault)
-
-    with pytest.raises(requests.Timeout):
-        bot.request("POST", MESSAGES, json={"content": "Hello"}, timeout=0.05)
+    with pytest.raises(error):
+        bot.request("POST", MESSAGES, json={"content": "Hello"}, timeout=timeout)
 
     sim.wait_until(lambda: sim.calls)  # the client may leave before the call is read
-    assert talk.replies == replies
-    assert sim.calls[0].status is None
+    assert [(c.status, c.fault) for c in sim.calls] == [(None, fault)]
+    assert talk.replies == webhook.contents == replies
 
 
 @pytest.mark.parametrize("fault", [Fault.HANG, Fault.HANG_AFTER])

@@ -232,21 +232,22 @@ def test_there_are_inboxes_to_begin_with(call: Account) -> None:
     assert "pre_chat_form_options" not in third
 
 
-def test_the_options_of_a_form_are_replaced_as_a_whole(call: Account) -> None:
-    assert call.show(FIELD) == {"pre_chat_fields": [FIELD]}
-    assert call.form(4) == admin.default_options()
-
-
-def test_a_form_without_fields_gets_the_three_defaults(call: Account) -> None:
+@pytest.mark.parametrize(
+    ("fields", "options", "expected"),
+    [
+        ([FIELD], {}, {"pre_chat_fields": [FIELD]}),
+        ([], {"pre_chat_message": "Hello"}, admin.default_options()),
+        ([{**FIELD, "by": "me"}], {"colour": "red"}, {"pre_chat_fields": [FIELD]}),
+    ],
+    ids=["replaced as a whole", "no fields", "unknown keys"],
+)
+def test_the_options_of_a_form_are_replaced(
+    call: Account, fields: list[JSON], options: JSON, expected: JSON
+) -> None:
     call.show(FIELD, pre_chat_message="Hello")
 
-    assert call.show(pre_chat_message="Hello") == admin.default_options()
-
-
-def test_unknown_keys_of_a_field_are_dropped(call: Account) -> None:
-    shown = call.show({**FIELD, "made_by": "me"}, colour="red")
-
-    assert shown == {"pre_chat_fields": [FIELD]}
+    assert call.show(*fields, **options) == expected
+    assert call.form(4) == admin.default_options()
 
 
 def test_a_field_that_is_not_in_the_request_is_unchanged(call: Account) -> None:

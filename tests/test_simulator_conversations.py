@@ -96,52 +96,43 @@ def test_a_bot_hands_off_by_opening(
     }
 
 
-@pytest.mark.parametrize("assigned", [True, False])
-def test_a_hand_off_keeps_the_operator(
-    sim: Simulator, bot: Client, assigned: bool
-) -> None:
-    owner = sim.operator if assigned else None
-    talk = sim.conversation(status="pending", assignee=owner)
-    bot.do(talk, "toggle_status", {"status": "open"})
-
-    assert (talk.status, talk.current.assignee) == ("open", owner)
-
-
-def test_opening_twice_is_no_hand_off(
-    sim: Simulator, all_events: Hook, bot: Client
-) -> None:
-    talk = sim.conversation(status="open")
-    answer = bot.do(talk, "toggle_status", {"status": "open"}).json()
-
-    assert answer["payload"]["success"] is True
-    assert all_events.events == []
-
-
 @pytest.mark.parametrize(
-    ("role", "status", "assigned"),
+    ("role", "by", "before", "owner", "wanted", "after", "new_owner"),
     [
-        ("agent", "open", True),
-        ("agent", "resolved", False),
-        ("administrator", "open", False),
+        ("administrator", "bot", "pending", "operator", "open", "open", "operator"),
+        ("administrator", "bot", "pending", None, "open", "open", None),
+        ("administrator", "bot", "open", None, "open", "open", None),
+        ("agent", "bot", "pending", None, None, "open", None),
+        ("agent", "user", "pending", None, "open", "open", "user"),
+        ("agent", "user", "pending", None, "resolved", "resolved", None),
+        ("administrator", "user", "pending", None, "open", "open", None),
     ],
 )
-def test_an_agent_who_opens_a_conversation_gets_it(
-    sim: Simulator, role: str, status: str, assigned: bool, user: Client
+def test_an_agent_who_opens_a_conversation_gets_it_but_a_bot_does_not(
+    sim: Simulator,
+    user: Client,
+    bot: Client,
+    all_events: Hook,
+    role: str,
+    by: str,
+    before: str,
+    owner: t.Any,
+    wanted: t.Any,
+    after: str,
+    new_owner: t.Any,
 ) -> None:
-    talk = sim.conversation(status="pending")
-    user.do(talk, "toggle_status", {"status": status})
+    owners = {None: None, "operator": sim.operator, "user": sim.user}
+    talk = sim.conversation(status=before, assignee=owners[owner])
+    client = bot if by == "bot" else user
+    answer = client.do(talk, "toggle_status", {"status": wanted}).json()
+    hand_off = (by, before, wanted) == ("bot", "pending", "open")
+    assigned = new_owner == "user"
 
-    assert talk.current.assignee == (sim.user if assigned else None)
+    assert answer["payload"]["success"] is (None if hand_off else True)
+    assert (talk.status, talk.current.assignee) == (after, owners[new_owner])
     assert ("Uma User self-assigned this conversation" in activities(talk)) == assigned
+    assert bool(all_events.events) == (before != after)
     assert user.get("/profile").json()["role"] == role
-
-
-@pytest.mark.parametrize("role", ["agent"])
-def test_a_bot_that_opens_gets_no_conversation(sim: Simulator, bot: Client) -> None:
-    talk = sim.conversation(status="pending")
-    bot.do(talk, "toggle_status", {})
-
-    assert talk.current.assignee is None
 
 
 # -- typing --------------------------------------------------------------------
@@ -599,22 +590,23 @@ def test_an_operator_changes_one_attribute(sim: Simulator, updates: Hook) -> Non
     assert body["custom_attributes"] == {"topic": "Invoice", "mode": "human"}
 
 
-def test_an_operator_may_write_from_the_phone(sim: Simulator, webhook: Hook) -> None:
-    talk = sim.conversation(channel=WHATSAPP)
-    talk.operator_says_from_phone("On my way", source_id="wamid.1")
+@pytest.mark.parametrize(
+    ("method", "fields", "attributes"),
+    [
+        ("operator_says_from_phone", {}, {"external_echo": True}),
+        ("automation_says", {"rule_id": 7}, {"automation_rule_id": 7}),
+    ],
+)
+@pytest.mark.parametrize("more", [{}, {"a": 1}])
+def test_messages_from_the_phone_and_of_automations_have_no_sender(
+    webhook: Hook, talk: Talk, method: str, fields: JSON, attributes: JSON, more: JSON
+) -> None:
+    getattr(talk, method)("Hi", source_id="x1", content_attributes=more, **fields)
 
     assert values(
         webhook.bodies[0], "message_type sender content_attributes source_id"
-    ) == ["outgoing", None, {"external_echo": True}, "wamid.1"]
+    ) == ["outgoing", None, attributes | more, "x1"]
     assert talk.replies == []
-
-
-def test_an_automation_has_no_sender_but_a_rule(webhook: Hook, talk: Talk) -> None:
-    talk.automation_says("We are closed.", rule_id=7, content_attributes={"a": 1})
-
-    assert values(webhook.bodies[0], "message_type sender content_attributes") == [
-        *("outgoing", None, {"automation_rule_id": 7, "a": 1})
-    ]
 
 
 @pytest.mark.parametrize("auto_reply", [True, False])
