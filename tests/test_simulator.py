@@ -87,7 +87,7 @@ def test_bodies_are_written_as_rails_writes_them(sim: Simulator, webhook: Hook) 
         ("4.13.0", "bot", True),
     ],
 )
-def test_some_versions_sign(
+def test_only_versions_that_can_sign_do(
     sim: Simulator, webhook: Hook, kind: Kind, signed: bool
 ) -> None:
     sim.conversation().customer_says("Hi")
@@ -117,7 +117,7 @@ def test_order_is_kept(webhook: Hook, talk: Talk) -> None:
     assert webhook.contents == [str(number) for number in range(20)]
 
 
-def test_held_deliveries_are_reversed(
+def test_held_deliveries_leave_in_reverse_order(
     sim: Simulator, webhook: Hook, talk: Talk
 ) -> None:
     with sim.holding():
@@ -129,7 +129,7 @@ def test_held_deliveries_are_reversed(
     assert webhook.contents == ["c", "b", "a"]
 
 
-def test_holds_may_be_nested(sim: Simulator, webhook: Hook, talk: Talk) -> None:
+def test_holding_may_be_nested(sim: Simulator, webhook: Hook, talk: Talk) -> None:
     with sim.holding():
         talk.customer_says("a")
 
@@ -343,7 +343,7 @@ def test_contacts_differ_unless_given(sim: Simulator) -> None:
 @pytest.mark.parametrize(
     ("version", "assignee"), [("4.16.1", None), ("4.16.2", "AgentBot")]
 )
-def test_bots_own_conversations_since_4_16_2(
+def test_the_bot_owns_new_conversations_since_4_16_2(
     bot_webhook: Hook, talk: Talk, assignee: t.Any
 ) -> None:
     talk.customer_says("Hi")
@@ -364,7 +364,7 @@ def test_bots_own_conversations_since_4_16_2(
     ],
 )
 @pytest.mark.usefixtures("webhook")
-def test_a_message_reopens(
+def test_a_message_of_the_customer_reopens_the_conversation(
     sim: Simulator, before: str, blocked: bool, after: str
 ) -> None:
     talk = sim.conversation(status=before, contact=Contact(id=1, blocked=blocked))
@@ -875,7 +875,7 @@ def test_waiting_notices_what_happens_elsewhere(sim: Simulator) -> None:
 
 
 @pytest.mark.usefixtures("webhook")
-def test_a_timeout_lists_states_not_content(
+def test_a_wait_that_times_out_lists_what_there_is_without_content(
     sim: Simulator, bot: Client, talk: Talk
 ) -> None:
     talk.customer_says("secret words")

@@ -141,7 +141,7 @@ def test_4_16_0_fails_to_serve_agent_bots(call: Account, status: int) -> None:
     ],
     ids=["attribute", "inbox", "webhook", "bot", "to link", "a letter", "a power"],
 )
-def test_an_unknown_id_is_a_404(
+def test_an_unknown_id_is_not_found(
     call: Account, method: str, path: str, body: JSON
 ) -> None:
     answer = call(method, path, body)
@@ -314,7 +314,7 @@ def test_a_webhook_keeps_its_secret_when_it_is_changed(call: Account) -> None:
     assert changed == {**made, **change}
 
 
-def test_a_made_webhook_gets_deliveries(
+def test_a_webhook_made_through_the_api_gets_deliveries(
     sim: Simulator, call: Account, hook: Hook
 ) -> None:
     made = call.webhook(url=hook.url)
@@ -325,7 +325,7 @@ def test_a_made_webhook_gets_deliveries(
     verify(body, headers, made["secret"])
 
 
-def test_a_changed_webhook_gets_others(
+def test_a_changed_webhook_gets_other_deliveries_and_a_deleted_one_none(
     sim: Simulator, call: Account, hook: Hook
 ) -> None:
     path = f"/webhooks/{call.webhook(url=hook.url)['id']}"
@@ -399,7 +399,7 @@ def test_a_url_of_a_bot_has_a_limit(call: Account) -> None:
     assert call("POST", "/agent_bots", {**BOT, "outgoing_url": 5}).status_code == 200
 
 
-def test_a_linked_bot_gets_deliveries(
+def test_a_linked_bot_gets_the_deliveries_of_its_inbox(
     sim: Simulator, call: Account, hook: Hook
 ) -> None:
     made = call.ok("POST", "/agent_bots", {**BOT, "outgoing_url": hook.url})

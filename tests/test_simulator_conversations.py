@@ -64,7 +64,7 @@ def test_without_a_status_it_is_toggled(
     assert values(answer, "current_status success") == [talk.status, True]
 
 
-def test_a_snooze_has_its_end(updates: Hook, user: Client, talk: Talk) -> None:
+def test_a_snooze_has_an_end(updates: Hook, user: Client, talk: Talk) -> None:
     snooze = {"status": "snoozed", "snoozed_until": 1757506877}
     answer = user.do(talk, "toggle_status", snooze).json()
     read = user.read(talk)
@@ -162,7 +162,7 @@ def test_typing_is_stored_and_delivered(
 
 
 @pytest.mark.parametrize("merge", [{}, {"merge": True}])
-def test_attributes_are_replaced(
+def test_attributes_are_replaced_as_a_whole(
     sim: Simulator, updates: Hook, bot: Client, merge: JSON
 ) -> None:
     old, new = {"topic": "Invoice"}, {"mood": "good"}
@@ -214,7 +214,7 @@ def test_attributes_have_limits(
     assert talk.current.custom_attributes == ({"k": value} if code == 200 else {})
 
 
-def test_equal_attributes_send_none(
+def test_equal_attributes_are_no_event(
     sim: Simulator, all_events: Hook, user: Client
 ) -> None:
     talk = sim.conversation(custom_attributes={"a": 1})
@@ -226,7 +226,7 @@ def test_equal_attributes_send_none(
 # -- assignments ---------------------------------------------------------------
 
 
-def test_an_operator_is_assigned(
+def test_an_operator_is_assigned_and_removed(
     sim: Simulator, updates: Hook, bot: Client, talk: Talk
 ) -> None:
     given = bot.do(talk, "assignments", {"assignee_id": "2"}).json()
@@ -266,7 +266,7 @@ def test_an_assignment_changes_the_assignee_or_the_team(
     assert meta.get("team") == (team and {"id": 1, "name": team})
 
 
-def test_an_assignment_shows_role_or_account(
+def test_the_answer_to_an_assignment_has_role_or_account(
     sim: Simulator, user: Client, talk: Talk
 ) -> None:
     agent = user.do(talk, "assignments", {"assignee_id": sim.user.id}).json()
@@ -405,7 +405,7 @@ def test_the_kind_of_a_file_follows_its_type_which_is_shown_since_4_13(
 
 
 @pytest.mark.parametrize(("number", "code"), [(15, 200), (16, 422)])
-def test_at_most_15_files_are_sent(
+def test_a_message_has_at_most_15_files(
     number: int, code: int, talk: Talk, bot: Client
 ) -> None:
     answer = bot.upload(talk, [("x.txt", b"1", "text/plain")] * number)
@@ -469,7 +469,7 @@ def test_a_choice_has_items_with_title_and_value(
     ],
     ids=["unknown type", "unknown upload"],
 )
-def test_unknown_values_are_refused(
+def test_values_that_chatwoot_does_not_know_are_refused(
     bot: Client, talk: Talk, fields: JSON, error: str
 ) -> None:
     answer = bot.create(talk, "Well?", **fields)
@@ -503,7 +503,7 @@ def test_a_choice_on_a_website_updates_our_message(
     assert talk.transcript == "Assistant: Well? [No]"
 
 
-def test_a_choice_may_be_a_message(
+def test_a_choice_outside_of_a_website_is_a_message(
     sim: Simulator, all_events: Hook, bot: Client
 ) -> None:
     talk = sim.conversation(channel=WHATSAPP)
@@ -655,7 +655,7 @@ def test_a_priority_is_set_and_removed(
 # -- activities ----------------------------------------------------------------
 
 
-def test_users_changes_become_activities(
+def test_changes_by_users_become_activities(
     sim: Simulator, user: Client, talk: Talk
 ) -> None:
     for status in ("resolved", "resolved", "open", "pending", "snoozed"):
@@ -717,7 +717,7 @@ REOPENED: t.Final = "System reopened the conversation due to a new incoming mess
 @pytest.mark.parametrize(
     ("channel", "added"), [("Channel::WebWidget", []), ("Channel::Api", [REOPENED])]
 )
-def test_a_reopening_may_be_an_activity(
+def test_a_reopening_becomes_an_activity_in_api_inboxes(
     sim: Simulator, channel: str, added: t.Any
 ) -> None:
     talk = sim.conversation(channel=channel, status="resolved")
@@ -753,7 +753,9 @@ def test_an_activity_is_in_the_api_but_not_in_deliveries_nor_the_transcript(
     assert talk.transcript == "Ada Lovelace: Hi\nOlga Operator (note): psst"
 
 
-def test_a_blocked_contact_begins_resolved(sim: Simulator, bot_webhook: Hook) -> None:
+def test_a_conversation_of_a_blocked_contact_begins_resolved(
+    sim: Simulator, bot_webhook: Hook
+) -> None:
     talk = sim.conversation(contact=Contact(id=1, blocked=True))
     talk.customer_says("Hi")
 
@@ -763,7 +765,7 @@ def test_a_blocked_contact_begins_resolved(sim: Simulator, bot_webhook: Hook) ->
 
 @pytest.mark.parametrize(("version", "there"), [("4.14.1", False), ("4.14.2", True)])
 @pytest.mark.parametrize("kind", ["account", "bot"])
-def test_events_name_the_account_since_4_14_2(
+def test_conversation_events_name_the_account_since_4_14_2(
     sim: Simulator, all_events: Hook, there: bool
 ) -> None:
     sim.conversation(status="open").resolve()

@@ -47,7 +47,7 @@ def test_a_customer_attaches_a_file(webhook: Hook, file: t.Any, talk: Talk) -> N
     assert talk.transcript == "Ada Lovelace: [a/b cät.png]"
 
 
-def test_a_file_needs_no_token_but_a_redirect(sim: Simulator, talk: Talk) -> None:
+def test_a_file_has_a_redirect_and_no_token(sim: Simulator, talk: Talk) -> None:
     url = url_of(talk.customer_says("See", attachments=[CAT]))
     first = fetch(url, follow=False)
     second = fetch(first.headers["Location"], follow=False)
@@ -123,7 +123,7 @@ def test_an_uploaded_file_can_be_fetched_and_its_bytes_are_not_in_the_list_of_ca
 # -- calls ---------------------------------------------------------------------
 
 
-def test_a_call_has_request_and_answer(
+def test_a_call_keeps_its_request_and_its_answer(
     sim: Simulator, user: Client, talk: Talk
 ) -> None:
     created = user.create(talk, "Hello").json()
@@ -249,7 +249,9 @@ def test_only_bots_get_the_events_of_bots(sim: Simulator, hook: Hook) -> None:
     assert hook.events[0] == "conversation_opened"
 
 
-def test_a_repeat_is_unchanged(sim: Simulator, webhook: Hook, talk: Talk) -> None:
+def test_a_repeated_delivery_is_equal(
+    sim: Simulator, webhook: Hook, talk: Talk
+) -> None:
     message = talk.customer_says("Helo")
     sim.drain()
     talk.edit(message, content="Hello")
@@ -281,7 +283,9 @@ def test_a_change_wakes_a_thread(sim: Simulator, user: Client, talk: Talk) -> No
     assert numbers[1] > numbers[0]
 
 
-def test_a_delivery_is_a_change(sim: Simulator, webhook: Hook, talk: Talk) -> None:
+def test_a_finished_delivery_is_a_change(
+    sim: Simulator, webhook: Hook, talk: Talk
+) -> None:
     webhook.blocks()
     talk.customer_says("Hi")
     webhook.arrived.wait(10)
