@@ -1,3 +1,5 @@
+"""The simulator: deliveries, conversations, messages through the API, and faults."""
+
 from __future__ import annotations
 
 import json
@@ -6,86 +8,71 @@ import socket
 import threading
 import time
 import typing as t
-from collections.abc import Iterator
 
 import pytest
 import requests
 from flask import Response
-from support.simulation import JSON, Answer, Client, Hook, Start, hooked
+from support.simulation import (
+    JSON,
+    Client,
+    Hook,
+    Start,
+    delivery_of,
+    hooked,
+    running,
+    values,
+    verify,
+)
 
 from flask_chatwoot.errors import SignatureError
-from flask_chatwoot.payloads import signature
-from flask_chatwoot.simulator import (
-    ENDPOINTS,
-    Fault,
-    Simulator,
-    Talk,
-    payloads,
-    routes,
-)
+from flask_chatwoot.simulator import ENDPOINTS, Fault, Simulator, Talk, payloads, routes
+from flask_chatwoot.simulator.conversations import FLOOD, NO_INCOMING, TOO_LONG
+from flask_chatwoot.simulator.deliveries import Kind
 from flask_chatwoot.simulator.payloads import Contact, MessageType
 
+MESSAGES: t.Final = "/accounts/1/conversations/1/messages"
+ID: t.Final = "X-Chatwoot-Delivery"
 
-def status(code: int) -> Answer:
-    return lambda body: Response("no", code)
-
-
-# Deliveries
+# -- deliveries ----------------------------------------------------------------
 
 
-def test_what_the_customer_says_is_delivered(sim: Simulator, webhook: Hook) -> None:
+def test_a_customers_message_is_delivered(sim: Simulator, webhook: Hook) -> None:
     talk = sim.conversation(custom_attributes={"support_mode": "bot"}, inbox_id=8)
-
     message = talk.customer_says("Where is my order?", source_id="x-1")
     [body] = webhook.bodies
 
-    assert body["event"] == "message_created"
-    assert body["id"] == message.id
-    assert body["content"] == "Where is my order?"
-    assert body["source_id"] == "x-1"
-    assert body["message_type"] == "incoming"
+    assert values(body, "event id content source_id message_type inbox.id") == [
+        *("message_created", message.id, "Where is my order?", "x-1", "incoming", 8)
+    ]
     assert body["sender"]["id"] == talk.current.contact.id
-    assert body["inbox"]["id"] == 8
-    assert body["conversation"]["id"] == talk.id == 1
-    assert body["conversation"]["status"] == "open"
-    assert body["conversation"]["custom_attributes"] == {"support_mode": "bot"}
+    assert values(body["conversation"], "id status custom_attributes") == [
+        *(1, "open", {"support_mode": "bot"})
+    ]
+    assert talk.id == 1
 
 
 def test_a_delivery_is_listed_with_its_answer(sim: Simulator, webhook: Hook) -> None:
-    message = sim.conversation().customer_says("secret words")
-    [delivery] = sim.wait_until(lambda: sim.deliveries)
+    delivery = delivery_of(sim, "secret words")
 
-    assert delivery.event == "message_created"
-    assert delivery.message_id == message.id
-    assert delivery.conversation_id == 1
-    assert delivery.url == webhook.url
-    assert delivery.status == 202
-    assert delivery.ok
+    assert values(delivery, "event conversation_id url status ok error attempt") == [
+        *("message_created", 1, webhook.url, 202, True, None, 1)
+    ]
+    assert delivery.message_id == webhook.bodies[0]["id"]
     assert delivery.answer == {"status": "accepted"}
-    assert delivery.error is None
-    assert delivery.attempt == 1
     assert 0 < delivery.seconds < 5
     assert json.loads(delivery.body) == webhook.bodies[0]
     assert "secret words" not in repr(delivery)
 
 
 def test_a_delivery_is_signed_over_its_bytes(sim: Simulator, webhook: Hook) -> None:
-    sim.conversation().customer_says("Grüße")
-    [delivery] = sim.wait_until(lambda: sim.deliveries)
+    delivery = delivery_of(sim, "Grüße")
 
-    assert delivery.headers["Content-Type"] == "application/json"
-    assert delivery.headers["Accept"] == "application/json"
-    signature.verify(
-        delivery.body,
-        secrets=[sim.secret],
-        signature=webhook.headers[0]["X-Chatwoot-Signature"],
-        timestamp=webhook.headers[0]["X-Chatwoot-Timestamp"],
-    )
+    assert values(delivery.headers, "Content-Type Accept") == ["application/json"] * 2
+    verify(delivery.body, webhook.headers[0], sim.secret)
 
 
 def test_bodies_are_written_as_rails_writes_them(sim: Simulator, webhook: Hook) -> None:
-    sim.conversation().customer_says("<ü>&\u2028\u2029\ud800")
-    [delivery] = sim.wait_until(lambda: sim.deliveries)
+    delivery = delivery_of(sim, "<ü>&\u2028\u2029\ud800")
 
     assert b'"\\u003c\xc3\xbc\\u003e\\u0026\\u2028\\u2029?"' in delivery.body
     assert webhook.contents == ["<ü>&\u2028\u2029?"]
@@ -101,17 +88,13 @@ def test_bodies_are_written_as_rails_writes_them(sim: Simulator, webhook: Hook) 
     ],
 )
 def test_only_versions_that_can_sign_do(
-    sim: Simulator,
-    webhook: Hook,
-    kind: t.Literal["account", "bot"],
-    signed: bool,
+    sim: Simulator, webhook: Hook, kind: Kind, signed: bool
 ) -> None:
     sim.conversation().customer_says("Hi")
-    sim.drain()
     settings = sim.settings("bot" if kind == "bot" else "user")
 
     assert ("X-Chatwoot-Signature" in webhook.headers[0]) == signed
-    assert ("X-Chatwoot-Delivery" in webhook.headers[0]) == signed
+    assert (ID in webhook.headers[0]) == signed
     assert ("CHATWOOT_WEBHOOK_SECRET" in settings) == signed
 
 
@@ -141,15 +124,12 @@ def test_held_deliveries_leave_in_reverse_order(
         for content in ("a", "b", "c"):
             talk.customer_says(content)
 
-        sim.drain()
         assert webhook.contents == []
 
     assert webhook.contents == ["c", "b", "a"]
 
 
-def test_holding_within_holding_turns_the_inner_ones_twice(
-    sim: Simulator, webhook: Hook, talk: Talk
-) -> None:
+def test_holding_may_be_nested(sim: Simulator, webhook: Hook, talk: Talk) -> None:
     with sim.holding():
         talk.customer_says("a")
 
@@ -166,17 +146,18 @@ def test_every_connected_webhook_gets_the_event(sim: Simulator, webhook: Hook) -
         sim.conversation().customer_says("Hi")
         sim.drain()
 
-    ids = {receiver.headers[0]["X-Chatwoot-Delivery"] for receiver in (webhook, other)}
     assert webhook.contents == other.contents == ["Hi"]
-    assert len(ids) == 2
+    assert webhook.headers[0][ID] != other.headers[0][ID]
 
 
-def test_operators_and_their_notes_are_delivered_too(webhook: Hook, talk: Talk) -> None:
+def test_operators_messages_and_notes_are_delivered(webhook: Hook, talk: Talk) -> None:
     talk.operator_says("Hello")
     talk.operator_says("a difficult one", private=True)
 
-    assert [body["message_type"] for body in webhook.bodies] == ["outgoing"] * 2
-    assert [body["private"] for body in webhook.bodies] == [False, True]
+    assert [values(body, "message_type private") for body in webhook.bodies] == [
+        ["outgoing", False],
+        ["outgoing", True],
+    ]
     assert webhook.bodies[0]["sender"]["type"] == "user"
     assert talk.replies == talk.notes == []
 
@@ -188,21 +169,17 @@ def test_activities_are_not_delivered(webhook: Hook, talk: Talk) -> None:
     assert [message.content for message in talk.messages] == ["assigned"]
 
 
-def test_a_message_can_be_delivered_again(sim: Simulator, webhook: Hook) -> None:
-    message = sim.conversation().customer_says("Hi")
-
-    sim.deliver(message, times=2)
+@pytest.mark.parametrize(("options", "ids"), [({}, 3), ({"delivery_id": "same"}, 2)])
+def test_a_message_can_be_delivered_again(
+    sim: Simulator, webhook: Hook, talk: Talk, options: JSON, ids: int
+) -> None:
+    message = talk.customer_says("Hi")
+    sim.deliver(message, times=2, **options)
+    sent = [headers[ID] for headers in webhook.headers]
 
     assert [body["id"] for body in webhook.bodies] == [message.id] * 3
-    assert len({headers["X-Chatwoot-Delivery"] for headers in webhook.headers}) == 3
-
-
-def test_a_delivery_can_repeat_its_id(sim: Simulator, webhook: Hook) -> None:
-    message = sim.conversation().customer_says("Hi")
-
-    sim.deliver(message, times=2, delivery_id="same")
-
-    assert [h["X-Chatwoot-Delivery"] for h in webhook.headers][1:] == ["same", "same"]
+    assert len(set(sent)) == ids
+    assert not options or sent[1:] == ["same", "same"]
 
 
 @pytest.mark.parametrize(
@@ -215,123 +192,76 @@ def test_a_delivery_can_repeat_its_id(sim: Simulator, webhook: Hook) -> None:
     ],
 )
 def test_a_delivery_can_be_forged(
-    sim: Simulator, hook: Hook, options: JSON, reason: str
+    sim: Simulator, hook: Hook, talk: Talk, options: JSON, reason: str
 ) -> None:
-    message = sim.conversation().customer_says("Hi")
+    message = talk.customer_says("Hi")
     hook.connect(sim)
-
     sim.deliver(message, **options)
-    [delivery] = sim.wait_until(lambda: sim.deliveries)
+    [headers] = hook.headers
 
     with pytest.raises(SignatureError, match=reason):
-        signature.verify(
-            delivery.body,
-            secrets=[sim.secret],
-            signature=hook.headers[-1].get("X-Chatwoot-Signature"),
-            timestamp=hook.headers[-1].get("X-Chatwoot-Timestamp"),
-        )
-
-
-def test_an_account_delivery_is_never_repeated(sim: Simulator, webhook: Hook) -> None:
-    webhook.answer = status(500)
-    talk = sim.conversation(status="pending")
-
-    talk.customer_says("Hi")
-    sim.drain()
-    [delivery] = sim.deliveries
-
-    assert not delivery.ok
-    assert delivery.answer == "no"
-    assert talk.status == "pending"
+        verify(sim.deliveries[0].body, headers, sim.secret)
 
 
 @pytest.mark.parametrize(
-    ("version", "code", "attempts", "end"),
+    ("version", "kind", "before", "codes", "end"),
     [
-        ("4.16.2", 429, 3, "open"),
-        ("4.16.2", 500, 3, "open"),
-        ("4.16.2", 503, 1, "open"),
-        ("4.16.2", 302, 1, "open"),
-        ("4.11.2", 500, 1, "open"),
-        ("4.7.0", 500, 1, "open"),
-        ("4.6.0", 500, 1, "pending"),
+        ("4.16.2", "bot", "pending", [429] * 3, "open"),
+        ("4.16.2", "bot", "pending", [500] * 3, "open"),
+        ("4.16.2", "bot", "pending", [503], "open"),
+        ("4.16.2", "bot", "pending", [302], "open"),
+        ("4.11.2", "bot", "pending", [500], "open"),
+        ("4.7.0", "bot", "pending", [500], "open"),
+        ("4.6.0", "bot", "pending", [500], "pending"),
+        ("4.16.2", "bot", "pending", [500, 200], "pending"),
+        ("4.16.2", "bot", "snoozed", [404], "snoozed"),
+        ("4.16.2", "account", "pending", [500], "pending"),
     ],
 )
-def test_a_failed_delivery_to_a_bot_is_retried_and_opens_the_conversation(
-    sim: Simulator, bot_webhook: Hook, code: int, attempts: int, end: str, talk: Talk
+def test_a_failed_delivery_to_a_bot_is_retried_and_opens_a_pending_conversation(
+    sim: Simulator, webhook: Hook, before: str, codes: list[int], end: str
 ) -> None:
-    bot_webhook.answer = status(code)
-    before = talk.status
-
-    talk.customer_says("Hi")
+    answers = iter(codes)
+    webhook.answer = lambda body: Response("no", next(answers, codes[-1]))
+    talk = sim.conversation(status=before)
+    say = talk.operator_says if before == "snoozed" else talk.customer_says
+    say("Hi")
     sim.drain()
     tries = [d for d in sim.deliveries if d.event == "message_created"]
 
-    assert [d.attempt for d in tries] == list(range(1, attempts + 1))
-    assert {d.status for d in tries} == {code}
-    assert len({d.headers.get("X-Chatwoot-Delivery") for d in tries}) == 1
-    assert (before, talk.status) == ("pending", end)
-    last = talk.messages[-1].type
-    assert (last is MessageType.ACTIVITY) == (end == "open")
+    assert [(d.attempt, d.status) for d in tries] == list(enumerate(codes, 1))
+    assert (tries[-1].ok, tries[-1].answer) == (codes[-1] == 200, "no")
+    assert len({d.headers.get(ID) for d in tries}) == 1
+    assert talk.status == end
+    assert len(talk.messages) == (2 if end == "open" else 1)
+    assert (talk.messages[-1].type is MessageType.ACTIVITY) == (end == "open")
 
 
 def test_each_attempt_is_signed_anew(start: Start, hook: Hook) -> None:
     seconds = iter(range(1_000, 2_000))
-    hook.answer = status(500)
+    hook.answers(500)
     sim = start(clock=lambda: float(next(seconds)))
     hook.connect(sim, kind="bot")
     sim.conversation().customer_says("Hi")
-    sim.drain()
-    tries = [
-        headers
-        for headers, body in zip(hook.headers, hook.bodies, strict=True)
-        if body["event"] == "message_created"
-    ]
+    pairs = zip(hook.headers, hook.events, strict=True)
+    tries = [headers for headers, event in pairs if event == "message_created"]
 
     assert len(tries) == 3
     assert len({headers["X-Chatwoot-Timestamp"] for headers in tries}) == 3
     assert len({headers["X-Chatwoot-Signature"] for headers in tries}) == 3
 
 
-def test_a_retry_that_succeeds_leaves_the_conversation_pending(
-    sim: Simulator, bot_webhook: Hook, talk: Talk
-) -> None:
-    bot_webhook.answer = lambda body: Response("", 200 if bot_webhook.got else 500)
-
-    talk.customer_says("Hi")
-    sim.drain()
-
-    assert [d.status for d in sim.deliveries] == [500, 200]
-    assert talk.status == "pending"
-
-
-def test_only_a_pending_conversation_is_opened(
-    sim: Simulator, bot_webhook: Hook
-) -> None:
-    bot_webhook.answer = status(404)
-    talk = sim.conversation(status="snoozed")
-
-    talk.operator_says("Hi")
-    sim.drain()
-
-    assert talk.status == "snoozed"
-    assert len(talk.messages) == 1
-
-
-def test_a_failed_conversation_event_opens_nothing(
-    sim: Simulator, bot_webhook: Hook
-) -> None:
-    bot_webhook.answer = status(404)
+def test_a_failed_status_event_opens_nothing(sim: Simulator, bot_webhook: Hook) -> None:
+    bot_webhook.answers(404)
     talk = sim.conversation(status="open")
-
     talk.change_status("pending")
     sim.drain()
 
     assert talk.status == "pending"
 
 
-def test_the_pause_before_a_repeat_ends_with_the_simulator(hook: Hook) -> None:
-    hook.answer = status(500)
+def test_the_pause_before_a_retry_ends_with_the_simulator(hook: Hook) -> None:
+    hook.answers(500)
 
     with Simulator(retry_pause=60.0) as sim:
         hook.connect(sim, kind="bot")
@@ -347,34 +277,17 @@ def test_the_pause_before_a_repeat_ends_with_the_simulator(hook: Hook) -> None:
     assert talk.status == "pending"
 
 
-@pytest.fixture
-def blocked(hook: Hook) -> Iterator[Hook]:
-    """A webhook that does not answer before the test ends."""
-    release = threading.Event()
-
-    def answer(body: JSON) -> Response:
-        release.wait(10)
-        return Response()
-
-    hook.answer = answer
-    yield hook
-    release.set()
-
-
-def test_no_answer_in_time_is_a_failure(start: Start, blocked: Hook) -> None:
+def test_no_answer_in_time_is_a_failure(start: Start, hook: Hook) -> None:
     sim = start(delivery_timeout=0.05)
-    blocked.connect(sim)
-    sim.conversation().customer_says("Hi")
-    [delivery] = sim.wait_until(lambda: sim.deliveries)
+    hook.blocks()
+    sim.connect(hook.url)
 
-    assert (delivery.status, delivery.error) == (None, "ReadTimeout")
-    assert not delivery.ok
+    assert values(delivery_of(sim), "status error ok") == [None, "ReadTimeout", False]
 
 
-def test_a_slow_webhook_does_not_block_the_api(
-    sim: Simulator, blocked: Hook, bot: Client, talk: Talk
-) -> None:
-    blocked.connect(sim)
+@pytest.mark.usefixtures("webhook")
+def test_a_slow_webhook_blocks_no_call(hook: Hook, bot: Client, talk: Talk) -> None:
+    hook.blocks()
     talk.customer_says("Hi")
 
     assert bot.create(talk, "Hello").status_code == 200
@@ -384,10 +297,8 @@ def test_no_server_at_the_url_is_a_failure(sim: Simulator) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         sim.connect(f"http://127.0.0.1:{free.getsockname()[1]}/hook")
-        sim.conversation().customer_says("Hi")
-        [delivery] = sim.wait_until(lambda: sim.deliveries)
 
-    assert delivery.error == "ConnectionError"
+        assert delivery_of(sim).error == "ConnectionError"
 
 
 @pytest.mark.parametrize(
@@ -404,17 +315,11 @@ def test_loopback_has_several_names(sim: Simulator, url: str) -> None:
     sim.connect(url)
 
 
-# Conversations
+# -- conversations -------------------------------------------------------------
 
 
 def test_conversations_are_numbered(sim: Simulator) -> None:
-    ids = [sim.conversation(id=id).id for id in (None, 7, None)]
-
-    assert ids == [1, 7, 8]
-
-
-def test_a_conversation_id_is_taken_once(sim: Simulator) -> None:
-    sim.conversation(id=7)
+    assert [sim.conversation(id=id).id for id in (None, 7, None)] == [1, 7, 8]
 
     with pytest.raises(ValueError, match="already"):
         sim.conversation(id=7)
@@ -422,7 +327,6 @@ def test_a_conversation_id_is_taken_once(sim: Simulator) -> None:
 
 def test_message_ids_count_through_all_conversations(sim: Simulator) -> None:
     talks = [sim.conversation(), sim.conversation()]
-
     ids = [talks[number % 2].customer_says("Hi").id for number in range(4)]
 
     assert ids == sorted(set(ids))
@@ -430,7 +334,6 @@ def test_message_ids_count_through_all_conversations(sim: Simulator) -> None:
 
 def test_contacts_differ_unless_given(sim: Simulator) -> None:
     ada = Contact(id=5, name="Ada", email="ada@example.com")
-
     ids = [sim.conversation(contact=c).current.contact.id for c in (None, None, ada)]
 
     assert len(set(ids)) == 3
@@ -441,14 +344,12 @@ def test_contacts_differ_unless_given(sim: Simulator) -> None:
     ("version", "assignee"), [("4.16.1", None), ("4.16.2", "AgentBot")]
 )
 def test_the_bot_owns_new_conversations_since_4_16_2(
-    sim: Simulator,
-    bot_webhook: Hook,
-    assignee: str | None,
+    bot_webhook: Hook, talk: Talk, assignee: t.Any
 ) -> None:
-    sim.conversation().customer_says("Hi")
+    talk.customer_says("Hi")
+    conversation = bot_webhook.bodies[0]["conversation"]
 
-    assert bot_webhook.bodies[0]["conversation"]["meta"]["assignee_type"] == assignee
-    assert bot_webhook.bodies[0]["conversation"]["status"] == "pending"
+    assert values(conversation, "meta.assignee_type status") == [assignee, "pending"]
 
 
 @pytest.mark.parametrize(
@@ -462,12 +363,9 @@ def test_the_bot_owns_new_conversations_since_4_16_2(
         ("resolved", "bot", True, "resolved"),
     ],
 )
-def test_a_message_of_the_customer_reopens(
-    sim: Simulator,
-    webhook: Hook,
-    before: str,
-    blocked: bool,
-    after: str,
+@pytest.mark.usefixtures("webhook")
+def test_a_message_of_the_customer_reopens_the_conversation(
+    sim: Simulator, before: str, blocked: bool, after: str
 ) -> None:
     talk = sim.conversation(status=before, contact=Contact(id=1, blocked=blocked))
 
@@ -478,39 +376,26 @@ def test_a_message_of_the_customer_reopens(
     assert talk.status == after
 
 
-@pytest.mark.parametrize(
-    ("version", "events"),
-    [
-        ("4.12.0", ["conversation_opened", "conversation_resolved"]),
-        (
-            "4.13.0",
-            [
-                *("conversation_opened", "conversation_status_changed"),
-                *("conversation_updated", "conversation_resolved"),
-                *("conversation_status_changed", "conversation_updated"),
-                *("conversation_status_changed", "conversation_updated"),
-            ],
-        ),
-    ],
-)
-def test_a_bot_gets_the_events_of_the_status(
-    sim: Simulator, hook: Hook, events: list[str]
-) -> None:
+CHANGED: t.Final = ("conversation_status_changed", "conversation_updated")
+
+
+@pytest.mark.parametrize(("version", "changed"), [("4.12.0", ()), ("4.13.0", CHANGED)])
+def test_a_bot_gets_status_events(sim: Simulator, hook: Hook, changed: t.Any) -> None:
     hook.connect(sim, kind="bot", events=["ignored"])
     talk = sim.conversation()
 
     for status in ("open", "open", "resolved", "pending"):
         talk.change_status(status)
 
-    assert [body["event"] for body in hook.bodies] == events
+    assert hook.events == [
+        *("conversation_opened", *changed, "conversation_resolved", *changed),
+        *changed,
+    ]
 
 
-def test_an_account_webhook_gets_the_events_of_its_subscriptions(
-    sim: Simulator, hook: Hook
-) -> None:
+def test_a_webhook_gets_its_subscriptions(sim: Simulator, hook: Hook) -> None:
     hook.connect(sim, events=["conversation_created", "conversation_status_changed"])
     talk = sim.conversation()
-
     talk.customer_says("Hi")
     talk.change_status("resolved")
 
@@ -520,9 +405,7 @@ def test_an_account_webhook_gets_the_events_of_its_subscriptions(
     assert sim.deliveries[0].message_id is None
 
 
-def test_the_transcript_has_all_messages_with_their_authors(
-    bot: Client, talk: Talk
-) -> None:
+def test_the_transcript_has_messages_and_authors(bot: Client, talk: Talk) -> None:
     talk.customer_says("Hi")
     bot.create(talk, "Hello")
     talk.operator_says("hm", private=True)
@@ -544,76 +427,64 @@ def test_the_transcript_has_all_messages_with_their_authors(
     ]
 
 
-# The API
+# -- messages through the API --------------------------------------------------
 
 
-def test_a_reply_is_stored_and_echoed(
-    sim: Simulator, webhook: Hook, bot: Client, talk: Talk
-) -> None:
-    answer = bot.create(
-        talk, "Hello", echo_id="e1", content_attributes={"marker": 1}
-    ).json()
-    sim.drain()
+def test_a_reply_is_stored_and_echoed(webhook: Hook, bot: Client, talk: Talk) -> None:
+    marker = {"marker": 1}
+    answer = bot.create(talk, "Hello", echo_id="e1", content_attributes=marker).json()
+    [body] = webhook.bodies
 
-    assert talk.replies == ["Hello"]
-    assert talk.notes == []
-    assert answer["id"] == talk.messages[0].id == webhook.bodies[0]["id"]
-    assert answer["content"] == "Hello"
-    assert answer["conversation_id"] == talk.id
-    assert answer["message_type"] == 1
-    assert answer["private"] is False
-    assert answer["echo_id"] == "e1"
-    assert answer["sender"]["type"] == "agent_bot"
+    assert (talk.replies, talk.notes) == (["Hello"], [])
+    assert answer["id"] == talk.messages[0].id == body["id"]
+    assert values(
+        answer, "content conversation_id message_type private echo_id sender.type"
+    ) == ["Hello", talk.id, 1, False, "e1", "agent_bot"]
     assert isinstance(answer["created_at"], int)
-    assert webhook.bodies[0]["content_attributes"] == {"marker": 1}
-    assert webhook.bodies[0]["sender"]["type"] == "agent_bot"
-    assert "echo_id" not in webhook.bodies[0]
+    assert values(body, "content_attributes sender.type") == [marker, "agent_bot"]
+    assert "echo_id" not in body
 
 
 def test_a_note_is_not_a_reply(user: Client, talk: Talk) -> None:
     answer = user.create(talk, "psst", private=True).json()
 
-    assert talk.replies == []
-    assert talk.notes == ["psst"]
-    assert answer["private"] is True
-    assert answer["sender"]["type"] == "user"
+    assert (talk.replies, talk.notes) == ([], ["psst"])
+    assert values(answer, "private sender.type") == [True, "user"]
     assert "echo_id" not in answer
 
 
 @pytest.mark.parametrize("private", [None, False, "", "false", "0"])
-def test_private_is_read_as_rails_reads_it(
-    user: Client, private: t.Any, talk: Talk
-) -> None:
+def test_private_is_cast_as_in_rails(user: Client, private: t.Any, talk: Talk) -> None:
     user.create(talk, "Hello", private=private)
     user.create(talk, "psst", private="true")
 
-    assert talk.replies == ["Hello"]
-    assert talk.notes == ["psst"]
+    assert (talk.replies, talk.notes) == (["Hello"], ["psst"])
 
 
-def test_a_user_may_post_in_the_name_of_a_bot(user: Client, talk: Talk) -> None:
-    as_bot = user.create(talk, "Hello", sender_type="AgentBot", sender_id=3).json()
-    nobody = user.create(talk, "Hello", sender_type="AgentBot", sender_id=99).json()
+@pytest.mark.parametrize(
+    ("id", "type"),
+    [(3, "agent_bot"), ("3", "agent_bot"), (99, "user")],
+    ids=["a bot", "a bot by text", "unknown"],
+)
+def test_a_user_may_post_in_the_name_of_a_bot(
+    user: Client, talk: Talk, id: t.Any, type: str
+) -> None:
+    answer = user.create(talk, "Hello", sender_type="AgentBot", sender_id=id).json()
 
-    assert as_bot["sender"]["type"] == "agent_bot"
-    assert nobody["sender"]["type"] == "user"
+    assert answer["sender"]["type"] == type
 
 
 def test_incoming_messages_are_for_api_inboxes(sim: Simulator, user: Client) -> None:
-    web, api = sim.conversation(), sim.conversation(channel="Channel::Api")
+    talk = sim.conversation(channel="Channel::Api")
+    answer = user.create(talk, "Hi {{contact.name}}", message_type="incoming").json()
 
-    refused = user.create(web, "Hi", message_type="incoming")
-    taken = user.create(api, "Hi {{contact.name}}", message_type="incoming").json()
-
-    assert refused.status_code == 422
-    assert taken["message_type"] == 0
-    assert taken["sender"]["type"] == "contact"
-    assert taken["content"] == "Hi {{contact.name}}"
+    assert values(answer, "message_type sender.type content") == [
+        *(0, "contact", "Hi {{contact.name}}")
+    ]
 
 
 def test_liquid_in_a_reply_is_evaluated(sim: Simulator, bot: Client) -> None:
     talk = sim.conversation(contact=Contact(id=1, name="Ada", email="a@example.com"))
-
     bot.create(talk, "{{contact.email}} {{nobody}}`{{contact.email}}`")
     bot.create(talk, "{{contact.email}} {% broken")
 
@@ -623,11 +494,19 @@ def test_liquid_in_a_reply_is_evaluated(sim: Simulator, bot: Client) -> None:
     ]
 
 
-@pytest.mark.parametrize(("content", "stored"), [(None, None), ("", ""), (5, "5")])
+@pytest.mark.parametrize(
+    ("body", "stored"),
+    [
+        (None, None),
+        ({"content": None}, None),
+        ({"content": ""}, ""),
+        ({"content": 5}, "5"),
+    ],
+)
 def test_content_may_be_missing_or_a_number(
-    bot: Client, content: t.Any, stored: str | None, talk: Talk
+    bot: Client, body: t.Any, stored: t.Any, talk: Talk
 ) -> None:
-    assert bot.create(talk, content).json()["content"] == stored
+    assert bot.post(MESSAGES, body).json()["content"] == stored
     assert talk.replies == [stored or ""]
 
 
@@ -649,27 +528,33 @@ def test_content_attributes_are_kept_as_that_version_keeps_them(
     given: t.Any, kept: JSON, bot: Client, talk: Talk
 ) -> None:
     talk.customer_says("Hi")
-
     answer = bot.create(talk, "x", content_attributes=given)
 
     assert answer.json()["content_attributes"] == kept
 
 
-def test_a_text_of_more_than_150_000_characters_is_refused(
-    bot: Client, talk: Talk
+@pytest.mark.parametrize(
+    ("body", "code", "error"),
+    [
+        ({"content": "ü" * 150_001}, 422, TOO_LONG),
+        ({"content": "a\0b"}, 422, "string contains null byte"),
+        ({"content": "Hi", "message_type": "incoming"}, 422, NO_INCOMING),
+        ("text", 400, "Bad Request"),
+        ([], 400, "Bad Request"),
+    ],
+    ids=["too long", "null byte", "incoming on a website", "a text", "a list"],
+)
+def test_what_chatwoot_does_not_store_is_refused(
+    bot: Client, talk: Talk, body: t.Any, code: int, error: str
 ) -> None:
+    answer = bot.post(MESSAGES, body)
+
+    assert (answer.status_code, answer.json()) == (code, {"error": error})
+    assert talk.messages == []
+
+
+def test_a_text_may_have_150_000_characters(bot: Client, talk: Talk) -> None:
     assert bot.create(talk, "ü" * 150_000).status_code == 200
-    assert bot.create(talk, "ü" * 150_001).status_code == 422
-    assert len(talk.replies) == 1
-
-
-def test_a_null_byte_is_refused(sim: Simulator, bot: Client) -> None:
-    answer = bot.create(sim.conversation(), "a\0b")
-
-    assert (answer.status_code, answer.json()) == (
-        422,
-        {"error": "string contains null byte"},
-    )
 
 
 def test_a_flood_is_refused_for_a_minute(start: Start) -> None:
@@ -677,14 +562,13 @@ def test_a_flood_is_refused_for_a_minute(start: Start) -> None:
     sim = start(message_limit=2, clock=lambda: now[0])
     talk, client = sim.conversation(), Client(sim, sim.bot_token)
     talk.customer_says("Hi")
-
     codes = [client.create(talk, "Hello").status_code for _ in range(2)]
     error = client.create(talk, "Hello").json()
     now[0] += 61
     codes.append(client.create(talk, "Hello").status_code)
 
     assert codes == [200, 422, 200]
-    assert error == {"error": "Validation failed: Too many messages"}
+    assert error == {"error": FLOOD}
 
 
 def test_the_default_message_limit_is_200_a_minute(bot: Client, talk: Talk) -> None:
@@ -692,22 +576,6 @@ def test_the_default_message_limit_is_200_a_minute(bot: Client, talk: Talk) -> N
         talk.customer_says("Hi")
 
     assert [bot.create(talk, "x").status_code for _ in range(2)] == [200, 422]
-
-
-def test_nothing_at_all_makes_an_empty_message(bot: Client, talk: Talk) -> None:
-    answer = bot.post("/accounts/1/conversations/1/messages", None)
-
-    assert answer.json()["content"] is None
-    assert talk.replies == [""]
-
-
-@pytest.mark.parametrize("body", ["text", []])
-def test_what_is_no_object_is_a_bad_request(
-    sim: Simulator, bot: Client, body: t.Any
-) -> None:
-    sim.conversation()
-
-    assert bot.post("/accounts/1/conversations/1/messages", body).status_code == 400
 
 
 def test_messages_come_in_pages(user: Client, talk: Talk) -> None:
@@ -740,12 +608,13 @@ def test_internal_messages_can_be_left_out(user: Client, talk: Talk) -> None:
     assert user.ids(talk, filter_internal_messages="false") == [public.id]
 
 
+# -- the other endpoints, and who may use them ----------------------------------
+
+
 def test_a_conversation_can_be_read(sim: Simulator, user: Client) -> None:
     talk = sim.conversation(status="snoozed")
 
-    answer = user.read(talk)
-
-    assert (answer["id"], answer["status"]) == (talk.id, "snoozed")
+    assert values(user.read(talk), "id status") == [talk.id, "snoozed"]
 
 
 def test_the_profile_is_the_users(sim: Simulator, user: Client) -> None:
@@ -758,73 +627,52 @@ def test_the_profile_is_the_users(sim: Simulator, user: Client) -> None:
 def test_the_version_needs_no_token(sim: Simulator) -> None:
     answer = requests.get(f"{sim.url}/api", timeout=5).json()
 
-    assert answer["version"] == "4.16.2"
-    assert answer["queue_services"] == "ok"
+    assert values(answer, "version queue_services") == ["4.16.2", "ok"]
 
 
 @pytest.mark.parametrize(
     ("version", "code"), [("4.14.1", 401), ("4.14.2", 200), ("4.2.0", 401)]
 )
-def test_bots_may_read_a_conversation_since_4_14_2(
-    sim: Simulator, code: int, bot: Client
-) -> None:
-    sim.conversation()
-
-    answer = bot.get("/accounts/1/conversations/1")
-
-    assert answer.status_code == code
+def test_bots_may_read_since_4_14_2(talk: Talk, code: int, bot: Client) -> None:
+    assert bot.get(f"/accounts/1/conversations/{talk.id}").status_code == code
 
 
-MESSAGES: t.Final = "/accounts/1/conversations/1/messages"
+NO_BOTS: t.Final = {"error": "Access to this endpoint is not authorized for bots"}
+NO_LOGIN: t.Final = {"errors": ["You need to sign in or sign up before continuing."]}
+NOT_YOURS: t.Final = {"error": "You are not authorized to access this account"}
+NOT_OF_BOT: t.Final = {"error": "Bot is not authorized to access this account"}
+NOT_FOUND: t.Final = {"error": "Resource could not be found"}
+ELSEWHERE: t.Final = "/accounts/2/conversations/1/messages"
+UNKNOWN: t.Final = "/accounts/1/conversations/9/messages"
 
 
 @pytest.mark.parametrize(
-    ("token", "path", "error"),
+    ("token", "method", "path", "code", "error"),
     [
-        ("bot", "/profile", "Access to this endpoint is not authorized for bots"),
-        ("bot", MESSAGES, "Access to this endpoint is not authorized for bots"),
-        ("wrong", "/profile", "Invalid Access Token"),
-        ("", "/profile", ["You need to sign in or sign up before continuing."]),
-        (
-            "user",
-            "/accounts/2/conversations/1/messages",
-            "You are not authorized to access this account",
-        ),
+        ("bot", "GET", "/profile", 401, NO_BOTS),
+        ("bot", "GET", MESSAGES, 401, NO_BOTS),
+        ("wrong", "GET", "/profile", 401, {"error": "Invalid Access Token"}),
+        ("", "GET", "/profile", 401, NO_LOGIN),
+        ("user", "GET", ELSEWHERE, 401, NOT_YOURS),
+        ("bot", "POST", ELSEWHERE, 401, NOT_OF_BOT),
+        ("bot", "POST", UNKNOWN, 404, NOT_FOUND),
     ],
 )
+@pytest.mark.usefixtures("talk")
 def test_a_call_without_the_right_is_refused(
-    sim: Simulator, talk: Talk, token: str, path: str, error: t.Any
+    sim: Simulator, token: str, method: str, path: str, code: int, error: JSON
 ) -> None:
     tokens = {"bot": sim.bot_token, "user": sim.user_token}
+    answer = Client(sim, tokens.get(token, token)).request(method, path)
 
-    answer = Client(sim, tokens.get(token, token)).get(path)
-
-    assert answer.status_code == 401
-    assert answer.json() == {"errors" if isinstance(error, list) else "error": error}
+    assert (answer.status_code, answer.json()) == (code, error)
 
 
 def test_the_token_may_come_with_underscores(sim: Simulator) -> None:
-    answer = requests.get(
-        f"{sim.url}/api/v1/profile",
-        headers={"api_access_token": sim.user_token},
-        timeout=5,
-    )
+    headers = {"api_access_token": sim.user_token}
+    answer = requests.get(f"{sim.url}/api/v1/profile", headers=headers, timeout=5)
 
     assert answer.status_code == 200
-
-
-def test_a_bot_may_not_use_another_account(bot: Client) -> None:
-    answer = bot.post("/accounts/2/conversations/1/messages", {})
-
-    assert answer.status_code == 401
-    assert answer.json() == {"error": "Bot is not authorized to access this account"}
-
-
-def test_an_unknown_conversation_is_not_found(bot: Client) -> None:
-    answer = bot.post("/accounts/1/conversations/9/messages", {"content": "Hi"})
-
-    assert answer.status_code == 404
-    assert answer.json() == {"error": "Resource could not be found"}
 
 
 def test_an_unknown_path_is_not_found_and_listed(sim: Simulator, user: Client) -> None:
@@ -839,20 +687,17 @@ def test_calls_are_listed(sim: Simulator, bot: Client, talk: Talk) -> None:
     Client(sim, "wrong").get("/profile")
     first, second, third = sim.calls
 
-    assert (first.method, first.path) == (
-        "POST",
-        "/api/v1/accounts/1/conversations/1/messages",
-    )
-    assert first.endpoint == "create_message"
-    assert first.json == {"content": "secret words"}
-    assert (first.status, first.token, first.fault) == (200, "bot", None)
+    assert (first.method, first.path) == ("POST", f"/api/v1{MESSAGES}")
+    assert values(first, "endpoint json status token fault") == [
+        *("create_message", {"content": "secret words"}, 200, "bot", None)
+    ]
     assert 0 <= first.seconds < 5
     assert "secret words" not in repr(first)
     assert (second.status, second.token, second.json) == (401, "bot", None)
     assert third.token is None
 
 
-# Faults
+# -- faults --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -870,17 +715,14 @@ def test_the_api_can_fail(
 ) -> None:
     sim.inject(fault)
 
-    codes = [bot.create(talk, "Hello").status_code for _ in range(2)]
-
-    assert codes == [code, 200]
+    assert [bot.create(talk, "Hello").status_code for _ in range(2)] == [code, 200]
     assert talk.replies == ["Hello"]
-    assert [call.fault for call in sim.calls] == [fault, None]
-    assert sim.calls[0].status == code
+    assert [(c.fault, c.status) for c in sim.calls] == [(fault, code), (None, 200)]
 
 
-def test_a_rate_limit_is_plain_text_without_advice(sim: Simulator, bot: Client) -> None:
+def test_a_rate_limit_is_plain_text(sim: Simulator, bot: Client, talk: Talk) -> None:
     sim.inject(Fault.RATE_LIMITED)
-    answer = bot.create(sim.conversation(), "Hello")
+    answer = bot.create(talk, "Hello")
 
     assert answer.text == "Retry later\n"
     assert answer.headers["Content-Type"].startswith("text/plain")
@@ -888,44 +730,32 @@ def test_a_rate_limit_is_plain_text_without_advice(sim: Simulator, bot: Client) 
 
 
 @pytest.mark.parametrize(
-    ("fault", "replies"), [(Fault.CUT_BEFORE, []), (Fault.CUT_AFTER, ["Hello"])]
+    ("fault", "timeout", "error", "replies"),
+    [
+        (Fault.CUT_BEFORE, 5, requests.ConnectionError, []),
+        (Fault.CUT_AFTER, 5, requests.ConnectionError, ["Hello"]),
+        (Fault.HANG, 0.05, requests.Timeout, []),
+        (Fault.HANG_AFTER, 0.05, requests.Timeout, ["Hello"]),
+    ],
 )
-def test_a_cut_comes_before_or_after_message_and_echo(
+def test_a_call_may_end_without_an_answer_before_or_after_message_and_echo(
     sim: Simulator,
     webhook: Hook,
     bot: Client,
     talk: Talk,
     fault: Fault,
+    timeout: float,
+    error: type[Exception],
     replies: list[str],
 ) -> None:
     sim.inject(fault)
 
-    with pytest.raises(requests.ConnectionError):
-        bot.create(talk, "Hello")
+    with pytest.raises(error):
+        bot.request("POST", MESSAGES, json={"content": "Hello"}, timeout=timeout)
 
-    assert talk.replies == webhook.contents == replies
+    sim.wait_until(lambda: sim.calls)  # the client may leave before the call is read
     assert [(c.status, c.fault) for c in sim.calls] == [(None, fault)]
-
-
-@pytest.mark.parametrize(
-    ("fault", "replies"), [(Fault.HANG, []), (Fault.HANG_AFTER, ["Hello"])]
-)
-def test_a_hanging_call_lasts_until_the_client_leaves(
-    sim: Simulator, fault: Fault, replies: list[str], talk: Talk
-) -> None:
-    sim.inject(fault)
-
-    with pytest.raises(requests.Timeout):
-        requests.post(
-            f"{sim.url}/api/v1/accounts/1/conversations/1/messages",
-            json={"content": "Hello"},
-            headers={"Api-Access-Token": sim.bot_token},
-            timeout=0.05,
-        )
-
-    sim.wait_until(lambda: sim.calls)  # the client may leave before it is heard
-    assert talk.replies == replies
-    assert sim.calls[0].status is None
+    assert talk.replies == webhook.contents == replies
 
 
 @pytest.mark.parametrize("fault", [Fault.HANG, Fault.HANG_AFTER])
@@ -941,13 +771,11 @@ def test_a_hanging_call_does_not_keep_the_simulator_from_stopping(
         except requests.ConnectionError as error:
             errors.append(error)
 
-    thread = threading.Thread(target=call)
-    thread.start()
-    sim.wait_until(lambda: sim.calls)
-    before = time.monotonic()
-    sim.stop()
-    seconds = time.monotonic() - before
-    thread.join(5)
+    with running(call):
+        sim.wait_until(lambda: sim.calls)
+        before = time.monotonic()
+        sim.stop()
+        seconds = time.monotonic() - before
 
     assert len(errors) == 1
     assert seconds < 1
@@ -964,7 +792,7 @@ def test_stopping_ends_idle_connections_and_threads() -> None:
         with pytest.raises(RuntimeError, match="not started"):
             sim.url.lower()
 
-    left = {thread for thread in threading.enumerate() if thread not in before}
+    left = [thread for thread in threading.enumerate() if thread not in before]
 
     for thread in left:
         thread.join(5)
@@ -992,7 +820,6 @@ def test_faults_queue_up_per_endpoint(sim: Simulator, user: Client, talk: Talk) 
     sim.inject(Fault.SERVER_ERROR, times=2)
     sim.inject(Fault.RATE_LIMITED)
     sim.inject(Fault.NOT_FOUND, endpoint="profile")
-
     codes = [user.create(talk, "x").status_code for _ in range(4)]
 
     assert codes == [500, 500, 429, 200]
@@ -1001,7 +828,6 @@ def test_faults_queue_up_per_endpoint(sim: Simulator, user: Client, talk: Talk) 
 
 def test_a_fault_can_last_until_cleared(sim: Simulator, user: Client) -> None:
     sim.inject(Fault.SERVER_ERROR, times=None, endpoint="profile")
-
     codes = [user.get("/profile").status_code for _ in range(3)]
     sim.clear_faults()
     codes.append(user.get("/profile").status_code)
@@ -1010,40 +836,35 @@ def test_a_fault_can_last_until_cleared(sim: Simulator, user: Client) -> None:
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_every_endpoint_can_fail(sim: Simulator, talk: Talk, endpoint: str) -> None:
+@pytest.mark.usefixtures("talk")
+def test_every_endpoint_can_fail(sim: Simulator, endpoint: str) -> None:
     method, path = routes.BY_NAME[endpoint][:2]
     path = re.sub(r"<(int:)?\w*id>", "1", path)
     path = path.replace("<key>", "key").replace("<path:name>", "x")
     headers = {"Api-Access-Token": sim.user_token}
     sim.inject(Fault.SERVER_ERROR, endpoint=endpoint)
-
     answer = requests.request(method, sim.url + path, headers=headers, timeout=5)
+    [call] = sim.calls
 
     assert answer.status_code == 500
-    assert [(call.endpoint, call.fault) for call in sim.calls] == [
-        (endpoint, Fault.SERVER_ERROR)
-    ]
+    assert (call.endpoint, call.fault) == (endpoint, Fault.SERVER_ERROR)
 
 
-def test_a_mistyped_fault_is_refused(sim: Simulator) -> None:
-    with pytest.raises(ValueError, match="create_message"):
-        sim.inject(Fault.HANG, endpoint="create_mesage")
-
-    with pytest.raises(ValueError, match="1 or more"):
-        sim.inject(Fault.HANG, times=0)
-
-
-# Waiting
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [({"endpoint": "create_mesage"}, "create_message"), ({"times": 0}, "1 or more")],
+)
+def test_a_mistyped_fault_is_refused(sim: Simulator, options: JSON, error: str) -> None:
+    with pytest.raises(ValueError, match=error):
+        sim.inject(Fault.HANG, **options)
 
 
-def test_waiting_returns_what_was_waited_for(
-    sim: Simulator, bot: Client, talk: Talk
-) -> None:
-    thread = threading.Thread(target=bot.create, args=[talk, "Hello"])
-    thread.start()
+# -- waiting -------------------------------------------------------------------
 
-    assert sim.wait_until(lambda: talk.replies) == ["Hello"]
-    thread.join()  # it has yet to read its answer
+
+def test_waiting_returns_the_value(sim: Simulator, bot: Client, talk: Talk) -> None:
+    with running(lambda: bot.create(talk, "Hello")):
+        assert sim.wait_until(lambda: talk.replies) == ["Hello"]
 
 
 def test_waiting_notices_what_happens_elsewhere(sim: Simulator) -> None:
@@ -1053,8 +874,9 @@ def test_waiting_notices_what_happens_elsewhere(sim: Simulator) -> None:
     assert sim.wait_until(event.is_set) is True
 
 
+@pytest.mark.usefixtures("webhook")
 def test_a_wait_that_times_out_lists_what_there_is_without_content(
-    sim: Simulator, webhook: Hook, bot: Client, talk: Talk
+    sim: Simulator, bot: Client, talk: Talk
 ) -> None:
     talk.customer_says("secret words")
     bot.create(talk, "secret words")
@@ -1072,14 +894,12 @@ def test_a_wait_that_times_out_lists_what_there_is_without_content(
     )
 
 
-def test_a_wait_that_times_out_may_have_nothing_to_list(sim: Simulator) -> None:
+def test_a_timeout_may_have_nothing_to_list(sim: Simulator) -> None:
     with pytest.raises(TimeoutError, match=r"Deliveries: none.*Conversations: none"):
         sim.wait_until(list, timeout=0.06)
 
 
-def test_many_threads_may_talk_at_once(
-    sim: Simulator, webhook: Hook, bot: Client
-) -> None:
+def test_many_threads_may_write(sim: Simulator, webhook: Hook, bot: Client) -> None:
     talks = [sim.conversation() for _ in range(4)]
 
     def chat(talk: Talk) -> None:
@@ -1087,15 +907,8 @@ def test_many_threads_may_talk_at_once(
             talk.customer_says(f"{number}?")
             bot.create(talk, f"{number}!")
 
-    threads = [threading.Thread(target=chat, args=[talk]) for talk in talks]
-
-    for thread in threads:
-        thread.start()
-
-    for thread in threads:
-        thread.join()
-
-    sim.drain()
+    with running(*(lambda talk=talk: chat(talk) for talk in talks)):
+        pass
 
     assert all(talk.replies == [f"{n}!" for n in range(10)] for talk in talks)
     assert len({body["id"] for body in webhook.bodies}) == len(webhook.bodies) == 80
@@ -1107,9 +920,9 @@ def test_nothing_is_logged(
     bot: Client,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
-    talk: Talk,
 ) -> None:
-    bot_webhook.answer = status(500)
+    bot_webhook.answers(500)
+    talk = sim.conversation()
     talk.customer_says("secret words")
     bot.create(talk, "secret words")
     sim.drain()
@@ -1119,7 +932,7 @@ def test_nothing_is_logged(
     assert capfd.readouterr().err == ""
 
 
-def test_versions_that_are_none_are_refused() -> None:
+def test_an_invalid_version_is_refused() -> None:
     with pytest.raises(ValueError, match="not a version"):
         Simulator(version="latest")
 

@@ -1,4 +1,4 @@
-"""What the simulated Chatwoot lets an administrator set up, over real HTTP."""
+"""What an administrator sets up through the simulator's API, over real HTTP."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import typing as t
 
 import pytest
 import requests
-from support.simulation import JSON, Client, Hook, Start
+from support.simulation import JSON, Client, Hook, values, verify
 
-from flask_chatwoot.payloads import signature
 from flask_chatwoot.simulator import Simulator, admin, routes
 
 ATTRIBUTES = "/custom_attribute_definitions"
@@ -20,8 +19,21 @@ TOPIC = {
     "attribute_values": ["Invoice", "Delivery"],
 }
 HOOK = {"url": "https://app.example.com/hook", "subscriptions": ["message_created"]}
+TAKEN = "https://app.example.com/taken"
 BOT = {"name": "Assistant", "outgoing_url": "https://app.example.com/hook"}
+NO_BOTS = {"error": "Access to this endpoint is not authorized for bots"}
 NO_RIGHT = {"error": "You are not authorized to do this action"}
+NOT_FOUND = {"error": "Resource could not be found"}
+FIELD = {
+    "field_type": "conversation_attribute",
+    "name": "topic",
+    "type": "list",
+    "label": "Topic",
+    "placeholder": "Pick one",
+    "values": ["Invoice", "Delivery"],
+    "required": True,
+    "enabled": True,
+}
 
 
 class Account(Client):
@@ -38,6 +50,33 @@ class Account(Client):
 
         return answer.json() if answer.content else None
 
+    def webhook(self, **fields: t.Any) -> JSON:
+        """Create a webhook."""
+        body = self.ok("POST", "/webhooks", HOOK | fields)["payload"]["webhook"]
+
+        return t.cast(JSON, body)
+
+    def link(self, bot_id: t.Any) -> None:
+        """Make a bot, or none, the bot of inbox 3."""
+        body = {"agent_bot": bot_id}
+        assert self.ok("POST", "/inboxes/3/set_agent_bot", body) is None
+
+    def linked(self, inbox_id: int = 3) -> t.Any:
+        return self.ok("GET", f"/inboxes/{inbox_id}/agent_bot")["agent_bot"]
+
+    def show(self, *fields: JSON, **options: t.Any) -> t.Any:
+        """Set the fields of the form of inbox 3, and return its options."""
+        channel = {"pre_chat_form_options": {"pre_chat_fields": fields, **options}}
+        changed = self.ok("PATCH", "/inboxes/3", {"channel": channel})
+
+        return changed["pre_chat_form_options"]
+
+    def form(self, id: int = 3) -> t.Any:
+        return self.ok("GET", f"/inboxes/{id}")["pre_chat_form_options"]
+
+    def fields(self) -> t.Any:
+        return self.form()["pre_chat_fields"]
+
 
 @pytest.fixture
 def call(sim: Simulator) -> Account:
@@ -48,25 +87,23 @@ def call(sim: Simulator) -> Account:
 
 
 def path_of(endpoint: str) -> tuple[str, str]:
-    endpoint_ = routes.ADMIN[endpoint]
-    path = endpoint_.path.removeprefix("/api/v1/accounts/<int:account_id>")
+    method, path = routes.ADMIN[endpoint][:2]
+    path = path.removeprefix("/api/v1/accounts/<int:account_id>")
 
-    return endpoint_.method, path.replace("<int:id>", "3")
+    return method, path.replace("<int:id>", "3")
 
 
 @pytest.mark.parametrize("endpoint", routes.ADMIN)
-def test_a_bot_token_is_let_in_nowhere(sim: Simulator, endpoint: str) -> None:
+def test_a_bot_token_is_accepted_nowhere(sim: Simulator, endpoint: str) -> None:
     answer = Account(sim, sim.bot_token)(*path_of(endpoint), {})
 
-    assert answer.status_code == 401
-    assert answer.json() == {
-        "error": "Access to this endpoint is not authorized for bots"
-    }
+    assert (answer.status_code, answer.json()) == (401, NO_BOTS)
 
 
 @pytest.mark.parametrize("endpoint", routes.ADMIN)
-def test_an_agent_may_look_at_some_things(start: Start, endpoint: str) -> None:
-    answer = Account(start(role="agent"))(*path_of(endpoint), {})
+@pytest.mark.parametrize("role", ["agent"])
+def test_an_agent_may_look_at_some_things(call: Account, endpoint: str) -> None:
+    answer = call(*path_of(endpoint), {})
 
     if endpoint in (
         *("list_attributes", "list_inboxes", "inbox", "inbox_bot", "list_bots"),
@@ -77,36 +114,39 @@ def test_an_agent_may_look_at_some_things(start: Start, endpoint: str) -> None:
 
 
 @pytest.mark.parametrize(("version", "status"), [("4.13.0", 200), ("4.14.0", 401)])
-def test_agents_could_define_attributes_before_4_14(
-    start: Start, version: str, status: int
-) -> None:
-    call = Account(start(version=version, role="agent"))
-
+@pytest.mark.parametrize("role", ["agent"])
+def test_agents_could_define_attributes_before_4_14(call: Account, status: int) -> None:
     assert call("POST", ATTRIBUTES, TOPIC).status_code == status
 
 
 @pytest.mark.parametrize(
     ("version", "status"), [("4.15.0", 200), ("4.16.0", 500), ("4.16.1", 200)]
 )
-def test_4_16_0_fails_to_serve_agent_bots(
-    start: Start, version: str, status: int
-) -> None:
-    call = Account(start(version=version))
-
+def test_4_16_0_fails_to_serve_agent_bots(call: Account, status: int) -> None:
     assert call("GET", "/agent_bots").status_code == status
     assert call("POST", "/agent_bots", BOT).status_code == status
     assert call("GET", "/inboxes/3/agent_bot").status_code == 200
 
 
 @pytest.mark.parametrize(
-    "path",
-    [f"{ATTRIBUTES}/99", "/inboxes/99", "/webhooks/99", "/agent_bots/99"],
+    ("method", "path", "body"),
+    [
+        ("PATCH", f"{ATTRIBUTES}/99", {}),
+        ("PATCH", "/inboxes/99", {}),
+        ("PATCH", "/webhooks/99", {}),
+        ("PATCH", "/agent_bots/99", {}),
+        ("POST", "/inboxes/3/set_agent_bot", {"agent_bot": 99}),
+        ("POST", "/inboxes/3/set_agent_bot", {"agent_bot": "x"}),
+        ("POST", "/inboxes/3/set_agent_bot", {"agent_bot": "²"}),
+    ],
+    ids=["attribute", "inbox", "webhook", "bot", "to link", "a letter", "a power"],
 )
-def test_what_is_not_there_is_404(call: Account, path: str) -> None:
-    answer = call("PATCH", path, {})
+def test_an_unknown_id_is_not_found(
+    call: Account, method: str, path: str, body: JSON
+) -> None:
+    answer = call(method, path, body)
 
-    assert answer.status_code == 404
-    assert answer.json() == {"error": "Resource could not be found"}
+    assert (answer.status_code, answer.json()) == (404, NOT_FOUND)
 
 
 # -- custom attributes ---------------------------------------------------------
@@ -115,14 +155,14 @@ def test_what_is_not_there_is_404(call: Account, path: str) -> None:
 def test_an_attribute_is_stored_and_shown_with_names(call: Account) -> None:
     made = call.ok("POST", ATTRIBUTES, TOPIC)
 
-    assert made["attribute_display_type"] == "list"
-    assert made["attribute_model"] == "conversation_attribute"
-    assert made["attribute_values"] == ["Invoice", "Delivery"]
+    assert values(made, "attribute_display_type attribute_model attribute_values") == [
+        *("list", "conversation_attribute", ["Invoice", "Delivery"])
+    ]
     assert call.ok("GET", ATTRIBUTES) == [made]
 
 
 @pytest.mark.parametrize("model", ["conversation_attribute", "0"])
-def test_attributes_of_one_kind_can_be_asked_for(call: Account, model: str) -> None:
+def test_attributes_of_one_kind_can_be_listed(call: Account, model: str) -> None:
     made = call.ok("POST", ATTRIBUTES, TOPIC)
     call.ok("POST", ATTRIBUTES, {**TOPIC, "attribute_model": "contact_attribute"})
 
@@ -131,29 +171,27 @@ def test_attributes_of_one_kind_can_be_asked_for(call: Account, model: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("key", "value", "problem"),
     [
-        ({"attribute_key": None}, "Attribute key can't be blank"),
-        ({"attribute_display_name": " "}, "Attribute display name can't be blank"),
-        ({"attribute_key": "a b"}, "Attribute key has an invalid format"),
-        (
-            {"attribute_key": "status"},
-            "Attribute key conflicts with a default attribute",
-        ),
-        ({"attribute_key": "taken"}, "Attribute key has already been taken"),
+        ("attribute_key", None, "can't be blank"),
+        ("attribute_display_name", " ", "can't be blank"),
+        ("attribute_key", "a b", "has an invalid format"),
+        ("attribute_key", "status", "conflicts with a default attribute"),
+        ("attribute_key", "taken", "has already been taken"),
     ],
 )
-def test_a_bad_attribute_is_refused(call: Account, change: JSON, message: str) -> None:
+def test_a_bad_attribute_is_refused(
+    call: Account, key: str, value: str | None, problem: str
+) -> None:
     call.ok("POST", ATTRIBUTES, {**TOPIC, "attribute_key": "taken"})
+    answer = call("POST", ATTRIBUTES, {**TOPIC, key: value})
+    name = key.replace("_", " ").capitalize()
 
-    answer = call("POST", ATTRIBUTES, {**TOPIC, **change})
-
-    assert answer.status_code == 422
-    assert answer.json()["message"] == message
+    assert (answer.status_code, answer.json()["message"]) == (422, f"{name} {problem}")
     assert len(call.ok("GET", ATTRIBUTES)) == 1
 
 
-def test_a_kind_of_attribute_that_is_unknown_is_an_error(call: Account) -> None:
+def test_an_unknown_kind_of_attribute_is_an_error(call: Account) -> None:
     body = {**TOPIC, "attribute_display_type": "table"}
 
     assert call("POST", ATTRIBUTES, body).status_code == 500
@@ -161,113 +199,70 @@ def test_a_kind_of_attribute_that_is_unknown_is_an_error(call: Account) -> None:
 
 def test_a_changed_attribute_changes_the_forms_that_show_it(call: Account) -> None:
     made = call.ok("POST", ATTRIBUTES, TOPIC)
-    show(call, 3, field())
-
+    call.show(FIELD)
     call.ok("PATCH", f"{ATTRIBUTES}/{made['id']}", {"attribute_values": ["Other"]})
+    [shown] = call.fields()
 
-    (shown,) = form(call, 3)["pre_chat_fields"]
-    assert shown["values"] == ["Other"]
-    assert shown["placeholder"] == "Topic"
-    assert shown["required"] is True
+    assert values(shown, "values placeholder required") == [["Other"], "Topic", True]
 
 
 def test_a_deleted_attribute_leaves_the_forms(call: Account) -> None:
     made = call.ok("POST", ATTRIBUTES, TOPIC)
-    show(call, 3, field(), field(name="other"))
-
+    call.show(FIELD, {**FIELD, "name": "other"})
     answer = call("DELETE", f"{ATTRIBUTES}/{made['id']}")
 
     assert (answer.status_code, answer.content) == (204, b"")
-    assert [f["name"] for f in form(call, 3)["pre_chat_fields"]] == ["other"]
+    assert [field["name"] for field in call.fields()] == ["other"]
     assert call.ok("GET", ATTRIBUTES) == []
 
 
 # -- inboxes -------------------------------------------------------------------
 
 
-def field(name: str = "topic") -> JSON:
-    return {
-        "field_type": "conversation_attribute",
-        "name": name,
-        "type": "list",
-        "label": "Topic",
-        "placeholder": "Pick one",
-        "values": ["Invoice", "Delivery"],
-        "required": True,
-        "enabled": True,
-    }
-
-
-def show(call: Account, id: int, *fields: JSON, **options: t.Any) -> JSON:
-    """Set the fields of a form."""
-    channel = {"pre_chat_form_options": {"pre_chat_fields": fields, **options}}
-    changed: JSON = call.ok("PATCH", f"/inboxes/{id}", {"channel": channel})
-
-    return changed
-
-
-def form(call: Account, id: int) -> JSON:
-    options: JSON = call.ok("GET", f"/inboxes/{id}")["pre_chat_form_options"]
-
-    return options
-
-
 def test_there_are_inboxes_to_begin_with(call: Account) -> None:
-    listed = call.ok("GET", "/inboxes")["payload"]
+    first, second, third = call.ok("GET", "/inboxes")["payload"]
+    standard = ["emailAddress", "fullName", "phoneNumber"]
 
-    assert [(i["id"], i["channel_type"]) for i in listed] == [
-        (3, "Channel::WebWidget"),
-        (4, "Channel::WebWidget"),
-        (5, "Channel::Email"),
-    ]
-    assert listed[0]["pre_chat_form_enabled"] is False
-    assert [
-        f["name"] for f in listed[0]["pre_chat_form_options"]["pre_chat_fields"]
-    ] == [
-        "emailAddress",
-        "fullName",
-        "phoneNumber",
-    ]
-    assert "pre_chat_form_options" not in listed[2]
+    assert values(first, "id channel_type") == [3, "Channel::WebWidget"]
+    assert values(second, "id channel_type") == [4, "Channel::WebWidget"]
+    assert values(third, "id channel_type") == [5, "Channel::Email"]
+    assert first["pre_chat_form_enabled"] is False
+    assert [field["name"] for field in call.fields()] == standard
+    assert first["pre_chat_form_options"] == call.form()
+    assert "pre_chat_form_options" not in third
 
 
-def test_the_options_of_a_form_are_replaced_as_a_whole(call: Account) -> None:
-    changed = show(call, 3, field())
+@pytest.mark.parametrize(
+    ("fields", "options", "expected"),
+    [
+        ([FIELD], {}, {"pre_chat_fields": [FIELD]}),
+        ([], {"pre_chat_message": "Hello"}, admin.default_options()),
+        ([{**FIELD, "by": "me"}], {"colour": "red"}, {"pre_chat_fields": [FIELD]}),
+    ],
+    ids=["replaced as a whole", "no fields", "unknown keys"],
+)
+def test_the_options_of_a_form_are_replaced(
+    call: Account, fields: list[JSON], options: JSON, expected: JSON
+) -> None:
+    call.show(FIELD, pre_chat_message="Hello")
 
-    assert changed["pre_chat_form_options"] == {"pre_chat_fields": [field()]}
-    assert form(call, 4) == admin.default_options()
-
-
-def test_a_form_without_fields_gets_the_three_defaults(call: Account) -> None:
-    show(call, 3, field(), pre_chat_message="Hello")
-
-    changed = show(call, 3, pre_chat_message="Hello")
-
-    assert changed["pre_chat_form_options"] == admin.default_options()
-
-
-def test_unknown_keys_of_a_field_are_dropped(call: Account) -> None:
-    changed = show(call, 3, {**field(), "made_by": "me"}, colour="red")
-
-    assert changed["pre_chat_form_options"] == {"pre_chat_fields": [field()]}
+    assert call.show(*fields, **options) == expected
+    assert call.form(4) == admin.default_options()
 
 
-def test_what_is_not_named_stays(call: Account) -> None:
-    show(call, 3, field())
+def test_a_field_that_is_not_in_the_request_is_unchanged(call: Account) -> None:
+    call.show(FIELD)
     call.ok("PATCH", "/inboxes/3", {"channel": {"pre_chat_form_enabled": True}})
     changed = call.ok("PATCH", "/inboxes/3", {"greeting_enabled": True})
 
-    assert changed["pre_chat_form_enabled"] is True
-    assert changed["greeting_enabled"] is True
-    assert changed["pre_chat_form_options"]["pre_chat_fields"] == [field()]
+    assert values(changed, "pre_chat_form_enabled greeting_enabled") == [True, True]
+    assert changed["pre_chat_form_options"]["pre_chat_fields"] == [FIELD]
 
 
 def test_only_websites_have_a_form(call: Account) -> None:
-    channel = {"pre_chat_form_enabled": True}
+    body = {"channel": {"pre_chat_form_enabled": True}}
 
-    changed = call.ok("PATCH", "/inboxes/5", {"channel": channel})
-
-    assert "pre_chat_form_enabled" not in changed
+    assert "pre_chat_form_enabled" not in call.ok("PATCH", "/inboxes/5", body)
 
 
 # -- webhooks ------------------------------------------------------------------
@@ -275,18 +270,10 @@ def test_only_websites_have_a_form(call: Account) -> None:
 
 @pytest.mark.parametrize(
     ("version", "keys"),
-    [
-        ("4.2.0", set()),
-        ("4.8.0", {"name"}),
-        ("4.12.0", {"name", "secret"}),
-    ],
+    [("4.2.0", set()), ("4.8.0", {"name"}), ("4.12.0", {"name", "secret"})],
 )
-def test_a_webhook_has_what_its_version_knows(
-    start: Start, version: str, keys: set[str]
-) -> None:
-    call = Account(start(version=version))
-
-    made = call.ok("POST", "/webhooks", {**HOOK, "name": "App"})["payload"]["webhook"]
+def test_a_webhook_has_what_its_version_knows(call: Account, keys: set[str]) -> None:
+    made = call.webhook(name="App")
 
     assert set(made) == {"id", "url", "account_id", "subscriptions"} | keys
     assert call.ok("GET", "/webhooks") == {"payload": {"webhooks": [made]}}
@@ -301,28 +288,27 @@ def test_a_webhook_may_be_wrapped_in_its_name(call: Account) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"url": "https://app.example.com/taken"}, "Url has already been taken"),
+        ({"url": TAKEN}, "Url has already been taken"),
         ({"url": "app.example.com"}, "Url is invalid"),
         ({"url": None}, "Url is invalid"),
         ({"subscriptions": []}, "Subscriptions Invalid events"),
         ({"subscriptions": ["tea_made"]}, "Subscriptions Invalid events"),
+        ({"subscriptions": [{}]}, "Subscriptions Invalid events"),
     ],
+    ids=["taken", "no scheme", "no url", "no events", "unknown event", "an object"],
 )
 def test_a_bad_webhook_is_refused(call: Account, change: JSON, message: str) -> None:
-    call.ok("POST", "/webhooks", {**HOOK, "url": "https://app.example.com/taken"})
-    made = call.ok("POST", "/webhooks", HOOK)["payload"]["webhook"]
-
+    call.webhook(url=TAKEN)
+    made = call.webhook()
     refused = call("PATCH", f"/webhooks/{made['id']}", change)
 
-    assert refused.status_code == 422
-    assert refused.json()["message"] == message
+    assert (refused.status_code, refused.json()["message"]) == (422, message)
     assert made in call.ok("GET", "/webhooks")["payload"]["webhooks"]
 
 
 def test_a_webhook_keeps_its_secret_when_it_is_changed(call: Account) -> None:
-    made = call.ok("POST", "/webhooks", HOOK)["payload"]["webhook"]
+    made = call.webhook()
     change = {"subscriptions": ["message_updated"]}
-
     changed = call.ok("PATCH", f"/webhooks/{made['id']}", change)["payload"]["webhook"]
 
     assert changed == {**made, **change}
@@ -331,26 +317,19 @@ def test_a_webhook_keeps_its_secret_when_it_is_changed(call: Account) -> None:
 def test_a_webhook_made_through_the_api_gets_deliveries(
     sim: Simulator, call: Account, hook: Hook
 ) -> None:
-    made = call.ok("POST", "/webhooks", {**HOOK, "url": hook.url})["payload"]["webhook"]
-
+    made = call.webhook(url=hook.url)
     sim.conversation().customer_says("Hello")
-
     sim.drain()
-    ((body, headers),) = hook.got
-    signature.verify(
-        body,
-        secrets=[made["secret"]],
-        signature=headers[signature.SIGNATURE_HEADER],
-        timestamp=headers[signature.TIMESTAMP_HEADER],
-    )
+    [(body, headers)] = hook.got
+
+    verify(body, headers, made["secret"])
 
 
-def test_a_webhook_gets_deliveries_as_it_is_now(
+def test_a_changed_webhook_gets_other_deliveries_and_a_deleted_one_none(
     sim: Simulator, call: Account, hook: Hook
 ) -> None:
-    made = call.ok("POST", "/webhooks", {**HOOK, "url": hook.url})["payload"]["webhook"]
+    path = f"/webhooks/{call.webhook(url=hook.url)['id']}"
     talk = sim.conversation()
-    path = f"/webhooks/{made['id']}"
 
     call.ok("PATCH", path, {"subscriptions": ["conversation_status_changed"]})
     talk.customer_says("Hello")
@@ -365,8 +344,7 @@ def test_a_webhook_gets_deliveries_as_it_is_now(
 
 
 def test_deliveries_do_not_leave_this_machine(sim: Simulator, call: Account) -> None:
-    call.ok("POST", "/webhooks", HOOK)
-
+    call.webhook()
     sim.conversation().customer_says("Hello")
     sim.drain()
 
@@ -386,41 +364,31 @@ def test_deliveries_do_not_leave_this_machine(sim: Simulator, call: Account) -> 
         ("4.16.1", "administrator", {"access_token", "secret"}),
     ],
 )
-def test_who_sees_the_secrets_of_a_bot(
-    start: Start, version: str, role: t.Any, keys: set[str]
+def test_a_bots_secrets_depend_on_role_and_version(
+    call: Account, keys: set[str]
 ) -> None:
-    (bot,) = Account(start(version=version, role=role)).ok("GET", "/agent_bots")
+    [bot] = call.ok("GET", "/agent_bots")
 
     assert bot.keys() & {"access_token", "secret"} == keys
 
 
 def test_a_bot_is_linked_to_one_inbox_and_unlinked(call: Account) -> None:
     made = call.ok("POST", "/agent_bots", BOT)
+    before = call.linked()
+    call.link(made["id"])
 
-    assert call.ok("GET", "/inboxes/3/agent_bot") == {"agent_bot": {}}
-    assert (
-        call.ok("POST", "/inboxes/3/set_agent_bot", {"agent_bot": made["id"]}) is None
-    )
-    assert call.ok("GET", "/inboxes/3/agent_bot") == {"agent_bot": made}
-    assert call.ok("GET", "/inboxes/4/agent_bot") == {"agent_bot": {}}
-    call.ok("POST", "/inboxes/3/set_agent_bot", {"agent_bot": None})
-    assert call.ok("GET", "/inboxes/3/agent_bot") == {"agent_bot": {}}
+    assert (before, call.linked(), call.linked(4)) == ({}, made, {})
 
-
-@pytest.mark.parametrize("bot_id", [99, "x"])
-def test_an_unknown_bot_is_not_linked(call: Account, bot_id: t.Any) -> None:
-    answer = call("POST", "/inboxes/3/set_agent_bot", {"agent_bot": bot_id})
-
-    assert answer.status_code == 404
+    call.link(None)
+    assert call.linked() == {}
 
 
 def test_a_deleted_bot_is_linked_to_nothing(call: Account) -> None:
     made = call.ok("POST", "/agent_bots", BOT)
-    call.ok("POST", "/inboxes/3/set_agent_bot", {"agent_bot": made["id"]})
-
+    call.link(made["id"])
     call.ok("DELETE", f"/agent_bots/{made['id']}")
 
-    assert call.ok("GET", "/inboxes/3/agent_bot") == {"agent_bot": {}}
+    assert call.linked() == {}
     assert made not in call.ok("GET", "/agent_bots")
 
 
@@ -428,27 +396,22 @@ def test_a_url_of_a_bot_has_a_limit(call: Account) -> None:
     long = {**BOT, "outgoing_url": "https://app.example.com/" + "x" * 2048}
 
     assert call("POST", "/agent_bots", long).status_code == 422
+    assert call("POST", "/agent_bots", {**BOT, "outgoing_url": 5}).status_code == 200
 
 
 def test_a_linked_bot_gets_the_deliveries_of_its_inbox(
     sim: Simulator, call: Account, hook: Hook
 ) -> None:
     made = call.ok("POST", "/agent_bots", {**BOT, "outgoing_url": hook.url})
-    call.ok("POST", "/inboxes/3/set_agent_bot", {"agent_bot": made["id"]})
-
+    call.link(made["id"])
     talk = sim.conversation(inbox_id=3)
     assert talk.status == "pending"
+
     talk.customer_says("Hello")
     sim.conversation(inbox_id=4).customer_says("Hello")
-
     sim.drain()
-    ((body, headers),) = hook.got
-    signature.verify(
-        body,
-        secrets=[made["secret"]],
-        signature=headers[signature.SIGNATURE_HEADER],
-        timestamp=headers[signature.TIMESTAMP_HEADER],
-    )
+    [(body, headers)] = hook.got
+    verify(body, headers, made["secret"])
 
     call.ok("POST", "/inboxes/3/set_agent_bot", {})
     assert sim.conversation().status == "open"

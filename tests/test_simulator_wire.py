@@ -1,17 +1,16 @@
-"""What the simulator keeps of the wire, and the files that go over it."""
+"""What the simulator keeps of calls and deliveries, and the files it serves."""
 
 from __future__ import annotations
 
 import json
-import threading
 import typing as t
 
 import pytest
 import requests
-from flask import Response
-from support.simulation import Client, Hook
+from support.simulation import Client, Hook, delivery_of, running, values
 
 from flask_chatwoot.simulator import Fault, File, Simulator, Talk
+from flask_chatwoot.simulator.deliveries import Signing
 from flask_chatwoot.simulator.files import PUBLIC, STORE
 from flask_chatwoot.simulator.payloads import Message
 from flask_chatwoot.simulator.redaction import redacted, redacted_url
@@ -28,42 +27,39 @@ def url_of(message: Message) -> str:
     return str(message.attachments[0]["data_url"])
 
 
-# Files
+# -- files ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("file", [CAT, tuple(CAT)])
-def test_a_customer_attaches_a_file(
-    webhook: Hook, file: tuple[str, bytes, str], talk: Talk
-) -> None:
+def test_a_customer_attaches_a_file(webhook: Hook, file: t.Any, talk: Talk) -> None:
     talk.customer_says(attachments=[file])
     [body] = webhook.bodies
     [attachment] = body["attachments"]
-    answer = fetch(attachment["data_url"])
+    url = attachment["data_url"]
+    answer = fetch(url)
 
     assert body["content"] is None
-    assert (attachment["file_type"], attachment["file_size"]) == ("image", 8)
-    assert attachment["content_type"] == "image/png"
-    assert attachment["thumb_url"] == attachment["data_url"]
+    assert values(attachment, "file_type file_size content_type thumb_url") == [
+        *("image", 8, "image/png", url)
+    ]
     assert (answer.status_code, answer.content) == (200, CAT.content)
     assert answer.headers["Content-Type"] == "image/png"
     assert talk.transcript == "Ada Lovelace: [a/b cät.png]"
 
 
-def test_a_file_is_behind_a_redirect_and_needs_no_token(sim: Simulator) -> None:
-    message = sim.conversation().customer_says("See", attachments=[CAT])
-
-    first = fetch(url_of(message), follow=False)
+def test_a_file_has_a_redirect_and_no_token(sim: Simulator, talk: Talk) -> None:
+    url = url_of(talk.customer_says("See", attachments=[CAT]))
+    first = fetch(url, follow=False)
     second = fetch(first.headers["Location"], follow=False)
 
-    assert url_of(message).startswith(f"{sim.url}{PUBLIC}/")
-    assert first.status_code == 302
+    assert url.startswith(f"{sim.url}{PUBLIC}/")
     assert first.headers["Location"].startswith(f"{sim.url}{STORE}/")
-    assert (second.status_code, second.content) == (200, CAT.content)
-    assert [(c.endpoint, c.status, c.token) for c in sim.calls] == [
-        ("file", 302, None),
-        ("stored_file", 200, None),
+    assert second.content == CAT.content
+    assert (first.status_code, second.status_code) == (302, 200)
+    assert [values(call, "endpoint status token answer") for call in sim.calls] == [
+        ["file", 302, None, None],
+        ["stored_file", 200, None, None],
     ]
-    assert [c.answer for c in sim.calls] == [None, None]
 
 
 @pytest.mark.parametrize("path", [PUBLIC, STORE])
@@ -72,34 +68,29 @@ def test_an_unknown_file_is_not_found(sim: Simulator, path: str) -> None:
 
 
 @pytest.mark.parametrize("endpoint", ["file", "stored_file"])
-def test_fetching_a_file_can_fail(sim: Simulator, endpoint: str) -> None:
-    message = sim.conversation().customer_says("See", attachments=[CAT])
+def test_fetching_a_file_can_fail(sim: Simulator, talk: Talk, endpoint: str) -> None:
+    url = url_of(talk.customer_says("See", attachments=[CAT]))
     sim.inject(Fault.SERVER_ERROR, endpoint=endpoint)
 
-    assert fetch(url_of(message)).status_code == 500
-    assert fetch(url_of(message)).status_code == 200
+    assert [fetch(url).status_code for _ in range(2)] == [500, 200]
 
 
-def test_a_file_may_have_neither_name_nor_type(sim: Simulator) -> None:
-    message = sim.conversation().customer_says("See", attachments=[("", b"1")])
+def test_a_file_may_have_neither_name_nor_type(talk: Talk) -> None:
+    message = talk.customer_says("See", attachments=[("", b"1")])
 
     assert url_of(message).endswith("/file")
     assert message.attachments[0]["file_type"] == "file"
     assert fetch(url_of(message)).content == b"1"
 
 
-def test_an_attachment_without_a_file_is_delivered_unchanged(
-    sim: Simulator, webhook: Hook
-) -> None:
-    place = {"file_type": "location", "coordinates_lat": 52.5}
-
-    sim.conversation().customer_says(attachments=[place])
+def test_an_attachment_without_a_file_is_unchanged(webhook: Hook, talk: Talk) -> None:
+    talk.customer_says(attachments=[{"file_type": "location", "coordinates_lat": 52.5}])
 
     assert webhook.bodies[0]["attachments"][0]["coordinates_lat"] == 52.5
 
 
-def test_operators_attach_files_too(sim: Simulator) -> None:
-    message = sim.conversation().operator_says("Here", attachments=[CAT])
+def test_operators_attach_files_too(talk: Talk) -> None:
+    message = talk.operator_says("Here", attachments=[CAT])
 
     assert fetch(url_of(message)).content == CAT.content
 
@@ -113,39 +104,15 @@ def test_files_cannot_be_attached_before_the_start() -> None:
     assert talk.messages == []
 
 
-def test_a_file_that_was_posted_can_be_fetched(user: Client, talk: Talk) -> None:
+def test_an_uploaded_file_can_be_fetched_and_its_bytes_are_not_in_the_list_of_calls(
+    sim: Simulator, user: Client, talk: Talk
+) -> None:
     answer = user.upload(talk, [UPLOADED], content="See", private="false").json()
-    [posted] = talk.posted
+    [posted], [call] = talk.posted, sim.calls
 
     assert answer["attachments"][0]["data_url"] == url_of(posted)
     assert fetch(url_of(posted)).content == CAT.content
     assert talk.transcript == "Uma User: See [cat.png]"
-
-
-# What is kept of a call
-
-
-def test_a_call_keeps_what_was_asked_and_answered(
-    sim: Simulator, user: Client, talk: Talk
-) -> None:
-    created = user.create(talk, "Hello").json()
-    listed = user.get(f"/accounts/1/conversations/{talk.id}/messages", after="1").json()
-    first, second = sim.calls
-
-    assert first.json == {"content": "Hello"}
-    assert first.answer == created
-    assert first.answer["content"] == "Hello"
-    assert (second.query, second.json) == ({"after": "1"}, None)
-    assert second.answer == listed
-    assert "Hello" not in repr(sim.calls)
-
-
-def test_what_is_kept_of_a_form_are_its_fields_and_the_names_of_files(
-    sim: Simulator, user: Client, talk: Talk
-) -> None:
-    user.upload(talk, [UPLOADED], content="See", private="false")
-    [call] = sim.calls
-
     assert call.json == {
         "content": "See",
         "private": "false",
@@ -153,12 +120,25 @@ def test_what_is_kept_of_a_form_are_its_fields_and_the_names_of_files(
     }
 
 
-def test_refusals_and_plain_text_are_kept_and_silence_is_not(
+# -- calls ---------------------------------------------------------------------
+
+
+def test_a_call_keeps_its_request_and_its_answer(
     sim: Simulator, user: Client, talk: Talk
 ) -> None:
+    created = user.create(talk, "Hello").json()
+    listed = user.get(f"/accounts/1/conversations/{talk.id}/messages", after="1").json()
+    first, second = sim.calls
+
+    assert (first.json, first.answer) == ({"content": "Hello"}, created)
+    assert first.answer["content"] == "Hello"
+    assert values(second, "query json answer") == [{"after": "1"}, None, listed]
+    assert "Hello" not in repr(sim.calls)
+
+
+def test_refusals_and_texts_are_kept(sim: Simulator, user: Client, talk: Talk) -> None:
     sim.inject(Fault.RATE_LIMITED)
     sim.inject(Fault.CUT_AFTER)
-
     user.create(talk, "a")
 
     with pytest.raises(requests.ConnectionError):
@@ -167,36 +147,30 @@ def test_refusals_and_plain_text_are_kept_and_silence_is_not(
     user.create(talk, "\0")
 
     assert [call.answer for call in sim.calls] == [
-        "Retry later\n",
-        None,
-        {"error": "string contains null byte"},
+        *("Retry later\n", None, {"error": "string contains null byte"})
     ]
 
 
-def test_no_token_is_kept(sim: Simulator, hook: Hook, user: Client) -> None:
-    sim.connect(f"{hook.url}?token=hush&a=1")
-    talk = sim.conversation()
+def all_of(things: t.Iterable[t.Any]) -> str:
+    """All that is kept, also what ``repr`` leaves out."""
+    return repr([[getattr(x, name) for name in x.__dataclass_fields__] for x in things])
 
+
+def test_no_token_is_kept(sim: Simulator, hook: Hook, user: Client, talk: Talk) -> None:
+    hook.sim = sim
+    sim.connect(f"{hook.url}?token=hush&a=1")
     profile = user.get("/profile", api_access_token=sim.user_token).json()
     user.create(talk, "x", content_attributes={"secret": "hush"})
-    sim.drain()
-    kept = repr([vars_of(call) for call in sim.calls])
-    sent = repr([vars_of(delivery) for delivery in sim.deliveries])
+    [headers] = hook.headers
+    kept, sent = all_of(sim.calls), all_of(sim.deliveries)
 
     assert profile["access_token"] == sim.user_token
-    assert sim.calls[0].answer["access_token"] == "***"
-    assert sim.calls[0].answer["name"] == "Uma User"
+    assert values(sim.calls[0].answer, "access_token name") == ["***", "Uma User"]
     assert sim.user_token not in kept
     assert sim.secret not in kept + sent
     assert "hush" not in kept
     assert sim.deliveries[0].url == f"{hook.url}?token=***&a=1"
-    assert "X-Chatwoot-Signature" in hook.headers[0]
-    assert hook.headers[0]["X-Chatwoot-Signature"] not in sent
-
-
-def vars_of(thing: t.Any) -> dict[str, t.Any]:
-    """All that is kept, also what ``repr`` leaves out."""
-    return {name: getattr(thing, name) for name in thing.__dataclass_fields__}
+    assert headers["X-Chatwoot-Signature"] not in sent
 
 
 @pytest.mark.parametrize(
@@ -213,7 +187,7 @@ def test_secrets_are_hidden_at_any_depth(value: t.Any, expected: t.Any) -> None:
     assert redacted(value) == expected
 
 
-def test_what_is_nested_too_deeply_is_hidden_as_a_whole() -> None:
+def test_a_value_that_is_nested_too_deeply_is_hidden_as_a_whole() -> None:
     value: t.Any = "x"
 
     for _ in range(5_000):
@@ -234,25 +208,23 @@ def test_addresses_are_shown_without_their_secrets(url: str, expected: str) -> N
     assert redacted_url(url) == expected
 
 
-# What is kept of a delivery
+# -- deliveries ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("signing", ["valid", "wrong", "absent"])
 def test_a_delivery_shows_whether_it_was_signed(
-    sim: Simulator, hook: Hook, signing: t.Literal["valid", "wrong", "absent"]
+    sim: Simulator, hook: Hook, talk: Talk, signing: Signing
 ) -> None:
-    message = sim.conversation().customer_says("Hi")
+    message = talk.customer_says("Hi")
     hook.connect(sim)
-
     sim.deliver(message, signing=signing)
-    sim.drain()
+    [body] = hook.bodies
     [delivery] = sim.deliveries
+    shown = delivery.headers.get("X-Chatwoot-Signature")
 
     assert delivery.signed == (signing != "absent")
-    assert delivery.headers.get("X-Chatwoot-Signature") == (
-        "***" if delivery.signed else None
-    )
-    assert json.loads(delivery.body) == hook.bodies[0]
+    assert shown == ("***" if delivery.signed else None)
+    assert json.loads(delivery.body) == body
 
 
 @pytest.mark.parametrize(
@@ -262,46 +234,38 @@ def test_a_delivery_shows_whether_it_was_signed(
 def test_a_delivery_keeps_the_answer(
     sim: Simulator, webhook: Hook, body: str, answer: t.Any
 ) -> None:
-    webhook.answer = lambda _: Response(body, 200)
+    webhook.answers(200, body)
 
-    sim.conversation().customer_says("Hi")
-    sim.drain()
-
-    assert sim.deliveries[0].answer == answer
+    assert delivery_of(sim).answer == answer
 
 
-def test_account_webhooks_cannot_subscribe_to_the_events_of_bots(
-    sim: Simulator, hook: Hook
-) -> None:
+def test_only_bots_get_the_events_of_bots(sim: Simulator, hook: Hook) -> None:
     with pytest.raises(ValueError, match="conversation_opened"):
         hook.connect(sim, events=["message_created", "conversation_opened"])
 
     hook.connect(sim, kind="bot")
     sim.conversation(status="pending").reopen()
 
-    assert hook.bodies[0]["event"] == "conversation_opened"
+    assert hook.events[0] == "conversation_opened"
 
 
-def test_a_repeated_delivery_is_unchanged(
+def test_a_repeated_delivery_is_equal(
     sim: Simulator, webhook: Hook, talk: Talk
 ) -> None:
     message = talk.customer_says("Helo")
     sim.drain()
     talk.edit(message, content="Hello")
-
     sim.repeat(sim.deliveries[0])
 
     assert webhook.contents == ["Helo", "Helo"]
-    ids = [headers["X-Chatwoot-Delivery"] for headers in webhook.headers]
-    assert ids[0] == ids[1]
+    assert len({headers["X-Chatwoot-Delivery"] for headers in webhook.headers}) == 1
 
 
-# Waiting for a change
+# -- waiting for a change ------------------------------------------------------
 
 
 def test_nothing_is_missed_between_two_waits(sim: Simulator, talk: Talk) -> None:
     seen = sim.wait_for_change()
-
     talk.customer_says("Hi")
     after = sim.wait_for_change(seen, timeout=5)
 
@@ -309,37 +273,24 @@ def test_nothing_is_missed_between_two_waits(sim: Simulator, talk: Talk) -> None
     assert sim.wait_for_change(after, timeout=0.01) == after
 
 
-def test_a_change_wakes_a_waiting_thread(
-    sim: Simulator, webhook: Hook, user: Client, talk: Talk
-) -> None:
+@pytest.mark.usefixtures("webhook")
+def test_a_change_wakes_a_thread(sim: Simulator, user: Client, talk: Talk) -> None:
     numbers = [sim.wait_for_change()]
-    waiter = threading.Thread(
-        target=lambda: numbers.append(sim.wait_for_change(numbers[0], timeout=30))
-    )
-    waiter.start()
 
-    user.create(talk, "Hello")
-    waiter.join(10)
+    with running(lambda: numbers.append(sim.wait_for_change(numbers[0], timeout=30))):
+        user.create(talk, "Hello")
 
-    assert not waiter.is_alive()
     assert numbers[1] > numbers[0]
 
 
-def test_finished_deliveries_are_a_change(sim: Simulator, hook: Hook) -> None:
-    release = threading.Event()
-    arrived = threading.Event()
-
-    def wait(body: t.Any) -> Response:
-        arrived.set()
-        release.wait(10)
-        return Response("", 200)
-
-    hook.answer = wait
-    hook.connect(sim)
-    sim.conversation().customer_says("Hi")
-    arrived.wait(10)
+def test_a_finished_delivery_is_a_change(
+    sim: Simulator, webhook: Hook, talk: Talk
+) -> None:
+    webhook.blocks()
+    talk.customer_says("Hi")
+    webhook.arrived.wait(10)
     seen = sim.wait_for_change()
-    release.set()
+    webhook.released.set()
 
     while not sim.deliveries:
         following = sim.wait_for_change(seen, timeout=10)

@@ -1,7 +1,7 @@
 """What an administrator sets up in a simulated Chatwoot through its API.
 
-Custom attributes and inboxes with their pre-chat forms are here, webhooks and bots in
-``webhooks``: who may see and change them, what is kept of a request, what is refused.
+This module has custom attributes and inboxes with their pre-chat forms; webhooks and
+bots are in ``webhooks``. Both check permissions and validate requests.
 An endpoint is a row in ``routes.SETTINGS`` and a method of :class:`Admin` with the same
 name and a leading underscore; it gets the parameters and, if its path has one, an id.
 """

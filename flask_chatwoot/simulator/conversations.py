@@ -179,10 +179,10 @@ class ConversationEndpoints:
     def toggle_priority(
         self, stored: StoredConversation, request: Request, by: Agent
     ) -> str:
-        """Set or remove it; a value that Ruby's enum does not have is a 500."""
+        """Set or remove the priority; a value that is not in Ruby's enum is a 500."""
         priority = parameters(request).get("priority") or None
 
-        if priority is not None and priority not in PRIORITIES:
+        if priority is not None and str(priority) not in PRIORITIES:
             raise RefusedError(500)
 
         self._state.change(stored, by=by, priority=priority)
@@ -318,7 +318,7 @@ def _wanted_status(given: JSON) -> JSON:
 
 
 def _page(messages: list[Message], query: t.Mapping[str, str]) -> list[Message]:
-    """The part that the query asks for (``app/finders/message_finder.rb``)."""
+    """The page that the query selects (``app/finders/message_finder.rb``)."""
     before, after = as_integer(query.get("before")), as_integer(query.get("after"))
 
     if (query.get("filter_internal_messages") or "").strip():

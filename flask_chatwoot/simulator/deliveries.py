@@ -56,7 +56,7 @@ class Delivery:
     :ivar answer: The value of a body of JSON, else its text; ``None`` if it was empty
         or did not come.
     :ivar began: When it was sent, on Python's monotonic clock, in seconds. They are
-        listed in the order in which they end, which may be another.
+        listed in the order in which they end, which may differ.
     :ivar seconds: From sending to the answer or the failure.
     :ivar attempt: 1, or more for the retries of a bot's delivery.
     :ivar request: What was delivered, to deliver it again.
@@ -87,7 +87,7 @@ class Delivery:
 class DeliveryRequest:
     """An event to deliver, and how.
 
-    :ivar age: Seconds the timestamp lies back.
+    :ivar age: Seconds by which the timestamp is in the past.
     :ivar delivery_id: ``None``: a new one for each URL.
     """
 

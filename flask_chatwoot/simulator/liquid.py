@@ -1,9 +1,9 @@
 """How Chatwoot renders template code in an outgoing message.
 
-Chatwoot evaluates Liquid in what is posted through its API, so a simulator that did not
-would hide replies that leak or change. This is the part that matters for plain text:
-how Liquid 5.4 splits a template, what it prints for a name or a quoted text, and what
-is an error. Text in, text out.
+Chatwoot evaluates Liquid in messages that are posted through its API. Without this
+module the simulator would not show replies that disclose values or change. It covers
+what matters for plain text: how Liquid 5.4 splits a template, what it prints for a name
+or a quoted text, and which templates are errors. These are pure functions.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _raw(token: str, tokens: t.Iterator[tuple[str, str]]) -> str:
     body = ""
 
     for inner, _ in tokens:
-        # Only what ends like a tag: a hostile text would take minutes to search.
+        # Search only tokens that end as a tag does: others can take minutes to match.
         end = _END.fullmatch(inner) if inner.endswith("%}") else None
 
         if end and end[2] == "endraw":

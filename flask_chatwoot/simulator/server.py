@@ -17,7 +17,7 @@ if t.TYPE_CHECKING:
 LOOPBACK: t.Final = "127.0.0.1"
 
 _POLL: t.Final = 0.02
-"""Seconds until a server notices that it shall stop."""
+"""Seconds between two checks whether the server must stop."""
 
 
 class _SilentHandler(WSGIRequestHandler):

@@ -43,19 +43,19 @@ class Simulator:
 
     :param delivery_timeout: Seconds to connect, and again to wait for an answer.
     :param retry_pause: Seconds before the retry of a bot's delivery.
-    :param message_limit: If a conversation has so many messages of the last minute, the
-        API refuses another. It does not apply to a :class:`Talk`.
+    :param message_limit: Messages of a conversation in one minute, after which the API
+        refuses another. It does not apply to a :class:`Talk`.
     :param clock: Unix seconds, for messages and for timestamps of deliveries.
     :param role: Of the user of the token. An agent who opens a conversation
         through the API gets it assigned, an administrator does not.
     :ivar user_token: Token of the user.
     :ivar bot_token: Token of the agent bot.
-    :ivar secret: What deliveries are signed with.
+    :ivar secret: The secret with which deliveries are signed.
     :ivar user: The user of ``user_token``.
     :ivar operator: The author of :meth:`Talk.operator_says`.
     :ivar bot: The bot of ``bot_token``.
     :ivar team: The only team.
-    :ivar admin: What was set up through the API: inboxes, webhooks, bots.
+    :ivar admin: The inboxes, webhooks and bots that were set up through the API.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class Simulator:
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def settings(self, token: Token = USER) -> dict[str, t.Any]:
-        """What ``app.config`` needs to work with this simulator.
+        """The settings that connect an app to this simulator, for ``app.config``.
 
         :param token: ``"user"`` with account webhooks, ``"bot"`` with an agent bot. The
             secret is left out if this version does not sign their deliveries.
@@ -223,7 +223,8 @@ class Simulator:
         """Make the delivery of a stored message again, to all URLs, as it is now.
 
         :param signing: ``"wrong"``: with another secret; ``"absent"``: not at all.
-        :param age: Seconds the timestamp lies back; below zero, ahead.
+        :param age: Seconds by which the timestamp is in the past, or if negative
+            in the future.
         :param delivery_id: ``None``: a new one each time.
         """
         with self._state.lock:
@@ -296,12 +297,12 @@ class Simulator:
     def wait_until(self, predicate: t.Callable[[], T], timeout: float = 10.0) -> T:
         """Block until the predicate is true; return its value.
 
-        It is called again whenever something changes here, and 20 times a second, as it
-        may depend on something else. It is called in this thread, without locks.
+        It is called after each change in the simulator, and 20 times a second because
+        it may depend on something else. It is called in this thread, without locks.
 
         :param timeout: Seconds.
-        :raises TimeoutError: It did not become true. The text lists what there is,
-            without content.
+        :raises TimeoutError: It did not become true. The message counts
+            deliveries, calls and conversations, without their content.
         """
         deadline = time.monotonic() + timeout
 

@@ -1,6 +1,6 @@
-"""The records of a simulated Chatwoot, and what follows from a change. No HTTP.
+"""The records of a simulated Chatwoot, and the effects of their changes. No HTTP.
 
-One lock guards all of it. Whatever changes something does so inside
+One lock guards all records. Code that changes a record runs inside
 :meth:`State.changing`, which wakes the threads that wait for a change.
 """
 
@@ -73,7 +73,7 @@ class StoredConversation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookEvent:
-    """What webhooks receive, as it was when it happened."""
+    """An event for webhooks, with the conversation as it was at that time."""
 
     name: str
     conversation: StoredConversation
@@ -166,7 +166,7 @@ class State:
         return stored
 
     def _beginning(self, contact: Contact) -> JSON:
-        """How a conversation begins (``determine_conversation_status``)."""
+        """Status and assignee at the start (``determine_conversation_status``)."""
         if contact.blocked:
             return {"status": "resolved"}
 
@@ -205,14 +205,14 @@ class State:
                 self._add_activity(stored, text)
 
     def hand_off(self, stored: StoredConversation, by: Agent) -> None:
-        """Open it for operators; an assigned bot loses it (``bot_handoff!``)."""
+        """Open it for operators, and remove a bot as assignee (``bot_handoff!``)."""
         assignee = stored.current.assignee
         kept = None if assignee and assignee.bot else assignee
 
         self.change(stored, by=by, status="open", assignee=kept)
 
     def open_after_failure(self, stored: StoredConversation) -> None:
-        """Open what the bot's webhook did not accept (``lib/webhooks/trigger.rb``)."""
+        """Open it after a failed delivery to a bot (``lib/webhooks/trigger.rb``)."""
         with self.changing():
             if self.version >= FAILURES_OPEN and stored.status == "pending":
                 self.change(stored, status="open")
@@ -245,7 +245,7 @@ class State:
         attachments: t.Sequence[Attached] = (),
         **fields: t.Any,
     ) -> Message:
-        """Store a message, and do what follows from it (``app/models/message.rb``).
+        """Store a message with all effects it has in ``app/models/message.rb``.
 
         :param posted: Whether it counts as made through the API.
         """

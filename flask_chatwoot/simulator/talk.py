@@ -21,7 +21,7 @@ class Talk:
         self._state = state
         self._stored = stored
 
-    # What there is
+    # State
 
     @property
     def current(self) -> Conversation:
@@ -75,8 +75,8 @@ class Talk:
     def transcript(self) -> str:
         """The messages with their authors, oldest first.
 
-        Further lines of a message are indented. Files and what was picked or filled in
-        stand in brackets. Activities are left out.
+        Further lines of a message are indented. Files, picked items and answers of a
+        form are in brackets. Activities are left out.
         """
         return "\n".join(
             _line(message)

@@ -12,7 +12,7 @@ import re
 import typing as t
 
 from .deliveries import SUBSCRIPTIONS, Connection, Kind, WebhookSender, signs
-from .parameters import permitted
+from .parameters import as_id, as_list, permitted
 from .payloads import JSON
 from .refusals import RefusedError, found, invalid
 from .state import State, random_text
@@ -130,11 +130,9 @@ class Webhooks:
         if not re.match(r"https?://[^/\s]", str(row["url"] or "")):
             raise invalid("url", "is invalid")
 
-        events = row["subscriptions"]
+        events = as_list(row["subscriptions"])
 
-        if not (
-            isinstance(events, list) and events and SUBSCRIPTIONS.issuperset(events)
-        ):
+        if not events or any(str(event) not in SUBSCRIPTIONS for event in events):
             raise invalid("subscriptions", "Invalid events")
 
     # Agent bots: app/controllers/api/v1/accounts/agent_bots_controller.rb
@@ -176,8 +174,7 @@ class Webhooks:
         bot_id = given.get("agent_bot")
 
         if bot_id:
-            number = int(bot_id) if str(bot_id).isdigit() else 0
-            self.links[id] = found(self.bots, number)["id"]
+            self.links[id] = found(self.bots, as_id(bot_id) or 0)["id"]
         else:
             self.links.pop(id, None)
 
@@ -251,6 +248,9 @@ def _bot(given: JSON) -> JSON:
     row = permitted(
         given, "agent_bot", {"name", "description", "outgoing_url", "bot_config"}
     )
+
+    if row.get("outgoing_url") is not None:
+        row["outgoing_url"] = str(row["outgoing_url"])
 
     if given.get("bot_type", 0) not in (0, "webhook"):
         raise RefusedError(500)

@@ -1,9 +1,10 @@
-"""A simulator, clients of its API and a webhook, as fixtures of every test."""
+"""A simulator, clients of its API and a webhook, as fixtures for every test."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import threading
 import typing as t
 from collections.abc import Callable, Iterator
 
@@ -11,7 +12,10 @@ import pytest
 import requests
 from flask import Flask, Response, request
 
-from flask_chatwoot.simulator import Simulator, Talk
+from flask_chatwoot.payloads import signature
+from flask_chatwoot.simulator import Delivery, Simulator, Talk
+from flask_chatwoot.simulator.deliveries import Kind
+from flask_chatwoot.simulator.payloads import MessageType
 from flask_chatwoot.simulator.server import serving
 
 JSON = dict[str, t.Any]
@@ -20,10 +24,12 @@ Start = Callable[..., Simulator]
 
 
 class Hook:
-    """A webhook that keeps what it gets.
+    """A webhook that keeps the deliveries it gets.
 
     :ivar answer: Makes the answer to a body; may be replaced.
-    :ivar sim: Whose deliveries to wait for before what came is looked at.
+    :ivar sim: The simulator whose queued deliveries the properties below wait for.
+    :ivar arrived: Set once a delivery has come, answered or not.
+    :ivar released: Set to let a webhook that :meth:`blocks` answer.
     """
 
     def __init__(self) -> None:
@@ -31,12 +37,28 @@ class Hook:
         self.answer: Answer = lambda body: Response('{"status": "accepted"}', 202)
         self.sim: Simulator | None = None
         self.got: list[tuple[bytes, t.Mapping[str, str]]] = []
+        self.arrived = threading.Event()
+        self.released = threading.Event()
 
     def view(self) -> Response:
         raw = request.get_data()
+        self.arrived.set()
         answer = self.answer(json.loads(raw))
         self.got.append((raw, dict(request.headers)))
         return answer
+
+    def answers(self, status: int, text: str = "no") -> None:
+        """Give this answer to every delivery from now on."""
+        self.answer = lambda body: Response(text, status)
+
+    def blocks(self) -> None:
+        """Answer no delivery before the event ``released`` is set."""
+
+        def answer(body: JSON) -> Response:
+            self.released.wait(10)
+            return Response()
+
+        self.answer = answer
 
     def connect(self, sim: Simulator, **options: t.Any) -> Hook:
         self.sim = sim
@@ -88,6 +110,64 @@ def hooked() -> Iterator[Hook]:
     with serving(app) as url:
         hook.url = f"{url}/hook"
         yield hook
+        hook.released.set()
+
+
+def values(thing: t.Any, names: str) -> list[t.Any]:
+    """Values of an object or a JSON body: ``"id conversation.status"``."""
+
+    def value(name: str) -> t.Any:
+        found = thing
+
+        for part in name.split("."):
+            found = found[part] if isinstance(found, dict) else getattr(found, part)
+
+        return found
+
+    return [value(name) for name in names.split()]
+
+
+def delivery_of(sim: Simulator, content: str = "Hi") -> Delivery:
+    """Store a customer's message, and return its delivery, which is the first."""
+    sim.conversation().customer_says(content)
+    sim.drain()
+    [delivery] = sim.deliveries
+
+    return delivery
+
+
+def verify(body: bytes, headers: t.Mapping[str, str], secret: str) -> None:
+    """Check the signature of a delivery.
+
+    :raises SignatureError: It is absent, wrong or too old.
+    """
+    signature.verify(
+        body,
+        secrets=[secret],
+        signature=headers.get(signature.SIGNATURE_HEADER),
+        timestamp=headers.get(signature.TIMESTAMP_HEADER),
+    )
+
+
+def activities(talk: Talk) -> list[str | None]:
+    """The texts of the activities of a conversation."""
+    return [m.content for m in talk.messages if m.type is MessageType.ACTIVITY]
+
+
+@contextlib.contextmanager
+def running(*targets: Callable[[], object]) -> Iterator[None]:
+    """Run functions in threads of their own, and wait until they have ended."""
+    threads = [threading.Thread(target=target) for target in targets]
+
+    for thread in threads:
+        thread.start()
+
+    yield
+
+    for thread in threads:
+        thread.join(10)
+
+    assert not any(thread.is_alive() for thread in threads)
 
 
 class Client:
@@ -100,12 +180,10 @@ class Client:
     def request(
         self, method: str, path: str, timeout: float = 5, **options: t.Any
     ) -> requests.Response:
+        url = self._url + path
+
         return requests.request(
-            method,
-            self._url + path,
-            headers=self._headers,
-            timeout=timeout,
-            **options,
+            method, url, headers=self._headers, timeout=timeout, **options
         )
 
     def get(self, path: str, **query: t.Any) -> requests.Response:
@@ -203,10 +281,7 @@ def hook() -> Iterator[Hook]:
 
 @pytest.fixture
 def webhook(
-    sim: Simulator,
-    hook: Hook,
-    kind: t.Literal["account", "bot"],
-    subscriptions: t.Sequence[str],
+    sim: Simulator, hook: Hook, kind: Kind, subscriptions: t.Sequence[str]
 ) -> Hook:
     """A connected webhook; unless parametrized, it gets new messages."""
     return hook.connect(sim, kind=kind, events=subscriptions)
