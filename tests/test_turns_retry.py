@@ -19,8 +19,8 @@ from flask_chatwoot.errors import (
 from flask_chatwoot.outcomes import Reason
 from flask_chatwoot.turns.retry import (
     LONGEST_PAUSE,
-    can_be_told,
-    passes,
+    allows_posts,
+    is_temporary,
     pause_after,
     reason_of,
 )
@@ -63,14 +63,14 @@ MEANINGS: t.Final = [
 def test_a_job_is_retried_if_that_may_succeed(
     error: ChatwootError, expected: bool
 ) -> None:
-    assert passes(error) is expected
+    assert is_temporary(error) is expected
 
 
 @pytest.mark.parametrize(("error", "expected"), [(row[0], row[2]) for row in MEANINGS])
 def test_the_last_posts_are_made_if_chatwoot_may_accept_them(
     error: ChatwootError, expected: bool
 ) -> None:
-    assert can_be_told(error) is expected
+    assert allows_posts(error) is expected
 
 
 @pytest.mark.parametrize(("error", "reason"), [(row[0], row[3]) for row in MEANINGS])
