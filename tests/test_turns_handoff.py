@@ -41,11 +41,11 @@ class Parts(t.NamedTuple):
     ownership: OwnershipStore
 
 
-PartsFactory = t.Callable[..., Parts]
+Make = t.Callable[..., Parts]
 
 
-@pytest.fixture
-def make_parts(make_app: AppFactory) -> PartsFactory:
+@pytest.fixture(name="make")
+def make_parts(make_app: AppFactory) -> Make:
     def make(
         sim: Simulator | None = None, whose: Token = "user", **settings: t.Any
     ) -> Parts:
@@ -82,10 +82,10 @@ def written(attributes: JSON, **more: t.Any) -> tuple[str, JSON]:
 @pytest.mark.parametrize("version", ["4.2.0", "4.14.2", "4.16.2", "4.17.0"])
 @pytest.mark.parametrize("whose", ["user", "bot"])
 def test_the_attribute_says_human_and_the_others_stay(
-    make_parts: PartsFactory, version: str, whose: Token
+    make: Make, version: str, whose: Token
 ) -> None:
     with Simulator(version=version) as sim:
-        parts = make_parts(sim, whose)
+        parts = make(sim, whose)
         talk = sim.conversation(custom_attributes={"support_mode": "bot", **KEPT})
         before = dict(talk.current.custom_attributes)
         known = Conversation(talk.id, custom_attributes=before)
@@ -97,11 +97,9 @@ def test_the_attribute_says_human_and_the_others_stay(
     assert (holding.taken, holding.marked) == (True, True)
 
 
-def test_a_server_that_merges_gets_only_the_one_attribute(
-    make_parts: PartsFactory,
-) -> None:
+def test_a_server_that_merges_gets_only_the_one_attribute(make: Make) -> None:
     with Simulator(version="4.17.0") as sim:
-        parts = make_parts(sim)
+        parts = make(sim)
         talk = sim.conversation(custom_attributes={"support_mode": "bot", **KEPT})
         parts.changes.hand_off(talk.id, UNKNOWN, NOTHING)
 
@@ -110,11 +108,11 @@ def test_a_server_that_merges_gets_only_the_one_attribute(
 
 
 def test_a_server_that_says_it_merges_but_replaces_loses_nothing(
-    make_parts: PartsFactory, api: ChatwootStub
+    make: Make, api: ChatwootStub
 ) -> None:
     api.version = "4.17.0"  # and yet it answers with no more than it was given
     api.live = {"status": "open", "custom_attributes": {"support_mode": "bot", **KEPT}}
-    make_parts().changes.hand_off(42, UNKNOWN, NOTHING)
+    make().changes.hand_off(42, UNKNOWN, NOTHING)
 
     assert api.changes == [
         written({"support_mode": "human"}, merge=True),
@@ -124,7 +122,7 @@ def test_a_server_that_says_it_merges_but_replaces_loses_nothing(
 
 @pytest.mark.parametrize("body", ["", "null", "[]", "{}", '{"custom_attributes": 1}'])
 def test_a_server_that_does_not_return_what_it_kept_gets_all_attributes(
-    make_parts: PartsFactory, body: str
+    make: Make, body: str
 ) -> None:
     known = Conversation(42, custom_attributes=KEPT)
     url = f"{BASE_URL}/api/v1/accounts/1/conversations/42"
@@ -139,18 +137,18 @@ def test_a_server_that_does_not_return_what_it_kept_gets_all_attributes(
             body=body,
             match=[matchers.json_params_matcher(everything)],
         )
-        make_parts().changes.hand_off(42, known, NOTHING)
+        make().changes.hand_off(42, known, NOTHING)
 
     assert (first.call_count, second.call_count) == (1, 1)
 
 
 @pytest.mark.parametrize("version", [None, "", "next", "4", "4.16.99", "3.99.0"])
 def test_a_server_whose_version_is_unknown_or_old_gets_all_attributes(
-    make_parts: PartsFactory, api: ChatwootStub, version: str | None
+    make: Make, api: ChatwootStub, version: str | None
 ) -> None:
     api.version = version
     api.live = {"custom_attributes": KEPT}
-    make_parts().changes.set_human(42, UNKNOWN)
+    make().changes.set_human(42, UNKNOWN)
 
     assert api.changes == [written({**KEPT, "support_mode": "human"})]
 
@@ -168,24 +166,20 @@ def test_a_server_whose_version_is_unknown_or_old_gets_all_attributes(
     ],
 )
 def test_the_attribute_is_written_in_the_words_of_the_form(
-    make_parts: PartsFactory,
-    api: ChatwootStub,
-    chosen: t.Any,
-    settings: dict[str, str],
-    human: str,
+    make: Make, api: ChatwootStub, chosen: t.Any, settings: dict[str, str], human: str
 ) -> None:
     api.live = {"custom_attributes": {"support_mode": chosen}}
-    make_parts(**settings).changes.set_human(42, UNKNOWN)
+    make(**settings).changes.set_human(42, UNKNOWN)
 
     assert api.changes == [written({"support_mode": human})]
 
 
 @pytest.mark.parametrize("chosen", ["human", "Человек", " OPERATOR ", "Mensch"])
 def test_nothing_is_written_when_it_says_human_already(
-    make_parts: PartsFactory, api: ChatwootStub, chosen: str
+    make: Make, api: ChatwootStub, chosen: str
 ) -> None:
     api.live = {"status": "open", "custom_attributes": {"support_mode": chosen}}
-    parts = make_parts(human_values="Mensch")
+    parts = make(human_values="Mensch")
 
     parts.changes.hand_off(42, UNKNOWN, NOTHING)
 
@@ -208,14 +202,14 @@ def test_nothing_is_written_when_it_says_human_already(
     ],
 )
 def test_the_attribute_may_have_another_name_and_the_others_a_strange_type(
-    make_parts: PartsFactory,
+    make: Make,
     api: ChatwootStub,
     attributes: t.Any,
     settings: dict[str, str],
     after: JSON,
 ) -> None:
     api.live = {"custom_attributes": attributes}
-    make_parts(**settings).changes.set_human(42, UNKNOWN)
+    make(**settings).changes.set_human(42, UNKNOWN)
 
     assert api.changes == [written(after)]
 
@@ -226,9 +220,9 @@ def test_the_attribute_may_have_another_name_and_the_others_a_strange_type(
 @pytest.mark.parametrize("status", ["open", "pending", "resolved", "snoozed"])
 @pytest.mark.parametrize("whose", ["user", "bot"])
 def test_only_a_pending_conversation_is_opened(
-    make_parts: PartsFactory, sim: Simulator, whose: Token, status: str
+    make: Make, sim: Simulator, whose: Token, status: str
 ) -> None:
-    parts = make_parts(sim, whose)
+    parts = make(sim, whose)
     talk = sim.conversation(status=status)
     parts.changes.hand_off(talk.id, UNKNOWN, NOTHING)
 
@@ -238,9 +232,9 @@ def test_only_a_pending_conversation_is_opened(
 
 
 def test_set_human_changes_the_attribute_and_nothing_else(
-    make_parts: PartsFactory, sim: Simulator
+    make: Make, sim: Simulator
 ) -> None:
-    parts = make_parts(sim)
+    parts = make(sim)
     talk = sim.conversation(status="pending")
     parts.changes.set_human(talk.id, UNKNOWN)
 
@@ -259,22 +253,16 @@ def test_set_human_changes_the_attribute_and_nothing_else(
     ],
 )
 def test_a_pending_conversation_is_opened_if_it_still_is_pending(
-    make_parts: PartsFactory,
-    api: ChatwootStub,
-    known: str | None,
-    live: str | None,
-    opened: bool,
+    make: Make, api: ChatwootStub, known: str | None, live: str | None, opened: bool
 ) -> None:
     api.live = None if live is None else {"status": live}
-    make_parts().changes.open_pending(42, Conversation(42, status=known))
+    make().changes.open_pending(42, Conversation(42, status=known))
 
     assert api.changes == ([("toggle_status", {"status": "open"})] if opened else [])
 
 
-def test_a_team_and_an_operator_are_assigned(
-    make_parts: PartsFactory, sim: Simulator
-) -> None:
-    parts = make_parts(sim)
+def test_a_team_and_an_operator_are_assigned(make: Make, sim: Simulator) -> None:
+    parts = make(sim)
     talk = sim.conversation(status="pending")
     wanted = Handoff(team_id=sim.team.id, assignee_id=sim.operator.id)
 
@@ -285,8 +273,8 @@ def test_a_team_and_an_operator_are_assigned(
     assert writes(sim).count("assignments") == 2
 
 
-def test_a_hand_off_may_be_repeated(make_parts: PartsFactory, sim: Simulator) -> None:
-    parts = make_parts(sim)
+def test_a_hand_off_may_be_repeated(make: Make, sim: Simulator) -> None:
+    parts = make(sim)
     talk = sim.conversation(status="pending", custom_attributes=KEPT)
     sim.inject(Fault.SERVER_ERROR, endpoint="toggle_status")
 
@@ -310,13 +298,9 @@ def test_a_hand_off_may_be_repeated(make_parts: PartsFactory, sim: Simulator) ->
     ],
 )
 def test_a_step_that_fails_is_an_error_and_operators_have_it_nevertheless(
-    make_parts: PartsFactory,
-    sim: Simulator,
-    endpoint: str,
-    fault: Fault,
-    kind: type[APIError],
+    make: Make, sim: Simulator, endpoint: str, fault: Fault, kind: type[APIError]
 ) -> None:
-    parts = make_parts(sim)
+    parts = make(sim)
     talk = sim.conversation(custom_attributes={"support_mode": "bot", **KEPT})
     sim.inject(fault, endpoint=endpoint)
 
@@ -331,10 +315,10 @@ def test_a_step_that_fails_is_an_error_and_operators_have_it_nevertheless(
     "handoff", ["{}", "null", "[]", '{"team": "1", "assignee": [2]}', '{"team": true}']
 )
 def test_strange_ids_are_not_assigned(
-    make_parts: PartsFactory, api: ChatwootStub, handoff: str
+    make: Make, api: ChatwootStub, handoff: str
 ) -> None:
     api.live = {"custom_attributes": {"support_mode": "human"}}
-    make_parts().changes.hand_off(42, UNKNOWN, handoff)
+    make().changes.hand_off(42, UNKNOWN, handoff)
 
     assert api.changes == []
 
@@ -468,12 +452,9 @@ def test_a_reason_that_chatwoot_could_not_store_is_cleaned(
 
 @pytest.mark.parametrize("meanwhile", [False, True])
 def test_an_operator_who_writes_while_the_attribute_is_set_back_has_the_conversation(
-    make_parts: PartsFactory,
-    sim: Simulator,
-    monkeypatch: pytest.MonkeyPatch,
-    meanwhile: bool,
+    make: Make, sim: Simulator, monkeypatch: pytest.MonkeyPatch, meanwhile: bool
 ) -> None:
-    parts = make_parts(sim)
+    parts = make(sim)
     talk = sim.conversation(custom_attributes={"support_mode": "bot", **KEPT})
     see(parts.ownership, talk.id, operator_wrote, 101)
     parts.changes.set_human(talk.id, UNKNOWN)

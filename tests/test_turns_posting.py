@@ -58,10 +58,7 @@ class Posts:
     def kept(self, *texts: str, private: bool = False) -> Job:
         """A claimed job with its drafts."""
         self.store.queue.put(
-            "1:message_created:9001",
-            conversation_id=42,
-            message_id=9001,
-            payload=b"{}",
+            "1:message_created:9001", conversation_id=42, message_id=9001, payload=b"{}"
         )
         job = self.store.queue.claim()
         assert job is not None

@@ -315,10 +315,7 @@ def test_last_posts_that_cannot_be_sent_end_with_the_first_reason(turns: Turns) 
 
 @pytest.mark.parametrize(
     ("app", "notes"),
-    [
-        ({"note_on_failure": True}, [INVALID.strip()]),
-        ({"note_on_failure": False}, []),
-    ],
+    [({"note_on_failure": True}, [INVALID.strip()]), ({"note_on_failure": False}, [])],
     indirect=["app"],
 )
 def test_in_human_mode_a_failure_makes_a_note_only_if_the_setting_says_so(
