@@ -1,4 +1,4 @@
-"""What a provider is asked, what it may answer, and which provider is asked."""
+"""Turns, replies, and the registry of reply providers."""
 
 import inspect
 import mimetypes
@@ -18,7 +18,7 @@ class Message(t.NamedTuple):
 
     :ivar id: Chatwoot's id for it; for a button or form, that of the question.
     :ivar text: What the customer wrote, or picked.
-    :ivar picked: It was given by a button or a form.
+    :ivar picked: The text comes from a button or a form.
     """
 
     id: int
@@ -38,21 +38,21 @@ HistoryReader = t.Callable[[int, int], list[HistoryEntry]]
 
 
 def no_history(limit: int, characters: int) -> list[HistoryEntry]:
-    """Where there is no conversation, there is no history."""
+    """The history where there is no conversation: none."""
     return []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """What is being answered. The second argument of a provider.
+    """The customer messages to answer. The second argument of a provider.
 
-    What is said of the conversation and the contact is from the newest message. The
-    ids are ``None`` when the question came through ``/copilot``, where there is no
+    The conversation and the contact are those of the newest message. The ids are
+    ``None`` when the question came through ``/copilot``, where there is no
     conversation.
 
     :ivar text: What the customer wrote; several messages are joined by line breaks.
         Empty if there are attachments only.
-    :ivar mode: ``human`` also when a person has taken the conversation over.
+    :ivar mode: ``human`` also when an operator has taken the conversation over.
     :ivar conversation_id: The number in the conversation's URL, unique per account.
     :ivar inbox_id: The Chatwoot inbox, ``None`` when Chatwoot does not say.
     :ivar message_id: The newest message.
@@ -80,10 +80,10 @@ class Turn:
     def history(self, limit: int = 20, characters: int = 20_000) -> list[HistoryEntry]:
         """Earlier messages of the conversation, oldest first, as models take them.
 
-        Blocks while Chatwoot is asked. What customers wrote has the role ``user``,
-        what was said to them, by whomever, ``assistant``. No notes, no greetings, not
-        this turn's own messages, nothing from before the conversation was last
-        resolved. Empty if Chatwoot cannot be asked; the log says why.
+        Blocks during requests to Chatwoot. Messages of customers have the role
+        ``user``, those of operators and bots ``assistant``. Without notes, greetings,
+        this turn's own messages, and all from before the conversation was last
+        resolved. Empty if Chatwoot does not answer; the log says why.
 
         :param limit: Messages at most.
         :param characters: At most, in all; the oldest are left out.
@@ -93,7 +93,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Handoff:
-    """Give the conversation to operators.
+    """Hands the conversation off to operators.
 
     :ivar reason: For the operators' note, ``"asked for a human"`` for instance.
     :ivar team_id: Chatwoot's id of a team to assign, or ``None``.
@@ -120,14 +120,14 @@ class Handoff:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer, with a say in who sees it.
+    """An answer with its audience, files, choices and hand-off.
 
-    :ivar content: Markdown, as Chatwoot shows it. Blank text says nothing, unless
+    :ivar content: Markdown, as Chatwoot shows it. Blank text is not posted, unless
         there are attachments.
-    :ivar private: ``True`` makes a note of it in bot mode too. Nothing makes a public
-        message of it in human mode.
+    :ivar private: ``True`` makes it a note in bot mode, too. In human mode it is
+        always a note.
     :ivar handoff: ``True``, or a :class:`Handoff` that says more: operators
-        have the conversation after this reply. Means nothing in human mode.
+        have the conversation after this reply. No effect in human mode.
     :ivar attachments: Paths, or ``(name, bytes, media type)``; 15 at most.
     :ivar choices: Texts, or ``(title, value)``, for the customer to pick from. In a
         note they are listed.
@@ -228,7 +228,7 @@ def _file(attachment: t.Any) -> Upload:
 
 
 class Answer(t.NamedTuple):
-    """All that a provider returned for a turn."""
+    """What a provider returned for a turn."""
 
     replies: tuple[Reply, ...]
     handoff: Handoff | None = None
@@ -259,7 +259,7 @@ class Provider(t.NamedTuple):
 
     @property
     def narrowness(self) -> tuple[bool, bool]:
-        """Sorts by how little else a provider answers; an inbox is less than a mode."""
+        """The narrower a place, the higher; an inbox is narrower than a mode."""
         return self.inbox_id is not None, self.mode is not None
 
 
@@ -274,7 +274,7 @@ class Registry:
 
     @property
     def take_turns(self) -> bool:
-        """Whether any of them asks for the turn."""
+        """Whether any of them takes the turn."""
         return any(provider.takes_turn for provider in self._providers.values())
 
     def add(
@@ -308,17 +308,13 @@ class Registry:
 
 
 def as_answer(value: t.Any) -> Answer | None:
-    """What a provider returned, as replies; ``None`` if it says and does nothing.
+    """What a provider returned, as replies; ``None`` if there is nothing to post or do.
 
     :raises ProviderError: Something in it is neither text, nor a reply, nor a
         hand-off, nor ``None``.
     """
-    if type(value) is str:  # by far the most common, and worth the shortcut
-        replies = [_as_reply(value)]
-    else:
-        listed = value if isinstance(value, list | tuple) else [value]
-        replies = [_as_reply(each) for each in listed]
-
+    listed = value if isinstance(value, list | tuple) else [value]
+    replies = [_as_reply(each) for each in listed]
     handoff = next((reply.handoff for reply in replies if reply.handoff), None)
     spoken = tuple(reply for reply in replies if not is_blank(reply))
 
@@ -362,7 +358,7 @@ def _takes_turn(function: t.Any) -> bool:
         signature = inspect.signature(function)
     except ValueError:
         raise ProviderError(
-            f"The parameters of {name} cannot be seen; wrap it in a function."
+            f"The parameters of {name} cannot be inspected; wrap it in a function."
         ) from None
 
     parameters = list(signature.parameters.values())

@@ -1,18 +1,17 @@
-"""One attempt after another: what is kept between them, and said exactly once."""
+"""Attempts at a turn: what is stored between them, and that each post is made once."""
 
 from __future__ import annotations
 
 import itertools
 import typing as t
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import requests
 from flask import Flask
-from flask.testing import FlaskClient
 from support.apps import (
     AppFactory,
+    Scene,
     components_of,
     database_of,
     ending_of,
@@ -23,7 +22,6 @@ from support.apps import (
     store_of,
     work,
 )
-from support.chatwoot import ChatwootStub
 from support.deliveries import as_bytes, deliver, message
 from support.waiting import Clock
 
@@ -60,87 +58,130 @@ FALLBACK = "Sorry, a colleague will answer you."
 INVALID = (
     "**The bot could not answer.** Its reply function returned something unusable. "
 )
-LATER = 700.0
-HANDED_OVER = ("custom_attributes", {"custom_attributes": {"support_mode": "human"}})
+TO_HUMAN = ("custom_attributes", {"custom_attributes": {"support_mode": "human"}})
 PICTURE = {"file_type": "image", "data_url": "https://x.test/1"}
+FILE = ("a.txt", b"a", "text/plain")
+FROM_OPERATOR: dict[str, t.Any] = {
+    "id": 9100,
+    "type": MessageType.OUTGOING,
+    "sender": Agent(),
+}
+HANDS_OFF = Reply("One moment.", handoff=Handoff("asked for a person", team_id=7))
+HAND_OFF = [TO_HUMAN, ("assignments", {"team_id": 7})]
+FAILED = ("dead", "provider_invalid")
+HANDED_OFF = ("handed_off", None)
 
 
 @pytest.fixture
-def app(make_app: AppFactory, chatwoot: Chatwoot) -> Flask:
-    return make_app(chatwoot, fallback_message=FALLBACK)
+def app(
+    make_app: AppFactory, chatwoot: Chatwoot, request: pytest.FixtureRequest
+) -> Flask:
+    settings = getattr(request, "param", {})
+
+    return make_app(chatwoot, fallback_message=FALLBACK, **settings)
 
 
-@pytest.fixture(autouse=True)
-def still(app: Flask, clock: Clock) -> Clock:
-    """The database's clock, standing still."""
-    database_of(app).clock = clock
+class Turns:
+    """The turns of an app whose database has a clock that is set by hand.
 
-    return clock
+    :ivar asked: The texts that the provider was called with.
+    :ivar ended: The outcome and the reason of every turn, as ``turn_finished`` sent it.
+    """
+
+    def __init__(
+        self, scene: Scene, clock: Clock, signalled: list[dict[str, t.Any]]
+    ) -> None:
+        self.app, self.api, self.chatwoot = scene.app, scene.api, scene.chatwoot
+        self.clock = clock
+        self.asked: list[str] = []
+        self._client = scene.client
+        self._signalled = signalled
+
+    def answer(self, *replies: t.Any) -> None:
+        """Register a provider that returns one after the other, then the last."""
+
+        @self.chatwoot.reply_provider
+        def provide(text: str) -> t.Any:
+            self.asked.append(text)
+            return replies[min(len(self.asked), len(replies)) - 1]
+
+    def deliver(self, *args: t.Any, **fields: t.Any) -> None:
+        deliver(self._client, message(*args, **fields))
+
+    def put(self, *, id: int = 9001, conversation_id: int = 42) -> None:
+        """Store a delivery without handling it."""
+        store_of(self.app).queue.put(
+            f"1:message_created:{id}",
+            conversation_id=conversation_id,
+            message_id=id,
+            payload=as_bytes(message(id=id, conversation_id=conversation_id)),
+        )
+
+    def fail(self, *, unsendable: int = 0) -> None:
+        """Let a turn fail for good; its last posts are stored, and not sent yet."""
+        self.answer(7, ANSWER)
+        self.put()
+        assert handle_one(self.app).failure is None
+        assert (job_of(self.app).state, self.api.attempts) == ("giving_up", [])
+        if unsendable:
+            self.api.fail(unsendable)
+
+    def work(self, *, times: int = 1) -> None:
+        """Make another attempt, after the longest pause."""
+        for _ in range(times):
+            self.clock.advance(700.0)
+            work(self.app)
+
+    def retry(self) -> None:
+        store_of(self.app).inspection.retry([1])
+        self.work()
+
+    @property
+    def ended(self) -> list[tuple[str, str | None]]:
+        return [(each["outcome"], each["reason"]) for each in self._signalled]
+
+    @property
+    def posted(self) -> tuple[list[str], list[str]]:
+        """The public messages, and the notes."""
+        return self.api.public, self.api.notes
+
+    @property
+    def counts(self) -> tuple[list[str], int]:
+        """The public messages, and how many notes there are."""
+        return self.api.public, len(self.api.notes)
 
 
-def try_again(app: Flask, clock: Clock) -> None:
-    clock.advance(LATER)
-    work(app)
+@pytest.fixture
+def turns(scene: Scene, clock: Clock) -> t.Iterator[Turns]:
+    database_of(scene.app).clock = clock
 
-
-def answer_with(chatwoot: Chatwoot, *replies: t.Any) -> list[str]:
-    """Register a provider that says one after the other; every text it was asked."""
-    asked: list[str] = []
-
-    @chatwoot.reply_provider
-    def provide(text: str) -> t.Any:
-        asked.append(text)
-        return replies[min(len(asked), len(replies)) - 1]
-
-    return asked
-
-
-def put(app: Flask, *, id: int = 9001, conversation_id: int = 42) -> None:
-    """Store a delivery without handling it."""
-    store_of(app).queue.put(
-        f"1:message_created:{id}",
-        conversation_id=conversation_id,
-        message_id=id,
-        payload=as_bytes(message(id=id, conversation_id=conversation_id)),
-    )
+    with recorded(turn_finished, scene.app) as signalled:
+        yield Turns(scene, clock, signalled)
 
 
 def live(*history: Message, mode: str = "bot", status: str = "open") -> JSON:
-    """What a look at the conversation shows."""
+    """The conversation, as Chatwoot returns it."""
     current = Conversation(status=status, custom_attributes={"support_mode": mode})
 
     return api_conversation(current, history)
 
 
-def endings(told: list[dict[str, t.Any]]) -> list[tuple[str, str | None]]:
-    return [(each["outcome"], each["reason"]) for each in told]
-
-
-def by_operator(text: str = "I am on it.", *, id: int = 9100) -> JSON:
-    return message(text, id=id, type=MessageType.OUTGOING, sender=Agent())
-
-
 # -- a process may die at any step ---------------------------------------------
 
 STEPS: tuple[tuple[type, str], ...] = (
-    (Outbox, "keep"),
-    (Outbox, "sending"),
-    (Outbox, "posted"),
-    (Queue, "give_up"),
-    (Queue, "settle"),
+    *((Outbox, name) for name in ("keep", "sending", "posted")),
+    *((Queue, name) for name in ("give_up", "settle")),
     (OwnershipStore, "apply"),
-    (ChatwootClient, "create_message"),
-    (ChatwootClient, "create_note"),
-    (ChatwootClient, "set_custom_attributes"),
-    (ChatwootClient, "assign"),
+    *((ChatwootClient, name) for name in ("create_message", "create_note")),
+    *((ChatwootClient, name) for name in ("set_custom_attributes", "assign")),
 )
 
 
-class Death(BaseException):
+class DeathError(BaseException):
     """Nothing catches it."""
 
 
-class Reaper:
+class Killer:
     """Ends the work right before or after one of its steps; each counts twice."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
@@ -163,77 +204,70 @@ class Reaper:
         self.left -= 1
 
         if self.left == 0:
-            raise Death
+            raise DeathError
 
 
-class Story(t.NamedTuple):
-    """What a provider returns, and what becomes of it."""
-
-    answer: t.Any
-    public: list[str]
-    notes: list[str]
-    changes: list[tuple[str, JSON]]
-    ending: tuple[str, str | None]
-
-
-STORIES = {
-    "failure": Story(
-        7,
-        [FALLBACK],
-        [f"{INVALID}The conversation is handed off."],
-        [HANDED_OVER],
-        ("dead", "provider_invalid"),
-    ),
-    "hand-off": Story(
-        Reply("One moment.", handoff=Handoff("asked for a person", team_id=7)),
-        ["One moment."],
-        [
-            "**The bot hands this conversation off.** Reason: asked for a person\n\n"
-            "The customer wrote:\n\n> Where is my order?\n\n"
-            "The bot answered:\n\n> One moment."
-        ],
-        [HANDED_OVER, ("assignments", {"team_id": 7})],
-        ("handed_off", None),
-    ),
-    "several posts": Story(
-        ["One.", Reply("Two.", private=True), "Three."],
-        ["One.", "Three."],
-        ["Two."],
-        [],
-        ("replied", None),
-    ),
-}
-
-
-@pytest.mark.parametrize("story", STORIES)
-def test_wherever_the_process_dies_everything_is_said_exactly_once(
-    app: Flask,
-    chatwoot: Chatwoot,
-    api: ChatwootStub,
-    still: Clock,
+@pytest.mark.parametrize(
+    ("answer", "public", "notes", "changes", "ending"),
+    [
+        pytest.param(
+            7,
+            [FALLBACK],
+            [f"{INVALID}The conversation is handed off."],
+            [TO_HUMAN],
+            FAILED,
+            id="failure",
+        ),
+        pytest.param(
+            HANDS_OFF,
+            ["One moment."],
+            [
+                "**The bot hands this conversation off.** "
+                "Reason: asked for a person\n\n"
+                "The customer wrote:\n\n> Where is my order?\n\n"
+                "The bot answered:\n\n> One moment."
+            ],
+            HAND_OFF,
+            HANDED_OFF,
+            id="hand-off",
+        ),
+        pytest.param(
+            ["One.", Reply("Two.", private=True), "Three."],
+            ["One.", "Three."],
+            ["Two."],
+            [],
+            ("replied", None),
+            id="several posts",
+        ),
+    ],
+)
+def test_wherever_the_process_dies_each_post_is_made_once(
+    turns: Turns,
     monkeypatch: pytest.MonkeyPatch,
-    story: str,
+    answer: t.Any,
+    public: list[str],
+    notes: list[str],
+    changes: list[tuple[str, JSON]],
+    ending: tuple[str, str | None],
 ) -> None:
-    answer, public, notes, changes, ending = STORIES[story]
-    answer_with(chatwoot, answer)
-    reaper = Reaper(monkeypatch)
+    turns.answer(answer)
+    killer = Killer(monkeypatch)
 
     for step in itertools.count(1):
-        api.messages.clear()
-        api.changes.clear()
-        put(app, id=9000 + step, conversation_id=100 + step)
-        reaper.left = step
-        died = dies(app)
+        turns.api.messages.clear()
+        turns.api.changes.clear()
+        turns.put(id=9000 + step, conversation_id=100 + step)
+        killer.left = step
+        died = dies(turns.app)
+        ended = len(turns.ended)
+        turns.work()
 
-        with recorded(turn_finished, app) as ended:
-            try_again(app, still)
-
-        assert (api.public, api.notes) == (public, notes), f"after step {step}"
-        assert [c for c in changes if c not in api.changes] == []
-        assert [c for c in api.changes if c not in changes] == []
-        newest = jobs_of(app)[0]
+        assert turns.posted == (public, notes), f"after step {step}"
+        assert [c for c in changes if c not in turns.api.changes] == []
+        assert [c for c in turns.api.changes if c not in changes] == []
+        newest = jobs_of(turns.app)[0]
         assert (newest.outcome, newest.reason) == ending
-        assert endings(ended) in ([], [ending])
+        assert turns.ended[ended:] in ([], [ending])
 
         if not died:
             break
@@ -244,330 +278,255 @@ def test_wherever_the_process_dies_everything_is_said_exactly_once(
 def dies(app: Flask) -> bool:
     try:
         work(app)
-    except Death:
+    except DeathError:
         return True
 
     return False
 
 
-def test_last_words_are_kept_before_they_are_said(
-    app: Flask, chatwoot: Chatwoot, api: ChatwootStub, still: Clock
-) -> None:
-    asked = answer_with(chatwoot, 7)
-    put(app)
+def test_the_last_posts_are_stored_before_they_are_sent(turns: Turns) -> None:
+    turns.fail()
+    assert turns.ended == []
 
-    with recorded(turn_finished, app) as ended:
-        handle_one(app)
-        assert (api.attempts, ended) == ([], [])
+    # Two workers claim the job, and die before they have sent anything.
+    for _ in range(2):
+        job = store_of(turns.app).queue.claim()
+        assert job is not None
+        assert job.failure == "provider_invalid"
+        assert [draft.private for draft in job.drafts] == [True, False]
+        turns.clock.advance(store_of(turns.app).queue.lease)
 
-        # Two workers take the job, and die before they have said anything.
-        for _ in range(2):
-            job = store_of(app).queue.claim()
-            assert job is not None
-            assert job.failure == "provider_invalid"
-            assert [draft.private for draft in job.drafts] == [True, False]
-            still.advance(store_of(app).queue.lease)
+    handle_one(turns.app)
 
-        handle_one(app)
-
-    assert len(asked) == 1
-    assert (api.public, len(api.notes)) == ([FALLBACK], 1)
-    assert endings(ended) == [("dead", "provider_invalid")]
+    assert len(turns.asked) == 1
+    assert turns.counts == ([FALLBACK], 1)
+    assert turns.ended == [FAILED]
 
 
-def test_last_words_that_cannot_be_said_are_given_up_with_the_first_reason(
-    app: Flask, chatwoot: Chatwoot, api: ChatwootStub, still: Clock
-) -> None:
-    answer_with(chatwoot, 7)
-    api.fail(503, times=100)
-    put(app)
+def test_last_posts_that_cannot_be_sent_end_with_the_first_reason(turns: Turns) -> None:
+    turns.api.fail(503, times=100)
+    turns.fail()
+    turns.work(times=9)
 
-    with recorded(turn_finished, app) as ended:
-        work(app)
-        for _ in range(8):
-            try_again(app, still)
-
-    assert [given["private"] for given in api.attempts] == [True] * 5
-    assert api.changes == [HANDED_OVER]
-    assert endings(ended) == [("dead", "provider_invalid")]
-
-
-@pytest.mark.parametrize("wanted", [True, False])
-def test_in_human_mode_operators_are_told_of_a_failure_only_if_they_want_to(
-    make_app: AppFactory,
-    chatwoot: Chatwoot,
-    api: ChatwootStub,
-    tmp_path: Path,
-    wanted: bool,
-) -> None:
-    app = make_app(
-        chatwoot,
-        fallback_message=FALLBACK,
-        note_on_failure=wanted,
-        database_url=f"sqlite:///{tmp_path / 'other.sqlite3'}",
-    )
-    answer_with(chatwoot, 7)
-
-    with recorded(turn_finished, app) as ended:
-        deliver(app.test_client(), message(mode="human"))
-
-    assert (api.public, api.changes) == ([], [])
-    assert api.notes == ([INVALID.strip()] if wanted else [])
-    assert endings(ended) == [("dead", "provider_invalid")]
-
-
-# -- last words pass the gate --------------------------------------------------
-
-
-def given_up(app: Flask, chatwoot: Chatwoot) -> None:
-    """A turn has failed for good, and nobody was told yet."""
-    answer_with(chatwoot, 7)
-    put(app)
-    job = handle_one(app)
-    assert job.failure is None
-    assert job_of(app).state == "giving_up"
-
-
-def test_no_fallback_is_said_if_a_person_has_answered_meanwhile(
-    app: Flask, client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub
-) -> None:
-    given_up(app, chatwoot)
-    deliver(client, by_operator())
-    work(app)
-
-    assert api.messages == []
-    assert HANDED_OVER in api.changes
-    failed = jobs_of(app)[-1]
-    assert (failed.outcome, failed.reason) == ("dead", "provider_invalid")
-
-
-def test_no_fallback_is_said_if_a_look_shows_a_persons_answer(
-    app: Flask, chatwoot: Chatwoot, api: ChatwootStub
-) -> None:
-    given_up(app, chatwoot)
-    api.live = live(Message(id=9100, type=MessageType.OUTGOING, sender=Agent()))
-    work(app)
-
-    assert api.public == []
-    assert ending_of(app) == ("dead", "provider_invalid")
+    assert [given["private"] for given in turns.api.attempts] == [True] * 5
+    assert turns.api.changes == [TO_HUMAN]
+    assert turns.ended == [FAILED]
 
 
 @pytest.mark.parametrize(
-    "change", [{"mode": "human"}, {"status": "resolved"}, {"status": "snoozed"}]
+    ("app", "notes"),
+    [({"note_on_failure": True}, [INVALID.strip()]), ({"note_on_failure": False}, [])],
+    indirect=["app"],
 )
-def test_no_fallback_is_said_to_a_conversation_that_is_not_the_bots_any_more(
-    app: Flask, chatwoot: Chatwoot, api: ChatwootStub, change: dict[str, str]
+def test_in_human_mode_a_failure_makes_a_note_only_if_the_setting_says_so(
+    turns: Turns, notes: list[str]
 ) -> None:
-    given_up(app, chatwoot)
-    api.live = live(Message(id=9001), **change)
-    work(app)
+    turns.answer(7)
+    turns.deliver(mode="human")
 
-    assert api.public == []
-    assert [note.startswith(INVALID) for note in api.notes] == [True]
-    assert ending_of(app) == ("dead", "provider_invalid")
+    assert (turns.posted, turns.api.changes) == (([], notes), [])
+    assert turns.ended == [FAILED]
 
 
-def test_while_nobody_can_look_no_fallback_is_said(
-    app: Flask, chatwoot: Chatwoot, api: ChatwootStub, still: Clock
+# -- the gate decides about the last posts, too ----------------------------------
+
+
+def test_no_fallback_is_sent_after_an_operator_has_answered(turns: Turns) -> None:
+    turns.fail()
+    turns.deliver("I am on it.", **FROM_OPERATOR)
+    work(turns.app)
+
+    assert turns.api.messages == []
+    assert TO_HUMAN in turns.api.changes
+    failed = jobs_of(turns.app)[-1]
+    assert (failed.outcome, failed.reason) == FAILED
+
+
+@pytest.mark.parametrize(
+    ("shown", "notes"),
+    [
+        (live(Message(**FROM_OPERATOR)), 1),
+        (live(Message(id=9001), mode="human"), 1),
+        (live(Message(id=9001), status="resolved"), 1),
+        (live(Message(id=9001), status="snoozed"), 1),
+    ],
+    ids=["an operator's answer", "human mode", "resolved", "snoozed"],
+)
+def test_no_fallback_is_sent_if_chatwoot_shows_that_the_bot_has_it_no_longer(
+    turns: Turns, shown: JSON, notes: int
 ) -> None:
-    given_up(app, chatwoot)
-    api.live, api.shows = live(Message(id=9001)), 500
-    work(app)
-    assert (api.public, len(api.notes), job_of(app).state) == ([], 1, "giving_up")
+    turns.fail()
+    turns.api.live = shown
+    work(turns.app)
 
-    api.shows = 200
-    try_again(app, still)
-    assert (api.public, len(api.notes)) == ([FALLBACK], 1)
-    assert ending_of(app) == ("dead", "provider_invalid")
+    assert turns.counts == ([], notes)
+    assert all(note.startswith(INVALID) for note in turns.api.notes)
+    assert ending_of(turns.app) == FAILED
 
 
-# -- retry ---------------------------------------------------------------------
+def test_no_fallback_is_sent_while_chatwoot_does_not_answer(turns: Turns) -> None:
+    turns.fail()
+    turns.api.live, turns.api.shows = live(Message(id=9001)), 500
+    work(turns.app)
+    assert (turns.counts, job_of(turns.app).state) == (([], 1), "giving_up")
+
+    turns.api.shows = 200
+    turns.work()
+    assert turns.counts == ([FALLBACK], 1)
+    assert ending_of(turns.app) == FAILED
 
 
-def test_a_revived_turn_forgets_its_last_words_and_answers(
-    app: Flask, client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub
-) -> None:
-    asked = answer_with(chatwoot, 7, ANSWER)
-    deliver(client, message())
-    assert (api.public, len(api.notes)) == ([FALLBACK], 1)
+# -- retry of a dead job ---------------------------------------------------------
+
+
+def test_a_retried_turn_forgets_its_last_posts_and_answers(turns: Turns) -> None:
+    turns.answer(7, ANSWER)
+    turns.deliver()
+    assert turns.counts == ([FALLBACK], 1)
 
     over = Conversation(status="resolved", custom_attributes={"support_mode": "bot"})
+    client = turns.app.test_client()
     deliver(client, conversation_event("conversation_resolved", over))
-    store_of(app).inspection.retry([1])
+    turns.retry()
 
-    with recorded(turn_finished, app) as ended:
-        work(app)
-
-    assert len(asked) == 2
-    assert (api.public, len(api.notes)) == ([FALLBACK, ANSWER], 1)
-    assert endings(ended) == [("replied", None)]
-    assert len(api.changes) == 1
+    assert len(turns.asked) == 2
+    assert turns.counts == ([FALLBACK, ANSWER], 1)
+    assert turns.ended[1:] == [("replied", None)]
+    assert len(turns.api.changes) == 1
 
 
-def test_a_turn_that_is_revived_before_its_last_words_were_said_does_not_say_them(
-    app: Flask, chatwoot: Chatwoot, api: ChatwootStub, still: Clock
+def test_a_turn_that_is_retried_before_its_last_posts_were_sent_drops_them(
+    turns: Turns,
 ) -> None:
-    answer_with(chatwoot, 7, ANSWER)
-    api.fail(422, times=1)
-    put(app)
-    work(app)
-    assert (api.messages, api.changes) == ([], [HANDED_OVER])
-    assert ending_of(app) == ("dead", "provider_invalid")
+    turns.fail(unsendable=422)
+    work(turns.app)
+    assert (turns.api.messages, turns.api.changes) == ([], [TO_HUMAN])
+    assert ending_of(turns.app) == FAILED
 
-    store_of(app).inspection.retry([1])
-    try_again(app, still)
-    assert (api.public, api.notes, api.changes) == ([], [ANSWER], [HANDED_OVER])
-    assert ending_of(app) == ("noted", "taken")
+    turns.retry()
+    assert (turns.posted, turns.api.changes) == (([], [ANSWER]), [TO_HUMAN])
+    assert ending_of(turns.app) == ("noted", "taken")
 
 
-def test_a_revived_turn_that_fails_again_has_nobody_to_tell(
-    app: Flask, chatwoot: Chatwoot, api: ChatwootStub, still: Clock
-) -> None:
-    asked = answer_with(chatwoot, 7)
-    api.fail(422, times=1)
-    put(app)
-    work(app)
-    assert (api.messages, ending_of(app)) == ([], ("dead", "provider_invalid"))
+def test_a_retried_turn_that_fails_again_sends_nothing(turns: Turns) -> None:
+    turns.answer(7)
+    turns.api.fail(422)
+    turns.put()
+    work(turns.app)
+    assert (turns.api.messages, ending_of(turns.app)) == ([], FAILED)
 
-    store_of(app).inspection.retry([1])
-    try_again(app, still)
-    assert len(asked) == 2
-    assert api.messages == []
-    assert api.changes == [HANDED_OVER]
-    assert ending_of(app) == ("dead", "provider_invalid")
+    turns.retry()
+    assert len(turns.asked) == 2
+    assert (turns.api.messages, turns.api.changes) == ([], [TO_HUMAN])
+    assert ending_of(turns.app) == FAILED
 
 
 # -- hand-off ------------------------------------------------------------------
 
 
-def test_a_hand_off_that_fails_is_tried_again_and_nothing_is_posted_again(
-    app: Flask, client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub, still: Clock
+def test_a_hand_off_that_fails_is_tried_again_without_another_post(
+    turns: Turns,
 ) -> None:
-    asked = answer_with(chatwoot, STORIES["hand-off"].answer)
-    api.change_faults = [500, 503]
+    turns.answer(HANDS_OFF)
+    turns.api.change_faults = [500, 503]
+    turns.deliver()
+    assert job_of(turns.app).state == "retrying"
+    assert (turns.api.changes, turns.ended) == ([], [])
+    turns.work(times=2)
 
-    with recorded(turn_finished, app) as ended:
-        deliver(client, message())
-        assert (job_of(app).state, api.changes, ended) == ("retrying", [], [])
-        try_again(app, still)
-        try_again(app, still)
-
-    assert len(asked) == 1
-    assert (api.public, len(api.notes)) == (["One moment."], 1)
-    assert len(api.attempts) == 2
-    assert api.changes == STORIES["hand-off"].changes
-    assert endings(ended) == [("handed_off", None)]
+    assert len(turns.asked) == 1
+    assert (turns.counts, len(turns.api.attempts)) == ((["One moment."], 1), 2)
+    assert turns.api.changes == HAND_OFF
+    assert turns.ended == [HANDED_OFF]
 
 
 @pytest.mark.parametrize(
     ("status", "reason"), [(500, "server_error"), (404, "not_found")]
 )
-def test_a_hand_off_that_fails_for_good_ends_as_dead_and_is_revived(
-    app: Flask,
-    client: FlaskClient,
-    chatwoot: Chatwoot,
-    api: ChatwootStub,
-    still: Clock,
-    status: int,
-    reason: str,
+def test_a_hand_off_that_fails_for_good_is_dead_and_succeeds_when_retried(
+    turns: Turns, status: int, reason: str
 ) -> None:
-    answer_with(chatwoot, STORIES["hand-off"].answer)
-    api.change_faults = [status] * 100
-    deliver(client, message())
+    turns.answer(HANDS_OFF)
+    turns.api.change_faults = [status] * 100
+    turns.deliver()
+    turns.work(times=5)
 
-    for _ in range(5):
-        try_again(app, still)
+    assert ending_of(turns.app) == ("dead", reason)
+    assert turns.counts == (["One moment."], 1)
 
-    assert ending_of(app) == ("dead", reason)
-    assert (api.public, len(api.notes)) == (["One moment."], 1)
-
-    api.change_faults = []
-    store_of(app).inspection.retry([1])
-    work(app)
-    assert ending_of(app) == ("handed_off", None)
-    assert api.changes == STORIES["hand-off"].changes
-    assert len(api.attempts) == 2
+    turns.api.change_faults = []
+    turns.retry()
+    assert ending_of(turns.app) == HANDED_OFF
+    assert turns.api.changes == HAND_OFF
+    assert len(turns.api.attempts) == 2
 
 
-def test_a_hand_off_that_fails_after_last_words_ends_with_the_first_reason(
-    app: Flask, client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub
+def test_a_hand_off_that_fails_after_the_last_posts_ends_with_the_first_reason(
+    turns: Turns,
 ) -> None:
-    answer_with(chatwoot, 7)
-    api.change_faults = [404]
-    deliver(client, message())
+    turns.answer(7)
+    turns.api.change_faults = [404]
+    turns.deliver()
 
-    assert (api.public, len(api.notes)) == ([FALLBACK], 1)
-    assert ending_of(app) == ("dead", "provider_invalid")
+    assert turns.counts == ([FALLBACK], 1)
+    assert ending_of(turns.app) == FAILED
 
 
-def test_a_hand_off_survives_a_lost_lease(
-    app: Flask,
-    chatwoot: Chatwoot,
-    api: ChatwootStub,
-    still: Clock,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+def test_a_worker_that_loses_its_lease_in_a_hand_off_leaves_the_turn_to_another(
+    turns: Turns, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    asked = answer_with(chatwoot, STORIES["hand-off"].answer)
+    turns.answer(HANDS_OFF)
     others: list[Job | None] = []
     hand_off = ConversationChanges.hand_off
 
     def slow(*args: t.Any) -> None:
         if not others:
-            still.advance(store_of(app).queue.lease)
-            others.append(store_of(app).queue.claim())
+            turns.clock.advance(store_of(turns.app).queue.lease)
+            others.append(store_of(turns.app).queue.claim())
 
         hand_off(*args)
 
     monkeypatch.setattr(ConversationChanges, "hand_off", slow)
-    put(app)
+    turns.put()
+    work(turns.app)
+    assert "Its turn was abandoned here" in caplog.text
+    assert turns.ended == []
+    (other,) = others
+    assert other is not None
+    components_of(turns.app).service.handle(other)
 
-    with recorded(turn_finished, app) as ended:
-        work(app)
-        assert "Its turn was abandoned here" in caplog.text
-        assert ended == []
-        (other,) = others
-        assert other is not None
-        components_of(app).service.handle(other)
-
-    assert len(asked) == 1
-    assert (api.public, len(api.notes)) == (["One moment."], 1)
-    assert len(api.attempts) == 2
-    assert [c for c in api.changes if c not in STORIES["hand-off"].changes] == []
-    assert endings(ended) == [("handed_off", None)]
+    assert len(turns.asked) == 1
+    assert (turns.counts, len(turns.api.attempts)) == ((["One moment."], 1), 2)
+    assert [c for c in turns.api.changes if c not in HAND_OFF] == []
+    assert turns.ended == [HANDED_OFF]
 
 
-def test_a_hand_off_needs_no_words(
-    app: Flask, client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub
-) -> None:
-    answer_with(chatwoot, Handoff())
-    deliver(client, message())
+def test_a_hand_off_needs_no_text(turns: Turns) -> None:
+    turns.answer(Handoff())
+    turns.deliver()
 
-    assert api.public == []
-    assert api.notes == [
+    note = (
         "**The bot hands this conversation off.**\n\n"
         "The customer wrote:\n\n> Where is my order?"
-    ]
-    assert api.changes == [HANDED_OVER]
-    assert ending_of(app) == ("handed_off", None)
+    )
+    assert (turns.posted, turns.api.changes) == (([], [note]), [TO_HUMAN])
+    assert ending_of(turns.app) == HANDED_OFF
 
 
-def test_in_human_mode_there_is_nothing_to_hand_over(
-    app: Flask, client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub
-) -> None:
-    answer_with(chatwoot, STORIES["hand-off"].answer)
-    deliver(client, message(mode="human"))
+def test_in_human_mode_a_hand_off_changes_nothing(turns: Turns) -> None:
+    turns.answer(HANDS_OFF)
+    turns.deliver(mode="human")
 
-    assert (api.public, api.changes) == ([], [])
-    assert api.notes[0] == "One moment."
-    assert ending_of(app) == ("noted", None)
+    assert (turns.api.public, turns.api.changes) == ([], [])
+    assert turns.api.notes[0] == "One moment."
+    assert ending_of(turns.app) == ("noted", None)
 
 
 # -- several posts -------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("mode", "answer", "said", "outcome"),
+    ("mode", "answer", "posts", "outcome"),
     [
         ("bot", ["1", Reply("2", private=True), "3"], "public note public", "replied"),
         ("bot", [Reply("1", private=True), "2"], "note public", "replied"),
@@ -579,45 +538,31 @@ def test_in_human_mode_there_is_nothing_to_hand_over(
         ("bot", [None, " "], "", "declined"),
     ],
 )
-def test_a_list_is_posted_in_its_order_each_to_whom_it_is_for(
-    app: Flask,
-    client: FlaskClient,
-    chatwoot: Chatwoot,
-    api: ChatwootStub,
-    mode: str,
-    answer: t.Any,
-    said: str,
-    outcome: str,
+def test_a_list_is_posted_in_its_order_each_to_its_audience(
+    turns: Turns, mode: str, answer: t.Any, posts: str, outcome: str
 ) -> None:
-    answer_with(chatwoot, answer)
+    turns.answer(answer)
+    turns.deliver(mode=mode)
 
-    with recorded(turn_finished, app) as ended:
-        deliver(client, message(mode=mode))
-
-    sent = ["note" if post["private"] else "public" for post in api.messages]
-    assert sent == said.split()
-    assert [post["content"] for post in api.messages] == list("123"[: len(sent)])
-    assert ending_of(app)[0] == outcome
-    assert [told["outcome"] for told in ended] == [outcome]
+    messages = turns.api.messages
+    sent = ["note" if post["private"] else "public" for post in messages]
+    assert sent == posts.split()
+    assert [post["content"] for post in messages] == list("123"[: len(sent)])
+    assert ending_of(turns.app)[0] == outcome
+    assert [ended for ended, _ in turns.ended] == [outcome]
 
 
-def test_the_rest_of_a_list_becomes_notes_if_a_person_takes_over_in_between(
-    app: Flask, client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub
+def test_the_rest_of_a_list_becomes_notes_if_an_operator_takes_over_in_between(
+    turns: Turns,
 ) -> None:
-    answer_with(chatwoot, ["1", "2", "3"])
-    facts: list[PolicyContext] = []
+    turns.answer(["1", "2", "3"])
+    decisions = [Decision(Audience.OPERATORS, "an operator is typing")] * 2
+    decisions += [Decision(Audience.CUSTOMER)] * 2
+    turns.chatwoot.policy(lambda facts: decisions.pop())
+    turns.deliver()
 
-    @chatwoot.policy
-    def decide(known: PolicyContext) -> Decision:
-        facts.append(known)
-        if len(facts) < 3:
-            return Decision(Audience.CUSTOMER)
-        return Decision(Audience.OPERATORS, "a person is typing")
-
-    deliver(client, message())
-
-    assert (api.public, api.notes) == (["1"], ["2", "3"])
-    assert ending_of(app) == ("replied", None)
+    assert turns.posted == (["1"], ["2", "3"])
+    assert ending_of(turns.app) == ("replied", None)
 
 
 # -- files and choices ---------------------------------------------------------
@@ -629,37 +574,44 @@ def sim() -> t.Iterator[Simulator]:
         yield simulator
 
 
-def asks(
-    stack: ExitStack,
-    app: Flask,
-    sim: Simulator,
-    *,
-    mode: str = "bot",
-    **settings: t.Any,
-) -> Talk:
-    """A customer asks the app, over real HTTP; the turn has ended."""
-    usual = {"settle_time": 0.2, "retry_pause": 0.05, "fallback_message": None}
-    stack.enter_context(hosted(app, sim, **{**usual, **settings}))
-    talk = sim.conversation(custom_attributes={"support_mode": mode})
-    talk.customer_says("Where is my order?")
-    sim.wait_until(lambda: {job.state for job in jobs_of(app)} & {"done", "dead"})
-
-    return talk
+Ask = t.Callable[..., Talk]
 
 
-def test_files_and_choices_reach_the_customer(
-    app: Flask, chatwoot: Chatwoot, sim: Simulator, tmp_path: Path
-) -> None:
+@pytest.fixture
+def ask(
+    app: Flask, clock: Clock, chatwoot: Chatwoot, sim: Simulator
+) -> t.Iterator[Ask]:
+    """Lets a customer ask the app over real HTTP, and waits for the end of the turn."""
+    database_of(app).clock = clock
+
+    with hosted(app, sim, settle_time=0.2, retry_pause=0.05, fallback_message=None):
+
+        def asks(provider: t.Callable[[str], t.Any], mode: str = "bot") -> Talk:
+            chatwoot.reply_provider(provider)
+            talk = sim.conversation(custom_attributes={"support_mode": mode})
+            talk.customer_says("Where is my order?")
+            over = {"done", "dead"}
+            sim.wait_until(lambda: {job.state for job in jobs_of(app)} & over)
+
+            return talk
+
+        yield asks
+
+
+def fetched(posted: Message) -> list[bytes]:
+    """The files of a message, as Chatwoot has them now."""
+    urls = [file["data_url"] for file in posted.attachments]
+
+    return [requests.get(url, timeout=5).content for url in urls]
+
+
+def test_files_and_choices_reach_the_customer(ask: Ask, tmp_path: Path) -> None:
     bill = tmp_path / "bill.pdf"
     bill.write_bytes(b"%PDF-1.7")
     files: list[t.Any] = [bill, str(bill), ("dot.png", b"\x89PNG", "image/png")]
     choices: list[t.Any] = ["Keep it", ("Send it back", "return")]
-    answer_with(
-        chatwoot, [Reply("Bill.", attachments=files), Reply("Next?", choices=choices)]
-    )
-
-    with ExitStack() as stack:
-        talk = asks(stack, app, sim)
+    replies = [Reply("Bill.", attachments=files), Reply("Next?", choices=choices)]
+    talk = ask(lambda text: replies)
 
     bills, choice = talk.posted
     assert (bills.content, bills.private) == ("Bill.", False)
@@ -671,184 +623,130 @@ def test_files_and_choices_reach_the_customer(
     ]
 
 
-def fetched(posted: Message) -> list[bytes]:
-    """The files of a message, as Chatwoot has them now."""
-    return [
-        requests.get(file["data_url"], timeout=5).content for file in posted.attachments
-    ]
+def test_a_file_alone_is_an_answer(app: Flask, ask: Ask) -> None:
+    (posted,) = ask(lambda text: Reply(attachments=[FILE])).posted
 
-
-def test_a_file_alone_is_an_answer(
-    app: Flask, chatwoot: Chatwoot, sim: Simulator
-) -> None:
-    answer_with(chatwoot, Reply(attachments=[("a.txt", b"a", "text/plain")]))
-
-    with ExitStack() as stack:
-        talk = asks(stack, app, sim)
-        assert ending_of(app) == ("replied", None)
-
-    (posted,) = talk.posted
+    assert ending_of(app) == ("replied", None)
     assert (fetched(posted), posted.private) == ([b"a"], False)
 
 
-def test_in_a_note_choices_are_listed_and_files_go_along(
-    app: Flask, chatwoot: Chatwoot, sim: Simulator
-) -> None:
-    files = [("a.txt", b"a", "text/plain")]
-    answer_with(
-        chatwoot,
-        Reply("Which one?", choices=["A", ("B", "b")], attachments=files),
-    )
+def test_a_note_lists_the_choices_and_has_the_files(ask: Ask) -> None:
+    choices: list[t.Any] = ["A", ("B", "b")]
+    reply = Reply("Which one?", choices=choices, attachments=[FILE])
+    (note,) = ask(lambda text: reply, mode="human").posted
 
-    with ExitStack() as stack:
-        talk = asks(stack, app, sim, mode="human")
-
-    (note,) = talk.posted
     assert (note.private, note.content_type) == (True, "text")
     assert note.content == "Which one?\n- A\n- B"
     assert fetched(note) == [b"a"]
 
 
-def test_a_file_is_kept_with_the_reply(
-    app: Flask, chatwoot: Chatwoot, sim: Simulator, tmp_path: Path
+def test_a_file_is_stored_with_the_reply(
+    app: Flask, ask: Ask, sim: Simulator, tmp_path: Path
 ) -> None:
     bill = tmp_path / "bill.pdf"
 
-    @chatwoot.reply_provider
     def provide(text: str) -> Reply:
         bill.write_bytes(b"%PDF-1.7")
         return Reply("Your bill.", attachments=[bill])
 
-    def forget_file(_: Flask, **values: t.Any) -> None:
+    def remove(_: Flask, **values: t.Any) -> None:
         bill.unlink(missing_ok=True)
 
     sim.inject(Fault.RATE_LIMITED)
 
-    with ExitStack() as stack, before_post.connected_to(forget_file, sender=app):
-        talk = asks(stack, app, sim)
+    with before_post.connected_to(remove, sender=app):
+        (posted,) = ask(provide).posted
 
     assert not bill.exists()
-    (posted,) = talk.posted
     assert fetched(posted) == [b"%PDF-1.7"]
-    assert [call.status for call in sim.calls if call.endpoint == "create_message"] == [
-        429,
-        200,
-    ]
+    calls = [call for call in sim.calls if call.endpoint == "create_message"]
+    assert [call.status for call in calls] == [429, 200]
 
 
-def test_a_file_that_is_not_there_is_an_error_of_the_provider(
-    app: Flask,
-    client: FlaskClient,
-    chatwoot: Chatwoot,
-    api: ChatwootStub,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
+def test_a_file_that_does_not_exist_is_an_error_of_the_provider(
+    turns: Turns, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    answer_with(chatwoot, Reply(ANSWER, attachments=[tmp_path / "no.pdf"]))
-    deliver(client, message())
+    turns.answer(Reply(ANSWER, attachments=[tmp_path / "no.pdf"]))
+    turns.deliver()
 
-    assert ANSWER not in api.public
-    assert ending_of(app) == ("dead", "provider_invalid")
+    assert ANSWER not in turns.api.public
+    assert ending_of(turns.app) == FAILED
     assert "no.pdf' cannot be read: No such file" in caplog.text
 
 
-def test_a_reply_that_became_a_note_lists_its_choices(
-    app: Flask, client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub
-) -> None:
-    answer_with(chatwoot, Reply("Which one?", choices=["A", "B"]))
-    api.live = live(Message(id=9001), status="snoozed")
-    deliver(client, message())
+def test_a_reply_that_became_a_note_lists_its_choices(turns: Turns) -> None:
+    turns.answer(Reply("Which one?", choices=["A", "B"]))
+    turns.api.live = live(Message(id=9001), status="snoozed")
+    turns.deliver()
 
-    (sent,) = api.attempts
+    (sent,) = turns.api.attempts
     assert (sent["private"], sent["content"]) == (True, "Which one?\n- A\n- B")
     assert "content_type" not in sent
-    assert ending_of(app) == ("noted", "status")
+    assert ending_of(turns.app) == ("noted", "status")
 
 
 # -- messages without text -----------------------------------------------------
 
 
-def test_a_provider_of_text_alone_is_not_asked_about_a_picture(
-    app: Flask, client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub
-) -> None:
-    asked = answer_with(chatwoot, ANSWER)
+def test_a_provider_of_text_alone_is_not_called_for_a_picture(turns: Turns) -> None:
+    turns.answer(ANSWER)
+    turns.deliver(None, attachments=(PICTURE,))
 
-    with recorded(turn_finished, app) as ended:
-        deliver(client, message(None, attachments=(PICTURE,)))
-
-    assert (asked, api.attempts) == ([], [])
-    assert endings(ended) == [("declined", "empty")]
+    assert (turns.asked, turns.api.attempts) == ([], [])
+    assert turns.ended == [("declined", "empty")]
 
 
-def test_a_provider_that_takes_the_turn_is_asked_about_a_picture(
-    app: Flask, client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub
-) -> None:
-    @chatwoot.reply_provider
+def test_a_provider_that_takes_the_turn_is_called_for_a_picture(turns: Turns) -> None:
+    @turns.chatwoot.reply_provider
     def provide(text: str, turn: Turn) -> str:
         return f"{text!r} and {[file.url for file in turn.attachments]}"
 
-    deliver(client, message(None, attachments=(PICTURE,)))
+    turns.deliver(None, attachments=(PICTURE,))
 
-    assert api.public == ["'' and ['https://x.test/1']"]
+    assert turns.api.public == ["'' and ['https://x.test/1']"]
 
 
-# -- policies that fail --------------------------------------------------------
+# -- policies ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "wrong", [RuntimeError("a secret"), None, "bot", "everybody", True]
 )
 def test_if_the_policy_fails_the_answer_becomes_a_note(
-    app: Flask,
-    client: FlaskClient,
-    chatwoot: Chatwoot,
-    api: ChatwootStub,
-    caplog: pytest.LogCaptureFixture,
-    wrong: t.Any,
+    turns: Turns, caplog: pytest.LogCaptureFixture, wrong: t.Any
 ) -> None:
-    answer_with(chatwoot, ANSWER)
+    turns.answer(ANSWER)
 
-    @chatwoot.policy
+    @turns.chatwoot.policy
     def decide(facts: PolicyContext) -> t.Any:
         if isinstance(wrong, Exception):
             raise wrong
         return wrong
 
-    with recorded(turn_finished, app) as ended:
-        deliver(client, message())
+    turns.deliver()
 
-    assert (api.public, api.notes) == ([], [ANSWER])
-    assert endings(ended) == [("noted", "policy_failed")]
+    assert turns.posted == ([], [ANSWER])
+    assert turns.ended == [("noted", "policy_failed")]
     assert "a secret" not in caplog.text
     assert ("the policy raised" in caplog.text) == isinstance(wrong, Exception)
 
 
-def test_if_the_policy_fails_right_before_posting_the_reply_becomes_a_note(
-    app: Flask, client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub
+def test_if_the_policy_fails_right_before_the_post_the_reply_becomes_a_note(
+    turns: Turns,
 ) -> None:
-    answer_with(chatwoot, ANSWER)
-    asked: list[PolicyContext] = []
+    turns.answer(ANSWER)
+    decisions = [Decision(Audience.CUSTOMER)]
+    turns.chatwoot.policy(lambda facts: decisions.pop())  # the second call raises
+    turns.deliver()
 
-    @chatwoot.policy
-    def decide(facts: PolicyContext) -> Decision:
-        asked.append(facts)
-        if len(asked) > 1:
-            raise RuntimeError
-        return Decision(Audience.CUSTOMER)
-
-    deliver(client, message())
-
-    assert len(asked) == 2
-    assert (api.public, api.notes) == ([], [ANSWER])
-    assert ending_of(app) == ("noted", "policy_failed")
+    assert (turns.posted, decisions) == (([], [ANSWER]), [])
+    assert ending_of(turns.app) == ("noted", "policy_failed")
 
 
-def test_a_policy_that_wants_nobody_told_spares_the_provider(
-    app: Flask, client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub
-) -> None:
-    asked = answer_with(chatwoot, ANSWER)
-    chatwoot.policy(lambda facts: Decision(Audience.NOBODY, "at night"))
-    deliver(client, message())
+def test_if_the_policy_says_nobody_the_provider_is_not_called(turns: Turns) -> None:
+    turns.answer(ANSWER)
+    turns.chatwoot.policy(lambda facts: Decision(Audience.NOBODY, "at night"))
+    turns.deliver()
 
-    assert (asked, api.attempts) == ([], [])
-    assert ending_of(app) == ("declined", "at night")
+    assert (turns.asked, turns.api.attempts) == ([], [])
+    assert ending_of(turns.app) == ("declined", "at night")

@@ -1,4 +1,4 @@
-"""One attempt at a turn: ask the provider, keep its answer, post it, settle the job."""
+"""One attempt at a turn: call the provider, post its answer, settle the job."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .messages import follow_up_of
 from .parts import TurnParts
 from .posting import TooSoonError
 from .providers import ask, provider_for
-from .retry import can_be_told, postponed, reason_of
+from .retry import allows_posts, postponed, reason_of
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ log = logging.getLogger(__name__)
 class Ending(t.NamedTuple):
     """How a turn ended.
 
-    :ivar reason: One of :class:`Reason`, or what the host's policy said.
-    :ivar settled: The queue has it already.
+    :ivar reason: One of :class:`Reason`, or the reason of the host's policy.
+    :ivar settled: The job is settled already.
     """
 
     outcome: TurnOutcome
@@ -71,9 +71,9 @@ class Attempt:
         self._posted: list[TranscriptEntry] = []
 
     def run(self) -> None:
-        """Bring the turn as far as it goes. Blocks for as long as that takes.
+        """Make the attempt. Blocks while the provider and Chatwoot work.
 
-        :raises DatabaseError: The database failed, or the job is another worker's now.
+        :raises DatabaseError: The database failed, or another worker has the job now.
         """
         ending = self._end()
 
@@ -177,7 +177,7 @@ class Attempt:
             log.warning("a pending conversation was not opened: %s", error)
 
     def _restore_choice(self) -> None:
-        """After a resolve the attribute says again what the customer had chosen."""
+        """After a resolve, set the attribute to what the customer had chosen."""
         ownership = self._known.ownership
 
         if ownership.to_restore is None:
@@ -188,12 +188,12 @@ class Attempt:
                 self._job.conversation_id, self._delivered, ownership
             )
         except APIError as error:
-            log.warning("the attribute was not set back: %s", error)
+            log.warning("the attribute was not restored: %s", error)
 
     # -- posting -----------------------------------------------------------------
 
     def _post_all(self, drafts: t.Sequence[Draft], handoff: str | None) -> Ending:
-        """Bring the drafts into Chatwoot, as far as they are still wanted."""
+        """Post the drafts that their audience may still see."""
         ending = Ending(TurnOutcome.DECLINED, self._decision.reason)
 
         for draft in drafts:
@@ -206,7 +206,7 @@ class Attempt:
         return self._unless_failed(ending)
 
     def _post(self, draft: Draft, before: Ending, *, is_last: bool) -> Ending:
-        """How the turn would end after this draft, given how it would before."""
+        """Post a draft if it may be seen; how the turn ends after it."""
         poster = self._parts.poster
 
         if poster.find(self._job, draft) is not None:
@@ -263,10 +263,10 @@ class Attempt:
         )
 
     def _is_superseded(self) -> bool:
-        """Whether the customer wrote on, so that the next turn's note says more.
+        """Whether the customer wrote again, so that the next turn's note has both.
 
-        Not for longer than a burst may take, or a customer who writes on and on would
-        keep operators without any note.
+        Only for the time that a burst may take: a customer who does not stop writing
+        must not keep operators without any note.
         """
         job = self._job
         waited = self._parts.clock() - job.since
@@ -330,7 +330,7 @@ class Attempt:
 
         posts, handoff = last_posts(reason, self._known.context, self._parts.config)
 
-        if not posts or (error is not None and not can_be_told(error)):
+        if not posts or (error is not None and not allows_posts(error)):
             return Ending(TurnOutcome.DEAD, reason)
 
         self._parts.queue.give_up(job, reason, posts, handoff=handoff)
@@ -353,7 +353,7 @@ def _posted(ending: Ending) -> bool:
 
 
 def _after(before: Ending, draft: Draft, reason: str | None) -> Ending:
-    """How a turn ends that would end so, once this draft is there too."""
+    """How a turn ends that would end as before, after this post."""
     if not draft.private:
         return Ending(TurnOutcome.REPLIED)
 

@@ -1,4 +1,4 @@
-"""What an answer becomes: the posts that are kept, one by one. Pure functions."""
+"""An answer as the posts that are stored. Pure functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of a turn that failed for good: what operators and the customer still get.
+"""The posts and the hand-off that end a turn which failed for good.
 
 Pure functions.
 """
@@ -20,11 +20,11 @@ def last_posts(
 ) -> tuple[list[DraftPart], str | None]:
     """The posts that end a failed turn, and the hand-off after them, as JSON, if any.
 
-    None at all if operators have the conversation and ``CHATWOOT_NOTE_ON_FAILURE`` is
+    No posts if operators have the conversation and ``CHATWOOT_NOTE_ON_FAILURE`` is
     not set.
     """
     if context.mode is Mode.BOT and not context.taken:
-        # The note first: it needs no permission, and may be all that arrives.
+        # The note first: the policy need not allow it, and the second may fail.
         note = handoff.failure_note(reason, handed_off=True)
         fallback = config.fallback_message
         public = [DraftPart(fallback, False)] if fallback else []

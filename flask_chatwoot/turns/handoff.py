@@ -25,13 +25,13 @@ EXCERPT: t.Final = 300
 """Characters of a text that a note quotes."""
 
 _VERSION_TTL: t.Final = 3600.0
-"""Seconds after which the server's version is asked for again."""
+"""Seconds after which the server's version is requested again."""
 
 log = logging.getLogger(__name__)
 
 
 def encode(handoff: Handoff) -> str:
-    """What is kept of a hand-off until it is done, as JSON."""
+    """What is stored of a hand-off until it is done, as JSON."""
     return json.dumps({"team": handoff.team_id, "assignee": handoff.assignee_id})
 
 
@@ -65,7 +65,7 @@ _FAILURES: t.Final = {
     Reason.PROVIDER_INVALID: "Its reply function returned something unusable.",
     Reason.NO_PROVIDER: "No reply function is registered.",
     Reason.REFUSED: "Chatwoot did not accept its message.",
-    Reason.RATE_LIMITED: "Chatwoot was asked too often.",
+    Reason.RATE_LIMITED: "Chatwoot received too many requests.",
     Reason.SERVER_ERROR: "Chatwoot failed, on every attempt.",
     Reason.UNREACHABLE: "Chatwoot could not be reached.",
     Reason.UNCONFIRMED: "A reply was sent, but does not seem to have arrived.",
@@ -90,8 +90,8 @@ def _quote(text: str) -> str:
 class ConversationChanges:
     """Changes conversations in Chatwoot. Every step may be repeated. Threads share it.
 
-    Each method blocks while Chatwoot is asked, and raises an
-    :class:`~flask_chatwoot.errors.APIError` if Chatwoot could not be asked or refused.
+    Each method blocks during its requests, and raises an
+    :class:`~flask_chatwoot.errors.APIError` if one of them failed or was refused.
     """
 
     client: ChatwootClient
@@ -156,7 +156,7 @@ class ConversationChanges:
     def restore_choice(
         self, conversation_id: int, delivered: Conversation, ownership: Ownership
     ) -> None:
-        """Write back what the attribute said before this package set it to human.
+        """Set the attribute to its value from before this package set it to human.
 
         :param ownership: As of when that was found to be due: its ``to_restore`` is
             not ``None``.
@@ -181,7 +181,7 @@ class ConversationChanges:
         value = current.custom_attributes.get(self.gate.modes.name)
         former = None
 
-        # Each write makes Chatwoot send events, so what is right is left as it is.
+        # Each write makes Chatwoot send events, so a right value is not written again.
         if self.gate.modes.meaning(value) is not Mode.HUMAN:
             change = {self.gate.modes.name: self.gate.modes.human_value(value)}
             self._write(conversation_id, current.custom_attributes, change)
@@ -209,7 +209,7 @@ class ConversationChanges:
         self.client.set_custom_attributes(conversation_id, {**before, **change})
 
     def _server_merges(self) -> bool:
-        """Whether the server should know ``merge``; what it answers is checked too."""
+        """Whether this version should know ``merge``; its answer is checked, too."""
         if self._merges is None or time.monotonic() > self._ask_version_at:
             self._ask_version_at = time.monotonic() + _VERSION_TTL
 

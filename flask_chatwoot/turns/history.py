@@ -37,7 +37,7 @@ class History:
     _learned: bool = field(default=False, init=False)
 
     def learn(self, conversation_id: int) -> None:
-        """Find out, once, whether messages can be listed or have to be kept."""
+        """Find out, once, whether messages can be listed or must be kept."""
         if self._learned:
             return
 
@@ -81,7 +81,7 @@ class History:
         """Messages before one, since the last resolve; oldest first.
 
         :param before: The message; ``None``: all messages so far.
-        :param asked: Ids of the turn's own messages, which are no history yet.
+        :param asked: Ids of the turn's own messages, which are left out.
         """
         if limit < 1:
             return []
@@ -147,7 +147,7 @@ _ROLES: t.Final = {"incoming": "user", "outgoing": "assistant"}
 
 
 def _cut(said: t.Sequence[TranscriptEntry], characters: int) -> list[HistoryEntry]:
-    """The newest that fit."""
+    """The newest entries that fit, without gaps."""
     entries: list[HistoryEntry] = []
 
     for each in reversed(said):

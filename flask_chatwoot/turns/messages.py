@@ -16,7 +16,7 @@ from flask_chatwoot.queue.jobs import Job
 from flask_chatwoot.replies import HistoryReader, Message, Turn, no_history
 
 TAKEOVER: t.Final = "takeover"
-"""Kind of job: an operator took over, and the attribute has still to be set."""
+"""Kind of job: an operator took over, and the attribute must still be set."""
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def event_in(payload: bytes) -> MessageEvent:
 
 
 def follow_up(event: MessageEvent) -> str:
-    """What is kept of a message that joins a job, as JSON."""
+    """What is stored of a message that joins a job, as JSON."""
     message = event.message
 
     return _dump(
@@ -54,14 +54,14 @@ def messages_of(
     """All messages of a job, in the order in which the customer wrote them.
 
     :param event: The job's newest delivery.
-    :param client: Asked for the server's version if a text may be rendered.
+    :param client: Requests the server's version if a text may be rendered.
     :raises PayloadError: What is stored is no message.
     """
     if not job.follow_ups:
         return (_from_event(event, client),)
 
     dated = [(job.received_at, _from_event(event_in(job.payload), client))]
-    # All at once: a burst of twenty may cost little more than one message.
+    # Parsed at once, so that a burst of twenty costs little more than one message.
     kept = json.loads(f"[{','.join(each.said for each in job.follow_ups)}]")
     dated += [
         (each.received_at, _restored(each.message_id, what, client))
@@ -120,27 +120,27 @@ def _restored(message_id: int, kept: list[t.Any], client: ChatwootClient) -> Mes
 
 
 def _typed(text: str, *, rendered: bool, client: ChatwootClient) -> str:
-    """What the customer typed; asks for the server's version if it must."""
+    """What the customer typed; may request the server's version."""
     if not rendered:
         return text
 
     try:
         version = client.server_version()
     except APIError as error:
-        log.warning("whether a text is rendered could not be found out: %s", error)
+        log.warning("it is unknown whether a text is rendered: %s", error)
         return text
 
     return unrendered(text) if versions.renders_content(version) else text
 
 
 def _as_written(messages: t.Sequence[Message]) -> tuple[Message, ...]:
-    """Messages in the order of their ids: deliveries overtake each other.
+    """Messages in the order of their ids, as deliveries may arrive in another.
 
-    What was picked has the id of its question, and so stays where it came.
+    What was picked has the id of its question, so it keeps its place.
     """
     ids = [each.id for each in messages]
 
-    if ids == sorted(ids):  # as a rule, and twenty may cost little more than one
+    if ids == sorted(ids):  # the usual case
         return tuple(messages)
 
     written = [each for each in messages if not each.picked]

@@ -22,7 +22,7 @@ from .typing_indicator import TypingIndicator
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class TurnParts:
-    """One app's objects that bring turns forward. Threads share them."""
+    """One app's objects for its turns. Threads share them."""
 
     app: Flask
     clock: t.Callable[[], float]

@@ -1,8 +1,8 @@
-"""Bring a draft into Chatwoot once, whatever happens on the way.
+"""Post a draft once, even if requests fail or the process ends.
 
 Chatwoot's API has no idempotency key: a request that is repeated makes a second
-message. So the database has the intent before the request is sent, and before it is
-sent *again* the message is looked for in Chatwoot.
+message. So the intent is stored before the request is sent, and before it is sent
+*again* the message is searched for in Chatwoot.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PAGE: t.Final = 100
 """Messages that Chatwoot lists after one (``app/finders/message_finder.rb``)."""
 
 _PAGES: t.Final = 10
-"""Pages to look through for a post."""
+"""Pages to search for a post."""
 
 
 class Post(t.NamedTuple):
@@ -61,7 +61,7 @@ Settle = t.Callable[[int], None]
 class TooSoonError(ChatwootError):
     """A request whose result is unknown may still take effect.
 
-    :ivar seconds: How long to wait before looking again.
+    :ivar seconds: How long to wait before the next search.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -75,7 +75,7 @@ class Poster:
 
     :ivar reader: With the token that may list messages, if any may.
     :ivar settle_time: Seconds after which a request without an answer that left no
-        trace is taken for lost.
+        trace counts as lost.
     """
 
     app: Flask
@@ -88,9 +88,9 @@ class Poster:
     def ensure_posted(
         self, job: Job, draft: Draft, *, mode: Mode, settle: Settle | None = None
     ) -> int:
-        """See to it that Chatwoot has a draft, once; return its message id. Blocks.
+        """Post a draft unless Chatwoot has it; return its message id. Blocks.
 
-        Looks for it if a request may have been sent, else posts it, and keeps the id.
+        Searches for it first if a request may have been sent. Stores the id.
 
         :param mode: Of the turn, for the signals.
         :param settle: Settles the job with its last post, instead of keeping the id
@@ -148,9 +148,9 @@ class Poster:
     def find(self, job: Job, draft: Draft) -> int | None:
         """The message id of a draft that Chatwoot has; ``None`` if it has none.
 
-        Sends nothing; asks Chatwoot if a request may have been sent.
+        Posts nothing; lists messages if a request may have been sent.
 
-        :raises APIError: Chatwoot could not be asked.
+        :raises APIError: The messages could not be listed.
         :raises TooSoonError: The request may still take effect.
         """
         if draft.message_id is not None or draft.tried_at is None:
@@ -162,7 +162,7 @@ class Poster:
             self.outbox.posted(draft, message_id)
             return message_id
 
-        # Chatwoot may still work on a request that was given up here. It ends requests
+        # Chatwoot may still work on a request that timed out here. It ends requests
         # after RACK_TIMEOUT_SERVICE_TIMEOUT, 15 s unless set
         # (config/initializers/rack_timeout.rb).
         wait = draft.tried_at + self.settle_time - self.clock()

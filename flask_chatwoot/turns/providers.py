@@ -28,7 +28,7 @@ def provider_for(providers: Registry, turn: Turn) -> Provider | None:
 
 
 def ask(app: Flask, provider: Provider, turn: Turn) -> Answer | None:
-    """What a provider answers to a turn; ``None`` if nothing. Blocks while it works.
+    """Call a provider; its answer, or ``None`` if it has none. Blocks while it works.
 
     :raises ProviderError: Its answer is not a reply, or it cannot be called.
     :raises ProviderFailedError: It raised.
@@ -42,7 +42,7 @@ def ask(app: Flask, provider: Provider, turn: Turn) -> Answer | None:
         answer = function(*provider.arguments(turn))
     except KeyboardInterrupt:
         raise
-    # Whatever the host's code does, sys.exit() and cancelled tasks included.
+    # Any error of the host's code, sys.exit() and cancelled tasks included.
     except BaseException as error:  # noqa: BLE001
         raise ProviderFailedError(f"The reply provider raised {trace(error)}") from None
 

@@ -1,4 +1,4 @@
-"""What a failed attempt means: its reason, whether it passes, how long to wait."""
+"""What follows from a failed attempt: its reason, whether and when it is retried."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flask_chatwoot.outcomes import Reason
 from flask_chatwoot.queue.jobs import FailedBy, Job, Queue
 
 LONGEST_PAUSE: t.Final = 600.0
-"""Seconds between two attempts, unless Chatwoot asks for more."""
+"""Seconds between two attempts, unless Chatwoot's ``Retry-After`` is longer."""
 
 _BY_STATUS: t.Final = {
     401: Reason.UNAUTHORIZED,
@@ -33,13 +33,13 @@ log = logging.getLogger(__name__)
 
 
 def postponed(queue: Queue, config: Config, job: Job, error: ChatwootError) -> bool:
-    """Release a failed job for another attempt, if that may succeed."""
+    """Release a failed job for another attempt, if that may succeed; whether it may."""
     reason = reason_of(error)
     left = config.max_attempts - job.attempts
-    # After the last attempt a post may at least be looked for.
+    # After the last attempt a post may still be searched for.
     again = left > 0 or (left == 0 and isinstance(error, UnknownError))
 
-    if not (again and passes(error)):
+    if not (again and is_temporary(error)):
         log.error("job %s is dead (%s): %s", job.id, reason, error)
         return False
 
@@ -51,8 +51,8 @@ def postponed(queue: Queue, config: Config, job: Job, error: ChatwootError) -> b
     return True
 
 
-def passes(error: ChatwootError) -> bool:
-    """Whether another attempt may fare better."""
+def is_temporary(error: ChatwootError) -> bool:
+    """Whether another attempt may succeed."""
     if isinstance(error, APIError):
         return error.kind != "permanent"
 
@@ -63,15 +63,18 @@ def _cause_of(error: ChatwootError) -> FailedBy:
     return FailedBy.CHATWOOT if isinstance(error, APIError) else FailedBy.PROVIDER
 
 
-def can_be_told(error: ChatwootError) -> bool:
-    """Whether anything else can be said in the conversation after this error."""
+def allows_posts(error: ChatwootError) -> bool:
+    """Whether Chatwoot may accept another post in the conversation after this error.
+
+    A 422 refuses one message; any other refusal applies to all of them.
+    """
     is_final = isinstance(error, APIError) and error.kind == "permanent"
 
     return not is_final or getattr(error, "status", None) == 422
 
 
 def reason_of(error: ChatwootError) -> Reason:
-    """The reason a turn has if this is what ended it."""
+    """The reason of a turn that ends with this error."""
     if isinstance(error, APIError):
         return _api_reason(error)
 

@@ -1,4 +1,4 @@
-"""Brings the claimed jobs of one app forward, one attempt at a time."""
+"""Makes attempts at the claimed jobs of one app."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Service:
         self._parts = parts
 
     def handle(self, job: Job, event: MessageEvent | None = None) -> None:
-        """Bring a claimed job one attempt further. Blocks for as long as that takes.
+        """Make one attempt at a claimed job. Blocks while it works.
 
         :param event: The job's newest delivery, if it is parsed already.
-        :raises DatabaseError: The database failed, or the job is another worker's now.
+        :raises DatabaseError: The database failed, or another worker has the job now.
         """
         try:
             event = event or event_in(job.newest)
@@ -67,7 +67,7 @@ class Service:
     def _reader(
         self, conversation_id: int, messages: t.Sequence[Message]
     ) -> HistoryReader:
-        """Reads what was written before a turn's messages."""
+        """A function that reads the messages before those of a turn."""
         # What was picked is an answer to the message whose id it has.
         written = [message.id for message in messages if not message.picked]
 
@@ -80,7 +80,7 @@ class Service:
         )
 
     def _take_over(self, job: Job, event: MessageEvent) -> None:
-        """Let the attribute say that operators have the conversation."""
+        """Set the attribute to human, as operators have the conversation."""
         try:
             if not self._parts.ownership.load(job.conversation_id).taken:
                 self._parts.queue.settle(job, TurnOutcome.DECLINED, None)

@@ -13,10 +13,10 @@ from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError
 
 AFTER: t.Final = 0.3
-"""Seconds of work before it is shown; a fast answer needs none."""
+"""Seconds of work before it is shown."""
 
 REFRESH: t.Final = 20.0
-"""Seconds. The widget stops showing it after 30 by itself."""
+"""Seconds between two requests: the widget hides it after 30."""
 
 _LOOK: t.Final = 0.1
 """Seconds between two looks at the providers at work."""
@@ -38,10 +38,10 @@ class _Work:
 
 
 class TypingIndicator:
-    """Switches the typing indicator, from one thread, which no turn waits for.
+    """Switches the typing indicator in one thread; no turn waits for it.
 
-    After a server has refused it, this process asks no more; the log has one line. The
-    thread starts with the first work and ends after ten seconds without any.
+    After a refusal this process sends no more requests, and logs one line. The thread
+    starts with the first work and ends after ten seconds without any.
     """
 
     def __init__(self, client: ChatwootClient, *, wanted: bool = True) -> None:
@@ -59,7 +59,7 @@ class TypingIndicator:
         survive_forks(self)
 
     def before_fork(self) -> None:
-        """Nothing to prepare."""
+        """Does nothing."""
 
     def after_fork(self, *, in_child: bool) -> None:
         """The providers at work are the parent's."""

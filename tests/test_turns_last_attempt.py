@@ -1,4 +1,4 @@
-"""The last attempt counts too: what arrived is found, and nothing is said twice."""
+"""After the last attempt: what arrived is found, and nothing is sent twice."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from flask_chatwoot.queue.store import Store
 from flask_chatwoot.simulator import Fault, Simulator, Talk
 
 ANSWER = "On its way."
-Stage = t.Callable[..., tuple[Simulator, Talk, Store]]
+Ask = t.Callable[[Fault, str], tuple[Simulator, Talk, Store]]
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> t.Iterator[Stage]:
+def ask(tmp_path: Path) -> t.Iterator[Ask]:
     """Makes a customer ask an app that has one attempt, and a user's or bot's token."""
     app = Flask("host", instance_path=str(tmp_path))
     Chatwoot(app).reply_provider(lambda text: ANSWER)
 
     with ExitStack() as stack:
 
-        def ask(fault: Fault, *, token: str) -> tuple[Simulator, Talk, Store]:
+        def asks(fault: Fault, token: str) -> tuple[Simulator, Talk, Store]:
             sim = stack.enter_context(Simulator())
             settings = {
                 "max_attempts": 1, "settle_time": 0.5, "retry_pause": 0.05,
@@ -42,7 +42,7 @@ def stage(tmp_path: Path) -> t.Iterator[Stage]:
 
             return sim, talk, store_of(app)
 
-        yield ask
+        yield asks
 
 
 def ended(store: Store) -> list[JobRow]:
@@ -52,20 +52,19 @@ def ended(store: Store) -> list[JobRow]:
 @pytest.mark.parametrize("token", ["user", "bot"])
 @pytest.mark.parametrize("fault", [Fault.CUT_AFTER, Fault.HANG_AFTER])
 def test_what_arrived_with_the_last_attempt_is_found(
-    stage: Stage, fault: Fault, token: str
+    ask: Ask, fault: Fault, token: str
 ) -> None:
-    sim, talk, store = stage(fault, token=token)
+    sim, talk, store = ask(fault, token)
     [job] = sim.wait_until(lambda: ended(store))
 
     assert (job.outcome, job.reason) == ("replied", None)
     assert talk.replies == [ANSWER]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("token", ["user", "bot"])
-def test_what_did_not_arrive_is_dead_and_not_sent_again(
-    stage: Stage, token: str
-) -> None:
-    sim, talk, store = stage(Fault.CUT_BEFORE, token=token)
+def test_what_did_not_arrive_is_dead_and_not_sent_again(ask: Ask, token: str) -> None:
+    sim, talk, store = ask(Fault.CUT_BEFORE, token)
     [job] = sim.wait_until(lambda: ended(store))
 
     assert (job.outcome, job.reason) == ("dead", "unconfirmed")
@@ -84,10 +83,8 @@ def test_what_did_not_arrive_is_dead_and_not_sent_again(
     assert len(talk.notes) == 1
 
 
-def test_what_is_revived_while_people_have_the_conversation_becomes_a_note(
-    stage: Stage,
-) -> None:
-    sim, talk, store = stage(Fault.CUT_BEFORE, token="user")
+def test_what_is_retried_while_operators_have_it_becomes_a_note(ask: Ask) -> None:
+    sim, talk, store = ask(Fault.CUT_BEFORE, "user")
     [job] = sim.wait_until(lambda: ended(store))
 
     store.inspection.retry([job.id])
@@ -96,9 +93,10 @@ def test_what_is_revived_while_people_have_the_conversation_becomes_a_note(
     assert (talk.replies, talk.notes[1:]) == ([], [ANSWER])
 
 
-def test_an_echo_that_comes_after_the_end_saves_the_retry(stage: Stage) -> None:
+@pytest.mark.slow
+def test_an_echo_that_comes_after_the_end_saves_the_retry(ask: Ask) -> None:
     with ExitStack() as late:
-        sim, talk, store = stage(Fault.HANG_AFTER, token="bot")
+        sim, talk, store = ask(Fault.HANG_AFTER, "bot")
         # The customer's message is on its way already; what follows is held back.
         late.enter_context(sim.holding())
         [job] = sim.wait_until(lambda: ended(store))
@@ -112,8 +110,10 @@ def test_an_echo_that_comes_after_the_end_saves_the_retry(stage: Stage) -> None:
     assert talk.replies == [ANSWER]
 
 
-def test_killed_after_the_last_post_the_turn_is_answered(stage: Stage) -> None:
-    sim, talk, store = stage(Fault.RATE_LIMITED, token="user")
+def test_a_worker_that_dies_after_the_last_post_leaves_the_turn_answered(
+    ask: Ask,
+) -> None:
+    sim, talk, store = ask(Fault.RATE_LIMITED, "user")
     [job] = sim.wait_until(lambda: ended(store))
     assert (job.outcome, job.reason) == ("dead", "rate_limited")
 
