@@ -159,7 +159,7 @@ class Gate:
             return self.live.conversation(conversation_id)
         except APIError as error:
             # Harmless: before anything is posted in public, Chatwoot is asked again.
-            log.warning("who has a conversation could not be read: %s", error)
+            log.warning("the conversation could not be read: %s", error)
             return None
 
     def _see_live(
