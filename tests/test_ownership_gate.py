@@ -487,9 +487,10 @@ def test_a_return_or_a_resolve_ends_a_takeover(
 
 def test_a_resolve_keeps_the_newest_message_only(case: GateCase) -> None:
     case.see(handed_off)
-    change = {"previous_value": "open", "current_value": "resolved"}
-    fields = {"messages": [{"id": 120}], "changed_attributes": [{"status": change}]}
-    case.sees_conversation(changed(status="resolved", **fields))
+    changes = [{"status": {"previous_value": "open", "current_value": "resolved"}}]
+    case.sees_conversation(
+        changed(status="resolved", messages=[{"id": 120}], changed_attributes=changes)
+    )
 
     assert case.ownership.load(42) == Ownership(resolved_message_id=120)
 

@@ -10,6 +10,7 @@ from support.apps import recorded
 from support.stories import ASKED, Begin, Thinker
 
 from flask_chatwoot import Chatwoot, Reason, TurnOutcome, turn_finished
+from flask_chatwoot.simulator import Fault
 
 FALLBACK = "Something went wrong, a colleague will look at it."
 FAILED = (
@@ -120,7 +121,7 @@ def test_the_note_does_not_mention_a_fallback_that_was_withheld(
 @pytest.mark.usefixtures("broken")
 def test_a_fallback_whose_request_had_no_answer_is_posted_once(begin: Begin) -> None:
     story = begin(**TWICE)
-    story.sim.inject("cut_after")
+    story.sim.inject(Fault.CUT_AFTER)
     story.asks()
 
     assert story.talk.replies == [FALLBACK]
@@ -131,7 +132,7 @@ def test_a_fallback_whose_request_had_no_answer_is_posted_once(begin: Begin) -> 
 def test_the_note_is_posted_even_while_no_fallback_may_be(begin: Begin) -> None:
     """Without a provider the turn fails; without the live state nothing is public."""
     story = begin(**TWICE)
-    story.sim.inject("server_error", times=None, endpoint="conversation")
+    story.sim.inject(Fault.SERVER_ERROR, times=None, endpoint="conversation")
     story.asks()
 
     assert story.talk.replies == []

@@ -8,6 +8,7 @@ import pytest
 from support.stories import ASKED, QUESTION, Begin, Story
 
 from flask_chatwoot import Chatwoot, Handoff, Reply
+from flask_chatwoot.simulator import Fault
 
 ANSWER = f"Uma User: You asked: {QUESTION}"
 NOTE = f"Uma User (note): You asked: {QUESTION}"
@@ -198,7 +199,7 @@ def test_a_hand_off_in_human_mode_changes_nothing(begin: Begin) -> None:
 
 def test_a_retry_of_a_hand_off_posts_nothing_twice(begin: Begin) -> None:
     story = begin(custom_attributes={"order": 4711})
-    story.sim.inject("server_error", times=2, endpoint="custom_attributes")
+    story.sim.inject(Fault.SERVER_ERROR, times=2, endpoint="custom_attributes")
 
     story.goes(*HANDED_OFF)
     assert story.attributes == {"order": 4711, "support_mode": "human"}
@@ -210,7 +211,7 @@ def test_a_hand_off_opens_the_conversation_even_if_the_attribute_is_refused(
     begin: Begin,
 ) -> None:
     story = begin(status="pending")
-    story.sim.inject("unprocessable", times=None, endpoint="custom_attributes")
+    story.sim.inject(Fault.UNPROCESSABLE, times=None, endpoint="custom_attributes")
     story.asks("I am angry!")
 
     assert story.endings() == ["dead refused"]
