@@ -146,7 +146,6 @@ def test_the_customer_never_gets_an_answer_for_operators(facts: PolicyContext) -
         ({"age": -500.0, "settings": PolicySettings(max_age=60.0)}, CUSTOMER),
         *[({"last_speaker": speaker}, CUSTOMER) for speaker in (None, *Speaker)],
     ],
-    ids=repr,
 )
 def test_statuses_assignees_and_ages_are_compared_with_the_settings(
     changes: dict[str, t.Any], audience: Audience
