@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
 import typing as t
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -129,46 +127,28 @@ class GateCase(t.NamedTuple):
         return draft
 
 
-class CaseFactory(t.Protocol):
-    def __call__(
-        self, url: str = ..., token: str = ..., **settings: t.Any
-    ) -> GateCase: ...
-
-
 @pytest.fixture
-def make_case(tmp_path: Path, clock: Clock) -> t.Iterator[CaseFactory]:
-    with contextlib.ExitStack() as stack:
+def case(path: str, clock: Clock) -> t.Iterator[GateCase]:
+    store = open_store(path, clock)
+    ownership = OwnershipStore(store.database)
+    seen: list[PolicyContext] = []
 
-        def make(
-            url: str = BASE_URL, token: str = TOKEN, **settings: t.Any
-        ) -> GateCase:
-            store = open_store(tmp_path / "chatwoot.sqlite3", clock)
-            stack.callback(store.database.close)
-            ownership = OwnershipStore(store.database)
-            seen: list[PolicyContext] = []
+    def recording(context: PolicyContext) -> Decision:
+        seen.append(context)
+        return policy.default_policy(context)
 
-            def recording(context: PolicyContext) -> Decision:
-                seen.append(context)
-                return policy.default_policy(context)
+    gate = Gate(
+        find_policy=lambda: recording,
+        settings=PolicySettings(),
+        modes=ModeAttribute("support_mode", vocabulary(), Mode.HUMAN),
+        live=LiveState(client=ChatwootClient(BASE_URL, 1, TOKEN)),
+        store=ownership,
+        outbox=store.outbox,
+        clock=clock,
+    )
 
-            gate = Gate(
-                find_policy=lambda: recording,
-                settings=PolicySettings(**settings),
-                modes=ModeAttribute("support_mode", vocabulary(), Mode.HUMAN),
-                live=LiveState(client=ChatwootClient(url, 1, token)),
-                store=ownership,
-                outbox=store.outbox,
-                clock=clock,
-            )
-
-            return GateCase(gate, store, ownership, seen)
-
-        yield make
-
-
-@pytest.fixture
-def case(make_case: CaseFactory) -> GateCase:
-    return make_case()
+    yield GateCase(gate, store, ownership, seen)
+    store.database.close()
 
 
 def event_of(body: t.Any) -> MessageEvent:
@@ -253,12 +233,11 @@ def test_an_agent_bot_is_not_the_operator_with_its_id(
     assert case.facts.assignee == (Assignee("agent_bot", 4) if known else None)
 
 
-def test_the_context_has_the_settings(make_case: CaseFactory) -> None:
-    settings = PolicySettings(frozenset({"open"}), max_age=5.0, yield_to_assignee=True)
-    case = make_case(**settings._asdict())
+def test_the_context_has_the_settings(case: GateCase) -> None:
+    case.gate.settings = PolicySettings(frozenset({"open"}), True, 5.0)
     case.before(asked())
 
-    assert case.facts.settings == settings
+    assert case.facts.settings is case.gate.settings
 
 
 @pytest.mark.parametrize(
@@ -558,9 +537,12 @@ def token() -> Token:
 
 
 @pytest.fixture
-def live(make_case: CaseFactory, sim: Simulator, token: Token) -> GateCase:
+def live(case: GateCase, sim: Simulator, token: Token) -> GateCase:
     """A gate in front of the simulator."""
-    return make_case(sim.url, sim.bot_token if token == "bot" else sim.user_token)
+    key = sim.bot_token if token == "bot" else sim.user_token
+    case.gate.live = LiveState(client=ChatwootClient(sim.url, 1, key))
+
+    return case
 
 
 @pytest.fixture
@@ -877,20 +859,14 @@ def test_a_bot_may_read_from_4_14_2_on(
     assert live.facts.live is (token == "user" or version == "4.14.2")
 
 
+ODD: t.Final = {"id": "x", "message_type": [1], "sender": [], "content_attributes": 5}
 STRANGE: t.Final[dict[str, t.Any]] = {
     "an empty object": {},
     "an error": {"error": "no"},
     "no meta": {"status": "open", "meta": None},
     "a meta that is a list": {"meta": [], "status": []},
     "a last message that is text": {"last_non_activity_message": "Hello"},
-    "a last message of strange types": {
-        "last_non_activity_message": {
-            "id": "x",
-            "message_type": [1],
-            "sender": [],
-            "content_attributes": 5,
-        }
-    },
+    "a last message of strange types": {"last_non_activity_message": ODD},
     "strange attributes": {"custom_attributes": [1], "updated_at": {}, "messages": 5},
 }
 

@@ -17,7 +17,6 @@ from support.stories import ASKED, Begin, Story, Thinker
 
 from flask_chatwoot import Chatwoot, Message, Turn
 
-HERE = Path(__file__).parent
 FIVE = ("Hello", "I have a question", "about my order", "number 4711", "Where is it?")
 SAID = [f"Ada Lovelace: {text}" for text in FIVE]
 
@@ -185,37 +184,30 @@ def test_two_conversations_are_two_bursts(begin: Begin, chatwoot: Chatwoot) -> N
 # -- several processes ---------------------------------------------------------
 
 
-def work(app: Flask, folder: Path) -> subprocess.Popen[str]:
-    """Start ``flask chatwoot work`` on the database of an app."""
-    config = runtime_of(app).config
-    env = {
-        "CHATWOOT_BASE_URL": config.base_url or "",
-        "CHATWOOT_ACCOUNT_ID": str(config.account_id),
-        "CHATWOOT_API_ACCESS_TOKEN": config.api_access_token or "",
-        "CHATWOOT_WEBHOOK_SECRET": config.webhook_secret[0],
-        "CHATWOOT_COPILOT_TOKEN": "token-of-a-page",
-        "CHATWOOT_DATABASE_URL": f"sqlite:///{config.database_path}",
-        "CHATWOOT_BURST_WINDOW": str(config.burst_window),
-        "ASKED": str(folder / "asked"),
-    }
-    program = ["-m", "flask", "--app", "crash_app.py", "chatwoot", "work"]
-
-    return subprocess.Popen(
-        [sys.executable, *program],
-        cwd=HERE,
-        env={**os.environ, **env},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
 @pytest.fixture
-def workers() -> t.Iterator[t.Callable[..., None]]:
-    """Starts two processes, waits until they work, and ends them with the test."""
+def start_workers(tmp_path: Path) -> t.Iterator[t.Callable[[Story, Flask], None]]:
+    """Starts two processes on the database of an app; they end with the test."""
     with ExitStack() as stack:
 
-        def start(app: Flask, folder: Path) -> None:
-            processes = [work(app, folder) for _ in range(2)]
+        def start(story: Story, app: Flask) -> None:
+            config = runtime_of(app).config
+            env = {key: str(value) for key, value in story.sim.settings().items()} | {
+                "CHATWOOT_COPILOT_TOKEN": "token-of-a-page",
+                "CHATWOOT_DATABASE_URL": f"sqlite:///{config.database_path}",
+                "CHATWOOT_BURST_WINDOW": str(config.burst_window),
+                "ASKED": str(tmp_path / "asked"),
+            }
+            command = ["-m", "flask", "--app", "crash_app.py", "chatwoot", "work"]
+            processes = [
+                subprocess.Popen(
+                    [sys.executable, *command],
+                    cwd=Path(__file__).parent,
+                    env={**os.environ, **env},
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+                for _ in range(2)
+            ]
 
             for process in processes:
                 stack.enter_context(process)
@@ -230,10 +222,13 @@ def workers() -> t.Iterator[t.Callable[..., None]]:
 
 @pytest.mark.slow
 def test_two_processes_on_one_database_answer_each_burst_once(
-    begin: Begin, app: Flask, tmp_path: Path, workers: t.Callable[..., None]
+    begin: Begin,
+    app: Flask,
+    tmp_path: Path,
+    start_workers: t.Callable[[Story, Flask], None],
 ) -> None:
     stories = [begin(workers=0, burst_window=1.0), *(begin() for _ in range(3))]
-    workers(app, tmp_path)
+    start_workers(stories[0], app)
 
     for text in FIVE:
         for story in stories:
