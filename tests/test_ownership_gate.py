@@ -1,10 +1,10 @@
+"""The gate decides before the provider and before each post."""
+
 from __future__ import annotations
 
-import contextlib
 import json
 import time
 import typing as t
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -20,7 +20,7 @@ from flask_chatwoot.outcomes import Reason
 from flask_chatwoot.ownership import policy
 from flask_chatwoot.ownership.context import LONGEST_DELAY
 from flask_chatwoot.ownership.deliveries import see_human, see_operator, transition_of
-from flask_chatwoot.ownership.gate import Gate, TurnDecision, is_ours
+from flask_chatwoot.ownership.gate import Gate, is_ours
 from flask_chatwoot.ownership.live import REFUSALS, RETRY_AFTER, LiveState
 from flask_chatwoot.ownership.mode import Mode, ModeAttribute, vocabulary
 from flask_chatwoot.ownership.policy import (
@@ -57,10 +57,16 @@ from flask_chatwoot.simulator.talk import Talk
 
 VERSIONS: t.Final = ["4.2.0", "4.7.0", "4.8.0", "4.9.0", "4.12.0", "4.14.2", "4.16.2"]
 OLGA: t.Final = Agent(id=4, name="Olga")
+T0: t.Final = 1_750_000_000.0
+
+CUSTOMER: t.Final = Decision(Audience.CUSTOMER)
+TAKEN: t.Final = Decision(Audience.OPERATORS, Reason.TAKEN)
+ANSWERED: t.Final = Decision(Audience.NOBODY, Reason.ANSWERED)
+BLOCKED: t.Final = Decision(Audience.NOBODY, Reason.BLOCKED)
 
 
-class Gatehouse(t.NamedTuple):
-    """A gate, what it reads, and the contexts that its policy was given."""
+class GateCase(t.NamedTuple):
+    """A gate, its stores, and the contexts that its policy got, oldest first."""
 
     gate: Gate
     store: Store
@@ -76,11 +82,11 @@ class Gatehouse(t.NamedTuple):
         return self.seen[-1]
 
     def see(self, event: t.Callable[..., Ownership], *values: t.Any) -> None:
-        """Let something happen to conversation 42."""
+        """Apply an event to the ownership of conversation 42."""
         see(self.ownership, 42, event, *values)
 
     def sees_message(self, event: MessageEvent) -> bool:
-        """Take a message in; whether it takes the conversation over."""
+        """Apply the delivery of a message; return whether it takes over."""
         ours = is_ours(self.store.outbox, event.conversation_id, event.message)
 
         if ours or not event.message.by_operator:
@@ -93,51 +99,56 @@ class Gatehouse(t.NamedTuple):
         return takes_over
 
     def sees_conversation(self, event: ConversationEvent) -> None:
-        """Take a conversation's state in."""
+        """Apply the delivery of a conversation."""
         transition = transition_of(event, self.gate.modes)
         self.ownership.apply(event.conversation_id, transition)
 
+    def before(self, event: MessageEvent, received_at: float = T0) -> Decision:
+        """Decide before the provider."""
+        return self.gate.may_hear_turn(event, received_at=received_at).decision
 
-class GateFactory(t.Protocol):
-    def __call__(
-        self, url: str = ..., token: str = ..., **settings: t.Any
-    ) -> Gatehouse: ...
+    def before_post(self, event: MessageEvent, *, private: bool = False) -> Decision:
+        """Decide before a post. The context before the provider is dropped."""
+        turn = self.gate.may_hear_turn(event, received_at=T0)
+        self.seen.pop()
 
+        return self.gate.may_hear_post(turn, private=private)
 
-@pytest.fixture
-def make_house(tmp_path: Path, clock: Clock) -> t.Iterator[GateFactory]:
-    with contextlib.ExitStack() as stack:
+    def sending(self, content: str) -> Draft:
+        """A draft whose request was sent, and has had no answer yet."""
+        self.store.queue.put(
+            f"key {content}", conversation_id=42, message_id=100, payload=b"x"
+        )
+        job = self.store.queue.claim()
+        assert job is not None
+        (draft,) = self.store.outbox.keep(job, [DraftPart(content, False)])
+        self.store.outbox.sending(job, draft)
 
-        def make(
-            url: str = BASE_URL, token: str = TOKEN, **settings: t.Any
-        ) -> Gatehouse:
-            store = open_store(tmp_path / "chatwoot.sqlite3", clock)
-            stack.callback(store.database.close)
-            ownership = OwnershipStore(store.database)
-            seen: list[PolicyContext] = []
-
-            def noted(context: PolicyContext) -> Decision:
-                seen.append(context)
-                return policy.default_policy(context)
-
-            gate = Gate(
-                find_policy=lambda: noted,
-                settings=PolicySettings(**settings),
-                modes=ModeAttribute("support_mode", vocabulary(), Mode.HUMAN),
-                live=LiveState(client=ChatwootClient(url, 1, token)),
-                store=ownership,
-                outbox=store.outbox,
-                clock=clock,
-            )
-
-            return Gatehouse(gate, store, ownership, seen)
-
-        yield make
+        return draft
 
 
 @pytest.fixture
-def house(make_house: GateFactory) -> Gatehouse:
-    return make_house()
+def case(path: str, clock: Clock) -> t.Iterator[GateCase]:
+    store = open_store(path, clock)
+    ownership = OwnershipStore(store.database)
+    seen: list[PolicyContext] = []
+
+    def recording(context: PolicyContext) -> Decision:
+        seen.append(context)
+        return policy.default_policy(context)
+
+    gate = Gate(
+        find_policy=lambda: recording,
+        settings=PolicySettings(),
+        modes=ModeAttribute("support_mode", vocabulary(), Mode.HUMAN),
+        live=LiveState(client=ChatwootClient(BASE_URL, 1, TOKEN)),
+        store=ownership,
+        outbox=store.outbox,
+        clock=clock,
+    )
+
+    yield GateCase(gate, store, ownership, seen)
+    store.database.close()
 
 
 def event_of(body: t.Any) -> MessageEvent:
@@ -150,7 +161,7 @@ def event_of(body: t.Any) -> MessageEvent:
 def asked(
     message: Message | None = None, *, version: str = "4.16.2", **fields: t.Any
 ) -> MessageEvent:
-    """A customer's question, in a conversation with the bot unless told otherwise."""
+    """A customer's question, in a conversation in bot mode by default."""
     fields = {"custom_attributes": {"support_mode": "bot"}, **fields}
 
     return event_of(
@@ -168,62 +179,29 @@ def written(
     id: int = 101,
     sender: payloads.Sender = OLGA,
     version: str = "4.16.2",
-    conversation: Conversation | None = None,
+    conversation_id: int = 42,
     **fields: t.Any,
 ) -> MessageEvent:
-    """Something that was said to the customer."""
+    """A message to the customer."""
     said = Message(
         id=id, content=content, sender=sender, type=MessageType.OUTGOING, **fields
     )
+    conversation = Conversation(id=conversation_id)
 
     return event_of(
-        payloads.message_event(
-            said, conversation or Conversation(), version=parse_version(version)
-        )
+        payloads.message_event(said, conversation, version=parse_version(version))
     )
 
 
-def asked_about(
-    house: Gatehouse, event: MessageEvent, since: float = 1_750_000_000.0
-) -> TurnDecision:
-    return house.gate.may_hear_turn(event, received_at=since)
-
-
-def before(house: Gatehouse, event: MessageEvent) -> Decision:
-    return asked_about(house, event).decision
-
-
-def before_post(
-    house: Gatehouse, event: MessageEvent, *, private: bool = False
-) -> Decision:
-    turn = asked_about(house, event)
-    house.seen.pop()  # that was the question before the provider
-
-    return house.gate.may_hear_post(turn, private=private)
-
-
-def under_way(house: Gatehouse, content: str, *, conversation_id: int = 42) -> Draft:
-    """A draft that was sent, and of which nobody knows whether it arrived."""
-    house.store.queue.put(
-        f"key {content}", conversation_id=conversation_id, message_id=100, payload=b"x"
-    )
-    job = house.store.queue.claim()
-    assert job is not None
-    (draft,) = house.store.outbox.keep(job, [DraftPart(content, False)])
-    house.store.outbox.sending(job, draft)
-
-    return draft
-
-
-# PolicyContext, as far as the delivery tells
+# -- the policy's context, from a delivery -----------------------------------------
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_facts_are_read_from_deliveries_of_every_version(
-    house: Gatehouse, clock: Clock, version: str
+def test_the_context_is_read_from_deliveries_of_every_version(
+    case: GateCase, version: str
 ) -> None:
     event = asked(
-        Message(id=100, content="x", created_at=clock.now - 90),
+        Message(id=100, content="x", created_at=T0 - 90),
         version=version,
         status="pending",
         assignee=OLGA,
@@ -232,10 +210,8 @@ def test_facts_are_read_from_deliveries_of_every_version(
         inbox=payloads.Inbox(id=7),
     )
 
-    decision = before(house, event)
-
-    assert decision == Decision(Audience.NOBODY, Reason.BLOCKED)
-    assert house.facts == PolicyContext(
+    assert case.before(event) == BLOCKED
+    assert case.facts == PolicyContext(
         mode=Mode.BOT,
         status="pending",
         assignee=Assignee("user", 4),
@@ -248,63 +224,43 @@ def test_facts_are_read_from_deliveries_of_every_version(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_bot_with_the_id_of_a_person_is_not_that_person(
-    house: Gatehouse, version: str
+def test_an_agent_bot_is_not_the_operator_with_its_id(
+    case: GateCase, version: str
 ) -> None:
-    before(house, asked(version=version, assignee=Agent(id=4, bot=True)))
+    case.before(asked(version=version, assignee=Agent(id=4, bot=True)))
 
     known = parse_version(version) >= (4, 8)
-    assert house.facts.assignee == (Assignee("agent_bot", 4) if known else None)
+    assert case.facts.assignee == (Assignee("agent_bot", 4) if known else None)
 
 
-def test_the_settings_are_among_the_facts(make_house: GateFactory) -> None:
-    house = make_house(
-        statuses=frozenset({"open"}), max_age=5.0, yield_to_assignee=True
-    )
+def test_the_context_has_the_settings(case: GateCase) -> None:
+    case.gate.settings = PolicySettings(frozenset({"open"}), True, 5.0)
+    case.before(asked())
 
-    before(house, asked())
-
-    assert house.facts.settings == policy.PolicySettings(
-        statuses=frozenset({"open"}), max_age=5.0, yield_to_assignee=True
-    )
+    assert case.facts.settings is case.gate.settings
 
 
 @pytest.mark.parametrize(
-    ("created_at", "age"),
+    ("digest", "waited", "age"),
     [
-        (-100, 100.0),
-        (50, 10.0),
-        (-LONGEST_DELAY - 5, 10.0),
-        (-5, 10.0),
+        ("", 100, 100.0),
+        ("", -50, 10.0),
+        ("", LONGEST_DELAY + 5, 10.0),
+        ("", 5, 10.0),
+        (":abc", 3 * 3600.0, 10.0),
+        (":abc", KEEP - 1, 10.0),
+        (":abc", KEEP + 1, KEEP + 1),
+        (":abc", LONGEST_DELAY + 5, LONGEST_DELAY + 5),
     ],
 )
-def test_the_age_is_from_the_server_unless_its_clock_is_wrong(
-    house: Gatehouse, clock: Clock, created_at: float, age: float
+def test_the_age_is_that_of_the_message_or_of_its_delivery(
+    case: GateCase, digest: str, waited: float, age: float
 ) -> None:
-    event = asked(Message(id=100, created_at=clock.now + created_at))
+    """The server's clock may be wrong; a click has the time of its question."""
+    event = asked(Message(id=100, created_at=T0 - waited))
+    case.before(event._replace(digest=digest) if digest else event, T0 - 10)
 
-    asked_about(house, event, clock.now - 10)
-
-    assert house.facts.age == pytest.approx(age)
-
-
-@pytest.mark.parametrize(
-    ("question", "age"),
-    [
-        (3 * 3600.0, 10.0),
-        (KEEP - 1, 10.0),
-        (KEEP + 1, KEEP + 1),
-        (LONGEST_DELAY + 5, LONGEST_DELAY + 5),
-    ],
-)
-def test_a_click_is_as_old_as_its_delivery_unless_it_may_be_a_repeat(
-    house: Gatehouse, clock: Clock, question: float, age: float
-) -> None:
-    event = asked(Message(id=100, created_at=clock.now - question))
-
-    asked_about(house, event._replace(digest=":abc"), clock.now - 10)
-
-    assert house.facts.age == pytest.approx(age)
+    assert case.facts.age == pytest.approx(age)
 
 
 @pytest.mark.parametrize(
@@ -316,133 +272,131 @@ def test_a_click_is_as_old_as_its_delivery_unless_it_may_be_a_repeat(
         {"messages": {}, "custom_attributes": {"support_mode": {}}},
     ],
 )
-def test_what_is_of_a_strange_type_is_taken_for_absent(
-    house: Gatehouse, conversation: dict[str, t.Any]
+def test_a_field_of_an_unexpected_type_counts_as_absent(
+    case: GateCase, conversation: dict[str, t.Any]
 ) -> None:
-    body = dict(asked().raw)
+    body = {**asked().raw, "created_at": ["x"]}
     body["conversation"] = {"id": 42, **conversation}
-    body["created_at"] = ["x"]
-    house.see(handed_off)
+    case.see(handed_off)
 
     with responses.RequestsMock() as mock:
         mock.get(f"{BASE_URL}/api/v1/accounts/1/conversations/42", status=401)
-        before(house, event_of(body))
+        case.before(event_of(body))
 
-    assert house.facts.status is None
-    assert house.facts.assignee is None
-    assert house.facts.can_reply
-    assert house.facts.taken
+    assert case.facts.status is None
+    assert case.facts.assignee is None
+    assert case.facts.can_reply
+    assert case.facts.taken
 
 
-# Who has taken it
+def test_an_earlier_answer_is_none_to_a_click(case: GateCase) -> None:
+    case.see(operator_wrote, 105)
+
+    with responses.RequestsMock() as mock:
+        mock.get(f"{BASE_URL}/api/v1/accounts/1/conversations/42", status=401)
+        case.before(asked()._replace(digest=":abc"))
+
+    assert not case.facts.answered
+
+
+# -- takeovers ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_person_who_answers_has_the_conversation(
-    house: Gatehouse, api: ChatwootStub, version: str
-) -> None:
-    assert house.sees_message(written(version=version))
-    assert not house.sees_message(written("And more.", id=103, version=version))
+@pytest.mark.usefixtures("api")
+def test_an_operator_who_answers_takes_over(case: GateCase, version: str) -> None:
+    assert case.sees_message(written(version=version))
+    assert not case.sees_message(written("And more.", id=103, version=version))
 
-    assert before(house, asked(Message(id=102))) == Decision(
-        Audience.NOBODY, Reason.ANSWERED
-    )
-    assert house.facts.last_speaker is Speaker.OPERATOR
-    assert before(house, asked(Message(id=104))) == Decision(
-        Audience.OPERATORS, Reason.TAKEN
-    )
+    assert case.before(asked(Message(id=102))) == ANSWERED
+    assert case.facts.last_speaker is Speaker.OPERATOR
+    assert case.before(asked(Message(id=104))) == TAKEN
 
 
 @pytest.mark.parametrize(
-    "fields",
+    ("fields", "taken"),
     [
-        {"private": True},
-        {"sender": Agent(bot=True)},
-        {"sender": None},
-        {"sender": None, "content_attributes": {"automation_rule_id": 1}},
-        {"content_attributes": {"flask_chatwoot": "ours"}},
-        {"additional_attributes": {"campaign_id": 3}},
+        ({"private": True}, False),
+        ({"sender": Agent(bot=True)}, False),
+        ({"sender": None}, False),
+        ({"sender": None, "content_attributes": {"automation_rule_id": 1}}, False),
+        ({"content_attributes": {"flask_chatwoot": "ours"}}, False),
+        ({"additional_attributes": {"campaign_id": 3}}, False),
+        ({"sender": None, "content_attributes": {"external_echo": True}}, True),
     ],
     ids=repr,
 )
-def test_a_note_or_a_machine_takes_nothing(
-    house: Gatehouse, fields: dict[str, t.Any]
+def test_only_an_operator_or_the_channels_own_app_takes_over(
+    case: GateCase, fields: dict[str, t.Any], taken: bool
 ) -> None:
-    assert not house.sees_message(written(**fields))
-    assert not house.taken
+    assert case.sees_message(written(**fields)) is taken
+    assert case.taken is taken
 
 
-def test_a_person_on_a_phone_takes_the_conversation(house: Gatehouse) -> None:
-    event = written(sender=None, content_attributes={"external_echo": True})
+def test_the_apps_post_is_recognised_by_its_id(case: GateCase) -> None:
+    case.store.outbox.posted(case.sending("On its way."), 101)
 
-    assert house.sees_message(event)
-    assert house.taken
-
-
-def test_our_own_post_is_known_by_its_id(house: Gatehouse) -> None:
-    draft = under_way(house, "On its way.")
-    house.store.outbox.posted(draft, 101)
-
-    assert not house.sees_message(written("whatever it says", id=101))
-    assert not house.taken
+    assert not case.sees_message(written("any text", id=101))
+    assert not case.taken
 
 
-@pytest.mark.parametrize("content", ["On its way.", "{{x}} and {% y %}"])
-@pytest.mark.parametrize("escaped", [False, True])
-def test_our_own_post_under_way_is_known_by_its_text(
-    house: Gatehouse, content: str, escaped: bool
+@pytest.mark.parametrize(
+    ("sent", "event", "taken"),
+    [
+        ("On its way.", written(" On its way.\n"), False),
+        ("On its way.", written(f" {escape('On its way.')}\n"), False),
+        ("{{x}} and {% y %}", written(" {{x}} and {% y %}\n"), False),
+        ("{{x}} and {% y %}", written(f" {escape('{{x}} and {% y %}')}\n"), False),
+        ("On its way.", written("Another text."), True),
+        ("On its way.", written("On its way.", id=99), True),
+        ("On its way.", written("On its way.", conversation_id=43), True),
+    ],
+    ids=[
+        *("same text", "escaped text", "template", "escaped template"),
+        *("another text", "older than the question", "another conversation"),
+    ],
+)
+def test_a_post_that_is_being_sent_is_recognised_by_its_text(
+    case: GateCase, sent: str, event: MessageEvent, taken: bool
 ) -> None:
-    under_way(house, content)
-    text = escape(content) if escaped else content
+    case.sending(sent)
 
-    assert not house.sees_message(written(f" {text}\n"))
-    assert not house.taken
+    assert case.sees_message(event) is taken
+    assert case.ownership.load(event.conversation_id).taken is taken
 
 
-def test_our_own_post_is_known_while_it_ends(
-    house: Gatehouse, monkeypatch: pytest.MonkeyPatch
+def test_a_post_that_is_confirmed_meanwhile_is_recognised(
+    case: GateCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    draft = under_way(house, "On its way.")
+    outbox, draft = case.store.outbox, case.sending("On its way.")
 
-    def then_ends(look: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
+    def confirmed_after(find: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
         def wrapped(*args: t.Any, **names: t.Any) -> t.Any:
-            found = look(*args, **names)
-            house.store.outbox.posted(draft, 101)
+            found = find(*args, **names)
+            outbox.posted(draft, 101)
             return found
 
         return wrapped
 
-    outbox = house.store.outbox
+    for name in ("is_ours", "under_way"):
+        monkeypatch.setattr(outbox, name, confirmed_after(getattr(outbox, name)))
 
-    for look in ("is_ours", "under_way"):
-        monkeypatch.setattr(outbox, look, then_ends(getattr(outbox, look)))
-
-    assert not house.sees_message(written("On its way."))
+    assert not case.sees_message(written("On its way."))
 
 
-@pytest.mark.parametrize(
-    "event",
-    [
-        pytest.param(written("Another text."), id="another text"),
-        pytest.param(written("On its way.", id=99), id="older than the question"),
-        pytest.param(
-            written("On its way.", conversation=Conversation(id=43)),
-            id="another conversation",
-        ),
-    ],
-)
-def test_a_persons_text_is_not_taken_for_a_post_under_way(
-    house: Gatehouse, event: MessageEvent
-) -> None:
-    under_way(house, "On its way.")
+def test_an_answer_takes_over_until_the_attribute_is_set(case: GateCase) -> None:
+    """The live state may show the answer before its delivery comes."""
+    case.see(operator_wrote, 101)
 
-    assert house.sees_message(event)
+    assert case.sees_message(written(id=101))
+    case.see(attribute_set)
+    assert not case.sees_message(written(id=101))
 
 
-# How it is given back
+# -- returns and resolves ----------------------------------------------------------
 
 
-def told(
+def changed(
     before: t.Any = None,
     after: t.Any = None,
     *,
@@ -450,7 +404,7 @@ def told(
     conversation_id: int = 42,
     **fields: t.Any,
 ) -> ConversationEvent:
-    """A conversation's attribute changed."""
+    """The delivery of a changed attribute."""
     attributes = {"support_mode": before}, {"support_mode": after}
     body = payloads.conversation_event(
         "conversation_updated",
@@ -463,102 +417,69 @@ def told(
     return event
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "taken"),
-    [
-        ("human", "bot", False),
-        ("Человек", "AI агент", False),
-        (None, "bot", False),
-        ("something", "Bot", False),
-        ("bot", "human", True),
-        ("bot", "ai agent", True),
-        ("human", None, True),
-        ("human", "something", True),
-        ("human", ["bot"], True),
-        ({}, 1, True),
-    ],
-)
-def test_an_operator_who_sets_the_attribute_to_bot_gives_it_back(
-    house: Gatehouse, before: t.Any, after: t.Any, taken: bool
-) -> None:
-    house.see(handed_off)
-
-    house.sees_conversation(told(before, after))
-
-    assert house.taken is taken
-
-
-def test_a_change_that_was_undone_when_it_was_told_gives_nothing_back(
-    house: Gatehouse,
-) -> None:
-    house.see(handed_off)
-
-    house.sees_conversation(
-        told("human", "bot", custom_attributes={"support_mode": "human"})
-    )
-
-    assert house.taken
-
-
-def test_another_conversation_given_back_is_another(house: Gatehouse) -> None:
-    house.see(handed_off)
-
-    house.sees_conversation(told("human", "bot", conversation_id=43))
-
-    assert house.taken
-
-
-def test_a_conversation_that_is_resolved_begins_anew(house: Gatehouse) -> None:
-    house.see(handed_off)
-
-    house.sees_conversation(
-        told(
-            status="resolved",
-            messages=[{"id": 120}],
-            changed_attributes=[
-                {"status": {"previous_value": "open", "current_value": "resolved"}}
-            ],
-        )
-    )
-
-    assert house.ownership.load(42) == house.ownership.load(43)._replace(
-        resolved_message_id=120
-    )
-
-
-@pytest.mark.parametrize(
-    ("current", "taken"), [("resolved", False), ("open", True), ("snoozed", True)]
-)
-def test_a_resolve_counts_even_if_the_customer_has_written_since(
-    house: Gatehouse, current: str, taken: bool
-) -> None:
+def status_changed(current: str) -> ConversationEvent:
     """The status is as of the delivery, the change as of the event."""
-    house.see(handed_off)
     change = {"previous_value": "open", "current_value": current}
 
-    house.sees_conversation(
-        told(
-            event="conversation_status_changed",
-            status="open",
-            changed_attributes=[{"status": change}],
-        )
+    return changed(
+        event="conversation_status_changed", changed_attributes=[{"status": change}]
     )
 
-    assert house.taken is taken
+
+def other_change(change: t.Any) -> ConversationEvent:
+    return changed(status="resolved", changed_attributes=change)
 
 
-def state(value: t.Any, at: t.Any) -> dict[str, t.Any]:
-    """A conversation as some delivery shows it."""
-    return {"id": 42, "custom_attributes": {"support_mode": value}, "updated_at": at}
+@pytest.mark.parametrize(
+    ("event", "taken"),
+    [
+        (changed("human", "bot"), False),
+        (changed("Человек", "AI агент"), False),
+        (changed(None, "bot"), False),
+        (changed("something", "Bot"), False),
+        (changed("bot", "human"), True),
+        (changed("bot", "ai agent"), True),
+        (changed("human", None), True),
+        (changed("human", "something"), True),
+        (changed("human", ["bot"]), True),
+        (changed({}, 1), True),
+        # undone before the delivery was made
+        (changed("human", "bot", custom_attributes={"support_mode": "human"}), True),
+        (changed("human", "bot", conversation_id=43), True),
+        (status_changed("resolved"), False),
+        (status_changed("open"), True),
+        (status_changed("snoozed"), True),
+        # another change of a resolved conversation
+        (other_change(None), True),
+        (other_change([]), True),
+        (other_change([{"labels": {"current_value": ["x"]}}]), True),
+    ],
+)
+def test_a_return_or_a_resolve_ends_a_takeover(
+    case: GateCase, event: ConversationEvent, taken: bool
+) -> None:
+    case.see(handed_off)
+    case.sees_conversation(event)
+
+    assert case.taken is taken
+
+
+def test_a_resolve_keeps_the_newest_message_only(case: GateCase) -> None:
+    case.see(handed_off)
+    changes = [{"status": {"previous_value": "open", "current_value": "resolved"}}]
+    case.sees_conversation(
+        changed(status="resolved", messages=[{"id": 120}], changed_attributes=changes)
+    )
+
+    assert case.ownership.load(42) == Ownership(resolved_message_id=120)
 
 
 def shown(value: t.Any, at: t.Any, *, id: int = 100) -> MessageEvent:
-    body = {**asked(Message(id=id)).raw, "conversation": state(value, at)}
+    """A question whose delivery shows the attribute, and the time of that state."""
+    attributes = {"support_mode": value}
+    state = {"id": 42, "custom_attributes": attributes, "updated_at": at}
 
-    return event_of(body)
-
-
-T0: t.Final = 1_750_000_000.0
+    return event_of({**asked(Message(id=id)).raw, "conversation": state})
 
 
 @pytest.mark.parametrize(
@@ -580,271 +501,219 @@ T0: t.Final = 1_750_000_000.0
     ],
     ids=repr,
 )
-def test_a_later_state_that_says_bot_gives_it_back_and_a_stale_one_does_not(
-    house: Gatehouse,
-    api: ChatwootStub,
-    states: list[tuple[t.Any, t.Any]],
-    taken: bool,
+@pytest.mark.usefixtures("api")
+def test_only_a_later_state_that_says_bot_returns_the_conversation(
+    case: GateCase, states: list[tuple[t.Any, t.Any]], taken: bool
 ) -> None:
-    house.see(handed_off)
+    case.see(handed_off)
 
     for value, at in states:
-        before(house, shown(value, at))
+        case.before(shown(value, at))
 
-    assert house.taken is taken
-    assert house.facts.taken is taken
+    assert case.taken is taken
+    assert case.facts.taken is taken
 
 
-def test_a_person_who_answers_again_takes_it_again(
-    house: Gatehouse, api: ChatwootStub
+@pytest.mark.usefixtures("api")
+def test_an_operator_who_answers_after_a_return_takes_over_again(
+    case: GateCase,
 ) -> None:
-    house.see(handed_off)
-    house.sees_conversation(told("human", "bot"))
+    case.see(handed_off)
+    case.sees_conversation(changed("human", "bot"))
 
-    assert house.sees_message(written())
-    before(house, shown("bot", T0 + 5, id=102))
+    assert case.sees_message(written())
+    case.before(shown("bot", T0 + 5, id=102))
 
-    assert house.taken
+    assert case.taken
 
 
-# Asking Chatwoot
+# -- the live state ----------------------------------------------------------------
 
 
 @pytest.fixture
-def sim() -> t.Iterator[Simulator]:
-    with Simulator() as sim:
-        yield sim
+def token() -> Token:
+    """The gate's token; tests override it with ``parametrize``."""
+    return "user"
 
 
-def staged(make_house: GateFactory, sim: Simulator, whose: Token = "user") -> Gatehouse:
-    return make_house(sim.url, sim.bot_token if whose == "bot" else sim.user_token)
+@pytest.fixture
+def live(case: GateCase, sim: Simulator, token: Token) -> GateCase:
+    """A gate in front of the simulator."""
+    key = sim.bot_token if token == "bot" else sim.user_token
+    case.gate.live = LiveState(client=ChatwootClient(sim.url, 1, key))
+
+    return case
 
 
-def begun(sim: Simulator, **fields: t.Any) -> tuple[Talk, MessageEvent]:
-    """A conversation with the bot, and its question as it was delivered."""
-    fields = {"custom_attributes": {"support_mode": "bot"}, **fields}
-    talk = sim.conversation(id=42, **fields)
+@pytest.fixture
+def talk(sim: Simulator) -> Talk:
+    """A conversation in bot mode."""
+    return sim.conversation(id=42, custom_attributes={"support_mode": "bot"})
+
+
+@pytest.fixture
+def event(talk: Talk) -> MessageEvent:
+    """A question in it, as it was delivered."""
     question = talk.customer_says("Where is it?")
 
-    return talk, event_of(
+    return event_of(
         payloads.message_event(question, talk.current, history=talk.messages)
     )
 
 
-def looks(sim: Simulator, endpoint: str = "conversation") -> int:
+def reads(sim: Simulator, endpoint: str = "conversation") -> int:
     return sum(call.endpoint == endpoint for call in sim.calls)
 
 
-def test_right_before_a_public_post_chatwoot_is_asked(
-    make_house: GateFactory, sim: Simulator
+def test_the_live_state_is_read_right_before_a_public_post(
+    live: GateCase, sim: Simulator, talk: Talk, event: MessageEvent
 ) -> None:
-    house = staged(make_house, sim)
-    talk, event = begun(sim)
     talk.change_status("snoozed")
     talk.assign(OLGA)
     talk.set_attribute("support_mode", "human")
 
-    assert before(house, event).audience is Audience.CUSTOMER
-    assert looks(sim) == 0
+    assert live.before(event).audience is Audience.CUSTOMER
+    assert reads(sim) == 0
+    assert live.before_post(event).audience is Audience.OPERATORS
+    assert reads(sim) == 1
 
-    assert before_post(house, event).audience is Audience.OPERATORS
-    assert looks(sim) == 1
-
-    delivered, live = house.seen
-    assert (delivered.live, live.live) == (False, True)
-    assert (delivered.mode, live.mode) == (Mode.BOT, Mode.HUMAN)
-    assert (delivered.status, live.status) == ("open", "snoozed")
-    assert (delivered.assignee, live.assignee) == (None, Assignee("user", OLGA.id))
-    assert live.last_speaker is Speaker.CUSTOMER
-    assert not live.answered
-
-
-def test_before_a_note_nobody_is_asked(make_house: GateFactory, sim: Simulator) -> None:
-    house = staged(make_house, sim)
-    _, event = begun(sim)
-
-    before_post(house, event, private=True)
-
-    assert looks(sim) == 0
-    assert not house.facts.live
+    delivered, now = live.seen
+    assert (delivered.live, now.live) == (False, True)
+    assert (delivered.mode, now.mode) == (Mode.BOT, Mode.HUMAN)
+    assert (delivered.status, now.status) == ("open", "snoozed")
+    assert (delivered.assignee, now.assignee) == (None, Assignee("user", OLGA.id))
+    assert now.last_speaker is Speaker.CUSTOMER
+    assert not now.answered
 
 
-def test_a_contact_blocked_meanwhile_is_not_answered(
-    house: Gatehouse, api: ChatwootStub
+def test_the_live_state_is_not_read_before_a_note(
+    live: GateCase, sim: Simulator, event: MessageEvent
 ) -> None:
-    event = asked()
+    live.before_post(event, private=True)
+
+    assert reads(sim) == 0
+    assert not live.facts.live
+
+
+def test_a_contact_blocked_meanwhile_gets_no_answer(
+    case: GateCase, api: ChatwootStub
+) -> None:
     current = Conversation(contact=Contact(blocked=True))
     api.live = payloads.api_conversation(current, [])
 
-    assert before(house, event).audience is Audience.CUSTOMER
-    assert before_post(house, event) == Decision(Audience.NOBODY, Reason.BLOCKED)
-
-
-def test_a_person_who_answered_meanwhile_is_seen(
-    make_house: GateFactory, sim: Simulator
-) -> None:
-    house = staged(make_house, sim)
-    talk, event = begun(sim)
-    talk.operator_says("It is here.")
-
-    assert before_post(house, event) == Decision(Audience.NOBODY, Reason.ANSWERED)
-    assert house.facts.last_speaker is Speaker.OPERATOR
-    assert looks(sim, "list_messages") == 0
-
-
-def newest(event: MessageEvent, message_id: int) -> MessageEvent:
-    """The event, as if its message were this one."""
-    return event._replace(message=event.message._replace(id=message_id))
-
-
-def test_a_person_whose_delivery_is_lost_has_the_conversation_too(
-    make_house: GateFactory, sim: Simulator
-) -> None:
-    house = staged(make_house, sim)
-    talk, event = begun(sim)
-    talk.operator_says("It is here.")
-    before_post(house, event)
-    talk.customer_says("And the invoice?")
-
-    assert before_post(house, newest(event, talk.messages[-1].id)) == (
-        Audience.OPERATORS,
-        Reason.TAKEN,
-    )
-
-
-def test_the_attribute_has_to_say_so_although_a_look_was_first(
-    house: Gatehouse,
-) -> None:
-    house.see(operator_wrote, 101)
-
-    assert house.sees_message(written(id=101))
-    house.see(attribute_set)
-    assert not house.sees_message(written(id=101))
-
-
-def test_the_attribute_has_to_say_so_although_a_look_is_a_moment_faster(
-    house: Gatehouse,
-) -> None:
-    event = written()
-    house.see(operator_wrote, event.message_id)
-
-    assert house.sees_message(event)
-
-
-@pytest.mark.parametrize("notes", [1, 30])
-def test_a_persons_answer_behind_notes_is_seen(
-    make_house: GateFactory, sim: Simulator, notes: int
-) -> None:
-    house = staged(make_house, sim)
-    talk, event = begun(sim)
-    talk.operator_says("It is here.")
-
-    for number in range(notes):
-        talk.operator_says(f"Note {number}", private=True)
-
-    assert before_post(house, event) == Decision(Audience.NOBODY, Reason.ANSWERED)
-    assert house.facts.last_speaker is Speaker.OPERATOR
+    assert case.before(asked()).audience is Audience.CUSTOMER
+    assert case.before_post(asked()) == BLOCKED
 
 
 @pytest.mark.parametrize(
-    ("whose", "audience"), [("user", Audience.NOBODY), ("bot", Audience.CUSTOMER)]
+    ("token", "later", "decision", "last_speaker", "lists"),
+    [
+        ("user", [], CUSTOMER, Speaker.CUSTOMER, 0),
+        ("user", ["answer"], ANSWERED, Speaker.OPERATOR, 0),
+        ("user", ["answer", "note"], ANSWERED, Speaker.OPERATOR, 1),
+        ("user", ["answer", *["note"] * 30], ANSWERED, Speaker.OPERATOR, 1),
+        ("user", ["answer", "rule", "thanks"], ANSWERED, Speaker.CUSTOMER, 1),
+        # A bot's token reads only the last message.
+        ("bot", ["answer", "rule", "thanks"], CUSTOMER, Speaker.CUSTOMER, 1),
+    ],
 )
-def test_a_persons_answer_is_seen_behind_what_the_customer_wrote_on(
-    make_house: GateFactory, sim: Simulator, whose: Token, audience: Audience
+def test_an_operators_answer_since_the_question_is_found(
+    live: GateCase,
+    sim: Simulator,
+    talk: Talk,
+    event: MessageEvent,
+    later: list[str],
+    decision: Decision,
+    last_speaker: Speaker,
+    lists: int,
 ) -> None:
-    """A bot's token sees no more than the last message."""
-    house = staged(make_house, sim, whose)
-    talk, event = begun(sim)
+    for kind in later:
+        if kind == "rule":
+            talk.automation_says("We are busy today.")
+        elif kind == "thanks":
+            talk.customer_says("Thank you.")
+        else:
+            talk.operator_says("It is here.", private=kind == "note")
+
+    assert live.before_post(event) == decision
+    assert live.facts.last_speaker is last_speaker
+    assert reads(sim, "list_messages") == lists
+
+
+def test_an_answer_whose_delivery_is_lost_takes_over(
+    live: GateCase, talk: Talk, event: MessageEvent
+) -> None:
     talk.operator_says("It is here.")
-    talk.automation_says("We are busy today.")
-    talk.customer_says("Thank you.")
+    live.before_post(event)
+    question = talk.customer_says("And the invoice?")
+    later = event._replace(message=event.message._replace(id=question.id))
 
-    assert before_post(house, event).audience is audience
-    assert house.facts.last_speaker is Speaker.CUSTOMER
+    assert live.before_post(later) == TAKEN
 
 
-def test_nothing_is_listed_if_nothing_came_after_the_question(
-    make_house: GateFactory, sim: Simulator
+@pytest.mark.parametrize("by_operator", [False, True])
+def test_a_message_before_the_question_is_no_answer(
+    live: GateCase, talk: Talk, by_operator: bool
 ) -> None:
-    house = staged(make_house, sim)
-    _, event = begun(sim)
-
-    assert before_post(house, event).audience is Audience.CUSTOMER
-    assert looks(sim, "list_messages") == 0
-
-
-@pytest.mark.parametrize("person", [False, True])
-def test_what_was_said_before_the_question_is_no_answer_to_it(
-    make_house: GateFactory, sim: Simulator, person: bool
-) -> None:
-    house = staged(make_house, sim)
-    talk = sim.conversation(id=42, custom_attributes={"support_mode": "bot"})
-    talk.operator_says("Earlier.") if person else talk.automation_says("Earlier.")
+    says = talk.operator_says if by_operator else talk.automation_says
+    says("Earlier.")
     question = talk.customer_says("Where is it?")
     talk.operator_says("A note", private=True)
     event = event_of(payloads.message_event(question, talk.current))
 
-    assert before_post(house, event) == Decision(Audience.CUSTOMER)
-    assert not house.facts.answered
+    assert live.before_post(event) == CUSTOMER
+    assert not live.facts.answered
 
 
-def test_a_bot_that_may_not_list_messages_goes_by_the_webhooks(
-    make_house: GateFactory, sim: Simulator
+@pytest.mark.parametrize("token", ["bot"])
+def test_without_the_right_to_list_messages_deliveries_count(
+    live: GateCase, talk: Talk, event: MessageEvent
 ) -> None:
-    house = staged(make_house, sim, "bot")
-    talk, event = begun(sim)
     answer = talk.operator_says("It is here.")
     talk.operator_says("A note", private=True)
 
-    assert before_post(house, event).audience is Audience.CUSTOMER
-    assert house.facts.live
+    assert live.before_post(event).audience is Audience.CUSTOMER
+    assert live.facts.live
 
-    said = payloads.message_event(answer, talk.current)
-    house.sees_message(event_of(said))
-
-    assert before_post(house, event) == Decision(Audience.NOBODY, Reason.ANSWERED)
+    live.sees_message(event_of(payloads.message_event(answer, talk.current)))
+    assert live.before_post(event) == ANSWERED
 
 
-def test_our_own_post_is_no_answer_of_a_person(
-    make_house: GateFactory, sim: Simulator
+def test_the_apps_post_is_no_answer_of_an_operator(
+    live: GateCase, talk: Talk, event: MessageEvent
 ) -> None:
-    house = staged(make_house, sim)
-    talk, event = begun(sim)
-    draft = under_way(house, "On its way.")
+    draft = live.sending("On its way.")
     ours = talk.operator_says("On its way.")
+    assert live.before_post(event).audience is Audience.CUSTOMER
 
-    assert before_post(house, event).audience is Audience.CUSTOMER
-
-    house.store.outbox.posted(draft, ours.id)
-    assert before_post(house, event).audience is Audience.CUSTOMER
+    live.store.outbox.posted(draft, ours.id)
+    assert live.before_post(event).audience is Audience.CUSTOMER
 
     talk.operator_says("It is here.")
-    assert before_post(house, event).audience is Audience.NOBODY
+    assert live.before_post(event).audience is Audience.NOBODY
 
 
-def test_after_we_marked_it_a_live_look_that_says_bot_gives_it_back(
-    make_house: GateFactory, sim: Simulator
+def test_a_live_state_that_says_bot_returns_it_once_the_attribute_was_set(
+    live: GateCase, sim: Simulator, event: MessageEvent
 ) -> None:
-    house = staged(make_house, sim)
-    _, event = begun(sim)
-    house.see(handed_off)
+    live.see(handed_off)
 
-    assert before(house, event) == Decision(Audience.OPERATORS, Reason.TAKEN)
-    assert looks(sim) == 1
-    assert house.taken
+    assert live.before(event) == TAKEN
+    assert reads(sim) == 1
+    assert live.taken
 
-    house.see(attribute_set)
+    live.see(attribute_set)
 
-    assert before(house, event) == Decision(Audience.CUSTOMER)
-    assert not house.taken
+    assert live.before(event) == CUSTOMER
+    assert not live.taken
 
 
 @pytest.fixture
-def interrupted(house: Gatehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While Chatwoot is asked, and after it has looked, a person answers."""
+def interrupted(case: GateCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator answers between Chatwoot's answer and its arrival."""
 
     def conversation(_: int) -> t.Any:
-        house.sees_message(written(id=101))
+        case.sees_message(written(id=101))
         return conversation_from(
             {
                 "id": 42,
@@ -853,64 +722,47 @@ def interrupted(house: Gatehouse, monkeypatch: pytest.MonkeyPatch) -> None:
             }
         )
 
-    monkeypatch.setattr(house.gate.live.client, "conversation", conversation)
+    monkeypatch.setattr(case.gate.live.client, "conversation", conversation)
 
 
 @pytest.mark.usefixtures("interrupted")
-def test_a_person_who_writes_while_chatwoot_is_asked_has_the_conversation(
-    house: Gatehouse,
-) -> None:
-    assert before_post(house, asked()) == Decision(Audience.NOBODY, Reason.ANSWERED)
-    assert house.facts.taken
+def test_an_answer_during_the_read_takes_over(case: GateCase) -> None:
+    assert case.before_post(asked()) == ANSWERED
+    assert case.facts.taken
 
 
 @pytest.mark.usefixtures("interrupted")
-def test_a_person_who_writes_while_it_is_given_back_keeps_the_conversation(
-    house: Gatehouse,
-) -> None:
-    house.see(operator_wrote, 99)
-    house.see(attribute_set)
+def test_an_answer_during_the_read_is_not_undone_by_a_return(case: GateCase) -> None:
+    case.see(operator_wrote, 99)
+    case.see(attribute_set)
 
     for _ in range(2):
-        assert before(house, asked()) == Decision(Audience.NOBODY, Reason.ANSWERED)
-        assert house.taken
+        assert case.before(asked()) == ANSWERED
+        assert case.taken
 
 
-def test_what_is_resolved_already_is_not_given_back_by_a_look(
-    make_house: GateFactory, sim: Simulator
+def test_the_live_state_does_not_return_a_resolved_conversation(
+    live: GateCase, talk: Talk, event: MessageEvent
 ) -> None:
-    """A person may write in a resolved conversation, and has it then."""
-    house = staged(make_house, sim)
-    talk, event = begun(sim)
-    house.see(handed_off)
+    """An operator may write in a resolved conversation, and takes it over then."""
+    live.see(handed_off)
     talk.resolve()
+    live.before(event)
 
-    before(house, event)
-
-    assert house.taken
+    assert live.taken
 
 
-@pytest.mark.parametrize("changed", [None, [], [{"labels": {"current_value": ["x"]}}]])
-def test_a_change_of_something_else_in_a_resolved_conversation_is_no_resolve(
-    house: Gatehouse, changed: t.Any
+def test_a_failed_read_before_the_provider_is_only_logged(
+    live: GateCase,
+    sim: Simulator,
+    event: MessageEvent,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    house.see(handed_off)
-
-    house.sees_conversation(told(status="resolved", changed_attributes=changed))
-
-    assert house.taken
-
-
-def test_a_look_before_the_provider_that_fails_costs_nothing(
-    make_house: GateFactory, sim: Simulator, caplog: pytest.LogCaptureFixture
-) -> None:
-    house = staged(make_house, sim)
-    _, event = begun(sim)
-    house.see(handed_off)
+    live.see(handed_off)
     sim.inject(Fault.SERVER_ERROR, endpoint="conversation")
 
-    assert before(house, event) == Decision(Audience.OPERATORS, Reason.TAKEN)
-    assert "who has a conversation could not be read" in caplog.text
+    assert live.before(event) == TAKEN
+    assert "the conversation could not be read" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -924,145 +776,114 @@ def test_a_look_before_the_provider_that_fails_costs_nothing(
     ],
 )
 @pytest.mark.parametrize("endpoint", ["conversation", "list_messages"])
-def test_when_the_look_fails_nothing_public_may_be_sent(
-    make_house: GateFactory,
+def test_nothing_public_may_be_posted_after_a_failed_read(
+    live: GateCase,
     sim: Simulator,
+    talk: Talk,
+    event: MessageEvent,
     fault: Fault,
     kind: type[APIError],
     endpoint: str,
 ) -> None:
-    house = staged(make_house, sim)
-    talk, event = begun(sim)
     talk.operator_says("A note", private=True)
     sim.inject(fault, endpoint=endpoint)
 
     with pytest.raises(kind):
-        before_post(house, event)
+        live.before_post(event)
 
-    assert house.seen == []
-    assert before_post(house, event).audience is Audience.CUSTOMER
+    assert live.seen == []
+    assert live.before_post(event).audience is Audience.CUSTOMER
+
+
+# -- reads that are refused ----------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_look_that_is_refused_is_tried_again_after_ten_minutes(
-    house: Gatehouse, monkeypatch: pytest.MonkeyPatch, status: int
+def test_a_refused_read_is_repeated_after_ten_minutes(
+    case: GateCase, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     now = Clock(time.monotonic())
     monkeypatch.setattr(
         "flask_chatwoot.ownership.live.time", SimpleNamespace(monotonic=now)
     )
-    url = f"{BASE_URL}/api/v1/accounts/1/conversations/42"
 
     with responses.RequestsMock() as mock:
+        url = f"{BASE_URL}/api/v1/accounts/1/conversations/42"
         refused = mock.get(url, status=status)
 
-        assert before_post(house, asked()) == Decision(Audience.CUSTOMER)
-        assert not house.facts.live
+        assert case.before_post(asked()) == CUSTOMER
+        assert not case.facts.live
 
-        now.advance(RETRY_AFTER - 1)
-        before_post(house, asked())
-        assert refused.call_count == 1
-
-        now.advance(2)
-        before_post(house, asked())
-        assert refused.call_count == 2
+        for seconds, calls in ((RETRY_AFTER - 1, 1), (2, 2)):
+            now.advance(seconds)
+            case.before_post(asked())
+            assert refused.call_count == calls
 
 
-def test_a_look_that_is_refused_says_nothing_of_other_conversations(
-    make_house: GateFactory, sim: Simulator
+def test_a_refused_read_does_not_count_for_other_conversations(
+    live: GateCase, sim: Simulator, event: MessageEvent
 ) -> None:
     """An operator's token may read those of some Chatwoot inboxes only."""
-    house = staged(make_house, sim)
-    _, event = begun(sim)
     sim.conversation(id=43, custom_attributes={"support_mode": "human"})
     sim.inject(Fault.UNAUTHORIZED, endpoint="conversation")
-    first = before_post(house, event)
-    other = event.conversation._replace(id=43)
-    second = before_post(house, event._replace(conversation=other))
+    other = event._replace(conversation=event.conversation._replace(id=43))
 
-    assert [first.audience, second.audience] == [
-        Audience.CUSTOMER,
-        Audience.OPERATORS,
-    ]
-    assert house.facts.live
+    assert live.before_post(event).audience is Audience.CUSTOMER
+    assert live.before_post(other).audience is Audience.OPERATORS
+    assert live.facts.live
 
 
 @pytest.mark.parametrize(
-    ("seen_before", "asked_for"), [(False, REFUSALS), (True, REFUSALS + 3)]
+    ("seen_before", "calls"), [(False, REFUSALS), (True, REFUSALS + 3)]
 )
-def test_a_token_that_seems_to_read_nothing_is_not_tried_everywhere(
-    make_house: GateFactory, sim: Simulator, seen_before: bool, asked_for: int
+def test_a_token_that_may_read_nothing_is_not_used_for_every_conversation(
+    live: GateCase, sim: Simulator, talk: Talk, seen_before: bool, calls: int
 ) -> None:
-    house = staged(make_house, sim)
-
     if seen_before:
-        house.gate.live.conversation(begun(sim)[0].id)
+        live.gate.live.conversation(talk.id)
 
     sim.inject(Fault.UNAUTHORIZED, times=None, endpoint="conversation")
 
     for number in range(100, 100 + REFUSALS + 2):
-        assert house.gate.live.conversation(number) is None
+        assert live.gate.live.conversation(number) is None
 
-    looks = [call for call in sim.calls if call.endpoint == "conversation"]
-    assert len(looks) == asked_for
+    assert reads(sim) == calls
 
 
 @pytest.mark.parametrize("token", ["user", "bot"])
 @pytest.mark.parametrize("version", ["4.12.0", "4.14.2"])
-def test_a_bot_may_look_from_4_14_2_on(
-    make_house: GateFactory, version: str, token: Token
+def test_a_bot_may_read_from_4_14_2_on(
+    live: GateCase, event: MessageEvent, version: str, token: Token
 ) -> None:
-    with Simulator(version=version) as sim:
-        house = staged(make_house, sim, token)
-        _, event = begun(sim)
-
-        assert before_post(house, event).audience is Audience.CUSTOMER
-
-    assert house.facts.live is (token == "user" or version == "4.14.2")
+    assert live.before_post(event).audience is Audience.CUSTOMER
+    assert live.facts.live is (token == "user" or version == "4.14.2")
 
 
+ODD: t.Final = {"id": "x", "message_type": [1], "sender": [], "content_attributes": 5}
 STRANGE: t.Final[dict[str, t.Any]] = {
     "an empty object": {},
     "an error": {"error": "no"},
     "no meta": {"status": "open", "meta": None},
     "a meta that is a list": {"meta": [], "status": []},
     "a last message that is text": {"last_non_activity_message": "Hello"},
-    "a last message of strange types": {
-        "last_non_activity_message": {
-            "id": "x",
-            "message_type": [1],
-            "sender": [],
-            "content_attributes": 5,
-        }
-    },
+    "a last message of strange types": {"last_non_activity_message": ODD},
     "strange attributes": {"custom_attributes": [1], "updated_at": {}, "messages": 5},
 }
 
 
-@pytest.mark.parametrize("live", STRANGE.values(), ids=STRANGE)
+@pytest.mark.parametrize("answer", STRANGE.values(), ids=STRANGE)
 @pytest.mark.parametrize("taken", [False, True])
-def test_a_strange_look_breaks_nothing(
-    house: Gatehouse, api: ChatwootStub, live: t.Any, taken: bool
+def test_a_live_state_of_unexpected_types_changes_nothing(
+    case: GateCase, api: ChatwootStub, answer: t.Any, taken: bool
 ) -> None:
-    api.live = live
+    api.live = answer
 
     if taken:
-        house.see(handed_off)
-        house.see(attribute_set)
+        case.see(handed_off)
+        case.see(attribute_set)
 
-    before_post(house, asked())
+    case.before_post(asked())
 
-    assert house.facts.live
-    assert house.facts.taken is taken
-    assert not house.facts.answered
-
-
-def test_after_a_button_an_earlier_answer_does_not_count(
-    house: Gatehouse, api: ChatwootStub
-) -> None:
-    house.see(operator_wrote, 105)
-    event = asked()._replace(digest=":abc")
-
-    before(house, event)
-
-    assert not house.facts.answered
+    assert case.facts.live
+    assert case.facts.taken is taken
+    assert not case.facts.answered

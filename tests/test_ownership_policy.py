@@ -5,11 +5,9 @@ import logging
 import typing as t
 
 import pytest
-from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
-from support.apps import AppFactory, ending_of, recorded
-from support.chatwoot import ChatwootStub
+from support.apps import Scene, ending_of, recorded
 from support.deliveries import deliver, message
 
 from flask_chatwoot import Chatwoot, signals
@@ -26,11 +24,14 @@ from flask_chatwoot.ownership.policy import (
 from flask_chatwoot.payloads.conversation import Assignee, Speaker
 
 CUSTOMER, OPERATORS, NOBODY = Audience
-QUIET: t.Final[dict[str, t.Any]] = {"mode": Mode.BOT}
-PERSON: t.Final = Assignee("user", 4)
+OPERATOR: t.Final = Assignee("user", 4)
+AGENT_BOT: t.Final = Assignee("agent_bot", 4)
 YIELDING: t.Final = PolicySettings(yield_to_assignee=True)
+STATUSES: t.Final = ["open", "pending", "resolved", "snoozed"]
 
-TABLE: t.Final[list[tuple[str, dict[str, t.Any], Decision]]] = [
+Line = tuple[str, dict[str, t.Any], Decision]
+
+TABLE: t.Final[list[Line]] = [
     ("auto_reply", {"auto_reply": True}, Decision(NOBODY, Reason.AUTO_REPLY)),
     ("blocked", {"blocked": True}, Decision(NOBODY, Reason.BLOCKED)),
     ("answered", {"answered": True}, Decision(NOBODY, Reason.ANSWERED)),
@@ -39,49 +40,37 @@ TABLE: t.Final[list[tuple[str, dict[str, t.Any], Decision]]] = [
     ("status", {"status": "resolved"}, Decision(OPERATORS, Reason.STATUS)),
     (
         "assigned",
-        {"assignee": PERSON, "settings": YIELDING},
+        {"assignee": OPERATOR, "settings": YIELDING},
         Decision(OPERATORS, Reason.ASSIGNED),
     ),
     ("too old", {"age": 3600.5}, Decision(OPERATORS, Reason.TOO_OLD)),
     ("window", {"can_reply": False}, Decision(OPERATORS, Reason.WINDOW_CLOSED)),
 ]
-"""What makes each line of the table hold, in its order."""
-
-every_line = pytest.mark.parametrize(
-    ("changes", "decision"),
-    [pytest.param(changes, decision, id=name) for name, changes, decision in TABLE],
-)
+"""A context in which each line of the built-in policy holds, in its order."""
 
 
 def facts(**changes: t.Any) -> PolicyContext:
-    return PolicyContext(**{**QUIET, **changes})
+    return PolicyContext(**{"mode": Mode.BOT, **changes})
 
 
-# The table
+# -- the built-in policy -------------------------------------------------------------
 
 
-def test_the_customer_is_told_if_nothing_speaks_against_it() -> None:
+def test_the_customer_gets_the_answer_if_no_line_holds() -> None:
     assert default_policy(facts()) == Decision(CUSTOMER)
 
 
-@every_line
-def test_each_line_of_the_table_decides_alone(
-    changes: dict[str, t.Any], decision: Decision
-) -> None:
-    assert default_policy(facts(**changes)) == decision
+@pytest.mark.parametrize("line", TABLE, ids=lambda line: line[0])
+def test_each_line_decides_alone(line: Line) -> None:
+    assert default_policy(facts(**line[1])) == line[2]
 
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [
-        pytest.param(first, second, id=f"{first[0]} before {second[0]}")
-        for first, second in itertools.combinations(TABLE, 2)
-    ],
+    list(itertools.combinations(TABLE, 2)),
+    ids=lambda line: line[0],
 )
-def test_of_two_lines_the_first_decides(
-    first: tuple[str, dict[str, t.Any], Decision],
-    second: tuple[str, dict[str, t.Any], Decision],
-) -> None:
+def test_the_first_of_two_lines_decides(first: Line, second: Line) -> None:
     assert default_policy(facts(**{**second[1], **first[1]})) == first[2]
 
 
@@ -101,8 +90,8 @@ EVERYTHING: t.Final = st.builds(
     mode=st.sampled_from(Mode),
     taken=st.booleans(),
     answered=st.booleans(),
-    status=st.sampled_from([None, "open", "pending", "resolved", "snoozed", "new"]),
-    assignee=st.sampled_from([None, PERSON, Assignee("agent_bot", 4)]),
+    status=st.sampled_from([None, *STATUSES, "new"]),
+    assignee=st.sampled_from([None, OPERATOR, AGENT_BOT]),
     last_speaker=st.sampled_from([None, *Speaker]),
     blocked=st.booleans(),
     can_reply=st.booleans(),
@@ -112,7 +101,7 @@ EVERYTHING: t.Final = st.builds(
     live=st.booleans(),
     settings=st.builds(
         PolicySettings,
-        statuses=st.frozensets(st.sampled_from(["open", "pending", "resolved"])),
+        statuses=st.frozensets(st.sampled_from(STATUSES[:3])),
         yield_to_assignee=st.booleans(),
         max_age=st.floats(1, 10_000),
     ),
@@ -120,7 +109,7 @@ EVERYTHING: t.Final = st.builds(
 
 
 @given(EVERYTHING)
-def test_the_customer_is_never_told_when_a_person_should(facts: PolicyContext) -> None:
+def test_the_customer_never_gets_an_answer_for_operators(facts: PolicyContext) -> None:
     decision = default_policy(facts)
 
     assert decision == default_policy(facts._replace())
@@ -139,78 +128,38 @@ def test_the_customer_is_never_told_when_a_person_should(facts: PolicyContext) -
         assert decision.reason is not None or facts.mode is Mode.HUMAN
 
 
-# The settings
-
-
 @pytest.mark.parametrize(
-    ("status", "audience"),
+    ("changes", "audience"),
     [
-        (None, CUSTOMER),
-        ("open", CUSTOMER),
-        ("pending", CUSTOMER),
-        ("resolved", OPERATORS),
-        ("snoozed", OPERATORS),
-        ("something new", OPERATORS),
-        ("", OPERATORS),
+        *[({"status": status}, CUSTOMER) for status in (None, "open", "pending")],
+        *[({"status": each}, OPERATORS) for each in ("resolved", "snoozed", "new", "")],
+        ({"assignee": OPERATOR}, CUSTOMER),
+        ({"assignee": OPERATOR, "settings": YIELDING}, OPERATORS),
+        ({"assignee": Assignee("user", None), "settings": YIELDING}, OPERATORS),
+        ({"assignee": AGENT_BOT, "settings": YIELDING}, CUSTOMER),
+        ({"assignee": AGENT_BOT}, CUSTOMER),
+        ({"assignee": None, "settings": YIELDING}, CUSTOMER),
+        ({"age": 3600.0}, CUSTOMER),
+        ({"age": 3600.1}, OPERATORS),
+        ({"age": 61.0, "settings": PolicySettings(max_age=60.0)}, OPERATORS),
+        ({"age": 0.0, "settings": PolicySettings(max_age=60.0)}, CUSTOMER),
+        ({"age": -500.0, "settings": PolicySettings(max_age=60.0)}, CUSTOMER),
+        *[({"last_speaker": speaker}, CUSTOMER) for speaker in (None, *Speaker)],
     ],
 )
-def test_the_bot_speaks_in_open_and_pending_conversations(
-    status: str | None, audience: Audience
+def test_statuses_assignees_and_ages_are_compared_with_the_settings(
+    changes: dict[str, t.Any], audience: Audience
 ) -> None:
-    assert default_policy(facts(status=status)).audience is audience
+    assert default_policy(facts(**changes)).audience is audience
 
 
-@pytest.mark.parametrize("status", ["open", "pending", "resolved", "snoozed"])
-@pytest.mark.parametrize("chosen", ["open", "pending", "resolved", "snoozed"])
+@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize("chosen", STATUSES)
 def test_the_statuses_of_the_bot_can_be_chosen(status: str, chosen: str) -> None:
-    rules = PolicySettings(statuses=frozenset({chosen}))
-
-    reason = default_policy(facts(status=status, settings=rules)).reason
+    settings = PolicySettings(statuses=frozenset({chosen}))
+    reason = default_policy(facts(status=status, settings=settings)).reason
 
     assert reason == (None if status == chosen else Reason.STATUS)
-
-
-@pytest.mark.parametrize(
-    ("assignee", "yields", "audience"),
-    [
-        (PERSON, False, CUSTOMER),
-        (PERSON, True, OPERATORS),
-        (Assignee("user", None), True, OPERATORS),
-        (Assignee("agent_bot", 4), True, CUSTOMER),
-        (Assignee("agent_bot", 4), False, CUSTOMER),
-        (None, True, CUSTOMER),
-    ],
-)
-def test_the_bot_yields_to_an_assigned_person_if_it_is_told_to(
-    assignee: Assignee | None, yields: bool, audience: Audience
-) -> None:
-    rules = PolicySettings(yield_to_assignee=yields)
-
-    assert default_policy(facts(assignee=assignee, settings=rules)).audience is audience
-
-
-@pytest.mark.parametrize(
-    ("age", "most", "audience"),
-    [
-        (3600.0, 3600.0, CUSTOMER),
-        (3600.1, 3600.0, OPERATORS),
-        (61.0, 60.0, OPERATORS),
-        (0.0, 60.0, CUSTOMER),
-        (-500.0, 60.0, CUSTOMER),
-    ],
-)
-def test_a_message_that_is_too_old_gets_a_note(
-    age: float, most: float, audience: Audience
-) -> None:
-    assert (
-        default_policy(facts(age=age, settings=PolicySettings(max_age=most))).audience
-        is audience
-    )
-
-
-@pytest.mark.parametrize("speaker", [None, *Speaker])
-def test_who_spoke_last_is_for_policies_of_hosts(speaker: Speaker | None) -> None:
-    assert default_policy(facts(last_speaker=speaker)) == Decision(CUSTOMER)
 
 
 def test_facts_cannot_be_changed() -> None:
@@ -218,49 +167,43 @@ def test_facts_cannot_be_changed() -> None:
         facts().mode = Mode.HUMAN  # type: ignore[misc]
 
 
-# What Chatwoot says of a conversation
+# -- a policy of the host --------------------------------------------------------------
 
 
-# A policy of the host
+@pytest.fixture(autouse=True)
+def provider(chatwoot: Chatwoot) -> None:
+    chatwoot.reply_provider(lambda text: "On its way.")
 
 
-def endings(app: Flask, api: ChatwootStub) -> dict[str, t.Any]:
-    """How the turn ends that a customer's message begins."""
-    with recorded(signals.turn_finished, app) as seen:
-        assert deliver(app.test_client(), message()).status_code == 202
+def ending_with(scene: Scene, policy: t.Callable[[PolicyContext], t.Any]) -> t.Any:
+    """How a customer's turn ends with a policy: the values of ``turn_finished``."""
+    scene.chatwoot.policy(policy)
 
-    (ending,) = seen
+    with recorded(signals.turn_finished, scene.app) as endings:
+        assert deliver(scene.client, message()).status_code == 202
+
+    (ending,) = endings
 
     return ending
 
 
-@pytest.fixture
-def app(make_app: AppFactory, chatwoot: Chatwoot) -> Flask:
-    chatwoot.reply_provider(lambda text: "On its way.")
-
-    return make_app(chatwoot)
+def assert_noted(scene: Scene, reason: str = Reason.POLICY_FAILED) -> None:
+    assert (scene.api.public, scene.api.notes) == ([], ["On its way."])
+    assert ending_of(scene.app) == ("noted", reason)
 
 
 @pytest.mark.parametrize("reason", [None, "a reason of the host"])
 @pytest.mark.parametrize("audience", list(Audience))
 def test_a_host_decides_with_a_reason_of_its_own(
-    app: Flask,
-    chatwoot: Chatwoot,
-    api: ChatwootStub,
-    audience: Audience,
-    reason: str | None,
+    scene: Scene, audience: Audience, reason: str | None
 ) -> None:
-    @chatwoot.policy
-    def policy(facts: PolicyContext) -> Decision:
-        return Decision(audience, reason)
+    ending = ending_with(scene, lambda facts: Decision(audience, reason))
 
-    ending = endings(app, api)
-
-    assert api.public == (["On its way."] if audience is CUSTOMER else [])
-    assert api.notes == (["On its way."] if audience is OPERATORS else [])
+    assert scene.api.public == (["On its way."] if audience is CUSTOMER else [])
+    assert scene.api.notes == (["On its way."] if audience is OPERATORS else [])
 
     if audience is not CUSTOMER:
-        assert (ending["reason"], ending_of(app)[1]) == (reason, reason)
+        assert (ending["reason"], ending_of(scene.app)[1]) == (reason, reason)
 
 
 @pytest.mark.parametrize(
@@ -276,41 +219,19 @@ def test_a_host_decides_with_a_reason_of_its_own(
     ids=repr,
 )
 def test_a_policy_may_return_a_mode_or_the_name_of_an_audience(
-    app: Flask,
-    chatwoot: Chatwoot,
-    api: ChatwootStub,
-    value: t.Any,
-    public: int,
-    notes: int,
+    scene: Scene, value: t.Any, public: int, notes: int
 ) -> None:
-    chatwoot.policy(lambda context: value)
+    ending = ending_with(scene, lambda facts: value)
 
-    ending = endings(app, api)
-
-    assert (len(api.public), len(api.notes)) == (public, notes)
+    assert (len(scene.api.public), len(scene.api.notes)) == (public, notes)
     assert ending["reason"] is None
 
 
 @pytest.mark.parametrize(
     "value",
-    [None, True, False, "bot", "all", 1, (CUSTOMER, None), {"audience": CUSTOMER}],
-    ids=repr,
-)
-def test_a_policy_that_returns_no_decision_lets_nothing_out(
-    app: Flask, chatwoot: Chatwoot, api: ChatwootStub, value: t.Any
-) -> None:
-    chatwoot.policy(lambda facts: value)
-
-    ending = endings(app, api)
-
-    assert (api.public, api.notes) == ([], ["On its way."])
-    assert ending["reason"] is Reason.POLICY_FAILED
-    assert ending_of(app) == ("noted", "policy_failed")
-
-
-@pytest.mark.parametrize(
-    "value",
     [
+        *(None, True, False, "bot", "all", 1, (CUSTOMER, None)),
+        {"audience": CUSTOMER},
         Decision(t.cast(t.Any, []), None),
         Decision(t.cast(t.Any, {}), "x"),
         Decision(OPERATORS, t.cast(t.Any, 42)),
@@ -319,57 +240,40 @@ def test_a_policy_that_returns_no_decision_lets_nothing_out(
     ],
     ids=repr,
 )
-def test_a_decision_of_foreign_types_lets_nothing_out(
-    app: Flask, chatwoot: Chatwoot, api: ChatwootStub, value: Decision
+def test_a_policy_that_returns_no_decision_posts_nothing_public(
+    scene: Scene, value: t.Any
 ) -> None:
-    chatwoot.policy(lambda facts: value)
-
-    endings(app, api)
-
-    assert (api.public, api.notes) == ([], ["On its way."])
-    assert ending_of(app) == ("noted", "policy_failed")
+    assert ending_with(scene, lambda facts: value)["reason"] is Reason.POLICY_FAILED
+    assert_noted(scene)
 
 
-def test_a_reason_that_cannot_be_stored_is_cleaned(
-    app: Flask, chatwoot: Chatwoot, api: ChatwootStub
-) -> None:
-    chatwoot.policy(lambda facts: Decision(OPERATORS, "half \ud83d of it"))
+def test_a_reason_that_cannot_be_stored_is_cleaned(scene: Scene) -> None:
+    ending_with(scene, lambda facts: Decision(OPERATORS, "half \ud83d of it"))
 
-    endings(app, api)
-
-    assert ending_of(app) == ("noted", "half ? of it")
+    assert_noted(scene, "half ? of it")
 
 
 @pytest.mark.parametrize(
     "error",
     [RuntimeError("4111 1111"), KeyError("4111"), RecursionError(), ValueError()],
 )
-def test_a_policy_that_raises_lets_nothing_out_and_is_in_the_log(
-    app: Flask,
-    chatwoot: Chatwoot,
-    api: ChatwootStub,
-    error: Exception,
-    caplog: pytest.LogCaptureFixture,
+def test_a_policy_that_raises_posts_nothing_public_and_is_logged(
+    scene: Scene, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    @chatwoot.policy
-    def policy(facts: PolicyContext) -> Decision:
+    def policy(facts: PolicyContext) -> t.NoReturn:
         raise error
 
     with caplog.at_level(logging.ERROR):
-        endings(app, api)
+        ending_with(scene, policy)
 
-    assert (api.public, api.notes) == ([], ["On its way."])
-    assert ending_of(app) == ("noted", "policy_failed")
+    assert_noted(scene)
     assert type(error).__name__ in caplog.text
     assert "4111" not in caplog.text
 
 
-def test_a_policy_that_fails_later_withdraws_what_was_to_be_public(
-    app: Flask, chatwoot: Chatwoot, api: ChatwootStub
-) -> None:
+def test_a_policy_that_raises_before_the_post_withdraws_it(scene: Scene) -> None:
     seen: list[PolicyContext] = []
 
-    @chatwoot.policy
     def policy(facts: PolicyContext) -> Decision:
         seen.append(facts)
 
@@ -378,22 +282,20 @@ def test_a_policy_that_fails_later_withdraws_what_was_to_be_public(
 
         return Decision(CUSTOMER)
 
-    endings(app, api)
+    ending_with(scene, policy)
 
     assert len(seen) == 2
-    assert (api.public, api.notes) == ([], ["On its way."])
+    assert_noted(scene)
 
 
 @pytest.mark.parametrize("later", ["operators", "nobody", "everybody", None, 1])
-def test_an_audience_that_is_only_written_like_one_lets_nothing_out(
-    app: Flask, chatwoot: Chatwoot, api: ChatwootStub, later: t.Any
+def test_a_text_in_place_of_an_audience_posts_nothing_public(
+    scene: Scene, later: t.Any
 ) -> None:
     decisions = [Decision(CUSTOMER), Decision(later)]
-    chatwoot.policy(lambda facts: decisions.pop(0))
+    ending_with(scene, lambda facts: decisions.pop(0))
 
-    endings(app, api)
-
-    assert api.public == []
+    assert scene.api.public == []
 
 
 @pytest.mark.parametrize("function", [None, "policy", 1, Decision(CUSTOMER)], ids=repr)
@@ -411,13 +313,7 @@ def test_there_is_one_policy_and_it_stays_callable(chatwoot: Chatwoot) -> None:
         chatwoot.policy(default_policy)
 
 
-def test_a_policy_may_ask_the_built_in_one(
-    app: Flask, chatwoot: Chatwoot, api: ChatwootStub
-) -> None:
-    @chatwoot.policy
-    def policy(facts: PolicyContext) -> Decision:
-        return default_policy(facts._replace(taken=True))
+def test_a_policy_may_call_the_built_in_one(scene: Scene) -> None:
+    ending_with(scene, lambda facts: default_policy(facts._replace(taken=True)))
 
-    endings(app, api)
-
-    assert ending_of(app) == ("noted", "taken")
+    assert_noted(scene, "taken")

@@ -32,11 +32,6 @@ EVERYTHING: t.Final = Ownership(
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "chatwoot.sqlite3")
-
-
-@pytest.fixture
 def database(path: str, clock: Clock) -> t.Iterator[SQLiteDatabase]:
     database = SQLiteDatabase(path, account_id=1, sync="normal", clock=clock)
     yield database
@@ -48,23 +43,25 @@ def store(database: SQLiteDatabase) -> OwnershipStore:
     return OwnershipStore(database)
 
 
+TAKEN: t.Final = Ownership(taken=True, operator_message_id=9001)
+
+
 def wrote(message_id: int) -> Transition:
     return functools.partial(state.operator_wrote, message_id=message_id)
+
+
+def resolved(newest: int) -> Transition:
+    return functools.partial(state.resolved, newest=newest)
 
 
 def becomes(after: Ownership) -> Transition:
     return lambda before: after
 
 
-def test_an_unknown_conversation_has_the_default_state(store: OwnershipStore) -> None:
+def test_a_change_has_the_state_before_and_after(store: OwnershipStore) -> None:
+    """That of an unknown conversation is the default state."""
     assert store.load(42) == Ownership()
-
-
-def test_a_change_names_the_state_before_and_after(store: OwnershipStore) -> None:
-    assert store.apply(42, wrote(9001)) == (
-        Ownership(),
-        Ownership(taken=True, operator_message_id=9001),
-    )
+    assert store.apply(42, wrote(9001)) == (Ownership(), TAKEN)
 
 
 def test_the_whole_state_survives_the_process(
@@ -81,14 +78,15 @@ def test_the_whole_state_survives_the_process(
 def test_conversations_and_accounts_are_kept_apart(
     store: OwnershipStore, path: str, clock: Clock
 ) -> None:
-    neighbour = SQLiteDatabase(path, account_id=2, sync="normal", clock=clock)
+    database = SQLiteDatabase(path, account_id=2, sync="normal", clock=clock)
+    other = OwnershipStore(database)
     store.apply(42, wrote(9001))
-    OwnershipStore(neighbour).apply(42, functools.partial(state.resolved, newest=7))
+    other.apply(42, resolved(7))
 
-    assert store.load(42) == Ownership(taken=True, operator_message_id=9001)
+    assert store.load(42) == TAKEN
     assert store.load(43) == Ownership()
-    assert OwnershipStore(neighbour).load(42) == Ownership(resolved_message_id=7)
-    neighbour.close()
+    assert other.load(42) == Ownership(resolved_message_id=7)
+    database.close()
 
 
 def test_one_of_many_messages_at_once_takes_a_conversation_over(
@@ -104,13 +102,13 @@ def test_one_of_many_messages_at_once_takes_a_conversation_over(
 def test_a_change_is_committed_with_its_cause_or_not_at_all(
     store: OwnershipStore, database: SQLiteDatabase
 ) -> None:
-    def take_and_fail() -> None:
+    def apply_and_fail() -> None:
         with database.transaction() as tx:
             store.apply(42, wrote(9001), tx=tx)
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        take_and_fail()
+        apply_and_fail()
 
     assert store.load(42) == Ownership()
 
@@ -153,12 +151,9 @@ def test_a_durable_change_is_forced_to_the_disk(
 
 @pytest.mark.parametrize(
     ("touch", "kept"),
-    [
-        (state.returned, KEEP),
-        (functools.partial(state.resolved, newest=9002), LONGEST_ABSENCE),
-    ],
+    [(state.returned, KEEP), (resolved(9002), LONGEST_ABSENCE)],
 )
-def test_a_conversation_nobody_has_is_deleted_after_a_while(
+def test_a_conversation_that_ended_is_deleted_later(
     store: OwnershipStore, clock: Clock, touch: Transition, kept: float
 ) -> None:
     store.apply(42, wrote(9001))
@@ -177,11 +172,11 @@ def test_a_conversation_nobody_has_is_deleted_after_a_while(
     "known",
     [
         Ownership(taken=True),
-        Ownership(taken=True, operator_message_id=9001),
+        TAKEN,
         Ownership(former='"AI agent"', resolved_message_id=9002),
     ],
 )
-def test_what_is_still_needed_is_never_deleted(
+def test_a_state_that_is_needed_is_never_deleted(
     store: OwnershipStore, clock: Clock, known: Ownership
 ) -> None:
     store.apply(42, becomes(known))

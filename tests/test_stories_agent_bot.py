@@ -1,49 +1,32 @@
-"""The app is an agent bot: its own token, and conversations that wait for it."""
+"""The app is an agent bot: a token of its own, and pending conversations."""
 
 from __future__ import annotations
 
 import typing as t
 
 import pytest
-from flask import Flask
-from support.stories import Story, Thinker
+from support.stories import ASKED, QUESTION, Begin, Story, Thinker
 
 from flask_chatwoot import Chatwoot, Handoff, PolicySettings, Reply
-from flask_chatwoot.testing import ChatwootSim, SimulatorFactory
-
-QUESTION = "Where is my order?"
-ASKED = f"Ada Lovelace: {QUESTION}"
 
 VERSIONS: t.Final = ["4.2.0", "4.14.1", "4.14.2", "4.16.2"]
 """A bot may read conversations from 4.14.2 on, and own them from 4.16.2 on."""
 
+ANSWER = f"Assistant: You asked: {QUESTION}"
+NOTE = f"Assistant (note): You asked: {QUESTION}"
+HELP = "Olga Operator: May I help you?"
+LEFT = "Olga Operator: It left this morning."
+RETURN, RESOLVE = "[returned to the bot]", "[resolved]"
 
-@pytest.fixture(params=VERSIONS)
-def bots(request: pytest.FixtureRequest, chatwoot_simulator: t.Any) -> ChatwootSim:
-    """A Chatwoot in which the app is an agent bot."""
-    sim: ChatwootSim = chatwoot_simulator(version=request.param, kind="bot")
-
-    return sim
-
-
-def provide(chatwoot: Chatwoot) -> None:
-    @chatwoot.reply_provider
-    def reply(text: str) -> t.Any:
-        if "person" in text:
-            return Reply("One moment.", handoff=Handoff("asked for a person"))
-
-        return f"You asked: {text}"
-
-
-HANDED_OVER = [
-    "Ada Lovelace: A person, please.",
+HANDED_OFF = [
+    "Ada Lovelace: An operator, please.",
     "Assistant: One moment.",
-    "Assistant (note): **The bot hands this conversation off.** Reason: asked for a "
-    "person",
+    "Assistant (note): **The bot hands this conversation off.** Reason: asked for an "
+    "operator",
     "    ",
     "    The customer wrote:",
     "    ",
-    "    > A person, please.",
+    "    > An operator, please.",
     "    ",
     "    The bot answered:",
     "    ",
@@ -51,203 +34,131 @@ HANDED_OVER = [
 ]
 
 
+@pytest.fixture(params=VERSIONS)
+def bot(request: pytest.FixtureRequest, begin: Begin) -> Begin:
+    """Begins conversations in which the app is an agent bot."""
+    return lambda **options: begin(version=request.param, kind="bot", **options)
+
+
+@pytest.fixture
+def story(bot: Begin) -> Story:
+    return bot()
+
+
+@pytest.fixture
+def provider(chatwoot: Chatwoot) -> None:
+    @chatwoot.reply_provider
+    def reply(text: str) -> t.Any:
+        if "operator" in text:
+            return Reply("One moment.", handoff=Handoff("asked for an operator"))
+
+        return f"You asked: {text}"
+
+
+@pytest.fixture
+def thinker(chatwoot: Chatwoot) -> Thinker:
+    return chatwoot.reply_provider(Thinker())
+
+
 def test_a_pending_conversation_stays_with_the_bot(
-    bots: ChatwootSim, app: Flask, chatwoot: Chatwoot
+    story: Story, provider: None
 ) -> None:
-    provide(chatwoot)
-    story = Story(bots, app)
-
-    story.talk.customer_says(QUESTION)
-
-    assert story.told() == [ASKED, f"Assistant: You asked: {QUESTION}"]
+    story.goes(ASKED, ANSWER)
     assert story.talk.status == "pending"
     assert {call.token for call in story.sim.calls} == {"bot"}
 
 
-def test_a_hand_off_opens_it(bots: ChatwootSim, app: Flask, chatwoot: Chatwoot) -> None:
-    provide(chatwoot)
-    story = Story(bots, app, custom_attributes={"order": 4711})
+def test_a_hand_off_opens_the_conversation(bot: Begin, provider: None) -> None:
+    story = bot(custom_attributes={"order": 4711})
 
-    story.talk.customer_says("A person, please.")
-    story.rest()
+    story.goes(*HANDED_OFF)
     assert story.talk.status == "open"
     assert story.talk.current.assignee is None
     assert story.attributes == {"order": 4711, "support_mode": "human"}
 
-    story.talk.customer_says(QUESTION)
-
-    assert story.told() == [
-        *HANDED_OVER,
-        ASKED,
-        f"Assistant (note): You asked: {QUESTION}",
-    ]
+    story.goes(ASKED, NOTE)
 
 
-def test_an_operator_gives_it_back(
-    bots: ChatwootSim, app: Flask, chatwoot: Chatwoot
+@pytest.mark.parametrize("back", [["Olga Operator: Here I am.", RETURN], [RESOLVE]])
+def test_an_operator_returns_or_resolves_the_conversation(
+    story: Story, provider: None, back: list[str]
 ) -> None:
-    provide(chatwoot)
-    story = Story(bots, app)
-
-    story.talk.customer_says("A person, please.")
-    story.rest()
-    story.talk.operator_says("Here I am.")
-    story.rest()
-    story.talk.set_attribute("support_mode", "bot")
-    story.rest()
-    story.talk.customer_says(QUESTION)
-
-    assert story.told() == [
-        *HANDED_OVER,
-        "Olga Operator: Here I am.",
-        ASKED,
-        f"Assistant: You asked: {QUESTION}",
-    ]
+    story.goes(*HANDED_OFF, *back, ASKED, ANSWER)
 
 
 @pytest.mark.parametrize("mode", ["bot", "human"])
-def test_an_operator_gives_back_what_was_taken_by_an_answer(
-    bots: ChatwootSim, app: Flask, chatwoot: Chatwoot, mode: str
+def test_an_operator_returns_a_conversation_that_an_answer_took_over(
+    bot: Begin, provider: None, mode: str
 ) -> None:
-    """Bots before 4.13 see that by the next message only."""
-    provide(chatwoot)
-    story = Story(bots, app, mode=mode)
-
-    story.talk.operator_says("May I help you?")
-    story.rest()
-    story.talk.set_attribute("support_mode", "bot")
-    story.rest()
-    story.talk.customer_says(QUESTION)
-
-    assert story.told() == [
-        "Olga Operator: May I help you?",
-        ASKED,
-        f"Assistant: You asked: {QUESTION}",
-    ]
+    """Bots before 4.13 see the return only with the next message."""
+    bot(mode=mode).goes(HELP, RETURN, ASKED, ANSWER)
 
 
-def test_resolved_it_comes_back(
-    bots: ChatwootSim, app: Flask, chatwoot: Chatwoot
+def test_an_operator_takes_over_before_the_provider_answers(
+    story: Story, thinker: Thinker
 ) -> None:
-    provide(chatwoot)
-    story = Story(bots, app)
+    with story.during(thinker, delivered=True):
+        story.talk.operator_takes()
+        story.talk.operator_says("It left this morning.")
 
-    story.talk.customer_says("A person, please.")
-    story.rest()
-    story.talk.resolve()
-    story.rest()
-    story.talk.customer_says(QUESTION)
-
-    assert story.told() == [
-        *HANDED_OVER,
-        ASKED,
-        f"Assistant: You asked: {QUESTION}",
-    ]
-
-
-def test_a_person_takes_over_while_the_bot_thinks(
-    bots: ChatwootSim, app: Flask, chatwoot: Chatwoot
-) -> None:
-    thinker = chatwoot.reply_provider(Thinker())
-    story = Story(bots, app)
-
-    story.talk.customer_says(QUESTION)
-    thinker.wait_until_asked()
-    story.talk.operator_takes()
-    story.talk.operator_says("It left our house this morning.")
-    story.sim.drain()
-    thinker.answer()
-    story.rest()
-    story.talk.customer_says("And the invoice?")
-
-    assert story.told() == [
-        ASKED,
-        "Olga Operator: It left our house this morning.",
+    assert story.lines() == [ASKED, LEFT]
+    story.goes(
         "Ada Lovelace: And the invoice?",
         "Assistant (note): You asked: And the invoice?",
-    ]
+    )
     assert story.attributes == {"support_mode": "human"}
 
 
-def test_a_person_answers_for_the_second_time_while_the_bot_thinks(
-    bots: ChatwootSim, app: Flask, chatwoot: Chatwoot
+def test_an_operator_takes_over_again_before_the_provider_answers(
+    story: Story, thinker: Thinker
 ) -> None:
-    thinker = chatwoot.reply_provider(Thinker())
-    story = Story(bots, app)
+    story.goes(HELP, RETURN)
 
-    story.talk.operator_says("May I help you?")
-    story.rest()
-    story.talk.set_attribute("support_mode", "bot")
-    story.rest()
-    story.talk.customer_says(QUESTION)
-    thinker.wait_until_asked()
-    story.talk.operator_says("It left our house this morning.")
-    story.sim.drain()
-    thinker.answer()
+    with story.during(thinker, delivered=True):
+        story.talk.operator_says("It left this morning.")
 
-    assert story.told() == [
-        "Olga Operator: May I help you?",
-        ASKED,
-        "Olga Operator: It left our house this morning.",
-    ]
+    assert story.lines() == [HELP, ASKED, LEFT]
 
 
-def test_in_human_mode_operators_get_to_see_it(
-    bots: ChatwootSim, app: Flask, chatwoot: Chatwoot
+def test_in_human_mode_the_conversation_is_opened_for_operators(
+    bot: Begin, provider: None
 ) -> None:
-    provide(chatwoot)
-    story = Story(bots, app, mode="human")
+    story = bot(mode="human")
     assert story.talk.status == "pending"
 
-    story.talk.customer_says(QUESTION)
-
-    assert story.told() == [ASKED, f"Assistant (note): You asked: {QUESTION}"]
+    story.goes(ASKED, NOTE)
     assert story.talk.status == "open"
 
 
-def test_the_bot_that_owns_a_conversation_is_no_person_to_yield_to(
-    chatwoot_simulator: SimulatorFactory, app: Flask, chatwoot: Chatwoot
+def test_the_app_does_not_yield_to_its_own_agent_bot(
+    begin: Begin, provider: None
 ) -> None:
-    provide(chatwoot)
-    sim = chatwoot_simulator(kind="bot", policy=PolicySettings(yield_to_assignee=True))
-    story = Story(sim, app)
+    story = begin(kind="bot", policy=PolicySettings(yield_to_assignee=True))
     assert story.talk.current.assignee == story.sim.bot
 
-    story.talk.customer_says(QUESTION)
-
-    assert story.told() == [ASKED, f"Assistant: You asked: {QUESTION}"]
+    story.goes(ASKED, ANSWER)
 
 
-def test_a_webhook_beside_the_bot_doubles_nothing(
-    bots: ChatwootSim, app: Flask, chatwoot: Chatwoot
+def test_a_webhook_beside_the_agent_bot_doubles_nothing(
+    story: Story, provider: None
 ) -> None:
-    """Whoever sets up both has each message delivered twice, under two ids."""
-    provide(chatwoot)
-    story = Story(bots, app)
-    story.talk.customer_says(QUESTION)
-    story.rest()
+    """With both, each message is delivered twice, under two ids."""
+    story.goes(ASKED, ANSWER)
     story.sim.connect(
         story.sim.deliveries[0].url,
         events=["message_created", "message_updated", "conversation_status_changed"],
     )
 
-    story.talk.customer_says("And my refund?")
-    story.rest()
-    story.talk.operator_says("Let me see.")
-    story.rest()
-    question = story.talk.customer_says("Thank you.")
-
-    assert story.told() == [
-        ASKED,
-        f"Assistant: You asked: {QUESTION}",
+    story.goes(
         "Ada Lovelace: And my refund?",
         "Assistant: You asked: And my refund?",
         "Olga Operator: Let me see.",
         "Ada Lovelace: Thank you.",
         "Assistant (note): You asked: Thank you.",
-    ]
+    )
+    thanks = [m.id for m in story.talk.messages if m.content == "Thank you."]
     assert sorted(
         each.answer["status"]
         for each in story.sim.deliveries
-        if each.event == "message_created" and each.message_id == question.id
+        if each.event == "message_created" and [each.message_id] == thanks
     ) == ["accepted", "duplicate"]

@@ -1,4 +1,4 @@
-"""Files, buttons, several messages, and somebody who types."""
+"""Choices, files, several messages in one turn, and the typing indicator."""
 
 from __future__ import annotations
 
@@ -11,41 +11,45 @@ import pytest
 import requests
 from flask import Flask
 from support.apps import database_of
-from support.stories import Story, Thinker
+from support.stories import ASKED, QUESTION, Begin, Story, Thinker
 
 from flask_chatwoot import Chatwoot, Post, Reply, Turn, after_post
 from flask_chatwoot.simulator import Fault
-from flask_chatwoot.testing import ChatwootSim, SimulatorFactory
 from flask_chatwoot.turns import typing_indicator
 
 PICTURE = b"\x89PNG and so on"
+FILE = ("order.png", PICTURE, "image/png")
 
 
 @pytest.fixture
-def picky(chatwoot: Chatwoot) -> None:
-    """The app's provider, which has a question of its own."""
+def choices(chatwoot: Chatwoot) -> None:
+    """The app's provider, which offers choices."""
 
     @chatwoot.reply_provider
     def reply(text: str) -> str | Reply:
-        if text == "Where is my order?":
+        if text == QUESTION:
             return Reply("Which one?", choices=["May", ("June", "june-4711")])
 
         return f"You picked: {text}"
 
 
+@pytest.fixture
+def thinker(chatwoot: Chatwoot) -> Thinker:
+    return chatwoot.reply_provider(Thinker("On its way."))
+
+
 # -- choices -------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("picky")
-@pytest.mark.parametrize("kind", ["account", "bot"])
+@pytest.mark.usefixtures("choices")
+@pytest.mark.parametrize(
+    ("kind", "bot"), [("account", "Uma User"), ("bot", "Assistant")]
+)
 def test_on_the_website_the_customer_picks_with_a_button(
-    chatwoot_simulator: SimulatorFactory, app: Flask, kind: t.Any
+    begin: Begin, kind: str, bot: str
 ) -> None:
-    story = Story(chatwoot_simulator(kind=kind), app)
-    bot = "Assistant" if kind == "bot" else "Uma User"
-
-    story.talk.customer_says("Where is my order?")
-    story.rest()
+    story = begin(kind=kind)
+    story.asks()
     [question] = story.talk.posted
     story.talk.customer_picks(question, "june-4711")
 
@@ -54,20 +58,16 @@ def test_on_the_website_the_customer_picks_with_a_button(
         {"title": "May", "value": "May"},
         {"title": "June", "value": "june-4711"},
     ]
-    assert story.told() == [
-        "Ada Lovelace: Where is my order?",
+    assert story.lines() == [
+        ASKED,
         f"{bot}: Which one? [June]",
         f"{bot}: You picked: June",
     ]
 
 
-@pytest.mark.usefixtures("picky")
-def test_a_second_thought_is_answered_too_and_a_repeat_is_not(
-    chatwoot_sim: ChatwootSim, app: Flask
-) -> None:
-    story = Story(chatwoot_sim, app)
-    story.talk.customer_says("Where is my order?")
-    story.rest()
+@pytest.mark.usefixtures("choices")
+def test_another_pick_is_answered_and_a_repeated_pick_is_not(story: Story) -> None:
+    story.asks()
     [question] = story.talk.posted
 
     for title in ("June", "June", "May"):
@@ -77,68 +77,47 @@ def test_a_second_thought_is_answered_too_and_a_repeat_is_not(
     assert story.talk.replies[1:] == ["You picked: June", "You picked: May"]
 
 
-@pytest.mark.usefixtures("picky")
-def test_who_takes_hours_to_pick_is_answered_all_the_same(
-    chatwoot_sim: ChatwootSim, app: Flask
-) -> None:
-    story = Story(chatwoot_sim, app)
-    story.talk.customer_says("Where is my order?")
-    story.rest()
-    [question] = story.talk.posted
-
+@pytest.mark.usefixtures("choices")
+def test_a_pick_hours_after_the_question_is_answered(story: Story, app: Flask) -> None:
+    story.asks()
     database_of(app).clock = lambda: time.time() + 3 * 3600
-    story.talk.customer_picks(question, "June")
+    story.talk.customer_picks(story.talk.posted[0], "June")
 
-    assert story.told()[-1] == "Uma User: You picked: June"
+    assert story.lines()[-1] == "Uma User: You picked: June"
     assert story.endings() == ["replied", "replied"]
 
 
-@pytest.mark.usefixtures("picky")
-def test_elsewhere_the_customer_sends_the_title(
-    chatwoot_sim: ChatwootSim, app: Flask
-) -> None:
-    story = Story(chatwoot_sim, app, channel="whatsapp")
-
-    story.talk.customer_says("Where is my order?")
-    story.rest()
+@pytest.mark.usefixtures("choices")
+def test_on_other_channels_the_customer_sends_the_title(begin: Begin) -> None:
+    story = begin(channel="whatsapp")
+    story.asks()
     story.talk.customer_picks(story.talk.posted[0], "june-4711")
 
-    assert story.told() == [
-        "Ada Lovelace: Where is my order?",
+    assert story.lines() == [
+        ASKED,
         "Uma User: Which one?",
         "Ada Lovelace: June",
         "Uma User: You picked: June",
     ]
 
 
-@pytest.mark.usefixtures("picky")
-def test_in_a_note_the_choices_are_listed(
-    chatwoot_sim: ChatwootSim, app: Flask
-) -> None:
-    story = Story(chatwoot_sim, app, mode="human")
-    story.talk.customer_says("Where is my order?")
-
-    assert story.told() == [
-        "Ada Lovelace: Where is my order?",
-        "Uma User (note): Which one?",
-        "    - May",
-        "    - June",
-    ]
+@pytest.mark.usefixtures("choices")
+def test_a_note_lists_the_choices(begin: Begin) -> None:
+    begin(mode="human").goes(
+        ASKED, "Uma User (note): Which one?", "    - May", "    - June"
+    )
 
 
-def test_choices_that_become_a_note_are_listed_too(
-    chatwoot_sim: ChatwootSim, app: Flask, chatwoot: Chatwoot
+def test_choices_that_become_a_note_are_listed(
+    story: Story, chatwoot: Chatwoot
 ) -> None:
     thinker = chatwoot.reply_provider(Thinker(Reply("Which?", choices=["A", "B"])))
-    story = Story(chatwoot_sim, app)
 
-    story.talk.customer_says("Where is my order?")
-    thinker.wait_until_asked()
-    story.talk.set_attribute("support_mode", "human")
-    thinker.answer()
+    with story.during(thinker):
+        story.talk.set_attribute("support_mode", "human")
 
-    assert story.told() == [
-        "Ada Lovelace: Where is my order?",
+    assert story.lines() == [
+        ASKED,
         "Uma User (note): Which?",
         "    - A",
         "    - B",
@@ -146,11 +125,10 @@ def test_choices_that_become_a_note_are_listed_too(
     assert story.talk.posted[0].content_type == "text"
 
 
-def test_a_form_is_read_line_by_line(
-    chatwoot_sim: ChatwootSim, app: Flask, chatwoot: Chatwoot
+def test_a_form_becomes_one_line_for_each_field(
+    story: Story, chatwoot: Chatwoot
 ) -> None:
     chatwoot.reply_provider(lambda text: f"Thanks: {text}")
-    story = Story(chatwoot_sim, app)
     fields = [{"name": "email", "type": "email"}, {"name": "order", "type": "text"}]
     form = story.talk.add(
         story.sim.bot,
@@ -161,7 +139,7 @@ def test_a_form_is_read_line_by_line(
 
     story.talk.customer_fills(form, {"email": "ada@example.com", "order": "4711"})
 
-    assert story.told() == [
+    assert story.lines() == [
         "Assistant: Who are you? [email: ada@example.com] [order: 4711]",
         "Uma User: Thanks: email: ada@example.com",
         "    order: 4711",
@@ -171,37 +149,35 @@ def test_a_form_is_read_line_by_line(
 # -- files and lists -----------------------------------------------------------
 
 
-def test_a_picture_without_a_word_is_answered(
-    chatwoot_sim: ChatwootSim, app: Flask, chatwoot: Chatwoot
-) -> None:
+def test_a_picture_without_text_is_answered(story: Story, chatwoot: Chatwoot) -> None:
     @chatwoot.reply_provider
     def reply(text: str, turn: Turn) -> str:
         [picture] = turn.attachments
         content = requests.get(picture.url or "", timeout=5).content
         return f"{picture.type}, {picture.size} bytes, {content == PICTURE}, {text!r}"
 
-    story = Story(chatwoot_sim, app)
-    story.talk.customer_says(attachments=[("order.png", PICTURE, "image/png")])
+    story.talk.customer_says(attachments=[FILE])
 
-    assert story.told() == [
+    assert story.lines() == [
         "Ada Lovelace: [order.png]",
         f"Uma User: image, {len(PICTURE)} bytes, True, ''",
     ]
 
 
-def test_the_files_of_a_burst_are_together(
-    chatwoot_simulator: SimulatorFactory, app: Flask, chatwoot: Chatwoot
+@pytest.mark.slow
+def test_a_turn_has_the_files_of_its_whole_burst(
+    begin: Begin, chatwoot: Chatwoot
 ) -> None:
     @chatwoot.reply_provider
     def reply(text: str, turn: Turn) -> str:
         of_each = [len(message.attachments) for message in turn.messages]
         return f"{text}: {len(turn.attachments)} files, {of_each}"
 
-    story = Story(chatwoot_simulator(burst_window=1.0), app)
+    story = begin(burst_window=1.0)
     story.talk.customer_says("Look", attachments=[("a.png", PICTURE, "image/png")])
     story.talk.customer_says(attachments=[("b.pdf", b"%PDF", "application/pdf")])
 
-    assert story.told() == [
+    assert story.lines() == [
         "Ada Lovelace: Look [a.png]",
         "Ada Lovelace: [b.pdf]",
         "Uma User: Look: 2 files, [1, 1]",
@@ -209,101 +185,75 @@ def test_the_files_of_a_burst_are_together(
 
 
 @pytest.mark.parametrize(("mode", "mark"), [("bot", ""), ("human", " (note)")])
-def test_files_go_out(
-    chatwoot_sim: ChatwootSim,
-    app: Flask,
-    chatwoot: Chatwoot,
-    tmp_path: Path,
-    mode: str,
-    mark: str,
+def test_files_are_sent(
+    begin: Begin, chatwoot: Chatwoot, tmp_path: Path, mode: str, mark: str
 ) -> None:
     label = tmp_path / "label.pdf"
     label.write_bytes(b"%PDF label")
-    files: list[Path | tuple[str, bytes, str]] = [
-        label,
-        ("order.png", PICTURE, "image/png"),
-    ]
+    files: list[Path | tuple[str, bytes, str]] = [label, FILE]
     chatwoot.reply_provider(lambda text: Reply("Here they are.", attachments=files))
-    story = Story(chatwoot_sim, app, mode=mode)
-    story.talk.customer_says("The label, please.")
+    story = begin(mode=mode)
 
-    assert story.told() == [
-        "Ada Lovelace: The label, please.",
-        f"Uma User{mark}: Here they are. [label.pdf] [order.png]",
-    ]
-    [post] = story.talk.posted
-    contents = [
+    story.goes(ASKED, f"Uma User{mark}: Here they are. [label.pdf] [order.png]")
+    assert [
         requests.get(str(file["data_url"]), timeout=5).content
-        for file in post.attachments
-    ]
-    assert contents == [b"%PDF label", PICTURE]
+        for file in story.talk.posted[0].attachments
+    ] == [b"%PDF label", PICTURE]
 
 
 def test_a_file_whose_request_had_no_answer_is_sent_once(
-    chatwoot_sim: ChatwootSim, app: Flask, chatwoot: Chatwoot
+    story: Story, chatwoot: Chatwoot
 ) -> None:
-    file = ("order.png", PICTURE, "image/png")
-    chatwoot.reply_provider(lambda text: Reply(attachments=[file]))
-    story = Story(chatwoot_sim, app)
+    chatwoot.reply_provider(lambda text: Reply(attachments=[FILE]))
     story.sim.inject(Fault.CUT_AFTER)
-    story.talk.customer_says("The picture, please.")
 
-    assert story.told() == [
-        "Ada Lovelace: The picture, please.",
-        "Uma User: [order.png]",
-    ]
+    story.goes(ASKED, "Uma User: [order.png]")
 
 
-def test_several_messages_from_one_turn(
-    chatwoot_sim: ChatwootSim, app: Flask, chatwoot: Chatwoot
-) -> None:
+def test_several_messages_from_one_turn(story: Story, chatwoot: Chatwoot) -> None:
     chatwoot.reply_provider(
         lambda text: [
-            "It left our house.",
+            "It left this morning.",
             Reply("A guess, to be checked.", private=True),
             None,
             Reply("Anything else?", choices=["Yes", "No"]),
         ]
     )
-    story = Story(chatwoot_sim, app)
-    story.talk.customer_says("Where is my order?")
 
-    assert story.told() == [
-        "Ada Lovelace: Where is my order?",
-        "Uma User: It left our house.",
+    story.goes(
+        ASKED,
+        "Uma User: It left this morning.",
         "Uma User (note): A guess, to be checked.",
         "Uma User: Anything else?",
-    ]
+    )
     assert story.endings() == ["replied"]
 
 
-def test_a_person_who_cuts_in_has_the_last_word(
-    chatwoot_sim: ChatwootSim, app: Flask, chatwoot: Chatwoot
+def test_an_operators_answer_between_two_messages_withholds_the_second(
+    story: Story, app: Flask, chatwoot: Chatwoot
 ) -> None:
     chatwoot.reply_provider(lambda text: ["First.", "Second.", "Third."])
-    story = Story(chatwoot_sim, app)
 
-    def cut_in(_: Flask, post: Post, **rest: t.Any) -> None:
+    def answer(_: Flask, post: Post, **rest: t.Any) -> None:
         if post.content == "First.":
             story.talk.operator_says("Let me take this.")
 
-    with after_post.connected_to(cut_in, sender=app):
-        story.talk.customer_says("Where is my order?")
-        told = story.told()
+    with after_post.connected_to(answer, sender=app):
+        story.asks()
 
-    assert told == [
-        "Ada Lovelace: Where is my order?",
+    assert story.lines() == [
+        ASKED,
         "Uma User: First.",
         "Olga Operator: Let me take this.",
     ]
     assert story.endings() == ["replied", "taken_over"]
 
 
-# -- typing --------------------------------------------------------------------
+# -- the typing indicator --------------------------------------------------------
 
 
-def quiet_again(story: Story) -> list[str]:
-    """What the API was told about typing, once it has been told of the end."""
+def shown(story: Story) -> list[str]:
+    """Everything that was sent about typing, when the last was that it ended."""
     story.rest()
     typing = story.sim.wait_until(lambda: "off" in story.talk.typing)
 
@@ -311,23 +261,21 @@ def quiet_again(story: Story) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["account", "bot"])
-def test_a_slow_provider_types_until_it_has_answered(
-    chatwoot_simulator: SimulatorFactory, app: Flask, chatwoot: Chatwoot, kind: t.Any
+def test_typing_is_shown_until_a_slow_provider_has_answered(
+    begin: Begin, thinker: Thinker, kind: str
 ) -> None:
-    thinker = chatwoot.reply_provider(Thinker("On its way."))
-    story = Story(chatwoot_simulator(kind=kind), app)
+    story = begin(kind=kind)
 
-    story.talk.customer_says("Where is my order?")
-    story.sim.wait_until(lambda: story.talk.typing == ["on"])
-    thinker.answer()
+    with story.during(thinker):
+        story.sim.wait_until(lambda: story.talk.typing == ["on"])
 
-    assert quiet_again(story) == ["on", "off"]
+    assert shown(story) == ["on", "off"]
     assert story.talk.replies == ["On its way."]
 
 
-@pytest.mark.parametrize("ends", ["in silence", "with an error"])
-def test_typing_ends_even_if_nothing_is_said(
-    chatwoot_simulator: SimulatorFactory, app: Flask, chatwoot: Chatwoot, ends: str
+@pytest.mark.parametrize("error", [None, LookupError])
+def test_typing_ends_even_if_nothing_is_posted(
+    begin: Begin, chatwoot: Chatwoot, error: type[Exception] | None
 ) -> None:
     thinker = Thinker("thought")
 
@@ -335,101 +283,78 @@ def test_typing_ends_even_if_nothing_is_said(
     def reply(text: str, turn: Turn) -> None:
         thinker(text, turn)
 
-        if ends == "with an error":
-            raise LookupError
+        if error is not None:
+            raise error
 
-    story = Story(chatwoot_simulator(max_attempts=1), app)
-    story.talk.customer_says("Where is my order?")
-    story.sim.wait_until(lambda: story.talk.typing == ["on"])
-    thinker.answer()
+    story = begin(max_attempts=1)
 
-    assert quiet_again(story) == ["on", "off"]
+    with story.during(thinker):
+        story.sim.wait_until(lambda: story.talk.typing == ["on"])
+
+    assert shown(story) == ["on", "off"]
     assert story.talk.replies == []
 
 
-def test_who_answers_at_once_does_not_type(
-    chatwoot_sim: ChatwootSim, app: Flask, chatwoot: Chatwoot
+def test_typing_is_not_shown_for_a_quick_answer(
+    story: Story, chatwoot: Chatwoot
 ) -> None:
     chatwoot.reply_provider(lambda text: "On its way.")
-    story = Story(chatwoot_sim, app)
-    story.talk.customer_says("Where is my order?")
 
-    assert story.told()[-1] == "Uma User: On its way."
+    story.goes(ASKED, "Uma User: On its way.")
     assert story.talk.typing == []
 
 
-def test_nobody_types_for_operators(
-    chatwoot_sim: ChatwootSim, app: Flask, chatwoot: Chatwoot
-) -> None:
+def test_typing_is_not_shown_for_a_note(begin: Begin, chatwoot: Chatwoot) -> None:
     thinker = chatwoot.reply_provider(mode="human")(Thinker("On its way."))
-    story, other = (Story(chatwoot_sim, app, mode=mode) for mode in ("human", "bot"))
     slow = chatwoot.reply_provider(mode="bot")(Thinker("Soon."))
+    story, other = begin(mode="human"), begin()
 
-    story.talk.customer_says("Where is my order?")
-    thinker.wait_until_asked()
-    other.talk.customer_says("And mine?")
-    other.sim.wait_until(lambda: other.talk.typing)  # which began later
-    thinker.answer()
-    slow.answer()
+    with story.during(thinker):
+        other.talk.customer_says("And mine?")
+        other.sim.wait_until(lambda: other.talk.typing)  # which began later
+        slow.answer()
 
-    assert story.told()[-1] == "Uma User (note): On its way."
+    assert story.lines()[-1] == "Uma User (note): On its way."
     assert story.talk.typing == []
 
 
-def test_a_server_that_refuses_it_costs_one_line_in_the_log(
-    chatwoot_simulator: SimulatorFactory,
-    app: Flask,
-    chatwoot: Chatwoot,
-    caplog: pytest.LogCaptureFixture,
+def test_a_server_that_refuses_typing_is_logged_once(
+    begin: Begin, thinker: Thinker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Before 4.12 a bot's token may not."""
+    """A bot's token is refused before 4.12."""
     caplog.set_level(logging.INFO, logger="flask_chatwoot")
-    thinker = chatwoot.reply_provider(Thinker("On its way."))
-    sim = chatwoot_simulator(version="4.11.0", kind="bot")
-    first, second = Story(sim, app), Story(sim, app)
+    first, second = begin(version="4.11.0", kind="bot"), begin()
 
-    first.talk.customer_says("Where is my order?")
-    second.talk.customer_says("Where is mine?")
-    first.sim.wait_until(lambda: first.calls("toggle_typing_status"))
-    first.sim.wait_until(lambda: "typing indicator" in caplog.text)
-    thinker.answer()
+    with first.during(thinker):
+        second.talk.customer_says("Where is mine?")
+        first.sim.wait_until(lambda: first.calls("toggle_typing_status"))
+        first.sim.wait_until(lambda: "typing indicator" in caplog.text)
 
-    assert first.told()[-1] == second.told()[-1] == "Assistant: On its way."
+    assert first.lines()[-1] == second.lines()[-1] == "Assistant: On its way."
     assert caplog.text.count("typing indicator is not shown") == 1
 
 
-def test_it_is_shown_anew_before_the_widget_forgets_it(
-    chatwoot_sim: ChatwootSim,
-    app: Flask,
-    chatwoot: Chatwoot,
-    monkeypatch: pytest.MonkeyPatch,
+def test_typing_is_refreshed_before_the_widget_hides_it(
+    story: Story, thinker: Thinker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert typing_indicator.REFRESH < 30
     monkeypatch.setattr(typing_indicator, "REFRESH", 0.1)
-    thinker = chatwoot.reply_provider(Thinker("On its way."))
-    story = Story(chatwoot_sim, app)
 
-    story.talk.customer_says("Where is my order?")
-    story.sim.wait_until(lambda: story.talk.typing.count("on") >= 3)
-    thinker.answer()
+    with story.during(thinker):
+        story.sim.wait_until(lambda: story.talk.typing.count("on") >= 3)
 
-    *shown, last = quiet_again(story)
-    assert set(shown) == {"on"}
+    *on, last = shown(story)
+    assert set(on) == {"on"}
     assert last == "off"
 
 
-def test_it_can_be_switched_off(
-    chatwoot_simulator: SimulatorFactory, app: Flask, chatwoot: Chatwoot
-) -> None:
-    thinker = chatwoot.reply_provider(Thinker("On its way."))
-    story = Story(chatwoot_simulator(typing=False), app)
+def test_typing_can_be_switched_off(begin: Begin, thinker: Thinker) -> None:
+    story = begin(typing=False)
 
-    story.talk.customer_says("Where is my order?")
-    with pytest.raises(TimeoutError):  # twice as long as it takes to be shown
+    with story.during(thinker), pytest.raises(TimeoutError):
         story.sim.wait_until(
             lambda: story.calls("toggle_typing_status"),
             timeout=2 * typing_indicator.AFTER,
         )
-    thinker.answer()
 
-    assert story.told()[-1] == "Uma User: On its way."
+    assert story.lines()[-1] == "Uma User: On its way."

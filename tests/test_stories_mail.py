@@ -1,18 +1,18 @@
-"""Two machines write mails to each other, and one of them knows when to stop."""
+"""Automatic e-mails get no answer, so two machines do not write to each other."""
 
 from __future__ import annotations
 
 import pytest
-from flask import Flask
-from support.stories import Story
+from support.stories import ASKED, QUESTION, Begin
 
 from flask_chatwoot import Chatwoot
-from flask_chatwoot.testing import ChatwootSim, SimulatorFactory
+
+HOLIDAY = "Ada Lovelace: I am on holiday."
 
 
 @pytest.fixture(autouse=True)
-def provider(chatwoot: Chatwoot) -> list[str]:
-    """What the app's provider was asked."""
+def asked(chatwoot: Chatwoot) -> list[str]:
+    """The questions that the app's provider got."""
     asked: list[str] = []
 
     @chatwoot.reply_provider
@@ -24,51 +24,37 @@ def provider(chatwoot: Chatwoot) -> list[str]:
 
 
 @pytest.mark.parametrize("mode", ["bot", "human"])
-def test_an_auto_reply_is_never_answered(
-    chatwoot_sim: ChatwootSim, app: Flask, mode: str
-) -> None:
-    story = Story(chatwoot_sim, app, channel="email", mode=mode)
+def test_an_auto_reply_is_never_answered(begin: Begin, mode: str) -> None:
+    story = begin(channel="email", mode=mode)
 
     for _ in range(3):
         story.talk.customer_mails("I am on holiday.", auto_reply=True)
 
-    assert story.told() == ["Ada Lovelace: I am on holiday."] * 3
+    assert story.lines() == [HOLIDAY] * 3
     assert story.refusals == ["auto_reply"] * 3
     assert story.endings() == []
 
 
-def test_the_ping_pong_ends_after_one_answer(
-    chatwoot_sim: ChatwootSim, app: Flask
-) -> None:
-    story = Story(chatwoot_sim, app, channel="email")
-
-    story.talk.customer_mails("Where is my order?")
+def test_automatic_answers_to_the_answer_are_not_answered(begin: Begin) -> None:
+    story = begin(channel="email")
+    story.talk.customer_mails(QUESTION)
     story.rest()
+    assert story.talk.replies
 
     for _ in range(2):
-        if story.talk.replies:  # the customer's machine answers whatever comes
-            story.talk.customer_mails("I am on holiday.", auto_reply=True)
-            story.rest()
+        story.talk.customer_mails("I am on holiday.", auto_reply=True)
+        story.rest()
 
-    assert story.told() == [
-        "Ada Lovelace: Where is my order?",
-        "Uma User: On its way.",
-        "Ada Lovelace: I am on holiday.",
-        "Ada Lovelace: I am on holiday.",
-    ]
+    assert story.lines() == [ASKED, "Uma User: On its way.", HOLIDAY, HOLIDAY]
 
 
 @pytest.mark.parametrize("version", ["4.4.0", "4.10.1", "4.16.2"])
-def test_of_a_mail_the_provider_gets_what_is_new(
-    chatwoot_simulator: SimulatorFactory,
-    app: Flask,
-    provider: list[str],
-    version: str,
+def test_the_provider_gets_the_new_text_of_a_mail(
+    begin: Begin, asked: list[str], version: str
 ) -> None:
-    story = Story(chatwoot_simulator(version=version), app, channel="email")
-
+    story = begin(version=version, channel="email")
     story.talk.customer_mails("Where is it?", quoted="> On Monday we wrote")
     story.rest()
 
     assert story.talk.replies == ["On its way."]
-    assert provider == ["Where is it?"]
+    assert asked == ["Where is it?"]

@@ -1,1 +1,1 @@
-"""Who has a conversation, and who may hear an answer."""
+"""Who has a conversation, and who gets an answer."""

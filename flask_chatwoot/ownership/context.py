@@ -1,4 +1,4 @@
-"""What a policy is given, from a delivery, from ownership and from a look at Chatwoot.
+"""The context of a policy, from a delivery, the ownership and the live state.
 
 Pure functions.
 """
@@ -15,8 +15,8 @@ from .policy import PolicyContext, PolicySettings
 from .state import Ownership
 
 LONGEST_DELAY: t.Final = 30 * 86_400.0
-"""Seconds. Chatwoot's queue holds no delivery that long; a message that seems older
-comes from a clock that is wrong."""
+"""Seconds. Chatwoot's queue keeps no delivery that long; a message that seems older
+has its time from a clock that is wrong."""
 
 
 def context_of(
@@ -27,7 +27,7 @@ def context_of(
     settings: PolicySettings,
     age: float,
 ) -> PolicyContext:
-    """What is known when a turn begins."""
+    """The context when a turn begins."""
     conversation = event.conversation
     answered = is_answered(event, ownership)
 
@@ -56,10 +56,10 @@ def with_live(
     last_speaker: Speaker | None,
     answered: bool,
 ) -> PolicyContext:
-    """The same with what Chatwoot says now.
+    """The same context with the live state.
 
     :param last_speaker: Who wrote last in public; ``None`` if that is unknown.
-    :param answered: An operator's answer to the question was seen.
+    :param answered: An operator answered the question.
     """
     return context._replace(
         mode=chosen_mode(live, ownership, modes),
@@ -76,7 +76,10 @@ def with_live(
 def chosen_mode(
     conversation: Conversation, ownership: Ownership, modes: ModeAttribute
 ) -> Mode:
-    """What the attribute says. What this package wrote there ends with a resolve."""
+    """The mode of a conversation.
+
+    A value that this package wrote ends with a resolve.
+    """
     if ownership.to_restore is not None and modes.choice(conversation) is Mode.HUMAN:
         return Mode.BOT
 
@@ -100,18 +103,18 @@ def age_of(
     written = event.message.created_at
     waited = age if written is None else now - written
 
-    # Chatwoot does not say when a button was clicked: the time is its question's. A
-    # question older than the memory of duplicates may have been answered long ago.
+    # Chatwoot does not send the time of a click, only that of its question. Older
+    # than duplicates are remembered, a click may be a repeat of one that was answered.
     counts = waited > remembered if event.digest else waited < LONGEST_DELAY
 
     return max(age, waited) if counts else age
 
 
 def needs_list(live: Conversation, question: int) -> bool:
-    """Whether the newest message does not tell if an operator answered.
+    """Whether the newest message does not show if an operator answered.
 
-    What came after the question may hide an operator's answer: a note, what the
-    customer wrote on, a bot.
+    A message after the question may hide an operator's answer: a note, another message
+    of the customer, a message of a bot.
     """
     last = live.last_message
 
@@ -122,7 +125,7 @@ def needs_list(live: Conversation, question: int) -> bool:
 
 
 def last_speaker(messages: t.Sequence[ChatwootMessage]) -> Speaker | None:
-    """Who wrote last in public."""
+    """Who wrote the last public message; ``None`` if there is none."""
     spoken = [each.speaker for each in messages if each.speaker is not None]
 
     return spoken[-1] if spoken else None

@@ -1,4 +1,4 @@
-"""What deliveries tell about who has a conversation."""
+"""How deliveries change the ownership of a conversation."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .store import OwnershipStore
 
 
 def see_operator(store: OwnershipStore, event: MessageEvent, tx: Transaction) -> bool:
-    """Take in that an operator wrote to the customer.
+    """Record that an operator wrote to the customer.
 
-    :return: Whether the operator took the conversation over, and the attribute has
-        still to be set; see :func:`.state.takes_over`.
+    :return: Whether the operator took the conversation over and the attribute is not
+        set yet; see :func:`.state.takes_over`.
     """
     wrote = functools.partial(state.operator_wrote, message_id=event.message.id)
     before = store.apply(event.conversation.id, wrote, tx=tx).before
@@ -28,7 +28,7 @@ def see_operator(store: OwnershipStore, event: MessageEvent, tx: Transaction) ->
 def see_human(
     store: OwnershipStore, event: MessageEvent, modes: ModeAttribute, tx: Transaction
 ) -> None:
-    """Take in that the attribute says human, if it does."""
+    """Record that the attribute says human, if it does."""
     at = event.conversation.updated_at
 
     if at is not None and modes.choice(event.conversation) is Mode.HUMAN:
@@ -37,7 +37,7 @@ def see_human(
 
 
 def transition_of(event: ConversationEvent, modes: ModeAttribute) -> Transition:
-    """What a conversation's new status or attribute changes."""
+    """The transition for a delivery of a changed status or attribute."""
     conversation = event.conversation
 
     if event.resolves:
@@ -50,7 +50,7 @@ def transition_of(event: ConversationEvent, modes: ModeAttribute) -> Transition:
         and modes.meaning(change[0]) is not Mode.BOT
     )
 
-    # Chatwoot's delivery of a change is late, and shows the state as it is by then.
+    # Chatwoot builds the delivery after the change, with the state of that moment.
     if returns and choice is not Mode.HUMAN:
         return state.returned
 

@@ -1,7 +1,4 @@
-"""Two questions: who may hear this turn, and who may hear this post.
-
-The first is asked before the provider, the second right before each post.
-"""
+"""Decides who gets an answer: before the provider, and right before each post."""
 
 from __future__ import annotations
 
@@ -40,9 +37,9 @@ log = logging.getLogger(__name__)
 
 
 class TurnDecision(t.NamedTuple):
-    """Who may hear a turn, and what was known when that was decided.
+    """The decision about a turn, and what it was based on.
 
-    :ivar at: Unix seconds.
+    :ivar at: When it was made, Unix seconds.
     """
 
     event: MessageEvent
@@ -57,10 +54,10 @@ class TurnDecision(t.NamedTuple):
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class Gate:
-    """Decides about the conversations of one app. Threads share it.
+    """Decides about the conversations of one app. Thread-safe.
 
-    :ivar find_policy: The host's policy, which may be registered at any time, or the
-        built-in one.
+    :ivar find_policy: Returns the host's policy, which may be registered at any time,
+        or the built-in one.
     """
 
     find_policy: t.Callable[[], Policy]
@@ -72,9 +69,9 @@ class Gate:
     clock: t.Callable[[], float]
 
     def may_hear_turn(self, event: MessageEvent, *, received_at: float) -> TurnDecision:
-        """Whether, and for whom, the provider is asked.
+        """Decide whether the provider is called, and for whom.
 
-        Chatwoot is asked only if operators have the conversation, who may have
+        Reads the live state only if operators have the conversation: they may have
         returned it meanwhile.
 
         :param received_at: When the turn's oldest delivery came, Unix seconds.
@@ -89,15 +86,16 @@ class Gate:
         return TurnDecision(event, ownership, known, self._decide(known), now)
 
     def may_hear_post(self, turn: TurnDecision, *, private: bool) -> Decision:
-        """Whether, and for whom, a post is still wanted.
+        """Decide whether a post is still made, and for whom.
 
-        Chatwoot is asked before everything public, if the token may read.
+        Reads the live state before each public post, if the token may read it.
 
-        :raises APIError: Chatwoot could not be asked, so nothing public may be sent.
+        :raises APIError: The live state could not be read, so nothing public may be
+            posted.
         """
         event = turn.event
         live = None if private else self.live.conversation(event.conversation.id)
-        # After Chatwoot was asked: an operator may have written meanwhile.
+        # After the read: an operator may have written meanwhile.
         ownership = self.store.load(event.conversation.id)
         passed = self.clock() - turn.at
 
@@ -119,7 +117,7 @@ class Gate:
         return self._decide(known)
 
     def _decide(self, known: PolicyContext) -> Decision:
-        """What the policy says; if it fails, nothing goes to the customer."""
+        """The policy's decision. If the policy fails, the answer is a note."""
         decision = None
 
         try:
@@ -132,7 +130,7 @@ class Gate:
     # -- who has the conversation ------------------------------------------------
 
     def _ownership(self, event: MessageEvent) -> Ownership:
-        """Who has the conversation of a delivery, given the state that it shows."""
+        """The ownership of a conversation, updated by the state in the delivery."""
         conversation = event.conversation
         ownership = self.store.load(event.conversation.id)
 
@@ -158,17 +156,17 @@ class Gate:
         try:
             return self.live.conversation(conversation_id)
         except APIError as error:
-            # Harmless: before anything is posted in public, Chatwoot is asked again.
-            log.warning("who has a conversation could not be read: %s", error)
+            # Harmless: the live state is read again before each public post.
+            log.warning("the conversation could not be read: %s", error)
             return None
 
     def _see_live(
         self, event: MessageEvent, before: Ownership, live: Conversation
     ) -> Ownership:
-        """Who has it, given what Chatwoot says.
+        """The ownership, updated by the live state.
 
-        :param before: Who had it before Chatwoot was asked: an operator who wrote
-            since then may not be part of what Chatwoot says.
+        :param before: The ownership before the read: the live state may not include
+            an operator's message that came after it.
         """
         seen = functools.partial(
             state.live_mode_seen,
@@ -178,7 +176,7 @@ class Gate:
 
         return self.store.apply(event.conversation.id, seen).after
 
-    # -- what was said meanwhile -------------------------------------------------
+    # -- messages since the question ---------------------------------------------
 
     def _with_live(
         self,
@@ -190,7 +188,7 @@ class Gate:
         messages = self._messages_since(event, live)
         answer = self._answer_in(event, messages)
 
-        if answer:  # its own delivery may be late, or lost
+        if answer:  # its delivery may be late or lost
             wrote = functools.partial(state.operator_wrote, message_id=answer)
             self.store.apply(event.conversation.id, wrote, durable=True)
 
@@ -206,7 +204,7 @@ class Gate:
     def _messages_since(
         self, event: MessageEvent, live: Conversation
     ) -> list[ChatwootMessage]:
-        """The newest messages, as many as are needed to see an operator's answer."""
+        """The newest messages, as many as are needed to find an operator's answer."""
         last = live.last_message
         shown = [] if last is None or last.speaker is None else [last]
 
@@ -218,8 +216,8 @@ class Gate:
     def _answer_in(
         self, event: MessageEvent, messages: t.Sequence[ChatwootMessage]
     ) -> int:
-        """The newest operator's answer to the question; 0 if there is none."""
-        if event.digest:  # a click is newer than its question's id says
+        """The id of an operator's newest answer to the question; 0 if there is none."""
+        if event.digest:  # a click is newer than the id of its question
             return 0
 
         answers = [
@@ -235,7 +233,7 @@ class Gate:
 
 def is_ours(outbox: Outbox, conversation_id: int, message: ChatwootMessage) -> bool:
     """Whether this app posted a message of Chatwoot."""
-    # In this order: a post that is confirmed in between is found by the second.
+    # In this order: a post that is confirmed between the two is found by the second.
     under_way = outbox.under_way(conversation_id, message_id=message.id)
 
     if any(is_post_of(draft, message) for draft in under_way):

@@ -1,4 +1,4 @@
-"""What Chatwoot says of a conversation now, as far as the token may read it."""
+"""The live state of conversations: what Chatwoot's API shows now."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from flask_chatwoot.errors import PermanentError
 from flask_chatwoot.payloads.conversation import ChatwootMessage, Conversation
 
 RETRY_AFTER: t.Final = 600.0
-"""Seconds after which a read that was refused is tried again."""
+"""Seconds after which a refused read is repeated."""
 
 REFUSALS: t.Final = 3
-"""Conversations that were refused, with none that was read: the token reads none."""
+"""After so many refused conversations, and none that was read, no other is tried."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class LiveState:
-    """Reads conversations from Chatwoot. Threads share it.
+    """Reads conversations from Chatwoot. Thread-safe.
 
-    An operator's token reads the conversations of some Chatwoot inboxes; a bot's reads
-    none before Chatwoot 4.14.2. What is refused is not asked again for a while.
+    An operator's token may read the conversations of some Chatwoot inboxes only; a
+    bot's token may read none before Chatwoot 4.14.2. A refused read is repeated after
+    :data:`RETRY_AFTER`.
 
-    :ivar client: With the token that may read most.
+    :ivar client: Has the token with the most rights to read.
     """
 
     client: ChatwootClient
@@ -38,9 +39,9 @@ class LiveState:
     def conversation(self, conversation_id: int) -> Conversation | None:
         """The conversation as it is now; ``None`` if the token may not read it.
 
-        Blocks while Chatwoot is asked.
+        Blocks for one request.
 
-        :raises APIError: Chatwoot could not be asked.
+        :raises APIError: The request failed.
         """
         now = time.monotonic()
 
@@ -53,8 +54,8 @@ class LiveState:
             if error.status not in (401, 403):
                 raise
 
-            # Then what deliveries told counts. A token that may do nothing at all
-            # fails when it posts.
+            # Then the state in deliveries counts. A token that may do nothing at all
+            # fails at the post.
             self._note_refusal(conversation_id, now)
             return None
 
@@ -65,7 +66,7 @@ class LiveState:
     def messages(self, conversation_id: int, after: int) -> list[ChatwootMessage]:
         """Messages newer than an id, oldest first; none if the token may not list them.
 
-        :raises APIError: Chatwoot could not be asked.
+        :raises APIError: The request failed.
         """
         try:
             return self.client.messages(conversation_id, after=after)
@@ -80,7 +81,9 @@ class LiveState:
         self._refused = {**still, conversation_id: now + RETRY_AFTER}
 
         if not still:
-            log.info("the token may not read conversations; deliveries must do")
+            log.info(
+                "the token may not read conversations; deliveries are used instead"
+            )
 
         if not self._reads and len(self._refused) >= REFUSALS:
             self._blind_until = now + RETRY_AFTER

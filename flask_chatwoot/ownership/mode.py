@@ -10,11 +10,11 @@ from flask_chatwoot.errors import ConfigError
 from flask_chatwoot.payloads.conversation import Contact, Conversation
 
 ALTERNATIVE_ATTRIBUTE: t.Final = "preferred_channel"
-"""Looked up after the configured attribute."""
+"""Is looked up after the configured attribute."""
 
 
 class Mode(StrEnum):
-    """Who is answering a conversation."""
+    """Who answers a conversation."""
 
     BOT = "bot"
     """The provider's answer goes to the customer."""
@@ -33,7 +33,7 @@ _BUILT_IN: t.Final = {
 
 
 def vocabulary(*, bot: t.Iterable[str] = (), human: t.Iterable[str] = ()) -> Vocabulary:
-    """The built-in option texts and these; these win where they differ.
+    """The built-in option texts and these, which take precedence.
 
     :raises ConfigError: A text is listed for both modes.
     """
@@ -56,7 +56,7 @@ def vocabulary(*, bot: t.Iterable[str] = (), human: t.Iterable[str] = ()) -> Voc
 
 
 class ModeAttribute(t.NamedTuple):
-    """The custom attribute in which the customer's choice stands.
+    """The custom attribute that holds the customer's choice.
 
     :ivar name: ``CHATWOOT_SUPPORT_MODE_ATTR``.
     :ivar words: What its values mean.
@@ -70,18 +70,18 @@ class ModeAttribute(t.NamedTuple):
     human_values: tuple[str, ...] = ()
 
     def meaning(self, value: t.Any) -> Mode | None:
-        """What a value chooses, or ``None`` if that is unknown."""
+        """The mode that a value means, or ``None`` if it is unknown."""
         return meaning(value, self.words)
 
     def choice(self, conversation: Conversation) -> Mode | None:
-        """What the attribute of a conversation says, and nothing else."""
+        """The mode in the conversation's own attribute; ``None`` without one."""
         return self.meaning(conversation.custom_attributes.get(self.name))
 
     def resolve(self, conversation: Conversation) -> Mode:
-        """The first choice that is understood, or the default.
+        """The first known value, or the default.
 
         The conversation comes before the contact: a form's answer belongs to one
-        conversation, while a contact keeps what was chosen long ago.
+        conversation, while a contact keeps a choice that may be old.
         """
         holders: list[Conversation | Contact] = [conversation, *conversation.contacts]
 
@@ -104,7 +104,7 @@ class ModeAttribute(t.NamedTuple):
 
 
 def meaning(value: t.Any, words: Vocabulary) -> Mode | None:
-    """What an attribute's value chooses, or ``None`` if that is unknown."""
+    """The mode that an attribute's value means, or ``None`` if it is unknown."""
     return words.get(_fold(value)) if isinstance(value, str) else None
 
 
@@ -112,7 +112,7 @@ def human_value(current: t.Any, configured: t.Sequence[str]) -> str:
     """The option text that means human, to write in place of another one.
 
     :param configured: ``CHATWOOT_HUMAN_VALUES``; the first is taken. Without any, the
-        built-in text that looks like the other option.
+        built-in text in the script and case of the current value.
     """
     text = current if isinstance(current, str) else ""
 

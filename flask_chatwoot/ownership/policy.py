@@ -1,4 +1,4 @@
-"""Who may hear an answer: the customer, operators, or nobody. Pure functions."""
+"""Who gets an answer: the customer, operators, or nobody. Pure functions."""
 
 import typing as t
 from enum import StrEnum
@@ -14,19 +14,19 @@ class Audience(StrEnum):
     """Who gets an answer."""
 
     CUSTOMER = "customer"
-    """It is posted in public."""
+    """The answer is posted in public."""
 
     OPERATORS = "operators"
-    """It becomes a private note."""
+    """The answer becomes a private note."""
 
     NOBODY = "nobody"
-    """It is withheld; if no provider was asked yet, none is."""
+    """The answer is withheld; before the provider, the provider is not called."""
 
 
 class Decision(t.NamedTuple):
-    """What a policy says.
+    """A policy's decision.
 
-    :ivar reason: Why it is not the customer, for ``turn_finished`` and
+    :ivar reason: Why the customer gets no answer, for ``turn_finished`` and
         ``flask chatwoot jobs``: a :class:`~flask_chatwoot.Reason`, or a short text.
     """
 
@@ -35,7 +35,7 @@ class Decision(t.NamedTuple):
 
 
 class PolicySettings(t.NamedTuple):
-    """The settings that the built-in policy goes by.
+    """The settings of the built-in policy.
 
     :ivar statuses: ``CHATWOOT_BOT_STATUSES``.
     :ivar yield_to_assignee: ``CHATWOOT_YIELD_TO_ASSIGNEE``.
@@ -48,11 +48,11 @@ class PolicySettings(t.NamedTuple):
 
 
 class PolicyContext(t.NamedTuple):
-    """What is known of a conversation when a policy decides.
+    """The state of a conversation when a policy decides.
 
-    What Chatwoot does not say is ``None``, or the value that restricts nothing.
+    What Chatwoot does not send is ``None``, or the value that restricts nothing.
 
-    :ivar mode: What the attribute says, whoever has the conversation.
+    :ivar mode: The mode in the attribute, whoever has the conversation.
     :ivar taken: An operator has answered in public, or the bot handed the conversation
         off, and it was not returned to the bot since.
     :ivar answered: An operator wrote in public after the question.
@@ -61,7 +61,8 @@ class PolicyContext(t.NamedTuple):
     :ivar can_reply: False outside of a channel's messaging window.
     :ivar auto_reply: The question is an e-mail that a machine wrote.
     :ivar age: Seconds since the oldest message of the turn.
-    :ivar live: Chatwoot was asked just now; else this is as of the newest delivery.
+    :ivar live: The state was just read from Chatwoot; else it is as of the newest
+        delivery.
     :ivar settings: Those of the app.
     """
 
@@ -129,7 +130,7 @@ _AUDIENCES: t.Final = {Mode.BOT: Audience.CUSTOMER, Mode.HUMAN: Audience.OPERATO
 
 
 def decision_from(answer: t.Any) -> Decision | None:
-    """A policy's answer as a decision; ``None`` if it is none that can be followed."""
+    """A policy's return value as a decision; ``None`` if it is not a valid one."""
     if isinstance(answer, Mode):
         return Decision(_AUDIENCES[answer])
 
@@ -149,5 +150,5 @@ def decision_from(answer: t.Any) -> Decision | None:
 
     clean = storable(reason)
 
-    # One of ours stays the Reason it is.
+    # storable() returns a plain str; a Reason is kept as it is.
     return Decision(Audience(audience), reason if clean == reason else clean)

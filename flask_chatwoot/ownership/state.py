@@ -1,8 +1,8 @@
-"""Who has a conversation: a frozen state, and what each event makes of it.
+"""Who has a conversation: a frozen state, and how each event changes it.
 
 Pure functions; :mod:`.store` loads and saves the state. Deliveries come late, twice
-and in any order, so every event carries what it knew: the id of a message, or
-Chatwoot's time of a state.
+and in any order, so each event carries the id of a message or Chatwoot's time of a
+state.
 
 ============================ =====================================================
 event                        effect
@@ -13,10 +13,10 @@ event                        effect
 :func:`resolved`             nobody has it, unless an operator wrote since
 :func:`returned`             the bot has it, unless an operator wrote since
 :func:`attribute_set`        the attribute says human; its former value is kept
-:func:`mode_seen`            the attribute in a delivery: human is noted with its
-                             time, bot in a later state returns the conversation
-:func:`live_mode_seen`       the attribute as Chatwoot has it now: bot returns the
-                             conversation once we have seen it say human
+:func:`mode_seen`            the attribute in a delivery: the time of human is
+                             recorded, bot in a later state returns the conversation
+:func:`live_mode_seen`       the attribute in the live state: bot returns the
+                             conversation if it said human since the takeover
 ============================ =====================================================
 """
 
@@ -33,7 +33,7 @@ class Ownership(t.NamedTuple):
     :ivar taken: Operators have it: one wrote in public, or the bot handed it off, and
         it was neither resolved nor returned since.
     :ivar marked: The attribute said human after that.
-    :ivar former: What the attribute said before this package set it to human, as JSON;
+    :ivar former: The attribute's value before this package set it to human, as JSON;
         ``None`` if the package did not set it.
     :ivar operator_message_id: The newest public message of an operator; 0 if none is
         known.
@@ -52,10 +52,10 @@ class Ownership(t.NamedTuple):
 
     @property
     def to_restore(self) -> str | None:
-        """The attribute's former value, as JSON, if it is time to write it back.
+        """The attribute's former value, as JSON, if it has to be written back.
 
-        That is after a resolve: the attribute still says human, and nobody has the
-        conversation.
+        That is the case after a resolve: the attribute still says human, and nobody
+        has the conversation.
         """
         return None if self.taken else self.former
 
@@ -64,11 +64,11 @@ Transition = t.Callable[[Ownership], Ownership]
 
 
 def takes_over(state: Ownership, message_id: int) -> bool:
-    """Whether an operator's message takes the conversation over, with work to do.
+    """Whether an operator's message takes over and the attribute has to be set.
 
-    ``True`` again for the same message until the attribute is set: a look at the
-    conversation may see the message before its delivery comes, and only the delivery
-    has the attribute set.
+    ``True`` again for the same message until the attribute is set: the live state may
+    show the message before its delivery comes, and only the delivery causes the
+    attribute to be set.
     """
     if state.taken:
         return not state.marked and message_id == state.operator_message_id
@@ -88,15 +88,16 @@ def operator_wrote(state: Ownership, message_id: int) -> Ownership:
 
 
 def handed_off(state: Ownership) -> Ownership:
-    """The bot gave the conversation to operators."""
+    """The bot handed the conversation off to operators."""
     return state._replace(taken=True, marked=state.taken and state.marked)
 
 
 def resolved(state: Ownership, newest: int) -> Ownership:
-    """The conversation was resolved, and begins anew.
+    """The conversation was resolved, and starts again.
 
-    :param newest: The newest public message at that time; 0 if that is unknown. An
-        operator who wrote later took it after that resolve, whose delivery is late.
+    :param newest: The newest public message at that time; 0 if it is unknown. If an
+        operator wrote later, the delivery of the resolve is late, and the takeover
+        stays.
     """
     overtaken = 0 < newest < state.operator_message_id
 
@@ -112,7 +113,7 @@ def returned(state: Ownership, newest: int | None = None) -> Ownership:
     """The conversation was returned to the bot.
 
     :param newest: The newest operator's message that was known when the return was
-        seen: who wrote since then has taken it again. ``None``: nobody did.
+        seen; a later one took the conversation over again. ``None``: there is none.
     """
     taken = newest is not None and state.operator_message_id > newest
 
@@ -122,7 +123,7 @@ def returned(state: Ownership, newest: int | None = None) -> Ownership:
 def attribute_set(state: Ownership, former: str | None = None) -> Ownership:
     """The attribute says human. The conversation may have been resolved meanwhile.
 
-    :param former: What it said before the package set it, as JSON; ``None`` if an
+    :param former: Its value before the package set it, as JSON; ``None`` if an
         operator or a host set it.
     """
     return state._replace(
@@ -141,9 +142,9 @@ def human_seen(state: Ownership, at: float) -> Ownership:
 def mode_seen(
     state: Ownership, mode: Mode | None, at: float | None, newest: int
 ) -> Ownership:
-    """A delivery shows what the attribute says.
+    """A delivery shows the attribute.
 
-    :param mode: ``None`` if it says neither.
+    :param mode: ``None`` if the value is unknown.
     :param at: Chatwoot's time of that state; ``None`` if it is unknown.
     :param newest: As for :func:`returned`.
     """
@@ -160,11 +161,11 @@ def mode_seen(
 
 
 def live_mode_seen(state: Ownership, mode: Mode | None, newest: int) -> Ownership:
-    """Chatwoot was asked what the attribute says.
+    """The live state shows the attribute.
 
-    Once it was seen to say human, only an operator or the host sets it to bot.
+    After it said human, only an operator or the host sets it to bot.
 
-    :param newest: As for :func:`returned`, when Chatwoot was asked.
+    :param newest: As for :func:`returned`, at the time of the read.
     """
     if state.taken and state.marked and mode is Mode.BOT:
         return returned(state, newest)

@@ -9,7 +9,7 @@ from flask_chatwoot.queue.database import Database, Transaction
 from .state import Ownership, Transition
 
 LONGEST_ABSENCE: t.Final = 365 * 86_400.0
-"""Seconds after which a customer is not expected back in a resolved conversation."""
+"""Seconds after which a resolved conversation is not expected to go on."""
 
 _LOAD: t.Final = """
 SELECT taken, marked, former, operator_message_id, human_at, resolved_message_id
@@ -38,14 +38,14 @@ AND (resolved_message_id = 0 OR touched_at < :resolved)
 
 
 class Change(t.NamedTuple):
-    """What an event made of a conversation's ownership."""
+    """A conversation's ownership before and after an event."""
 
     before: Ownership
     after: Ownership
 
 
 class OwnershipStore:
-    """The rows about conversations. Threads share it.
+    """The rows about conversations. Thread-safe.
 
     :param database: Every method raises
         :class:`~flask_chatwoot.errors.DatabaseError` when it cannot be read or written.
@@ -55,7 +55,7 @@ class OwnershipStore:
         self._database = database
 
     def load(self, conversation_id: int) -> Ownership:
-        """Who has a conversation; the default state if nothing is known."""
+        """The ownership of a conversation; the default state if nothing is known."""
         with self._database.read() as tx:
             return self._load(tx, conversation_id)
 
@@ -67,16 +67,16 @@ class OwnershipStore:
         durable: bool = False,
         tx: Transaction | None = None,
     ) -> Change:
-        """Let an event change the state, in one transaction.
+        """Change the state by an event, in one transaction.
 
         :param transition: A function of :mod:`.state`, with its event filled in.
-        :param durable: It must survive what the database promises to survive.
+        :param durable: Commit as durably as ``CHATWOOT_DATABASE_SYNC`` allows.
         :param tx: The transaction of what caused the event; ``None``: one of its own.
         """
         if tx is not None:
             return self._apply(tx, conversation_id, transition)
 
-        # Most events change nothing, and to see that takes no lock from writers.
+        # Most events change nothing; a read, which blocks no writer, shows that.
         before = self.load(conversation_id)
 
         if transition(before) == before:
@@ -86,10 +86,10 @@ class OwnershipStore:
             return self._apply(own, conversation_id, transition)
 
     def prune(self, older_than: float) -> None:
-        """Delete conversations of which there is nothing left to know.
+        """Delete conversations whose state is no longer needed.
 
-        A customer may come back long after a resolve: where it was, and what the
-        attribute said before, is still needed then.
+        A customer may write again long after a resolve: the message id of the resolve
+        and the attribute's former value are needed then.
 
         :param older_than: Seconds since the last change.
         """

@@ -1,26 +1,39 @@
-"""What the stories share: one conversation over real HTTP, told when it is quiet."""
+"""A conversation over real HTTP, compared when every delivery and job has ended."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import typing as t
+from dataclasses import fields
 
+import pytest
 from flask import Flask
 
 from flask_chatwoot import Turn
+from flask_chatwoot.config import Config
 from flask_chatwoot.simulator import Talk
-from flask_chatwoot.testing import ChatwootSim
+from flask_chatwoot.testing import ChatwootSim, SimulatorFactory
 
 from .apps import jobs_of
 
 PATIENCE: t.Final = 20.0
 """Seconds after which a story that does not go on has failed."""
 
+QUESTION: t.Final = "Where is my order?"
+ASKED: t.Final = f"Ada Lovelace: {QUESTION}"
+
+_CUSTOMER: t.Final = "Ada Lovelace: "
+_OPERATOR: t.Final = "Olga Operator: "
+_RETURN: t.Final = "[returned to the bot]"
+_RESOLVE: t.Final = "[resolved]"
+_OPTIONS: t.Final = {"version", "kind", *(each.name for each in fields(Config))}
+
 
 class Story:
     """One conversation of a customer, an app and operators.
 
-    :ivar talk: The conversation. What is said in it does not wait for anybody.
+    :ivar talk: The conversation. Its methods do not wait for the app.
     :ivar sim: The Chatwoot it is in.
     """
 
@@ -29,11 +42,73 @@ class Story:
         self.sim = chatwoot_sim.simulator(app)
         self._app = app
 
-    def told(self) -> list[str]:
-        """The transcript, line by line, once nobody has anything left to do."""
+    def lines(self) -> list[str]:
+        """The transcript, line by line, when every delivery and job has ended."""
         self.rest()
 
         return self.talk.transcript.splitlines()
+
+    told = lines
+
+    def asks(self, text: str = QUESTION) -> None:
+        """Let the customer write, and wait until the app has answered."""
+        self.talk.customer_says(text)
+        self.rest()
+
+    def operator(self, text: str) -> None:
+        """Let an operator answer, and wait until the app has handled that."""
+        self.talk.operator_says(text)
+        self.rest()
+
+    def returns(self) -> None:
+        """Let an operator set the attribute to bot, and wait for the app."""
+        self.talk.set_attribute("support_mode", "bot")
+        self.rest()
+
+    def resolves(self) -> None:
+        """Let an operator resolve the conversation, and wait for the app."""
+        self.talk.resolve()
+        self.rest()
+
+    def goes(self, *lines: str) -> None:
+        """Continue the conversation, and compare the transcript with these lines.
+
+        The lines of the customer and of the operator are sent, each one after the app
+        has handled the line before; all other lines are expected of the app.
+        ``[returned to the bot]`` and ``[resolved]`` are what an operator does.
+        """
+        before = len(self.lines())
+
+        for line in lines:
+            if line.startswith(_CUSTOMER):
+                self.asks(line.removeprefix(_CUSTOMER))
+            elif line.startswith(_OPERATOR):
+                self.operator(line.removeprefix(_OPERATOR))
+            elif line == _RETURN:
+                self.returns()
+            elif line == _RESOLVE:
+                self.resolves()
+
+        said = [line for line in lines if line not in (_RETURN, _RESOLVE)]
+        assert self.lines()[before:] == said
+
+    @contextlib.contextmanager
+    def during(
+        self, thinker: Thinker, text: str = QUESTION, *, delivered: bool = False
+    ) -> t.Iterator[None]:
+        """Ask a question; the block runs while the provider is at work on it.
+
+        :param delivered: The provider answers after every delivery of the block.
+        """
+        self.talk.customer_says(text)
+        thinker.wait_until_asked()
+        yield
+
+        if delivered:
+            self.sim.drain()
+
+        thinker.answer()
+        self.rest()
 
     def endings(self) -> list[str]:
         """How each turn ended, oldest first: the outcome, and the reason if any."""
@@ -49,7 +124,7 @@ class Story:
 
     @property
     def refusals(self) -> list[t.Any]:
-        """What the app said to deliveries that began no turn, oldest first."""
+        """The reasons of ignored deliveries, oldest first."""
         answers = [delivery.answer for delivery in self.sim.deliveries]
 
         return [each["reason"] for each in answers if each["status"] == "ignored"]
@@ -105,3 +180,34 @@ class Thinker:
     def answer(self) -> None:
         """Answer, this time and from now on."""
         self._may_answer.set()
+
+
+class Begin(t.Protocol):
+    """Begins a story.
+
+    Options are the simulator's version and kind, settings of the app, and fields of the
+    conversation. A second story without settings is in the Chatwoot of the first.
+    """
+
+    def __call__(self, **options: t.Any) -> Story: ...
+
+
+@pytest.fixture
+def begin(chatwoot_simulator: SimulatorFactory, app: Flask) -> Begin:
+    sims: list[ChatwootSim] = []
+
+    def begin(**options: t.Any) -> Story:
+        settings = {key: options.pop(key) for key in _OPTIONS & options.keys()}
+
+        if settings or not sims:
+            sims.append(chatwoot_simulator(**settings))
+
+        return Story(sims[-1], app, **options)
+
+    return begin
+
+
+@pytest.fixture
+def story(begin: Begin) -> Story:
+    """A conversation in bot mode, with the settings of the app."""
+    return begin()
