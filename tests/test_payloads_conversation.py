@@ -20,7 +20,6 @@ from flask_chatwoot.payloads.conversation import (
 )
 from flask_chatwoot.payloads.fields import MARKER, as_object, as_seconds
 
-
 NOTHING: t.Final[list[t.Any]] = [None, {}]
 
 
