@@ -176,7 +176,8 @@ class ChatwootClient:
         team_id: int | None = None,
     ) -> None:
         """Assign an operator or a team. An unknown id removes the assignment."""
-        who = {"assignee_id": assignee_id} if assignee_id else {"team_id": team_id}
+        team = assignee_id is None
+        who = {"team_id": team_id} if team else {"assignee_id": assignee_id}
         self._change(conversation_id, "assignments", who)
 
     def _change(self, conversation_id: int, name: str, body: Object) -> t.Any:
@@ -199,13 +200,9 @@ class ChatwootClient:
         :param params: Query parameters; those with the value ``None`` are not sent.
         :return: The decoded JSON, or ``None`` if the answer is empty.
         """
-        return self._request(
-            method,
-            f"/api/v1/accounts/{self.account_id}{path}",
-            body,
-            params=params,
-            anything=True,
-        )
+        path = f"/api/v1/accounts/{self.account_id}{path}"
+
+        return self._request(method, path, body, params=params, anything=True)
 
     def _create(
         self,
@@ -341,8 +338,8 @@ def _read(
         anything, answer = False, None
 
     if not anything and not isinstance(answer, dict):
-        # The status is 2xx, so Chatwoot may have obeyed a POST.
-        kind = UnknownError if method == "POST" else PermanentError
+        # The status is 2xx, so Chatwoot may have obeyed a change.
+        kind = PermanentError if method == "GET" else UnknownError
         raise kind(_NOT_CHATWOOT, endpoint=endpoint, status=response.status_code)
 
     return answer
@@ -371,6 +368,10 @@ def _no_answer(
 
 def _never_sent(error: requests.RequestException) -> bool:
     """Whether the request certainly did not reach Chatwoot."""
+    # With a request, it is a header of the answer that urllib3 cannot read.
+    if isinstance(error, requests.exceptions.InvalidHeader) and error.request:
+        return False
+
     # A ValueError: the URL or a header cannot be encoded.
     if isinstance(error, requests.ConnectTimeout | ValueError):
         return True

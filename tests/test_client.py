@@ -154,6 +154,7 @@ LONG = "a\n\n" * LIMIT
 CHOICES = [("Nein {{x}}", "n")]
 ITEMS = [{"title": "Nein {{x}}", "value": "n"}]
 PICK = {"content_type": "input_select"}
+ASSIGNED = ({"assignee_id": 4}, {"assignee_id": 0}, {"team_id": 2})
 STATES = ("open", "pending", "resolved", "snoozed")
 
 BODIES: t.Final[list[tuple[str, dict[str, t.Any], dict[str, t.Any]]]] = [
@@ -174,7 +175,7 @@ BODIES: t.Final[list[tuple[str, dict[str, t.Any], dict[str, t.Any]]]] = [
     *[("status", {"status": each}, {"status": each}) for each in STATES],
     ("typing", {"on": True}, {"typing_status": "on"}),
     ("typing", {"on": False}, {"typing_status": "off"}),
-    *[("assign", who, who) for who in ({"assignee_id": 4}, {"team_id": 2})],
+    *[("assign", who, who) for who in ASSIGNED],
 ]
 METHODS = {
     "message": Client.create_message,
@@ -421,6 +422,9 @@ def test_the_error_of_a_redirect_names_only_the_right_origin(
 # No answer
 
 
+GET = requests.Request("GET", BASE_URL).prepare()
+
+
 def gave_up(reason: Exception) -> urllib3_errors.MaxRetryError:
     return urllib3_errors.MaxRetryError(t.cast(t.Any, None), "/", reason)
 
@@ -445,6 +449,8 @@ def certificate_error(reason: Exception) -> requests.exceptions.SSLError:
         (requests.exceptions.ChunkedEncodingError(THEIRS), True),
         (requests.exceptions.ContentDecodingError(THEIRS), True),
         (requests.RequestException(THEIRS), True),
+        # urllib3 raises this for "Content-Length: 5, 6" in an answer.
+        (requests.exceptions.InvalidHeader(THEIRS, request=GET), True),
     ],
     ids=repr,
 )
@@ -808,6 +814,17 @@ def test_any_call_without_an_answer_may_have_been_obeyed(method: str) -> None:
     with Wire(hanging) as wire:
         client = client_of(wire, timeout=0.3)
         error = failure(client, "", lambda client: client.call(method, "/labels/3"))
+
+    assert isinstance(error, UnknownError)
+
+
+@every_method
+def test_any_call_with_an_unusable_answer_may_have_been_obeyed(
+    remote: Remote, method: str
+) -> None:
+    remote.mock.add(method, f"{BASE_URL}/api/v1/accounts/7/labels/3", body="<html>")
+
+    error = remote.failure(call=lambda client: client.call(method, "/labels/3"))
 
     assert isinstance(error, UnknownError)
 
