@@ -202,9 +202,7 @@ def test_a_call_sends_one_body(
 
 
 @every_call
-def test_the_token_is_in_a_header_that_nginx_forwards(
-    remote: Remote, name: str
-) -> None:
+def test_nginx_forwards_the_header_of_the_token(remote: Remote, name: str) -> None:
     remote.answers(name, json={"id": 1, "payload": [], "version": "4.16.2"})
 
     CALLS[name](remote.client)
@@ -220,9 +218,7 @@ def test_the_token_is_in_a_header_that_nginx_forwards(
 @pytest.mark.parametrize(
     "bounds", [{}, {"after": 5}, {"before": 9}, {"after": 5, "before": 9}, {"after": 0}]
 )
-def test_messages_are_listed_within_bounds(
-    remote: Remote, bounds: dict[str, int]
-) -> None:
+def test_the_bounds_of_a_list_are_sent(remote: Remote, bounds: dict[str, int]) -> None:
     listed = [{"id": 6, "content": "a"}, {"id": 7, "content": "b"}]
     query = matchers.query_param_matcher({k: str(v) for k, v in bounds.items()})
     remote.answers("messages", json={"meta": {}, "payload": listed}, match=[query])
@@ -283,7 +279,7 @@ STATUSES: t.Final = [
 
 @every_call
 @pytest.mark.parametrize(("status", "kind"), STATUSES)
-def test_the_status_decides_whether_the_call_may_be_retried(
+def test_a_status_has_a_kind(
     remote: Remote, name: str, status: int, kind: Kind
 ) -> None:
     remote.answers(name, status=status, json={"error": THEIRS})
@@ -309,9 +305,7 @@ def test_the_status_decides_whether_the_call_may_be_retried(
         (503, "answered 503"),
     ],
 )
-def test_the_error_of_a_refusal_has_a_hint(
-    remote: Remote, status: int, hint: str
-) -> None:
+def test_a_refusal_has_a_hint(remote: Remote, status: int, hint: str) -> None:
     remote.answers("message", status=status, body=THEIRS)
 
     assert hint in str(remote.failure())
@@ -362,7 +356,7 @@ UNUSABLE: t.Final[list[tuple[str, str, Kind]]] = [
     ("name", "body", "kind"),
     [pytest.param(*row, id=f"{row[0]}-{row[1][:24]}") for row in UNUSABLE],
 )
-def test_an_answer_that_is_not_chatwoots_is_an_error(
+def test_an_answer_is_unusable(
     remote: Remote, name: str, body: str, kind: Kind
 ) -> None:
     """After a POST it is unknown whether Chatwoot obeyed; a GET fails again."""
@@ -376,9 +370,7 @@ def test_an_answer_that_is_not_chatwoots_is_an_error(
 
 
 @pytest.mark.parametrize("status", [201, 202, 204])
-def test_the_error_of_an_unusable_answer_has_its_status(
-    remote: Remote, status: int
-) -> None:
+def test_an_unusable_answer_keeps_its_status(remote: Remote, status: int) -> None:
     remote.answers("message", status=status)
 
     assert remote.failure().status == status
@@ -405,7 +397,7 @@ def test_any_2xx_status_is_a_success(remote: Remote) -> None:
     ids=ascii,
 )
 @pytest.mark.parametrize("name", ["message", "version"])
-def test_the_error_of_a_redirect_names_only_the_right_origin(
+def test_a_redirect_has_a_hint(
     remote: Remote, name: str, location: str, hint: str
 ) -> None:
     remote.answers(name, status=302, headers={"Location": location})
@@ -454,9 +446,7 @@ def certificate_error(reason: Exception) -> requests.exceptions.SSLError:
     ],
     ids=repr,
 )
-def test_in_doubt_the_message_may_have_been_created(
-    remote: Remote, error: Exception, was_sent: bool
-) -> None:
+def test_in_doubt_it_was_sent(remote: Remote, error: Exception, was_sent: bool) -> None:
     remote.answers("message", body=error)
     remote.answers("conversation", body=error)
 
@@ -483,9 +473,7 @@ def test_in_doubt_the_message_may_have_been_created(
     ids=ascii,
 )
 @pytest.mark.parametrize("name", ["message", "conversation"])
-def test_a_request_that_cannot_be_encoded_was_not_sent(
-    name: str, base_url: str, token: str
-) -> None:
+def test_a_malformed_request_is_not_sent(name: str, base_url: str, token: str) -> None:
     error = failure(Client(base_url, 7, token, timeout=1.0), name)
 
     assert not isinstance(error, UnknownError)
@@ -493,9 +481,7 @@ def test_a_request_that_cannot_be_encoded_was_not_sent(
 
 
 @pytest.mark.parametrize("name", ["message", "conversation"])
-def test_without_the_configured_certificates_nothing_is_sent(
-    monkeypatch: Env, tmp_path: Path, name: str
-) -> None:
+def test_missing_certificates_fail(monkeypatch: Env, tmp_path: Path, name: str) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "missing.pem"))
 
     error = failure(Client("https://127.0.0.1:1", 7, TOKEN), name)
@@ -698,9 +684,7 @@ def test_the_proxy_of_the_environment_is_used(monkeypatch: Env, wire: Wire) -> N
 
 
 @pytest.mark.usefixtures("no_proxy")
-def test_a_proxy_that_the_environment_excludes_is_not_used(
-    monkeypatch: Env, wire: Wire
-) -> None:
+def test_no_proxy_excludes_a_host(monkeypatch: Env, wire: Wire) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
     with Wire(answering(http())) as proxy:
@@ -713,9 +697,7 @@ def test_a_proxy_that_the_environment_excludes_is_not_used(
 
 @pytest.mark.usefixtures("no_proxy")
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_the_error_of_a_proxy_does_not_quote_its_password(
-    monkeypatch: Env, scheme: str
-) -> None:
+def test_an_error_quotes_no_proxy_password(monkeypatch: Env, scheme: str) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         proxy = f"http://me:s1@127.0.0.1:{unused.getsockname()[1]}"
@@ -728,9 +710,7 @@ def test_the_error_of_a_proxy_does_not_quote_its_password(
 
 
 @pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
-def test_the_certificates_of_the_environment_are_used(
-    remote: Remote, monkeypatch: Env, name: str
-) -> None:
+def test_the_certificates_are_used(remote: Remote, monkeypatch: Env, name: str) -> None:
     for other in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(other, raising=False)
 
@@ -745,9 +725,7 @@ def test_the_certificates_of_the_environment_are_used(
 
 
 @pytest.mark.parametrize("merge", [False, True])
-def test_attributes_are_written_and_the_current_ones_returned(
-    remote: Remote, merge: bool
-) -> None:
+def test_the_current_attributes_are_returned(remote: Remote, merge: bool) -> None:
     current = {"support_mode": "human", "topic": "Invoice"}
     remote.answers("attributes", json={"custom_attributes": current})
     values = MappingProxyType({"support_mode": "human"})
@@ -774,7 +752,7 @@ def test_an_answer_without_attributes_counts_as_none(remote: Remote, body: str) 
     ("status", "body"),
     [(200, ""), (200, "null"), (200, "{}"), (200, "[]"), (201, "{}"), (204, "")],
 )
-def test_a_change_needs_no_body_in_its_answer(
+def test_a_change_needs_no_body(
     remote: Remote, name: str, status: int, body: str
 ) -> None:
     remote.answers(name, status=status, body=body)
@@ -819,9 +797,7 @@ def test_any_call_without_an_answer_may_have_been_obeyed(method: str) -> None:
 
 
 @every_method
-def test_any_call_with_an_unusable_answer_may_have_been_obeyed(
-    remote: Remote, method: str
-) -> None:
+def test_any_unusable_answer_is_unknown(remote: Remote, method: str) -> None:
     remote.mock.add(method, f"{BASE_URL}/api/v1/accounts/7/labels/3", body="<html>")
 
     error = remote.failure(call=lambda client: client.call(method, "/labels/3"))
@@ -899,7 +875,7 @@ def test_files_are_sent_with_notes_and_without_text() -> None:
 @pytest.mark.parametrize(
     ("status", "kind"), [(401, PermanentError), (503, TransientError)]
 )
-def test_the_error_of_a_refused_form_quotes_nothing_of_the_file(
+def test_a_refusal_quotes_no_file(
     remote: Remote, name: str, status: int, kind: Kind
 ) -> None:
     remote.answers(name, status=status, json={"error": THEIRS})
@@ -948,9 +924,7 @@ def test_a_raw_redirect_is_not_followed(headers: list[str], target: str) -> None
     ("status", "body", "size"),
     [("200 OK", "x" * 1_000_000, 64 * 1024), ("204 No Content", "", 0)],
 )
-def test_only_64_kib_of_a_raw_answer_are_read(
-    status: str, body: str, size: int
-) -> None:
+def test_64_kib_of_a_raw_answer_are_read(status: str, body: str, size: int) -> None:
     with Wire(answering(http(status, body))) as wire:
         found = exchange("GET", wire.url)
 
@@ -974,9 +948,7 @@ def test_a_raw_request_without_an_answer_in_time_has_a_kind() -> None:
         ("http://127.0.0.1:1", {"X-A": "a\nb"}, "InvalidHeader"),
     ],
 )
-def test_a_raw_request_that_cannot_be_sent_has_a_kind(
-    url: str, headers: dict[str, str], kind: str
-) -> None:
+def test_a_raw_failure_has_a_kind(url: str, headers: dict[str, str], kind: str) -> None:
     assert exchange("GET", url, headers=headers) == NoAnswer(kind)
 
 
@@ -989,9 +961,7 @@ def test_a_raw_request_that_cannot_be_sent_has_a_kind(
     ],
     ids=repr,
 )
-def test_a_failed_handshake_is_explained(
-    remote: Remote, error: Exception, problem: str
-) -> None:
+def test_a_tls_error_is_named(remote: Remote, error: Exception, problem: str) -> None:
     remote.mock.get(f"{BASE_URL}/", body=error)
 
     found = exchange("GET", f"{BASE_URL}/")

@@ -171,9 +171,7 @@ def test_a_contact_shows_no_more_than_its_id() -> None:
         *[({"browser": {}}, None), (None, None), ([], None), ("de", None)],
     ],
 )
-def test_the_language_is_the_browsers_if_there_is_one(
-    attributes: t.Any, expected: str | None
-) -> None:
+def test_the_language_of_the_browser(attributes: t.Any, expected: str | None) -> None:
     found = conversation_from({"additional_attributes": attributes})
 
     assert found.language == expected
@@ -222,9 +220,7 @@ def test_attachments_are_read(listed: t.Any, expected: tuple[Attachment, ...]) -
         *[(None, None), ([MARKER], None)],
     ],
 )
-def test_the_marker_of_our_own_posts_is_read(
-    attributes: t.Any, expected: str | None
-) -> None:
+def test_the_marker_of_a_post_is_read(attributes: t.Any, expected: str | None) -> None:
     assert read(content_attributes=attributes).marker == expected
 
 
@@ -319,9 +315,7 @@ AUTHORS: t.Final[dict[str, tuple[dict[str, t.Any], bool]]] = {
 
 
 @pytest.mark.parametrize(("fields", "expected"), AUTHORS.values(), ids=AUTHORS)
-def test_an_operator_is_distinguished_from_machines(
-    fields: dict[str, t.Any], expected: bool
-) -> None:
+def test_an_operator_is_recognized(fields: dict[str, t.Any], expected: bool) -> None:
     written = read(**{"message_type": "outgoing", "private": False, **fields})
 
     assert written.by_operator is expected

@@ -176,9 +176,7 @@ NOT_OBJECTS = (b"[]", b'["event"]', b'"event"', b"null", b"true", b"1")
     ],
     ids=lambda value: f"{ascii(value)[:40]} ({len(value)})",
 )
-def test_a_body_that_is_not_a_shallow_json_object_is_refused(
-    body: bytes, error: str
-) -> None:
+def test_only_a_shallow_json_object_is_accepted(body: bytes, error: str) -> None:
     with pytest.raises(PayloadError, match=error):
         events.parse(body)
 
@@ -208,9 +206,7 @@ MISSING: t.Final[t.Mapping[str, tuple[t.Sequence[Path], t.Sequence[t.Any]]]] = {
         for value in values
     ],
 )
-def test_a_message_without_a_required_value_is_refused(
-    path: Path, value: t.Any, error: str
-) -> None:
+def test_a_required_value_is_needed(path: Path, value: t.Any, error: str) -> None:
     with pytest.raises(PayloadError, match=error):
         event_of((path, value))
 
@@ -372,9 +368,7 @@ TABLE = "<table>\n<tr></tr></table>"
         ("<hr />\n", "<hr />", True),
     ],
 )
-def test_only_line_breaks_at_the_end_of_a_text_are_removed(
-    content: str, text: str, rendered: bool
-) -> None:
+def test_final_line_breaks_are_removed(content: str, text: str, rendered: bool) -> None:
     message = message_with(("content", content))
 
     assert (message.text, message.rendered) == (text, rendered)
@@ -430,9 +424,7 @@ NO_PARTS: t.Final[t.Sequence[t.Any]] = (None, [], {}, 1, True, ["A"])
         *[(part, None) for part in ("mail", *NO_PARTS)],
     ],
 )
-def test_an_e_mail_is_read_without_the_history_it_quotes(
-    mail: t.Any, text: str | None
-) -> None:
+def test_the_quoted_history_is_removed(mail: t.Any, text: str | None) -> None:
     content = "Yes.\n\n> Really?"
     message = message_with(
         ("content", f"{content}\n"), ("content_attributes.email", mail)
@@ -550,9 +542,7 @@ NO_ANSWERS: t.Final[list[Change]] = [
         *[pytest.param(INVOICE, [x], id=repr(x)) for x in NO_ANSWERS],
     ],
 )
-def test_an_update_that_is_no_answer_is_another_event(
-    values: t.Any, changes: list[Change]
-) -> None:
+def test_an_update_may_be_no_answer(values: t.Any, changes: list[Change]) -> None:
     assert type(updated(values, *changes)) is OtherEvent
 
 
@@ -626,9 +616,7 @@ OTHERS = ("conversation_created", "conversation_typing_on", "Conversation_update
     ],
     ids=repr,
 )
-def test_other_names_and_unusable_ids_make_another_event(
-    key: str, value: t.Any
-) -> None:
+def test_others_are_other_events(key: str, value: t.Any) -> None:
     assert type(events.parse(encoded({**CONVERSATION, key: value}))) is OtherEvent
 
 
@@ -812,9 +800,7 @@ def test_any_bytes_are_an_event_or_are_refused(body: bytes) -> None:
 
 @settings(deadline=None)
 @given(st.binary(min_size=1, max_size=8), st.integers(0, len(encoded(MESSAGE))))
-def test_any_damaged_message_is_an_event_or_is_refused(
-    noise: bytes, place: int
-) -> None:
+def test_any_damage_is_an_event_or_is_refused(noise: bytes, place: int) -> None:
     body = encoded(MESSAGE)
 
     read_all(body[:place] + noise + body[place + len(noise) :])

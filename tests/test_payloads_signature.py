@@ -77,9 +77,7 @@ def test_a_hostile_signature_is_refused(signature: str) -> None:
 @pytest.mark.parametrize(
     ("signature", "timestamp"), [(None, TIMESTAMP), (SIGNATURE, None), (None, None)]
 )
-def test_an_unsigned_delivery_is_refused(
-    signature: str | None, timestamp: str | None
-) -> None:
+def test_no_signature_is_refused(signature: str | None, timestamp: str | None) -> None:
     refused(match="not signed", signature=signature, timestamp=timestamp)
 
 

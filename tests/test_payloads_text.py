@@ -203,9 +203,7 @@ def test_a_text_that_fits_is_not_cut() -> None:
         ("one two   \n\n   three", ["one two", "three"]),
     ],
 )
-def test_a_text_is_cut_at_a_paragraph_else_a_line_else_a_word(
-    text: str, parts: list[str]
-) -> None:
+def test_a_paragraph_is_the_best_place_to_cut(text: str, parts: list[str]) -> None:
     assert split(text, 11) == parts
 
 
