@@ -1,6 +1,7 @@
 """Answer Chatwoot conversations from a Flask app.
 
-PYTEST_DONT_REWRITE: the test kit is a plugin, and hosts may import us before pytest.
+PYTEST_DONT_REWRITE: flask_chatwoot.testing is a pytest plugin, and a host may import
+this package before pytest can rewrite it.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ _WITH_FLASK: t.Final = {
 
 
 def __getattr__(name: str) -> t.Any:
-    """What needs Flask, imported when it is asked for: the client works without."""
+    """Import the names that need Flask on first use: the client works without."""
     if name not in _WITH_FLASK:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

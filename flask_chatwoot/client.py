@@ -1,4 +1,4 @@
-"""Chatwoot's Application API on ``requests``: HTTP, and what its failures mean.
+"""A client of Chatwoot's Application API, built on ``requests``.
 
 Works without Flask::
 
@@ -35,15 +35,15 @@ from .payloads.refusals import refusal
 
 
 class ChatwootClient:
-    """One account of one Chatwoot, seen with one token.
+    """Calls the API of one Chatwoot account with one token.
 
     Threads may share it; each has its own pooled connections. Every method blocks
     until Chatwoot answers and raises an :class:`~flask_chatwoot.errors.APIError`:
-    transient, permanent or unknown. No redirect is followed, so the token goes to
-    ``base_url`` only. Nothing is repeated here.
+    transient, permanent or unknown. The client follows no redirect, so it sends the
+    token to ``base_url`` only, and it retries nothing.
 
     :param base_url: ``https://chatwoot.example.com``.
-    :param api_access_token: A user's or an agent bot's.
+    :param api_access_token: The token of a user or an agent bot.
     :param timeout: Seconds to wait for the connection, and for each part of the answer.
     """
 
@@ -74,13 +74,13 @@ class ChatwootClient:
         choices: t.Sequence[tuple[str, str]] = (),
         files: t.Sequence[Upload] = (),
     ) -> int:
-        """Write one message to the customer; return its id.
+        """Create a message to the customer; return its id.
 
         :param conversation_id: The number in the conversation's URL.
-        :param content: Shown as given: what Chatwoot would take for Liquid is escaped.
-            Chatwoot refuses a text that is too long; see :func:`split`.
+        :param content: The text. Liquid in it is escaped, so that Chatwoot shows it
+            unchanged. Chatwoot refuses a text that is too long; see :func:`split`.
         :param marker: Stored with the message by Chatwoot 4.9 and later.
-        :param choices: Titles and values to pick from.
+        :param choices: Titles and values that the customer can select.
         """
         return self._create(conversation_id, content, marker, files, choices=choices)
 
@@ -92,7 +92,7 @@ class ChatwootClient:
         marker: str | None = None,
         files: t.Sequence[Upload] = (),
     ) -> int:
-        """Write a private note, which only operators see; otherwise the same."""
+        """Create a note, like :meth:`create_message`. Only operators see it."""
         return self._create(conversation_id, content, marker, files, private=True)
 
     def messages(
@@ -102,11 +102,11 @@ class ChatwootClient:
         after: int | None = None,
         before: int | None = None,
     ) -> list[ChatwootMessage]:
-        """Messages of a conversation, oldest first. User tokens only.
+        """Return messages of a conversation, oldest first. Needs a user's token.
 
-        Without bounds the last 20; ``before`` an id, the 20 older ones; ``after`` an
-        id, the next 100; with both, up to 1000 from ``after`` on, that one included
-        (Chatwoot's ``app/finders/message_finder.rb``).
+        Without bounds these are the last 20; with ``before``, the 20 messages before
+        that id; with ``after``, the next 100; with both, up to 1000 from ``after`` on,
+        that one included (Chatwoot's ``app/finders/message_finder.rb``).
         """
         path = self._path(conversation_id) + "/messages"
         bounds = {"after": after, "before": before}
@@ -118,20 +118,20 @@ class ChatwootClient:
         return [message for each in listed if (message := message_from(each))]
 
     def conversation(self, conversation_id: int) -> Conversation:
-        """A conversation as it is now. Bot tokens only from Chatwoot 4.14.2 on."""
+        """Return a conversation. A bot's token needs Chatwoot 4.14.2 or later."""
         return conversation_from(self._request("GET", self._path(conversation_id)))
 
     def profile(self) -> dict[str, t.Any]:
-        """Whose token this is. User tokens only; a bot's is refused with 401.
+        """Return the profile of the token's user, without the secrets in it.
 
-        Without the secrets that Chatwoot sends along.
+        Chatwoot answers 401 to a bot's token.
         """
         profile = self._request("GET", "/api/v1/profile")
 
         return {k: v for k, v in profile.items() if k not in _PROFILE_SECRETS}
 
     def server_version(self) -> str:
-        """Chatwoot's version, ``"4.16.2"`` for instance. Needs no token."""
+        """Return Chatwoot's version, such as ``"4.16.2"``. Needs no token."""
         version = self._request("GET", "/api").get("version")
 
         if not isinstance(version, str):
@@ -144,11 +144,11 @@ class ChatwootClient:
     def set_custom_attributes(
         self, conversation_id: int, values: Object, *, merge: bool = False
     ) -> Object:
-        """Write a conversation's attributes; return those it has then.
+        """Write a conversation's custom attributes; return the resulting ones.
 
-        :param values: All of them: Chatwoot replaces the whole object.
-        :param merge: Replace only the keys given. Chatwoot takes it for no more than
-            an unknown parameter before pull request 15119 (after 4.16.2).
+        :param values: All attributes, because Chatwoot replaces the whole object.
+        :param merge: Replace only the given keys. Chatwoot ignores this parameter
+            before pull request 15119 (after 4.16.2).
         """
         body: dict[str, t.Any] = {"custom_attributes": dict(values)}
         body |= {"merge": True} if merge else {}
@@ -161,9 +161,9 @@ class ChatwootClient:
         self._change(conversation_id, "toggle_status", {"status": status})
 
     def toggle_typing_status(self, conversation_id: int, *, on: bool) -> None:
-        """Show the customer a typing indicator, for at most 30 s, or remove it.
+        """Show the customer a typing indicator for at most 30 s, or remove it.
 
-        A bot's token may do so from Chatwoot 4.12 on.
+        A bot's token needs Chatwoot 4.12 or later.
         """
         status = {"typing_status": "on" if on else "off"}
         self._change(conversation_id, "toggle_typing_status", status)
@@ -175,13 +175,12 @@ class ChatwootClient:
         assignee_id: int | None = None,
         team_id: int | None = None,
     ) -> None:
-        """Assign an operator, or a team. An id Chatwoot does not know unassigns."""
-        who = {"assignee_id": assignee_id} if assignee_id else {"team_id": team_id}
+        """Assign an operator or a team. An unknown id removes the assignment."""
+        team = assignee_id is None
+        who = {"team_id": team_id} if team else {"assignee_id": assignee_id}
         self._change(conversation_id, "assignments", who)
 
-    def _change(
-        self, conversation_id: int, name: str, body: t.Mapping[str, t.Any]
-    ) -> t.Any:
+    def _change(self, conversation_id: int, name: str, body: Object) -> t.Any:
         path = f"{self._path(conversation_id)}/{name}"
 
         return self._request("POST", path, body, anything=True)
@@ -194,20 +193,16 @@ class ChatwootClient:
         *,
         params: t.Mapping[str, t.Any] | None = None,
     ) -> t.Any:
-        """Any other endpoint of the account.
+        """Call any other endpoint of the account.
 
         :param path: What follows ``/api/v1/accounts/<id>``; begins with a slash.
         :param body: Sent as JSON.
-        :param params: Of the query; ``None`` values are left out.
+        :param params: Query parameters; those with the value ``None`` are not sent.
         :return: The decoded JSON, or ``None`` if the answer is empty.
         """
-        return self._request(
-            method,
-            f"/api/v1/accounts/{self.account_id}{path}",
-            body,
-            params=params,
-            anything=True,
-        )
+        path = f"/api/v1/accounts/{self.account_id}{path}"
+
+        return self._request(method, path, body, params=params, anything=True)
 
     def _create(
         self,
@@ -268,20 +263,21 @@ class ChatwootClient:
             raise _no_answer(error, method, endpoint) from None
         except (OSError, ValueError, urllib3_errors.HTTPError) as error:
             raise TransientError(
-                f"cannot be asked ({type(error).__name__}).", endpoint=endpoint
+                f"the request cannot be sent ({type(error).__name__}).",
+                endpoint=endpoint,
             ) from None
 
         return _read(response, method, endpoint, anything=anything)
 
     def _session(self) -> requests.Session:
-        """This thread's connections, made anew after a fork."""
+        """Return the connections of this thread. A forked process opens new ones."""
         session: requests.Session | None = getattr(self._local, "session", None)
 
         if session is None or self._local.pid != os.getpid():
             session = self._local.session = _Session(self.base_url)
             session.headers.update(
                 {
-                    # Chatwoot's own spelling has underscores, and nginx drops those.
+                    # Chatwoot documents the header with underscores; nginx drops those.
                     "Api-Access-Token": self._token,
                     "Accept": "application/json",
                     "User-Agent": "Flask-Chatwoot",
@@ -295,8 +291,8 @@ class ChatwootClient:
 class _Session(requests.Session):
     """Connections to one server: no cookies, no passwords, no redirects.
 
-    Proxies and certificates come from the environment, which is read once: requests
-    reads it for each call, and takes a password from .netrc then.
+    Proxies and certificates come from the environment, which is read once. With
+    ``trust_env``, requests would read it for each call, and passwords from .netrc too.
     """
 
     def __init__(self, url: str) -> None:
@@ -306,30 +302,30 @@ class _Session(requests.Session):
         bundles = map(os.environ.get, ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"))
         self.verify = next(filter(None, bundles), True)
 
-        # Sending to an address that cannot be read fails with an error of its own.
+        # The request itself raises an error for a malformed URL.
         with contextlib.suppress(ValueError):
             self.proxies = get_environ_proxies(url)
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Nothing; allow_redirects=False would still fail on a strange address."""
+        """Return None: allow_redirects=False still fails on a malformed location."""
         return None
 
 
 _PROFILE_SECRETS: t.Final = ("access_token", "pubsub_token", "hmac_identifier")
 
 _NOT_CHATWOOT: t.Final = (
-    "the answer is not one of Chatwoot's; is CHATWOOT_BASE_URL the address of the "
-    "Chatwoot server itself?"
+    "the answer is not one of Chatwoot's; check that CHATWOOT_BASE_URL is the address "
+    "of the Chatwoot server."
 )
 
 
-# -- what an answer means --------------------------------------------------------
+# -- answers ---------------------------------------------------------------------
 
 
 def _read(
     response: requests.Response, method: str, endpoint: str, *, anything: bool
 ) -> t.Any:
-    """What was answered: an object, unless anything will do."""
+    """Decode an answer: a JSON object, or any JSON or nothing with ``anything``."""
     if not 200 <= response.status_code < 300:
         raise refusal(response.status_code, response.headers, endpoint)
 
@@ -342,8 +338,8 @@ def _read(
         anything, answer = False, None
 
     if not anything and not isinstance(answer, dict):
-        # Something answered 200, so a POST may have been obeyed.
-        kind = UnknownError if method == "POST" else PermanentError
+        # The status is 2xx, so Chatwoot may have obeyed a change.
+        kind = PermanentError if method == "GET" else UnknownError
         raise kind(_NOT_CHATWOOT, endpoint=endpoint, status=response.status_code)
 
     return answer
@@ -352,10 +348,10 @@ def _read(
 def _no_answer(
     error: requests.RequestException, method: str, endpoint: str
 ) -> APIError:
-    """What kind of failure it is when nothing came back.
+    """Return the error of a request without an answer.
 
-    It names only the exception's class: its text may hold the URL of a proxy with its
-    password.
+    It names only the exception's class, because the exception's text may contain the
+    password of a proxy.
     """
     kind = type(error).__name__
 
@@ -371,8 +367,12 @@ def _no_answer(
 
 
 def _never_sent(error: requests.RequestException) -> bool:
-    """Whether the request surely did not reach Chatwoot. In doubt, it may have."""
-    # A ValueError: the address or a header cannot be written.
+    """Whether the request certainly did not reach Chatwoot."""
+    # With a request, it is a header of the answer that urllib3 cannot read.
+    if isinstance(error, requests.exceptions.InvalidHeader) and error.request:
+        return False
+
+    # A ValueError: the URL or a header cannot be encoded.
     if isinstance(error, requests.ConnectTimeout | ValueError):
         return True
 
@@ -391,10 +391,8 @@ def _never_sent(error: requests.RequestException) -> bool:
     )
 
 
-def _encoded(
-    body: t.Mapping[str, t.Any] | None, *, form: bool
-) -> tuple[dict[str, str], t.Any]:
-    """Headers and content; in a form, Chatwoot reads JSON where it wants an object."""
+def _encoded(body: Object | None, *, form: bool) -> tuple[dict[str, str], t.Any]:
+    """Return headers and content. In a form, objects are encoded as JSON."""
     if body is None:
         return {}, None
 
@@ -407,10 +405,10 @@ def _encoded(
     }
 
 
-# -- one raw request -------------------------------------------------------------
+# -- raw requests ----------------------------------------------------------------
 
 _ENOUGH: t.Final = 64 * 1024
-"""Bytes of a raw answer that are read."""
+"""The number of bytes that are read of a raw answer."""
 
 
 @dataclass(frozen=True)
@@ -431,7 +429,7 @@ class RawAnswer:
 
     @property
     def redirect(self) -> str | None:
-        """The target of a redirect, else ``None``; empty if it names none."""
+        """The target of a redirect, empty if it has none; otherwise ``None``."""
         return self.headers.get("Location", "") if 300 <= self.status < 400 else None
 
 
@@ -439,8 +437,8 @@ class RawAnswer:
 class NoAnswer:
     """A request that got no answer.
 
-    :ivar kind: Name of the exception; the text may hold a proxy's password.
-    :ivar tls: What is wrong with the certificate or the handshake, if that is it.
+    :ivar kind: Name of the exception; its text may contain a proxy's password.
+    :ivar tls: The problem with the certificate or the handshake, or ``None``.
     """
 
     kind: str
@@ -457,7 +455,7 @@ def exchange(
 ) -> RawAnswer | NoAnswer:
     """Send one request to any URL, for diagnosis. Blocks.
 
-    Follows no redirect, repeats nothing, and reads the first 64 KiB of the answer.
+    Follows no redirect, retries nothing and reads only 64 KiB of the answer.
 
     :param timeout: Seconds to wait for the connection, and for each part of the answer.
     """
@@ -488,7 +486,7 @@ def _tls_problem(error: requests.RequestException) -> str | None:
 
     cause: t.Any = error
 
-    # requests wraps what urllib3 wraps.
+    # urllib3 wraps the error of ssl, and requests wraps that.
     while cause is not None and not isinstance(cause, ssl.SSLError):
         inner = getattr(cause, "reason", None) or (cause.args[:1] or (None,))[0]
         cause = inner if isinstance(inner, BaseException) else None

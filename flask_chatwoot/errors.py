@@ -1,22 +1,22 @@
-"""Everything this package raises.
+"""The exceptions of this package.
 
 ::
 
     ChatwootError
     ├── ConfigError            a CHATWOOT_* key is missing or wrong
-    ├── SetupError             Chatwoot cannot be set up as it was asked for
+    ├── SetupError             Chatwoot cannot be set up as requested
     ├── ProviderError          a reply provider cannot be registered or used
     │   └── NoProviderError    none is registered
-    ├── ProviderFailedError    a reply provider raised
+    ├── ProviderFailedError    a reply provider raised an exception
     ├── DeliveryError          a delivery is refused; carries the HTTP status
     │   ├── SignatureError     401
     │   └── PayloadError       400
-    ├── DatabaseError             the durable inbox cannot be read or written
-    │   └── LeaseLostError     another worker has taken the job over
-    └── APIError               Chatwoot's API did not do what was asked
-        ├── TransientError     it did nothing; try again later
-        ├── PermanentError     it refused; trying again will not help
-        └── UnknownError       it may or may not have done it
+    ├── DatabaseError          the database cannot be read or written
+    │   └── LeaseLostError     another worker has claimed the job
+    └── APIError               a call of Chatwoot's API failed
+        ├── TransientError     Chatwoot did not obey; a retry may succeed
+        ├── PermanentError     Chatwoot refused; a retry cannot succeed
+        └── UnknownError       Chatwoot may or may not have obeyed
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ class ChatwootError(Exception):
 
 
 class ConfigError(ChatwootError):
-    """A setting is missing or wrong. The text names the key and the remedy."""
+    """A setting is missing or wrong. The message names the key and the remedy."""
 
 
 class SetupError(ChatwootError):
-    """Something in Chatwoot stands in the way. The text says what, and the remedy."""
+    """Chatwoot cannot be set up. The message names the reason and the remedy."""
 
 
 class ProviderError(ChatwootError):
-    """A reply provider has the wrong shape, is doubled, or returned no reply."""
+    """A provider cannot be called, is registered twice, or returned no reply."""
 
 
 class NoProviderError(ProviderError):
@@ -46,42 +46,45 @@ class NoProviderError(ProviderError):
 
 
 class ProviderFailedError(ChatwootError):
-    """A reply provider raised. Says where, not what: that may quote a customer."""
+    """A reply provider raised an exception.
+
+    The message has the place but not the exception's text, which may quote a customer.
+    """
 
 
 class DeliveryError(ChatwootError):
-    """A delivery is refused. ``status`` is the HTTP answer Chatwoot gets."""
+    """A delivery is refused. ``status`` is the HTTP status of the answer."""
 
     status: t.ClassVar[int]
 
 
 class SignatureError(DeliveryError):
-    """The delivery cannot be shown to come from Chatwoot."""
+    """The signature of a delivery is missing, wrong or too old."""
 
     status = 401
 
 
 class PayloadError(DeliveryError):
-    """The body is not what Chatwoot sends."""
+    """The body is not one that Chatwoot sends."""
 
     status = 400
 
 
 class DatabaseError(ChatwootError):
-    """The inbox is locked, full, corrupt or out of reach."""
+    """The database is locked, full, corrupt or unreachable."""
 
 
 class LeaseLostError(DatabaseError):
-    """The job was claimed by another worker; this one must let go of it."""
+    """Another worker has claimed the job; this worker must not change it."""
 
 
 class APIError(ChatwootError):
-    """Chatwoot's API did not do what was asked.
+    """A call of Chatwoot's API failed.
 
     :ivar kind: ``"transient"``, ``"permanent"`` or ``"unknown"``.
-    :ivar status: The HTTP status, or ``None`` when no answer came.
+    :ivar status: The HTTP status, or ``None`` if there was no answer.
     :ivar endpoint: Method and path, without host, query or body.
-    :ivar retry_after: Seconds Chatwoot asked to wait, or ``None``.
+    :ivar retry_after: Seconds from the header of that name, or ``None``.
     """
 
     kind: t.ClassVar[str]
@@ -101,28 +104,28 @@ class APIError(ChatwootError):
 
 
 class TransientError(APIError):
-    """Chatwoot was out of reach, busy, or failed. Safe to try again later."""
+    """Chatwoot was unreachable or busy, or failed. It is safe to retry later."""
 
     kind = "transient"
 
 
 class PermanentError(APIError):
-    """Chatwoot refused. The same request will be refused again."""
+    """Chatwoot refused the request, and would refuse a retry."""
 
     kind = "permanent"
 
 
 class UnknownError(APIError):
-    """The request was sent and no usable answer came: it may have been obeyed."""
+    """The request was sent without a usable answer: Chatwoot may have obeyed."""
 
     kind = "unknown"
 
 
 def trace(error: BaseException) -> str:
-    """Where an error of foreign code comes from, without what it says.
+    """Return the class and the traceback of a host's error, without its text.
 
-    The text of such an error often quotes its input, which here is what a
-    customer wrote, and so must not reach a log.
+    The text of such an error often quotes its input, here the words of a customer,
+    which must not be logged.
     """
     frames = "".join(traceback.format_tb(error.__traceback__))
 

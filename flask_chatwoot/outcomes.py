@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class _Ending(StrEnum):
-    """A word with its meaning, which ``flask chatwoot outcomes`` prints."""
+    """A value with the description that ``flask chatwoot outcomes`` prints."""
 
     meaning: str
 
@@ -20,11 +20,11 @@ class _Ending(StrEnum):
 
 
 class DeliveryOutcome(_Ending):
-    """What became of a delivery; the ``status`` of its answer."""
+    """The result of a delivery, and the ``status`` in its answer."""
 
     ACCEPTED = "accepted", "Stored, or already handled by the inline backend."
     DUPLICATE = "duplicate", "This message was accepted before."
-    IGNORED = "ignored", "Authentic, but nothing to do. Always with a reason."
+    IGNORED = "ignored", "Authentic, but nothing is to be done. Always with a reason."
 
 
 class TurnOutcome(_Ending):

@@ -1,6 +1,6 @@
-"""What a host may listen to. The sender is always the Flask app object.
+"""Signals that a host can connect to. The sender is always the Flask app object.
 
-Receivers are plain functions, called in the thread that works on the turn.
+Receivers are plain functions, called in the thread that handles the turn.
 """
 
 from __future__ import annotations
@@ -18,25 +18,26 @@ _signals = Namespace()
 
 before_post = _signals.signal("before-post")
 """Sent before every attempt to create a message in Chatwoot. Receives ``post``, the
-:class:`~flask_chatwoot.Post` about to be made."""
+:class:`~flask_chatwoot.Post` that will be created."""
 
 after_post = _signals.signal("after-post")
 """Sent after every attempt, exactly once per :data:`before_post`. Receives ``post``,
-``message_id`` (the created message's id, or ``None``), ``error`` (what went wrong, an
-:class:`~flask_chatwoot.errors.APIError` as a rule, or ``None``) and ``seconds`` (how
-long the attempt took). Both an id and an error: it was made, and could not be noted."""
+``message_id`` (the created message's id, or ``None``), ``error`` (the
+failure, usually an :class:`~flask_chatwoot.errors.APIError`, or ``None``) and
+``seconds`` (the duration of the attempt). Both an id and an error mean that the message
+was created and that its id could not be stored."""
 
 turn_finished = _signals.signal("turn-finished")
-"""Sent when a turn ends for good. Receives ``turn`` (the
+"""Sent when a turn has ended. Receives ``turn`` (the
 :class:`~flask_chatwoot.Turn`), ``outcome`` (a :class:`~flask_chatwoot.TurnOutcome`)
 and ``reason`` (a :class:`~flask_chatwoot.Reason`, or ``None``)."""
 
 
 def send(signal: NamedSignal, sender: t.Any, **values: t.Any) -> None:
-    """Call every receiver; one that raises is logged and changes nothing.
+    """Call every receiver, and log the error of one that raises.
 
-    An audit log must not cost a customer the reply, so this does not stop at the
-    first error as ``Signal.send`` does.
+    Unlike ``Signal.send``, this does not stop at the first error: an error in an audit
+    log must not prevent the reply to a customer.
     """
     if not signal.receivers:
         return
@@ -46,5 +47,5 @@ def send(signal: NamedSignal, sender: t.Any, **values: t.Any) -> None:
             receiver(sender, **values)
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # noqa: BLE001 - the host's code, any error at all
+        except BaseException as error:  # noqa: BLE001 - the host's code may raise anything
             log.error("a receiver of %s failed: %s", signal.name, trace(error))  # noqa: TRY400

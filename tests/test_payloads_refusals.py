@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from flask_chatwoot.payloads.refusals import LONGEST_PAUSE, retry_after
 
-NOON: t.Final = 1_445_412_480.0  # 21 October 2015, 07:28:00 in Greenwich
+NOON: t.Final = 1_445_412_480.0  # 21 October 2015, 07:28:00 UTC
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ DATE_PARTS = st.sampled_from(
 
 @settings(deadline=None)
 @given(st.text() | st.lists(DATE_PARTS).map(" ".join))
-def test_no_header_raises_or_asks_for_a_long_pause(value: str) -> None:
+def test_no_header_raises_or_exceeds_the_longest_pause(value: str) -> None:
     seconds = retry_after(value)
 
     assert seconds is None or 0.0 <= seconds <= LONGEST_PAUSE

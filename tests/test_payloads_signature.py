@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import time
+import typing as t
 
 import pytest
 from hypothesis import example, given, settings
@@ -41,15 +42,16 @@ HOSTILE_SIGNATURES = [
 ]
 
 
-def check(
-    body: bytes = BODY,
-    *,
-    secrets: tuple[str, ...] = (SECRET,),
-    signature: str | None = SIGNATURE,
-    timestamp: str | None = TIMESTAMP,
-    now: float = MOMENT,
-) -> None:
-    verify(body, secrets=secrets, signature=signature, timestamp=timestamp, now=now)
+def check(body: bytes = BODY, **values: t.Any) -> None:
+    usual: dict[str, t.Any] = {"secrets": (SECRET,), "signature": SIGNATURE}
+    verify(body, **(usual | {"timestamp": TIMESTAMP, "now": MOMENT} | values))
+
+
+def refused(body: bytes = BODY, match: str = "", **values: t.Any) -> SignatureError:
+    with pytest.raises(SignatureError, match=match or None) as caught:
+        check(body, **values)
+
+    return caught.value
 
 
 def test_the_known_vector_is_signed_and_verified() -> None:
@@ -63,36 +65,26 @@ def test_a_hostile_timestamp_is_refused_even_when_it_is_signed(timestamp: str) -
     honest = timestamp.encode(errors="replace") + b"." + BODY
     signature = "sha256=" + hmac.digest(SECRET.encode(), honest, "sha256").hex()
 
-    with pytest.raises(SignatureError):
-        check(timestamp=timestamp, signature=signature)
-
-    with pytest.raises(SignatureError):  # and by the real clock
-        verify(BODY, secrets=(SECRET,), signature=signature, timestamp=timestamp)
+    refused(timestamp=timestamp, signature=signature)
+    refused(timestamp=timestamp, signature=signature, now=None)  # the real clock
 
 
 @pytest.mark.parametrize("signature", HOSTILE_SIGNATURES)
 def test_a_hostile_signature_is_refused(signature: str) -> None:
-    with pytest.raises(SignatureError):
-        check(signature=signature)
+    refused(signature=signature)
 
 
 @pytest.mark.parametrize(
     ("signature", "timestamp"), [(None, TIMESTAMP), (SIGNATURE, None), (None, None)]
 )
-def test_an_unsigned_delivery_is_refused(
-    signature: str | None, timestamp: str | None
-) -> None:
-    with pytest.raises(SignatureError, match="not signed"):
-        check(signature=signature, timestamp=timestamp)
+def test_no_signature_is_refused(signature: str | None, timestamp: str | None) -> None:
+    refused(match="not signed", signature=signature, timestamp=timestamp)
 
 
 @settings(deadline=None)
 @given(st.text(), st.text())
-def test_no_header_whatsoever_raises_anything_else(
-    signature: str, timestamp: str
-) -> None:
-    with pytest.raises(SignatureError):
-        check(signature=signature, timestamp=timestamp)
+def test_any_other_header_is_refused(signature: str, timestamp: str) -> None:
+    refused(signature=signature, timestamp=timestamp)
 
 
 @pytest.mark.parametrize("side", [-1, 1])
@@ -101,11 +93,10 @@ def test_a_delivery_is_fresh_for_five_minutes_on_both_sides(side: int) -> None:
         check(now=MOMENT + side * seconds)
 
     for seconds in (300.1, 301, 86_400, 10**9):
-        with pytest.raises(SignatureError, match="old"):
-            check(now=MOMENT + side * seconds)
+        refused(match="old", now=MOMENT + side * seconds)
 
 
-def test_without_a_moment_the_clock_decides() -> None:
+def test_a_signature_is_compared_with_the_clock() -> None:
     def check_at(seconds: float) -> None:
         moment = str(int(seconds))
         signature = sign(BODY, secret=SECRET, timestamp=moment)
@@ -120,7 +111,7 @@ def test_without_a_moment_the_clock_decides() -> None:
 @pytest.mark.parametrize(
     "secrets", [(SECRET, "new"), ("new", SECRET), ("a", "b", SECRET)]
 )
-def test_any_secret_will_do_while_one_is_replaced(secrets: tuple[str, ...]) -> None:
+def test_any_of_several_secrets_is_accepted(secrets: tuple[str, ...]) -> None:
     check(secrets=secrets)
 
 
@@ -128,46 +119,36 @@ def test_any_secret_will_do_while_one_is_replaced(secrets: tuple[str, ...]) -> N
     "secrets", [(), ("",), ("old",), (SECRET + " ",), (SECRET.upper(),)]
 )
 def test_other_secrets_do_not_match(secrets: tuple[str, ...]) -> None:
-    with pytest.raises(SignatureError, match="does not match"):
-        check(secrets=secrets)
+    refused(match="does not match", secrets=secrets)
 
 
-def test_the_timestamp_is_part_of_what_is_signed() -> None:
+def test_the_timestamp_is_signed() -> None:
     body_alone = "sha256=" + hmac.new(SECRET.encode(), BODY, hashlib.sha256).hexdigest()
 
-    with pytest.raises(SignatureError):
-        check(signature=body_alone)
-
-    with pytest.raises(SignatureError):
-        check(timestamp=str(MOMENT + 1))
+    refused(signature=body_alone)
+    refused(timestamp=str(MOMENT + 1))
 
 
-def test_a_secret_is_its_characters_and_nothing_decoded() -> None:
+def test_a_secret_is_not_decoded() -> None:
     secret = base64.urlsafe_b64encode(b"twenty-four bytes of key").decode()
     signed = TIMESTAMP.encode() + b"." + BODY
     decoded = hmac.digest(base64.urlsafe_b64decode(secret), signed, "sha256").hex()
 
-    with pytest.raises(SignatureError):
-        check(secrets=(secret,), signature=f"sha256={decoded}")
-
+    refused(secrets=(secret,), signature=f"sha256={decoded}")
     check(secrets=(secret,), signature=sign(BODY, secret=secret, timestamp=TIMESTAMP))
 
 
 def test_a_body_that_was_parsed_and_written_again_is_refused() -> None:
-    rewritten = BODY.replace(rb"\u003c", b"<")
-
-    with pytest.raises(SignatureError):
-        check(rewritten)
+    refused(BODY.replace(rb"\u003c", b"<"))
 
 
 @settings(deadline=None)
 @given(st.integers(0, len(BODY) - 1), st.integers(1, 255))
-def test_not_one_byte_may_change(place: int, difference: int) -> None:
+def test_a_change_of_any_byte_is_refused(place: int, difference: int) -> None:
     forged = bytearray(BODY)
     forged[place] ^= difference
 
-    with pytest.raises(SignatureError):
-        check(bytes(forged))
+    refused(bytes(forged))
 
 
 @settings(deadline=None)
@@ -180,8 +161,7 @@ def test_what_is_signed_is_verified(body: bytes, secret: str) -> None:
 
 
 def test_a_refusal_quotes_neither_secret_nor_signature() -> None:
-    with pytest.raises(SignatureError) as caught:
-        check(secrets=("another",))
+    error = refused(secrets=("another",))
 
-    assert "another" not in str(caught.value)
-    assert SIGNATURE not in str(caught.value)
+    assert "another" not in str(error)
+    assert SIGNATURE not in str(error)

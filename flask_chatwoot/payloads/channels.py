@@ -1,31 +1,31 @@
-"""What fits into one message, and how to cut what does not."""
+"""The limit of a message's length, and how to split a longer text."""
 
 import typing as t
 
 from .liquid import escape
 
 LIMIT: t.Final = 150_000
-"""Characters one message may have (Chatwoot's ``app/models/message.rb``)."""
+"""The most characters of one message (Chatwoot's ``app/models/message.rb``)."""
 
 
 def split(text: str, limit: int = LIMIT) -> list[str]:
-    """Cut text at paragraphs, else between words, so that each part fits escaped.
+    """Split a text at paragraphs, else lines, else words. Each part fits escaped.
 
-    Only the white space at a cut is lost. A text that fits is the only part, even if
-    it is empty; a long one of nothing but white space has no parts.
+    Only the white space at a cut is removed. A text that fits is the only part, even
+    if it is empty; a long text of white space has no parts.
 
-    :param limit: Characters a part may have once it is escaped.
+    :param limit: The most characters of an escaped part.
     """
     parts = []
     size = limit
 
-    # Escaping never shortens, so what is far too long need not be escaped to know.
+    # Escaping never shortens a text, so a text that is too long need not be escaped.
     while len(text) > limit or len(escape(text)) > limit:
         cut = _boundary(text, min(size, len(text)))
         head = text[:cut].rstrip()
 
         if (length := len(escape(head))) > limit:
-            # How much longer escaping makes a text depends on where it is cut.
+            # The length of the escaped text depends on the place of the cut.
             size = max(1, min(size * limit // length, len(head) - 1))
             continue
 
@@ -37,7 +37,7 @@ def split(text: str, limit: int = LIMIT) -> list[str]:
 
 
 def _boundary(text: str, size: int) -> int:
-    """The best place to cut at or before ``size``, but not far before it."""
+    """Return the best place to cut, between half of ``size`` and ``size``."""
     least = size // 2
 
     for mark in ("\n\n", "\n", " "):

@@ -1,8 +1,9 @@
-"""Conversations and messages as frozen values, from deliveries and from the API alike.
+"""Conversations and messages as frozen values, from deliveries and from the API.
 
 The shapes are those of Chatwoot 4.2 to 4.16 (``app/models/message.rb``,
-``webhook_data``; ``app/presenters/conversations/event_data_presenter.rb``). They only
-ever grew, so unknown keys pass; what is present but of a foreign type counts as absent.
+``webhook_data``; ``app/presenters/conversations/event_data_presenter.rb``). Later
+versions only added keys, so unknown keys are ignored; a value of an unexpected type
+counts as absent.
 """
 
 import re
@@ -17,11 +18,11 @@ from .liquid import escape
 _NOTHING: t.Final[Object] = MappingProxyType({})
 
 _TYPES: t.Final = ("incoming", "outgoing", "activity", "template")
-"""Chatwoot's message types; the position is the number used outside webhooks."""
+"""Chatwoot's message types. The API uses their positions in this list."""
 
 
 class Contact(t.NamedTuple):
-    """The customer. What Chatwoot does not say is ``None``, false or empty."""
+    """The customer. A value that Chatwoot omits is ``None``, false or empty."""
 
     id: int | None = None
     name: str | None = None
@@ -40,9 +41,9 @@ class Attachment(t.NamedTuple):
     """A file of a message.
 
     :ivar type: Chatwoot's ``file_type``: ``image``, ``audio``, ``file``, …
-    :ivar url: Answers with a redirect to the file and needs no token; ``None`` for
-        kinds without a file, such as a location.
-    :ivar size: Bytes, or ``None``.
+    :ivar url: A URL that redirects to the file and needs no token; ``None`` for
+        types without a file, such as a location.
+    :ivar size: The size in bytes, or ``None``.
     """
 
     type: str
@@ -54,9 +55,9 @@ class Attachment(t.NamedTuple):
 
 
 class Assignee(t.NamedTuple):
-    """Whom Chatwoot has assigned.
+    """The operator or bot to whom a conversation is assigned.
 
-    :ivar type: ``"user"`` or ``"agent_bot"``: a user and a bot may have the same id.
+    :ivar type: ``"user"`` or ``"agent_bot"``. A user and a bot may have the same id.
     """
 
     type: str
@@ -64,7 +65,7 @@ class Assignee(t.NamedTuple):
 
 
 class Speaker(StrEnum):
-    """Who wrote a public message."""
+    """The author of a public message."""
 
     CUSTOMER = "customer"
     OPERATOR = "operator"
@@ -76,16 +77,16 @@ class ChatwootMessage(t.NamedTuple):
     """One message of a conversation.
 
     :ivar type: One of Chatwoot's message types, or ``"unknown"``.
-    :ivar content: As Chatwoot has it; empty if there is none.
-    :ivar text: What the author typed: an e-mail without the history it quotes.
-    :ivar rendered: The text looks like HTML that Chatwoot 4.9.0 to 4.12.0 made of
-        what was typed. Only the server's version shows whether it did.
+    :ivar content: As Chatwoot sends it; empty if there is none.
+    :ivar text: As the author typed it; of an e-mail, without the quoted history.
+    :ivar rendered: Whether the text looks like the HTML that Chatwoot 4.9.0 to 4.12.0
+        renders. Only the server's version shows whether it is.
     :ivar speaker: ``None`` for notes and activities.
-    :ivar marker: Our marker, if this package made the message and Chatwoot kept it.
-    :ivar picked: What the customer picked or filled in where the message asked for it;
-        else empty.
+    :ivar marker: Our marker, if this package created it and Chatwoot stored the marker.
+    :ivar picked: The customer's answer, if the message has buttons or a form; else
+        empty.
     :ivar created_at: Unix seconds.
-    :ivar auto_reply: It is an e-mail that a machine wrote.
+    :ivar auto_reply: Whether it is an e-mail that a machine wrote.
     """
 
     id: int
@@ -107,23 +108,24 @@ class ChatwootMessage(t.NamedTuple):
 
     @property
     def by_operator(self) -> bool:
-        """Whether an operator wrote this to the customer, as far as it shows.
+        """Whether an operator wrote this to the customer.
 
-        Our own posts by a user's token on Chatwoot before 4.9 look just like it.
+        Also true for our own posts with a user's token on Chatwoot before 4.9, which
+        drops the marker.
         """
         return self.speaker is Speaker.OPERATOR
 
 
 class Conversation(t.NamedTuple):
-    """A conversation, as of a delivery or as it is now.
+    """A conversation, from a delivery or from the API.
 
     :ivar id: The number in the conversation's URL, unique per account; 0 if an answer
-        of the API does not say it.
-    :ivar can_reply: False outside of a channel's messaging window.
+        of the API omits it.
+    :ivar can_reply: False outside the channel's messaging window.
     :ivar updated_at: Unix seconds.
-    :ivar contacts: The places where the customer was found, best first.
-    :ivar last_message: The last one that is no activity; only the API says it.
-    :ivar newest_message_id: Of the messages it shows; 0 if it shows none.
+    :ivar contacts: The customer as described in each place of the payload, best first.
+    :ivar last_message: The last message that is no activity; only the API has it.
+    :ivar newest_message_id: The highest id of the messages in it; 0 without messages.
     """
 
     id: int
@@ -155,7 +157,7 @@ class Conversation(t.NamedTuple):
 
     @property
     def language(self) -> str | None:
-        """The browser's, ``"de"`` for instance; only website visitors have one."""
+        """The language of the browser, such as ``"de"``; only for website visitors."""
         return as_text(self.additional_attributes.get("browser_language")) or None
 
 
@@ -165,8 +167,8 @@ class Conversation(t.NamedTuple):
 def conversation_from(raw: Object, message: Object = _NOTHING) -> Conversation:
     """Read a conversation.
 
-    :param message: The message of the delivery that holds it, which says more of the
-        account, the inbox and the customer.
+    :param message: The message of the delivery that contains the conversation; it has
+        the account, the inbox and the customer.
     """
     meta = as_object(raw.get("meta"))
     owner, inbox = (message or raw).get("account"), message.get("inbox")
@@ -189,7 +191,7 @@ def conversation_from(raw: Object, message: Object = _NOTHING) -> Conversation:
 
 
 def _contacts(meta: Object, message: Object) -> tuple[Contact, ...]:
-    """The customer, from wherever this server version puts them.
+    """Return the customer from every place where a server version puts them.
 
     A sender without ``type`` is a contact (``app/models/contact.rb``); the top-level
     ``contact`` is from servers before June 2020.
@@ -224,7 +226,7 @@ def _assignee(meta: Object) -> Assignee | None:
     if not found:
         return None
 
-    # "assignee_type" says "AgentBot" (4.8 and later), the assignee's own "agent_bot".
+    # "assignee_type" is "AgentBot" (4.8 and later), the assignee's "type" "agent_bot".
     kinds = (meta.get("assignee_type"), found.get("type"))
     is_bot = any(kind in ("AgentBot", "agent_bot") for kind in kinds)
 
@@ -243,10 +245,10 @@ def _newest(messages: t.Any) -> int:
 def message_from(
     raw: t.Any, conversation: Object | None = None
 ) -> ChatwootMessage | None:
-    """Read a message; ``None`` if it is none, or has no id.
+    """Read a message; ``None`` if it is no object, or has no id.
 
-    :param conversation: Of the delivery that holds the message, whose content may be
-        rendered; ``None`` for answers of the API.
+    :param conversation: The conversation in the delivery of the message, whose content
+        may be rendered; ``None`` for answers of the API.
     """
     raw = as_object(raw)
     message_id = as_id(raw.get("id"))
@@ -279,7 +281,7 @@ def message_from(
 
 
 class _Draft(t.Protocol):
-    """What a message of ours is recognised by."""
+    """The values of a draft that identify its post."""
 
     @property
     def marker(self) -> str: ...
@@ -338,7 +340,7 @@ def _is_by_operator(raw: Object, attributes: Object) -> bool:
     if sender:
         return sender.get("type") in ("user", "User")
 
-    # Written on the company's own phone: only the channel reports it, without a user.
+    # Written on the company's own phone: the channel reports it, without a user.
     return any(
         holder.get(key)
         for holder in (raw, attributes, extra)
@@ -347,7 +349,7 @@ def _is_by_operator(raw: Object, attributes: Object) -> bool:
 
 
 def _picked(values: t.Any) -> str:
-    """The titles picked, or the lines of a form (``AgentMessageBubble.vue``)."""
+    """Return the titles selected, or the lines of a form (AgentMessageBubble.vue)."""
     lines = []
 
     for value in map(as_object, values if isinstance(values, list) else ()):
@@ -359,7 +361,7 @@ def _picked(values: t.Any) -> str:
 
 
 def _attachments(listed: t.Any) -> tuple[Attachment, ...]:
-    """The files of a message; the key is absent when there are none."""
+    """Read the files of a message; without files, the key is absent."""
     return tuple(
         Attachment(
             type=as_text(item.get("file_type")) or "file",
@@ -379,7 +381,7 @@ _RENDERED = r"(?s)\s*<(p|ul|ol|h[1-6]|blockquote|pre|table|hr)\b.*>\s*\Z"
 def _typed(
     content: str, mail: Object, message_id: int, conversation: Object | None
 ) -> tuple[str, bool]:
-    """The text as typed, and whether it may still be rendered HTML."""
+    """Return the text as typed, and whether it may be rendered HTML."""
     text = _trimmed(mail) if mail else None
     rendered = False
 
@@ -390,7 +392,7 @@ def _typed(
             stored = _stored(message_id, conversation)
             text, rendered = (content, True) if stored is None else (stored, False)
 
-    # Chatwoot strips these itself from 4.14.2 on.
+    # From 4.14.2 on, Chatwoot strips these itself.
     return text.rstrip("\r\n"), rendered
 
 
@@ -399,10 +401,10 @@ def _looks_rendered(content: str) -> bool:
 
 
 def _stored(message_id: int, conversation: Object) -> str | None:
-    """The unrendered text, which Chatwoot sends along with its newest message.
+    """Return the stored, unrendered text of a message, if the delivery contains it.
 
-    ``messages[0]`` is the newest message when the delivery was written, and so is
-    often another one than the delivery is about.
+    ``messages[0]`` is the newest message at the time when Chatwoot writes the delivery,
+    so it is often another message than that of the delivery.
     """
     messages = conversation.get("messages")
     newest = as_object(messages[0]) if isinstance(messages, list) and messages else {}
@@ -411,7 +413,7 @@ def _stored(message_id: int, conversation: Object) -> str | None:
 
 
 def _trimmed(mail: Object) -> str | None:
-    """An e-mail without the history it quotes.
+    """Return the text of an e-mail without the quoted history.
 
     Chatwoot calls the trimmed part ``quoted`` (``app/presenters/mail_presenter.rb``).
     """
@@ -425,7 +427,7 @@ def _trimmed(mail: Object) -> str | None:
 
 
 def unrendered(html: str) -> str:
-    """What was probably typed, from the HTML Chatwoot made of it."""
+    """Return the text that was probably typed, from HTML that Chatwoot rendered."""
     for pattern, text in _UNRENDERED:
         html = re.sub(pattern, text, html)
 
@@ -433,7 +435,7 @@ def unrendered(html: str) -> str:
 
 
 _UNRENDERED: t.Final = (
-    (r"\n(?=<)|(?<=>)\n", ""),  # the renderer's own, between tags
+    (r"\n(?=<)|(?<=>)\n", ""),  # added by the renderer between tags
     (r"<br ?/?>", "\n"),
     (r"<li>", "- "),
     (r"</li>", "\n"),

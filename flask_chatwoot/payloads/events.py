@@ -1,7 +1,7 @@
-"""What Chatwoot delivers: bytes in, frozen values out.
+"""Parse the deliveries of Chatwoot into frozen values.
 
-Unknown keys and events pass; what is present but of a foreign type is treated as
-absent, unless the message cannot be answered without it.
+Unknown keys and events are accepted. A value of an unexpected type counts as absent,
+unless the message cannot be answered without it.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ SUBSCRIPTIONS: t.Final = (
     "conversation_status_changed",
     "conversation_updated",
 )
-"""The events an account webhook has to subscribe to. Agent bots get them unasked."""
+"""The events that an account webhook must subscribe to. Agent bots get all events."""
 
 CONVERSATION_EVENTS: t.Final = (
     "conversation_status_changed",
@@ -38,9 +38,9 @@ CONVERSATION_EVENTS: t.Final = (
 
 
 class OtherEvent(t.NamedTuple):
-    """Something that happened in Chatwoot and that has no class of its own.
+    """An event without a class of its own.
 
-    :ivar name: Chatwoot's name for it. Unknown names pass through.
+    :ivar name: Chatwoot's name of the event, which may be unknown.
     :ivar raw: The decoded payload.
     """
 
@@ -56,9 +56,9 @@ class MessageEvent(t.NamedTuple):
 
     Such an answer is a message of the customer with the id of the question.
 
-    :ivar digest: Of an answer given by a button or a form, whose message may get
-        another one; else empty.
-    :ivar raw: The decoded payload, for what is not named here.
+    :ivar digest: Identifies an answer with a button or a form, because the same message
+        can be answered again; else empty.
+    :ivar raw: The decoded payload.
     """
 
     name: str
@@ -73,9 +73,9 @@ class MessageEvent(t.NamedTuple):
 
     @property
     def key(self) -> str:
-        """The same for every delivery of this message.
+        """The deduplication key: the same for every delivery of this message.
 
-        The delivery id is no part of it: it is not signed, and two bots on one
+        The delivery id is not part of it: it is not signed, and two bots in one
         conversation get two ids for one message.
         """
         return f"{self.account_id}:{self.name}:{self.message.id}{self.digest}"
@@ -91,7 +91,7 @@ class MessageEvent(t.NamedTuple):
         return self.message.id
 
     def reason_to_ignore(self, account_id: int) -> Reason | None:
-        """Why this message needs no answer; ``None`` if it needs one."""
+        """Return why this message needs no answer; ``None`` if it needs one."""
         message = self.message
 
         if self.account_id != account_id:
@@ -106,7 +106,7 @@ class MessageEvent(t.NamedTuple):
         if message.auto_reply:
             return Reason.AUTO_REPLY
 
-        # Webhooks go on for blocked contacts (app/models/conversation.rb).
+        # Chatwoot delivers these, too (app/models/conversation.rb).
         if self.conversation.blocked:
             return Reason.BLOCKED
 
@@ -121,11 +121,11 @@ _IGNORED_TYPES: t.Final = {
 
 
 class ConversationEvent(t.NamedTuple):
-    """Something about a conversation changed.
+    """A conversation changed.
 
-    :ivar account_id: ``None`` before Chatwoot 4.14.2, which does not say.
-    :ivar changes: What changed, with its value before and after.
-    :ivar raw: The decoded payload; it is the conversation itself.
+    :ivar account_id: ``None`` before Chatwoot 4.14.2, which omits it.
+    :ivar changes: Name, previous value and current value of what changed.
+    :ivar raw: The decoded payload, which is the conversation itself.
     """
 
     name: str
@@ -144,10 +144,11 @@ class ConversationEvent(t.NamedTuple):
 
     @property
     def resolves(self) -> bool:
-        """Whether the conversation was resolved just now, and not merely is.
+        """Whether this event resolves the conversation.
 
-        The customer may have opened it again since: Chatwoot writes a delivery when its
-        queue gets to it, and shows the status as it is by then.
+        The status alone is no proof: Chatwoot writes a delivery when its queue
+        processes it, with the status at that time, and the customer may have reopened
+        the conversation.
         """
         says_so = self.name in ("conversation_resolved", "conversation_status_changed")
 
@@ -159,7 +160,7 @@ class ConversationEvent(t.NamedTuple):
         )
 
     def change_of(self, attribute: str) -> tuple[t.Any, t.Any] | None:
-        """A custom attribute before and after, or ``None`` if it did not change."""
+        """Return a custom attribute before and after its change; ``None`` without."""
         for name, before, after in self.changes:
             values = as_object(before).get(attribute), as_object(after).get(attribute)
 
@@ -173,10 +174,10 @@ class ConversationEvent(t.NamedTuple):
 
 
 def parse(body: bytes) -> MessageEvent | ConversationEvent | OtherEvent:
-    """Read a delivery's body.
+    """Parse the body of a delivery.
 
     :raises PayloadError: Not a JSON object in UTF-8, no event name, or a message
-        without the ids that are needed to answer it. The text quotes nothing.
+        without a required id. The error does not quote the body.
     """
     payload = decode(body)
     name = payload.get("event")
@@ -194,13 +195,13 @@ def parse(body: bytes) -> MessageEvent | ConversationEvent | OtherEvent:
 
 
 _DEEPEST: t.Final = 500
-"""Levels a body may have; Chatwoot's have about ten."""
+"""The most levels of a body; those of Chatwoot have about ten."""
 
 _NO_BRACKETS: t.Final = bytes({*range(256)} - {*b"[{"})
 
 
 def _finite(text: str) -> float:
-    number = float(text)  # NaN and Infinity, which JSON does not know, come here too
+    number = float(text)  # also called for NaN and Infinity, which are not JSON
 
     if not math.isfinite(number):
         raise ValueError(text)
@@ -212,9 +213,9 @@ _decoder = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
 
 
 def decode(body: bytes) -> Object:
-    """Read a JSON object.
+    """Decode a JSON object.
 
-    :raises PayloadError: Not UTF-8, not JSON, or not an object.
+    :raises PayloadError: Not UTF-8, not JSON, not an object, or nested too deeply.
     """
     try:
         payload = _decoder.decode(body.decode())
@@ -232,7 +233,7 @@ def decode(body: bytes) -> Object:
 
 
 def _is_deep(payload: Object) -> bool:
-    """How deep the parser itself goes differs between versions of Python."""
+    """Whether a payload is too deep. The parser's own limit differs between Pythons."""
     level: list[t.Any] = [payload]
 
     for _ in range(_DEEPEST):
@@ -278,9 +279,9 @@ def _any_message(name: str, payload: Object) -> MessageEvent:
 
 
 def _answer(name: str, payload: Object) -> MessageEvent | None:
-    """What a customer answered with a button or a form, if that is what happened.
+    """Return the answer of a customer with a button or a form, if there is one.
 
-    Chatwoot reports every change of a message in the same way, and not what changed.
+    Chatwoot reports every change of a message alike, without the change itself.
     """
     try:
         asked = _any_message(name, payload)
@@ -294,7 +295,7 @@ def _answer(name: str, payload: Object) -> MessageEvent | None:
 
     values = as_object(payload.get("content_attributes")).get("submitted_values")
     digest = hashlib.sha256(repr(values).encode(errors="replace")).hexdigest()
-    # The customer's, though the author of the message is whoever asked.
+    # The message is the customer's, although its sender is the author of the question.
     message = asked.message._replace(
         type="incoming",
         text=picked,

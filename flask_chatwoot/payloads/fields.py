@@ -1,4 +1,4 @@
-"""Fields of Chatwoot's JSON, read without trust, and what its API can store."""
+"""Readers for untrusted values of Chatwoot's JSON, and what its API can store."""
 
 import typing as t
 from datetime import UTC, datetime
@@ -7,7 +7,7 @@ Object = t.Mapping[str, t.Any]
 """A JSON object."""
 
 MARKER: t.Final = "flask_chatwoot"
-"""Key in a message's ``content_attributes`` that marks our own posts."""
+"""The key in ``content_attributes`` that marks our own posts."""
 
 _ID_LIMIT: t.Final = 2**63
 
@@ -15,7 +15,7 @@ _ID_LIMIT: t.Final = 2**63
 class Upload(t.NamedTuple):
     """A file to send with a message.
 
-    :ivar media_type: ``application/pdf`` for instance.
+    :ivar media_type: Such as ``application/pdf``.
     """
 
     name: str
@@ -27,24 +27,24 @@ class Upload(t.NamedTuple):
 
 
 def as_object(value: t.Any) -> Object:
-    """The value if it is a JSON object, else an empty one."""
+    """Return the value if it is a JSON object, else an empty object."""
     return value if isinstance(value, dict) else {}
 
 
 def as_id(value: t.Any) -> int | None:
-    """The value if it can be one of Chatwoot's ids, else ``None``."""
+    """Return the value if it can be an id of Chatwoot, else ``None``."""
     fits = isinstance(value, int) and not isinstance(value, bool)
 
     return value if fits and 0 < value < _ID_LIMIT else None
 
 
 def as_text(value: t.Any) -> str | None:
-    """The value if it is text, else ``None``."""
+    """Return the value if it is text, else ``None``."""
     return value if isinstance(value, str) else None
 
 
 def as_seconds(value: t.Any) -> float | None:
-    """Unix seconds, from Chatwoot's ISO text or its number; ``None`` if neither."""
+    """Return Unix seconds, from ISO 8601 text or a number, else ``None``."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value) if 0 < value < 1e11 else None
 
@@ -60,5 +60,5 @@ def as_seconds(value: t.Any) -> float | None:
 
 
 def storable(text: str) -> str:
-    """Text without what neither UTF-8 nor Chatwoot's database can hold."""
+    """Replace lone surrogates and remove NULs, which Chatwoot cannot store."""
     return text.replace("\0", "").encode(errors="replace").decode()

@@ -1,20 +1,20 @@
-"""Write text that Chatwoot's Liquid leaves as it is."""
+"""Escape text for Chatwoot, which evaluates outgoing messages as Liquid."""
 
 import re
 import typing as t
 
 _SPAN: t.Final = r"(?s)`(.*?)`"
-"""What Chatwoot wraps in a raw block (``app/models/concerns/liquidable.rb``)."""
+"""Code that Chatwoot puts in a raw block (``app/models/concerns/liquidable.rb``)."""
 
 _OPENING: t.Final = r"\{(?=[{%]|\Z)"
 
 
 def escape(text: str) -> str:
-    """Text that Chatwoot's Liquid turns back into exactly this text.
+    """Return text that Chatwoot's Liquid evaluates to exactly the given text.
 
-    Chatwoot evaluates outgoing text, so ``{{contact.email}}`` in a model's answer
-    would be replaced. Between backticks Chatwoot protects it, unless the text there
-    ends the protection itself.
+    Chatwoot evaluates outgoing text, so it would replace ``{{contact.email}}`` in a
+    model's answer. It does not evaluate code between backticks, unless that code
+    ends the raw block itself.
     """
     if "{{" not in text and "{%" not in text:
         return text
@@ -33,9 +33,9 @@ def escape(text: str) -> str:
 
 
 def _break_up(text: str) -> str:
-    # A brace is written as an expression that yields a brace, so that no two
-    # characters of the text meet to open one. "{%" must not stand in the literal:
-    # Liquid's tokenizer would see a tag.
+    # A brace becomes an expression that evaluates to a brace, so that no two
+    # characters of the text open a tag. The literal must not contain "{%", which
+    # Liquid's tokenizer would read as a tag.
     return re.sub(_OPENING, "{{ '{' }}", text)
 
 
@@ -43,7 +43,7 @@ def _fence(inner: str, following: str) -> str:
     if "endraw" not in inner and following != "}":
         return f"`{inner}`"
 
-    # Without a literal backtick Chatwoot does not see a span, and the usual way serves.
+    # Without a literal backtick Chatwoot adds no raw block, so braces can be escaped.
     tick = "{{ '%60' | url_decode }}"
 
     return f"{tick}{_break_up(inner)}{tick}"

@@ -1,4 +1,4 @@
-"""What it means when Chatwoot, or a proxy before it, answers with an HTTP error."""
+"""The errors for HTTP statuses other than 2xx, of Chatwoot or a proxy."""
 
 import math
 import re
@@ -10,16 +10,15 @@ from urllib.parse import urlsplit
 from flask_chatwoot.errors import APIError, PermanentError, TransientError
 
 LONGEST_PAUSE: t.Final = 3600.0
-"""Seconds. A longer ``Retry-After`` is taken for a mistake."""
+"""Seconds. A longer ``Retry-After`` is shortened to this."""
 
 
 def refusal(status: int, headers: t.Mapping[str, str], endpoint: str) -> APIError:
-    """The error that a status other than 2xx means.
+    """Return the error for a status other than 2xx.
 
-    :param headers: Of the answer, looked up as HTTP spells them.
-    :param endpoint: Named in the error.
+    :param headers: The headers of the answer, with case-insensitive keys.
+    :param endpoint: The endpoint that the error names.
     """
-
     if status in (408, 425, 429) or status >= 500:
         return TransientError(
             f"Chatwoot answered {status}.",
@@ -43,7 +42,7 @@ def refusal(status: int, headers: t.Mapping[str, str], endpoint: str) -> APIErro
 _HINTS: t.Final = {
     401: (
         "Chatwoot answered 401. The token is wrong, has no access to this account or "
-        "conversation, or was dropped by a proxy; see CHATWOOT_API_ACCESS_TOKEN."
+        "conversation, or was removed by a proxy; see CHATWOOT_API_ACCESS_TOKEN."
     ),
     403: "Chatwoot answered 403. The account's plan does not include the API.",
     404: (
@@ -60,7 +59,7 @@ def _redirected(location: str) -> str:
     except ValueError:
         target = urlsplit("")
 
-    # No more than the origin: a query could carry a secret.
+    # Only the origin, because a query may contain a secret.
     if target.scheme and target.hostname:
         right = f"{target.scheme}://{target.netloc.rpartition('@')[2]}"
         return f"it redirects; set CHATWOOT_BASE_URL to {right}"
@@ -69,7 +68,7 @@ def _redirected(location: str) -> str:
 
 
 def retry_after(value: str | None, *, now: float | None = None) -> float | None:
-    """Seconds to wait, from the header of that name; ``None`` if it says nothing.
+    """Return the seconds of a ``Retry-After`` header, or ``None`` if it has none.
 
     :param value: A number of seconds or an HTTP date.
     :param now: Unix seconds; ``None`` means the clock.

@@ -1,8 +1,8 @@
-"""Prove that a delivery comes from Chatwoot. Bytes in, an error out.
+"""Sign and verify deliveries.
 
-The recipe is Chatwoot's ``lib/webhooks/trigger.rb`` (4.12 and later): HMAC-SHA256
-over the timestamp header, a full stop and the raw body, keyed with the secret's
-characters as they are shown, in hexadecimal after ``sha256=``.
+The algorithm is that of Chatwoot's ``lib/webhooks/trigger.rb`` (4.12 and later):
+HMAC-SHA256 over the timestamp header, a full stop and the raw body, in hexadecimal
+after ``sha256=``. The key is the secret as Chatwoot shows it, not decoded.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ SIGNATURE_HEADER: t.Final = "X-Chatwoot-Signature"
 TIMESTAMP_HEADER: t.Final = "X-Chatwoot-Timestamp"
 
 TOLERANCE: t.Final = 300
-"""Seconds a timestamp may lie in the past or in the future."""
+"""The most seconds between a timestamp and now, before or after."""
 
 
 def sign(body: bytes, *, secret: str, timestamp: str) -> str:
-    """The value of the signature header for a body.
+    """Return the value of the signature header for a body.
 
     :param timestamp: Unix seconds as decimal text, exactly as sent in its header.
     """
@@ -35,7 +35,7 @@ def sign(body: bytes, *, secret: str, timestamp: str) -> str:
 
 @functools.lru_cache(maxsize=16)
 def _keyed(secret: str) -> hmac.HMAC:
-    """The part of a signature that is the same for every delivery."""
+    """Return the state of the HMAC that is the same for every delivery."""
     return hmac.new(secret.encode(), digestmod="sha256")
 
 
@@ -47,19 +47,19 @@ def verify(
     timestamp: str | None,
     now: float | None = None,
 ) -> None:
-    """Return if any of the secrets signed this body a moment ago.
+    """Return if one of the secrets signed this body within the tolerance.
 
-    :param body: The raw bytes; a body that was parsed and written again differs.
+    :param body: The raw bytes; a body that was parsed and encoded again differs.
     :param secrets: More than one while a secret is being replaced.
     :param now: Unix seconds; ``None`` means the clock.
-    :raises SignatureError: Missing, wrong, stale or malformed. The text names the
-        cause, for tests and for the log; no answer may quote it.
+    :raises SignatureError: The signature or the timestamp is missing, wrong or too
+        old. The message names the cause, for the log; no answer may quote it.
     """
     if not signature or not timestamp:
         raise SignatureError("The delivery is not signed.")
 
-    # Up to twelve plain digits: int() would also take spaces, underscores and other
-    # alphabets' digits, and is slow on a header of thousands of them.
+    # Up to twelve ASCII digits: int() also accepts spaces, underscores and digits of
+    # other scripts, and is slow for thousands of digits.
     if not (len(timestamp) <= 12 and timestamp.isascii() and timestamp.isdigit()):
         raise SignatureError("The timestamp is not a number.")
 

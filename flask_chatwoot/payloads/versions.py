@@ -1,4 +1,4 @@
-"""Versions of Chatwoot, and what changed with them.
+"""Versions of Chatwoot, and the changes in them.
 
 The numbers in parentheses are Chatwoot's pull requests.
 """
@@ -20,7 +20,8 @@ KEEPS_MARKERS: t.Final[Version] = (4, 9, 0)
 
 RENDERS: t.Final[Version] = (4, 9, 0)
 RENDERS_NO_MORE: t.Final[Version] = (4, 12, 1)
-"""In between, deliveries hold incoming text as HTML (from 12878 to 13896)."""
+"""From the first to before the second, deliveries contain incoming text as HTML
+(12878, 13896)."""
 
 SIGNED: t.Final[Version] = (4, 12, 0)
 """Deliveries of account webhooks are signed (13573)."""
@@ -47,11 +48,11 @@ MERGES: t.Final[Version] = (4, 17, 0)
 
 
 def parse(text: str) -> Version | None:
-    """``"4.16.2"`` as numbers; ``None`` if it is no version.
+    """Return ``"4.16.2"`` as numbers, or ``None`` if the text is no version.
 
-    What follows the numbers is passed over, and a missing third number is zero.
+    Anything after the numbers is ignored, and a missing third number is zero.
     """
-    # Bounded, because int() refuses thousands of digits.
+    # At most four digits each, because int() refuses thousands of digits.
     numbers = re.match(r"(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?", text)
 
     if not numbers:
@@ -63,17 +64,17 @@ def parse(text: str) -> Version | None:
 
 
 def renders_content(text: str) -> bool:
-    """Whether deliveries of this server version hold incoming text as HTML."""
+    """Whether deliveries of this server version contain incoming text as HTML."""
     version = parse(text)
 
     return version is not None and RENDERS <= version < RENDERS_NO_MORE
 
 
 def merges_attributes(text: str) -> bool:
-    """Whether this server version knows ``merge`` for attributes.
+    """Whether this server version supports ``merge`` for attributes.
 
-    Which release after 4.16.2 was the first is not verified, so the caller looks at
-    the answer, too.
+    The first release with it, after 4.16.2, is not verified, so the caller must check
+    the answer as well.
     """
     version = parse(text)
 
