@@ -234,7 +234,8 @@ def work(app: Flask, folder: Path) -> subprocess.Popen[str]:
         "CHATWOOT_BURST_WINDOW": str(config.burst_window),
         "ASKED": str(folder / "asked"),
     }
-    program = ["-m", "flask", "--app", "crash_app.py", "chatwoot", "work"]
+    path = "support/programs/crash_app.py"
+    program = ["-m", "flask", "--app", path, "chatwoot", "work"]
 
     return subprocess.Popen(
         [sys.executable, *program],
