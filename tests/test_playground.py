@@ -354,6 +354,7 @@ def test_a_turn_without_an_answer_shows_its_reason(
 # -- faults ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("switch", "status"), [("error", 500), ("limit", 429)])
 def test_a_post_is_retried_until_the_fault_is_off(
     page: Page, switch: str, status: int
@@ -746,6 +747,7 @@ def test_the_end_closes_the_server_and_ends_its_threads(app: Flask) -> None:
     wait_until(lambda: not left())
 
 
+@pytest.mark.slow
 def test_one_command_starts_it_and_prints_the_address(tmp_path: Path) -> None:
     command = ["--app", str(PROGRAMS / "shop.py"), "chatwoot", "playground"]
 

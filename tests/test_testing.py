@@ -138,7 +138,8 @@ def test_conversations_of_one_app_are_separate(
     def reply(text: str, turn: Turn) -> str:
         return f"{turn.conversation_id}: {text}"
 
-    first, second = (chatwoot_sim.conversation(bare, **id) for id in ({"id": 7}, {}))
+    first = chatwoot_sim.conversation(bare, id=7)
+    second = chatwoot_sim.conversation(bare)
     second.customer_says("b")
     first.customer_says("a")
 
@@ -263,7 +264,10 @@ def test_the_error_names_a_provider_that_hangs(
 def test_the_error_names_an_app_that_hangs(
     chatwoot_simulator: SimulatorFactory, bare: Flask, go_on: threading.Event
 ) -> None:
-    bare.before_request(lambda: go_on.wait(20) and None)
+    @bare.before_request
+    def wait() -> None:
+        go_on.wait(20)
+
     talk = chatwoot_simulator(wait=0.3).conversation(bare)
 
     with pytest.raises(TimeoutError, match="has not answered the delivery"):
@@ -358,7 +362,7 @@ def test_a_fault_concerns_every_app_until_it_is_cleared(
     "wrong", [{"fault": "sulk"}, {"fault": "hang", "endpoint": "create_mess"}]
 )
 def test_an_unknown_fault_is_refused_at_once(
-    chatwoot_sim: ChatwootSim, wrong: dict[str, str]
+    chatwoot_sim: ChatwootSim, wrong: t.Any
 ) -> None:
     with pytest.raises(ValueError, match=[*wrong.values()][-1]):
         chatwoot_sim.inject(**wrong)
@@ -590,8 +594,8 @@ def test_a_delivery_with_another_secret_or_none_is_refused(
 def test_a_delivery_uses_the_prefix_and_the_token_of_the_app(
     make_app: AppFactory,
 ) -> None:
-    settings = {"webhook_token": "in-url", "url_prefix": "/bots/"}
-    client = make_app(webhook_secret=None, **settings).test_client()
+    app = make_app(webhook_secret=None, webhook_token="in-url", url_prefix="/bots/")
+    client = app.test_client()
 
     assert deliver(client, customer_message()).status_code == 202
     assert client.post("/bots/webhook", json={}).status_code == 401
