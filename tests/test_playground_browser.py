@@ -119,6 +119,10 @@ class Window:
         screen = {"width": size[0], "height": size[1], "deviceScaleFactor": 1}
         self.command("Emulation.setDeviceMetricsOverride", **screen, mobile=False)
 
+    def resize_to_phone(self, width: int, height: int) -> None:
+        self.resize((width, height))
+        self.wait_until(lambda: self.visible("tabs"))
+
     def colours(self, scheme: str) -> None:
         feature = {"name": "prefers-color-scheme", "value": scheme}
         self.command("Emulation.setEmulatedMedia", features=[feature])
@@ -453,15 +457,25 @@ def switch(window: Window, name: str) -> None:
     window.wait_until(lambda: window.text("faults-now") != before)
 
 
-def test_the_traffic_shows_retries(window: Window) -> None:
-    switch(window, "[value=limit]")
+@pytest.mark.parametrize(
+    ("on", "off", "lines"),
+    [
+        ("[value=limit]", "[value=none]", {"429", "refused (rate_limited)"}),
+        ("[name=slow]", "[name=slow]", set()),
+    ],
+    ids=["retries", "slow provider"],
+)
+def test_the_answer_appears_once_the_fault_is_off(
+    window: Window, on: str, off: str, lines: set[str]
+) -> None:
+    switch(window, on)
     window.begin()
-    window.wait_for_one("429", "#traffic-log .status")
-    assert "accepted → working…" in window.text("traffic-log")
-    assert "refused (rate_limited)" in window.text("traffic-log")
+    parts = "#traffic-log .status, #traffic-log .outcome"
+    shown = {"accepted → working…", *lines}
+    window.wait_until(lambda: shown <= {*window.texts(parts)})
+    assert FAQ["order"] not in window.text("customer-log")
 
-    switch(window, "[value=none]")
-
+    switch(window, off)
     window.wait_for(FAQ["order"])
     window.wait_for("accepted → replied", "traffic-log")
 
@@ -496,17 +510,6 @@ def test_the_answer_appears_once(
     shown = window.texts("#traffic-log .outcome, #traffic-log .badge")
     assert {*lines} <= {*shown}
     assert window.text("customer-log").count(FAQ["order"]) == 1
-
-
-def test_the_answer_of_a_slow_provider_appears_later(window: Window) -> None:
-    switch(window, "[name=slow]")
-    window.begin()
-    window.wait_for("accepted → working…", "traffic-log")
-    assert FAQ["order"] not in window.text("customer-log")
-
-    switch(window, "[name=slow]")
-
-    window.wait_for(FAQ["order"])
 
 
 def test_a_delivery_is_opened_and_sent_again(window: Window) -> None:
@@ -616,8 +619,7 @@ def announced(window: Window) -> str:
 
 
 def test_on_a_phone_the_parts_are_tabs(window: Window) -> None:
-    window.resize(PHONE)
-    window.wait_until(lambda: window.visible("tabs"))
+    window.resize_to_phone(*PHONE)
     parts = ("customer", "operator", "traffic")
 
     def shown() -> list[str]:
@@ -647,8 +649,7 @@ def test_on_a_phone_the_parts_are_tabs(window: Window) -> None:
 
 def test_the_page_fits_a_phone_in_landscape(window: Window) -> None:
     window.begin("Human")
-    window.resize((PHONE[1], PHONE[0]))
-    window.wait_until(lambda: window.visible("tabs"))
+    window.resize_to_phone(*reversed(PHONE))
 
     for part, log in (("customer", "customer-log"), ("operator", "operator-log")):
         window.click(f"#tab-{part}")
@@ -702,8 +703,7 @@ def test_the_last_message_stays_visible(window: Window, tmp_path: Path) -> None:
 def test_nothing_is_wider_than_a_phone(window: Window, width: int) -> None:
     window.begin("Human", "Where is my order? " + "x" * 90)
     window.answer("A regular." + "x" * 90, note=True)
-    window.resize((width, PHONE[1]))
-    window.wait_until(lambda: window.visible("tabs"))
+    window.resize_to_phone(width, PHONE[1])
 
     for language in ("en", "ru"):
         window.click(f"[data-language={language}]")

@@ -622,15 +622,12 @@ def test_headers_sign_a_body_and_its_time() -> None:
 # -- the plugin ----------------------------------------------------------------
 
 
-class HostProject(t.Protocol):
-    """Runs pytest in a project that knows this package by its entry points only."""
-
-    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]: ...
+HostProject = t.Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> HostProject:
-    """The entry points are those that ``pyproject.toml`` installs."""
+    """Runs pytest in a project that knows this package by its entry points only."""
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     plugins = declared["project"]["entry-points"]["pytest11"]
     lines = ["[pytest11]", *(f"{name} = {plugins[name]}" for name in plugins)]
