@@ -351,7 +351,8 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *arguments: str, **env: str) -> None:
-        program = ["-m", "flask", "--app", "worker_app.py", "chatwoot", "work"]
+        path = "support/programs/worker_app.py"
+        program = ["-m", "flask", "--app", path, "chatwoot", "work"]
 
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Real processes, really killed: every row of the crash table ends with one reply."""
+"""Real processes are killed with SIGKILL: the customer gets one reply in each case."""
 
 from __future__ import annotations
 
@@ -21,26 +21,37 @@ from flask_chatwoot.queue.inspection import JobRow
 from flask_chatwoot.simulator import Fault, Simulator, Talk
 
 pytest.importorskip("gunicorn", reason="needs gunicorn to run real processes")
+pytestmark = pytest.mark.slow
 
-HERE = Path(__file__).parent
-ANSWER = "Answer to Where is my order?"
+PROGRAMS = Path(__file__).parent / "support" / "programs"
+
+ONE = ["Where is my order?"]
+BURST = ["Hello?", "My parcel", "is late.", "Number 7.", "Where is it?"]
+
+
+def reply_to(texts: t.Sequence[str]) -> str:
+    return "Answer to " + "\n".join(texts)
 
 
 class Host:
-    """The app of ``crash_app`` under gunicorn, behind a socket that outlives it."""
+    """The app of ``crash_app`` under gunicorn. Its socket stays open without it.
+
+    :ivar talk: A conversation in bot mode.
+    """
 
     def __init__(self, sim: Simulator, folder: Path, **env: str) -> None:
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self._processes: list[subprocess.Popen[bytes]] = []
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self.asked = folder / "asked"
+        self.sim = sim
+        self.talk = new_talk(sim)
         self.crashed = folder / "crashed"
-        self.database_path = str(folder / "chatwoot.sqlite3")
-        self._account_id = sim.account_id
+        self.database_path = folder / "chatwoot.sqlite3"
+        self._asked = folder / "asked"
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._processes: list[subprocess.Popen[bytes]] = []
         self._env = {
             **os.environ,
             **{key: str(value) for key, value in sim.settings().items()},
-            "ASKED": str(self.asked),
+            "ASKED": str(self._asked),
             "CRASH_MARK": str(self.crashed),
             "CHATWOOT_DATABASE_URL": f"sqlite:///{self.database_path}",
             "CHATWOOT_LEASE": "1",
@@ -49,10 +60,18 @@ class Host:
             "CHATWOOT_TIMEOUT": "20",
             **env,
         }
-        sim.connect(f"{self.url}/chatwoot/webhook")
+        sim.connect(f"{self._url}/chatwoot/webhook")
 
-    def serve(self, *, workers: int = 1, **env: str) -> None:
-        """Start gunicorn, which replaces workers that die."""
+    # -- processes -------------------------------------------------------------
+
+    def serve(self, crew: str = "web", *, workers: int = 1, **env: str) -> None:
+        """Start gunicorn, which replaces workers that die.
+
+        :param crew: ``"two workers"`` if two other processes handle the jobs.
+        """
+        if crew != "web":
+            env["CHATWOOT_WORKERS"] = "0"
+
         fd = self._socket.fileno()
         self._start(
             "-m", "gunicorn", "--bind", f"fd://{fd}", "--workers", str(workers),
@@ -62,46 +81,55 @@ class Host:
         )  # fmt: skip
         self.poke()
 
-    def work(self, **env: str) -> None:
-        """Start ``flask chatwoot work``."""
-        self._start("-m", "flask", "--app", "crash_app.py", "chatwoot", "work", env=env)
+        if crew != "web":
+            self.work(2)
+
+    def work(self, count: int = 1) -> None:
+        """Start processes of ``flask chatwoot work``."""
+        for _ in range(count):
+            self._start("-m", "flask", "--app", "crash_app.py", "chatwoot", "work")
 
     def _start(
-        self, *args: str, env: t.Mapping[str, str], pass_fds: t.Sequence[int] = ()
+        self, *args: str, env: t.Mapping[str, str] | None = None, **options: t.Any
     ) -> None:
-        self._processes.append(
-            subprocess.Popen(
-                [sys.executable, *args],
-                cwd=HERE,
-                env={**self._env, **env},
-                pass_fds=pass_fds,
-                process_group=0,
-                stdout=subprocess.DEVNULL,
-            )
+        process = subprocess.Popen(
+            [sys.executable, *args],
+            cwd=PROGRAMS,
+            env={**self._env, **(env or {})},
+            process_group=0,
+            stdout=subprocess.DEVNULL,
+            **options,
         )
+        self._processes.append(process)
 
     def poke(self) -> int:
-        """Make a request, as any visitor would; the worker's process id."""
+        """Make a request; the id of the process that answers it."""
         for _ in range(100):
             try:
-                return int(requests.get(f"{self.url}/pid", timeout=5).text)
+                return int(requests.get(f"{self._url}/pid", timeout=5).text)
             except requests.RequestException:  # died while it had our request
                 continue
 
-        raise AssertionError("The host does not come up.")
+        raise AssertionError("The host does not answer.")
 
-    def kill(self) -> None:
-        """Kill every process of the host at once."""
-        for process in self._processes:
+    def kill(self, count: int | None = None) -> None:
+        """Kill that many of the processes, the newest first; ``None``: all."""
+        for _ in range(len(self._processes) if count is None else count):
+            process = self._processes.pop()
+
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
 
             process.wait(10)
 
-        self._processes.clear()
+    def close(self) -> None:
+        self.kill()
+        self._socket.close()
+
+    # -- what happened ---------------------------------------------------------
 
     def jobs(self) -> list[JobRow]:
-        store = open_store(self.database_path, account_id=self._account_id)
+        store = open_store(self.database_path, account_id=self.sim.account_id)
 
         try:
             return store.inspection.jobs()
@@ -111,340 +139,276 @@ class Host:
     def all_ended(self) -> bool:
         return {job.state for job in self.jobs()} <= {"done", "dead"}
 
-    def settled(self, count: int = 1) -> bool:
-        return len(self.jobs()) == count and self.all_ended()
-
     def questions(self) -> list[str]:
-        """The newest message of each turn a provider was asked about, and by whom."""
-        return self.asked.read_text().split() if self.asked.exists() else []
+        """Of each call of the provider, the newest message and the process."""
+        return self._asked.read_text().split() if self._asked.exists() else []
 
     def asker(self) -> int:
-        """The id of the process that asked last."""
+        """The id of the process that called the provider last."""
         return int(self.questions()[-1].partition(":")[2])
 
-    def close(self) -> None:
-        self.kill()
-        self._socket.close()
+    def statuses(self) -> list[int | None]:
+        return [delivery.status for delivery in self.sim.deliveries]
+
+    def say(self, texts: t.Sequence[str]) -> None:
+        """Send messages of the customer. A burst is acknowledged before this ends."""
+        for text in texts:
+            self.talk.customer_says(text)
+
+        if len(texts) > 1:
+            self.sim.drain()
+            statuses = [d.status for d in self.sim.deliveries if d.message_id]
+            assert statuses[: len(texts)] == [202] * len(texts)
+
+    def wait_for_replies(self, jobs: int = 1, *, serves: bool = True) -> list[str]:
+        """Wait until there is a reply, and that many jobs, all of which have ended.
+
+        :param serves: Whether gunicorn runs, and must do so again.
+        :return: All replies.
+        """
+
+        def settled() -> bool:
+            return len(self.jobs()) == jobs and self.all_ended()
+
+        self.sim.wait_until(
+            lambda: (not serves or self.poke()) and self.talk.replies and settled(),
+            timeout=20,
+        )
+        self.sim.drain()
+
+        return self.talk.replies
+
+
+Start = t.Callable[..., Host]
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> t.Iterator[t.Callable[..., tuple[Simulator, Host]]]:
-    """Makes a simulator and a host that is not running yet."""
+def make_host(tmp_path: Path) -> t.Iterator[Start]:
+    """Makes a host that does not run yet, in front of a simulator."""
     with ExitStack() as stack:
 
-        def make(**env: str) -> tuple[Simulator, Host]:
+        def make(texts: t.Sequence[str] = ONE, **env: str) -> Host:
+            window = {"CHATWOOT_BURST_WINDOW": "1"} if len(texts) > 1 else {}
             sim = stack.enter_context(Simulator())
-            host = Host(sim, tmp_path, **env)
+            host = Host(sim, tmp_path, **window, **env)
             stack.callback(host.close)
 
-            return sim, host
+            return host
 
         yield make
 
 
-Stage = t.Callable[..., tuple[Simulator, Host]]
+def new_talk(sim: Simulator) -> Talk:
+    return sim.conversation(custom_attributes={"support_mode": "bot"})
 
 
-def asks(sim: Simulator) -> Talk:
-    talk = sim.conversation(custom_attributes={"support_mode": "bot"})
-    talk.customer_says("Where is my order?")
-
-    return talk
+# -- one message -----------------------------------------------------------------
 
 
 def test_killed_on_receipt_nothing_was_acknowledged_and_nothing_is_stored(
-    stage: Stage,
+    make_host: Start,
 ) -> None:
-    sim, host = stage(CRASH_AT="received")
+    host = make_host(CRASH_AT="received")
     host.serve()
+    host.say(ONE)
+    host.sim.drain()
+    assert host.statuses() == [None]
+    assert not host.database_path.exists() or host.jobs() == []
 
-    talk = asks(sim)
-    sim.drain()
+    host.sim.deliver(host.talk.messages[0])
 
-    assert [delivery.status for delivery in sim.deliveries] == [None]
-    assert not Path(host.database_path).exists() or host.jobs() == []
-
-    sim.deliver(talk.messages[0])
-    sim.wait_until(lambda: talk.replies and host.settled(), timeout=20)
-
-    assert talk.replies == [ANSWER]
+    assert host.wait_for_replies() == [reply_to(ONE)]
 
 
-def test_killed_after_storing_before_answering_a_repeat_is_a_duplicate(
-    stage: Stage,
+def test_killed_after_storing_before_the_answer_a_repeat_is_a_duplicate(
+    make_host: Start,
 ) -> None:
-    sim, host = stage(CRASH_AT="stored", CHATWOOT_WORKERS="0")
+    host = make_host(CRASH_AT="stored", CHATWOOT_WORKERS="0")
     host.serve()
-
-    talk = asks(sim)
-    sim.drain()
+    host.say(ONE)
+    host.sim.drain()
     host.work()
-    sim.deliver(talk.messages[0])
-    sim.wait_until(lambda: talk.replies and host.settled(), timeout=20)
-    sim.drain()
+    host.sim.deliver(host.talk.messages[0])
 
-    assert [delivery.status for delivery in sim.deliveries][:2] == [None, 200]
-    assert talk.replies == [ANSWER]
+    assert host.wait_for_replies() == [reply_to(ONE)]
+    assert host.statuses()[:2] == [None, 200]
 
 
-def test_killed_after_the_acknowledgement_another_process_answers(stage: Stage) -> None:
-    sim, host = stage(CHATWOOT_WORKERS="0")
+def test_killed_after_the_acknowledgement_another_process_answers(
+    make_host: Start,
+) -> None:
+    host = make_host(CHATWOOT_WORKERS="0")
     host.serve()
-
-    talk = asks(sim)
-    sim.drain()
+    host.say(ONE)
+    host.sim.drain()
     assert [job.state for job in host.jobs()] == ["ready"]
     host.kill()
     host.work()
-    sim.wait_until(lambda: talk.replies and host.settled(), timeout=20)
 
-    assert sim.deliveries[0].status == 202
-    assert talk.replies == [ANSWER]
-
-
-def test_killed_in_the_provider_the_next_worker_asks_again(stage: Stage) -> None:
-    sim, host = stage(CRASH_AT="claimed")
-    host.serve()
-
-    talk = asks(sim)
-    sim.wait_until(lambda: host.poke() and talk.replies and host.settled(), timeout=20)
-
-    assert talk.replies == [ANSWER]
-    assert len(host.questions()) == 2
+    assert host.wait_for_replies(serves=False) == [reply_to(ONE)]
+    assert host.statuses()[0] == 202
 
 
-@pytest.mark.parametrize("place", ["kept", "posted"])
-def test_killed_around_the_post_the_provider_is_not_asked_again(
-    stage: Stage, place: str
+def test_a_worker_that_gets_sigterm_finishes_its_turn(
+    make_host: Start, tmp_path: Path
 ) -> None:
-    sim, host = stage(CRASH_AT=place)
+    gate = tmp_path / "gate"
+    host = make_host(GATE=str(gate))
     host.serve()
+    worker = host.poke()
+    host.say(ONE)
+    host.sim.wait_until(host.questions, timeout=20)
+    os.kill(worker, signal.SIGTERM)
+    assert host.talk.replies == []
+    gate.touch()
 
-    talk = asks(sim)
-    sim.wait_until(lambda: host.poke() and talk.replies and host.settled(), timeout=20)
-
-    assert talk.replies == [ANSWER]
+    assert host.wait_for_replies() == [reply_to(ONE)]
     assert len(host.questions()) == 1
+
+
+# -- one message or a burst ------------------------------------------------------
+
+SITUATIONS: t.Final[dict[str, tuple[list[str], str]]] = {
+    "one message": (ONE, "web"),
+    "burst": (BURST, "web"),
+    "burst, two workers": (BURST, "two workers"),
+}
+
+
+@pytest.mark.parametrize(("texts", "crew"), SITUATIONS.values(), ids=SITUATIONS)
+@pytest.mark.parametrize(
+    ("place", "asked"), [("claimed", 2), ("kept", 1), ("posted", 1)]
+)
+def test_killed_in_a_turn_only_a_question_without_an_answer_is_repeated(
+    make_host: Start, texts: list[str], crew: str, place: str, asked: int
+) -> None:
+    host = make_host(texts, CRASH_AT=place)
+    host.serve(crew)
+    host.say(texts)
+
+    assert host.wait_for_replies() == [reply_to(texts)]
+    assert host.crashed.exists()
+    assert len(host.questions()) == asked
     assert [job.outcome for job in host.jobs()] == ["replied"]
 
 
-@pytest.mark.parametrize("token", ["user", "bot"])
+TOKENS: t.Final = {
+    **{name: (*each, "user") for name, each in SITUATIONS.items()},
+    "one message, bot": (ONE, "web", "bot"),
+}
+
+
+@pytest.mark.parametrize(("texts", "crew", "token"), TOKENS.values(), ids=TOKENS)
 @pytest.mark.parametrize("fault", [Fault.HANG, Fault.HANG_AFTER])
 def test_killed_while_waiting_for_chatwoot_the_post_is_looked_for(
-    stage: Stage, token: t.Literal["user", "bot"], fault: Fault
+    make_host: Start, texts: list[str], crew: str, token: str, fault: Fault
 ) -> None:
-    """HANG: the request had no effect. HANG_AFTER: the message was made."""
-    sim, host = stage()
-    sim.inject(fault)
-    host.serve(
-        CHATWOOT_API_ACCESS_TOKEN=sim.user_token if token == "user" else sim.bot_token
-    )
+    """HANG: the request had no effect. HANG_AFTER: the message was created."""
+    host = make_host(texts)
+    tokens = {"user": host.sim.user_token, "bot": host.sim.bot_token}
+    host.sim.inject(fault)
+    host.serve(crew, CHATWOOT_API_ACCESS_TOKEN=tokens[token])
+    host.say(texts)
 
-    talk = asks(sim)
+    def sent() -> object:
+        if fault is Fault.HANG:
+            # It has come and gets no answer; the next one would get one.
+            return any(call.fault is fault for call in host.sim.calls)
 
-    if fault is Fault.HANG_AFTER:
-        # The echo has come back, or a bot would have no evidence at all.
-        sim.wait_until(lambda: len(sim.deliveries) == 2, timeout=20)
-    else:
-        sim.wait_until(lambda: hangs(sim), timeout=20)
+        # A bot's only evidence is the echo, which has to come back first.
+        return host.talk.replies if len(texts) > 1 else len(host.statuses()) == 2
 
-    os.kill(host.poke(), signal.SIGKILL)
-    sim.wait_until(lambda: host.poke() and talk.replies and host.settled(), timeout=20)
+    host.sim.wait_until(sent, timeout=20)
+    os.kill(host.asker(), signal.SIGKILL)
 
-    assert talk.replies == [ANSWER]
-    assert len(host.questions()) == 1
-
-
-def hangs(sim: Simulator) -> bool:
-    """Whether a request has come and gets no answer; the next one would get one."""
-    return any(call.fault is Fault.HANG for call in sim.calls)
-
-
-def test_a_worker_told_to_stop_finishes_its_turn(stage: Stage, tmp_path: Path) -> None:
-    gate = tmp_path / "gate"
-    sim, host = stage(GATE=str(gate))
-    host.serve()
-    worker = host.poke()
-
-    talk = asks(sim)
-    sim.wait_until(host.questions, timeout=20)
-    os.kill(worker, signal.SIGTERM)
-    assert talk.replies == []
-    gate.touch()
-    sim.wait_until(lambda: host.poke() and talk.replies and host.settled(), timeout=20)
-
-    assert talk.replies == [ANSWER]
+    assert host.wait_for_replies() == [reply_to(texts)]
     assert len(host.questions()) == 1
 
 
 # -- bursts --------------------------------------------------------------------
 
-TEXTS = ["Hello?", "My parcel", "is late.", "Number 7.", "Where is it?"]
-BURST = "Answer to " + "\n".join(TEXTS)
-
-
-def write_on(talk: Talk, texts: t.Iterable[str]) -> None:
-    for text in texts:
-        talk.customer_says(text)
-
-
-def bursts(sim: Simulator) -> Talk:
-    """Five messages at once, all of them acknowledged."""
-    talk = sim.conversation(custom_attributes={"support_mode": "bot"})
-    write_on(talk, TEXTS)
-    sim.drain()
-    assert [d.status for d in sim.deliveries if d.message_id][:5] == [202] * 5
-
-    return talk
-
-
-CREWS = ("web", "two workers")
-
-
-def start(crew: str, host: Host) -> None:
-    """Let gunicorn's worker answer, or two processes of their own beside it."""
-    if crew == "web":
-        host.serve()
-        return
-
-    host.serve(CHATWOOT_WORKERS="0")
-    host.work()
-    host.work()
-
-
-@pytest.mark.parametrize("crew", CREWS)
-@pytest.mark.parametrize(
-    ("place", "asked"), [("claimed", 2), ("kept", 1), ("posted", 1)]
-)
-def test_killed_in_a_turn_over_a_burst_there_is_one_reply(
-    stage: Stage, crew: str, place: str, asked: int
-) -> None:
-    sim, host = stage(CRASH_AT=place, CHATWOOT_BURST_WINDOW="1")
-    start(crew, host)
-
-    talk = bursts(sim)
-    sim.wait_until(lambda: host.poke() and talk.replies and host.settled(), timeout=20)
-    sim.drain()
-
-    assert host.crashed.exists()
-    assert talk.replies == [BURST]
-    assert len(host.questions()) == asked
-    assert [job.outcome for job in host.jobs()] == ["replied"]
-
 
 def test_killed_between_the_messages_of_a_burst_there_is_one_reply(
-    stage: Stage,
+    make_host: Start,
 ) -> None:
-    sim, host = stage(CRASH_AT="stored", CHATWOOT_WORKERS="0")
+    host = make_host(CRASH_AT="stored", CHATWOOT_WORKERS="0")
     host.serve()
 
-    talk = sim.conversation(custom_attributes={"support_mode": "bot"})
-    write_on(talk, TEXTS)
-    redeliver_until_accepted(sim, [talk])
+    for text in BURST:
+        host.talk.customer_says(text)
+
+    redeliver_until_accepted(host.sim, [host.talk])
     assert host.crashed.exists()
-    assert None in [delivery.status for delivery in sim.deliveries]
+    assert None in host.statuses()
+    host.work(2)
 
-    host.work()
-    host.work()
-    sim.wait_until(lambda: talk.replies and host.settled(), timeout=20)
-    sim.drain()
-
-    (reply,) = talk.replies
-    assert sorted(answered(talk)) == sorted(TEXTS)
+    (reply,) = host.wait_for_replies()
+    assert sorted(answered(host.talk)) == sorted(BURST)
     assert reply.startswith("Answer to ")
 
 
-@pytest.mark.parametrize("crew", CREWS)
-@pytest.mark.parametrize("fault", [Fault.HANG, Fault.HANG_AFTER])
-def test_killed_while_the_reply_to_a_burst_is_sent_there_is_one_reply(
-    stage: Stage, crew: str, fault: Fault
-) -> None:
-    sim, host = stage(CHATWOOT_BURST_WINDOW="1")
-    sim.inject(fault)
-    start(crew, host)
-
-    talk = bursts(sim)
-    sim.wait_until(
-        lambda: talk.replies if fault is Fault.HANG_AFTER else hangs(sim),
-        timeout=20,
-    )
-    os.kill(host.asker(), signal.SIGKILL)
-    sim.wait_until(lambda: host.poke() and talk.replies and host.settled(), timeout=20)
-    sim.drain()
-
-    assert talk.replies == [BURST]
-    assert len(host.questions()) == 1
-
-
-@pytest.mark.parametrize("crew", CREWS)
+@pytest.mark.parametrize("crew", ["web", "two workers"])
 def test_killed_while_a_burst_waits_for_the_turn_before_it(
-    stage: Stage, crew: str, tmp_path: Path
+    make_host: Start, crew: str, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
-    sim, host = stage(GATE=str(gate))
-    start(crew, host)
-
-    talk = sim.conversation(custom_attributes={"support_mode": "bot"})
-    write_on(talk, TEXTS[:1])
-    sim.wait_until(host.questions, timeout=20)
-    write_on(talk, TEXTS[1:])
-    sim.drain()
+    host = make_host(GATE=str(gate))
+    host.serve(crew)
+    host.say(BURST[:1])
+    host.sim.wait_until(host.questions, timeout=20)
+    host.say(BURST[1:])
     os.kill(host.asker(), signal.SIGKILL)
     gate.touch()
-    sim.wait_until(lambda: host.poke() and host.settled(2), timeout=20)
-    sim.drain()
 
-    assert talk.replies == [
-        f"Answer to {TEXTS[0]}",
-        "Answer to " + "\n".join(TEXTS[1:]),
-    ]
+    replies = host.wait_for_replies(jobs=2)
+    assert replies == [reply_to(BURST[:1]), reply_to(BURST[1:])]
     assert len(host.questions()) == 3
 
 
-# -- all of it -----------------------------------------------------------------
+# -- everything at once ----------------------------------------------------------
 
 
-def test_workers_that_die_all_the_time_answer_every_message_once_and_in_order(
-    stage: Stage,
+def test_workers_that_die_often_answer_every_message_once_and_in_order(
+    make_host: Start,
 ) -> None:
-    sim, host = stage(CHATWOOT_MAX_ATTEMPTS="50", CHATWOOT_WORKERS="8")
+    host = make_host(CHATWOOT_MAX_ATTEMPTS="50", CHATWOOT_WORKERS="8")
     host.serve(workers=2)
-    host.work()
-    host.work()
-    chance = random.Random(7)  # noqa: S311 - a story that can be told again
+    host.work(2)
+    chance = random.Random(7)  # noqa: S311 - the same story each time
     faults = [
         Fault.CUT_AFTER, Fault.CUT_BEFORE, Fault.SERVER_ERROR, Fault.RATE_LIMITED
     ]  # fmt: skip
-    talks = [
-        sim.conversation(custom_attributes={"support_mode": "bot"}) for _ in range(20)
-    ]
+    talks = [new_talk(host.sim) for _ in range(20)]
 
     for number in range(5):
         for talk in talks:
             talk.customer_says(f"{number}")
 
-        sim.inject(chance.choice(faults), times=3)
-        kill_one(host, chance)
+        host.sim.inject(chance.choice(faults), times=3)
 
-    redeliver_until_accepted(sim, talks)
-    sim.wait_until(
+        if chance.random() < 0.5:
+            os.kill(host.poke(), signal.SIGKILL)
+        else:
+            host.kill(1)
+            host.work()
+
+    redeliver_until_accepted(host.sim, talks)
+    host.sim.wait_until(
         lambda: host.poke() and sum(len(answered(talk)) for talk in talks) >= 100,
         timeout=60,
     )
-    sim.wait_until(lambda: host.poke() and host.all_ended(), timeout=20)
+    host.sim.wait_until(lambda: host.poke() and host.all_ended(), timeout=20)
 
     for talk in talks:
         assert sorted(answered(talk)) == [str(number) for number in range(5)]
-        assert in_order(sim, talk)
+        assert in_order(host.sim, talk)
 
 
 def answered(talk: Talk) -> list[str]:
     """The messages that were answered, whether alone or together."""
-    return [
-        text
-        for reply in talk.replies
-        for text in reply.removeprefix("Answer to ").splitlines()
-    ]
+    texts = [reply.removeprefix("Answer to ") for reply in talk.replies]
+
+    return [line for text in texts for line in text.splitlines()]
 
 
 def in_order(sim: Simulator, talk: Talk) -> bool:
@@ -459,31 +423,15 @@ def in_order(sim: Simulator, talk: Talk) -> bool:
     return [text for text in answered(talk) if text in expected] == expected
 
 
-def kill_one(host: Host, chance: random.Random) -> None:
-    """Kill a web worker, or a worker process, which is then started anew."""
-    if chance.random() < 0.5:
-        os.kill(host.poke(), signal.SIGKILL)
-        return
-
-    worker = host._processes.pop()
-    os.killpg(worker.pid, signal.SIGKILL)
-    worker.wait(10)
-    host.work()
-
-
 def redeliver_until_accepted(sim: Simulator, talks: list[Talk]) -> None:
-    """What was not acknowledged is Chatwoot's to repeat; pretend that it does."""
+    """Repeat what was not acknowledged, as Chatwoot does."""
+    messages = [message for talk in talks for message in talk.messages]
     deadline = time.monotonic() + 30
 
     while time.monotonic() < deadline:
         sim.drain()
         accepted = {d.message_id for d in sim.deliveries if d.status in (200, 202)}
-        lost = [
-            message
-            for talk in talks
-            for message in talk.messages
-            if message.id not in accepted
-        ]
+        lost = [message for message in messages if message.id not in accepted]
 
         if not lost:
             return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import json
 import os
 import signal as signals
 import socket
@@ -20,6 +19,7 @@ import requests
 from flask import Flask, request
 from support.apps import AppFactory, jobs_of, runtime_of
 from support.deliveries import SECRET
+from support.playground import ASKED, BUTTONS, JSON, OFF, QUESTION, Page, call_chatwoot
 from support.waiting import wait_until
 from werkzeug import Request, Response
 
@@ -35,111 +35,32 @@ from flask_chatwoot.simulator import Simulator
 from flask_chatwoot.simulator.server import Server
 from flask_chatwoot.turns.retry import pause_after
 
-JSON = dict[str, t.Any]
-
-QUESTION = "Where is my order?"
 ANSWER = "On its way."
 FORM = {"name": "Ada", "choice": "AI agent", "text": QUESTION, "language": "en"}
-
-
-class Page:
-    """What a browser does, without one.
-
-    :ivar known: All that the server has told so far, by name.
-    """
-
-    def __init__(self, address: str) -> None:
-        self.address = address
-        self.known: JSON = {}
-        self._session = requests.Session()
-        self._session.trust_env = False
-        self._events = self._session.get(f"{address}events", stream=True, timeout=20)
-        self._lines = self._events.iter_lines()
-
-    def close(self) -> None:
-        self._events.close()
-        self._session.close()
-
-    def request(self, method: str, path: str, **how: t.Any) -> requests.Response:
-        return self._session.request(method, self.address + path, timeout=10, **how)
-
-    def get(self, path: str) -> JSON:
-        return t.cast(JSON, self.request("GET", path).json())
-
-    def post(self, path: str, **body: t.Any) -> JSON:
-        response = self.request("POST", path, json=body)
-        assert response.status_code == 200, response.text
-
-        return t.cast(JSON, response.json())
-
-    def begin(self, choice: str = "AI agent", text: str = QUESTION) -> int:
-        form = {**FORM, "choice": choice, "text": text}
-
-        return t.cast(int, self.post("conversations", **form)["id"])
-
-    def talk(self, number: int, path: str, **body: t.Any) -> None:
-        self.post(f"conversations/{number}/{path}", **body)
-
-    def faults(self, **switches: t.Any) -> None:
-        off = {"api": "none", "slow": False, "duplicate": False, "forged": False}
-        self.post("faults", **{**off, **switches})
-
-    def conversation(self, number: int = 1) -> JSON:
-        return t.cast(JSON, self.known.get(f"conversation {number}", {}))
-
-    def messages(self, number: int = 1) -> list[JSON]:
-        return t.cast("list[JSON]", self.conversation(number).get("messages", []))
-
-    def replies(self, number: int = 1) -> list[str]:
-        return [
-            m["text"]
-            for m in self.messages(number)
-            if m["author"] == "bot" and not m["private"]
-        ]
-
-    def traffic(self, kind: str | None = None) -> list[JSON]:
-        lines = [self.known[name] for name in self.known if name.startswith("traffic ")]
-
-        return sorted(
-            (line for line in lines if kind in (None, line["kind"])),
-            key=lambda line: t.cast(float, line["began"]),
-        )
-
-    def deliveries(self) -> list[JSON]:
-        """Those about new messages."""
-        return [d for d in self.traffic("delivery") if d["what"] == "message_created"]
-
-    def posts(self) -> list[int | None]:
-        """The statuses of the attempts to make a message."""
-        return [
-            c["status"] for c in self.traffic("call") if c["what"] == "create_message"
-        ]
-
-    def wait_until(self, predicate: t.Callable[[], t.Any]) -> None:
-        """Listen until something is true. It is an error if the stream ends."""
-        deadline = time.monotonic() + 20
-
-        while not predicate():
-            # The stream sends an empty update now and then, so this is reached.
-            assert time.monotonic() < deadline, self.known
-            line = next(self._lines).decode()
-
-            if line.startswith("data: "):
-                self.known.update(json.loads(line.removeprefix("data: ")))
+PROGRAMS = Path(__file__).parent / "support" / "programs"
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Flask:
-    """Without any configuration of Chatwoot."""
-    return Flask("host", instance_path=str(tmp_path / "instance"))
-
-
-@pytest.fixture
-def chatwoot(app: Flask) -> Chatwoot:
-    chatwoot = Chatwoot(app)
+def app(tmp_path: Path, chatwoot: Chatwoot) -> Flask:
+    """An app with a provider, and without any configuration of Chatwoot."""
+    app = Flask("host", instance_path=str(tmp_path / "instance"))
+    chatwoot.init_app(app)
     chatwoot.reply_provider(lambda text: ANSWER)
 
-    return chatwoot
+    return app
+
+
+@pytest.fixture
+def turns(chatwoot: Chatwoot) -> list[Turn]:
+    """The turns of a provider that takes whole turns."""
+    turns: list[Turn] = []
+
+    @chatwoot.reply_provider(mode="bot")
+    def reply(text: str, turn: Turn) -> str:
+        turns.append(turn)
+        return ANSWER
+
+    return turns
 
 
 @contextlib.contextmanager
@@ -149,31 +70,23 @@ def playing(app: Flask, **how: t.Any) -> t.Iterator[Page]:
 
 
 @pytest.fixture
-def turns(app: Flask) -> list[Turn]:
-    """The turns of a provider that takes whole turns."""
-    turns: list[Turn] = []
-
-    @Chatwoot(app).reply_provider
-    def reply(text: str, turn: Turn) -> str:
-        turns.append(turn)
-        return ANSWER
-
-    return turns
+def slow() -> float:
+    """Seconds a slow provider takes."""
+    return 6.0
 
 
 @pytest.fixture
-def page(app: Flask, chatwoot: Chatwoot) -> t.Iterator[Page]:
-    with playing(app) as page:
+def page(app: Flask, slow: float) -> t.Iterator[Page]:
+    with playing(app, slow=slow) as page:
         yield page
 
 
 # -- the customer ----------------------------------------------------------------
 
 
-def test_in_bot_mode_the_customer_gets_the_answer(page: Page) -> None:
-    number = page.begin("AI agent")
-
-    page.wait_until(page.replies)
+@pytest.mark.parametrize("choice", ["AI agent", "AI агент"])
+def test_in_bot_mode_the_customer_gets_the_answer(page: Page, choice: str) -> None:
+    number = page.begin_and_wait(choice)
 
     assert page.replies() == [ANSWER]
     assert page.conversation(number)["mode"] == "bot"
@@ -181,9 +94,9 @@ def test_in_bot_mode_the_customer_gets_the_answer(page: Page) -> None:
     assert [m["author"] for m in page.messages()] == ["customer", "bot"]
 
 
-def test_in_human_mode_the_answer_is_a_note(page: Page) -> None:
-    page.begin("Human")
-
+@pytest.mark.parametrize("choice", ["Human", "Человек"])
+def test_in_human_mode_the_answer_is_a_note(page: Page, choice: str) -> None:
+    page.begin(choice)
     page.wait_until(lambda: len(page.messages()) == 2)
 
     assert page.replies() == []
@@ -192,67 +105,47 @@ def test_in_human_mode_the_answer_is_a_note(page: Page) -> None:
     assert page.conversation().get("mode") == "human"
 
 
-def test_the_option_texts_of_both_languages_are_understood(page: Page) -> None:
-    first = page.begin("AI агент")
-    second = page.begin("Человек")
-
-    page.wait_until(lambda: len(page.messages(second)) == 2 and page.replies(first))
-
-    assert page.conversation(first)["mode"] == "bot"
-    assert page.conversation(second)["mode"] == "human"
-
-
 def test_the_provider_gets_the_fields_of_the_form_and_the_browser(
-    app: Flask, turns: list[Turn]
+    turns: list[Turn], page: Page
 ) -> None:
-    with playing(app) as page:
-        page.begin()
-        page.wait_until(page.replies)
+    page.begin_and_wait()
 
     assert turns[0].contact.name == "Ada"
     assert turns[0].language == "en"
     assert turns[0].custom_attributes == {"support_mode": "AI agent"}
 
 
-def test_the_same_name_is_the_same_customer(app: Flask, turns: list[Turn]) -> None:
-    with playing(app) as page:
-        first, second = page.begin(), page.begin()
-        page.wait_until(lambda: page.replies(first) and page.replies(second))
+def test_the_same_name_is_the_same_customer(turns: list[Turn], page: Page) -> None:
+    assert page.begin_and_wait() != page.begin_and_wait()
 
-    assert first != second
     assert len(turns) == 2
     assert len({turn.raw["sender"]["id"] for turn in turns}) == 1
 
 
 def test_a_file_reaches_the_provider_and_the_page(
-    app: Flask, turns: list[Turn]
+    turns: list[Turn], page: Page
 ) -> None:
-    with playing(app) as page:
-        number = page.begin()
-        page.wait_until(page.replies)
-        data = base64.b64encode(b"<script>alert(1)</script>").decode()
-        file = {"name": "my page.html", "type": "text/html", "data": data}
-        page.talk(number, "customer", text="See this.", files=[file])
-        page.wait_until(lambda: len(page.replies()) == 2)
-        [shown] = page.messages()[2]["attachments"]
-        response = requests.get(shown["url"], timeout=10)
+    content = b"<script>alert(1)</script>"
+    data = base64.b64encode(content).decode()
+    file = {"name": "my page.html", "type": "text/html", "data": data}
+    page.talk(page.begin_and_wait(), "customer", text="See this.", files=[file])
+    page.wait_until(lambda: len(page.replies()) == 2)
+    [shown] = page.messages()[2]["attachments"]
+    response = requests.get(shown["url"], timeout=10)
 
     assert [a.url for turn in turns for a in turn.attachments] == [shown["url"]]
     assert shown["kind"] == "file"
     assert shown["url"].endswith("/my%20page.html")
-    assert response.content == b"<script>alert(1)</script>"
-    # Opened in the browser it is saved, and could do nothing if it were shown.
+    assert response.content == content
+    # The browser saves it, and does not run it even if it is displayed.
     assert response.headers["Content-Disposition"].startswith("attachment")
     assert response.headers["Content-Security-Policy"] == "sandbox"
     assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_a_file_without_a_text_is_a_message(page: Page) -> None:
-    number = page.begin()
     file = {"name": "a.png", "type": "image/png", "data": "AAAA"}
-    page.talk(number, "customer", files=[file])
-
-    page.wait_until(lambda: len(page.messages()) >= 2 and page.messages()[1:])
+    page.talk(page.begin(), "customer", files=[file])
     page.wait_until(lambda: any(m["attachments"] for m in page.messages()))
 
     [sent] = [m for m in page.messages() if m["attachments"]]
@@ -260,35 +153,11 @@ def test_a_file_without_a_text_is_a_message(page: Page) -> None:
     assert sent["attachments"][0]["kind"] == "image"
 
 
-def api(app: Flask, path: str, body: JSON) -> JSON:
-    """Call the simulated Chatwoot as the app would."""
-    config = runtime_of(app).config
-    response = requests.post(
-        f"{config.base_url}/api/v1/accounts/{config.account_id}/conversations/{path}",
-        json=body,
-        headers={"Api-Access-Token": config.api_access_token or ""},
-        timeout=10,
-    )
-    assert response.status_code == 200, response.text
-
-    return t.cast(JSON, response.json() if response.content else {})
-
-
-def test_a_button_can_be_pressed_once_it_is_there(app: Flask, page: Page) -> None:
-    number = page.begin()
-    page.wait_until(page.replies)
-    items = [{"title": "Yes", "value": "yes"}, {"title": "No", "value": "no"}]
-    asked = api(
-        app,
-        f"{number}/messages",
-        {
-            "content": "Did that help?",
-            "content_type": "input_select",
-            "content_attributes": {"items": items},
-        },
-    )
+def test_the_customer_presses_a_button_of_a_message(app: Flask, page: Page) -> None:
+    number = page.begin_and_wait()
+    asked = call_chatwoot(app, f"{number}/messages", **ASKED)
     page.wait_until(lambda: page.messages()[-1]["buttons"])
-    assert page.messages()[-1]["buttons"] == items
+    assert page.messages()[-1]["buttons"] == BUTTONS
     assert page.messages()[-1]["picked"] == []
 
     page.talk(number, "pick", message=asked["id"], value="yes")
@@ -299,13 +168,11 @@ def test_a_button_can_be_pressed_once_it_is_there(app: Flask, page: Page) -> Non
 
 
 def test_the_typing_indicator_is_shown(app: Flask, page: Page) -> None:
-    number = page.begin()
-    page.wait_until(page.replies)
-    path = f"{number}/toggle_typing_status"
+    path = f"{page.begin_and_wait()}/toggle_typing_status"
 
-    api(app, path, {"typing_status": "on"})
+    call_chatwoot(app, path, typing_status="on")
     page.wait_until(lambda: page.conversation().get("typing"))
-    api(app, path, {"typing_status": "off"})
+    call_chatwoot(app, path, typing_status="off")
     page.wait_until(lambda: not page.conversation().get("typing"))
 
 
@@ -314,17 +181,17 @@ def test_the_typing_indicator_is_shown(app: Flask, page: Page) -> None:
 
 def test_an_operator_answers_in_public_and_by_note(page: Page) -> None:
     number = page.begin("Human")
+    expected = [("Let me see.", False), ("Regular customer.", True)]
+
+    for text, private in expected:
+        page.talk(number, "operator", text=text, private=private)
 
     def written() -> list[tuple[str, bool]]:
         messages = [m for m in page.messages() if m["author"] == "operator"]
-
         return [(message["text"], message["private"]) for message in messages]
 
-    page.talk(number, "operator", text="Let me see.", private=False)
-    page.talk(number, "operator", text="Regular customer.", private=True)
     page.wait_until(lambda: len(written()) == 2)
-
-    assert written() == [("Let me see.", False), ("Regular customer.", True)]
+    assert written() == expected
     assert page.replies() == []
 
 
@@ -338,14 +205,13 @@ def test_an_operator_resolves_and_reopens(page: Page) -> None:
 
 
 def test_an_operator_takes_over_and_returns_to_the_bot(page: Page) -> None:
-    number = page.begin()
-    page.wait_until(page.replies)
+    number = page.begin_and_wait()
 
     page.talk(number, "assignee", me=True)
     page.talk(number, "choice", choice="Human")
     page.wait_until(lambda: page.conversation().get("mode") == "human")
     assert page.conversation()["mine"]
-    page.talk(number, "customer", text="Are you a person?")
+    page.talk(number, "customer", text="Are you a human?")
     page.wait_until(lambda: any(m["private"] for m in page.messages()))
     assert page.replies() == [ANSWER]
 
@@ -357,14 +223,13 @@ def test_an_operator_takes_over_and_returns_to_the_bot(page: Page) -> None:
     page.wait_until(lambda: page.replies() == [ANSWER, ANSWER])
 
 
-def test_the_attribute_is_the_one_the_host_has_chosen(tmp_path: Path) -> None:
+def test_the_attribute_and_its_values_are_those_of_the_host(tmp_path: Path) -> None:
     app = Flask("host", instance_path=str(tmp_path))
     app.config.update(CHATWOOT_SUPPORT_MODE_ATTR="wen", CHATWOOT_BOT_VALUES="Maschine")
     Chatwoot(app).reply_provider(lambda text: ANSWER)
 
     with playing(app) as page:
-        page.begin("Maschine")
-        page.wait_until(page.replies)
+        page.begin_and_wait("Maschine")
 
     assert page.known["about"]["attribute"] == "wen"
     assert page.conversation()["choice"] == "Maschine"
@@ -375,23 +240,21 @@ def test_the_attribute_is_the_one_the_host_has_chosen(tmp_path: Path) -> None:
 
 
 def test_the_traffic_shows_deliveries_and_calls_in_order(page: Page) -> None:
-    number = page.begin()
-    page.wait_until(lambda: len(page.deliveries()) == 2 and page.replies())
+    number = page.begin_and_wait()
+    page.wait_until(lambda: len(page.deliveries()) == 2)
     page.wait_until(lambda: page.deliveries()[0]["turn"]["outcome"] == "replied")
 
     names = ("message_created", "create_message")
-    question, post, echo = [line for line in page.traffic() if line["what"] in names]
-    assert [question["what"], post["what"]] == [*names]
-    assert question["kind"] == echo["kind"] == "delivery"
-    assert post["kind"] == "call"
+    lines = [line for line in page.traffic() if line["what"] in names]
+    fields = ("kind", "what", "status", "signature", "outcome", "reason")
+    assert [tuple(line[name] for name in fields) for line in lines] == [
+        ("delivery", "message_created", 202, "valid", "accepted", None),
+        ("call", "create_message", 200, "token_user", "done", None),
+        ("delivery", "message_created", 200, "valid", "ignored", "outgoing"),
+    ]
+    assert [line["turn"] for line in lines[1:]] == [None, None]
+    assert lines[0]["ms"] > 0
     assert {line["conversation"] for line in page.traffic()} == {number}
-    assert (question["status"], question["signature"]) == (202, "valid")
-    assert (question["outcome"], question["reason"]) == ("accepted", None)
-    assert question["ms"] > 0
-    assert (post["status"], post["signature"]) == (200, "token_user")
-    assert (post["outcome"], post["turn"]) == ("done", None)
-    assert (echo["outcome"], echo["reason"]) == ("ignored", "outgoing")
-    assert echo["turn"] is None
 
 
 def test_the_json_of_both_directions_can_be_read(page: Page) -> None:
@@ -402,7 +265,7 @@ def test_the_json_of_both_directions_can_be_read(page: Page) -> None:
     assert delivery["request"]["content"] == QUESTION
     assert delivery["answer"] == {"status": "accepted"}
     assert "X-Chatwoot-Signature" in delivery["headers"]
-    [post] = [line for line in page.traffic("call") if line["what"] == "create_message"]
+    [post] = page.traffic("call", "create_message")
     call = page.get(f"traffic/{post['number']}")
     assert call["request"]["content"] == ANSWER
     assert call["path"].endswith("/conversations/1/messages")
@@ -419,57 +282,39 @@ def test_a_delivery_that_is_sent_again_is_a_duplicate(page: Page) -> None:
     page.wait_until(lambda: len(page.deliveries()) == 3)
     again = page.deliveries()[2]
     assert (again["status"], again["outcome"]) == (200, "duplicate")
-    # As Chatwoot does when it repeats one.
-    ids = [
-        page.get(f"traffic/{line['number']}")["headers"]["X-Chatwoot-Delivery"]
-        for line in (first, again)
-    ]
-    assert ids[0] == ids[1]
+    # Chatwoot repeats a delivery with the same id.
+    bodies = [page.get(f"traffic/{line['number']}") for line in (first, again)]
+    assert len({each["headers"]["X-Chatwoot-Delivery"] for each in bodies}) == 1
     assert page.replies() == [ANSWER]
 
 
-def test_any_delivery_is_sent_again_unchanged(app: Flask, chatwoot: Chatwoot) -> None:
+def test_any_delivery_is_sent_again_unchanged(chatwoot: Chatwoot, page: Page) -> None:
     choice = Reply("Did it come?", choices=["Yes", "No"])
     chatwoot.reply_provider(mode="bot")(lambda text: choice)
+    page.faults(forged=True)
+    page.begin_and_wait()
+    [asked] = [m["id"] for m in page.messages() if m["buttons"]]
+    page.talk(1, "pick", message=asked, value="Yes")
+    page.wait_until(lambda: len(page.replies()) == 2)
+    page.talk(1, "status", status="resolved")
+    page.wait_until(lambda: len(page.traffic("delivery")) == 7)
+    first = page.traffic("delivery")
 
-    with playing(app) as page:
-        page.faults(forged=True)
-        page.begin()
-        page.wait_until(page.replies)
-        [asked] = [m["id"] for m in page.messages() if m["buttons"]]
-        page.talk(1, "pick", message=asked, value="Yes")
-        page.wait_until(lambda: len(page.replies()) == 2)
-        page.talk(1, "status", status="resolved")
-        page.wait_until(lambda: len(page.traffic("delivery")) == 7)
-        first = page.traffic("delivery")
+    for line in first:
+        page.post(f"traffic/{line['number']}/again")
 
-        for line in first:
-            page.post(f"traffic/{line['number']}/again")
+    page.wait_until(lambda: len(page.traffic("delivery")) == 14)
+    known = {line["number"] for line in first}
+    again = [w for w in page.traffic("delivery") if w["number"] not in known]
 
-        page.wait_until(lambda: len(page.traffic("delivery")) == 14)
-        known = {line["number"] for line in first}
-        again = [w for w in page.traffic("delivery") if w["number"] not in known]
+    def sent(line: JSON) -> t.Any:
+        bodies = page.get(f"traffic/{line['number']}")
+        delivery_id = bodies["headers"]["X-Chatwoot-Delivery"]
+        return line["what"], line["signature"], delivery_id, bodies["request"]
 
-        def sent(line: JSON) -> t.Any:
-            bodies = page.get(f"traffic/{line['number']}")
-            delivery_id = bodies["headers"]["X-Chatwoot-Delivery"]
-
-            return line["what"], line["signature"], delivery_id, bodies["request"]
-
-        assert {line["what"] for line in first} == set(SUBSCRIPTIONS)
-        assert "wrong" in [line["signature"] for line in first]
-        assert sorted(map(sent, again), key=str) == sorted(map(sent, first), key=str)
-
-
-@pytest.mark.parametrize("number", [0, 99])
-def test_an_unknown_number_is_not_found(page: Page, number: int) -> None:
-    for method, path in (
-        ("GET", f"traffic/{number}"),
-        ("POST", f"traffic/{number}/again"),
-    ):
-        response = page.request(method, path, json={})
-        assert response.status_code == 404
-        assert str(number) in response.json()["error"]
+    assert {line["what"] for line in first} == set(SUBSCRIPTIONS)
+    assert "wrong" in [line["signature"] for line in first]
+    assert sorted(map(sent, again), key=str) == sorted(map(sent, first), key=str)
 
 
 def test_a_call_cannot_be_sent_again(page: Page) -> None:
@@ -483,24 +328,22 @@ def test_a_call_cannot_be_sent_again(page: Page) -> None:
     assert "a call" in response.json()["error"]
 
 
-def test_a_turn_that_says_nothing_shows_its_reason(app: Flask) -> None:
-    Chatwoot(app).reply_provider(lambda text: None)
+def test_a_turn_without_an_answer_shows_its_reason(
+    chatwoot: Chatwoot, page: Page
+) -> None:
+    chatwoot.reply_provider(mode="bot")(lambda text: None)
+    page.begin()
 
-    with playing(app) as page:
-        page.begin()
-        page.wait_until(
-            lambda: any(
-                line["turn"] == {"outcome": "declined", "reason": "no_answer"}
-                for line in page.traffic()
-            )
-        )
+    declined = {"outcome": "declined", "reason": "no_answer"}
+    page.wait_until(lambda: declined in [line["turn"] for line in page.traffic()])
 
 
 # -- faults ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("switch", "status"), [("error", 500), ("limit", 429)])
-def test_a_post_is_repeated_until_chatwoot_is_well(
+def test_a_post_is_retried_until_the_fault_is_off(
     page: Page, switch: str, status: int
 ) -> None:
     page.faults(api=switch)
@@ -515,106 +358,93 @@ def test_a_post_is_repeated_until_chatwoot_is_well(
     assert page.replies() == [ANSWER]
 
 
-def test_all_attempts_end_within_40_seconds(app: Flask, chatwoot: Chatwoot) -> None:
-    attempts = runtime_of(app).config.max_attempts
-
-    with playing(app):
-        base = runtime_of(app).config.retry_pause
-
+@pytest.mark.usefixtures("page")
+def test_all_attempts_end_within_40_seconds(app: Flask) -> None:
+    config = runtime_of(app).config
     error = TransientError("no connection", endpoint="create_message")
-    pauses = [pause_after(error, n, base) for n in range(1, attempts)]
-    assert sum(pauses) < 40
+    attempts = range(1, config.max_attempts)
+
+    assert sum(pause_after(error, n, config.retry_pause) for n in attempts) < 40
 
 
 def test_what_was_stored_before_the_cut_is_not_posted_twice(page: Page) -> None:
     page.faults(api="cut")
     page.begin()
 
-    page.wait_until(
-        lambda: any(
-            (line["turn"] or {}).get("outcome") == "replied" for line in page.traffic()
-        )
-    )
+    def outcomes() -> list[str]:
+        return [line["turn"]["outcome"] for line in page.traffic() if line["turn"]]
 
+    page.wait_until(lambda: "replied" in outcomes())
     assert page.posts() == [None]
     assert page.replies() == [ANSWER]
-    [post] = [c for c in page.traffic("call") if c["what"] == "create_message"]
+    [post] = page.traffic("call", "create_message")
     assert (post["outcome"], post["reason"]) == ("unanswered", "cut_after")
 
 
-def test_a_slow_provider_delays_the_answer_and_not_the_acknowledgement(
-    app: Flask, chatwoot: Chatwoot
-) -> None:
-    with playing(app, slow=60) as page:
-        page.faults(slow=True)
-        page.begin()
-        page.wait_until(lambda: page.deliveries())
-        assert page.deliveries()[0]["turn"]["outcome"] == "working"
-        assert page.deliveries()[0]["ms"] < 30_000
-        assert page.replies() == []
+@pytest.mark.parametrize("slow", [60])
+def test_a_slow_provider_delays_only_the_answer(page: Page) -> None:
+    page.faults(slow=True)
+    page.begin()
+    page.wait_until(page.deliveries)
+    assert page.deliveries()[0]["turn"]["outcome"] == "working"
+    assert page.deliveries()[0]["ms"] < 30_000
+    assert page.replies() == []
 
-        page.faults(slow=False)
-        page.wait_until(page.replies)
+    page.faults(slow=False)
+    page.wait_until(page.replies)
 
 
-def test_a_slow_provider_is_done_after_its_time(app: Flask, chatwoot: Chatwoot) -> None:
-    with playing(app, slow=0.3) as page:
-        page.faults(slow=True)
-        began = time.monotonic()
-        page.begin()
-        page.wait_until(page.replies)
+@pytest.mark.parametrize("slow", [0.3])
+def test_a_slow_provider_answers_after_its_time(page: Page) -> None:
+    page.faults(slow=True)
+    began = time.monotonic()
+    page.begin_and_wait()
 
     assert time.monotonic() - began >= 0.3
 
 
-def test_an_async_provider_can_be_slow(app: Flask) -> None:
-    chatwoot = Chatwoot(app)
-
+@pytest.mark.parametrize("slow", [0.05])
+def test_an_async_provider_can_be_slow(chatwoot: Chatwoot, page: Page) -> None:
     @chatwoot.reply_provider(mode="bot")
     async def reply(text: str, turn: Turn) -> Reply:
         return Reply(f"{turn.mode}: {text}")
 
-    with playing(app, slow=0.05) as page:
-        page.faults(slow=True)
-        page.begin()
-        page.wait_until(page.replies)
+    page.faults(slow=True)
+    page.begin_and_wait()
 
     assert page.replies() == [f"bot: {QUESTION}"]
 
 
-def test_leaving_does_not_wait_for_a_slow_provider(
-    app: Flask, chatwoot: Chatwoot
-) -> None:
+def test_the_end_does_not_wait_for_a_slow_provider(app: Flask) -> None:
     with playing(app, slow=600) as page:
         page.faults(slow=True)
         page.begin()
-        page.wait_until(lambda: page.deliveries())
+        page.wait_until(page.deliveries)
         left = time.monotonic()
 
     assert time.monotonic() - left < 30
 
 
-def test_a_duplicate_delivery_is_answered_once(page: Page) -> None:
-    page.faults(duplicate=True)
+@pytest.mark.parametrize(
+    ("fault", "copy"),
+    [
+        ("duplicate", (200, "valid", "duplicate", None)),
+        ("forged", (401, "wrong", "refused", "invalid signature")),
+    ],
+)
+def test_with_a_fault_of_its_delivery_a_message_is_answered_once(
+    page: Page, fault: str, copy: tuple[t.Any, ...]
+) -> None:
+    page.faults(**{fault: True})
     page.begin()
-
     page.wait_until(lambda: len(page.deliveries()) == 3 and page.replies())
 
-    outcomes = [line["outcome"] for line in page.deliveries()]
-    assert sorted(outcomes) == ["accepted", "duplicate", "ignored"]
-    assert page.replies() == [ANSWER]
-
-
-def test_a_forged_delivery_is_refused(page: Page) -> None:
-    page.faults(forged=True)
-    page.begin()
-
-    page.wait_until(lambda: len(page.deliveries()) == 3 and page.replies())
-
-    forged, genuine = page.deliveries()[:2]
-    assert (forged["status"], forged["signature"]) == (401, "wrong")
-    assert (forged["outcome"], forged["reason"]) == ("refused", "invalid signature")
-    assert (genuine["status"], genuine["signature"]) == (202, "valid")
+    fields = ("status", "signature", "outcome", "reason")
+    lines = [tuple(line[name] for name in fields) for line in page.deliveries()]
+    genuine = (202, "valid", "accepted", None)
+    echo = (200, "valid", "ignored", "outgoing")
+    assert sorted(lines, key=str) == sorted([copy, genuine, echo], key=str)
+    assert fault != "forged" or lines[:2] == [copy, genuine]
     assert page.replies() == [ANSWER]
 
 
@@ -639,10 +469,10 @@ def test_traffic_is_in_order_of_beginning_however_late_it_is_read() -> None:
     assert [body["id"] for body in bodies] == [message.id for message in asked]
 
 
-# -- the page and its neighbours -------------------------------------------------
+# -- the page and other pages ----------------------------------------------------
 
 
-def test_the_page_needs_nothing_from_elsewhere(page: Page) -> None:
+def test_the_page_loads_nothing_from_other_hosts(page: Page) -> None:
     folder = Path(page_module.page.static_folder or "")
     names = {path.name for path in folder.iterdir()}
     assert {"page.html", "page.js", "style.css", "words.js"} <= names
@@ -656,7 +486,7 @@ def test_the_page_needs_nothing_from_elsewhere(page: Page) -> None:
         assert "https://" not in addresses
 
 
-def test_the_page_may_not_run_what_is_not_its_own(page: Page) -> None:
+def test_the_policy_allows_scripts_of_the_page_only(page: Page) -> None:
     policy = page.request("GET", "").headers["Content-Security-Policy"]
 
     assert "default-src 'none'" in policy
@@ -665,19 +495,17 @@ def test_the_page_may_not_run_what_is_not_its_own(page: Page) -> None:
     assert "unsafe" not in policy
 
 
-def test_every_page_sees_the_same(page: Page) -> None:
-    page.begin()
-    page.wait_until(page.replies)
+def test_every_page_gets_the_same(page: Page) -> None:
+    page.begin_and_wait()
 
     with contextlib.closing(Page(page.address)) as other:
         other.wait_until(other.replies)
-
         assert other.messages() == page.messages()
 
 
 @pytest.mark.parametrize("name", ["evil.example", "evil.example:80", "10.0.0.1", ""])
 def test_under_another_name_nothing_is_served(page: Page, name: str) -> None:
-    """A stranger's page can point its own name here (DNS rebinding)."""
+    """Another site can point its own name to this address (DNS rebinding)."""
     for path in ("", "events", "static/page.js"):
         response = page.request("GET", path, headers={"Host": name})
 
@@ -685,20 +513,17 @@ def test_under_another_name_nothing_is_served(page: Page, name: str) -> None:
         assert "Playground" not in response.text
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Origin": "http://evil.example"},
-        {"Origin": "null"},
-        {"Origin": "http://127.0.0.1:1"},
-        {"Sec-Fetch-Site": "cross-site"},
-        {"Sec-Fetch-Site": "same-site"},
-    ],
-    ids=str,
-)
-def test_requests_of_other_pages_are_refused(
-    page: Page, headers: dict[str, str]
-) -> None:
+REFUSED = [
+    {"Origin": "http://evil.example"},
+    {"Origin": "null"},
+    {"Origin": "http://127.0.0.1:1"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+]
+
+
+@pytest.mark.parametrize("headers", REFUSED, ids=str)
+def test_requests_of_other_pages_are_refused(page: Page, headers: t.Any) -> None:
     response = page.request("POST", "conversations", json=FORM, headers=headers)
 
     assert response.status_code == 403
@@ -706,71 +531,69 @@ def test_requests_of_other_pages_are_refused(
     assert page.conversation() == {}
 
 
-def test_its_own_page_can_act(page: Page) -> None:
+def test_requests_of_the_page_itself_are_accepted(page: Page) -> None:
     headers = {"Origin": page.address.rstrip("/"), "Sec-Fetch-Site": "same-origin"}
-
     response = page.request("POST", "conversations", json=FORM, headers=headers)
 
     assert response.status_code == 200
 
 
-def test_a_form_of_another_page_is_not_even_read(page: Page) -> None:
-    response = page.request("POST", "faults", data='{"api": "error"}')
+def test_a_body_of_a_form_is_refused(page: Page) -> None:
+    """A form of another page can send it, but not JSON."""
+    data = '{"api": "error"}'
 
-    assert response.status_code == 415
+    assert page.request("POST", "faults", data=data).status_code == 415
+
+
+SAY = "conversations/1/customer"
+FILE = {"name": "a", "type": "a/b", "data": "?"}
+WRONG = [
+    ("conversations", {**FORM, "text": " "}),
+    ("conversations", {**FORM, "name": 1}),
+    ("conversations", ["Ada"]),
+    (SAY, {"text": "x" * 20_001}),
+    (SAY, {"text": "Hi", "files": "a"}),
+    (SAY, {"text": "Hi", "files": [{"name": "a"}]}),
+    (SAY, {"files": [FILE]}),
+    ("conversations/1/operator", {"text": "Hi", "private": "no"}),
+    ("conversations/1/status", {"status": "snoozed"}),
+    ("conversations/1/pick", {"message": "x", "value": "a"}),
+    ("conversations/1/assignee", {}),
+    ("faults", {"api": "none", "slow": 0, "duplicate": 0, "forged": 0}),
+    ("faults", {**OFF, "api": "on fire"}),
+]
+UNKNOWN = [
+    ("conversations/7/customer", {"text": "Hi"}),
+    ("conversations/7/status", {"status": "open"}),
+    ("conversations/1/pick", {"message": 7, "value": "a"}),
+    *((f"traffic/{number}/again", {}) for number in (0, 99)),
+]
 
 
 @pytest.mark.parametrize(
-    ("path", "body"),
-    [
-        ("conversations", {"name": "Ada", "choice": "AI agent", "text": " "}),
-        ("conversations", {"name": 1, "choice": "AI agent", "text": "Hi"}),
-        ("conversations", ["Ada"]),
-        ("conversations/1/customer", {"text": "x" * 20_001}),
-        ("conversations/1/customer", {"text": "Hi", "files": "a"}),
-        ("conversations/1/customer", {"text": "Hi", "files": [{"name": "a"}]}),
-        (
-            "conversations/1/customer",
-            {"files": [{"name": "a", "type": "a/b", "data": "?"}]},
-        ),
-        ("conversations/1/operator", {"text": "Hi", "private": "no"}),
-        ("conversations/1/status", {"status": "snoozed"}),
-        ("conversations/1/pick", {"message": "x", "value": "a"}),
-        ("conversations/1/assignee", {}),
-        ("faults", {"api": "on fire", "slow": 0, "duplicate": 0, "forged": 0}),
-        (
-            "faults",
-            {"api": "on fire", "slow": False, "duplicate": False, "forged": False},
-        ),
-    ],
-    ids=str,
+    ("path", "body", "status"),
+    [*((*row, 400) for row in WRONG), *((*row, 404) for row in UNKNOWN)],
+    ids=lambda each: str(each)[:60],
 )
-def test_what_the_page_never_sends_is_refused(
-    page: Page, path: str, body: t.Any
+def test_a_body_that_the_page_never_sends_is_refused(
+    page: Page, path: str, body: t.Any, status: int
 ) -> None:
     page.begin()
     response = page.request("POST", path, json=body)
 
-    assert response.status_code == 400
+    assert response.status_code == status
     assert response.json()["error"]
 
 
-@pytest.mark.parametrize(
-    ("path", "body"),
-    [
-        ("conversations/7/customer", {"text": "Hi"}),
-        ("conversations/7/status", {"status": "open"}),
-        ("conversations/1/pick", {"message": 7, "value": "a"}),
-    ],
-)
-def test_what_is_not_there_is_not_found(page: Page, path: str, body: JSON) -> None:
-    page.begin()
+@pytest.mark.parametrize("path", ["files/none/a.png", "traffic/0", "traffic/99"])
+def test_an_unknown_file_or_number_is_not_found(page: Page, path: str) -> None:
+    response = page.request("GET", path)
 
-    assert page.request("POST", path, json=body).status_code == 404
-    assert page.request("GET", "files/none/a.png").status_code == 404
+    assert response.status_code == 404
+    assert path.startswith("files") or path[8:] in response.json()["error"]
 
 
-def test_the_host_app_gets_no_route(app: Flask, chatwoot: Chatwoot) -> None:
+def test_the_host_app_gets_no_route(app: Flask) -> None:
     before = [str(rule) for rule in app.url_map.iter_rules()]
 
     with playing(app) as page:
@@ -781,10 +604,9 @@ def test_the_host_app_gets_no_route(app: Flask, chatwoot: Chatwoot) -> None:
     assert app.test_client().get("/events").status_code == 404
 
 
-def test_the_secrets_and_the_inbox_of_production_are_not_used(
-    make_app: AppFactory,
+def test_the_secrets_and_the_database_of_production_are_not_used(
+    make_app: AppFactory, chatwoot: Chatwoot
 ) -> None:
-    chatwoot = Chatwoot()
     chatwoot.reply_provider(lambda text: ANSWER)
     app = make_app(chatwoot)
     own = runtime_of(app)
@@ -792,18 +614,15 @@ def test_the_secrets_and_the_inbox_of_production_are_not_used(
 
     @app.before_request
     def look() -> None:
-        headers = request.headers
-        sealed = headers.get(signature.SIGNATURE_HEADER)
-        timestamp = headers.get(signature.TIMESTAMP_HEADER)
+        sealed = request.headers.get(signature.SIGNATURE_HEADER)
+        timestamp = request.headers.get(signature.TIMESTAMP_HEADER)
         seen.append((request.get_data(), sealed, timestamp))
 
     with playing(app) as page:
-        page.begin()
-        page.wait_until(page.replies)
-        assert not set(runtime_of(app).config.webhook_secret) & {
-            *own.config.webhook_secret
-        }
-        assert runtime_of(app).config.base_url != own.config.base_url
+        page.begin_and_wait()
+        config = runtime_of(app).config
+        assert not {*config.webhook_secret} & {*own.config.webhook_secret}
+        assert config.base_url != own.config.base_url
 
     assert runtime_of(app) is own
     assert jobs_of(app) == []
@@ -818,67 +637,49 @@ def test_the_secrets_and_the_inbox_of_production_are_not_used(
 
 # -- where it listens ------------------------------------------------------------
 
+EVERY = "0.0.0.0"  # noqa: S104
+LOCAL = "127.0.0.1"
+HOSTS = [
+    *((name, LOCAL, True) for name in (f"{LOCAL}:5100", "localhost:5100", "LOCALHOST")),
+    *((name, "::1", True) for name in ("[::1]:5100", "[::1]")),
+    *(("192.168.1.5:5100", EVERY, True), ("192.168.1.5:5100", LOCAL, False)),
+    *(("devbox:5100", "devbox", True), ("devbox:5100", LOCAL, False)),
+    *(("127.0.0.1.evil.example:5100", LOCAL, False), ("", LOCAL, False)),
+    *(("localhost.evil.example", EVERY, False), ("evil.example:5100", EVERY, False)),
+]
 
-@pytest.mark.parametrize(
-    ("given", "host", "ours"),
-    [
-        ("127.0.0.1:5100", "127.0.0.1", True),
-        ("localhost:5100", "127.0.0.1", True),
-        ("LOCALHOST", "127.0.0.1", True),
-        ("[::1]:5100", "::1", True),
-        ("[::1]", "::1", True),
-        ("192.168.1.5:5100", "0.0.0.0", True),  # noqa: S104
-        ("192.168.1.5:5100", "127.0.0.1", False),
-        ("devbox:5100", "devbox", True),
-        ("devbox:5100", "127.0.0.1", False),
-        ("127.0.0.1.evil.example:5100", "127.0.0.1", False),
-        ("localhost.evil.example", "0.0.0.0", False),  # noqa: S104
-        ("evil.example:5100", "0.0.0.0", False),  # noqa: S104
-        ("", "127.0.0.1", False),
-    ],
-)
+
+@pytest.mark.parametrize(("given", "host", "ours"), HOSTS)
 def test_only_addresses_and_the_chosen_host_name_are_accepted(
     given: str, host: str, ours: bool
 ) -> None:
     assert is_ours(given, host) is ours
 
 
-@pytest.mark.parametrize(
-    ("host", "loopback"),
-    [
-        ("127.0.0.1", True),
-        ("127.8.9.1", True),
-        ("localhost", True),
-        ("::1", True),
-        ("0.0.0.0", False),  # noqa: S104
-        ("", False),
-        ("::", False),
-        ("192.168.1.5", False),
-        ("devbox", False),
-    ],
-)
+INSIDE = dict.fromkeys((LOCAL, "127.8.9.1", "localhost", "::1"), True)
+OUTSIDE = dict.fromkeys((EVERY, "", "::", "192.168.1.5", "devbox"), False)
+
+
+@pytest.mark.parametrize(("host", "loopback"), {**INSIDE, **OUTSIDE}.items())
 def test_only_loopback_addresses_are_loopback(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
 
 
 def run(app: Flask, *arguments: str) -> tuple[int, str]:
-    arguments = ("chatwoot", "playground", *arguments)
-    result = app.test_cli_runner().invoke(args=arguments)
+    result = app.test_cli_runner().invoke(args=("chatwoot", "playground", *arguments))
 
     return result.exit_code, result.output
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", ""])  # noqa: S104
-def test_other_machines_are_refused_without_expose(
-    app: Flask, chatwoot: Chatwoot, host: str
-) -> None:
+@pytest.mark.parametrize("host", [EVERY, "192.168.1.5", "::", ""])
+def test_other_machines_are_refused_without_expose(app: Flask, host: str) -> None:
     code, output = run(app, "--host", host, "--port", "0")
 
     assert code == 2
     assert "--expose" in output
 
 
-def test_a_port_that_is_taken_is_named(app: Flask, chatwoot: Chatwoot) -> None:
+def test_a_port_in_use_is_named(app: Flask) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         code, output = run(app, "--port", str(port))
@@ -888,20 +689,22 @@ def test_a_port_that_is_taken_is_named(app: Flask, chatwoot: Chatwoot) -> None:
     assert "--port" in output
 
 
-def test_it_listens_on_loopback_only(app: Flask, chatwoot: Chatwoot) -> None:
+def test_it_listens_on_loopback_only(app: Flask) -> None:
     with serve(app) as address:
         port = int(address.rstrip("/").rpartition(":")[2])
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
 
-        # Whatever listens on all addresses listens on this one too.
+        # A server that listens on all addresses accepts this one too.
         with pytest.raises(OSError, match="refused"):
             socket.create_connection(("127.0.0.2", port), timeout=5)
 
         assert address == f"http://127.0.0.1:{port}/"
 
 
-def test_it_can_listen_on_ipv6(app: Flask, chatwoot: Chatwoot) -> None:
-    if not _has_ipv6():
+def test_it_can_listen_on_ipv6(app: Flask) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
         pytest.xfail("this machine has no ::1")
 
     with playing(app, host="::1") as page:
@@ -909,47 +712,30 @@ def test_it_can_listen_on_ipv6(app: Flask, chatwoot: Chatwoot) -> None:
         assert page.begin() == 1
 
 
-def _has_ipv6() -> bool:
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError:
-        return False
-
-    return True
-
-
-def test_nothing_is_left_behind(app: Flask, chatwoot: Chatwoot) -> None:
-    before = set(threading.enumerate())
+def test_the_end_closes_the_server_and_ends_its_threads(app: Flask) -> None:
+    before = {*threading.enumerate()}
 
     with playing(app) as page:
-        page.begin()
-        page.wait_until(page.replies)
-        address = page.address
+        page.begin_and_wait()
 
     with pytest.raises(requests.ConnectionError):
-        requests.get(address, timeout=5)
+        requests.get(page.address, timeout=5)
 
-    wait_until(lambda: not _ours(set(threading.enumerate()) - before))
+    def left() -> list[threading.Thread]:
+        threads = {*threading.enumerate()} - before
+        return [thread for thread in threads if "playground" in thread.name]
+
+    wait_until(lambda: not left())
 
 
-def _ours(threads: set[threading.Thread]) -> set[threading.Thread]:
-    return {thread for thread in threads if "playground" in thread.name}
-
-
+@pytest.mark.slow
 def test_one_command_starts_it_and_prints_the_address(tmp_path: Path) -> None:
-    (tmp_path / "shop.py").write_text(
-        "from flask import Flask\n"
-        "from flask_chatwoot import Chatwoot\n"
-        "app = Flask(__name__)\n"
-        "Chatwoot(app).reply_provider(lambda text: 'On its way.')\n"
-    )
-    command = [sys.executable, "-m", "flask", "--app", "shop", "chatwoot", "playground"]
-    environ = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    command = ["--app", str(PROGRAMS / "shop.py"), "chatwoot", "playground"]
 
     with subprocess.Popen(
-        [*command, "--port", "0"],
+        [sys.executable, "-m", "flask", *command, "--port", "0"],
         cwd=tmp_path,
-        env=environ,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
@@ -959,8 +745,7 @@ def test_one_command_starts_it_and_prints_the_address(tmp_path: Path) -> None:
             address = process.stdout.readline().removeprefix("Playground: ").strip()
 
             with contextlib.closing(Page(address)) as page:
-                page.begin()
-                page.wait_until(page.replies)
+                page.begin_and_wait()
 
             process.send_signal(signals.SIGTERM)
             assert process.wait(30) == 0

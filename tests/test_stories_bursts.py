@@ -197,7 +197,8 @@ def start_workers(tmp_path: Path) -> t.Iterator[t.Callable[[Story, Flask], None]
                 "CHATWOOT_BURST_WINDOW": str(config.burst_window),
                 "ASKED": str(tmp_path / "asked"),
             }
-            command = ["-m", "flask", "--app", "crash_app.py", "chatwoot", "work"]
+            path = "support/programs/crash_app.py"
+            command = ["-m", "flask", "--app", path, "chatwoot", "work"]
             processes = [
                 subprocess.Popen(
                     [sys.executable, *command],

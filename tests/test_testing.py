@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-import textwrap
 import threading
 import tomllib
 import typing as t
@@ -35,6 +35,7 @@ from flask_chatwoot.testing import (
     CHANNELS,
     VERSIONS,
     ChatwootSim,
+    ChatwootTalk,
     SimulatorFactory,
     captured_posts,
     conversation_event,
@@ -48,15 +49,7 @@ from flask_chatwoot.testing.samples import Channel, Kind
 
 QUESTION = "Where is my order?"
 ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture
-def bare(tmp_path: Path, chatwoot: Chatwoot) -> Flask:
-    """An app without any configuration of Chatwoot."""
-    app = Flask("bare", instance_path=str(tmp_path / "bare"))
-    chatwoot.init_app(app)
-
-    return app
+PROGRAMS = Path(__file__).parent / "support" / "programs"
 
 
 def host(name: str, answer: str, folder: Path) -> Flask:
@@ -66,15 +59,26 @@ def host(name: str, answer: str, folder: Path) -> Flask:
     return app
 
 
+@pytest.fixture
+def bare(tmp_path: Path, chatwoot: Chatwoot) -> Flask:
+    """An app with a provider, and without any configuration of Chatwoot."""
+    app = Flask("bare", instance_path=str(tmp_path / "bare"))
+    chatwoot.init_app(app)
+    chatwoot.reply_provider(lambda text: f"You said {text}")
+
+    return app
+
+
+@pytest.fixture
+def talk(chatwoot_sim: ChatwootSim, bare: Flask) -> ChatwootTalk:
+    """A conversation with this app, in bot mode."""
+    return chatwoot_sim.conversation(bare)
+
+
 # -- conversations -------------------------------------------------------------
 
 
-def test_in_bot_mode_the_last_reply_is_there_at_once(
-    chatwoot_sim: ChatwootSim, bare: Flask, chatwoot: Chatwoot
-) -> None:
-    chatwoot.reply_provider(lambda text: f"You said {text}")
-
-    talk = chatwoot_sim.conversation(bare, mode="bot")
+def test_in_bot_mode_the_last_reply_is_there_at_once(talk: ChatwootTalk) -> None:
     assert (talk.last_reply, talk.outcome) == (None, None)
 
     for text in ("one", "two", "three"):
@@ -87,35 +91,31 @@ def test_in_bot_mode_the_last_reply_is_there_at_once(
 
 
 def test_in_human_mode_there_is_a_note_and_no_reply(
-    chatwoot_sim: ChatwootSim, bare: Flask, chatwoot: Chatwoot
+    chatwoot_sim: ChatwootSim, bare: Flask
 ) -> None:
-    chatwoot.reply_provider(lambda text: "On its way.")
-
     talk = chatwoot_sim.conversation(bare, mode="human")
     talk.customer_says(QUESTION)
 
-    assert talk.notes == ["On its way."]
+    assert talk.notes == [f"You said {QUESTION}"]
     assert talk.last_reply is None
     assert talk.outcome is TurnOutcome.NOTED
 
 
-def test_a_customer_who_chose_nobody_gets_the_default_of_the_app(
+def test_a_conversation_without_a_mode_has_the_default_of_the_app(
     chatwoot_sim: ChatwootSim, make_app: AppFactory, chatwoot: Chatwoot
 ) -> None:
     chatwoot.reply_provider(lambda text: "On its way.")
     app = make_app(chatwoot, default_mode="bot", support_mode_attr="who")
+    default = chatwoot_sim.conversation(app, mode=None)
+    human = chatwoot_sim.conversation(app, mode="Operator")
+    default.customer_says(QUESTION)
+    human.customer_says(QUESTION)
 
-    nobody = chatwoot_sim.conversation(app, mode=None)
-    person = chatwoot_sim.conversation(app, mode="Operator")
-    nobody.customer_says(QUESTION)
-    person.customer_says(QUESTION)
-
-    assert nobody.replies == ["On its way."]
-    assert person.notes == ["On its way."]
-    assert dict(person.talk.current.custom_attributes) == {"who": "Operator"}
+    assert default.replies == human.notes == ["On its way."]
+    assert dict(human.talk.current.custom_attributes) == {"who": "Operator"}
 
 
-def test_an_app_under_test_with_its_own_chatwoot_is_left_as_it_was(
+def test_an_app_under_test_gets_its_own_chatwoot_back(
     app: Flask, chatwoot: Chatwoot
 ) -> None:
     chatwoot.reply_provider(lambda text: "On its way.")
@@ -131,10 +131,10 @@ def test_an_app_under_test_with_its_own_chatwoot_is_left_as_it_was(
     assert jobs_of(app) == []
 
 
-def test_conversations_do_not_see_each_other(
+def test_conversations_of_one_app_are_separate(
     chatwoot_sim: ChatwootSim, bare: Flask, chatwoot: Chatwoot
 ) -> None:
-    @chatwoot.reply_provider
+    @chatwoot.reply_provider(mode="bot")
     def reply(text: str, turn: Turn) -> str:
         return f"{turn.conversation_id}: {text}"
 
@@ -143,49 +143,36 @@ def test_conversations_do_not_see_each_other(
     second.customer_says("b")
     first.customer_says("a")
 
-    assert first.replies == ["7: a"]
-    assert second.replies == [f"{second.id}: b"]
+    assert (first.replies, second.replies) == (["7: a"], [f"{second.id}: b"])
 
 
 def test_several_apps_have_a_chatwoot_each(
     chatwoot_sim: ChatwootSim, tmp_path: Path
 ) -> None:
-    shop, bank = host("shop", "Shipped.", tmp_path), host("bank", "Paid.", tmp_path)
+    apps = [host("shop", "Shipped.", tmp_path), host("bank", "Paid.", tmp_path)]
+    talks = [chatwoot_sim.conversation(app) for app in apps]
 
-    here, there = chatwoot_sim.conversation(shop), chatwoot_sim.conversation(bank)
-    here.customer_says(QUESTION)
-    there.customer_says(QUESTION)
+    for talk in talks:
+        talk.customer_says(QUESTION)
 
-    assert (here.replies, there.replies) == (["Shipped."], ["Paid."])
-    assert chatwoot_sim.simulator(shop) is not chatwoot_sim.simulator(bank)
+    assert [talk.replies for talk in talks] == [["Shipped."], ["Paid."]]
+    assert len({chatwoot_sim.simulator(app) for app in apps}) == 2
 
 
-def test_customers_may_write_at_the_same_time(
-    chatwoot_sim: ChatwootSim, bare: Flask, chatwoot: Chatwoot
-) -> None:
-    chatwoot.reply_provider(lambda text: f"Re: {text}")
-    talk = chatwoot_sim.conversation(bare)
-
+def test_customers_may_write_at_the_same_time(talk: ChatwootTalk) -> None:
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(talk.customer_says, "abcd"))
+        list(pool.map(talk.customer_says, "1234"))
 
-    said = "".join(talk.replies)
-    assert all(text in said for text in "abcd")
+    assert {*"1234"} <= {*"".join(talk.replies)}
 
 
 @pytest.mark.parametrize(
     ("given", "full"), [*VERSIONS.items(), ("4.10.1", "4.10.1"), ("4.14.2", "4.14.2")]
 )
 def test_the_version_can_be_chosen(
-    chatwoot_simulator: SimulatorFactory,
-    bare: Flask,
-    chatwoot: Chatwoot,
-    given: str,
-    full: str,
+    chatwoot_simulator: SimulatorFactory, bare: Flask, given: str, full: str
 ) -> None:
-    chatwoot.reply_provider(lambda text: f"You said {text}")
     sim = chatwoot_simulator(version=given)
-
     talk = sim.conversation(bare)
     talk.customer_says("a < b & c")
 
@@ -199,7 +186,7 @@ def test_a_conversation_can_be_in_any_channel(
 ) -> None:
     seen: list[str] = []
 
-    @chatwoot.reply_provider
+    @chatwoot.reply_provider(mode="bot")
     def reply(text: str, turn: Turn) -> None:
         seen.append(turn.raw["conversation"]["channel"])
 
@@ -210,40 +197,33 @@ def test_a_conversation_can_be_in_any_channel(
     assert (talk.outcome, talk.reason) == (TurnOutcome.DECLINED, Reason.NO_ANSWER)
 
 
-def test_a_message_that_is_ignored_is_not_waited_for(
-    chatwoot_sim: ChatwootSim, bare: Flask, chatwoot: Chatwoot
-) -> None:
-    chatwoot.reply_provider(lambda text: "On its way.")
-
-    talk = chatwoot_sim.conversation(bare)
+def test_the_call_returns_once_a_message_is_ignored(talk: ChatwootTalk) -> None:
     talk.customer_says(" ", wait=5)
 
     assert (talk.outcome, talk.reason) == (DeliveryOutcome.IGNORED, Reason.EMPTY)
     assert talk.last_reply is None
 
 
-def test_a_person_is_heard_before_the_test_goes_on(
-    chatwoot_sim: ChatwootSim, bare: Flask
+def test_the_call_returns_once_an_operators_message_is_delivered(
+    chatwoot_sim: ChatwootSim, bare: Flask, talk: ChatwootTalk
 ) -> None:
-    talk = chatwoot_sim.conversation(bare)
-
     spoken = talk.operator_says("Let me see.")
     noted = talk.operator_says("Rude.", private=True)
 
-    # The worker may have set the attribute by now, which is told too.
+    # The worker may have set the attribute by now, which is delivered too.
     deliveries = chatwoot_sim.simulator(bare).deliveries
-    told = [d.message_id for d in deliveries if d.event == "message_created"]
-    assert told == [spoken.id, noted.id]
+    made = [d.message_id for d in deliveries if d.event == "message_created"]
+    assert made == [spoken.id, noted.id]
     assert talk.replies == talk.notes == []
     assert [m.content for m in talk.messages] == ["Let me see.", "Rude."]
 
 
-def test_a_turn_that_is_given_up_says_why(
+def test_a_dead_turn_has_its_reason(
     chatwoot_simulator: SimulatorFactory, bare: Flask, chatwoot: Chatwoot
 ) -> None:
     asked: list[str] = []
 
-    @chatwoot.reply_provider
+    @chatwoot.reply_provider(mode="bot")
     def reply(text: str) -> str:
         asked.append(text)
         raise LookupError
@@ -255,79 +235,74 @@ def test_a_turn_that_is_given_up_says_why(
     assert asked == [QUESTION] * 2
 
 
-def test_a_provider_that_hangs_is_told_of(
-    chatwoot_sim: ChatwootSim, bare: Flask, chatwoot: Chatwoot
+@pytest.fixture
+def go_on() -> t.Iterator[threading.Event]:
+    """Set at the end of the test."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def test_the_error_names_a_provider_that_hangs(
+    go_on: threading.Event, talk: ChatwootTalk, chatwoot: Chatwoot
 ) -> None:
-    go_on = threading.Event()
-    chatwoot.reply_provider(lambda text: go_on.wait(20) and "Late.")
-    talk = chatwoot_sim.conversation(bare)
+    chatwoot.reply_provider(mode="bot")(lambda text: go_on.wait(20) and "Late.")
 
-    try:
-        with pytest.raises(TimeoutError) as caught:
-            talk.customer_says(QUESTION, wait=0.3)
-    finally:
-        go_on.set()
+    with pytest.raises(TimeoutError) as caught:
+        talk.customer_says(QUESTION, wait=0.3)
 
-    said = str(caught.value)
-    assert said.startswith(
-        f"Message {talk.messages[0].id} of conversation {talk.id} was not dealt with. "
+    go_on.set()
+    assert str(caught.value).startswith(
+        f"Message {talk.messages[0].id} of conversation {talk.id} was not handled. "
         "Its delivery was accepted. Does the provider take that long? "
         "Not within 0.3 s. Deliveries: 1 x message_created 202; under way: 0. "
         "Calls: none."
     )
-    assert QUESTION not in said
+    assert QUESTION not in str(caught.value)
 
 
-def test_an_app_that_hangs_is_told_of(
-    chatwoot_simulator: SimulatorFactory, bare: Flask
+def test_the_error_names_an_app_that_hangs(
+    chatwoot_simulator: SimulatorFactory, bare: Flask, go_on: threading.Event
 ) -> None:
-    go_on = threading.Event()
-
     @bare.before_request
     def wait() -> None:
         go_on.wait(20)
 
     talk = chatwoot_simulator(wait=0.3).conversation(bare)
 
-    try:
-        with pytest.raises(TimeoutError, match="has not answered its delivery"):
-            talk.customer_says(QUESTION)
-    finally:
-        go_on.set()
+    with pytest.raises(TimeoutError, match="has not answered the delivery"):
+        talk.customer_says(QUESTION)
+
+    go_on.set()
 
 
 @pytest.mark.parametrize("status", [200, 302, 403, 503])
-def test_something_that_stands_before_the_webhook_is_told_of(
-    chatwoot_sim: ChatwootSim, bare: Flask, status: int
+def test_an_answer_that_is_not_the_webhooks_is_an_error(
+    bare: Flask, talk: ChatwootTalk, status: int
 ) -> None:
     bare.before_request(lambda: ("Log in first.", status))
 
     with pytest.raises(RuntimeError, match=f"answered {status} to the delivery"):
-        chatwoot_sim.conversation(bare).customer_says(QUESTION)
+        talk.customer_says(QUESTION)
 
 
-def test_an_app_without_the_extension_is_told_what_is_missing(
-    chatwoot_sim: ChatwootSim,
-) -> None:
+def test_an_app_without_the_extension_is_an_error(chatwoot_sim: ChatwootSim) -> None:
     with pytest.raises(ConfigError, match=r"call Chatwoot\(app\)"):
         chatwoot_sim.conversation(Flask("forgetful"))
 
 
 def test_an_app_has_one_simulator_at_a_time(
-    chatwoot_simulator: SimulatorFactory, tmp_path: Path
+    chatwoot_simulator: SimulatorFactory, bare: Flask
 ) -> None:
-    app = host("shop", "Shipped.", tmp_path)
-
     with chatwoot_simulator(version="4.2") as old:
-        old.conversation(app)
+        old.conversation(bare)
 
-        with pytest.raises(RuntimeError, match="'shop' is in front of another"):
-            chatwoot_simulator().conversation(app)
+        with pytest.raises(RuntimeError, match="'bare' is connected to another"):
+            chatwoot_simulator().conversation(bare)
 
-    talk = chatwoot_simulator().conversation(app)
-    talk.customer_says(QUESTION)
-
-    assert talk.replies == ["Shipped."]
+    talk = chatwoot_simulator().conversation(bare)
+    talk.customer_says("Hi")
+    assert talk.replies == ["You said Hi"]
 
 
 def test_nothing_is_started_before_it_is_needed() -> None:
@@ -340,19 +315,15 @@ def test_nothing_is_started_before_it_is_needed() -> None:
 # -- faults --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "fault", ["server_error", "rate_limited", "cut_before", "cut_after", "hang_after"]
-)
-@pytest.mark.parametrize("first", [True, False], ids=["before the app", "after it"])
-def test_a_fault_costs_neither_the_reply_nor_the_test_its_time(
-    chatwoot_sim: ChatwootSim,
-    bare: Flask,
-    chatwoot: Chatwoot,
-    fault: str,
-    first: bool,
-) -> None:
-    chatwoot.reply_provider(lambda text: "Once.")
+FAULTS = ["server_error", "rate_limited", "cut_before", "cut_after"]
+SLOW = pytest.param("hang_after", marks=pytest.mark.slow)
 
+
+@pytest.mark.parametrize("fault", [*FAULTS, SLOW])
+@pytest.mark.parametrize("first", [True, False], ids=["before the app", "after it"])
+def test_after_a_fault_there_is_one_reply_within_the_time(
+    chatwoot_sim: ChatwootSim, bare: Flask, fault: str, first: bool
+) -> None:
     if first:
         chatwoot_sim.inject(fault)
 
@@ -361,52 +332,49 @@ def test_a_fault_costs_neither_the_reply_nor_the_test_its_time(
     if not first:
         chatwoot_sim.inject(fault)
 
-    talk.customer_says(QUESTION)
-    made = [
-        call.fault
-        for call in chatwoot_sim.simulator(bare).calls
-        if call.endpoint == "create_message"
-    ]
-
-    assert made[0] == fault
-    assert talk.replies == ["Once."]
+    talk.customer_says("Hi")
+    calls = chatwoot_sim.simulator(bare).calls
+    posts = [call.fault for call in calls if call.endpoint == "create_message"]
+    assert posts[0] == fault
+    assert talk.replies == ["You said Hi"]
 
 
-def test_a_fault_strikes_every_app_until_it_is_cleared(
+def test_a_fault_concerns_every_app_until_it_is_cleared(
     chatwoot_simulator: SimulatorFactory, tmp_path: Path
 ) -> None:
     sim = chatwoot_simulator(max_attempts=1)
     talks = [sim.conversation(host(name, "Yes.", tmp_path)) for name in "ab"]
 
+    def ask() -> list[Reason | None]:
+        for talk in talks:
+            talk.customer_says(QUESTION)
+
+        return [talk.reason for talk in talks]
+
     sim.inject("not_found", times=None)
-    for talk in talks:
-        talk.customer_says(QUESTION)
-    reasons = [talk.reason for talk in talks]
-
+    assert ask() == [Reason.NOT_FOUND] * 2
     sim.clear_faults()
-    for talk in talks:
-        talk.customer_says(QUESTION)
-
-    assert reasons == [Reason.NOT_FOUND] * 2
+    assert ask() == [None] * 2
     assert [talk.replies for talk in talks] == [["Yes."]] * 2
 
 
-def test_an_unknown_fault_is_refused_at_once(chatwoot_sim: ChatwootSim) -> None:
-    with pytest.raises(ValueError, match="sulk"):
-        chatwoot_sim.inject("sulk")
-
-    with pytest.raises(ValueError, match="create_mess"):
-        chatwoot_sim.inject("hang", endpoint="create_mess")
+@pytest.mark.parametrize(
+    "wrong", [{"fault": "sulk"}, {"fault": "hang", "endpoint": "create_mess"}]
+)
+def test_an_unknown_fault_is_refused_at_once(
+    chatwoot_sim: ChatwootSim, wrong: t.Any
+) -> None:
+    with pytest.raises(ValueError, match=[*wrong.values()][-1]):
+        chatwoot_sim.inject(**wrong)
 
 
 # -- posts ---------------------------------------------------------------------
 
 
 def test_every_attempt_to_post_is_captured_with_its_result(
-    chatwoot_sim: ChatwootSim, bare: Flask, chatwoot: Chatwoot
+    chatwoot_sim: ChatwootSim, bare: Flask, talk: ChatwootTalk, chatwoot: Chatwoot
 ) -> None:
-    chatwoot.reply_provider(lambda text: Reply("Secret.", private=True))
-    talk = chatwoot_sim.conversation(bare)
+    chatwoot.reply_provider(mode="bot")(lambda text: Reply("Secret.", private=True))
     chatwoot_sim.inject("rate_limited")
 
     with captured_posts(bare) as posts:
@@ -415,9 +383,8 @@ def test_every_attempt_to_post_is_captured_with_its_result(
 
     failed, made = posts
     assert isinstance(failed, Post)
-    assert [post.content for post in posts] == ["Secret."] * 2
-    assert [post.private for post in posts] == [True, True]
-    assert [post.attempt for post in posts] == [1, 2]
+    expected = [("Secret.", True, 1), ("Secret.", True, 2)]
+    assert [(p.content, p.private, p.attempt) for p in posts] == expected
     assert (failed.message_id, getattr(failed.error, "status", None)) == (None, 429)
     assert (made.message_id, made.error) == (talk.messages[-1].id, None)
     assert made.conversation_id == talk.id
@@ -435,18 +402,19 @@ def test_posts_of_other_apps_and_other_times_are_not_captured(
         here.customer_says("now")
 
     here.customer_says("after")
-
     assert [post.content for post in posts] == ["A"]
     assert posts[0].message_id == here.talk.posted[1].id
 
 
 # -- payloads ------------------------------------------------------------------
 
+SIGNING = {"account": {"4.12", "4.16"}, "bot": {"4.16"}}
+
 
 @pytest.mark.parametrize("kind", t.get_args(Kind))
 @pytest.mark.parametrize("channel", CHANNELS)
 @pytest.mark.parametrize("version", VERSIONS)
-def test_what_any_chatwoot_delivers_is_answered(
+def test_a_payload_of_any_version_is_answered(
     make_app: AppFactory, version: str, channel: Channel, kind: Kind
 ) -> None:
     """Through the real view, and into the right conversation of a real API."""
@@ -478,9 +446,7 @@ def test_what_any_chatwoot_delivers_is_answered(
         payload = customer_message(
             "a < b", version=version, channel=channel, kind=kind, conversation_id=18
         )
-
         answer = deliver(app.test_client(), payload)
-
         assert (answer.status_code, answer.json) == (202, {"status": "accepted"})
         assert talk.replies == ["You said a < b"]
         assert sim.conversation(id=19).messages == []
@@ -491,13 +457,10 @@ def test_what_any_chatwoot_delivers_is_answered(
     assert (secret is not None) == (version in SIGNING[kind])
 
 
-SIGNING = {"account": {"4.12", "4.16"}, "bot": {"4.16"}}
-
-
 def test_payloads_differ_as_the_versions_do() -> None:
-    old = customer_message("Hi", version="4.2")
-    rendering = customer_message("Hi", version="4.9")
-    new = customer_message("Hi", version="4.16")
+    old, rendering, new = (
+        customer_message("Hi", version=version) for version in ("4.2", "4.9", "4.16")
+    )
 
     assert old["content"] == new["content"] == "Hi"
     assert rendering["content"] == "<p>Hi</p>\n"
@@ -513,7 +476,7 @@ def test_payloads_differ_as_the_versions_do() -> None:
         ("4.12", "bot", "pending", None),
     ],
 )
-def test_a_bot_is_told_of_conversations_that_wait_for_it(
+def test_the_conversations_of_a_bot_are_pending(
     version: str, kind: Kind, status: str, owner: str | None
 ) -> None:
     conversation = customer_message(version=version, kind=kind)["conversation"]
@@ -523,9 +486,8 @@ def test_a_bot_is_told_of_conversations_that_wait_for_it(
 
 
 def test_payloads_show_the_channel() -> None:
-    mail = customer_message("Hi", channel="email")
-    phone = customer_message("Hi", channel="whatsapp")
-    page = customer_message("Hi", channel="website")
+    channels: list[Channel] = ["email", "whatsapp", "website"]
+    mail, phone, page = (customer_message("Hi", channel=each) for each in channels)
 
     assert mail["content"].startswith("Hi\n\nOn Monday")
     assert mail["content_attributes"]["email"]["text_content"]["quoted"] == "Hi"
@@ -535,7 +497,7 @@ def test_payloads_show_the_channel() -> None:
     assert page["conversation"]["additional_attributes"]["browser_language"] == "en"
 
 
-def test_payloads_take_what_they_are_told() -> None:
+def test_payloads_take_the_fields_that_are_given() -> None:
     payload = customer_message(
         None,
         mode="human",
@@ -557,27 +519,27 @@ def test_payloads_take_what_they_are_told() -> None:
     assert not customer_message(mode=None)["conversation"]["custom_attributes"]
 
 
-def test_every_message_is_another() -> None:
+def test_every_message_has_a_new_id() -> None:
     assert customer_message()["id"] != customer_message()["id"]
 
 
 @pytest.mark.parametrize(
     "wrong", [{"channel": "fax"}, {"kind": "owner"}, {"version": "four"}]
 )
-def test_what_chatwoot_does_not_know_is_refused(wrong: t.Any) -> None:
+def test_a_value_that_chatwoot_does_not_know_is_refused(wrong: t.Any) -> None:
     with pytest.raises(ValueError, match=str(*wrong.values())):
         customer_message(**wrong)
 
 
-def test_a_message_is_written_now_unless_told() -> None:
+def test_a_message_is_written_now_unless_a_time_is_given() -> None:
     then = customer_message(message={"created_at": 0.0})["created_at"]
-    told = datetime.fromisoformat(customer_message()["created_at"])
+    now = datetime.fromisoformat(customer_message()["created_at"])
 
-    assert abs(datetime.now(UTC) - told) < timedelta(minutes=1)
+    assert abs(datetime.now(UTC) - now) < timedelta(minutes=1)
     assert then == "1970-01-01T00:00:00.000Z"
 
 
-def test_what_operators_write_has_payloads_too() -> None:
+def test_payloads_of_operators_messages() -> None:
     spoken = operator_message("Let me see.", version="4.2", channel="api")
     noted = operator_message("Rude.", private=True)
 
@@ -587,21 +549,21 @@ def test_what_operators_write_has_payloads_too() -> None:
     assert spoken["conversation"]["channel"] == "Channel::Api"
 
 
-def test_what_happens_to_conversations_has_payloads_too() -> None:
+def test_payloads_of_conversation_events() -> None:
     payload = conversation_event(
         changed={"status": ("open", "resolved")}, status="resolved", conversation_id=7
     )
+    change = {"status": {"previous_value": "open", "current_value": "resolved"}}
 
     assert payload["event"] == "conversation_status_changed"
     assert (payload["id"], payload["status"]) == (7, "resolved")
-    assert payload["changed_attributes"] == [
-        {"status": {"previous_value": "open", "current_value": "resolved"}}
-    ]
+    assert payload["changed_attributes"] == [change]
 
 
 @pytest.mark.parametrize(
     "payload",
     [operator_message(private=True, version="4.2"), conversation_event(kind="bot")],
+    ids=["operator", "conversation"],
 )
 def test_other_deliveries_are_acknowledged_and_not_answered(
     client: FlaskClient, payload: dict[str, t.Any]
@@ -615,7 +577,7 @@ def test_other_deliveries_are_acknowledged_and_not_answered(
 # -- deliveries ----------------------------------------------------------------
 
 
-def test_a_delivery_is_signed_with_what_the_app_expects(
+def test_a_delivery_is_signed_with_the_secret_of_the_app(
     app: Flask, client: FlaskClient
 ) -> None:
     assert deliver(client, customer_message()).status_code == 202
@@ -629,16 +591,18 @@ def test_a_delivery_with_another_secret_or_none_is_refused(
     assert deliver(client, customer_message(), secret).status_code == 401
 
 
-def test_a_delivery_finds_the_webhook_wherever_it_is(make_app: AppFactory) -> None:
+def test_a_delivery_uses_the_prefix_and_the_token_of_the_app(
+    make_app: AppFactory,
+) -> None:
     app = make_app(webhook_secret=None, webhook_token="in-url", url_prefix="/bots/")
+    client = app.test_client()
 
-    assert deliver(app.test_client(), customer_message()).status_code == 202
-    assert app.test_client().post("/bots/webhook", json={}).status_code == 401
+    assert deliver(client, customer_message()).status_code == 202
+    assert client.post("/bots/webhook", json={}).status_code == 401
 
 
-def test_headers_prove_the_origin_of_a_body() -> None:
+def test_headers_sign_a_body_and_its_time() -> None:
     body = encoded(customer_message("<ü>"))
-    headers, stale = signed(body, "s3cret"), signed(body, "s3cret", age=600)
 
     def verify(headers: t.Mapping[str, str]) -> None:
         signature.verify(
@@ -649,119 +613,72 @@ def test_headers_prove_the_origin_of_a_body() -> None:
         )
 
     assert "\\u003cü\\u003e".encode() in body
-    verify(headers)
+    verify(signed(body, "s3cret"))
 
     with pytest.raises(SignatureError):
-        verify(stale)
+        verify(signed(body, "s3cret", age=600))
 
 
 # -- the plugin ----------------------------------------------------------------
 
-HOST = """
-import sys
 
-import pytest
-from flask import Flask
-from flask_chatwoot import Chatwoot
-
-
-@pytest.fixture
-def app(tmp_path):
-    app = Flask("host", instance_path=str(tmp_path))
-    app.testing = True
-    chatwoot = Chatwoot(app)
-
-    @chatwoot.reply_provider
-    def reply(text):
-        return "On its way."
-
-    return app
-
-
-def test_costs_nothing_until_it_is_used():
-    assert "flask_chatwoot.testing" in sys.modules
-    assert "flask_chatwoot.hosting" not in sys.modules
-    assert "flask_chatwoot.simulator" not in sys.modules
-
-
-def test_answers_orders(chatwoot_sim, app):
-    talk = chatwoot_sim.conversation(app, mode="bot")
-    talk.customer_says("Where is my order?")
-
-    assert talk.last_reply == "On its way."
-    assert talk.notes == []
-
-
-@pytest.mark.parametrize("version", ["4.2", "4.9", "4.12", "4.16"])
-def test_answers_every_version(chatwoot_simulator, app, version):
-    talk = chatwoot_simulator(version=version).conversation(app, mode="human")
-    talk.customer_says("Where is my order?")
-
-    assert talk.notes == ["On its way."]
-"""
-
-
-class HostProject(t.Protocol):
-    """Runs pytest in a project that knows this package by its entry points only."""
-
-    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]: ...
+HostProject = t.Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> HostProject:
-    """The entry points are what an installation makes of ``pyproject.toml``."""
+    """Runs pytest in a project that knows this package by its entry points only."""
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    lines = [
-        f"{name} = {value}"
-        for name, value in declared["project"]["entry-points"]["pytest11"].items()
-    ]
-    site = tmp_path / "site"
+    plugins = declared["project"]["entry-points"]["pytest11"]
+    lines = ["[pytest11]", *(f"{name} = {plugins[name]}" for name in plugins)]
+    site, folder = tmp_path / "site", tmp_path / "project"
     installed = site / "flask_chatwoot-0.1.0.dist-info"
     installed.mkdir(parents=True)
     (installed / "METADATA").write_text("Name: Flask-Chatwoot\nVersion: 0.1.0\n")
-    (installed / "entry_points.txt").write_text("\n".join(["[pytest11]", *lines]))
+    (installed / "entry_points.txt").write_text("\n".join(lines))
     package = Path(flask_chatwoot.__file__).parent.parent
-    folder = tmp_path / "project"
     folder.mkdir()
     (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
-    (folder / "test_host.py").write_text(textwrap.dedent(HOST))
+    shutil.copy(PROGRAMS / "host_tests.py", folder / "test_host.py")
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{package}"},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-
-    return run
+    return lambda *arguments: subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{package}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
 
 
+PLUGIN = "flask_chatwoot.testing"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "passed"),
     [
-        (["-p", "no:xdist"], 6),
-        (["-n", "2", "-k", "answers"], 5),
+        ("-p no:xdist", 6),
+        ("-n 2 -k answers", 5),
         # Named as well, which must not load it a second time.
-        (["-p", "flask_chatwoot.testing", "-p", "no:xdist", "-k", "orders"], 1),
+        (f"-p {PLUGIN} -p no:xdist -k orders", 1),
     ],
     ids=["alone", "xdist", "named"],
 )
 def test_pytest_finds_the_fixtures_by_the_entry_point(
-    project: HostProject, arguments: list[str], passed: int
+    project: HostProject, arguments: str, passed: int
 ) -> None:
-    result = project(*arguments)
+    result = project(*arguments.split())
 
     assert f"{passed} passed" in result.stdout, result.stdout + result.stderr
     assert result.returncode == 0
     assert "warning" not in (result.stdout + result.stderr).lower()
 
 
+@pytest.mark.slow
 def test_the_plugin_can_be_switched_off(project: HostProject) -> None:
-    result = project("-p", "no:flask_chatwoot.testing", "-p", "no:xdist")
+    result = project("-p", f"no:{PLUGIN}", "-p", "no:xdist")
 
     assert result.returncode == 1
     assert "fixture 'chatwoot_sim' not found" in result.stdout

@@ -1,6 +1,6 @@
 """A page to write to an app as a customer, and to watch it as an operator.
 
-``flask chatwoot playground`` serves it. It is an app of its own on a port of its own:
+``flask chatwoot playground`` serves it. It is a separate app on a separate port:
 the host app gets no route, and its secrets and its database are not used.
 """
 
@@ -30,7 +30,7 @@ def serve(
     :param port: 0: any free one.
     :param slow: Seconds a slow provider takes.
     :return: The URL of the page.
-    :raises OSError: It is not possible to listen there.
+    :raises OSError: The server cannot listen on this address and port.
     """
     with open_session(app, slow=slow) as session:
         pages = page.create(session, app.name, host)

@@ -1,4 +1,4 @@
-"""The faults that the page can turn on, and how they are made."""
+"""The faults that the page can turn on, and their effects."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Faults:
 
     @classmethod
     def of(cls, given: JSON) -> t.Self:
-        """Read what the page sends.
+        """Parse the faults that the page sends.
 
         :raises ValueError: A fault is unknown, or a switch is not a boolean.
         """
@@ -62,9 +62,9 @@ class Faults:
 
 
 class FaultSwitches:
-    """Turns faults on and off. Any thread may use it.
+    """Turns faults on and off. Thread-safe.
 
-    :param seconds: How long a slow provider takes.
+    :param seconds: Seconds a slow provider takes.
     :ivar current: The faults that are on.
     """
 
@@ -109,7 +109,7 @@ class FaultSwitches:
 
 
 class SlowedRegistry(Registry):
-    """A host's providers, which can be made slow."""
+    """The providers of a host, which the page can slow down."""
 
     def __init__(self, own: Registry, switches: FaultSwitches) -> None:
         super().__init__()

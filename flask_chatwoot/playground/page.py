@@ -32,7 +32,7 @@ def create(session: Session, app_name: str, host: str) -> Flask:
     """Make the app.
 
     :param app_name: The name of the host app.
-    :param host: What the server listens on.
+    :param host: The address or name that the server listens on.
     """
     app = Flask("flask_chatwoot.playground", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
@@ -48,11 +48,11 @@ def create(session: Session, app_name: str, host: str) -> Flask:
 
 
 def _guard(host: str) -> t.Callable[[], None]:
-    """Refuse requests of other pages in the same browser.
+    """Refuse requests of other sites in the same browser.
 
-    A page can point a name of its own to this address (DNS rebinding), so only
-    addresses and the name that was chosen are accepted; and it can send forms here, so
-    a request that changes something must come from this page.
+    Another site can point its own name to this address (DNS rebinding), so only
+    addresses and the chosen host name are accepted. It can also send forms to this
+    address, so a request that changes something must come from this page.
     """
 
     def check() -> None:
@@ -66,9 +66,9 @@ def _guard(host: str) -> t.Callable[[], None]:
 
 
 def is_ours(given: str, host: str) -> bool:
-    """Whether the page is served under what a ``Host`` header says.
+    """Whether the page is served under the name in a ``Host`` header.
 
-    :param host: What the server listens on.
+    :param host: The address or name that the server listens on.
     """
     name = given.rpartition(":")[0] if given.rstrip("0123456789")[-1:] == ":" else given
     name = name.strip("[]").lower()
@@ -85,7 +85,7 @@ def is_ours(given: str, host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens there."""
+    """Whether only this machine can connect to a server that listens there."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -96,10 +96,10 @@ def _check_origin() -> None:
     origin = request.headers.get("Origin")
 
     if origin not in (None, request.host_url.rstrip("/")):
-        raise Forbidden("Only the playground's own page may do that.")
+        raise Forbidden("Only the playground's own page may send this request.")
 
     if request.headers.get("Sec-Fetch-Site") not in (None, "same-origin", "none"):
-        raise Forbidden("Only the playground's own page may do that.")
+        raise Forbidden("Only the playground's own page may send this request.")
 
 
 def _protected(response: Response) -> Response:
@@ -123,7 +123,7 @@ def index() -> ResponseReturnValue:
 
 @page.get("/events")
 def events() -> ResponseReturnValue:
-    """What the page shows, as server-sent events."""
+    """The state of the page, as server-sent events."""
     name = current_app.extensions["app_name"]
 
     return Response(_stream(_session(), name), mimetype="text/event-stream")
@@ -138,7 +138,7 @@ def _stream(session: Session, app_name: str) -> t.Iterator[str]:
 
 @page.get("/files/<key>/<name>")
 def file(key: str, name: str) -> ResponseReturnValue:
-    """A file of a customer. The browser never opens it as a page."""
+    """A file of a customer. The browser saves it and never displays it."""
     kept = current_app.extensions["uploads"].get(key)
     response = Response(kept.data, content_type=kept.type)
     response.headers["Content-Security-Policy"] = "sandbox"
@@ -216,7 +216,7 @@ def status(number: int) -> ResponseReturnValue:
 
 @page.post("/conversations/<int:number>/choice")
 def choice(number: int) -> ResponseReturnValue:
-    """Change the attribute."""
+    """Change the custom attribute that holds the mode."""
     _session().set_choice(number, _text(_given(), "choice"))
 
     return {}
@@ -243,13 +243,13 @@ def return_to_bot(number: int) -> ResponseReturnValue:
 
 @page.get("/traffic/<int:number>")
 def bodies(number: int) -> ResponseReturnValue:
-    """What was sent and answered."""
+    """The bodies of a delivery or call."""
     return _session().bodies(number)
 
 
 @page.post("/traffic/<int:number>/again")
 def again(number: int) -> ResponseReturnValue:
-    """Repeat a delivery."""
+    """Send a delivery again."""
     _session().send_again(number)
 
     return {}

@@ -1,4 +1,4 @@
-"""What the page shows and does: the customer, the operator, faults, and traffic."""
+"""The state and the actions of the page: customer, operator, faults and traffic."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ STATUSES: t.Final = ("open", "resolved")
 
 RETRY_PAUSE: t.Final = 0.1
 SETTLE_TIME: t.Final = 2.0
-"""Seconds, short so that a user of the page sees how a turn ends. Each pause is six
-times the one before: the fifth attempt comes half a minute after the first."""
+"""Seconds; short, so that a user of the page sees the outcome of a turn. Each pause is
+six times the previous one: the fifth attempt starts half a minute after the first."""
 
 KEEP_ALIVE: t.Final = 15.0
 """Seconds without news after which a stream sends an empty update."""
 
 POLL: t.Final = 0.2
-"""Seconds until the thread that follows the simulator notices that it shall stop."""
+"""Seconds until the thread that follows the simulator notices that it must stop."""
 
 Update = t.Mapping[str, t.Any]
 
 
 class Session:
-    """A simulator, and what the page does with it. Any thread may use it.
+    """A simulator, and the actions of the page on it. Thread-safe.
 
     :ivar run: A random id, by which a page notices that the server was restarted.
     :ivar switches: The faults that are on.
@@ -110,7 +110,7 @@ class Session:
     def set_status(self, number: int, status: str) -> None:
         """Resolve or reopen, as the operator.
 
-        :raises ValueError: It is another status.
+        :raises ValueError: The status is not one of :data:`STATUSES`.
         """
         if status not in STATUSES:
             raise ValueError(f"The status must be {' or '.join(STATUSES)}.")
@@ -138,7 +138,7 @@ class Session:
     # -- traffic ---------------------------------------------------------------
 
     def bodies(self, number: int) -> JSON:
-        """What was sent and answered.
+        """The bodies of a delivery or call, of the request and of the answer.
 
         :raises LookupError: There is no such number.
         """
@@ -146,7 +146,7 @@ class Session:
             return self._traffic.bodies(number)
 
     def send_again(self, number: int) -> None:
-        """Repeat a delivery unchanged, as Chatwoot does.
+        """Send a delivery again, unchanged, as Chatwoot does.
 
         :raises LookupError: There is no such delivery.
         """

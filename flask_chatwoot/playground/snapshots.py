@@ -1,4 +1,4 @@
-"""A conversation as the page shows it, both sides in one."""
+"""A conversation as the page shows it, for the customer and the operator."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def conversation_snapshot(talk: Talk, config: Config, operator: Agent) -> JSON:
         "id": talk.id,
         "name": current.contact.name,
         "status": current.status,
-        "mode": mode_of(choice, config),
+        "mode": _mode_of(choice, config),
         "choice": choice,
         "assignee": current.assignee and current.assignee.name,
         "mine": current.assignee == operator,
@@ -31,8 +31,8 @@ def conversation_snapshot(talk: Talk, config: Config, operator: Agent) -> JSON:
     }
 
 
-def mode_of(choice: t.Any, config: Config) -> Mode:
-    """The mode in the conversation's attribute, else the default mode."""
+def _mode_of(choice: t.Any, config: Config) -> Mode:
+    """The mode that the attribute selects, or the default mode."""
     return meaning(choice, config.words) or config.default_mode
 
 
@@ -55,7 +55,7 @@ def _message(message: Message, operator: Agent) -> JSON:
 
 
 def _author(sender: Sender, operator: Agent) -> str:
-    """Any other user or bot is the token's, which the app uses."""
+    """Any other user or bot is the owner of the app's token."""
     if sender is None:
         return "system"
 

@@ -19,15 +19,16 @@ _WORKING: t.Final = {"outcome": "working", "reason": None}
 class _Entry(t.NamedTuple):
     """A delivery or a call.
 
-    :ivar asks: Whether it may begin a turn: it is not an operator's or a bot's message.
+    :ivar begins_turn: Whether it may begin a turn: the message, if it is about one, is
+        a customer's.
     """
 
     exchange: Delivery | Call
-    asks: bool
+    begins_turn: bool
 
 
 class Traffic:
-    """All deliveries and calls. Not safe between threads: its owner has a lock."""
+    """All deliveries and calls. Not thread-safe: its owner has a lock."""
 
     def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
@@ -37,13 +38,15 @@ class Traffic:
         self._turns: dict[int, JSON] = {}
 
     def refresh(self) -> None:
-        """Number the new ones. Call it whenever one has ended."""
+        """Number the new ones. To be called whenever a delivery or call has ended."""
         deliveries = self._simulator.deliveries[self._deliveries :]
         calls = self._simulator.calls[self._calls :]
         self._deliveries += len(deliveries)
         self._calls += len(calls)
-        self._entries += [_Entry(one, asks=not _is_echo(one)) for one in deliveries]
-        self._entries += [_Entry(one, asks=False) for one in calls]
+        self._entries += [
+            _Entry(one, begins_turn=not _is_echo(one)) for one in deliveries
+        ]
+        self._entries += [_Entry(one, begins_turn=False) for one in calls]
 
     def end(self, message_id: int, outcome: str, reason: str | None) -> None:
         """Keep the outcome of the turn that a message began."""
@@ -59,7 +62,7 @@ class Traffic:
         return sorted(entries, key=lambda entry: entry["began"])
 
     def bodies(self, number: int) -> JSON:
-        """What was sent and what was answered.
+        """The bodies of a delivery or call, of the request and of the answer.
 
         :raises LookupError: There is no such number.
         """
@@ -102,7 +105,7 @@ class Traffic:
 
         shown = _of_delivery(entry.exchange)
 
-        if entry.asks and shown["outcome"] == "accepted":
+        if entry.begins_turn and shown["outcome"] == "accepted":
             shown["turn"] = self._turns.get(entry.exchange.message_id or 0, _WORKING)
 
         return shown
@@ -119,8 +122,8 @@ def _is_echo(delivery: Delivery) -> bool:
     )
 
 
-def signature_of(delivery: Delivery) -> SignatureState:
-    """What the app found about a delivery's signature."""
+def _signature_of(delivery: Delivery) -> SignatureState:
+    """Whether the app accepted a delivery's signature."""
     if signature.SIGNATURE_HEADER not in delivery.headers:
         return "absent"
 
@@ -138,7 +141,7 @@ def _of_delivery(delivery: Delivery) -> JSON:
         "status": delivery.status,
         "ok": delivery.ok,
         "ms": round(delivery.seconds * 1000, 1),
-        "signature": signature_of(delivery),
+        "signature": _signature_of(delivery),
         "outcome": outcome if delivery.status else "unanswered",
         "reason": answer.get("reason") or answer.get("error") or delivery.error,
         "attempt": delivery.attempt,

@@ -25,7 +25,7 @@ class Upload(t.NamedTuple):
 
 
 class Uploads:
-    """All files. Any thread may use it."""
+    """All files. Thread-safe."""
 
     def __init__(self) -> None:
         self._files: dict[str, Upload] = {}
@@ -89,7 +89,7 @@ def _kind(media_type: str) -> str:
     """Chatwoot's kind of attachment (``app/helpers/file_type_helper.rb``)."""
     kind, _, format = media_type.partition("/")
 
-    # An SVG may hold a script, so Chatwoot shows none.
+    # An SVG may contain a script, so Chatwoot does not display it.
     if kind not in ("image", "audio", "video") or format == "svg+xml":
         return "file"
 

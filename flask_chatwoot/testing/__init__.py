@@ -1,4 +1,4 @@
-"""What a host uses in its tests; pytest finds the fixtures by itself.
+"""What a host uses in its tests. Pytest loads the fixtures by an entry point.
 
 ::
 
@@ -9,10 +9,11 @@
         assert talk.last_reply == "On its way."
         assert talk.notes == []
 
-Fixtures: :func:`chatwoot_sim`, and :func:`chatwoot_simulator` to make several or to
-choose the version of Chatwoot. To set off single deliveries against
-``app.test_client()`` there are :func:`customer_message` and its kin, and
-:func:`deliver`. :func:`captured_posts` collects what an app posts, wherever to.
+The fixtures are :func:`chatwoot_sim`, and :func:`chatwoot_simulator` to make several
+or to choose the version of Chatwoot. :func:`customer_message`,
+:func:`operator_message` and :func:`conversation_event` make single payloads, which
+:func:`deliver` sends to ``app.test_client()``. :func:`captured_posts` collects what an
+app posts, to a simulator or to any other Chatwoot.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ from .samples import (
     signed,
 )
 
-# Imported where it is used: every run of pytest loads this module, in other projects
-# of the same environment too.
+# Imported where it is used: every run of pytest loads this module, also in other
+# projects of the same environment.
 if t.TYPE_CHECKING:
     from flask_chatwoot.simulator import Delivery, Simulator, Talk
     from flask_chatwoot.simulator.deliveries import Kind
@@ -74,14 +75,14 @@ _SOON: t.Final[t.Mapping[str, t.Any]] = {
     "retry_pause": 0.005,
     "settle_time": 0.5,
 }
-"""Settings for a Chatwoot that is on this machine, so that faults are over soon."""
+"""Short times, as the simulator is on this machine: a test with a fault stays fast."""
 
 
 # -- conversations -------------------------------------------------------------
 
 
 class _End(t.NamedTuple):
-    """How a turn ended, or a delivery that began none."""
+    """The outcome of a turn, or of a delivery that began none."""
 
     conversation_id: int | None
     message_id: int | None
@@ -92,7 +93,8 @@ class _End(t.NamedTuple):
 class ChatwootTalk:
     """A conversation with an app. Made by :meth:`ChatwootSim.conversation`.
 
-    :ivar talk: The simulator's own view of it, which can do more and does not wait.
+    :ivar talk: The simulator's own object for it, which has more methods. They do not
+        wait for the app.
     """
 
     def __init__(
@@ -134,16 +136,16 @@ class ChatwootTalk:
 
     @property
     def outcome(self) -> DeliveryOutcome | TurnOutcome | None:
-        """What became of the customer's last message; ``None`` before the first."""
+        """The outcome of the customer's last message; ``None`` before the first."""
         return self._end and self._end.outcome
 
     @property
     def reason(self) -> Reason | None:
-        """Why it ended so; ``None`` if there is nothing to explain."""
+        """The reason of the outcome; ``None`` if it has none."""
         return self._end and self._end.reason
 
     def operator_says(self, content: str, *, private: bool = False) -> Message:
-        """Write as a person in the dashboard. Blocks until the app has been told."""
+        """Write as an operator. Blocks until the app has answered the delivery."""
         __tracebackhide__ = True
         message = self.talk.operator_says(content, private=private)
         self._simulator.drain(self._wait)
@@ -153,14 +155,15 @@ class ChatwootTalk:
     def customer_says(
         self, content: str | None, *, wait: float | None = None, **fields: t.Any
     ) -> Message:
-        """Write as the customer. Blocks until the app has dealt with it.
+        """Write as the customer. Blocks until the app has handled the message.
 
-        That is when the turn that answers it has ended, or when its delivery was
-        ignored, and nothing the app posted is on its way any more.
+        That is when the turn that answers it has ended, or its delivery was ignored,
+        and the app has answered the deliveries of what it posted.
 
         :param wait: Seconds at most; ``None``: those of the simulator.
         :param fields: Further fields of the simulator's message.
-        :raises TimeoutError: It is not dealt with. Says what was seen.
+        :raises TimeoutError: The app has not handled it in time. The text lists the
+            deliveries and calls, without content.
         :raises RuntimeError: The app did not accept the delivery.
         """
         __tracebackhide__ = True
@@ -175,7 +178,7 @@ class ChatwootTalk:
             self._simulator.drain(wait)
         except TimeoutError as error:
             raise TimeoutError(
-                f"Message {number} of conversation {self.id} was not dealt with. "
+                f"Message {number} of conversation {self.id} was not handled. "
                 f"{self._seen(number)} {error}"
             ) from None
 
@@ -210,11 +213,11 @@ class ChatwootTalk:
         if self._deliveries(number):
             return "Its delivery was accepted. Does the provider take that long?"
 
-        return "The app has not answered its delivery."
+        return "The app has not answered the delivery."
 
 
 def _answer(delivery: Delivery) -> tuple[DeliveryOutcome, Reason | None]:
-    """What the app said to a delivery."""
+    """The app's answer to a delivery."""
     match delivery.answer:
         case {"status": str(status), **rest} if delivery.ok:
             reason = rest.get("reason")
@@ -223,19 +226,19 @@ def _answer(delivery: Delivery) -> tuple[DeliveryOutcome, Reason | None]:
 
     raise RuntimeError(
         f"The app answered {delivery.status or delivery.error} to the delivery of "
-        f"message {delivery.message_id}, and not as this package does. Does something "
-        "of its own stand before the webhook?"
+        f"message {delivery.message_id}, which is not an answer of the webhook. Does "
+        "a function of the app (before_request) answer instead?"
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Stage:
-    """An app in front of a simulator of its own."""
+class _Connection:
+    """The simulator of an app, and the outcomes of its turns."""
 
     simulator: Simulator
     ends: list[_End] = field(default_factory=list)
 
-    def note(
+    def record(
         self,
         _: Flask,
         turn: Turn,
@@ -247,21 +250,22 @@ class _Stage:
         self.ends.append(_End(turn.conversation_id, turn.message_id, outcome, reason))
 
 
-_on_stage: weakref.WeakSet[Flask] = weakref.WeakSet()
+_connected: weakref.WeakSet[Flask] = weakref.WeakSet()
 
 
 class ChatwootSim:
-    """Simulated Chatwoots, one for each app that is talked to.
+    """Simulated Chatwoots, one for each app that has conversations.
 
-    Use it as a context manager, or by the fixtures. Nothing runs before it is needed.
+    Use it as a context manager, or by the fixtures. The first conversation or fault
+    starts a simulator.
 
     :param version: Of Chatwoot; one of :data:`VERSIONS`, or in full.
     :param wait: Seconds that :meth:`ChatwootTalk.customer_says` waits.
     :param kind: How the apps are connected: ``"account"`` by an account webhook and a
         user's token, ``"bot"`` as an agent bot with its own.
     :param settings: Fields of :class:`~flask_chatwoot.config.Config` to change, such as
-        ``max_attempts=1``. The apps keep their own settings otherwise, but for the
-        URL, the tokens, the secrets and the inbox, and for short pauses.
+        ``max_attempts=1``. The apps keep their other settings, except for the URL,
+        the tokens, the secrets and the database, and for shorter pauses.
     """
 
     def __init__(
@@ -277,11 +281,11 @@ class ChatwootSim:
         self._wait = wait
         self._settings = {**_SOON, **settings}
         self._stack = contextlib.ExitStack()
-        self._stages: dict[Flask, _Stage] = {}
+        self._connections: dict[Flask, _Connection] = {}
         self._spare: Simulator | None = None
 
     def __repr__(self) -> str:
-        return f"<ChatwootSim {self.version} with {len(self._stages)} apps>"
+        return f"<ChatwootSim {self.version} with {len(self._connections)} apps>"
 
     def __enter__(self) -> t.Self:
         return self
@@ -290,8 +294,8 @@ class ChatwootSim:
         self.stop()
 
     def stop(self) -> None:
-        """Give the apps what is theirs back, and stop everything. Safe to repeat."""
-        self._stages.clear()
+        """Restore the apps' settings, and stop the simulators. May be repeated."""
+        self._connections.clear()
         self._spare = None
         self._stack.close()
 
@@ -300,16 +304,16 @@ class ChatwootSim:
     ) -> ChatwootTalk:
         """Begin a conversation with an app, which needs no configuration.
 
-        From now on, until the test ends, the app has the simulator for its Chatwoot.
+        From now on, until the test ends, the app is connected to the simulator.
 
-        :param mode: Whom the customer chose, ``"bot"`` or ``"human"``, or any text;
-            ``None``: nobody.
+        :param mode: What the customer chose, ``"bot"`` or ``"human"``, or any text;
+            ``None``: nothing.
         :param fields: Those of :meth:`flask_chatwoot.simulator.Simulator.conversation`;
             ``channel`` may be one of :data:`CHANNELS`.
-        :raises ConfigError: The app was never given to the extension.
-        :raises RuntimeError: The app has another simulator already.
+        :raises ConfigError: The extension is not initialized for the app.
+        :raises RuntimeError: The app is connected to another simulator.
         """
-        stage = self._stage(app)
+        connection = self._connection_of(app)
 
         with app.app_context():
             attribute = current_runtime().config.support_mode_attr
@@ -320,20 +324,20 @@ class ChatwootSim:
         if "channel" in fields:
             fields["channel"] = CHANNELS.get(fields["channel"], fields["channel"])
 
-        talk = stage.simulator.conversation(**fields)
+        talk = connection.simulator.conversation(**fields)
 
-        return ChatwootTalk(talk, stage.simulator, stage.ends, self._wait)
+        return ChatwootTalk(talk, connection.simulator, connection.ends, self._wait)
 
     def simulator(self, app: Flask) -> Simulator:
-        """The Chatwoot of an app, with all that the simulator knows and can do."""
-        return self._stage(app).simulator
+        """The simulator of an app, which has more methods. Starts it if necessary."""
+        return self._connection_of(app).simulator
 
     def inject(
         self, fault: str, *, times: int | None = 1, endpoint: str = "create_message"
     ) -> None:
-        """Let the next calls of an endpoint go wrong, in the Chatwoot of every app.
+        """Make the next calls of an endpoint fail, in the simulator of every app.
 
-        Before any app is talked to: in that of the first.
+        Before the first conversation: in the simulator of the first app.
 
         :param fault: One of :class:`flask_chatwoot.simulator.Fault`, such as
             ``"server_error"`` or ``"cut_after"``.
@@ -347,13 +351,13 @@ class ChatwootSim:
             simulator.inject(Fault(fault), times=times, endpoint=endpoint)
 
     def clear_faults(self) -> None:
-        """Do everything right again."""
+        """Remove all faults that were injected."""
         for simulator in self._simulators():
             simulator.clear_faults()
 
     def _simulators(self) -> list[Simulator]:
-        if self._stages:
-            return [stage.simulator for stage in self._stages.values()]
+        if self._connections:
+            return [connection.simulator for connection in self._connections.values()]
 
         self._spare = self._spare or self._new_simulator()
 
@@ -364,35 +368,37 @@ class ChatwootSim:
 
         return self._stack.enter_context(Simulator(version=self.version))
 
-    def _stage(self, app: Flask) -> _Stage:
-        if app in self._stages:
-            return self._stages[app]
+    def _connection_of(self, app: Flask) -> _Connection:
+        if app in self._connections:
+            return self._connections[app]
 
         with app.app_context():
             current_runtime()  # raises if there is none
 
-        if app in _on_stage:
+        if app in _connected:
             raise RuntimeError(
-                f"The app {app.name!r} is in front of another simulator; stop that "
+                f"The app {app.name!r} is connected to another simulator. Stop that "
                 "first, or make a second app."
             )
 
-        return self._set_up(app)
+        return self._connect(app)
 
-    def _set_up(self, app: Flask) -> _Stage:
+    def _connect(self, app: Flask) -> _Connection:
         from flask_chatwoot.hosting import hosted
 
         simulator, self._spare = self._spare or self._new_simulator(), None
-        stage = _Stage(simulator)
+        connection = _Connection(simulator)
         self._stack.enter_context(
             hosted(app, simulator, kind=self._kind, **self._settings)
         )
-        self._stack.enter_context(turn_finished.connected_to(stage.note, sender=app))
-        self._stack.callback(_on_stage.discard, app)
-        _on_stage.add(app)
-        self._stages[app] = stage
+        self._stack.enter_context(
+            turn_finished.connected_to(connection.record, sender=app)
+        )
+        self._stack.callback(_connected.discard, app)
+        _connected.add(app)
+        self._connections[app] = connection
 
-        return stage
+        return connection
 
 
 class SimulatorFactory(t.Protocol):
@@ -428,14 +434,14 @@ def chatwoot_sim(chatwoot_simulator: SimulatorFactory) -> ChatwootSim:
     return chatwoot_simulator()
 
 
-# -- what an app posts ---------------------------------------------------------
+# -- posts of an app -----------------------------------------------------------
 
 
 class CapturedPost(Post):
-    """A :class:`~flask_chatwoot.Post`, and what came of the attempt.
+    """A :class:`~flask_chatwoot.Post`, and the result of the attempt.
 
     :ivar message_id: The created message's id, or ``None``.
-    :ivar error: What went wrong, or ``None``.
+    :ivar error: The error, or ``None``.
     """
 
     message_id: int | None
@@ -447,7 +453,7 @@ def captured_posts(app: Flask) -> t.Iterator[list[CapturedPost]]:
     """A list that grows with every attempt of an app to create a message."""
     posts: list[CapturedPost] = []
 
-    def note(
+    def record(
         _: Flask,
         post: Post,
         message_id: int | None = None,
@@ -459,5 +465,5 @@ def captured_posts(app: Flask) -> t.Iterator[list[CapturedPost]]:
         captured.error = error
         posts.append(captured)
 
-    with after_post.connected_to(note, sender=app):
+    with after_post.connected_to(record, sender=app):
         yield posts

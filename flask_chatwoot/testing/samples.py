@@ -1,4 +1,4 @@
-"""Single deliveries, as Chatwoot would make them: payloads, signed and delivered.
+"""Single deliveries as Chatwoot makes them: payloads, signatures and requests.
 
 Public as part of :mod:`flask_chatwoot.testing`.
 """
@@ -18,7 +18,7 @@ from flask_chatwoot.payloads import signature
 from flask_chatwoot.runtime import current_runtime
 
 # The simulator is imported where it is used: every run of pytest loads this module,
-# in other projects of the same environment too.
+# also in other projects of the same environment.
 if t.TYPE_CHECKING:
     from flask_chatwoot.simulator.payloads import Conversation, Version
 
@@ -40,20 +40,20 @@ VERSIONS: t.Final[t.Mapping[str, str]] = {
     "4.12": "4.12.0",
     "4.16": "4.16.2",
 }
-"""The releases that stand for their line: the first to differ, and the newest known.
-Any other is written in full, such as ``4.14.2``."""
+"""Releases whose payloads differ: the first one of each kind, and the newest known.
+Any other release is written in full, such as ``4.14.2``."""
 
 
 class Where(t.TypedDict, total=False):
-    """What all payload factories take.
+    """The parameters of all payload factories.
 
     ``version`` is one of :data:`VERSIONS` or written in full, ``channel`` one of
     :data:`CHANNELS`, and ``kind`` the webhook's: ``"account"``, or ``"bot"`` for an
-    agent bot. ``mode`` is whom the customer chose, ``None`` for nobody, and
-    ``attribute`` where Chatwoot keeps that. ``id`` is the message's, a new one each
-    time unless given. ``status`` depends on the kind unless given. ``message`` and
-    ``conversation`` hold further fields of the simulator's messages and conversations,
-    such as ``created_at``, which is now unless given.
+    agent bot. ``mode`` is the customer's choice, ``None`` for no choice, and
+    ``attribute`` the name of the custom attribute that holds it. ``id`` is the
+    message's, by default a new one each time. The default of ``status`` depends on the
+    kind. ``message`` and ``conversation`` hold further fields of the simulator's
+    messages and conversations, such as ``created_at``, which is now by default.
     """
 
     version: str
@@ -73,56 +73,56 @@ class Where(t.TypedDict, total=False):
 def customer_message(
     text: str | None = "Where is my order?", **where: t.Unpack[Where]
 ) -> JSON:
-    """The payload that tells of a customer's message.
+    """The payload of a delivery about a customer's message.
 
-    An e-mail quotes an older one below the text, as they do.
+    An e-mail quotes an older one below the text, as mail programs do.
 
-    :param text: ``None`` as with attachments alone.
+    :param text: ``None`` as in a message that has only attachments.
     :param where: See :class:`Where`.
     """
     from flask_chatwoot.simulator import payloads
 
-    scene = _Scene(**where)
-    conversation = scene.talk()
+    sample = _Sample(**where)
+    conversation = sample.talk()
     fields: JSON = {
-        "id": scene.id,
-        "created_at": scene.now,
+        "id": sample.id,
+        "created_at": sample.now,
         "sender": conversation.contact,
-        **_SOURCE.get(scene.channel, {}),
-        **scene.message,
+        **_SOURCE.get(sample.channel, {}),
+        **sample.message,
     }
 
-    if scene.channel == "email" and text is not None:
+    if sample.channel == "email" and text is not None:
         message = payloads.incoming_email(
-            text, quoted=_OLDER_MAIL, version=scene.parsed, **fields
+            text, quoted=_OLDER_MAIL, version=sample.parsed, **fields
         )
     else:
         message = payloads.Message(content=text, **fields)
 
-    return payloads.message_event(message, conversation, version=scene.parsed)
+    return payloads.message_event(message, conversation, version=sample.parsed)
 
 
 def operator_message(
     text: str = "Let me see.", *, private: bool = False, **where: t.Unpack[Where]
 ) -> JSON:
-    """The payload that tells of a person's message in the dashboard.
+    """The payload of a delivery about an operator's message.
 
-    :param private: A note between operators.
+    :param private: Whether it is a note, which the customer does not see.
     :param where: See :class:`Where`.
     """
     from flask_chatwoot.simulator import payloads
 
-    scene = _Scene(**where)
+    sample = _Sample(**where)
     fields: JSON = {
-        "id": scene.id,
-        "created_at": scene.now,
+        "id": sample.id,
+        "created_at": sample.now,
         "sender": payloads.Agent(),
         "type": payloads.MessageType.OUTGOING,
-        **scene.message,
+        **sample.message,
     }
     message = payloads.Message(content=text, private=private, **fields)
 
-    return payloads.message_event(message, scene.talk(), version=scene.parsed)
+    return payloads.message_event(message, sample.talk(), version=sample.parsed)
 
 
 def conversation_event(
@@ -131,7 +131,7 @@ def conversation_event(
     changed: t.Mapping[str, tuple[t.Any, t.Any]] | None = None,
     **where: t.Unpack[Where],
 ) -> JSON:
-    """The payload that tells of a conversation rather than of a message.
+    """The payload of a delivery about a conversation.
 
     :param event: Chatwoot's name for it, such as ``"conversation_updated"``.
     :param changed: Attribute to (before, after).
@@ -139,10 +139,10 @@ def conversation_event(
     """
     from flask_chatwoot.simulator import payloads
 
-    scene = _Scene(**where)
+    sample = _Sample(**where)
 
     return payloads.conversation_event(
-        event, scene.talk(), version=scene.parsed, changed=changed
+        event, sample.talk(), version=sample.parsed, changed=changed
     )
 
 
@@ -155,7 +155,7 @@ _SOURCE: t.Final[t.Mapping[str, JSON]] = {
     "email": {"source_id": "b7c1d2@mail.example.com"},
     "whatsapp": {"source_id": "wamid.HBgNNDkxNTExMjM0NTY3OBUCABIYFDNB"},
 }
-"""What a message has from its channel."""
+"""The fields of a message that depend on its channel."""
 
 _VISIT: t.Final[t.Mapping[str, JSON]] = {
     "website": {
@@ -176,19 +176,19 @@ _VISIT: t.Final[t.Mapping[str, JSON]] = {
         "initiated_at": {"timestamp": "2026-07-27T09:12:30.000Z"},
     },
 }
-"""What a conversation has from its channel: that of a website from the widget, that
-of e-mails from ``app/mailboxes/support_mailbox.rb``."""
+"""The additional attributes of a conversation. For a website the widget sets them, for
+e-mails ``app/mailboxes/support_mailbox.rb``."""
 
 _CONTACT: t.Final[t.Mapping[str, JSON]] = {
     "email": {"email": "ada@example.com"},
     "whatsapp": {"phone_number": "+4915112345678"},
 }
-"""How a customer is known by the channel."""
+"""The fields of a customer that depend on the channel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Scene:
-    """:class:`Where`, with what is not given."""
+class _Sample:
+    """:class:`Where`, with its defaults."""
 
     version: str = "4.16"
     channel: Channel = "website"
@@ -216,7 +216,7 @@ class _Scene:
 
     @property
     def parsed(self) -> Version:
-        """The version, to be compared."""
+        """The version, for comparisons."""
         from flask_chatwoot.simulator.payloads import parse_version
 
         return parse_version(VERSIONS.get(self.version, self.version))
@@ -268,10 +268,10 @@ def encoded(payload: t.Mapping[str, t.Any]) -> bytes:
 
 
 def signed(body: bytes, secret: str, *, age: float = 0.0) -> dict[str, str]:
-    """The headers with which Chatwoot delivers a body, proving where it comes from.
+    """The headers with which Chatwoot delivers a body, its signature included.
 
-    :param secret: The webhook's; an empty one leaves the proof out.
-    :param age: Seconds the timestamp lies back; below zero, ahead.
+    :param secret: The webhook's; an empty one leaves the signature out.
+    :param age: How many seconds ago it was signed; a negative number is in the future.
     """
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
 
@@ -293,12 +293,13 @@ def signed(body: bytes, secret: str, *, age: float = 0.0) -> dict[str, str]:
 def deliver(
     client: FlaskClient, payload: t.Mapping[str, t.Any], secret: str | None = None
 ) -> TestResponse:
-    """Hand a payload to the app's webhook, as Chatwoot does.
+    """Send a payload to the app's webhook, as Chatwoot does.
+
+    The URL has the app's token, if there is one.
 
     :param client: ``app.test_client()``.
-    :param secret: What to sign with; ``None``: what the app expects, its URL's token
-        included. Empty: not at all.
-    :raises ConfigError: The app was never given to the extension.
+    :param secret: The secret to sign with; ``None``: that of the app. Empty: unsigned.
+    :raises ConfigError: The extension is not initialized for the app.
     """
     with client.application.app_context():
         config = current_runtime().config

@@ -9,8 +9,8 @@ import { language, option, word } from "./words.js";
 const REMEMBERED = "playground-conversation";
 
 let files = [];
-let mine; // the number of the conversation that is shown; none while the form is
-let run; // of the server, whose conversations these are
+let mine; // the number of the conversation that is shown; undefined: the form is shown
+let run; // the id of the server's run: another run has other conversations
 let beginning = false;
 
 export function setUpCustomer() {
@@ -24,7 +24,7 @@ export function setUpCustomer() {
   holdEnd(find("customer-log"));
 }
 
-// The server says which one it is; go on with the conversation from before a reload.
+// The id of the server's run: after a reload, the same conversation is shown again.
 export function knowRun(current) {
   if (run === current) return;
 
@@ -162,7 +162,7 @@ function drawChat() {
   });
 }
 
-// Customers see neither notes nor activities; whoever types is the last line.
+// Customers see neither notes nor activities. The typing indicator is the last line.
 function visible(conversation) {
   const messages = conversation.messages.filter(
     (message) => !message.private && message.type !== "activity",

@@ -14,7 +14,7 @@ export function make(tag, className, ...children) {
   return node;
 }
 
-// A button that does something.
+// A button that calls a function.
 export function makeButton(className, text, act) {
   const node = make("button", className, text);
   node.type = "button";
@@ -24,8 +24,8 @@ export function makeButton(className, text, act) {
 
 export const unseen = (text) => make("span", "unseen", text);
 
-// Make the children of a node those items, in this order. What stays the same is not
-// touched, so that focus stays where it is and nothing is read out twice.
+// Make one child for each item, in this order. A child whose item is unchanged is not
+// touched, so that it keeps the focus and a screen reader does not read it again.
 export function sync(parent, items, key, create, fill) {
   const old = new Map([...parent.children].map((node) => [node.dataset.key, node]));
 
@@ -54,7 +54,7 @@ function refresh(node, name, item, fill) {
   fill(node, item);
 }
 
-// Call something, and afterwards show the end of a list that was at its end.
+// Call a function, and scroll a list that was at its end to its new end.
 export function keepAtEnd(list, change) {
   const was = atEnd(list) || list.childElementCount === 0;
   change();
@@ -64,7 +64,7 @@ export function keepAtEnd(list, change) {
 
 const atEnd = (list) => list.scrollHeight - list.scrollTop - list.clientHeight < 40;
 
-// The same when the list itself becomes lower or narrower: nobody scrolled away.
+// Keep a list at its end when its size changes, which is no scrolling of the user.
 export function holdEnd(list) {
   let held = true;
 
@@ -74,7 +74,7 @@ export function holdEnd(list) {
   }).observe(list);
 }
 
-// Ask the server to do something; what it answers, or nothing after saying why not.
+// Send a request; returns the answer, or null after showing the error.
 export async function post(path, body = {}) {
   const problem = find("problem");
   problem.textContent = "";
@@ -96,7 +96,7 @@ export async function post(path, body = {}) {
   }
 }
 
-// Let Enter send a form and Shift+Enter begin a line, also while composing.
+// Enter sends the form, Shift+Enter begins a line. An input method keeps its Enter.
 export function sendOnEnter(field) {
   field.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;

@@ -1,9 +1,9 @@
-// The Markdown that Chatwoot shows, as far as people and bots write it: nodes, never HTML.
+// The part of Chatwoot's Markdown that operators and bots use: nodes, never HTML.
 
 import { make } from "./dom.js";
 
 const ITEM = /^ {0,3}([-*+]|\d{1,9}[.)]) +/;
-const DEEP = 8; // quotes and lists within each other; a text may have a thousand
+const DEEP = 8; // limit of nested quotes and lists; a text may nest thousands
 
 const BLOCKS = [
   [/^ {0,3}([-*_])( *\1){2,} *$/, rule],
@@ -28,7 +28,7 @@ const SPANS = [
 // The nodes that a text becomes.
 export const rendered = (text) => blocks(text.split(/\r?\n/));
 
-// A text without its marks, for where there is one line.
+// A text without its marks, in one line.
 export const plain = (text) => rendered(text).map((node) => node.textContent).join(" ");
 
 function blocks(lines, depth = 0) {
@@ -42,7 +42,7 @@ function blocks(lines, depth = 0) {
   return nodes;
 }
 
-// Each takes its lines from the beginning of the rest.
+// Each reader removes its lines from the beginning of the rest.
 function block(rest, depth) {
   const [, read] = BLOCKS.find(([begins]) => begins.test(rest[0])) ?? [];
   return read && depth < DEEP ? read(rest, depth + 1) : paragraph(rest);
@@ -71,7 +71,7 @@ function code(rest) {
   return make("pre", "", make("code", "", lines.join("\n")));
 }
 
-// No heading of the page: it would be in the way of who goes from one to the next.
+// Not an element of headings: screen readers navigate the page by these.
 function heading(rest) {
   return make("p", "heading", ...spans(rest.shift().replace(/^#+ +| +#+ *$/g, "")));
 }
@@ -103,7 +103,7 @@ function item(rest, depth) {
   return make("li", "", ...blocks(inner, depth));
 }
 
-// Texts and nodes within a line; what stands first is read first.
+// Texts and nodes within a line. The leftmost match comes first.
 function spans(text) {
   const nodes = [];
   let rest = text;

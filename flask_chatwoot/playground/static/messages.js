@@ -8,7 +8,7 @@ const NAMES = { bot: "bot", system: "system" };
 
 // Fill a node with a message.
 //   own: whether the reader of this side wrote it
-//   pick: what to do when a button is pressed, or nothing if they are for show
+//   pick: called when a button is pressed; undefined: the buttons are disabled
 export function fillMessage(node, message, own, pick) {
   if (message.type === "activity") {
     node.className = "message activity";
@@ -25,7 +25,7 @@ export function fillMessage(node, message, own, pick) {
   );
 }
 
-// What a message says, where there is no more room.
+// The text of a message in one line.
 export const inOneLine = ({ type, text }) =>
   type === "activity" ? activity(text ?? "") : plain(text ?? "");
 

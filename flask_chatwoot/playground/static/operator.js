@@ -157,7 +157,7 @@ function drawComposer() {
   find("operator-send").textContent = word(note ? "add_note" : "send_reply");
 }
 
-// Read out what the customer's side does not: notes, and changes of status.
+// Announce what the customer's log does not: notes, and changes of status.
 function announce(all) {
   const now = all.find(({ id }) => id === selected);
   const before = current();
@@ -167,11 +167,11 @@ function announce(all) {
   const last = now.messages.at(-1);
 
   if (now.status !== before.status)
-    tell("announce_status", { id: now.id, status: word(`status_${now.status}`) });
+    announceText("announce_status", { id: now.id, status: word(`status_${now.status}`) });
   else if (last?.private && last.id !== before.messages.at(-1)?.id)
-    tell("announce_note", { text: inOneLine(last) });
+    announceText("announce_note", { text: inOneLine(last) });
 }
 
-function tell(name, values) {
+function announceText(name, values) {
   find("announcer").textContent = word(name, values);
 }

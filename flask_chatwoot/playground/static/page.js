@@ -1,4 +1,4 @@
-// Listens to the server, and hands what is new to the three parts.
+// Receives the updates of the server, and draws the three parts.
 
 import { drawCustomer, knowRun, setUpCustomer } from "./customer.js";
 import { find } from "./dom.js";
@@ -27,7 +27,7 @@ function listen() {
   });
 }
 
-// Those whose names begin so, in the order in which they came up.
+// All entries of a kind, in the order in which they began.
 function all(kind) {
   return Object.keys(known)
     .filter((name) => name.startsWith(`${kind} `))

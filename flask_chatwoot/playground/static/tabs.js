@@ -1,4 +1,4 @@
-// On a narrow screen the three parts are tabs; on a wide one they stand side by side.
+// On a narrow screen the three parts are tabs; on a wide one they are side by side.
 
 import { find } from "./dom.js";
 
@@ -21,7 +21,7 @@ function choose(tab) {
   chosen = tab;
   arrange();
 
-  // What came in while they were hidden could not be scrolled to.
+  // A hidden log cannot be scrolled, so it is not at its end.
   for (const log of document.querySelectorAll(".log")) log.scrollTop = log.scrollHeight;
 }
 

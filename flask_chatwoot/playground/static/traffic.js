@@ -102,8 +102,8 @@ function second(line) {
   return parts.flatMap((part) => [part, " "]);
 }
 
-// The closed lists of outcomes and reasons are not translated: they are what the logs,
-// the documentation and the commands call them.
+// Outcomes and reasons are not translated: these are the names that the logs, the
+// documentation and the commands use.
 function outcome({ outcome, reason, turn }) {
   const first = because(outcome, reason);
 

@@ -1,4 +1,4 @@
-// Every text of the page, in every language it speaks.
+// All texts of the page, in each of its languages.
 
 export const WORDS = {
   en: {
@@ -7,8 +7,8 @@ export const WORDS = {
     parts: "Parts of the page",
     language: "Language",
     connected: "Live",
-    disconnected: "Connection lost. Trying again.",
-    failed: "That did not work: {why}",
+    disconnected: "Connection lost. Reconnecting.",
+    failed: "The request failed: {why}",
 
     customer: "Customer",
     customer_about: "What a visitor of your site sees",
@@ -41,16 +41,16 @@ export const WORDS = {
     operator: "Operator",
     operator_about: "What your team sees in Chatwoot",
     conversations: "Conversations",
-    nothing_yet: "No conversation yet. Be the customer and write something.",
-    actions: "What to do with the conversation",
+    nothing_yet: "No conversation yet. Write a message as the customer.",
+    actions: "Actions for the conversation",
     assign_me: "Assign to me",
-    unassign: "Leave it",
+    unassign: "Unassign",
     return_to_bot: "Return to the bot",
     resolve: "Resolve",
     reopen: "Reopen",
     assigned_to: "Assigned to {name}",
     unassigned: "Unassigned",
-    who_sees: "Who sees it",
+    who_sees: "Who sees the message",
     reply: "Reply",
     private_note: "Private note",
     reply_text: "Reply to the customer",
@@ -75,14 +75,14 @@ export const WORDS = {
 
     traffic: "Traffic",
     traffic_about: "The HTTP requests between Chatwoot and your app",
-    no_traffic: "Nothing yet. Every delivery and every API call will be listed here.",
+    no_traffic: "No traffic yet. Every delivery and every API call is listed here.",
     faults: "Faults",
     no_faults: "none",
     api_does: "When your app posts, Chatwoot",
     api_none: "works",
     api_error: "answers 500",
     api_limit: "answers 429",
-    api_cut: "stores, then hangs up",
+    api_cut: "stores, then disconnects",
     also: "Also",
     slow: "Slow provider",
     duplicate: "Deliver twice",
@@ -114,8 +114,8 @@ export const WORDS = {
     parts: "Части страницы",
     language: "Язык",
     connected: "На связи",
-    disconnected: "Связь потеряна. Пробуем снова.",
-    failed: "Не получилось: {why}",
+    disconnected: "Связь потеряна. Переподключение.",
+    failed: "Запрос не выполнен: {why}",
 
     customer: "Клиент",
     customer_about: "Что видит посетитель вашего сайта",
@@ -149,15 +149,15 @@ export const WORDS = {
     operator_about: "Что видит ваша команда в Chatwoot",
     conversations: "Диалоги",
     nothing_yet: "Диалогов пока нет. Напишите что-нибудь от лица клиента.",
-    actions: "Что сделать с диалогом",
+    actions: "Действия с диалогом",
     assign_me: "Взять себе",
-    unassign: "Оставить",
+    unassign: "Снять с себя",
     return_to_bot: "Вернуть боту",
     resolve: "Завершить",
     reopen: "Открыть снова",
     assigned_to: "Назначен: {name}",
     unassigned: "Никому не назначен",
-    who_sees: "Кто это увидит",
+    who_sees: "Кто увидит сообщение",
     reply: "Ответ",
     private_note: "Заметка",
     reply_text: "Ответ клиенту",
@@ -182,7 +182,7 @@ export const WORDS = {
 
     traffic: "Обмен",
     traffic_about: "HTTP-запросы между Chatwoot и приложением",
-    no_traffic: "Пока ничего нет. Здесь появится каждая доставка и каждый вызов API.",
+    no_traffic: "Обмена пока нет. Здесь появится каждая доставка и каждый вызов API.",
     faults: "Неполадки",
     no_faults: "нет",
     api_does: "Когда приложение пишет, Chatwoot",
@@ -235,14 +235,14 @@ export function chooseLanguage(chosen) {
   localStorage.setItem(REMEMBERED, chosen);
 }
 
-// The text with this name; {gaps} are filled with the values.
+// The text with this name. The values replace its {placeholders}.
 export function word(name, values = {}) {
   const text = WORDS[language][name] ?? name;
   return text.replace(/\{(\w+)\}/g, (_, gap) => values[gap]);
 }
 
-// What Chatwoot noted, in the language of the page; as it is, if that is something else.
-// Chatwoot writes in the language of the account, and the simulated one in English.
+// An activity message in the language of the page; unchanged, if it is not known.
+// Chatwoot writes them in the language of the account, and the simulator in English.
 export function activity(text) {
   for (const [name, english] of Object.entries(WORDS.en))
     if (name.startsWith("activity_")) {
@@ -258,7 +258,7 @@ export function activity(text) {
 // The option of the form that stands for a mode, as the customer reads it.
 export const option = (mode) => word(`${mode}_option`);
 
-// Fill in all texts that are in the page from the beginning.
+// Fill in the texts of page.html.
 export function fillIn() {
   document.documentElement.lang = language;
   document.title = word("playground");

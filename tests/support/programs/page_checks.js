@@ -1,0 +1,75 @@
+// What the browser tests read from the playground's page, one function for each check.
+
+const every = (selector) => [...document.querySelectorAll(selector)];
+const atEnd = (log) => log.scrollHeight - log.scrollTop - log.clientHeight < 2;
+
+// The visible texts of all elements, in one call: an element may be replaced between two.
+const texts = (selector) =>
+  every(selector).map((node) => (node.checkVisibility() ? node.innerText.trim() : ""));
+
+const widthOf = (picture) => document.querySelector(picture)?.naturalWidth;
+
+const everyLogIsAtEnd = () => every(".log").every(atEnd);
+
+const nothingBelow = () => document.documentElement.scrollHeight <= innerHeight;
+
+function lastReply() {
+  const node = every("#customer-log .by-bot .text").at(-1);
+  return node.innerHTML.replaceAll(' target="_blank" rel="noopener"', "");
+}
+
+function withoutVisibleFocus() {
+  const wanted = "button, select, textarea, summary, [tabindex='0']";
+  return every(wanted).filter((node) => {
+    if (!node.checkVisibility()) return false;
+    node.focus({ focusVisible: true });
+    const style = getComputedStyle(node);
+    return style.outlineStyle === "none" || parseFloat(style.outlineWidth) < 2;
+  }).map((node) => node.outerHTML.slice(0, 80));
+}
+
+const overflowing = () =>
+  every(".top, .widget-head, .inbox ul, .thread-head, .attribute, .log, .line, .faults")
+    .filter((node) => node.scrollWidth > node.clientWidth)
+    .map((node) => [node.className, node.scrollWidth, node.clientWidth]);
+
+const widerThanScreen = () =>
+  every("body *").filter((node) =>
+    node.checkVisibility() && !node.closest(".unseen, svg, h2")
+    && node.getBoundingClientRect().right > innerWidth + 1
+  ).map((node) => node.outerHTML.slice(0, 90));
+
+const textNames = () =>
+  ["text", "label", "placeholder"].flatMap((kind) =>
+    every(`[data-${kind}]`).map((node) => node.dataset[kind]));
+
+// Texts whose contrast is below the 4.5 of WCAG 2.2 (1.4.3).
+function lowContrast() {
+  const numbers = (colour) => colour.match(/[\d.]+/g).map(Number);
+  const light = (colour) => {
+    const [r, g, b] = numbers(colour).map((c) => c / 255)
+      .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (node) => {
+    for (; node; node = node.parentElement) {
+      const style = getComputedStyle(node);
+      if (style.backgroundImage !== "none") return null;
+      const [, , , alpha = 1] = numbers(style.backgroundColor);
+      if (alpha === 1) return style.backgroundColor;
+    }
+  };
+  const found = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const node = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || !node.checkVisibility()) continue;
+    if (node.closest(".unseen, script, noscript")) continue;
+    const back = behind(node);
+    if (back === null) continue;
+    const [a, b] = [light(getComputedStyle(node).color), light(back)];
+    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (contrast < 4.5) found.push([node.outerHTML.slice(0, 80), contrast]);
+  }
+  return found;
+}
