@@ -19,7 +19,7 @@ from support.waiting import Clock
 from flask_chatwoot import Chatwoot
 from flask_chatwoot.queue.store import Store
 
-pytest_plugins = ["flask_chatwoot.testing", "support.simulation"]
+pytest_plugins = ["flask_chatwoot.testing", "support.simulation", "support.faults"]
 # The first as if this package were not installed.
 
 

@@ -165,12 +165,8 @@ def hand_on(at: Stage, deliveries: t.Iterable[Delivery]) -> None:
     at.settle()
 
 
-@pytest.mark.xfail(
-    reason="A 'resolved' that arrives after a hand-off takes the conversation away "
-    "from the operators, because a hand-off has no operator's message to compare with.",
-    strict=True,
-    raises=AssertionError,
-)
+@missing("A 'resolved' that arrives after a hand-off takes the conversation away "
+    "from the operators, because a hand-off has no operator's message to compare with.")
 @pytest.mark.parametrize("how", ["late", "repeated"])
 @pytest.mark.parametrize("kind", ["account", "bot"])
 def test_a_late_or_repeated_resolve_does_not_undo_a_newer_hand_off(
@@ -205,12 +201,8 @@ def sends_a_file(talk: Talk) -> None:
     talk.operator_says(None, attachments=[("form.pdf", b"%PDF-1.4", "application/pdf")])
 
 
-@pytest.mark.xfail(
-    reason="An operator's message whose delivery was lost is not looked for, because "
-    "the look before a post counts only messages that are newer than the question.",
-    strict=True,
-    raises=AssertionError,
-)
+@missing("An operator's message whose delivery was lost is not looked for, because "
+    "the look before a post counts only messages that are newer than the question.")
 @pytest.mark.parametrize("takes_over", [writes, sends_a_file])
 @pytest.mark.parametrize("known", [True, False], ids=["known", "new"])
 @pytest.mark.parametrize(
@@ -252,12 +244,8 @@ def thinker(chatwoot: Chatwoot) -> Thinker:
     return chatwoot.reply_provider(Thinker())
 
 
-@pytest.mark.xfail(
-    reason="With a token that may not read conversations, the post is decided by the "
-    "mode and status of the question, not by what webhooks told since.",
-    strict=True,
-    raises=AssertionError,
-)
+@missing("With a token that may not read conversations, the post is decided by the "
+    "mode and status of the question, not by what webhooks told since.")
 @pytest.mark.parametrize(
     ("version", "change"),
     [
@@ -310,12 +298,8 @@ def by_host(story: Story) -> None:
     ).raise_for_status()
 
 
-@pytest.mark.xfail(
-    reason="Where the conversation cannot be read, the hand-off writes back all "
-    "attributes of the customer's delivery, and erases what was set during the turn.",
-    strict=True,
-    raises=AssertionError,
-)
+@missing("Where the conversation cannot be read, the hand-off writes back all "
+    "attributes of the customer's delivery, and erases what was set during the turn.")
 @pytest.mark.parametrize("sets", [by_operator, by_host])
 @pytest.mark.parametrize("version", ["4.2.0", "4.13.0"])
 def test_a_hand_off_keeps_attributes_that_were_set_during_the_turn(
@@ -355,12 +339,8 @@ def answers_from_slack(story: Story) -> None:
     )
 
 
-@pytest.mark.xfail(
-    reason="A public reply from Slack, which has no sender, is not taken for an "
-    "operator's.",
-    strict=True,
-    raises=AssertionError,
-)
+@missing("A public reply from Slack, which has no sender, is not taken for an "
+    "operator's.")
 def test_a_reply_from_slack_takes_over(
     chatwoot_simulator: SimulatorFactory, app: Flask, chatwoot: Chatwoot
 ) -> None:
@@ -383,12 +363,8 @@ def test_a_reply_from_slack_takes_over(
     assert story.attributes == {"support_mode": "human"}
 
 
-@pytest.mark.xfail(
-    reason="A public reply from Slack, which has no sender, does not count as the "
-    "answer to the question that the provider works on.",
-    strict=True,
-    raises=AssertionError,
-)
+@missing("A public reply from Slack, which has no sender, does not count as the "
+    "answer to the question that the provider works on.")
 def test_a_reply_from_slack_while_the_provider_works_is_the_answer(
     chatwoot_simulator: SimulatorFactory, app: Flask, thinker: Thinker
 ) -> None:
@@ -425,12 +401,8 @@ def opens_by_api(story: Story) -> None:
     ).raise_for_status()
 
 
-@pytest.mark.xfail(
-    reason="A pending conversation that was opened for operators is answered by the "
-    "bot in public until an operator writes.",
-    strict=True,
-    raises=AssertionError,
-)
+@missing("A pending conversation that was opened for operators is answered by the "
+    "bot in public until an operator writes.")
 @pytest.mark.parametrize("opened", [opens, opens_and_takes, opens_by_api])
 @pytest.mark.parametrize("version", ["4.2.0", "4.16.2"])
 def test_a_pending_conversation_that_was_opened_is_the_operators_until_resolved(
@@ -464,12 +436,8 @@ def test_a_pending_conversation_that_was_opened_is_the_operators_until_resolved(
     ]
 
 
-@pytest.mark.xfail(
-    reason="A pending conversation that is opened for operators while the provider "
-    "works gets the bot's answer in public.",
-    strict=True,
-    raises=AssertionError,
-)
+@missing("A pending conversation that is opened for operators while the provider "
+    "works gets the bot's answer in public.")
 @pytest.mark.parametrize("version", ["4.2.0", "4.16.2"])
 def test_a_conversation_opened_while_the_provider_works_gets_a_note(
     chatwoot_simulator: SimulatorFactory, app: Flask, thinker: Thinker, version: str

@@ -63,12 +63,8 @@ def offers_in_a_note(text: str) -> t.Any:
     return Reply("Which one?", choices=[text, "Another"], private=True)
 
 
-@pytest.mark.xfail(
-    reason="Notes hold mention links as the customer wrote them, so that a customer "
-    "cannotify any operator or team.",
-    strict=True,
-    raises=AssertionError,
-)
+@missing("Notes hold mention links as the customer wrote them, so that a customer "
+    "cannotify any operator or team.")
 @pytest.mark.parametrize(
     "provider",
     [
@@ -99,12 +95,8 @@ def test_a_customer_can_mention_nobody_through_a_note(
     assert mentioned_in(story) == []
 
 
-@pytest.mark.xfail(
-    reason="An answer that becomes a note in human mode holds mention links as the "
-    "provider repeated them.",
-    strict=True,
-    raises=AssertionError,
-)
+@missing("An answer that becomes a note in human mode holds mention links as the "
+    "provider repeated them.")
 def test_a_customer_can_mention_nobody_in_human_mode(
     chatwoot_sim: ChatwootSim, app: Flask, chatwoot: Chatwoot
 ) -> None:
@@ -121,12 +113,8 @@ def test_a_customer_can_mention_nobody_in_human_mode(
 # -- logs ----------------------------------------------------------------------
 
 
-@pytest.mark.xfail(
-    reason="The path of an attachment that cannot be read is logged, though its name "
-    "may be what the customer wrote.",
-    strict=True,
-    raises=AssertionError,
-)
+@missing("The path of an attachment that cannot be read is logged, though its name "
+    "may be what the customer wrote.")
 @pytest.mark.parametrize(
     "path",
     ["invoices/{}.pdf", "invoices/{}\0.pdf", f"{{}}{'x' * 300}.pdf"],
@@ -181,12 +169,8 @@ def fail_in_receiver(app: Flask, chatwoot: Chatwoot, folder: Path) -> None:
         fail_in_file_of(IBAN, folder)
 
 
-@pytest.mark.xfail(
-    reason="The traceback of a host's exception is logged whole, with names of files "
-    "that may be what the customer wrote.",
-    strict=True,
-    raises=AssertionError,
-)
+@missing("The traceback of a host's exception is logged whole, with names of files "
+    "that may be what the customer wrote.")
 @pytest.mark.parametrize("fail", [fail_in_provider, fail_in_policy, fail_in_receiver])
 def test_the_log_names_class_and_place_of_a_hosts_exception_and_no_file_of_a_text(
     chatwoot_simulator: SimulatorFactory,
@@ -213,12 +197,8 @@ def all_signals() -> Iterator[NamedSignal]:
     )
 
 
-@pytest.mark.xfail(
-    reason="No signal carries the exception of a provider, so an error tracker cannot "
-    "have it.",
-    strict=True,
-    raises=AssertionError,
-)
+@missing("No signal carries the exception of a provider, so an error tracker cannot "
+    "have it.")
 def test_a_signal_carries_the_exception_of_a_provider(
     chatwoot_simulator: SimulatorFactory, app: Flask, chatwoot: Chatwoot
 ) -> None:
@@ -286,12 +266,8 @@ def inherited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threading.Thread, "start", start_with_context)
 
 
-@pytest.mark.xfail(
-    reason="Worker threads begin in the context of the first request, and so every "
-    "turn has what that customer wrote in its error report.",
-    strict=True,
-    raises=AssertionError,
-)
+@missing("Worker threads begin in the context of the first request, and so every "
+    "turn has what that customer wrote in its error report.")
 @pytest.mark.usefixtures("inherited")
 def test_a_turn_does_not_see_the_context_of_a_request(
     chatwoot_simulator: SimulatorFactory, make_app: AppFactory, chatwoot: Chatwoot
@@ -315,12 +291,8 @@ def test_a_turn_does_not_see_the_context_of_a_request(
     assert seen == [None, None]
 
 
-@pytest.mark.xfail(
-    reason="All turns of a worker share its context, so that a turn sees what the "
-    "provider set for another customer.",
-    strict=True,
-    raises=AssertionError,
-)
+@missing("All turns of a worker share its context, so that a turn sees what the "
+    "provider set for another customer.")
 def test_a_turn_does_not_see_the_context_of_another_turn(
     chatwoot_simulator: SimulatorFactory, app: Flask, chatwoot: Chatwoot
 ) -> None:

@@ -53,11 +53,7 @@ def thinker(chatwoot: Chatwoot) -> Thinker:
 # -- no question ---------------------------------------------------------------
 
 
-@pytest.mark.xfail(
-    reason="Calls and reactions are given to the provider as if they were texts.",
-    strict=True,
-    raises=AssertionError,
-)
+@missing("Calls and reactions are given to the provider as if they were texts.")
 @pytest.mark.parametrize(
     ("text", "fields"),
     [
@@ -92,12 +88,8 @@ def test_what_is_no_text_of_the_customer_begins_no_turn(
     assert story.talk.posted == []
 
 
-@pytest.mark.xfail(
-    reason="A message older than CHATWOOT_MAX_AGE is given to the provider, and one "
-    "older than 30 days is even answered in public.",
-    strict=True,
-    raises=AssertionError,
-)
+@missing("A message older than CHATWOOT_MAX_AGE is given to the provider, and one "
+    "older than 30 days is even answered in public.")
 @pytest.mark.parametrize("days", [1, 3, 31, 45, 4000])
 def test_a_message_from_an_import_is_not_answered_however_old(
     chatwoot_sim: ChatwootSim, app: Flask, asked: list[str], days: int
@@ -118,12 +110,8 @@ def test_a_message_from_an_import_is_not_answered_however_old(
     assert asked == []
 
 
-@pytest.mark.xfail(
-    reason="An old message in a pending conversation is given to the provider, and the "
-    "conversation is not opened with a note.",
-    strict=True,
-    raises=AssertionError,
-)
+@missing("An old message in a pending conversation is given to the provider, and the "
+    "conversation is not opened with a note.")
 @pytest.mark.parametrize("days", [3, 45])
 def test_an_old_message_in_a_pending_conversation_opens_it_with_one_note(
     chatwoot_simulator: SimulatorFactory, app: Flask, asked: list[str], days: int
@@ -164,12 +152,8 @@ def old_mail() -> JSON:
     return {"content_type": "incoming_email", "content_attributes": {"email": mail}}
 
 
-@pytest.mark.xfail(
-    reason="The age of a message is that of its row in Chatwoot; when it was written "
-    "is not read.",
-    strict=True,
-    raises=AssertionError,
-)
+@missing("The age of a message is that of its row in Chatwoot; when it was written "
+    "is not read.")
 @pytest.mark.parametrize(
     ("channel", "fields"), [("whatsapp", imported), ("email", old_mail)]
 )
@@ -195,12 +179,8 @@ EDITED: t.Final = ("One piece, not ten", {"is_edited": True})
 DELETED: t.Final = ("This message was deleted", {"deleted": True})
 
 
-@pytest.mark.xfail(
-    reason="A turn uses its messages as they were created; what message_updated says "
-    "of them is ignored.",
-    strict=True,
-    raises=AssertionError,
-)
+@missing("A turn uses its messages as they were created; what message_updated says "
+    "of them is ignored.")
 @pytest.mark.parametrize(
     ("text", "attributes", "expected"),
     [(*EDITED, ["Hello", "One piece, not ten"]), (*DELETED, ["Hello"])],
@@ -228,11 +208,7 @@ def test_a_turn_uses_its_message_as_it_is_when_the_turn_begins(
     assert story.talk.replies == [f"You asked: {each}" for each in expected]
 
 
-@pytest.mark.xfail(
-    reason="A message that is deleted before its turn stays in the text of the burst.",
-    strict=True,
-    raises=AssertionError,
-)
+@missing("A message that is deleted before its turn stays in the text of the burst.")
 def test_a_deleted_message_is_left_out_of_its_burst(
     chatwoot_sim: ChatwootSim, app: Flask, thinker: Thinker
 ) -> None:
@@ -251,12 +227,8 @@ def test_a_deleted_message_is_left_out_of_its_burst(
     assert thinker.asked == ["Hello", "No, twenty"]
 
 
-@pytest.mark.xfail(
-    reason="The answer to a text is posted although the customer edited or deleted the "
-    "text while the provider worked.",
-    strict=True,
-    raises=AssertionError,
-)
+@missing("The answer to a text is posted although the customer edited or deleted the "
+    "text while the provider worked.")
 @pytest.mark.parametrize(
     ("text", "attributes", "expected"),
     [(*EDITED, ["You asked: One piece, not ten"]), (*DELETED, [])],
@@ -285,12 +257,8 @@ def test_what_is_changed_during_its_turn_is_not_answered_as_it_was(
 # -- other machines ------------------------------------------------------------
 
 
-@pytest.mark.xfail(
-    reason="Nothing counts how often a customer sends the same text, so two machines "
-    "answer each other without end.",
-    strict=True,
-    raises=AssertionError,
-)
+@missing("Nothing counts how often a customer sends the same text, so two machines "
+    "answer each other without end.")
 def test_the_sixth_equal_text_in_a_row_is_handed_off(
     chatwoot_sim: ChatwootSim, app: Flask, asked: list[str]
 ) -> None:
@@ -305,11 +273,7 @@ def test_the_sixth_equal_text_in_a_row_is_handed_off(
     assert story.attributes == {"support_mode": "human"}
 
 
-@pytest.mark.xfail(
-    reason="Nothing limits how many turns a conversation has in an hour.",
-    strict=True,
-    raises=AssertionError,
-)
+@missing("Nothing limits how many turns a conversation has in an hour.")
 def test_one_turn_more_than_an_hour_may_have_is_handed_off(
     chatwoot_sim: ChatwootSim,
     make_app: AppFactory,
@@ -328,12 +292,8 @@ def test_one_turn_more_than_an_hour_may_have_is_handed_off(
     assert story.attributes == {"support_mode": "human"}
 
 
-@pytest.mark.xfail(
-    reason="The address of a mail's sender is not looked at, so a bounce without "
-    "Chatwoot's auto_reply flag is answered.",
-    strict=True,
-    raises=AssertionError,
-)
+@missing("The address of a mail's sender is not looked at, so a bounce without "
+    "Chatwoot's auto_reply flag is answered.")
 @pytest.mark.parametrize(
     "address", ["MAILER-DAEMON@mx.example.com", "mailer-daemon@example.com"]
 )
@@ -351,11 +311,7 @@ def test_a_mail_from_a_mail_daemon_begins_no_turn(
     assert asked == []
 
 
-@pytest.mark.xfail(
-    reason="The answer of another bot to the same question does not withhold ours.",
-    strict=True,
-    raises=AssertionError,
-)
+@missing("The answer of another bot to the same question does not withhold ours.")
 @pytest.mark.parametrize("held", [False, True], ids=["delivered", "only in Chatwoot"])
 def test_no_answer_is_posted_beside_that_of_another_bot(
     chatwoot_sim: ChatwootSim, app: Flask, thinker: Thinker, held: bool
@@ -420,11 +376,7 @@ def connect_bot(sim: Simulator, name: str) -> None:
         ).raise_for_status()
 
 
-@pytest.mark.xfail(
-    reason="Neither setup nor doctor looks for another bot on the inbox.",
-    strict=True,
-    raises=AssertionError,
-)
+@missing("Neither setup nor doctor looks for another bot on the inbox.")
 @pytest.mark.parametrize(
     "arguments",
     [SETUP, ("doctor", "--url", "https://app.example.com")],
@@ -441,12 +393,8 @@ def test_another_bot_on_the_inbox_is_named(
     assert "Shop Helper" in printed
 
 
-@pytest.mark.xfail(
-    reason="Setup names a greeting only where it connects a bot, and e-mail collection "
-    "nowhere.",
-    strict=True,
-    raises=AssertionError,
-)
+@missing("Setup names a greeting only where it connects a bot, and e-mail collection "
+    "nowhere.")
 @pytest.mark.parametrize(
     ("field", "name", "options"),
     [

@@ -13,7 +13,7 @@ import warnings
 from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from flask_chatwoot.errors import DatabaseError
 from support.queue import open_store, put
