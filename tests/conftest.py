@@ -102,3 +102,11 @@ def store(path: str, clock: Clock) -> t.Iterator[Store]:
     store = open_store(path, clock)
     yield store
     store.database.close()
+
+
+@pytest.fixture
+def neighbour(path: str, clock: Clock) -> t.Iterator[Store]:
+    """The store of another account in the same file."""
+    store = open_store(path, clock, account_id=2)
+    yield store
+    store.database.close()

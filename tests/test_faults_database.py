@@ -28,7 +28,7 @@ from flask_chatwoot.simulator import Simulator
 from flask_chatwoot.testing import customer_message, deliver
 
 HEALTH: t.Final = "/chatwoot/health"
-STORES: t.Final = {
+STORES: t.Final[dict[str, t.Any]] = {
     "backend": "thread",
     "workers": 0,
     "retry_pause": 0.05,

@@ -15,8 +15,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from flask_chatwoot.errors import DatabaseError
 from support.queue import open_store, put
+
+from flask_chatwoot.errors import DatabaseError
 
 
 def share(path: str) -> t.Any:
