@@ -139,14 +139,9 @@ LIST = Upload("", b"", "text/plain")
 def test_choices_and_files_are_kept_with_their_draft(store: Store) -> None:
     say(store, 9001)
     choices = [("Yes", "yes"), ("Größe 'M'", '"m"')]
-    kept = store.outbox.keep(
-        claim(store),
-        [
-            DraftPart("Which one?", False, choices),
-            DraftPart("", True, (), [FILE, LIST]),
-            *public("Bye."),
-        ],
-    )
+    asked = DraftPart("Which one?", False, choices)
+    note = DraftPart("", True, (), [FILE, LIST])
+    kept = store.outbox.keep(claim(store), [asked, note, *public("Bye.")])
     advance(store, LEASE)
     drafts = claim(store).drafts
 

@@ -53,6 +53,11 @@ def notes(path: str) -> list[str]:
     return [name for (name,) in read(path, "SELECT name FROM trait ORDER BY name")]
 
 
+def fails(why: str = "") -> pytest.RaisesExc[DatabaseError]:
+    """Expects an error that names the file."""
+    return pytest.raises(DatabaseError, match=rf"chatwoot\.sqlite3' failed{why}")
+
+
 # -- transactions ----------------------------------------------------------------
 
 
@@ -68,9 +73,7 @@ def test_a_transaction_is_kept_as_a_whole(database: SQLiteDatabase) -> None:
 def test_a_transaction_that_fails_is_undone(
     database: SQLiteDatabase,
 ) -> None:
-    with pytest.raises(
-        DatabaseError, match=r"chatwoot\.sqlite3' failed: UNIQUE constraint"
-    ):
+    with fails(": UNIQUE constraint"):
         write(database, "one", "one")
 
     assert notes(database.path) == []
@@ -181,9 +184,7 @@ def test_moving_the_log_makes_no_file(database: SQLiteDatabase) -> None:
     database.close()
     os.remove(database.path)
 
-    with pytest.raises(
-        DatabaseError, match=r"chatwoot\.sqlite3' failed: unable to open"
-    ):
+    with fails(": unable to open"):
         database.checkpoint()
 
     assert not os.path.exists(database.path)
@@ -388,10 +389,7 @@ def test_a_corrupt_file_is_named(store: Store, path: str, content: bytes) -> Non
     Path(path).write_bytes(content)
 
     for _ in range(2):
-        with pytest.raises(
-            DatabaseError,
-            match=r"chatwoot\.sqlite3' failed: file is not a .*; configure",
-        ):
+        with fails(": file is not a .*; configure"):
             put(store, 9001)
 
     assert Path(path).read_bytes() == content
@@ -416,7 +414,7 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path, place: str) ->
     (tmp_path / "a file").touch()
     store = open_store(tmp_path / place)
 
-    with pytest.raises(DatabaseError, match=r"chatwoot\.sqlite3' failed"):
+    with fails():
         put(store, 9001)
 
 

@@ -98,10 +98,8 @@ def test_a_duplicate_does_not_change_a_message(
 def test_a_picked_choice_follows_its_question(
     transcript: Transcript,
 ) -> None:
-    entries = [
-        TranscriptEntry(9001, "assistant", "Which one?"),
-        TranscriptEntry(9001, "user", "June"),
-    ]
+    question = TranscriptEntry(9001, "assistant", "Which one?")
+    entries = [question, TranscriptEntry(9001, "user", "June")]
     transcript.add(42, reversed(entries))
 
     assert transcript.read(42, before=None, limit=20) == entries
@@ -215,9 +213,9 @@ def test_a_file_that_cannot_be_read_is_an_error_that_names_it(
 ) -> None:
     Path(path).write_bytes(b"no database at all. " * 50)
 
-    with pytest.raises(
-        DatabaseError, match=r"chatwoot\.sqlite3' failed: file is not a"
-    ):
+    failure = r"chatwoot\.sqlite3' failed: file is not a"
+
+    with pytest.raises(DatabaseError, match=failure):
         CALLS[call](transcript)
 
 
