@@ -88,6 +88,7 @@ class Reader(threading.Thread):
 _connect = sqlite3.connect
 
 
+@pytest.mark.slow
 @known_fault("A delivery is refused while the figures of /health are read.")
 def test_a_delivery_is_accepted_while_health_reads_the_database(
     make_app: AppFactory, monkeypatch: pytest.MonkeyPatch
@@ -120,6 +121,7 @@ def written_by_another(folder: Path) -> t.Iterator[None]:
         db.close()
 
 
+@pytest.mark.slow
 @known_fault(
     "A question whose delivery was refused because another program held the "
     "database's lock is never answered."
@@ -174,6 +176,7 @@ def disk() -> t.Iterator[Disk]:
     disk.free()
 
 
+@pytest.mark.slow
 @known_fault(
     "With a bot's token, a post that could not be noted because the disk was full "
     "is made again."

@@ -173,6 +173,7 @@ def frozen(worker: Worker) -> t.Iterator[None]:
     worker.go_on()
 
 
+@pytest.mark.slow
 @known_fault(
     "A turn whose lease has ended posts all the same if no other worker took its job."
 )
@@ -197,6 +198,7 @@ def test_a_worker_that_froze_beyond_its_lease_looks_again_before_it_posts(
     assert all_ended(app)
 
 
+@pytest.mark.slow
 @needs_waitid
 @pytest.mark.parametrize("others", [0, 1])
 def test_a_worker_that_froze_in_the_provider_does_not_add_a_second_reply(

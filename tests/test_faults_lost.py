@@ -238,6 +238,7 @@ def test_a_step_of_a_handoff_that_gets_an_odd_answer_is_made_again(
 # -- messages that cannot be handled ---------------------------------------------
 
 
+@pytest.mark.slow
 @known_fault("A text that raises while it is read is claimed again and again for ever.")
 def test_a_text_that_cannot_be_read_does_not_block_its_conversation(
     make_app: AppFactory, chatwoot: Chatwoot
@@ -274,6 +275,7 @@ def test_a_text_that_cannot_be_read_does_not_block_its_conversation(
         assert talk.replies + talk.notes != []
 
 
+@pytest.mark.slow
 @known_fault("What fails before the attempt is looked at is claimed again for ever.")
 def test_a_turn_whose_context_cannot_be_made_is_dead_after_its_attempts(
     make_app: AppFactory, chatwoot: Chatwoot, api: ChatwootStub

@@ -101,6 +101,7 @@ def line() -> t.Iterator[Line]:
         yield line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept_back", ["all of it", "the body"])
 @known_fault(
     "CHATWOOT_TIMEOUT limits each pause of an answer, and not the whole of it."
@@ -194,6 +195,7 @@ def balancer() -> t.Iterator[Balancer]:
         yield balancer
 
 
+@pytest.mark.slow
 @known_fault(
     "A note on a connection that was cut while idle waits for the settle time."
 )
@@ -255,6 +257,7 @@ def limit(monkeypatch: pytest.MonkeyPatch) -> Limit:
     return Limit(monkeypatch)
 
 
+@pytest.mark.slow
 @known_fault("Workers that could not be started once are never started again.")
 @pytest.mark.usefixtures("answers")
 def test_workers_that_could_not_be_started_are_started_later(
@@ -273,6 +276,7 @@ def test_workers_that_could_not_be_started_are_started_later(
     assert talk.replies == [ANSWER]
 
 
+@pytest.mark.slow
 def test_heartbeats_that_could_not_be_started_are_started_later(
     limit: Limit,
     make_app: AppFactory,

@@ -180,6 +180,7 @@ SERVERS: t.Final = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("server", SERVERS)
 @known_fault("Workers start with the first request, and not with the process.")
 def test_what_waited_is_answered_within_5_s_of_a_restart_without_any_request(
@@ -199,6 +200,7 @@ def test_what_waited_is_answered_within_5_s_of_a_restart_without_any_request(
     assert talk.replies == [ANSWER]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("who", ["another process", "the process after it"])
 @known_fault("The turn of a killed process goes on after the lease only.")
 def test_the_turn_of_a_killed_process_goes_on_within_3_s(
@@ -224,6 +226,7 @@ def test_the_turn_of_a_killed_process_goes_on_within_3_s(
 # -- stopped by a signal ---------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "server",
     [FLASK_RUN, ("waitress", "--listen", "127.0.0.1:0", "host:app")],
@@ -255,6 +258,7 @@ def test_a_running_turn_gets_its_grace_on_sigterm(
 HOUR: t.Final = 3600.0
 
 
+@pytest.mark.slow
 @known_fault("What is due by the old time waits until the clock is there again.")
 def test_a_clock_set_back_in_a_running_process_keeps_nothing_waiting(
     sim: Simulator, host: Host
@@ -272,6 +276,7 @@ def test_a_clock_set_back_in_a_running_process_keeps_nothing_waiting(
     assert other.replies == [ANSWER]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("job", ["waiting", "leased"])
 @known_fault("A due time far ahead is waited for after a clock was set back.")
 def test_a_clock_set_back_before_a_start_keeps_nothing_waiting(

@@ -6,6 +6,7 @@ import os
 import tempfile
 import typing as t
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -257,5 +258,5 @@ class Line(RuleBasedStateMachine):
         assert sorted(answered) == sorted(self.line_of_message)
 
 
-TestLine = Line.TestCase
+TestLine = pytest.mark.slow(Line.TestCase)
 TestLine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

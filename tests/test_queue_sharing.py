@@ -87,6 +87,7 @@ def test_processes_share_one_file(path: str) -> None:
     assert len(claimed) == len(set(claimed)) == 400
 
 
+@pytest.mark.slow
 @needs_fork
 def test_ten_processes_may_open_a_new_file_at_the_same_instant(path: str) -> None:
     assert output(program("open_at_once", path)) == 0
@@ -199,6 +200,7 @@ def test_each_acknowledged_message_of_a_killed_process_is_in_one_turn(
     assert is_intact(path)
 
 
+@pytest.mark.slow
 @needs_posix
 def test_a_full_disk_is_an_error_and_what_was_stored_is_there(path: str) -> None:
     stored, errors, again, listed = output(program("fill_up", path))

@@ -337,6 +337,7 @@ def lock(store: Store, path: str) -> t.Iterator[sqlite3.Connection]:
     db.close()
 
 
+@pytest.mark.slow
 def test_a_locked_file_is_an_error_in_time(
     store: Store, lock: sqlite3.Connection
 ) -> None:
@@ -350,6 +351,7 @@ def test_a_locked_file_is_an_error_in_time(
     assert put(store, 9002)
 
 
+@pytest.mark.slow
 def test_threads_do_not_add_up_their_waits_for_a_locked_file(
     store: Store, lock: sqlite3.Connection
 ) -> None:
@@ -367,6 +369,7 @@ def test_threads_do_not_add_up_their_waits_for_a_locked_file(
     assert max(waited) < 5.0  # Chatwoot's patience
 
 
+@pytest.mark.slow
 def test_a_claim_does_not_wait_for_a_locked_file(
     store: Store, lock: sqlite3.Connection
 ) -> None:

@@ -96,7 +96,7 @@ class SQLiteDatabase:
         """Force to the disk what this process has written so far."""
         with self._connection(durable=True) as db:
             if db.total_changes != self._forced:
-                # The whole log is forced, so any statement that writes a page is enough.
+                # The whole log is forced, so any statement that writes a page will do.
                 db.execute(f"PRAGMA user_version = {schema.VERSION}")
 
     def checkpoint(self) -> None:
