@@ -19,7 +19,12 @@ from support.waiting import Clock
 from flask_chatwoot import Chatwoot
 from flask_chatwoot.queue.store import Store
 
-pytest_plugins = ["flask_chatwoot.testing", "support.simulation", "support.stories"]
+pytest_plugins = [
+    "flask_chatwoot.testing",
+    "support.simulation",
+    "support.stories",
+    "support.faults",
+]
 # The first as if this package were not installed.
 
 
@@ -100,5 +105,13 @@ def path(tmp_path: Path) -> str:
 @pytest.fixture
 def store(path: str, clock: Clock) -> t.Iterator[Store]:
     store = open_store(path, clock)
+    yield store
+    store.database.close()
+
+
+@pytest.fixture
+def neighbour(path: str, clock: Clock) -> t.Iterator[Store]:
+    """The store of another account in the same file."""
+    store = open_store(path, clock, account_id=2)
     yield store
     store.database.close()

@@ -12,29 +12,13 @@ from flask import Flask
 from flask.testing import FlaskClient
 from support.chatwoot import ChatwootStub
 from support.deliveries import WEBHOOK, as_bytes, message, signed
-from support.stories import Story, Thinker
+from support.faults import REPLY, Begin, known_fault
+from support.stories import Thinker
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from flask_chatwoot import Chatwoot, Reply, Turn
-from flask_chatwoot.testing import ChatwootSim, SimulatorFactory
 
 JSON = dict[str, t.Any]
-
-PICTURE: t.Final = b"\x89PNG and so on"
-
-
-@pytest.fixture
-def asked(chatwoot: Chatwoot) -> list[str]:
-    """What the app's provider was asked; it always gives the same answer."""
-    texts: list[str] = []
-
-    @chatwoot.reply_provider
-    def reply(text: str) -> str:
-        texts.append(text)
-        return "On its way."
-
-    return texts
-
 
 # -- what a provider is given --------------------------------------------------
 
@@ -69,30 +53,20 @@ def turns(chatwoot: Chatwoot) -> tuple[list[Turn], Thinker]:
     return seen, thinker
 
 
-@pytest.mark.xfail(
-    reason="The subject of a mail is not read, so a mail without text counts as empty.",
-    strict=True,
-    raises=AssertionError,
+@known_fault(
+    "The subject of a mail is not read, so a mail without text counts as empty."
 )
 def test_a_mail_without_text_is_asked_with_its_subject(
-    chatwoot_simulator: SimulatorFactory, app: Flask, asked: list[str]
+    begin: Begin, asked: list[str]
 ) -> None:
     subject = "Can I return order 4711?"
-    story = Story(
-        chatwoot_simulator(kind="bot"),
-        app,
-        channel="email",
-        additional_attributes={"mail_subject": subject},
-    )
-
     mail = {"subject": subject, "text_content": {}, "html_content": {}}
-    story.talk.customer_says(
-        None, content_type="incoming_email", content_attributes={"email": mail}
-    )
-    story.rest()
+    fields = {"additional_attributes": {"mail_subject": subject}}
+    story = begin(kind="bot", channel="email", **fields)
+    story.asks(None, content_type="incoming_email", content_attributes={"email": mail})
 
     assert asked == [subject]
-    assert story.talk.replies == ["On its way."]
+    assert story.talk.replies == [REPLY]
 
 
 LOCATION: t.Final = {
@@ -113,11 +87,9 @@ CARD: t.Final = {
 }
 
 
-@pytest.mark.xfail(
-    reason="An attachment keeps its type, address and size; what else Chatwoot says of "
-    "it is lost in a burst.",
-    strict=True,
-    raises=AssertionError,
+@known_fault(
+    "An attachment keeps its type, address and size; what else Chatwoot says of "
+    "it is lost in a burst."
 )
 @pytest.mark.parametrize(
     ("file", "facts"),
@@ -129,88 +101,58 @@ CARD: t.Final = {
     ids=["location", "transcript", "contact card"],
 )
 def test_what_chatwoot_says_of_an_attachment_is_kept_in_a_burst(
-    chatwoot_sim: ChatwootSim,
-    app: Flask,
-    turns: tuple[list[Turn], Thinker],
-    file: JSON,
-    facts: list[str],
+    begin: Begin, turns: tuple[list[Turn], Thinker], file: JSON, facts: list[str]
 ) -> None:
     seen, thinker = turns
-    story = Story(chatwoot_sim, app, channel="whatsapp")
+    story = begin(channel="whatsapp")
 
-    story.talk.customer_says("Hello")
-    thinker.wait_until_asked()
-    story.talk.customer_says(None, attachments=[file])
-    story.talk.customer_says("Please see above")
-    story.sim.drain()
-    thinker.answer()
-    story.rest()
+    with story.thinking(thinker, "Hello"):
+        story.talk.customer_says(None, attachments=[file])
+        story.talk.customer_says("Please see above")
 
     text = " ".join(map(str, values_in(seen[-1].messages)))
     assert len(seen[-1].messages) == 2
     assert [fact for fact in facts if fact not in text] == []
 
 
-@pytest.mark.xfail(
-    reason="What a message replies to is not part of turn.messages.",
-    strict=True,
-    raises=AssertionError,
-)
+@known_fault("What a message replies to is not part of turn.messages.")
 def test_what_a_message_replies_to_is_kept_in_a_burst(
-    chatwoot_sim: ChatwootSim, app: Flask, turns: tuple[list[Turn], Thinker]
+    begin: Begin, turns: tuple[list[Turn], Thinker]
 ) -> None:
     seen, thinker = turns
-    story = Story(chatwoot_sim, app, channel="whatsapp")
+    story = begin(channel="whatsapp")
 
-    first = story.talk.customer_says("The red one or the blue one?")
-    thinker.wait_until_asked()
-    story.talk.customer_says(
-        "This one, please", content_attributes={"in_reply_to": first.id}
-    )
-    story.talk.customer_says("And quickly")
-    story.sim.drain()
-    thinker.answer()
-    story.rest()
+    with story.thinking(thinker, "The red one or the blue one?") as first:
+        quoted = {"in_reply_to": first.id}
+        story.talk.customer_says("This one, please", content_attributes=quoted)
+        story.talk.customer_says("And quickly")
 
     assert len(seen[-1].messages) == 2
     assert first.id in list(values_in(seen[-1].messages))
 
 
-@pytest.mark.xfail(
-    reason="A message without text is left out of the history.",
-    strict=True,
-    raises=AssertionError,
-)
+@known_fault("A message without text is left out of the history.")
 @pytest.mark.parametrize(
     ("file", "entry"),
     [
-        (("order.png", PICTURE, "image/png"), "[image: order.png]"),
+        (("order.png", b"\x89PNG and so on", "image/png"), "[image: order.png]"),
         (VOICE, "Where is my parcel?"),
     ],
     ids=["image", "transcript"],
 )
 @pytest.mark.parametrize("kind", ["account", "bot"])
 def test_files_are_part_of_the_history(
-    chatwoot_simulator: SimulatorFactory,
-    app: Flask,
-    chatwoot: Chatwoot,
-    kind: t.Any,
-    file: t.Any,
-    entry: str,
+    begin: Begin, kind: str, file: t.Any, entry: str
 ) -> None:
     histories: list[list[dict[str, str]]] = []
 
-    @chatwoot.reply_provider
     def reply(text: str, turn: Turn) -> str:
         histories.append(turn.history())
-        return "On its way."
+        return REPLY
 
-    story = Story(chatwoot_simulator(kind=kind), app, channel="whatsapp")
-
-    story.talk.customer_says(attachments=[file])
-    story.rest()
-    story.talk.customer_says("Do you see it?")
-    story.rest()
+    story = begin(answer=reply, kind=kind, channel="whatsapp")
+    story.asks(None, attachments=[file])
+    story.asks("Do you see it?")
 
     said = [each["content"] for each in histories[-1] if each["role"] == "user"]
     assert entry in "\n".join(said)
@@ -219,33 +161,19 @@ def test_files_are_part_of_the_history(
 # -- choices -------------------------------------------------------------------
 
 
-@pytest.mark.xfail(
-    reason="Choices are sent as input_select whatever the channel, and these channels "
-    "show the text alone.",
-    strict=True,
-    raises=AssertionError,
+@known_fault(
+    "Choices are sent as input_select whatever the channel, and these channels "
+    "show the text alone."
 )
 @pytest.mark.parametrize(
-    "channel",
-    [
-        "Channel::Email",
-        "Channel::FacebookPage",
-        "Channel::Instagram",
-        "Channel::Line",
-        "Channel::Sms",
-        "Channel::TwilioSms",
-    ],
+    "channel", ["Email", "FacebookPage", "Instagram", "Line", "Sms", "TwilioSms"]
 )
 def test_choices_are_listed_in_the_text_where_the_channel_shows_none(
-    chatwoot_sim: ChatwootSim, app: Flask, chatwoot: Chatwoot, channel: str
+    begin: Begin, channel: str
 ) -> None:
-    chatwoot.reply_provider(
-        lambda text: Reply("Which one?", choices=["Order", "Return"])
-    )
-    story = Story(chatwoot_sim, app, channel=channel)
-
-    story.talk.customer_says("Hello")
-    story.rest()
+    answer = Reply("Which one?", choices=["Order", "Return"])
+    story = begin(answer=answer, channel=f"Channel::{channel}")
+    story.asks("Hello")
 
     [said] = story.talk.replies
     assert [each for each in ("Order", "Return") if each not in said] == []
@@ -254,11 +182,9 @@ def test_choices_are_listed_in_the_text_where_the_channel_shows_none(
 # -- deliveries ----------------------------------------------------------------
 
 
-@pytest.mark.xfail(
-    reason="A chunked body that the server does not pass on is verified as an empty "
-    "one, and refused for its signature.",
-    strict=True,
-    raises=AssertionError,
+@known_fault(
+    "A chunked body that the server does not pass on is verified as an empty "
+    "one, and refused for its signature."
 )
 def test_a_chunked_body_that_the_server_does_not_end_is_refused_for_its_length(
     app: Flask, caplog: pytest.LogCaptureFixture
@@ -281,15 +207,11 @@ def test_a_chunked_body_that_the_server_does_not_end_is_refused_for_its_length(
     assert "signature" not in caplog.text
 
 
-@pytest.mark.xfail(
-    reason="The webhook's address with a slash at its end is not found.",
-    strict=True,
-    raises=AssertionError,
-)
+@known_fault("The webhook's address with a slash at its end is not found.")
 def test_the_webhook_may_have_a_slash_at_its_end(
     client: FlaskClient, api: ChatwootStub, asked: list[str]
 ) -> None:
     answer = client.post(f"{WEBHOOK}/", **signed(message()))
 
     assert answer.status_code == 202
-    assert api.public == ["On its way."]
+    assert api.public == [REPLY]

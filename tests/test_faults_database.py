@@ -12,6 +12,7 @@ import pytest
 from flask import Flask
 from support.apps import AppFactory, work
 from support.deliveries import echo
+from support.faults import QUESTION, known_fault
 from support.workers import (
     ANSWER,
     RawChatwoot,
@@ -26,8 +27,14 @@ from flask_chatwoot import Chatwoot, ChatwootError, after_post
 from flask_chatwoot.simulator import Simulator
 from flask_chatwoot.testing import customer_message, deliver
 
-QUESTION: t.Final = "Where is my order?"
 HEALTH: t.Final = "/chatwoot/health"
+STORES: t.Final[dict[str, t.Any]] = {
+    "backend": "thread",
+    "workers": 0,
+    "retry_pause": 0.05,
+    "typing": False,
+}
+"""The settings of an app that stores deliveries and works off none."""
 
 
 # -- reading beside deliveries --------------------------------------------------------
@@ -81,11 +88,8 @@ class Reader(threading.Thread):
 _connect = sqlite3.connect
 
 
-@pytest.mark.xfail(
-    reason="A delivery is refused while the figures of /health are read.",
-    strict=True,
-    raises=AssertionError,
-)
+@pytest.mark.slow
+@known_fault("A delivery is refused while the figures of /health are read.")
 def test_a_delivery_is_accepted_while_health_reads_the_database(
     make_app: AppFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,26 +121,16 @@ def written_by_another(folder: Path) -> t.Iterator[None]:
         db.close()
 
 
-@pytest.mark.xfail(
-    reason=(
-        "A question whose delivery was refused because another program held the "
-        "database's lock is never answered."
-    ),
-    strict=True,
-    raises=AssertionError,
+@pytest.mark.slow
+@known_fault(
+    "A question whose delivery was refused because another program held the "
+    "database's lock is never answered."
 )
 def test_a_question_that_came_while_the_database_was_locked_is_answered(
     make_app: AppFactory, tmp_path: Path
 ) -> None:
     with Simulator() as sim:
-        app = make_app(
-            **settings_of(sim),
-            backend="thread",
-            workers=0,
-            catch_up=1,
-            retry_pause=0.05,
-            typing=False,
-        )
+        app = make_app(**settings_of(sim), **STORES, catch_up=1)
 
         with served(app) as webhook, Worker(app):
             sim.connect(webhook)
@@ -178,19 +172,14 @@ class Disk:
 @pytest.fixture
 def disk() -> t.Iterator[Disk]:
     disk = Disk()
-
     yield disk
-
     disk.free()
 
 
-@pytest.mark.xfail(
-    reason=(
-        "With a bot's token, a post that could not be noted because the disk was full "
-        "is made again."
-    ),
-    strict=True,
-    raises=AssertionError,
+@pytest.mark.slow
+@known_fault(
+    "With a bot's token, a post that could not be noted because the disk was full "
+    "is made again."
 )
 def test_a_post_that_could_not_be_noted_on_a_full_disk_is_not_repeated(
     make_app: AppFactory, chatwoot: Chatwoot, disk: Disk
@@ -199,21 +188,9 @@ def test_a_post_that_could_not_be_noted_on_a_full_disk_is_not_repeated(
 
     with RawChatwoot() as there:
         there.lists = False
-        app = make_app(
-            chatwoot,
-            base_url=there.url,
-            backend="thread",
-            workers=0,
-            lease=4.4,
-            timeout=0.2,
-            settle_time=1.5,
-            retry_pause=0.05,
-            typing=False,
-        )
+        timing = {"lease": 4.4, "timeout": 0.2, "settle_time": 1.5}
+        app = make_app(chatwoot, base_url=there.url, **STORES, **timing)
         attempted = threading.Event()
-
-        def on_attempt(sender: Flask, **values: t.Any) -> None:
-            attempted.set()
 
         def handle() -> bool:
             with contextlib.suppress(ChatwootError):
@@ -225,6 +202,9 @@ def test_a_post_that_could_not_be_noted_on_a_full_disk_is_not_repeated(
         deliver(app.test_client(), customer_message(QUESTION, mode="bot"))
         there.on_create = disk.fill
         worker = threading.Thread(target=handle)
+
+        def on_attempt(sender: Flask, **values: t.Any) -> None:
+            attempted.set()
 
         with after_post.connected_to(on_attempt, sender=app):
             worker.start()

@@ -7,7 +7,6 @@ import gc
 import logging
 import os
 import shutil
-import threading
 import time
 import typing as t
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from support.apps import AppFactory, jobs_of, work
-from support.stories import Story
+from support.faults import QUESTION, Begin, known_fault
 from support.workers import (
     ANSWER,
     RawChatwoot,
@@ -30,9 +29,7 @@ from support.workers import (
 
 from flask_chatwoot import Chatwoot, Reply, after_post
 from flask_chatwoot.simulator import Fault, Simulator, Talk
-from flask_chatwoot.testing import SimulatorFactory, customer_message, deliver
-
-QUESTION: t.Final = "Where is my order?"
+from flask_chatwoot.testing import customer_message, deliver
 
 
 def work_until_ended(app: Flask) -> None:
@@ -45,12 +42,6 @@ def work_until_ended(app: Flask) -> None:
     comes_true(is_over, within=5)
 
 
-@pytest.fixture
-def quick(chatwoot: Chatwoot) -> None:
-    """The app's provider, which answers at once."""
-    chatwoot.reply_provider(lambda text: ANSWER)
-
-
 # -- an answer that is lost or cannot be read ---------------------------------------
 
 _CREATED: t.Final = b'{"id": 20001}'
@@ -60,6 +51,10 @@ UNREADABLE: t.Final = {
     "408 of a proxy": answer(408, b"<html>408 Request Time-out</html>"),
     "425 of a proxy": answer(425, b"Too Early\n"),
 }
+TAKEN_AS_PROOF: t.Final = known_fault(
+    "An answer to a post that cannot be read is taken as proof that no message was "
+    "created."
+)
 
 
 @pytest.fixture
@@ -73,62 +68,54 @@ def collected(caplog: pytest.LogCaptureFixture) -> t.Iterator[None]:
     gc.collect()
 
 
-@pytest.mark.xfail(
-    reason=(
-        "An answer to a post that cannot be read is taken as proof that no message was "
-        "created."
-    ),
-    strict=True,
-    raises=AssertionError,
+Ask = t.Callable[..., tuple[list[str], list[str | None]]]
+
+
+@pytest.fixture
+def ask(make_app: AppFactory, chatwoot: Chatwoot) -> Ask:
+    """Lets a customer ask; returns what was posted, and how the jobs ended."""
+    chatwoot.reply_provider(lambda text: ANSWER)
+
+    def ask(
+        there: RawChatwoot, given: bytes, **settings: t.Any
+    ) -> tuple[list[str], list[str | None]]:
+        there.answers.append(given)
+        url = {"base_url": there.url, **settings}
+        app = make_app(chatwoot, **url, retry_pause=0.01, typing=False)
+        deliver(app.test_client(), customer_message(QUESTION, mode="bot"))
+        work_until_ended(app)
+
+        return there.public, [job.outcome for job in jobs_of(app)]
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *(
+            pytest.param(given, id=name, marks=TAKEN_AS_PROOF)
+            for name, given in UNREADABLE.items()
+        ),
+        pytest.param(answer(200, b'{"id": 200'), id="cut"),
+    ],
 )
-@pytest.mark.parametrize("given", UNREADABLE.values(), ids=UNREADABLE)
-@pytest.mark.usefixtures("quick", "collected")
+@pytest.mark.usefixtures("collected")
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_a_post_whose_answer_cannot_be_read_is_looked_for_before_it_is_repeated(
-    make_app: AppFactory, chatwoot: Chatwoot, given: bytes
+    ask: Ask, given: bytes
 ) -> None:
     with RawChatwoot() as there:
-        there.answers.append(given)
-        app = make_app(chatwoot, base_url=there.url, retry_pause=0.01, typing=False)
-
-        deliver(app.test_client(), customer_message(QUESTION, mode="bot"))
-        work_until_ended(app)
-
-    assert there.public == [ANSWER]
-    assert [job.outcome for job in jobs_of(app)] == ["replied"]
+        assert ask(there, given) == ([ANSWER], ["replied"])
 
 
-@pytest.mark.usefixtures("quick")
-def test_a_post_whose_answer_is_cut_is_looked_for_before_it_is_repeated(
-    make_app: AppFactory, chatwoot: Chatwoot
-) -> None:
-    with RawChatwoot() as there:
-        there.answers.append(answer(200, b'{"id": 200'))
-        app = make_app(chatwoot, base_url=there.url, retry_pause=0.01, typing=False)
-
-        deliver(app.test_client(), customer_message(QUESTION, mode="bot"))
-        work_until_ended(app)
-
-    assert there.public == [ANSWER]
-    assert [job.outcome for job in jobs_of(app)] == ["replied"]
-
-
-@pytest.mark.xfail(
-    reason=(
-        "A connection that breaks behind a proxy is taken as proof that the post was "
-        "not sent."
-    ),
-    strict=True,
-    raises=AssertionError,
+@known_fault(
+    "A connection that breaks behind a proxy is taken as proof that the post was not "
+    "sent."
 )
 @pytest.mark.parametrize("scheme", ["http", "https"])
-@pytest.mark.usefixtures("quick")
 def test_a_post_whose_answer_a_proxy_lost_is_looked_for_before_it_is_repeated(
-    make_app: AppFactory,
-    chatwoot: Chatwoot,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    scheme: str,
+    ask: Ask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scheme: str
 ) -> None:
     tls = None
 
@@ -145,25 +132,17 @@ def test_a_post_whose_answer_a_proxy_lost_is_looked_for_before_it_is_repeated(
             monkeypatch.delenv(name.upper(), raising=False)
 
         monkeypatch.setenv(f"{scheme}_proxy", there.url)
-        there.answers.append(b"")
-        app = make_app(
-            chatwoot,
-            base_url=f"{scheme}://chatwoot.test",
-            retry_pause=0.01,
-            typing=False,
-        )
+        found = ask(there, b"", base_url=f"{scheme}://chatwoot.test")
 
-        deliver(app.test_client(), customer_message(QUESTION, mode="bot"))
-        work_until_ended(app)
-
-    assert there.public == [ANSWER]
-    assert [job.outcome for job in jobs_of(app)] == ["replied"]
+    assert found == ([ANSWER], ["replied"])
 
 
 # -- a process that stands still ------------------------------------------------------
 
 LEASE: t.Final = 4.4
-TIMEOUT: t.Final = 0.2
+PAUSES: t.Final = {"timeout": 0.2, "settle_time": 1.5, "retry_pause": 0.05}
+
+needs_waitid = pytest.mark.skipif(not hasattr(os, "waitid"), reason="needs waitid")
 
 Receiver = tuple[Simulator, Talk, Flask]
 
@@ -172,21 +151,12 @@ Receiver = tuple[Simulator, Talk, Flask]
 def receiver(make_app: AppFactory) -> t.Iterator[Receiver]:
     """A conversation, and an app that stores its deliveries and works off none."""
     with Simulator() as sim:
-        app = make_app(
-            **settings_of(sim),
-            backend="thread",
-            workers=0,
-            lease=LEASE,
-            timeout=TIMEOUT,
-            settle_time=1.5,
-            retry_pause=0.05,
-            typing=False,
-        )
+        settings = {**settings_of(sim), "backend": "thread", "workers": 0, **PAUSES}
+        app = make_app(**settings, lease=LEASE, typing=False)
 
         with served(app) as webhook:
-            sim.connect(
-                webhook, events=("message_created", "conversation_status_changed")
-            )
+            events = ("message_created", "conversation_status_changed")
+            sim.connect(webhook, events=events)
 
             yield sim, sim.conversation(custom_attributes={"support_mode": "bot"}), app
 
@@ -203,15 +173,11 @@ def frozen(worker: Worker) -> t.Iterator[None]:
     worker.go_on()
 
 
-@pytest.mark.xfail(
-    reason=(
-        "A turn whose lease has ended posts all the same if no other worker took its "
-        "job."
-    ),
-    strict=True,
-    raises=AssertionError,
+@pytest.mark.slow
+@known_fault(
+    "A turn whose lease has ended posts all the same if no other worker took its job."
 )
-@pytest.mark.skipif(not hasattr(os, "waitid"), reason="needs SIGSTOP and waitid")
+@needs_waitid
 def test_a_worker_that_froze_beyond_its_lease_looks_again_before_it_posts(
     receiver: Receiver,
 ) -> None:
@@ -232,7 +198,8 @@ def test_a_worker_that_froze_beyond_its_lease_looks_again_before_it_posts(
     assert all_ended(app)
 
 
-@pytest.mark.skipif(not hasattr(os, "waitid"), reason="needs SIGSTOP and waitid")
+@pytest.mark.slow
+@needs_waitid
 @pytest.mark.parametrize("others", [0, 1])
 def test_a_worker_that_froze_in_the_provider_does_not_add_a_second_reply(
     receiver: Receiver, others: int
@@ -256,83 +223,58 @@ def test_a_worker_that_froze_in_the_provider_does_not_add_a_second_reply(
 
 # -- a note that is not known again ---------------------------------------------------
 
-ASKS_BACK: t.Final = "Which one?"
-LISTED: t.Final = "Which one?\n- Order\n- Return"
-CHOICES: t.Final = ("Order", "Return")
 
-
-def story_of_a_note(
-    chatwoot: Chatwoot, app: Flask, simulators: SimulatorFactory, *, version: str
-) -> Story:
-    """A provider offers choices, but in the meantime the customer may not read them."""
-    story = Story(simulators(version=version), app)
+@pytest.mark.parametrize(
+    ("version", "fault"),
+    [
+        pytest.param(
+            "4.8.0",
+            Fault.CUT_AFTER,
+            marks=known_fault(
+                "On a server that keeps no markers, a note that lists choices is not "
+                "known again and is posted twice."
+            ),
+        ),
+        *(
+            pytest.param(
+                "4.16.2",
+                fault,
+                marks=known_fault(
+                    "A note that is posted again no longer lists the choices."
+                ),
+            )
+            for fault in (Fault.RATE_LIMITED, Fault.CUT_BEFORE)
+        ),
+    ],
+)
+def test_a_note_that_lists_choices_is_posted_once_and_whole(
+    begin: Begin, chatwoot: Chatwoot, version: str, fault: Fault
+) -> None:
+    story = begin(version=version)
 
     @chatwoot.reply_provider
     def reply(text: str) -> Reply:
-        story.talk.change_status("snoozed")
+        story.talk.change_status("snoozed")  # the customer may not read it now
 
-        return Reply(ASKS_BACK, choices=CHOICES)
+        return Reply("Which one?", choices=("Order", "Return"))
 
-    return story
-
-
-@pytest.mark.xfail(
-    reason=(
-        "On a server that keeps no markers, a note that lists choices is not known "
-        "again and is posted twice."
-    ),
-    strict=True,
-    raises=AssertionError,
-)
-def test_a_note_that_lists_choices_is_known_again_on_a_server_without_markers(
-    chatwoot_simulator: SimulatorFactory, chatwoot: Chatwoot, app: Flask
-) -> None:
-    story = story_of_a_note(chatwoot, app, chatwoot_simulator, version="4.8.0")
-    story.sim.inject(Fault.CUT_AFTER)
-
-    story.talk.customer_says("Hello")
-    story.rest()
-
-    assert story.talk.notes == [LISTED]
-
-
-@pytest.mark.xfail(
-    reason="A note that is posted again no longer lists the choices.",
-    strict=True,
-    raises=AssertionError,
-)
-@pytest.mark.parametrize("fault", [Fault.RATE_LIMITED, Fault.CUT_BEFORE])
-def test_a_note_that_lists_choices_is_repeated_whole(
-    chatwoot_simulator: SimulatorFactory,
-    chatwoot: Chatwoot,
-    app: Flask,
-    fault: Fault,
-) -> None:
-    story = story_of_a_note(chatwoot, app, chatwoot_simulator, version="4.16.2")
     story.sim.inject(fault)
+    story.asks("Hello")
 
-    story.talk.customer_says("Hello")
-    story.rest()
-
-    assert story.talk.notes == [LISTED]
+    assert story.talk.notes == ["Which one?\n- Order\n- Return"]
 
 
 # -- evidence --------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(
-    reason=(
-        "A message without our marker is taken for our post because its text is the "
-        "same, though the server keeps markers."
-    ),
-    strict=True,
-    raises=AssertionError,
+@known_fault(
+    "A message without our marker is taken for our post because its text is the same, "
+    "though the server keeps markers."
 )
 def test_an_equal_text_of_an_operator_is_no_evidence_on_a_server_with_markers(
-    chatwoot_simulator: SimulatorFactory, chatwoot: Chatwoot, app: Flask
+    begin: Begin, app: Flask
 ) -> None:
-    chatwoot.reply_provider(lambda text: "Yes.")
-    story = Story(chatwoot_simulator(version="4.16.2"), app, mode="human")
+    story = begin(answer="Yes.", version="4.16.2", mode="human")
     story.sim.inject(Fault.CUT_BEFORE)
 
     def operator_writes_the_same(sender: Flask, **values: t.Any) -> None:
@@ -340,33 +282,31 @@ def test_an_equal_text_of_an_operator_is_no_evidence_on_a_server_with_markers(
             story.talk.operator_says("Yes.", private=True)
 
     with after_post.connected_to(operator_writes_the_same, sender=app):
-        story.talk.customer_says("Can I return it?")
-        story.rest()
+        story.asks("Can I return it?")
 
     assert story.talk.notes == ["Yes."]
 
 
-@pytest.mark.usefixtures("quick")
 def test_a_reply_that_an_operator_deleted_is_not_posted_again(
-    chatwoot_simulator: SimulatorFactory, app: Flask
+    begin: Begin, app: Flask
 ) -> None:
-    story = Story(chatwoot_simulator(version="4.16.2"), app)
+    story = begin(answer=ANSWER, version="4.16.2")
     story.sim.inject(Fault.CUT_AFTER)
-    deleted = threading.Event()
+    deleted: list[int] = []
 
     def operator_deletes_it(sender: Flask, **values: t.Any) -> None:
-        if not deleted.is_set():
-            deleted.set()
-            story.sim.drain()  # the app has heard of the message and its id
+        if not deleted:
+            story.sim.drain()  # the app knows the message and its id
+            (post,) = story.talk.posted
+            deleted.append(post.id)
             story.talk.edit(
-                story.talk.posted[0],
+                post,
                 content="This message was deleted",
                 content_attributes={"deleted": True},
             )
 
     with after_post.connected_to(operator_deletes_it, sender=app):
-        story.talk.customer_says(QUESTION)
-        story.rest()
+        story.asks()
 
-    assert deleted.is_set()
+    assert deleted
     assert ANSWER not in story.talk.replies

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import re
 import socket
@@ -13,6 +14,7 @@ import typing as t
 
 import pytest
 from support.apps import AppFactory
+from support.faults import known_fault
 from support.servers import (
     ANSWER,
     QUESTION,
@@ -22,6 +24,7 @@ from support.servers import (
     comes_true,
     new_talk,
     serving,
+    thread_settings,
     work_until,
 )
 from support.stories import Thinker
@@ -41,6 +44,12 @@ CONVERSATION: t.Final = b"""{
 def sim() -> t.Iterator[Simulator]:
     with Simulator() as sim:
         yield sim
+
+
+@pytest.fixture
+def answers(chatwoot: Chatwoot) -> None:
+    """The app's provider, which always gives the same answer."""
+    chatwoot.reply_provider(lambda text: ANSWER)
 
 
 # -- answers that are slow, or too long ------------------------------------------
@@ -72,29 +81,35 @@ class Line:
             request.send(200, CONVERSATION)
 
 
+@contextlib.contextmanager
+def serving_as(server: Line | Balancer, version: str) -> t.Iterator[None]:
+    class Way(Handler):
+        protocol_version = version
+
+        def reply(self, body: bytes) -> None:
+            server.reply(self)
+
+    with serving(Way) as server.url:
+        yield
+
+
 @pytest.fixture
 def line() -> t.Iterator[Line]:
     line = Line()
 
-    class Way(Handler):
-        def reply(self, body: bytes) -> None:
-            line.reply(self)
-
-    with serving(Way) as url:
-        line.url = url
+    with serving_as(line, "HTTP/1.0"):
         yield line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept_back", ["all of it", "the body"])
-@pytest.mark.xfail(
-    reason="CHATWOOT_TIMEOUT limits each pause of an answer, and not the whole of it.",
-    strict=True,
-    raises=AssertionError,
+@known_fault(
+    "CHATWOOT_TIMEOUT limits each pause of an answer, and not the whole of it."
 )
+@pytest.mark.usefixtures("answers")
 def test_an_answer_that_comes_in_drops_ends_by_a_total_time(
     make_app: AppFactory, chatwoot: Chatwoot, line: Line, kept_back: str
 ) -> None:
-    chatwoot.reply_provider(lambda text: ANSWER)
     app = make_app(
         chatwoot, base_url=line.url, timeout=0.5, settle_time=1.5, retry_pause=0.01
     )
@@ -121,15 +136,11 @@ def test_an_answer_that_comes_in_drops_ends_by_a_total_time(
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "compressed"])
-@pytest.mark.xfail(
-    reason="An answer of any size is read into memory, compressed ones as well.",
-    strict=True,
-    raises=AssertionError,
-)
+@known_fault("An answer of any size is read into memory, compressed ones as well.")
+@pytest.mark.usefixtures("answers")
 def test_an_answer_of_32_mebibytes_is_not_taken(
     make_app: AppFactory, chatwoot: Chatwoot, line: Line, packed: bool
 ) -> None:
-    chatwoot.reply_provider(lambda text: ANSWER)
     app = make_app(chatwoot, base_url=line.url, retry_pause=60.0)
     padded = CONVERSATION.rjust(32 * 1024 * 1024)
     body = gzip.compress(padded, 1) if packed else padded
@@ -180,26 +191,18 @@ class Balancer:
 def balancer() -> t.Iterator[Balancer]:
     balancer = Balancer()
 
-    class Way(Handler):
-        protocol_version = "HTTP/1.1"  # keeps connections
-
-        def reply(self, body: bytes) -> None:
-            balancer.reply(self)
-
-    with serving(Way) as url:
-        balancer.url = url
+    with serving_as(balancer, "HTTP/1.1"):  # keeps connections
         yield balancer
 
 
-@pytest.mark.xfail(
-    reason="A note on a connection that was cut while idle waits for the settle time.",
-    strict=True,
-    raises=AssertionError,
+@pytest.mark.slow
+@known_fault(
+    "A note on a connection that was cut while idle waits for the settle time."
 )
+@pytest.mark.usefixtures("answers")
 def test_a_connection_that_was_cut_while_idle_delays_a_note_by_2_s_at_most(
     make_app: AppFactory, chatwoot: Chatwoot, balancer: Balancer
 ) -> None:
-    chatwoot.reply_provider(lambda text: ANSWER)
     app = make_app(chatwoot, base_url=balancer.url)
     client = app.test_client()
     deliver(client, customer_message(QUESTION, conversation_id=1, mode="human"))
@@ -254,33 +257,13 @@ def limit(monkeypatch: pytest.MonkeyPatch) -> Limit:
     return Limit(monkeypatch)
 
 
-@pytest.fixture
-def thinker(chatwoot: Chatwoot) -> t.Iterator[Thinker]:
-    thinker = chatwoot.reply_provider(Thinker())
-    yield thinker
-    thinker.answer()
-
-
-@pytest.mark.xfail(
-    reason="Workers that could not be started once are never started again.",
-    strict=True,
-    raises=AssertionError,
-)
+@pytest.mark.slow
+@known_fault("Workers that could not be started once are never started again.")
+@pytest.mark.usefixtures("answers")
 def test_workers_that_could_not_be_started_are_started_later(
-    limit: Limit,
-    make_app: AppFactory,
-    chatwoot: Chatwoot,
-    sim: Simulator,
+    limit: Limit, make_app: AppFactory, chatwoot: Chatwoot, sim: Simulator
 ) -> None:
-    chatwoot.reply_provider(lambda text: ANSWER)
-    app = make_app(
-        chatwoot,
-        backend="thread",
-        workers=1,
-        base_url=sim.url,
-        api_access_token=sim.user_token,
-        retry_pause=0.01,
-    )
+    app = make_app(chatwoot, **thread_settings(sim, 1), retry_pause=0.01)
     app.config["PROPAGATE_EXCEPTIONS"] = False
     talk = new_talk(sim)
 
@@ -293,6 +276,7 @@ def test_workers_that_could_not_be_started_are_started_later(
     assert talk.replies == [ANSWER]
 
 
+@pytest.mark.slow
 def test_heartbeats_that_could_not_be_started_are_started_later(
     limit: Limit,
     make_app: AppFactory,
@@ -301,17 +285,8 @@ def test_heartbeats_that_could_not_be_started_are_started_later(
     thinker: Thinker,
 ) -> None:
     lease = 4.1
-    app = make_app(
-        chatwoot,
-        backend="thread",
-        workers=3,
-        base_url=sim.url,
-        api_access_token=sim.user_token,
-        timeout=0.05,
-        settle_time=1.1,
-        lease=lease,
-        typing=False,
-    )
+    timing = {"timeout": 0.05, "settle_time": 1.1, "lease": lease, "typing": False}
+    app = make_app(chatwoot, **thread_settings(sim, 3), **timing)
     app.test_client().get("/")  # the workers start
 
     limit.reached = True
@@ -330,13 +305,7 @@ def test_a_typing_indicator_that_could_not_be_started_is_started_later(
     sim: Simulator,
     thinker: Thinker,
 ) -> None:
-    app = make_app(
-        chatwoot,
-        backend="thread",
-        workers=3,
-        base_url=sim.url,
-        api_access_token=sim.user_token,
-    )
+    app = make_app(chatwoot, **thread_settings(sim, 3))
     ask(app, new_talk(sim, "human"), "note")  # its turn keeps all else running
     thinker.wait_until_asked()
     last = new_talk(sim)

@@ -1,4 +1,4 @@
-"""What an operator or Chatwoot said last is respected, however the app learns of it."""
+"""What an operator or Chatwoot did last decides, however the app learns of it."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ import pytest
 import requests
 from flask import Flask
 from support.apps import dismantle
-from support.stories import Story, Thinker
+from support.faults import Begin, FaultStory, known_fault
+from support.stories import Thinker
 from werkzeug.exceptions import BadGateway
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from flask_chatwoot import Chatwoot, Reply
 from flask_chatwoot.simulator import Delivery, Simulator, Talk
-from flask_chatwoot.testing import SimulatorFactory
 
 if t.TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-Kind = t.Literal["account", "bot"]
-
 EVENTS: t.Final = (
-    "message_created",
-    "message_updated",
-    "conversation_status_changed",
-    "conversation_updated",
+    *("message_created", "message_updated"),
+    *("conversation_status_changed", "conversation_updated"),
 )
-HANDED_OVER = "A colleague takes over."
+HANDED_OFF: t.Final = "A colleague takes over."
+ASKED_AND_NOTED: t.Final = [
+    "Ada Lovelace: Where is my order?",
+    "Assistant (note): You asked: Where is my order?",
+]
 
 
 def reply(text: str) -> str | Reply:
-    """A provider that hands over when the customer asks for an operator."""
+    """A provider that hands off when the customer asks for an operator."""
     if "operator" in text:
-        return Reply(HANDED_OVER, handoff=True)
+        return Reply(HANDED_OFF, handoff=True)
 
     return f"You asked: {text}"
 
@@ -51,51 +51,23 @@ class Quiet(WSGIRequestHandler):
         """Write nothing."""
 
 
-class Proxy:
-    """A reverse proxy. While no app is behind it, it refuses deliveries with 502.
+class Server:
+    """A Chatwoot, and one process of an app after the other behind a reverse proxy.
 
-    :ivar app: The app behind it.
-    :ivar url: Of the webhook.
+    While no app runs, the proxy refuses deliveries with 502. The app works in the
+    request, so that everything has ended after :meth:`settle`.
     """
 
-    def __init__(self) -> None:
-        self.app: Flask | None = None
-        self.url = ""
+    def __init__(self, sim: Simulator, kind: str, folder: Path) -> None:
+        self.sim = sim
+        self._app: Flask | None = None
+        self._kind = kind
+        self._folder = folder
 
     def __call__(
         self, environ: WSGIEnvironment, start_response: StartResponse
     ) -> t.Iterable[bytes]:
-        target = self.app or BadGateway()
-
-        return target(environ, start_response)
-
-
-@pytest.fixture
-def proxy() -> t.Iterator[Proxy]:
-    proxy = Proxy()
-    server = make_server("127.0.0.1", 0, proxy, threaded=True, request_handler=Quiet)
-    proxy.url = f"http://127.0.0.1:{server.server_port}/chatwoot/webhook"
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-
-    yield proxy
-
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-class Stage:
-    """A Chatwoot, a proxy, and one process of an app after the other.
-
-    The app works in the request, so that everything has ended after :meth:`settle`.
-    """
-
-    def __init__(self, sim: Simulator, proxy: Proxy, kind: Kind, folder: Path) -> None:
-        self.sim = sim
-        self._proxy = proxy
-        self._kind = kind
-        self._folder = folder
+        return (self._app or BadGateway())(environ, start_response)
 
     def start(self) -> None:
         """Start the app, on the database of the one before."""
@@ -105,11 +77,11 @@ class Stage:
         )
         app.config.update(self.sim.settings("bot" if self._kind == "bot" else "user"))
         Chatwoot(app).reply_provider(reply)
-        self._proxy.app = app
+        self._app = app
 
     def stop(self) -> None:
         """End the app. What is delivered from now on is lost."""
-        app, self._proxy.app = self._proxy.app, None
+        app, self._app = self._app, None
 
         if app is not None:
             dismantle(app)
@@ -119,64 +91,66 @@ class Stage:
         """Let the app miss deliveries inside; on leaving they are in the list."""
         missed: list[Delivery] = []
         known = len(self.sim.deliveries)
-        app, self._proxy.app = self._proxy.app, None
+        app, self._app = self._app, None
 
         yield missed
 
         self.settle()
         missed += self.sim.deliveries[known:]
-        self._proxy.app = app
+        self._app = app
 
-    def says(self, talk: Talk, text: str) -> None:
-        """Write as the customer, and let the app finish its turn."""
-        talk.customer_says(text)
+    def repeat(self, deliveries: t.Iterable[Delivery]) -> None:
+        for delivery in deliveries:
+            self.sim.repeat(delivery)
+
         self.settle()
 
+    def says(self, talk: Talk, *texts: str) -> None:
+        """Write as the customer, and let the app finish each turn."""
+        for text in texts:
+            talk.customer_says(text)
+            self.settle()
+
     def settle(self) -> None:
-        """Block until nothing is on its way any more."""
+        """Block until no delivery is on its way."""
         self.sim.drain()
 
 
-class StageFactory(t.Protocol):
-    """Prepares a :class:`Stage` whose app is not started."""
-
-    def __call__(self, kind: Kind, version: str = ...) -> Stage: ...
-
-
 @pytest.fixture
-def stage(proxy: Proxy, tmp_path: Path) -> t.Iterator[StageFactory]:
+def serve(tmp_path: Path) -> t.Iterator[t.Callable[..., Server]]:
+    """Prepares a server whose app is not started."""
     with contextlib.ExitStack() as stack:
 
-        def make(kind: Kind, version: str = "4.16.2") -> Stage:
+        def make(kind: t.Any, version: str = "4.16.2") -> Server:
             sim = stack.enter_context(Simulator(version=version))
-            sim.connect(proxy.url, kind=kind, events=EVENTS)
-            stage = Stage(sim, proxy, kind, tmp_path)
-            stack.callback(stage.stop)
+            server = Server(sim, kind, tmp_path)
+            proxy = make_server(
+                "127.0.0.1", 0, server, threaded=True, request_handler=Quiet
+            )
+            thread = threading.Thread(target=proxy.serve_forever, args=(0.02,))
+            thread.start()
 
-            return stage
+            for end in (proxy.server_close, thread.join, proxy.shutdown, server.stop):
+                stack.callback(end)
+
+            url = f"http://127.0.0.1:{proxy.server_port}/chatwoot/webhook"
+            sim.connect(url, kind=kind, events=EVENTS)
+
+            return server
 
         yield make
 
 
-def hand_on(at: Stage, deliveries: t.Iterable[Delivery]) -> None:
-    for delivery in deliveries:
-        at.sim.repeat(delivery)
-
-    at.settle()
-
-
-@pytest.mark.xfail(
-    reason="A 'resolved' that arrives after a hand-off takes the conversation away "
-    "from the operators, because a hand-off has no operator's message to compare with.",
-    strict=True,
-    raises=AssertionError,
+@known_fault(
+    "A 'resolved' that arrives after a hand-off takes the conversation away from the "
+    "operators, because a hand-off has no operator's message to compare with."
 )
 @pytest.mark.parametrize("how", ["late", "repeated"])
 @pytest.mark.parametrize("kind", ["account", "bot"])
 def test_a_late_or_repeated_resolve_does_not_undo_a_newer_hand_off(
-    stage: StageFactory, kind: Kind, how: str
+    serve: t.Callable[..., Server], kind: str, how: str
 ) -> None:
-    at = stage(kind)
+    at = serve(kind)
     at.start()
     talk = at.sim.conversation(custom_attributes={"support_mode": "bot"})
     at.says(talk, "Hello")
@@ -185,46 +159,45 @@ def test_a_late_or_repeated_resolve_does_not_undo_a_newer_hand_off(
         talk.resolve()
 
     if how == "repeated":
-        hand_on(at, resolved)
+        at.repeat(resolved)
 
     at.says(talk, "An operator, please.")
-
-    hand_on(at, resolved)
+    at.repeat(resolved)
     at.says(talk, "Are you still there?")
 
-    assert talk.replies == ["You asked: Hello", HANDED_OVER]
+    assert talk.replies == ["You asked: Hello", HANDED_OFF]
     assert talk.notes[-1] == "You asked: Are you still there?"
     assert talk.current.custom_attributes == {"support_mode": "human"}
 
 
-def writes(talk: Talk) -> None:
-    talk.operator_says("Which street do you live in?")
+FORM: t.Final = ("form.pdf", b"%PDF-1.4", "application/pdf")
 
 
-def sends_a_file(talk: Talk) -> None:
-    talk.operator_says(None, attachments=[("form.pdf", b"%PDF-1.4", "application/pdf")])
-
-
-@pytest.mark.xfail(
-    reason="An operator's message whose delivery was lost is not looked for, because "
-    "the look before a post counts only messages that are newer than the question.",
-    strict=True,
-    raises=AssertionError,
+@known_fault(
+    "An operator's message whose delivery was lost is not looked for, because the look "
+    "before a post counts only messages that are newer than the question."
 )
-@pytest.mark.parametrize("takes_over", [writes, sends_a_file])
+@pytest.mark.parametrize(
+    "takes_over",
+    [
+        lambda talk: talk.operator_says("Which street do you live in?"),
+        lambda talk: talk.operator_says(None, attachments=[FORM]),
+    ],
+    ids=["writes", "sends a file"],
+)
 @pytest.mark.parametrize("known", [True, False], ids=["known", "new"])
 @pytest.mark.parametrize(
     ("kind", "version"),
     [("account", "4.16.2"), ("account", "4.8.0"), ("bot", "4.16.2")],
 )
 def test_a_takeover_while_the_app_was_down_is_seen_after_the_start(
-    stage: StageFactory,
-    kind: Kind,
+    serve: t.Callable[..., Server],
+    kind: str,
     version: str,
     known: bool,
-    takes_over: t.Callable[[Talk], None],
+    takes_over: t.Callable[[Talk], object],
 ) -> None:
-    at = stage(kind, version)
+    at = serve(kind, version)
     talk = at.sim.conversation(status="open", custom_attributes={"support_mode": "bot"})
     at.start()
 
@@ -236,8 +209,7 @@ def test_a_takeover_while_the_app_was_down_is_seen_after_the_start(
     takes_over(talk)
     at.settle()
     at.start()
-    at.says(talk, "Elm Street")
-    at.says(talk, "Number 5")
+    at.says(talk, "Elm Street", "Number 5")
 
     assert talk.replies == earlier
     assert talk.notes == ["You asked: Elm Street", "You asked: Number 5"]
@@ -246,17 +218,9 @@ def test_a_takeover_while_the_app_was_down_is_seen_after_the_start(
 # -- a token that may not look -------------------------------------------------
 
 
-@pytest.fixture
-def thinker(chatwoot: Chatwoot) -> Thinker:
-    """The app's provider, which answers when the test says so."""
-    return chatwoot.reply_provider(Thinker())
-
-
-@pytest.mark.xfail(
-    reason="With a token that may not read conversations, the post is decided by the "
-    "mode and status of the question, not by what webhooks told since.",
-    strict=True,
-    raises=AssertionError,
+@known_fault(
+    "With a token that may not read conversations, the post is decided by the mode and "
+    "status of the question, not by what webhooks delivered since."
 )
 @pytest.mark.parametrize(
     ("version", "change"),
@@ -264,80 +228,61 @@ def thinker(chatwoot: Chatwoot) -> Thinker:
         ("4.13.0", "human"),
         ("4.13.0", "snoozed"),
         ("4.13.0", "resolved"),
-        ("4.2.0", "resolved"),  # the only one of these that such a bot is told of
+        ("4.2.0", "resolved"),  # the only one of these that such a bot gets
     ],
 )
 def test_without_a_look_the_newest_delivered_state_decides(
-    chatwoot_simulator: SimulatorFactory,
-    app: Flask,
-    thinker: Thinker,
-    version: str,
-    change: str,
+    begin: Begin, thinker: Thinker, version: str, change: str
 ) -> None:
-    sim = chatwoot_simulator(version=version, kind="bot")
-    story = Story(sim, app, status="open")
+    story = begin(version=version, kind="bot", status="open")
 
-    story.talk.customer_says("Where is my order?")
-    thinker.wait_until_asked()
+    with story.thinking(thinker):
+        if change == "human":
+            story.talk.set_attribute("support_mode", change)
+        else:
+            story.talk.change_status(change)
 
-    if change == "human":
-        story.talk.set_attribute("support_mode", change)
-    else:
-        story.talk.change_status(change)
-
-    story.sim.drain()
-    thinker.answer()
-
-    assert story.told() == [
-        "Ada Lovelace: Where is my order?",
-        "Assistant (note): You asked: Where is my order?",
-    ]
+    assert story.told() == ASKED_AND_NOTED
 
 
-def by_operator(story: Story) -> None:
-    story.talk.set_attribute("order_id", "4711")
-
-
-def by_host(story: Story) -> None:
-    """As a provider does that looked an order up."""
-    attributes = {**story.attributes, "order_id": "4711"}
+def call(story: FaultStory, token: str, path: str, **body: t.Any) -> None:
+    """Use Chatwoot's API, as a program of the company does."""
     requests.post(
-        f"{story.sim.url}/api/v1/accounts/1/conversations/{story.talk.id}"
-        "/custom_attributes",
-        json={"custom_attributes": attributes},
-        headers={"Api-Access-Token": story.sim.bot_token},
+        f"{story.sim.url}/api/v1/accounts/1/conversations/{story.talk.id}/{path}",
+        json=body,
+        headers={"Api-Access-Token": token},
         timeout=5,
     ).raise_for_status()
 
 
-@pytest.mark.xfail(
-    reason="Where the conversation cannot be read, the hand-off writes back all "
-    "attributes of the customer's delivery, and erases what was set during the turn.",
-    strict=True,
-    raises=AssertionError,
+def by_operator(story: FaultStory) -> None:
+    story.talk.set_attribute("order_id", "4711")
+
+
+def by_host(story: FaultStory) -> None:
+    """As a provider does that looked an order up."""
+    attributes = {**story.attributes, "order_id": "4711"}
+    token = story.sim.bot_token
+    call(story, token, "custom_attributes", custom_attributes=attributes)
+
+
+@known_fault(
+    "Where the conversation cannot be read, the hand-off writes back all attributes of "
+    "the customer's delivery, and erases what was set during the turn."
 )
 @pytest.mark.parametrize("sets", [by_operator, by_host])
 @pytest.mark.parametrize("version", ["4.2.0", "4.13.0"])
 def test_a_hand_off_keeps_attributes_that_were_set_during_the_turn(
-    chatwoot_simulator: SimulatorFactory,
-    app: Flask,
-    chatwoot: Chatwoot,
-    version: str,
-    sets: t.Callable[[Story], None],
+    begin: Begin, chatwoot: Chatwoot, version: str, sets: t.Callable[[FaultStory], None]
 ) -> None:
-    thinker = chatwoot.reply_provider(Thinker(Reply(HANDED_OVER, handoff=True)))
-    story = Story(chatwoot_simulator(version=version, kind="bot"), app)
+    thinker = chatwoot.reply_provider(Thinker(Reply(HANDED_OFF, handoff=True)))
+    story = begin(version=version, kind="bot")
 
-    story.talk.customer_says("An operator, please.")
-    thinker.wait_until_asked()
-    sets(story)
+    with story.thinking(thinker, "An operator, please."):
+        sets(story)
 
-    if version == "4.2.0":  # told of attributes by messages only
-        story.talk.customer_says("It is urgent.")
-
-    story.sim.drain()
-    thinker.answer()
-    story.rest()
+        if version == "4.2.0":  # sends attributes with messages only
+            story.talk.customer_says("It is urgent.")
 
     assert story.attributes == {"support_mode": "human", "order_id": "4711"}
 
@@ -345,7 +290,7 @@ def test_a_hand_off_keeps_attributes_that_were_set_during_the_turn(
 # -- operators without a user, and without a message ---------------------------
 
 
-def answers_from_slack(story: Story) -> None:
+def answer_from_slack(story: FaultStory) -> None:
     """A colleague without a Chatwoot user: no sender, but a name.
 
     See ``lib/integrations/slack/slack_message_helper.rb`` of Chatwoot.
@@ -355,23 +300,13 @@ def answers_from_slack(story: Story) -> None:
     )
 
 
-@pytest.mark.xfail(
-    reason="A public reply from Slack, which has no sender, is not taken for an "
-    "operator's.",
-    strict=True,
-    raises=AssertionError,
-)
-def test_a_reply_from_slack_takes_over(
-    chatwoot_simulator: SimulatorFactory, app: Flask, chatwoot: Chatwoot
-) -> None:
-    chatwoot.reply_provider(reply)
-    story = Story(chatwoot_simulator(), app)
-
-    story.talk.customer_says("Hello")
+@known_fault("A public reply from Slack, which has no sender, is not an operator's.")
+def test_a_reply_from_slack_takes_over(begin: Begin) -> None:
+    story = begin(answer=reply)
+    story.asks("Hello")
+    answer_from_slack(story)
     story.rest()
-    answers_from_slack(story)
-    story.rest()
-    story.talk.customer_says("Thank you")
+    story.asks("Thank you")
 
     assert story.told() == [
         "Ada Lovelace: Hello",
@@ -383,22 +318,17 @@ def test_a_reply_from_slack_takes_over(
     assert story.attributes == {"support_mode": "human"}
 
 
-@pytest.mark.xfail(
-    reason="A public reply from Slack, which has no sender, does not count as the "
-    "answer to the question that the provider works on.",
-    strict=True,
-    raises=AssertionError,
+@known_fault(
+    "A public reply from Slack, which has no sender, does not count as the answer to "
+    "the question that the provider works on."
 )
 def test_a_reply_from_slack_while_the_provider_works_is_the_answer(
-    chatwoot_simulator: SimulatorFactory, app: Flask, thinker: Thinker
+    begin: Begin, thinker: Thinker
 ) -> None:
-    story = Story(chatwoot_simulator(), app)
+    story = begin()
 
-    story.talk.customer_says("Where is my order?")
-    thinker.wait_until_asked()
-    answers_from_slack(story)
-    story.sim.drain()
-    thinker.answer()
+    with story.thinking(thinker):
+        answer_from_slack(story)
 
     assert story.told() == [
         "Ada Lovelace: Where is my order?",
@@ -407,52 +337,30 @@ def test_a_reply_from_slack_while_the_provider_works_is_the_answer(
     assert story.endings()[0] == "declined answered"
 
 
-def opens(story: Story) -> None:
-    story.talk.reopen()
-
-
-def opens_and_takes(story: Story) -> None:
-    story.talk.operator_takes()
-
-
-def opens_by_api(story: Story) -> None:
-    """As an automation of the company does."""
-    requests.post(
-        f"{story.sim.url}/api/v1/accounts/1/conversations/{story.talk.id}/toggle_status",
-        json={"status": "open"},
-        headers={"Api-Access-Token": story.sim.user_token},
-        timeout=5,
-    ).raise_for_status()
-
-
-@pytest.mark.xfail(
-    reason="A pending conversation that was opened for operators is answered by the "
-    "bot in public until an operator writes.",
-    strict=True,
-    raises=AssertionError,
+@known_fault(
+    "A pending conversation that was opened for operators is answered by the bot in "
+    "public until an operator writes."
 )
-@pytest.mark.parametrize("opened", [opens, opens_and_takes, opens_by_api])
+@pytest.mark.parametrize("opened", ["by a click", "by an assignment", "by the API"])
 @pytest.mark.parametrize("version", ["4.2.0", "4.16.2"])
 def test_a_pending_conversation_that_was_opened_is_the_operators_until_resolved(
-    chatwoot_simulator: SimulatorFactory,
-    app: Flask,
-    chatwoot: Chatwoot,
-    version: str,
-    opened: t.Callable[[Story], None],
+    begin: Begin, version: str, opened: str
 ) -> None:
-    chatwoot.reply_provider(reply)
-    sim = chatwoot_simulator(version=version, kind="bot")
-    story = Story(sim, app, channel="whatsapp")
+    story = begin(answer=reply, version=version, kind="bot", channel="whatsapp")
+    story.asks("Hello")
 
-    story.talk.customer_says("Hello")
+    if opened == "by a click":
+        story.talk.reopen()
+    elif opened == "by an assignment":
+        story.talk.operator_takes()
+    else:
+        call(story, story.sim.user_token, "toggle_status", status="open")
+
     story.rest()
-    opened(story)
-    story.rest()
-    story.talk.customer_says("Is anybody there?")
-    story.rest()
+    story.asks("Is anybody there?")
     story.talk.resolve()
     story.rest()
-    story.talk.customer_says("Where is my order?")
+    story.asks()
 
     assert story.told() == [
         "Ada Lovelace: Hello",
@@ -464,26 +372,17 @@ def test_a_pending_conversation_that_was_opened_is_the_operators_until_resolved(
     ]
 
 
-@pytest.mark.xfail(
-    reason="A pending conversation that is opened for operators while the provider "
-    "works gets the bot's answer in public.",
-    strict=True,
-    raises=AssertionError,
+@known_fault(
+    "A pending conversation that is opened for operators while the provider works gets "
+    "the bot's answer in public."
 )
 @pytest.mark.parametrize("version", ["4.2.0", "4.16.2"])
 def test_a_conversation_opened_while_the_provider_works_gets_a_note(
-    chatwoot_simulator: SimulatorFactory, app: Flask, thinker: Thinker, version: str
+    begin: Begin, thinker: Thinker, version: str
 ) -> None:
-    sim = chatwoot_simulator(version=version, kind="bot")
-    story = Story(sim, app, channel="whatsapp")
+    story = begin(version=version, kind="bot", channel="whatsapp")
 
-    story.talk.customer_says("Where is my order?")
-    thinker.wait_until_asked()
-    story.talk.reopen()
-    story.sim.drain()
-    thinker.answer()
+    with story.thinking(thinker):
+        story.talk.reopen()
 
-    assert story.told() == [
-        "Ada Lovelace: Where is my order?",
-        "Assistant (note): You asked: Where is my order?",
-    ]
+    assert story.told() == ASKED_AND_NOTED

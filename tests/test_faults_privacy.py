@@ -1,4 +1,4 @@
-"""What customers write reaches nobody but those it is meant for."""
+"""What customers write reaches only those it is meant for."""
 
 from __future__ import annotations
 
@@ -7,112 +7,68 @@ import io
 import re
 import threading
 import typing as t
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from blinker import NamedSignal
 from flask import Flask
 from support.apps import AppFactory
-from support.stories import Story
+from support.faults import QUESTION, REPLY, Begin, FaultStory, known_fault
 
 import flask_chatwoot
-from flask_chatwoot import (
-    Chatwoot,
-    Decision,
-    Handoff,
-    PolicyContext,
-    Reply,
-    before_post,
-)
+from flask_chatwoot import Chatwoot, Handoff, Reply, before_post
 from flask_chatwoot.testing import ChatwootSim, SimulatorFactory
 
 IBAN: t.Final = "DE89370400440532013000"
-ADDRESSES: t.Final = "".join(f"[a](mention://user/{i}/a)" for i in range(1, 4))
+USERS: t.Final = "".join(f"[a](mention://user/{i}/a)" for i in range(1, 4))
+TEAM: t.Final = "[all](mention://team/1/support)"
 
 MENTION: t.Final = re.compile(r"\(mention://(user|team)/(\d+)/(.+?)\)")
 """Chatwoot's own (``app/services/messages/mention_service.rb``): it notifies each of
 them, and makes them participants."""
 
+NOTES: t.Final[dict[str, t.Callable[[str], t.Any]]] = {
+    "a hand-off": lambda text: Reply("One moment.", handoff=True),
+    "its reason": lambda text: Handoff(f"asked for {text}"),
+    "a hand-off that repeats the text": lambda text: Reply(
+        f"You asked: {text}", handoff=Handoff("asked for an operator")
+    ),
+    "a note": lambda text: Reply(f"The customer asked: {text}", private=True),
+    "choices": lambda text: Reply("Which?", choices=[text, "Another"], private=True),
+}
 
 # -- mentions ------------------------------------------------------------------
 
 
-def mentioned_in(story: Story) -> list[tuple[str, ...]]:
+def mentioned_in(story: FaultStory) -> list[tuple[str, ...]]:
     """Whom Chatwoot would notify because of our notes."""
     return [found for note in story.talk.notes for found in MENTION.findall(note)]
 
 
-def hands_off(text: str) -> t.Any:
-    return Reply("One moment.", handoff=True)
-
-
-def hands_off_for_a_reason(text: str) -> t.Any:
-    return Handoff(f"asked for {text}")
-
-
-def hands_off_and_repeats(text: str) -> t.Any:
-    return Reply(f"You asked: {text}", handoff=Handoff("asked for an operator"))
-
-
-def repeats_in_a_note(text: str) -> t.Any:
-    return Reply(f"The customer asked: {text}", private=True)
-
-
-def offers_in_a_note(text: str) -> t.Any:
-    return Reply("Which one?", choices=[text, "Another"], private=True)
-
-
-@pytest.mark.xfail(
-    reason="Notes hold mention links as the customer wrote them, so that a customer "
-    "cannotify any operator or team.",
-    strict=True,
-    raises=AssertionError,
+@known_fault(
+    "Notes hold mention links as the customer wrote them, so that a customer can "
+    "notify any operator or team."
 )
-@pytest.mark.parametrize(
-    "provider",
-    [
-        hands_off,
-        hands_off_for_a_reason,
-        hands_off_and_repeats,
-        repeats_in_a_note,
-        offers_in_a_note,
-    ],
-)
-@pytest.mark.parametrize(
-    "text", [ADDRESSES, "[all](mention://team/1/support)"], ids=["users", "team"]
-)
-def test_a_customer_can_mention_nobody_through_a_note(
-    chatwoot_sim: ChatwootSim,
-    app: Flask,
-    chatwoot: Chatwoot,
-    provider: t.Callable[[str], t.Any],
-    text: str,
+@pytest.mark.parametrize("provider", NOTES.values(), ids=NOTES)
+@pytest.mark.parametrize("text", [USERS, TEAM], ids=["users", "team"])
+def test_a_customer_cannot_mention_an_operator_through_a_note(
+    begin: Begin, provider: t.Callable[[str], t.Any], text: str
 ) -> None:
-    chatwoot.reply_provider(provider)
-    story = Story(chatwoot_sim, app)
-
-    story.talk.customer_says(text)
-    story.rest()
+    story = begin(answer=provider)
+    story.asks(text)
 
     assert len(story.talk.notes) == 1
     assert mentioned_in(story) == []
 
 
-@pytest.mark.xfail(
-    reason="An answer that becomes a note in human mode holds mention links as the "
-    "provider repeated them.",
-    strict=True,
-    raises=AssertionError,
+@known_fault(
+    "An answer that becomes a note in human mode holds mention links as the provider "
+    "repeated them."
 )
-def test_a_customer_can_mention_nobody_in_human_mode(
-    chatwoot_sim: ChatwootSim, app: Flask, chatwoot: Chatwoot
-) -> None:
-    chatwoot.reply_provider(lambda text: f"You asked: {text}")
-    story = Story(chatwoot_sim, app, mode="human")
-
-    story.talk.customer_says(ADDRESSES)
-    story.rest()
+def test_a_customer_cannot_mention_an_operator_in_human_mode(begin: Begin) -> None:
+    story = begin(answer=lambda text: f"You asked: {text}", mode="human")
+    story.asks(USERS)
 
     assert len(story.talk.notes) == 1
     assert mentioned_in(story) == []
@@ -121,11 +77,9 @@ def test_a_customer_can_mention_nobody_in_human_mode(
 # -- logs ----------------------------------------------------------------------
 
 
-@pytest.mark.xfail(
-    reason="The path of an attachment that cannot be read is logged, though its name "
-    "may be what the customer wrote.",
-    strict=True,
-    raises=AssertionError,
+@known_fault(
+    "The path of an attachment that cannot be read is logged, though its name may be "
+    "what the customer wrote."
 )
 @pytest.mark.parametrize(
     "path",
@@ -133,19 +87,11 @@ def test_a_customer_can_mention_nobody_in_human_mode(
     ids=["missing", "impossible", "too long"],
 )
 def test_the_path_of_a_file_that_cannot_be_read_is_in_no_log(
-    chatwoot_sim: ChatwootSim,
-    app: Flask,
-    chatwoot: Chatwoot,
-    caplog: pytest.LogCaptureFixture,
-    path: str,
+    begin: Begin, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
-    chatwoot.reply_provider(lambda text: Reply(attachments=[path.format(text)]))
-    story = Story(chatwoot_sim, app)
+    begin(answer=lambda text: Reply(attachments=[path.format(text)])).asks(IBAN)
 
-    story.talk.customer_says(IBAN)
-    story.rest()
-
-    assert caplog.messages  # it is said that the turn failed
+    assert caplog.messages  # the log says that the turn failed
     assert IBAN not in caplog.text
 
 
@@ -159,85 +105,53 @@ def fail_in_file_of(text: str, folder: Path) -> t.NoReturn:
     raise AssertionError
 
 
-def fail_in_provider(app: Flask, chatwoot: Chatwoot, folder: Path) -> None:
-    @chatwoot.reply_provider
-    def reply(text: str) -> t.NoReturn:
-        fail_in_file_of(text, folder)
-
-
-def fail_in_policy(app: Flask, chatwoot: Chatwoot, folder: Path) -> None:
-    chatwoot.reply_provider(lambda text: "On its way.")
-
-    @chatwoot.policy
-    def policy(facts: PolicyContext) -> Decision:
-        fail_in_file_of(IBAN, folder)
-
-
-def fail_in_receiver(app: Flask, chatwoot: Chatwoot, folder: Path) -> None:
-    chatwoot.reply_provider(lambda text: "On its way.")
-
-    @before_post.connect_via(app)
-    def receive(sender: Flask, **values: t.Any) -> None:
-        fail_in_file_of(IBAN, folder)
-
-
-@pytest.mark.xfail(
-    reason="The traceback of a host's exception is logged whole, with names of files "
-    "that may be what the customer wrote.",
-    strict=True,
-    raises=AssertionError,
+@known_fault(
+    "The traceback of a host's exception is logged whole, with names of files that may "
+    "be what the customer wrote."
 )
-@pytest.mark.parametrize("fail", [fail_in_provider, fail_in_policy, fail_in_receiver])
+@pytest.mark.parametrize("place", ["provider", "policy", "receiver"])
 def test_the_log_names_class_and_place_of_a_hosts_exception_and_no_file_of_a_text(
-    chatwoot_simulator: SimulatorFactory,
+    begin: Begin,
     app: Flask,
     chatwoot: Chatwoot,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
-    fail: t.Callable[[Flask, Chatwoot, Path], None],
+    place: str,
 ) -> None:
-    fail(app, chatwoot, tmp_path)
-    story = Story(chatwoot_simulator(max_attempts=1), app)
+    def fail(*args: t.Any, **values: t.Any) -> t.NoReturn:
+        fail_in_file_of(IBAN, tmp_path)
 
-    story.talk.customer_says(IBAN)
-    story.rest()
+    if place == "policy":
+        chatwoot.policy(lambda facts: fail())
+
+    if place == "receiver":
+        before_post.connect(fail, app)
+
+    answer = (lambda text: fail()) if place == "provider" else REPLY
+    begin(answer=answer, max_attempts=1).asks(IBAN)
 
     assert "LookupError" in caplog.text
     assert IBAN not in caplog.text
 
 
-def all_signals() -> Iterator[NamedSignal]:
-    """The package's signals, whatever their names."""
-    return (
-        value for value in vars(flask_chatwoot).values() if type(value) is NamedSignal
-    )
-
-
-@pytest.mark.xfail(
-    reason="No signal carries the exception of a provider, so an error tracker cannot "
-    "have it.",
-    strict=True,
-    raises=AssertionError,
+@known_fault(
+    "No signal carries the exception of a provider, so an error tracker cannot have it."
 )
-def test_a_signal_carries_the_exception_of_a_provider(
-    chatwoot_simulator: SimulatorFactory, app: Flask, chatwoot: Chatwoot
-) -> None:
+def test_a_signal_carries_the_exception_of_a_provider(begin: Begin, app: Flask) -> None:
     error = LookupError("nothing found")
     carried: list[t.Any] = []
 
-    @chatwoot.reply_provider
-    def reply(text: str) -> t.NoReturn:
+    def fail(text: str) -> t.NoReturn:
         raise error
 
     def receive(sender: Flask, exc_info: t.Any = (), **values: t.Any) -> None:
         carried.extend(exc_info if isinstance(exc_info, tuple) else [exc_info])
 
-    for signal in all_signals():
-        signal.connect(receive, sender=app)
+    for value in vars(flask_chatwoot).values():
+        if type(value) is NamedSignal:
+            value.connect(receive, sender=app)
 
-    story = Story(chatwoot_simulator(max_attempts=1), app)
-    story.talk.customer_says("Where is my order?")
-    story.rest()
+    begin(answer=fail, max_attempts=1).asks()
 
     assert any(value is error for value in carried)
 
@@ -286,57 +200,49 @@ def inherited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threading.Thread, "start", start_with_context)
 
 
-@pytest.mark.xfail(
-    reason="Worker threads begin in the context of the first request, and so every "
-    "turn has what that customer wrote in its error report.",
-    strict=True,
-    raises=AssertionError,
-)
-@pytest.mark.usefixtures("inherited")
-def test_a_turn_does_not_see_the_context_of_a_request(
-    chatwoot_simulator: SimulatorFactory, make_app: AppFactory, chatwoot: Chatwoot
-) -> None:
-    seen: list[str | None] = []
+def found_in_two_turns(
+    app: Flask, sim: ChatwootSim, chatwoot: Chatwoot, *, sets: bool
+) -> list[str | None]:
+    """What the turns of two customers find in their context."""
+    found: list[str | None] = []
 
     @chatwoot.reply_provider
     def reply(text: str) -> str:
-        seen.append(customer.get(None))
-        return "On its way."
+        found.append(customer.get(None))
 
+        if sets:
+            customer.set(text)
+
+        return REPLY
+
+    for text in ("My diagnosis is", QUESTION):
+        FaultStory(sim, app).asks(text)
+
+    return found
+
+
+@known_fault(
+    "Worker threads begin in the context of the first request, and so every turn has "
+    "what that customer wrote in its error report."
+)
+@pytest.mark.usefixtures("inherited")
+def test_a_turn_does_not_see_the_context_of_a_request(
+    chatwoot_sim: ChatwootSim, make_app: AppFactory, chatwoot: Chatwoot
+) -> None:
     app = make_app(chatwoot)
     app.wsgi_app = Tracker(app.wsgi_app)  # type: ignore[method-assign]
-    sim = chatwoot_simulator()
 
-    for text in ("My diagnosis is", "Where is my order?"):
-        story = Story(sim, app)
-        story.talk.customer_says(text)
-        story.rest()
-
-    assert seen == [None, None]
+    found = found_in_two_turns(app, chatwoot_sim, chatwoot, sets=False)
+    assert found == [None, None]
 
 
-@pytest.mark.xfail(
-    reason="All turns of a worker share its context, so that a turn sees what the "
-    "provider set for another customer.",
-    strict=True,
-    raises=AssertionError,
+@known_fault(
+    "All turns of a worker share its context, so that a turn sees what the provider "
+    "set for another customer."
 )
 def test_a_turn_does_not_see_the_context_of_another_turn(
     chatwoot_simulator: SimulatorFactory, app: Flask, chatwoot: Chatwoot
 ) -> None:
-    seen: list[str | None] = []
-
-    @chatwoot.reply_provider
-    def reply(text: str) -> str:
-        seen.append(customer.get(None))
-        customer.set(text)
-        return "On its way."
-
     sim = chatwoot_simulator(workers=1)
 
-    for text in ("My diagnosis is", "Where is my order?"):
-        story = Story(sim, app)
-        story.talk.customer_says(text)
-        story.rest()
-
-    assert seen == [None, None]
+    assert found_in_two_turns(app, sim, chatwoot, sets=True) == [None, None]

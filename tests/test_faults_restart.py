@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import sqlite3
@@ -17,7 +19,8 @@ import pytest
 import requests
 from flask import has_request_context
 from support.apps import AppFactory
-from support.servers import all_ended, ask, comes_true, new_talk, work_until
+from support.faults import known_fault
+from support.servers import ask, comes_true, ended, new_talk, thread_settings
 from support.waiting import wait_until
 
 from flask_chatwoot import Chatwoot
@@ -27,48 +30,7 @@ from flask_chatwoot.testing import customer_message, deliver, operator_message
 QUESTION: t.Final = "Where is my order?"
 ANSWER: t.Final = f"Answer to {QUESTION}"
 
-APP: t.Final = """
-import os, time
-from pathlib import Path
-
-folder = Path(__file__).parent
-true_time = time.time
-
-def set_time():
-    return true_time() + float((folder / "ahead").read_text() or 0)
-
-time.time = set_time  # before anything else has a reference to it
-time.time_ns = lambda: int(set_time() * 1e9)
-
-from flask import Flask
-from flask_chatwoot import Chatwoot
-
-app = Flask(__name__, instance_path=str(folder))
-chatwoot = Chatwoot(app)
-
-@chatwoot.reply_provider
-def reply(text):
-    with (folder / "asked").open("a") as asked:
-        asked.write(f"{os.getpid()}\\n")
-
-    while (folder / "shut").exists():
-        time.sleep(0.02)
-
-    return f"Answer to {text}"
-
-with (folder / "imported").open("a") as imported:
-    imported.write(f"{os.getpid()}\\n")
-"""
-
-DELIVER: t.Final = """
-import json, sys
-from host import app
-from flask_chatwoot.testing import deliver
-
-for payload in json.load(sys.stdin):
-    assert deliver(app.test_client(), payload).status_code == 202
-"""
-
+PROGRAM: t.Final = Path(__file__).parent / "support/programs/restart_host.py"
 WORK: t.Final = ("flask", "--app", "host", "chatwoot", "work", "--threads", "1")
 
 
@@ -84,7 +46,7 @@ class Host:
             **{key: str(value) for key, value in sim.settings().items()},
             "PYTHONUNBUFFERED": "1",
         }
-        (folder / "host.py").write_text(APP)
+        shutil.copy(PROGRAM, folder / "host.py")
         self.set_clock(0.0)
 
     def set_clock(self, ahead: float) -> None:
@@ -108,24 +70,42 @@ class Host:
             for talk in talks
         ]
         subprocess.run(
-            [sys.executable, "-c", DELIVER],
+            [sys.executable, "host.py"],
             cwd=self._folder,
             env={**self._env, "CHATWOOT_WORKERS": "0"},
             input=json.dumps(payloads).encode(),
             check=True,
         )
 
+    def start_shut(self, *module: str) -> subprocess.Popen[bytes]:
+        """Start a process, and block until its provider waits."""
+        self.shut()
+        process = self.start(*module)
+        wait_until(lambda: self.askers)
+
+        return process
+
+    def work(self) -> subprocess.Popen[bytes]:
+        """Start a worker, and block until it has imported the app."""
+        process = self.start(*WORK)
+        wait_until(lambda: process.pid in self.importers)
+
+        return process
+
+    def kill(self, process: subprocess.Popen[bytes]) -> None:
+        """Kill a process, and let the provider answer from now on."""
+        process.kill()
+        process.wait(10)
+        self.open()
+
     def start(self, *module: str) -> subprocess.Popen[bytes]:
         """Start a module of Python; "FD" stands for the number of a socket."""
         fd = self._socket.fileno()
 
         with (self._folder / "log").open("ab") as log:
+            arguments = [each.replace("FD", str(fd)) for each in module]
             process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    *(each.replace("FD", str(fd)) for each in module),
-                ],
+                [sys.executable, "-m", *arguments],
                 cwd=self._folder,
                 env=self._env,
                 pass_fds=[fd],
@@ -145,7 +125,7 @@ class Host:
 
     @property
     def askers(self) -> list[int]:
-        """The processes that have asked the provider, once for each time."""
+        """The processes that have called the provider, once for each time."""
         return self._pids("asked")
 
     def _pids(self, name: str) -> list[int]:
@@ -155,21 +135,18 @@ class Host:
 
     @property
     def address(self) -> str | None:
-        """Where a server says that it listens."""
-        found = re.search(
-            r"http://127\.0\.0\.1:\d+", (self._folder / "log").read_text()
-        )
+        """The address that a server has logged."""
+        log = (self._folder / "log").read_text()
+        found = re.search(r"http://127\.0\.0\.1:\d+", log)
 
         return found and found[0]
 
     def close(self) -> None:
         for process in self._processes:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-            finally:
-                process.wait(10)
+
+            process.wait(10)
 
         self._socket.close()
 
@@ -203,12 +180,9 @@ SERVERS: t.Final = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("server", SERVERS)
-@pytest.mark.xfail(
-    reason="Workers start with the first request, and not with the process.",
-    strict=True,
-    raises=AssertionError,
-)
+@known_fault("Workers start with the first request, and not with the process.")
 def test_what_waited_is_answered_within_5_s_of_a_restart_without_any_request(
     sim: Simulator, host: Host, server: str
 ) -> None:
@@ -226,51 +200,39 @@ def test_what_waited_is_answered_within_5_s_of_a_restart_without_any_request(
     assert talk.replies == [ANSWER]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("who", ["another process", "the process after it"])
-@pytest.mark.xfail(
-    reason="The turn of a killed process goes on after the lease only.",
-    strict=True,
-    raises=AssertionError,
-)
+@known_fault("The turn of a killed process goes on after the lease only.")
 def test_the_turn_of_a_killed_process_goes_on_within_3_s(
     sim: Simulator, host: Host, who: str
 ) -> None:
     talk = new_talk(sim)
     host.store(talk)
-    host.shut()
-    killed = host.start(*WORK)
-    wait_until(lambda: host.askers)
+    killed = host.start_shut(*WORK)
 
     if who == "another process":
-        other = host.start(*WORK)
-        wait_until(lambda: other.pid in host.importers)
+        host.work()
 
-    killed.kill()
-    killed.wait(10)
-    host.open()
+    host.kill(killed)
 
     if who == "the process after it":
-        other = host.start(*WORK)
-        wait_until(lambda: other.pid in host.importers)
+        host.work()
 
     comes_true(lambda: talk.replies, within=3.0)
 
     assert talk.replies == [ANSWER]
 
 
-# -- told to stop ----------------------------------------------------------------
+# -- stopped by a signal ---------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "server",
     [FLASK_RUN, ("waitress", "--listen", "127.0.0.1:0", "host:app")],
     ids=["flask run", "waitress"],
 )
-@pytest.mark.xfail(
-    reason="Servers that leave SIGTERM to the system end in the middle of a turn.",
-    strict=True,
-    raises=AssertionError,
-)
+@known_fault("Servers that leave SIGTERM to the system end in the middle of a turn.")
 def test_a_running_turn_gets_its_grace_on_sigterm(
     sim: Simulator, host: Host, server: tuple[str, ...]
 ) -> None:
@@ -294,22 +256,16 @@ def test_a_running_turn_gets_its_grace_on_sigterm(
 # -- the clock is set back ---------------------------------------------------------
 
 HOUR: t.Final = 3600.0
-DAY: t.Final = 24 * HOUR
 
 
-@pytest.mark.xfail(
-    reason="What is due by the old time waits until the clock is there again.",
-    strict=True,
-    raises=AssertionError,
-)
+@pytest.mark.slow
+@known_fault("What is due by the old time waits until the clock is there again.")
 def test_a_clock_set_back_in_a_running_process_keeps_nothing_waiting(
     sim: Simulator, host: Host
 ) -> None:
     talk, other = new_talk(sim), new_talk(sim)
     host.store(talk)
-    host.shut()
-    host.start(*WORK)
-    wait_until(lambda: host.askers)
+    host.start_shut(*WORK)
     host.store(talk, other)
 
     host.set_clock(-HOUR)
@@ -320,30 +276,21 @@ def test_a_clock_set_back_in_a_running_process_keeps_nothing_waiting(
     assert other.replies == [ANSWER]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("job", ["waiting", "leased"])
-@pytest.mark.xfail(
-    reason="A due time far ahead is waited for after a clock was set back.",
-    strict=True,
-    raises=AssertionError,
-)
+@known_fault("A due time far ahead is waited for after a clock was set back.")
 def test_a_clock_set_back_before_a_start_keeps_nothing_waiting(
     sim: Simulator, host: Host, job: str
 ) -> None:
     talk = new_talk(sim)
-    host.set_clock(DAY)
+    host.set_clock(24 * HOUR)
     host.store(talk)
 
     if job == "leased":
-        host.shut()
-        killed = host.start(*WORK)
-        wait_until(lambda: host.askers)
-        killed.kill()
-        killed.wait(10)
-        host.open()
+        host.kill(host.start_shut(*WORK))
 
     host.set_clock(0.0)
-    worker = host.start(*WORK)
-    wait_until(lambda: worker.pid in host.importers)
+    host.work()
     comes_true(lambda: talk.replies, within=3.0)
 
     assert talk.replies == [ANSWER]
@@ -401,27 +348,19 @@ def test_a_takeover_of_which_half_was_stored_still_sets_the_mode(
 ) -> None:
     disk = Disk(monkeypatch)
     chatwoot.reply_provider(lambda text: f"Answer to {text}")
-    app = make_app(
-        chatwoot,
-        backend="thread",
-        workers=0,
-        base_url=sim.url,
-        api_access_token=sim.user_token,
-        retry_pause=0.01,
-    )
+    app = make_app(chatwoot, **thread_settings(sim, 0), retry_pause=0.01)
     ask(app, new_talk(sim))  # the database is made
-    work_until(app, lambda: all_ended(app))
+    ended(app)
     talk = new_talk(sim)
-    message = talk.operator_says("I take this one.")
-    payload = operator_message(
-        "I take this one.", id=message.id, conversation_id=talk.id
-    )
+    text = "I take this one."
+    message = talk.operator_says(text)
+    payload = operator_message(text, id=message.id, conversation_id=talk.id)
 
     disk.fails = True
     deliver(app.test_client(), payload)
     disk.fails = False
     ask(app, talk, "Thank you!")
-    work_until(app, lambda: all_ended(app))
+    ended(app)
 
     assert disk.begun > 0
     assert talk.replies == []

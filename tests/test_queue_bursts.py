@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import typing as t
 
 import pytest
 from support.queue import (
     BODY,
     LEASE,
+    advance,
     claim,
     claim_of,
     connection_of,
     everything,
     finish,
+    follow_ups,
     keep,
     messages_by_job,
+    now,
     open_store,
     put,
     say,
     say_and_claim,
-    told,
 )
 from support.waiting import Clock
 
@@ -30,40 +33,43 @@ from flask_chatwoot.queue.outbox import DraftPart
 from flask_chatwoot.queue.schema import JobState
 from flask_chatwoot.queue.store import Store
 
+NOTE: t.Final = [DraftPart("A note.", True)]
+
+
+def ids_of(job: Job) -> list[int]:
+    return [job.message_id, *(each.message_id for each in job.follow_ups)]
+
+
 # -- bursts --------------------------------------------------------------------
 
 
-def test_a_message_joins_the_turn_that_waits(store: Store, clock: Clock) -> None:
-    begun = clock.now
+def test_a_message_joins_the_turn_that_waits(store: Store) -> None:
+    begun = now(store)
     assert say(store, 9001, payload=b"one")
-    clock.advance(1)
+    advance(store, 1)
     assert say(store, 9002, payload=b"two", said=lambda: "second")
-    clock.advance(1)
+    advance(store, 1)
     assert say(store, 9003, payload=b"three", said=lambda: "third")
 
     job = claim(store)
     assert (job.message_id, job.payload, job.newest) == (9001, b"one", b"three")
-    assert told(job) == [(9002, "second", None), (9003, "third", b"three")]
+    assert follow_ups(job) == [(9002, "second", None), (9003, "third", b"three")]
     assert [each.received_at for each in job.follow_ups] == [begun + 1, begun + 2]
     assert job.since == job.received_at == begun
     assert store.queue.claim() is None
     assert len(store.inspection.jobs()) == 1
 
 
-def test_messages_of_the_same_instant_keep_the_order_in_which_they_came(
-    store: Store,
+@pytest.mark.parametrize("messages", [[9001, 9003, 9002, 9004], [9001]])
+def test_messages_of_the_same_instant_keep_their_order(
+    store: Store, messages: list[int]
 ) -> None:
-    for message_id in (9001, 9003, 9002, 9004):
+    for message_id in messages:
         say(store, message_id)
 
-    assert [each.message_id for each in claim(store).follow_ups] == [9003, 9002, 9004]
-
-
-def test_a_turn_of_one_message_has_that_alone(store: Store) -> None:
-    say(store, 9001, payload=b"one")
-
     job = claim(store)
-    assert (job.newest, job.follow_ups) == (b"one", ())
+    assert ids_of(job) == messages
+    assert job.newest == BODY
 
 
 def test_a_message_joins_the_turn_that_is_next_in_line(store: Store) -> None:
@@ -75,19 +81,7 @@ def test_a_message_joins_the_turn_that_is_next_in_line(store: Store) -> None:
 
     assert store.queue.claim() is None
     store.queue.settle(running, "replied", None)
-    job = claim(store)
-    assert job.message_id == 9002
-    assert [each.message_id for each in job.follow_ups] == [9003, 9004]
-
-
-def begin_again(store: Store, how: str) -> None:
-    job = claim(store)
-
-    if how == "postponed":
-        store.queue.postpone(job, 0)
-    else:
-        store.queue.settle(job, "dead", "provider_failed")
-        store.inspection.retry([job.id])
+    assert ids_of(claim(store)) == [9002, 9003, 9004]
 
 
 @pytest.mark.parametrize("how", ["postponed", "revived"])
@@ -96,86 +90,79 @@ def test_a_message_joins_a_turn_that_begins_anew_without_an_answer(
 ) -> None:
     say(store, 9001)
     say(store, 9002)
-    begin_again(store, how)
+    job = claim(store)
+
+    if how == "postponed":
+        store.queue.postpone(job, 0)
+    else:
+        store.queue.settle(job, "dead", "provider_failed")
+        store.inspection.retry([job.id])
+
     say(store, 9003)
 
-    assert [each.message_id for each in claim(store).follow_ups] == [9002, 9003]
+    assert ids_of(claim(store)) == [9001, 9002, 9003]
     assert len(store.inspection.jobs()) == 1
 
 
-def answer(store: Store, clock: Clock) -> None:
+def answer(store: Store) -> None:
     job = claim(store)
     keep(store, job)
     store.queue.postpone(job, 5)
 
 
-def abandon(store: Store, clock: Clock) -> None:
+def abandon(store: Store) -> None:
     claim(store)
-    clock.advance(2 * LEASE)
+    advance(store, 2 * LEASE)
 
 
-SO_FAR: dict[str, t.Callable[[Store, Clock], t.Any]] = {
-    "unclaimed": lambda store, clock: None,
-    "claimed": lambda store, clock: claim(store),
+SO_FAR: dict[str, t.Callable[[Store], t.Any]] = {
+    "unclaimed": lambda store: None,
+    "claimed": claim,
     "abandoned": abandon,
     "answered": answer,
-    "given up": lambda store, clock: store.queue.give_up(
+    "given up": lambda store: store.queue.give_up(
         claim(store), "refused", [], handoff=None
     ),
-    "done": lambda store, clock: finish(store),
-    "dead": lambda store, clock: finish(store, "dead", "refused"),
+    "done": finish,
+    "dead": lambda store: finish(store, "dead", "refused"),
 }
 
 
 @pytest.mark.parametrize("store_message", [say, say_and_claim])
 @pytest.mark.parametrize("so_far", [name for name in SO_FAR if name != "unclaimed"])
 def test_a_message_never_joins_a_turn_that_has_begun(
-    store: Store,
-    path: str,
-    clock: Clock,
-    so_far: str,
-    store_message: t.Callable[[Store, int], t.Any],
+    store: Store, so_far: str, store_message: t.Callable[[Store, int], t.Any]
 ) -> None:
     say(store, 9001)
-    SO_FAR[so_far](store, clock)
+    SO_FAR[so_far](store)
     store_message(store, 9002)
 
-    assert messages_by_job(path) == {1: [9001], 2: [9002]}
+    assert messages_by_job(store) == {1: [9001], 2: [9002]}
 
 
-def test_only_messages_join_and_only_messages(store: Store, path: str) -> None:
-    put(store, 9001)
-    say(store, 9002)
-    put(store, 9003)
-    say(store, 9004)
+def test_only_messages_join_and_only_messages(store: Store) -> None:
+    for message_id, kind in ((9001, put), (9002, say), (9003, put), (9004, say)):
+        kind(store, message_id)
 
-    assert messages_by_job(path) == {1: [9001], 2: [9002, 9004], 3: [9003]}
+    assert messages_by_job(store) == {1: [9001], 2: [9002, 9004], 3: [9003]}
 
 
-def test_a_message_joins_nobody_elses_conversation(
-    store: Store, path: str, clock: Clock
-) -> None:
-    other = open_store(path, clock, account_id=2)
+def test_a_message_joins_no_other_conversation(store: Store, neighbour: Store) -> None:
     say(store, 9001)
     say(store, 9002, conversation_id=43)
-    other.queue.put(
-        "2:message_created:9003", conversation_id=42, message_id=9003, payload=BODY
-    )
-    other.database.close()
+    say(neighbour, 9003)
 
-    assert messages_by_job(path) == {1: [9001], 2: [9002], 3: [9003]}
+    assert messages_by_job(store) == {1: [9001], 2: [9002], 3: [9003]}
 
 
-def test_of_two_turns_that_wait_the_newer_one_is_joined(
-    store: Store, path: str
-) -> None:
+def test_of_two_turns_that_wait_the_newer_one_is_joined(store: Store) -> None:
     say(store, 9001)
     finish(store, "dead", "refused")
     say(store, 9002)
     store.inspection.retry([1])
     say(store, 9003)
 
-    assert messages_by_job(path) == {1: [9001], 2: [9002, 9003]}
+    assert messages_by_job(store) == {1: [9001], 2: [9002, 9003]}
 
 
 def test_a_turn_that_begins_at_that_very_moment_is_not_joined(
@@ -195,24 +182,24 @@ def test_a_turn_that_begins_at_that_very_moment_is_not_joined(
     other.database.close()
 
     assert [job.message_id for job in begun] == [9001]
-    assert messages_by_job(path) == {1: [9001], 2: [9002]}
+    assert messages_by_job(store) == {1: [9001], 2: [9002]}
 
 
 @pytest.mark.parametrize("so_far", ["unclaimed", "claimed", "done", "dead"])
 @pytest.mark.parametrize("message_id", [9001, 9002, 9003])
 def test_a_duplicate_of_any_message_of_a_turn_is_recognised(
-    store: Store, path: str, clock: Clock, message_id: int, so_far: str
+    store: Store, message_id: int, so_far: str
 ) -> None:
     for new in (9001, 9002, 9003):
         say(store, new)
 
-    SO_FAR[so_far](store, clock)
-    before = everything(path)
+    SO_FAR[so_far](store)
+    before = everything(store)
 
     assert not say(store, message_id)
     assert not put(store, message_id)
     assert say_and_claim(store, message_id) == (False, None)
-    assert everything(path) == before
+    assert everything(store) == before
 
 
 def test_a_duplicate_is_recognised_behind_a_turn_that_waits(store: Store) -> None:
@@ -227,52 +214,44 @@ def test_a_duplicate_is_recognised_behind_a_turn_that_waits(store: Store) -> Non
     assert claim(store).follow_ups == ()
 
 
-def test_what_to_remember_is_asked_only_of_a_message_that_joins(store: Store) -> None:
-    asked: list[int] = []
+def test_the_text_is_read_only_of_a_message_that_joins(store: Store) -> None:
+    read: list[int] = []
 
-    def of(message_id: int) -> t.Callable[[], str]:
+    def write(message_id: int, **values: t.Any) -> None:
         def said() -> str:
-            asked.append(message_id)
-
+            read.append(message_id)
             return "said"
 
-        return said
+        put(store, message_id, kind=MESSAGE, said=said, **values)
 
-    say(store, 9001, said=of(9001))
-    put(store, 9002, conversation_id=43, kind=MESSAGE, said=of(9002))
-    assert asked == []
+    write(9001)
+    write(9002, conversation_id=43)
+    assert read == []
 
-    say(store, 9003, said=of(9003))
-    put(store, 9004, kind=MESSAGE, said=of(9004))
-    assert asked == [9003, 9004]
-
-    say(store, 9001, said=of(9001))
-    say(store, 9003, said=of(9003))
-    put(store, 9004, kind=MESSAGE, said=of(9004))
-    assert asked == [9003, 9004]
+    for _ in range(2):  # the second time as duplicates
+        write(9001)
+        write(9003)
+        write(9004)
+        assert read == [9003, 9004]
 
 
-def test_a_message_of_which_nothing_can_be_remembered_is_not_half_stored(
-    store: Store, path: str
-) -> None:
+def test_a_message_whose_text_cannot_be_read_is_not_stored(store: Store) -> None:
     def fail() -> str:
         raise ValueError("a text that is none")
 
     say(store, 9001)
     say(store, 9002, payload=b"two")
-    before = everything(path)
+    before = everything(store)
 
     with pytest.raises(ValueError, match="a text that is none"):
-        put(store, 9003, kind=MESSAGE, said=fail)
+        say(store, 9003, said=fail)
 
-    assert everything(path) == before
+    assert everything(store) == before
     assert say(store, 9003)
     assert len(claim(store).follow_ups) == 2
 
 
-def test_a_message_costs_the_same_however_many_wait_with_it(
-    store: Store,
-) -> None:
+def test_a_message_costs_the_same_however_many_wait_with_it(store: Store) -> None:
     say(store, 1)
     db = connection_of(store)
     steps: list[None] = []
@@ -305,258 +284,226 @@ def patient(path: str, clock: Clock) -> t.Iterator[Store]:
     store.database.close()
 
 
-def seconds_to_claim(store: Store, clock: Clock) -> float:
-    """How long a worker waits from now on for a job."""
-    begun = clock.now
+def seconds_to_claim(store: Store) -> float:
+    """The seconds from now on after which a job can be claimed."""
+    begun = now(store)
 
     while (job := store.queue.claim()) is None:
-        assert clock.now < begun + 100
-        clock.advance(0.5)
+        assert now(store) < begun + 100
+        advance(store, 0.5)
 
     store.queue.settle(job, "replied", None)
 
-    return clock.now - begun
+    return now(store) - begun
 
 
-def rehearse(store: Store, clock: Clock, steps: t.Sequence[str | float]) -> None:
+def take(store: Store, steps: t.Sequence[str | float]) -> None:
     """Take steps in turn; a number is seconds that pass."""
-    message_id = 9000
-    job: Job | None = None
+    jobs: list[Job] = []
+    calls: dict[str, t.Callable[[int], object]] = {
+        "say": functools.partial(say, store),
+        "say and claim": functools.partial(say_and_claim, store),
+        "put": functools.partial(put, store),
+        "claim": lambda _: jobs.append(claim(store)),
+        "settle": lambda _: store.queue.settle(jobs[-1], "replied", None),
+        "postpone": lambda _: store.queue.postpone(jobs[-1], 60),
+    }
 
-    for step in steps:
-        message_id += 1
-
-        if not isinstance(step, str):
-            clock.advance(step)
-        elif step == "claim":
-            job = claim(store)
-        elif step == "settle":
-            store.queue.settle(t.cast(Job, job), "replied", None)
-        elif step == "postpone":
-            store.queue.postpone(t.cast(Job, job), 60)
+    for message_id, step in enumerate(steps, 9001):
+        if isinstance(step, str):
+            calls[step](message_id)
         else:
-            {"say": say, "say and claim": say_and_claim, "put": put}[step](
-                store, message_id
-            )
+            advance(store, step)
 
 
 BEGUN = ("say", WINDOW, "claim")
+ON_AND_ON = ("say", 1) * 11
 
 PAUSES: dict[str, tuple[t.Sequence[str | float], float]] = {
     "after the last message": (("say", 4, "say"), WINDOW),
-    "the same if it is stored to be claimed": (
-        ("say and claim", 4, "say and claim"),
-        5,
-    ),
-    "behind a turn: from the last message on": (
-        (*BEGUN, 1, "say", 3, "say", 1, "settle"),
-        WINDOW - 1,
-    ),
-    "behind a turn: the longest pause at most": (
-        (*BEGUN, *(("say", 1) * 11), "settle"),
-        LONGEST - 11,
-    ),
-    "behind a slow turn: none": ((*BEGUN, "say", LEASE - 1, "settle"), 0),
-    "a retry is neither sooner nor later for a message": (
-        (*BEGUN, "postpone", "say", 59, "say"),
-        1,
-    ),
+    "the same if it is claimed": (("say and claim", 4, "say and claim"), WINDOW),
+    "behind a turn": ((*BEGUN, 1, "say", 3, "say", 1, "settle"), WINDOW - 1),
+    "at most the longest": ((*BEGUN, *ON_AND_ON, "settle"), LONGEST - 11),
+    "none behind a slow turn": ((*BEGUN, "say", LEASE - 1, "settle"), 0),
+    "that of a retry": ((*BEGUN, "postpone", "say", 59, "say"), 1),
     "none for what is no message": (("put",), 0),
     "none for that behind a turn": (("put", "claim", "put", "settle"), 0),
 }
 
 
-@pytest.mark.parametrize("case", PAUSES)
-def test_a_turn_begins_after_its_pause(patient: Store, clock: Clock, case: str) -> None:
-    steps, pause = PAUSES[case]
-    rehearse(patient, clock, steps)
+@pytest.mark.parametrize(("steps", "pause"), PAUSES.values(), ids=PAUSES)
+def test_a_turn_begins_after_its_pause(
+    patient: Store, steps: t.Sequence[str | float], pause: float
+) -> None:
+    take(patient, steps)
 
-    assert seconds_to_claim(patient, clock) == pause
+    assert seconds_to_claim(patient) == pause
 
 
-def test_a_duplicate_does_not_lengthen_the_pause(patient: Store, clock: Clock) -> None:
+def test_a_duplicate_does_not_lengthen_the_pause(patient: Store) -> None:
     say(patient, 9001)
     (job,) = patient.inspection.story(42)
-    assert job.due_at == clock.now + WINDOW
-    clock.advance(4)
+    assert job.due_at == now(patient) + WINDOW
+    advance(patient, 4)
     say(patient, 9001)
 
-    assert seconds_to_claim(patient, clock) == 1
+    assert seconds_to_claim(patient) == 1
 
 
-def test_a_customer_who_writes_on_and_on_is_answered(
-    patient: Store, clock: Clock
-) -> None:
-    begun = clock.now
+def test_a_customer_who_does_not_stop_writing_is_answered(patient: Store) -> None:
+    begun = now(patient)
     message_id = 9001
     say(patient, message_id)
 
     while (job := patient.queue.claim()) is None:
-        assert clock.now < begun + 100
-        clock.advance(1)
+        assert now(patient) < begun + 100
+        advance(patient, 1)
         message_id += 1
         say(patient, message_id)
 
-    assert clock.now == begun + LONGEST
+    assert now(patient) == begun + LONGEST
     assert len(job.follow_ups) == LONGEST
 
 
 # -- a turn that another supersedes ---------------------------------------------
 
-TOLD = [(9001, "one"), (9002, "two")]
+TEXTS = [(9001, "one"), (9002, "two")]
 
 
-def test_the_next_turn_answers_what_this_one_does_not(
-    store: Store, clock: Clock
-) -> None:
-    begun = clock.now
+def supersede(store: Store, job: Job, texts: list[tuple[int, str]] = TEXTS) -> bool:
+    return store.queue.supersede(job, texts, "superseded")
+
+
+def test_the_next_turn_answers_what_this_one_does_not(store: Store) -> None:
+    begun = now(store)
     say(store, 9001, payload=b"one")
-    clock.advance(1)
+    advance(store, 1)
     say(store, 9002, payload=b"two")
     job = claim(store)
-    store.outbox.keep(job, [DraftPart("A note.", True)])
-    clock.advance(1)
+    store.outbox.keep(job, NOTE)
+    advance(store, 1)
     say(store, 9003, payload=b"three")
-    clock.advance(1)
+    advance(store, 1)
     say(store, 9004, payload=b"four", said=lambda: "fourth")
 
-    assert store.queue.supersede(job, TOLD, "superseded")
+    assert supersede(store, job)
 
     heir = claim(store)
     assert (heir.message_id, heir.payload, heir.newest) == (9003, b"three", b"four")
-    assert told(heir) == [
-        (9001, "one", None),
-        (9002, "two", None),
-        (9004, "fourth", b"four"),
-    ]
+    taken = [(9001, "one", None), (9002, "two", None)]
+    assert follow_ups(heir) == [*taken, (9004, "fourth", b"four")]
     assert heir.since == begun < heir.received_at
     assert heir.drafts == ()
     (info,) = store.inspection.jobs(JobState.DONE)
     assert (info.id, info.outcome, info.reason) == (job.id, "declined", "superseded")
 
 
-def test_a_turn_that_took_over_is_joined_and_keeps_the_newest_payload_only(
-    store: Store, clock: Clock
+def test_a_turn_that_took_over_is_joined_and_keeps_the_newest_payload(
+    store: Store,
 ) -> None:
     say(store, 9001)
     job = claim(store)
-    clock.advance(1)
+    advance(store, 1)
     say(store, 9002)
     say(store, 9003, payload=b"three")
-    store.queue.supersede(job, [(9001, "one")], "superseded")
-    clock.advance(1)
+    supersede(store, job, TEXTS[:1])
+    advance(store, 1)
     say(store, 9004, payload=b"four")
 
     heir = claim(store)
-    assert told(heir) == [
-        (9001, "one", None),
-        (9003, "", None),
-        (9004, "", b"four"),
-    ]
+    joined = [(9003, "", None), (9004, "", b"four")]
+    assert follow_ups(heir) == [(9001, "one", None), *joined]
     assert heir.newest == b"four"
 
 
-def test_turns_hand_their_messages_on_and_on_in_their_order(
-    store: Store, clock: Clock
+def test_messages_keep_their_order_when_turns_supersede_each_other(
+    store: Store,
 ) -> None:
-    begun = clock.now
+    begun = now(store)
     say(store, 9001)
 
     for message_id in (9002, 9003, 9004):
         job = claim(store)
-        clock.advance(1)
+        advance(store, 1)
         say(store, message_id)
         known = [each.message_id for each in job.follow_ups] + [job.message_id]
-        assert store.queue.supersede(job, [(id, str(id)) for id in known], "superseded")
+        assert supersede(store, job, [(id, str(id)) for id in known])
 
     last = claim(store)
-    assert told(last) == [(id, str(id), None) for id in (9001, 9002, 9003)]
-    assert last.since == begun
-    assert last.message_id == 9004
+    assert follow_ups(last) == [(id, str(id), None) for id in (9001, 9002, 9003)]
+    assert (last.since, last.message_id) == (begun, 9004)
 
 
-def test_without_a_message_that_waits_no_turn_is_taken_over(
-    store: Store, path: str
-) -> None:
+def test_without_a_message_that_waits_no_turn_is_superseded(store: Store) -> None:
     say(store, 9001)
     say(store, 9002, conversation_id=43)
     job = claim_of(store, 42)
     put(store, 9003)  # nothing to answer
-    before = everything(path)
+    before = everything(store)
 
-    assert not store.queue.supersede(job, TOLD, "superseded")
-    assert everything(path) == before
+    assert not supersede(store, job)
+    assert everything(store) == before
     store.queue.renew(job)
     store.queue.settle(job, "noted", None)
 
 
-def test_a_message_behind_something_else_in_line_takes_over_in_its_turn(
-    store: Store,
-) -> None:
+def test_a_message_behind_another_job_takes_over_in_its_turn(store: Store) -> None:
     say(store, 9001)
     job = claim(store)
     put(store, 9002)
     say(store, 9003)
 
-    assert store.queue.supersede(job, [(9001, "one")], "superseded")
+    assert supersede(store, job, TEXTS[:1])
     assert finish(store) == 9002
-    assert told(claim(store)) == [(9001, "one", None)]
+    assert follow_ups(claim(store)) == [(9001, "one", None)]
 
 
-def test_a_turn_that_has_its_answer_already_takes_nothing_over(
-    store: Store, path: str
-) -> None:
+def test_a_turn_that_has_its_answer_already_takes_nothing_over(store: Store) -> None:
     for message_id in (9001, 9002):
         say(store, message_id)
         job = claim(store)
-        store.outbox.keep(job, [DraftPart("A note.", True)])
+        store.outbox.keep(job, NOTE)
         store.queue.settle(job, "dead", "refused")
 
     store.inspection.retry([1, 2])
-    before = everything(path)[1:]
+    before = everything(store)[1:]
 
-    assert not store.queue.supersede(claim(store), [(9001, "one")], "superseded")
-    assert everything(path)[1:] == before
+    assert not supersede(store, claim(store), TEXTS[:1])
+    assert everything(store)[1:] == before
 
 
-def test_duplicates_of_messages_that_were_taken_over_are_recognised(
-    store: Store, path: str
-) -> None:
+def test_duplicates_of_messages_taken_over_are_recognised(store: Store) -> None:
     say(store, 9001)
     say(store, 9002)
     job = claim(store)
     say(store, 9003)
-    store.queue.supersede(job, TOLD, "superseded")
-    before = everything(path)
+    supersede(store, job)
+    before = everything(store)
 
     assert not any(say(store, message_id) for message_id in (9001, 9002, 9003))
-    assert everything(path) == before
+    assert everything(store) == before
 
 
-def test_who_lost_the_lease_hands_nothing_on(
-    store: Store, path: str, clock: Clock
-) -> None:
+def test_a_lost_lease_supersedes_nothing(store: Store) -> None:
     say(store, 9001)
     lost = claim(store)
     say(store, 9002)
-    clock.advance(LEASE)
+    advance(store, LEASE)
     claim(store)
-    before = everything(path)
+    before = everything(store)
 
     with pytest.raises(LeaseLostError, match="Job 1 was claimed by another"):
-        store.queue.supersede(lost, TOLD, "superseded")
+        supersede(store, lost)
 
-    assert everything(path) == before
+    assert everything(store) == before
 
 
-def test_the_turn_that_takes_over_waits_for_more_too(
-    patient: Store, clock: Clock
-) -> None:
+def test_the_turn_that_takes_over_waits_for_more_too(patient: Store) -> None:
     say(patient, 9001)
-    clock.advance(WINDOW)
+    advance(patient, WINDOW)
     job = claim(patient)
-    clock.advance(2)
+    advance(patient, 2)
     say(patient, 9002)
-    patient.queue.supersede(job, [(9001, "one")], "superseded")
+    supersede(patient, job, TEXTS[:1])
 
-    assert seconds_to_claim(patient, clock) == WINDOW
+    assert seconds_to_claim(patient) == WINDOW

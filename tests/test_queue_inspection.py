@@ -1,18 +1,18 @@
-"""Operators' questions, revival, clean-up."""
+"""What operators see of jobs, and the revival and clean-up of jobs."""
 
 from __future__ import annotations
 
 from support.queue import (
     DAY,
+    advance,
     claim,
     everything,
     finish,
+    now,
     only,
-    open_store,
     put,
     sent,
 )
-from support.waiting import Clock
 
 from flask_chatwoot.queue.inspection import ALIVE, DraftRow, Health, JobRow
 from flask_chatwoot.queue.schema import DraftState, JobState
@@ -21,9 +21,7 @@ from flask_chatwoot.queue.store import Store
 # -- operators -----------------------------------------------------------------
 
 
-def test_jobs_are_listed_newest_first_with_all_there_is_to_know(
-    store: Store, clock: Clock
-) -> None:
+def test_jobs_are_listed_newest_first(store: Store) -> None:
     put(store, 9001, conversation_id=1)
     finish(store, "declined", "no_answer")
     put(store, 9002, conversation_id=2)
@@ -31,23 +29,12 @@ def test_jobs_are_listed_newest_first_with_all_there_is_to_know(
     put(store, 9003, conversation_id=3)
     claim(store)
     put(store, 9004, conversation_id=4)
-    clock.advance(5)
+    advance(store, 5)
 
     def row(id: int, state: JobState, attempts: int, *ending: str) -> JobRow:
-        outcome, reason = ending or (None, None)
+        counts = (5.0, attempts, 0, 0)
 
-        return JobRow(
-            id=id,
-            conversation_id=id,
-            message_id=9000 + id,
-            state=state,
-            age=5.0,
-            attempts=attempts,
-            provider_attempts=0,
-            chatwoot_attempts=0,
-            outcome=outcome,
-            reason=reason,
-        )
+        return JobRow(id, id, 9000 + id, state, *counts, *(ending or (None, None)))
 
     jobs = store.inspection.jobs
     assert jobs() == [
@@ -88,14 +75,14 @@ def test_only_dead_jobs_are_revived(store: Store) -> None:
     assert store.inspection.retry([1, 2, 3, 4, 5]) == [2]
 
 
-def test_finished_jobs_are_pruned_after_a_while(store: Store, clock: Clock) -> None:
+def test_finished_jobs_are_pruned_by_their_age(store: Store) -> None:
     put(store, 9001)
     finish(store)
-    clock.advance(DAY)
+    advance(store, DAY)
     put(store, 9002)
     finish(store)
     put(store, 9003)
-    clock.advance(1)
+    advance(store, 1)
 
     assert store.inspection.prune(older_than=DAY) == 1
     assert [job.message_id for job in store.inspection.jobs()] == [9003, 9002]
@@ -103,81 +90,73 @@ def test_finished_jobs_are_pruned_after_a_while(store: Store, clock: Clock) -> N
     assert put(store, 9001)
 
 
-def test_what_is_not_finished_is_never_pruned(store: Store, clock: Clock) -> None:
+def test_what_is_not_finished_is_never_pruned(store: Store) -> None:
     put(store, 9001, conversation_id=1)
     claim(store)
     put(store, 9002, conversation_id=2)
     put(store, 9003, conversation_id=3)
-    clock.advance(1000 * DAY)
+    advance(store, 1000 * DAY)
 
     assert store.inspection.prune(older_than=0, dead=True) == 0
     assert len(store.inspection.jobs()) == 3
 
 
-def test_dead_jobs_are_pruned_only_when_asked(store: Store, clock: Clock) -> None:
+def test_dead_jobs_are_pruned_only_when_asked(store: Store) -> None:
     put(store, 9001)
     finish(store, "dead", "refused")
     put(store, 9002)
-    clock.advance(100 * DAY)
+    advance(store, 100 * DAY)
 
     assert store.inspection.prune() == 0
     assert store.inspection.prune(dead=True) == 1
     assert [job.message_id for job in store.inspection.jobs()] == [9002]
 
 
-def test_jobs_of_another_account_are_not_pruned(
-    store: Store, path: str, clock: Clock
-) -> None:
-    other = open_store(path, clock, account_id=2)
-    put(other, 9001)
-    finish(other, "dead", "refused")
+def test_jobs_of_another_account_are_not_pruned(store: Store, neighbour: Store) -> None:
+    put(neighbour, 9001)
+    finish(neighbour, "dead", "refused")
     put(store, 9002)  # the newest row is kept
-    clock.advance(DAY)
+    advance(store, DAY)
 
     assert store.inspection.prune(older_than=0, dead=True) == 0
-    assert other.inspection.prune(older_than=0, dead=True) == 1
-    other.database.close()
+    assert neighbour.inspection.prune(older_than=0, dead=True) == 1
 
 
-def test_drafts_are_pruned_with_their_job(
-    store: Store, path: str, clock: Clock
-) -> None:
+def test_drafts_are_pruned_with_their_job(store: Store) -> None:
     put(store, 9001)
     job = claim(store)
     store.outbox.posted(sent(store, job), 20001)
     store.queue.settle(job, "replied", None)
     put(store, 9002)
-    clock.advance(1)
+    advance(store, 1)
     store.inspection.prune(older_than=0)
 
     assert not store.outbox.is_ours(20001)
-    assert len(everything(path)) == 1
+    assert len(everything(store)) == 1
 
 
-def test_a_large_clean_up_leaves_nothing_behind(store: Store, clock: Clock) -> None:
+def test_a_large_clean_up_leaves_nothing_behind(store: Store) -> None:
     for number in range(1101):
         put(store, number + 1, conversation_id=number + 1)
         finish(store)
 
-    clock.advance(1)
+    advance(store, 1)
     assert store.inspection.prune(older_than=0) == 1100
     assert len(store.inspection.jobs()) == 1
 
 
-def test_the_number_of_a_job_is_never_given_twice(store: Store, clock: Clock) -> None:
+def test_the_number_of_a_job_is_never_given_twice(store: Store) -> None:
     put(store, 9001)
     finish(store)
-    clock.advance(1)
+    advance(store, 1)
     store.inspection.prune(older_than=0)
     put(store, 9002)
 
     assert claim(store).id == 2
 
 
-def test_the_story_of_a_conversation_has_its_jobs_and_drafts(
-    store: Store, clock: Clock
-) -> None:
-    begun = clock.now
+def test_the_story_of_a_conversation_has_its_jobs_and_drafts(store: Store) -> None:
+    begun = now(store)
     put(store, 9001)
     job = claim(store)
     store.outbox.posted(sent(store, job), 20001)
@@ -193,7 +172,7 @@ def test_the_story_of_a_conversation_has_its_jobs_and_drafts(
     assert store.inspection.story(44) == []
 
 
-def test_health_counts_states_outcomes_and_threads(store: Store, clock: Clock) -> None:
+def test_health_counts_states_outcomes_and_threads(store: Store) -> None:
     assert store.inspection.health() == Health(None, {}, {}, 0)
 
     for message_id, outcome in ((1, "replied"), (2, "replied"), (3, "dead")):
@@ -204,9 +183,9 @@ def test_health_counts_states_outcomes_and_threads(store: Store, clock: Clock) -
     put(store, 5)
     store.inspection.report("one", 4)
     store.inspection.report("two", 2)
-    clock.advance(ALIVE - 1)
+    advance(store, ALIVE - 1)
     store.inspection.report("two", 3)
-    clock.advance(1)
+    advance(store, 1)
 
     assert store.inspection.health() == Health(
         ALIVE,

@@ -11,10 +11,13 @@ import pytest
 from support.queue import (
     BODY,
     LEASE,
+    advance,
     claim,
     everything,
     finish,
+    follow_ups,
     keep,
+    now,
     only,
     open_store,
     public,
@@ -23,7 +26,6 @@ from support.queue import (
     read,
     say,
     sent,
-    told,
 )
 from support.waiting import Clock
 
@@ -62,10 +64,10 @@ def test_a_duplicate_is_recognised_after_the_end(store: Store, outcome: str) -> 
     assert store.queue.claim() is None
 
 
-def test_a_duplicate_does_not_disturb_the_job(store: Store, clock: Clock) -> None:
+def test_a_duplicate_does_not_disturb_the_job(store: Store) -> None:
     put(store, 9001, payload=b"first")
     job = claim(store)
-    clock.advance(1)
+    advance(store, 1)
     put(store, 9001, payload=b"second")
 
     assert store.queue.claim() is None
@@ -87,40 +89,29 @@ def test_a_delivery_is_there_after_the_file_was_closed(
 
 
 def test_accounts_in_one_file_do_not_see_each_other(
-    store: Store, path: str, clock: Clock
+    store: Store, neighbour: Store
 ) -> None:
     put(store, 9001)
     draft = sent(store, claim(store))
-    other = open_store(path, clock, account_id=2)
+    known = Draft(draft.id, draft.marker, False, "On its way.", sent_at=now(store))
+    advance(store, LEASE)
 
-    clock.advance(LEASE)
-    assert other.queue.claim() is None
-    assert other.inspection.jobs() == []
-    assert other.outbox.under_way(42, message_id=9002) == []
-    assert store.outbox.under_way(42, message_id=9002) == [
-        Draft(
-            id=draft.id,
-            marker=draft.marker,
-            private=False,
-            content="On its way.",
-            sent_at=clock.now - LEASE,
-        )
-    ]
+    assert neighbour.queue.claim() is None
+    assert neighbour.inspection.jobs() == []
+    assert neighbour.outbox.under_way(42, message_id=9002) == []
+    assert store.outbox.under_way(42, message_id=9002) == [known]
     finish(store, "dead", "crashed")
-    assert other.inspection.retry([1]) == []
-    other.database.close()
+    assert neighbour.inspection.retry([1]) == []
 
 
-def test_a_delivery_can_be_stored_and_claimed_in_one_go(
-    store: Store, clock: Clock
-) -> None:
+def test_a_delivery_can_be_stored_and_claimed_at_once(store: Store) -> None:
     new, job = put_and_claim(store, 9001)
 
     assert new
     assert job is not None
     assert (job.message_id, job.payload, job.attempts) == (9001, BODY, 1)
     assert store.queue.claim() is None
-    clock.advance(LEASE)
+    advance(store, LEASE)
     assert claim(store).attempts == 2
     assert put_and_claim(store, 9001) == (False, None)
 
@@ -128,34 +119,23 @@ def test_a_delivery_can_be_stored_and_claimed_in_one_go(
 # -- the line of a conversation ------------------------------------------------
 
 
-def test_only_the_first_unfinished_job_of_a_conversation_is_due(store: Store) -> None:
+@pytest.mark.parametrize("claimed_at_once", [False, True])
+@pytest.mark.parametrize("outcome", ["replied", "noted", "declined", "dead"])
+def test_only_the_first_unfinished_job_of_a_conversation_is_due(
+    store: Store, outcome: str, claimed_at_once: bool
+) -> None:
     put(store, 9001)
+    jobs = [claim(store)] if claimed_at_once else []
     put(store, 9002)
     put(store, 9003)
 
-    assert claim(store).message_id == 9001
-    assert store.queue.claim() is None
-
-
-@pytest.mark.parametrize("outcome", ["replied", "noted", "declined", "dead"])
-def test_the_next_in_line_is_due_when_the_first_ends(
-    store: Store, outcome: str
-) -> None:
     for message_id in (9001, 9002, 9003):
-        put(store, message_id)
-
-    assert [finish(store, outcome) for _ in range(3)] == [9001, 9002, 9003]
-    assert store.queue.claim() is None
-
-
-def test_a_job_stored_while_the_first_runs_waits_for_it(store: Store) -> None:
-    put(store, 9001)
-    first = claim(store)
-    put(store, 9002)
+        job = jobs.pop() if jobs else claim(store)
+        assert job.message_id == message_id
+        assert store.queue.claim() is None
+        store.queue.settle(job, outcome, None)
 
     assert store.queue.claim() is None
-    store.queue.settle(first, "replied", None)
-    assert claim(store).message_id == 9002
 
 
 def test_conversations_are_answered_side_by_side(store: Store) -> None:
@@ -165,9 +145,7 @@ def test_conversations_are_answered_side_by_side(store: Store) -> None:
     assert [claim(store).message_id, claim(store).message_id] == [9001, 9002]
 
 
-def test_a_first_job_that_is_retried_blocks_its_line_only(
-    store: Store, clock: Clock
-) -> None:
+def test_a_first_job_that_is_retried_blocks_its_line_only(store: Store) -> None:
     put(store, 9001, conversation_id=42)
     put(store, 9002, conversation_id=42)
     put(store, 9003, conversation_id=43)
@@ -175,7 +153,7 @@ def test_a_first_job_that_is_retried_blocks_its_line_only(
 
     assert finish(store) == 9003
     assert store.queue.claim() is None
-    clock.advance(60)
+    advance(store, 60)
     assert [finish(store), finish(store)] == [9001, 9002]
 
 
@@ -197,18 +175,15 @@ def test_every_delivery_is_found_by_the_worker_that_looks(
 
 
 def test_a_delivery_is_found_though_later_ones_are_finished(
-    store: Store, path: str, clock: Clock
+    store: Store, neighbour: Store
 ) -> None:
-    """Other accounts share the file, and see only their own."""
-    other = open_store(path, clock, account_id=2)
     put(store, 9001)
     put(store, 9002, conversation_id=43)
-    put(other, 9003)
-    assert finish(other) == 9003
-    assert other.queue.claim() is None
+    put(neighbour, 9003)
+    assert finish(neighbour) == 9003
+    assert neighbour.queue.claim() is None
 
     assert finish(store) == 9001
-    other.database.close()
 
 
 def test_a_claim_that_is_interrupted_is_undone(
@@ -257,21 +232,14 @@ def test_a_delivery_is_found_by_a_process_that_begins_later(
     other.database.close()
 
 
-def test_the_oldest_due_job_comes_first(store: Store, clock: Clock) -> None:
+def test_the_oldest_due_job_comes_first(store: Store) -> None:
     for number in range(5):
         put(store, 9001 + number, conversation_id=50 - number)
-        clock.advance(1)
+        put(store, 9101 + number, conversation_id=50 - number)
+        advance(store, 1)
 
-    assert [finish(store) for _ in range(5)] == [9001, 9002, 9003, 9004, 9005]
-
-
-def test_a_long_line_does_not_lose_its_place(store: Store, clock: Clock) -> None:
-    put(store, 9001, conversation_id=42)
-    put(store, 9002, conversation_id=42)
-    clock.advance(1)
-    put(store, 9003, conversation_id=43)
-
-    assert [finish(store) for _ in range(3)] == [9001, 9002, 9003]
+    order = [id for n in range(5) for id in (9001 + n, 9101 + n)]
+    assert [finish(store) for _ in range(10)] == order
 
 
 def test_revived_jobs_keep_their_order(store: Store) -> None:
@@ -301,75 +269,65 @@ def test_a_revived_job_waits_for_the_one_that_runs(store: Store) -> None:
 # -- leases --------------------------------------------------------------------
 
 
-def test_a_claimed_job_is_nobody_elses_until_its_lease_runs_out(
-    store: Store, clock: Clock
-) -> None:
+def test_a_claimed_job_is_due_again_when_its_lease_ends(store: Store) -> None:
     put(store, 9001)
     first = claim(store)
 
-    clock.advance(LEASE - 0.001)
+    advance(store, LEASE - 0.001)
     assert store.queue.claim() is None
 
-    clock.advance(0.001)
+    advance(store, 0.001)
     second = claim(store)
     assert second.id == first.id
     assert second.claim != first.claim
     assert (first.attempts, second.attempts) == (1, 2)
 
 
-def test_a_renewed_lease_begins_anew(store: Store, clock: Clock) -> None:
+def test_a_renewed_lease_begins_anew(store: Store) -> None:
     put(store, 9001)
     job = claim(store)
-    clock.advance(LEASE - 1)
+    advance(store, LEASE - 1)
     store.queue.renew(job)
 
-    clock.advance(LEASE - 1)
+    advance(store, LEASE - 1)
     assert store.queue.claim() is None
-    clock.advance(1)
+    advance(store, 1)
     assert claim(store).id == job.id
 
 
-def test_a_lost_lease_cannot_be_renewed(store: Store, clock: Clock) -> None:
+def test_a_lost_lease_cannot_be_renewed(store: Store) -> None:
     put(store, 9001)
     lost = claim(store)
-    clock.advance(LEASE)
+    advance(store, LEASE)
     claim(store)
 
-    clock.advance(LEASE - 1)
+    advance(store, LEASE - 1)
     store.queue.renew(lost)
-    clock.advance(1)
+    advance(store, 1)
     assert claim(store).attempts == 3
 
 
-@pytest.mark.parametrize(
-    ("end", "attempts"),
-    [
-        (lambda store, job: store.queue.postpone(job, 0), [2]),
-        (lambda store, job: store.queue.settle(job, "replied", None), []),
-    ],
-    ids=["postponed", "finished"],
-)
-def test_renewing_a_lease_that_has_ended_does_nothing(
-    store: Store,
-    clock: Clock,
-    end: t.Callable[[Store, Job], None],
-    attempts: list[int],
-) -> None:
+@pytest.mark.parametrize("end", ["postponed", "finished"])
+def test_renewing_a_lease_that_has_ended_does_nothing(store: Store, end: str) -> None:
     put(store, 9001)
     job = claim(store)
-    end(store, job)
-    store.queue.renew(job)
-    clock.advance(10 * LEASE)
 
+    if end == "postponed":
+        store.queue.postpone(job, 0)
+    else:
+        store.queue.settle(job, "replied", None)
+
+    store.queue.renew(job)
+    advance(store, 10 * LEASE)
+
+    attempts = [2] if end == "postponed" else []
     assert [each.attempts for each in iter(store.queue.claim, None)] == attempts
 
 
-def test_a_late_worker_may_finish_what_nobody_took_over(
-    store: Store, clock: Clock
-) -> None:
+def test_a_late_worker_may_finish_a_job_that_no_other_claimed(store: Store) -> None:
     put(store, 9001)
     job = claim(store)
-    clock.advance(2 * LEASE)
+    advance(store, 2 * LEASE)
     store.queue.settle(job, "replied", None)
 
     assert only(store).state == "done"
@@ -401,32 +359,28 @@ TAKE_OVERS: dict[str, t.Callable[[Store, Job], t.Any]] = {
 
 @pytest.mark.parametrize("take_over", TAKE_OVERS)
 @pytest.mark.parametrize("write", WRITES)
-def test_who_lost_the_lease_writes_nothing(
-    store: Store, path: str, clock: Clock, write: str, take_over: str
-) -> None:
+def test_a_lost_lease_writes_nothing(store: Store, write: str, take_over: str) -> None:
     put(store, 9001)
     lost = claim(store)
     draft = keep(store, lost)
-    clock.advance(LEASE)
+    advance(store, LEASE)
     TAKE_OVERS[take_over](store, claim(store))
-    before = everything(path)
+    before = everything(store)
 
     with pytest.raises(LeaseLostError, match="Job 1 was claimed by another"):
         WRITES[write](store, lost, draft)
 
-    assert everything(path) == before
+    assert everything(store) == before
 
 
-def test_that_chatwoot_has_a_draft_is_noted_whoever_holds_the_job(
-    store: Store, clock: Clock
-) -> None:
+def test_a_post_is_recorded_whichever_worker_holds_the_job(store: Store) -> None:
     put(store, 9001)
     draft = sent(store, claim(store))
-    clock.advance(LEASE)
+    advance(store, LEASE)
     claim(store)
     store.outbox.posted(draft, 20001)
 
-    clock.advance(LEASE)
+    advance(store, LEASE)
     (seen,) = claim(store).drafts
     assert seen.message_id == 20001
 
@@ -436,30 +390,23 @@ FILE: t.Final = Upload("invoice.pdf", b"\x00\xff of Ada Lovelace", "application/
 # -- failed turns --------------------------------------------------------------
 
 
-def test_a_job_that_was_given_up_begins_anew_with_what_is_to_be_said(
-    store: Store, clock: Clock
+def test_a_job_that_was_given_up_begins_anew_with_its_drafts(
+    store: Store,
 ) -> None:
     say(store, 9001)
     store.queue.postpone(claim(store), 0)
     job = claim(store)
     draft = sent(store, job, "The answer.")
-    store.queue.give_up(
-        job,
-        "refused",
-        [*public("We are sorry."), DraftPart("It failed.", True)],
-        handoff="{}",
-    )
+    parts = [*public("We are sorry."), DraftPart("It failed.", True)]
+    store.queue.give_up(job, "refused", parts, handoff="{}")
 
     assert only(store).attempts == 0
     anew = claim(store)
-    assert [(each.content, each.private) for each in anew.drafts] == [
-        ("We are sorry.", False),
-        ("It failed.", True),
-    ]
+    drafts = [(each.content, each.private) for each in anew.drafts]
+    assert drafts == [("We are sorry.", False), ("It failed.", True)]
     assert (anew.failure, anew.handoff, anew.attempts) == ("refused", "{}", 1)
-    assert [each.id for each in store.outbox.under_way(42, message_id=20001)] == [
-        draft.id
-    ]
+    (under_way,) = store.outbox.under_way(42, message_id=20001)
+    assert under_way.id == draft.id
     with pytest.raises(LeaseLostError):
         store.queue.settle(job, "replied", None)
 
@@ -474,28 +421,26 @@ def test_a_job_may_be_given_up_without_a_draft(store: Store) -> None:
     assert (anew.drafts, anew.failure, anew.handoff) == ((), "refused", None)
 
 
-def test_a_revived_job_has_its_reply_and_no_draft_about_its_failure(
-    store: Store, path: str
+def test_a_revived_job_has_no_draft_about_its_failure(
+    store: Store,
 ) -> None:
     say(store, 9001)
     say(store, 9002, said=lambda: "second")
     job = claim(store)
-    (draft,) = store.outbox.keep(
-        job, [DraftPart("The answer.", False, [("A", "a")], [FILE])]
-    )
-    store.queue.give_up(
-        job, "refused", [DraftPart("Sorry.", False, (), [FILE])], handoff="{}"
-    )
+    reply = DraftPart("The answer.", False, [("A", "a")], [FILE])
+    apology = DraftPart("Sorry.", False, (), [FILE])
+    (draft,) = store.outbox.keep(job, [reply])
+    store.queue.give_up(job, "refused", [apology], handoff="{}")
     store.queue.settle(claim(store), "dead", "refused")
     assert store.inspection.retry([job.id]) == [job.id]
 
     again = claim(store)
     assert again.drafts == (draft,)
     assert (again.failure, again.handoff, again.attempts) == (None, None, 1)
-    assert told(again) == [(9002, "second", BODY)]
+    assert follow_ups(again) == [(9002, "second", BODY)]
     assert store.outbox.files(draft) == [FILE]
-    assert read(path, "SELECT count(*) FROM draft") == [(1,)]
-    assert read(path, "SELECT count(*) FROM file") == [(1,)]
+    assert read(store, "SELECT count(*) FROM draft") == [(1,)]
+    assert read(store, "SELECT count(*) FROM file") == [(1,)]
 
 
 def test_a_revived_job_may_be_given_up_again(store: Store) -> None:
@@ -509,12 +454,12 @@ def test_a_revived_job_may_be_given_up_again(store: Store) -> None:
         store.inspection.retry([job.id])
 
 
-def test_a_kept_hand_off_comes_with_the_next_claim(store: Store, clock: Clock) -> None:
+def test_a_kept_hand_off_comes_with_the_next_claim(store: Store) -> None:
     say(store, 9001)
     job = claim(store)
     assert job.handoff is None
     store.outbox.keep(job, public("One moment."), handoff='{"reason": "asked"}')
-    clock.advance(LEASE)
+    advance(store, LEASE)
     job = claim(store)
     assert job.handoff == '{"reason": "asked"}'
     assert len(job.drafts) == 1
@@ -527,14 +472,14 @@ def test_a_kept_hand_off_comes_with_the_next_claim(store: Store, clock: Clock) -
 # -- postponing ----------------------------------------------------------------
 
 
-def test_a_postponed_job_is_due_after_its_pause(store: Store, clock: Clock) -> None:
+def test_a_postponed_job_is_due_after_its_pause(store: Store) -> None:
     put(store, 9001)
     store.queue.postpone(claim(store), 7)
 
     assert only(store).state is JobState.RETRYING
-    clock.advance(6.999)
+    advance(store, 6.999)
     assert store.queue.claim() is None
-    clock.advance(0.001)
+    advance(store, 0.001)
     assert claim(store).attempts == 2
 
 
@@ -546,7 +491,7 @@ def test_a_free_claim_is_no_attempt(store: Store) -> None:
     assert claim(store).attempts == 1
 
 
-def test_failures_of_the_provider_and_of_chatwoot_are_counted_apart(
+def test_failures_of_provider_and_chatwoot_are_counted_apart(
     store: Store,
 ) -> None:
     put(store, 9001)
@@ -580,12 +525,10 @@ def counts(store: Store) -> tuple[int, int]:
 # -- transactions over several stores --------------------------------------------
 
 
-def test_stores_that_join_a_transaction_are_committed_together(
-    store: Store, path: str
-) -> None:
+def test_stores_that_join_a_transaction_are_committed_together(store: Store) -> None:
     put(store, 9001)
     draft = sent(store, claim(store))
-    before = everything(path)
+    before = everything(store)
 
     def write(*, fails: bool) -> None:
         with store.queue.transaction() as tx:
@@ -593,7 +536,7 @@ def test_stores_that_join_a_transaction_are_committed_together(
             store.queue.put("l", conversation_id=8, message_id=2, payload=BODY, tx=tx)
             assert store.queue.claim(tx=tx)
             store.outbox.posted(draft, 20001, tx=tx)
-            assert everything(path) == before
+            assert everything(store) == before
 
             if fails:
                 raise LeaseLostError("lost")
@@ -601,7 +544,7 @@ def test_stores_that_join_a_transaction_are_committed_together(
     with pytest.raises(LeaseLostError, match="lost"):
         write(fails=True)
 
-    assert everything(path) == before
+    assert everything(store) == before
     write(fails=False)
     assert len(store.inspection.jobs()) == 3
     assert store.outbox.is_ours(20001)

@@ -6,6 +6,7 @@ import os
 import tempfile
 import typing as t
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -27,6 +28,8 @@ from support.queue import (
 from support.waiting import Clock
 
 from flask_chatwoot.queue.jobs import Job
+
+held = precondition(lambda machine: machine.held)
 
 
 class Line(RuleBasedStateMachine):
@@ -60,9 +63,7 @@ class Line(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         put(self.store, 1, conversation_id=1)
-        self.add(1, 1)
-        self.alone.add(1)
-        self.due[1] = self.clock.now
+        self.alone.add(self.add(1, 1))
 
     def unfinished(self, conversation: int) -> list[int]:
         return sorted(
@@ -78,26 +79,26 @@ class Line(RuleBasedStateMachine):
         return [job for job in self.unfinished(conversation) if job not in closed]
 
     def add(self, message: int, conversation: int) -> int:
-        """A new job."""
+        """Add a new job."""
         job = len(self.line_of) + 1
         self.line_of[job] = conversation
         self.line_of_message[message] = conversation
         self.messages[job] = [(self.clock.now, message)]
+        self.stand_in_line(job)
 
         return job
+
+    def stand_in_line(self, job: int) -> None:
+        if self.unfinished(self.line_of[job]):
+            self.waiting.add(job)
+        else:
+            self.due[job] = self.clock.now
 
     @rule(conversation=st.integers(1, 3))
     def deliver(self, conversation: int) -> None:
         message = len(self.line_of_message) + 1
-        line = self.unfinished(conversation)
         assert put(self.store, message, conversation_id=conversation)
-        job = self.add(message, conversation)
-        self.alone.add(job)
-
-        if line:
-            self.waiting.add(job)
-        else:
-            self.due[job] = self.clock.now
+        self.alone.add(self.add(message, conversation))
 
     @rule(conversation=st.integers(1, 3))
     def say(self, conversation: int) -> None:
@@ -109,15 +110,8 @@ class Line(RuleBasedStateMachine):
         if joined := self.open(conversation):
             self.line_of_message[message] = conversation
             self.messages[joined[-1]].append((self.clock.now, message))
-            return
-
-        line = self.unfinished(conversation)
-        job = self.add(message, conversation)
-
-        if line:
-            self.waiting.add(job)
         else:
-            self.due[job] = self.clock.now
+            self.add(message, conversation)
 
     @rule(message=st.integers(1, 40))
     def deliver_again(self, message: int) -> None:
@@ -147,7 +141,7 @@ class Line(RuleBasedStateMachine):
         self.held[job.id] = job
         self.due[job.id] = self.clock.now + LEASE
 
-    @precondition(lambda self: self.held)
+    @held
     @rule(data=st.data(), outcome=st.sampled_from(["replied", "dead"]))
     def settle(self, data: st.DataObject, outcome: str) -> None:
         job = self.let_go(data)
@@ -173,7 +167,7 @@ class Line(RuleBasedStateMachine):
 
         return t.cast(float, at)
 
-    @precondition(lambda self: self.held)
+    @held
     @rule(data=st.data())
     def supersede(self, data: st.DataObject) -> None:
         job = self.held[data.draw(st.sampled_from(sorted(self.held)))]
@@ -189,21 +183,21 @@ class Line(RuleBasedStateMachine):
             del self.held[job.id]
             self.end(job, "superseded")
 
-    @precondition(lambda self: self.held)
+    @held
     @rule(data=st.data(), seconds=st.sampled_from([0.0, 3.0]))
     def postpone(self, data: st.DataObject, seconds: float) -> None:
         job = self.let_go(data)
         self.store.queue.postpone(job, seconds)
         self.due[job.id] = self.clock.now + seconds
 
-    @precondition(lambda self: self.held)
+    @held
     @rule(data=st.data())
     def keep(self, data: st.DataObject) -> None:
         job = self.held[data.draw(st.sampled_from(sorted(self.held)))]
         self.store.outbox.keep(job, public("On its way."))
         self.kept.add(job.id)
 
-    @precondition(lambda self: self.held)
+    @held
     @rule(data=st.data())
     def give_up(self, data: st.DataObject) -> None:
         job = self.let_go(data)
@@ -217,14 +211,9 @@ class Line(RuleBasedStateMachine):
         assert self.store.inspection.retry(dead) == dead
 
         for job in dead:
-            line = self.unfinished(self.line_of[job])
             del self.ended[job]
             self.failed.discard(job)
-
-            if line:
-                self.waiting.add(job)
-            else:
-                self.due[job] = self.clock.now
+            self.stand_in_line(job)
 
     @invariant()
     def every_conversation_has_exactly_one_job_that_is_or_will_be_due(self) -> None:
@@ -269,5 +258,5 @@ class Line(RuleBasedStateMachine):
         assert sorted(answered) == sorted(self.line_of_message)
 
 
-TestLine = Line.TestCase
+TestLine = pytest.mark.slow(Line.TestCase)
 TestLine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

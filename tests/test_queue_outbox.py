@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
-import sqlite3
+import typing as t
 from pathlib import Path
 
 import pytest
 from support.queue import (
     DAY,
     LEASE,
+    advance,
     claim,
     everything,
     keep,
+    now,
     public,
     put,
     read,
     say,
     sent,
 )
-from support.waiting import Clock
 
 from flask_chatwoot.errors import LeaseLostError
 from flask_chatwoot.payloads.fields import Upload
 from flask_chatwoot.queue.jobs import Job
 from flask_chatwoot.queue.outbox import DraftPart
+from flask_chatwoot.queue.sqlite import SQLiteDatabase
 from flask_chatwoot.queue.store import Store
 
 # -- drafts --------------------------------------------------------------------
 
 
-def test_a_kept_reply_comes_with_the_next_claim_in_its_order(
-    store: Store, clock: Clock
-) -> None:
+def test_a_kept_reply_comes_with_the_next_claim_in_its_order(store: Store) -> None:
     put(store, 9001)
     kept = store.outbox.keep(
         claim(store), [DraftPart(text, True) for text in ("One.", "Two.", "Three.")]
     )
-    clock.advance(LEASE)
+    advance(store, LEASE)
 
     assert claim(store).drafts == tuple(kept)
     assert [draft.content for draft in kept] == ["One.", "Two.", "Three."]
@@ -44,23 +44,23 @@ def test_a_kept_reply_comes_with_the_next_claim_in_its_order(
     assert len({draft.marker for draft in kept}) == 3
 
 
-def test_a_request_is_noted_and_withdrawn(store: Store, clock: Clock) -> None:
+def test_a_request_is_recorded_and_withdrawn(store: Store) -> None:
     put(store, 9001)
     draft = sent(store, claim(store))
 
-    clock.advance(LEASE)
+    advance(store, LEASE)
     (noted,) = claim(store).drafts
-    assert (noted.sent_at, noted.unconfirmed_at) == (clock.now - LEASE, None)
+    assert (noted.sent_at, noted.unconfirmed_at) == (now(store) - LEASE, None)
     assert noted.tried_at == noted.sent_at
 
     store.outbox.unconfirmed(draft)
-    clock.advance(LEASE)
+    advance(store, LEASE)
     (unanswered,) = claim(store).drafts
-    assert unanswered == noted._replace(unconfirmed_at=clock.now - LEASE)
+    assert unanswered == noted._replace(unconfirmed_at=now(store) - LEASE)
     assert unanswered.tried_at == unanswered.unconfirmed_at
 
     store.outbox.unsent(draft)
-    clock.advance(LEASE)
+    advance(store, LEASE)
     (withdrawn,) = claim(store).drafts
     assert withdrawn == noted._replace(sent_at=None)
     assert withdrawn.tried_at is None
@@ -98,7 +98,7 @@ def test_a_draft_is_under_way_from_the_request_to_the_answer(store: Store) -> No
 @pytest.mark.parametrize(
     ("message_id", "conversation_id"), [(20001, 43), (1, 42), (9000, 42), (9001, 42)]
 )
-def test_a_message_elsewhere_or_older_than_the_question_is_no_post(
+def test_another_message_is_no_post(
     store: Store, message_id: int, conversation_id: int
 ) -> None:
     put(store, 9001)
@@ -136,20 +136,13 @@ FILE = Upload("invoice.pdf", b"\x00\xff of Ada Lovelace", "application/pdf")
 LIST = Upload("", b"", "text/plain")
 
 
-def test_choices_and_files_are_kept_with_their_draft(
-    store: Store, clock: Clock
-) -> None:
+def test_choices_and_files_are_kept_with_their_draft(store: Store) -> None:
     say(store, 9001)
     choices = [("Yes", "yes"), ("Größe 'M'", '"m"')]
-    kept = store.outbox.keep(
-        claim(store),
-        [
-            DraftPart("Which one?", False, choices),
-            DraftPart("", True, (), [FILE, LIST]),
-            *public("Bye."),
-        ],
-    )
-    clock.advance(LEASE)
+    asked = DraftPart("Which one?", False, choices)
+    note = DraftPart("", True, (), [FILE, LIST])
+    kept = store.outbox.keep(claim(store), [asked, note, *public("Bye.")])
+    advance(store, LEASE)
     drafts = claim(store).drafts
 
     assert drafts == tuple(kept)
@@ -158,30 +151,26 @@ def test_choices_and_files_are_kept_with_their_draft(
     assert [store.outbox.files(draft) for draft in drafts] == [[], [FILE, LIST], []]
 
 
-def test_who_lost_the_lease_keeps_no_files(
-    store: Store, path: str, clock: Clock
-) -> None:
+def test_a_lost_lease_keeps_no_files(store: Store) -> None:
     say(store, 9001)
     lost = claim(store)
-    clock.advance(LEASE)
+    advance(store, LEASE)
     claim(store)
 
     with pytest.raises(LeaseLostError):
         store.outbox.keep(lost, [DraftPart("Here.", False, (), [FILE])], handoff="{}")
 
-    assert read(path, "SELECT count(*) FROM file") == [(0,)]
+    assert read(store, "SELECT count(*) FROM file") == [(0,)]
 
 
-def test_a_note_stays_a_note_whatever_the_draft_says(
-    store: Store, clock: Clock
-) -> None:
+def test_a_note_stays_a_note_whatever_the_draft_says(store: Store) -> None:
     say(store, 9001)
     job = claim(store)
     parts = [*public("One."), DraftPart("Two.", True)]
     message, note = store.outbox.keep(job, parts)
     store.outbox.sending(job, message._replace(private=True))
     store.outbox.sending(job, note._replace(private=False))
-    clock.advance(LEASE)
+    advance(store, LEASE)
 
     assert [draft.private for draft in claim(store).drafts] == [True, True]
 
@@ -192,29 +181,17 @@ QUESTION = b"a question of Ada Lovelace"
 ANSWER = "an answer for Ada Lovelace"
 
 
-def on_disk(path: str) -> bytes:
-    """All bytes of the file and its journal, with nothing left in the journal."""
-    db = sqlite3.connect(path)
-    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    db.close()
-    folder = Path(path).parent
-
-    return b"".join(file.read_bytes() for file in folder.iterdir())
-
-
 @pytest.mark.parametrize("length", [1, 40, 4000], ids=["short", "page", "many pages"])
 @pytest.mark.parametrize("outcome", ["replied", "noted", "declined"])
-def test_text_is_erased_when_the_job_is_done(
-    store: Store, path: str, outcome: str, length: int
-) -> None:
+def test_text_is_erased_with_its_job(store: Store, outcome: str, length: int) -> None:
     put(store, 9001, payload=QUESTION * length)
     job = claim(store)
     store.outbox.keep(job, public(ANSWER * length))
-    assert left_on_disk(path) == SECRETS[:2]
+    assert left_on_disk(store) == SECRETS[:2]
 
     store.queue.settle(job, outcome, None)
 
-    assert left_on_disk(path) == []
+    assert left_on_disk(store) == []
 
 
 def test_the_text_of_a_dead_job_is_kept_for_its_revival(store: Store) -> None:
@@ -247,18 +224,19 @@ def write_all_there_is(store: Store) -> Job:
     return job
 
 
-def left_on_disk(path: str) -> list[bytes]:
-    found = on_disk(path)
+def left_on_disk(store: Store) -> list[bytes]:
+    """The secrets in the file and its journal, of which nothing is left."""
+    read(store, "PRAGMA wal_checkpoint(TRUNCATE)")
+    folder = Path(t.cast(SQLiteDatabase, store.database).path).parent
+    found = b"".join(file.read_bytes() for file in folder.iterdir())
 
     return [secret for secret in SECRETS if secret in found]
 
 
 @pytest.mark.parametrize("end", ["settle", "supersede"])
-def test_every_text_is_erased_when_the_job_is_done(
-    store: Store, path: str, end: str
-) -> None:
+def test_every_text_is_erased_when_the_job_is_done(store: Store, end: str) -> None:
     job = write_all_there_is(store)
-    assert left_on_disk(path) == SECRETS
+    assert left_on_disk(store) == SECRETS
 
     if end == "settle":
         store.queue.settle(job, "replied", None)
@@ -266,22 +244,20 @@ def test_every_text_is_erased_when_the_job_is_done(
         say(store, 9004)
         assert store.queue.supersede(job, [(9001, "one")], "superseded")
 
-    assert left_on_disk(path) == []
+    assert left_on_disk(store) == []
 
 
-def test_a_dead_job_keeps_its_texts_until_it_is_pruned(
-    store: Store, path: str, clock: Clock
-) -> None:
+def test_a_dead_job_keeps_its_texts_until_it_is_pruned(store: Store) -> None:
     store.queue.settle(write_all_there_is(store), "dead", "refused")
-    assert left_on_disk(path) == SECRETS
+    assert left_on_disk(store) == SECRETS
     put(store, 9004)
-    clock.advance(8 * DAY)
+    advance(store, 8 * DAY)
     assert store.inspection.prune() == 0
-    assert left_on_disk(path) == SECRETS
+    assert left_on_disk(store) == SECRETS
 
     assert store.inspection.prune(dead=True) == 1
-    assert left_on_disk(path) == []
-    assert len(everything(path)) == 1
+    assert left_on_disk(store) == []
+    assert len(everything(store)) == 1
     assert say(store, 9002)  # what is pruned is no duplicate
 
 

@@ -16,16 +16,16 @@ import pytest
 from support.queue import (
     claim,
     finish,
+    follow_ups,
     is_intact,
     messages_by_job,
     open_store,
     put,
     say,
-    told,
 )
 from support.waiting import Clock
 
-PROGRAMS = Path(__file__).parent / "support" / "queue_programs.py"
+PROGRAMS = Path(__file__).parent / "support/programs/queue_programs.py"
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX")
@@ -87,6 +87,7 @@ def test_processes_share_one_file(path: str) -> None:
     assert len(claimed) == len(set(claimed)) == 400
 
 
+@pytest.mark.slow
 @needs_fork
 def test_ten_processes_may_open_a_new_file_at_the_same_instant(path: str) -> None:
     assert output(program("open_at_once", path)) == 0
@@ -99,14 +100,14 @@ def test_a_forked_process_opens_the_file_for_itself(path: str) -> None:
 
 
 @needs_fork
-def test_a_fork_amid_the_work_of_other_threads_does_not_lock_the_child_out(
+def test_a_fork_while_other_threads_work_leaves_no_lock_in_the_child(
     path: str,
 ) -> None:
     assert output(program("fork_amid_work", path)) == 0
     assert is_intact(path)
 
 
-def test_processes_that_write_into_one_conversation_lose_and_double_nothing(
+def test_processes_that_write_into_one_conversation_lose_nothing(
     path: str,
 ) -> None:
     store = open_store(path)
@@ -128,9 +129,8 @@ def test_processes_that_write_into_one_conversation_lose_and_double_nothing(
         assert job.payload == f"body of {job.message_id}".encode()
         kept = [each for each in job.follow_ups if each.payload is not None]
         assert len(kept) == bool(job.follow_ups)
-        assert all(
-            each.payload == f"body of {each.message_id}".encode() for each in kept
-        )
+        bodies = [f"body of {each.message_id}".encode() for each in kept]
+        assert [each.payload for each in kept] == bodies
         assert all(each.said == f"text of {each.message_id}" for each in job.follow_ups)
         store.queue.settle(job, "replied", None)
 
@@ -166,12 +166,12 @@ def test_a_process_that_dies_while_a_message_joins_leaves_no_half_of_it(
 
     clock.now = time.time() + 1
     assert say(store, 3, payload=b"3", said=lambda: "again")
-    assert told(claim(store)) == [(2, "second", None), (3, "again", b"3")]
+    assert follow_ups(claim(store)) == [(2, "second", None), (3, "again", b"3")]
     assert is_intact(path)
     store.database.close()
 
 
-def test_every_acknowledged_message_of_a_killed_process_is_in_exactly_one_turn(
+def test_each_acknowledged_message_of_a_killed_process_is_in_one_turn(
     path: str,
 ) -> None:
     store = open_store(path)
@@ -200,6 +200,7 @@ def test_every_acknowledged_message_of_a_killed_process_is_in_exactly_one_turn(
     assert is_intact(path)
 
 
+@pytest.mark.slow
 @needs_posix
 def test_a_full_disk_is_an_error_and_what_was_stored_is_there(path: str) -> None:
     stored, errors, again, listed = output(program("fill_up", path))

@@ -54,6 +54,11 @@ def notes(path: str) -> list[str]:
     return [name for (name,) in read(path, "SELECT name FROM trait ORDER BY name")]
 
 
+def fails(why: str = "") -> pytest.RaisesExc[DatabaseError]:
+    """Expects an error that names the file."""
+    return pytest.raises(DatabaseError, match=rf"chatwoot\.sqlite3' failed{why}")
+
+
 # -- transactions ----------------------------------------------------------------
 
 
@@ -66,12 +71,10 @@ def test_a_transaction_is_kept_as_a_whole(database: SQLiteDatabase) -> None:
     assert notes(database.path) == ["one", "two"]
 
 
-def test_a_transaction_that_fails_is_undone_as_a_whole(
+def test_a_transaction_that_fails_is_undone(
     database: SQLiteDatabase,
 ) -> None:
-    with pytest.raises(
-        DatabaseError, match=r"chatwoot\.sqlite3' failed: UNIQUE constraint"
-    ):
+    with fails(": UNIQUE constraint"):
         write(database, "one", "one")
 
     assert notes(database.path) == []
@@ -79,7 +82,7 @@ def test_a_transaction_that_fails_is_undone_as_a_whole(
     assert notes(database.path) == ["two"]
 
 
-def test_an_error_of_the_caller_passes_as_it_is_and_undoes_what_was_begun(
+def test_an_error_of_the_caller_undoes_its_writes(
     database: SQLiteDatabase,
 ) -> None:
     def fail() -> None:
@@ -110,7 +113,7 @@ def test_an_error_of_the_file_opens_it_anew(database: SQLiteDatabase) -> None:
         first.execute("SELECT 1")
 
 
-def test_one_connection_serves_all_who_share_a_database(
+def test_all_stores_of_a_database_share_a_connection(
     database: SQLiteDatabase,
 ) -> None:
     transcript = Transcript(database)
@@ -160,7 +163,7 @@ def test_rows_of_no_job_are_not_stored(database: SQLiteDatabase) -> None:
 # -- the file --------------------------------------------------------------------
 
 
-def test_the_log_is_moved_into_the_file_while_others_write(
+def test_the_log_is_moved_while_others_write(
     database: SQLiteDatabase,
 ) -> None:
     write(database, "one")
@@ -182,9 +185,7 @@ def test_moving_the_log_makes_no_file(database: SQLiteDatabase) -> None:
     database.close()
     os.remove(database.path)
 
-    with pytest.raises(
-        DatabaseError, match=r"chatwoot\.sqlite3' failed: unable to open"
-    ):
+    with fails(": unable to open"):
         database.checkpoint()
 
     assert not os.path.exists(database.path)
@@ -260,9 +261,7 @@ def test_a_fork_waits_until_a_write_is_done(database: SQLiteDatabase) -> None:
 
 
 @pytest.mark.parametrize(("sync", "level"), [("full", 2), ("normal", 1)])
-def test_only_what_must_be_durable_is_forced_to_the_disk(
-    path: str, sync: str, level: int
-) -> None:
+def test_only_durable_writes_are_forced(path: str, sync: str, level: int) -> None:
     database = SQLiteDatabase(path, account_id=1, sync=sync)
 
     def level_of(durable: bool) -> int:
@@ -274,9 +273,7 @@ def test_only_what_must_be_durable_is_forced_to_the_disk(
 
 
 @pytest.mark.parametrize(("sync", "level"), [("full", 2), ("normal", 1)])
-def test_what_must_not_be_repeated_survives_what_was_asked_for(
-    path: str, sync: str, level: int
-) -> None:
+def test_what_must_not_be_repeated_is_durable(path: str, sync: str, level: int) -> None:
     store = open_store(path, sync=sync)
     put(store, 9000)
     job = claim(store)
@@ -341,7 +338,8 @@ def lock(store: Store, path: str) -> t.Iterator[sqlite3.Connection]:
     db.close()
 
 
-def test_a_locked_file_is_an_error_before_chatwoot_loses_patience(
+@pytest.mark.slow
+def test_a_locked_file_is_an_error_in_time(
     store: Store, lock: sqlite3.Connection
 ) -> None:
     started = time.monotonic()
@@ -354,6 +352,7 @@ def test_a_locked_file_is_an_error_before_chatwoot_loses_patience(
     assert put(store, 9002)
 
 
+@pytest.mark.slow
 def test_threads_do_not_add_up_their_waits_for_a_locked_file(
     store: Store, lock: sqlite3.Connection
 ) -> None:
@@ -371,7 +370,8 @@ def test_threads_do_not_add_up_their_waits_for_a_locked_file(
     assert max(waited) < 5.0  # Chatwoot's patience
 
 
-def test_a_look_for_work_does_not_wait_for_a_locked_file(
+@pytest.mark.slow
+def test_a_claim_does_not_wait_for_a_locked_file(
     store: Store, lock: sqlite3.Connection
 ) -> None:
     with pytest.raises(DatabaseError, match="locked"):
@@ -389,16 +389,11 @@ def test_a_look_for_work_does_not_wait_for_a_locked_file(
 @pytest.mark.parametrize(
     "content", [b"no database at all. " * 50, b"SQLite format 3\0x"]
 )
-def test_a_corrupt_file_is_an_error_that_names_it(
-    store: Store, path: str, content: bytes
-) -> None:
+def test_a_corrupt_file_is_named(store: Store, path: str, content: bytes) -> None:
     Path(path).write_bytes(content)
 
     for _ in range(2):
-        with pytest.raises(
-            DatabaseError,
-            match=r"chatwoot\.sqlite3' failed: file is not a .*; configure",
-        ):
+        with fails(": file is not a .*; configure"):
             put(store, 9001)
 
     assert Path(path).read_bytes() == content
@@ -419,13 +414,11 @@ def test_a_file_that_turns_corrupt_is_an_error(store: Store, path: str) -> None:
 @pytest.mark.parametrize(
     "place", ["a file/chatwoot.sqlite3", "/proc/none/chatwoot.sqlite3"]
 )
-def test_a_place_where_nothing_can_be_made_is_an_error(
-    tmp_path: Path, place: str
-) -> None:
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path, place: str) -> None:
     (tmp_path / "a file").touch()
     store = open_store(tmp_path / place)
 
-    with pytest.raises(DatabaseError, match=r"chatwoot\.sqlite3' failed"):
+    with fails():
         put(store, 9001)
 
 

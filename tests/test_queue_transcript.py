@@ -20,14 +20,6 @@ def transcript(store: Store) -> Transcript:
     return store.transcript
 
 
-@pytest.fixture
-def neighbour(path: str, clock: Clock) -> t.Iterator[Transcript]:
-    """Another account in the same file."""
-    store = open_store(path, clock, account_id=2)
-    yield store.transcript
-    store.database.close()
-
-
 def said(*message_ids: int) -> list[TranscriptEntry]:
     return [TranscriptEntry(id, "user", f"text of {id}") for id in message_ids]
 
@@ -44,8 +36,8 @@ def ids(
     return [each.message_id for each in found]
 
 
-def test_whether_to_keep_messages_is_known_to_all_who_share_the_file(
-    transcript: Transcript, neighbour: Transcript, path: str, clock: Clock
+def test_whether_messages_are_kept_is_stored_in_the_file(
+    transcript: Transcript, neighbour: Store, path: str, clock: Clock
 ) -> None:
     other = open_store(path, clock)
     assert not transcript.is_kept()
@@ -54,13 +46,13 @@ def test_whether_to_keep_messages_is_known_to_all_who_share_the_file(
 
     assert transcript.is_kept()
     assert other.transcript.is_kept()
-    assert not neighbour.is_kept()
+    assert not neighbour.transcript.is_kept()
     other.transcript.set_kept(False)
     assert not transcript.is_kept()
     other.database.close()
 
 
-def test_what_was_said_comes_oldest_first_whatever_the_order_it_came_in(
+def test_messages_are_read_oldest_first(
     transcript: Transcript,
 ) -> None:
     first = TranscriptEntry(9001, "user", "Hallo")
@@ -93,7 +85,7 @@ def test_the_newest_messages_older_than_one_are_read(
     assert ids(transcript, before=before, limit=limit) == expected
 
 
-def test_a_message_that_comes_twice_is_kept_as_it_came_first(
+def test_a_duplicate_does_not_change_a_message(
     transcript: Transcript,
 ) -> None:
     first = TranscriptEntry(9001, "user", "first")
@@ -103,30 +95,28 @@ def test_a_message_that_comes_twice_is_kept_as_it_came_first(
     assert transcript.read(42, before=9003, limit=20) == [first, *said(9002)]
 
 
-def test_what_was_picked_follows_the_question_whose_id_it_has(
+def test_a_picked_choice_follows_its_question(
     transcript: Transcript,
 ) -> None:
-    entries = [
-        TranscriptEntry(9001, "assistant", "Which one?"),
-        TranscriptEntry(9001, "user", "June"),
-    ]
+    question = TranscriptEntry(9001, "assistant", "Which one?")
+    entries = [question, TranscriptEntry(9001, "user", "June")]
     transcript.add(42, reversed(entries))
 
     assert transcript.read(42, before=None, limit=20) == entries
 
 
 def test_a_hundred_messages_of_each_conversation_are_kept(
-    transcript: Transcript, neighbour: Transcript
+    transcript: Transcript, neighbour: Store
 ) -> None:
     transcript.add(43, said(*range(1, 51)))
-    neighbour.add(42, said(*range(1, 101)))
+    neighbour.transcript.add(42, said(*range(1, 101)))
 
     for message_id in range(1, 121):
         transcript.add(42, said(message_id))
 
     assert ids(transcript) == list(range(21, 121))
     assert ids(transcript, 43) == list(range(1, 51))
-    assert ids(neighbour) == list(range(1, 101))
+    assert ids(neighbour.transcript) == list(range(1, 101))
 
 
 @pytest.mark.parametrize(
@@ -139,9 +129,7 @@ def test_a_hundred_messages_of_each_conversation_are_kept(
     ids=["older ones come late", "more than a hundred at once", "none"],
 )
 def test_the_hundred_newest_messages_are_kept(
-    transcript: Transcript,
-    batches: list[t.Iterable[int]],
-    kept: t.Iterable[int],
+    transcript: Transcript, batches: list[t.Iterable[int]], kept: t.Iterable[int]
 ) -> None:
     for batch in batches:
         transcript.add(42, iter(said(*batch)))
@@ -151,16 +139,16 @@ def test_the_hundred_newest_messages_are_kept(
 
 @pytest.mark.parametrize(("newest", "left"), [(9001, [9002]), (9002, []), (0, [])])
 def test_what_was_said_until_a_resolve_is_forgotten_with_it(
-    store: Store, neighbour: Transcript, newest: int, left: list[int]
+    store: Store, neighbour: Store, newest: int, left: list[int]
 ) -> None:
     store.transcript.add(42, said(9001, 9002))
     store.transcript.add(43, said(9003))
-    neighbour.add(42, said(9001))
+    neighbour.transcript.add(42, said(9001))
     store.transcript.forget(42, newest=newest)
 
     assert ids(store.transcript) == left
     assert ids(store.transcript, 43) == [9003]
-    assert ids(neighbour) == [9001]
+    assert ids(neighbour.transcript) == [9001]
 
 
 def test_forgetting_joins_a_transaction(store: Store) -> None:
@@ -225,16 +213,14 @@ def test_a_file_that_cannot_be_read_is_an_error_that_names_it(
 ) -> None:
     Path(path).write_bytes(b"no database at all. " * 50)
 
-    with pytest.raises(
-        DatabaseError, match=r"chatwoot\.sqlite3' failed: file is not a"
-    ):
+    failure = r"chatwoot\.sqlite3' failed: file is not a"
+
+    with pytest.raises(DatabaseError, match=failure):
         CALLS[call](transcript)
 
 
 @pytest.mark.parametrize("call", sorted(set(CALLS) - {"prune"}))
-def test_no_question_about_a_conversation_reads_a_whole_table(
-    store: Store, call: str
-) -> None:
+def test_no_statement_reads_a_whole_table(store: Store, call: str) -> None:
     statements: list[str] = []
     db = connection_of(store)
     db.set_trace_callback(statements.append)

@@ -1,4 +1,4 @@
-"""What the stores ask of a database, whichever it is."""
+"""The interface between the stores and a database."""
 
 import contextlib
 import typing as t
@@ -7,17 +7,17 @@ Values = t.Mapping[str, t.Any]
 
 
 class Rows(t.Protocol):
-    """The answer to a statement."""
+    """The result of a statement."""
 
     @property
     def rowcount(self) -> int:
-        """How many rows were written."""
+        """The number of rows that were written."""
 
     def fetchone(self) -> t.Any:
         """The next row, or ``None``."""
 
     def fetchall(self) -> list[t.Any]:
-        """The rows that are left."""
+        """The remaining rows."""
 
     def __iter__(self) -> t.Iterator[t.Any]: ...
 
@@ -54,12 +54,12 @@ class Database(t.Protocol):
         """A block whose writes are committed as a whole, or rolled back.
 
         :param durable: What is written must survive whatever the configuration
-            promises to survive. The rest may be lost with the power, and is then done
-            again.
+            promises to survive. Other writes may be lost when the power fails; the
+            work is then repeated.
         """
 
     def read(self) -> contextlib.AbstractContextManager[Transaction]:
-        """A block that only reads, and takes no lock from those who write."""
+        """A block that only reads, and does not block writers."""
 
     def force(self) -> None:
         """Make durable what this process has written so far."""
@@ -68,7 +68,7 @@ class Database(t.Protocol):
         """Do the maintenance that a worker should do about once a second."""
 
     def close(self) -> None:
-        """Let go of files and connections; the next call opens them again."""
+        """Close files and connections; the next call opens them again."""
 
 
 def joined(

@@ -1,4 +1,4 @@
-"""What operators may ask about jobs, and do with finished ones."""
+"""What operators see of jobs, and the revival and deletion of finished jobs."""
 
 import typing as t
 
@@ -37,8 +37,8 @@ DELETE FROM job WHERE id IN (
     SELECT id FROM job
     WHERE account_id = :account AND finished_at < :before
     AND (outcome <> 'dead' OR :dead)
-    AND id < (SELECT max(id) FROM job)  -- or SQLite would give its number away again,
-    -- and an operator would take one job for another
+    AND id < (SELECT max(id) FROM job)  -- or SQLite would use its id again,
+    -- and an operator would confuse two jobs
     ORDER BY id LIMIT 500
 )
 """
@@ -84,8 +84,9 @@ class JobRow(t.NamedTuple):
     """A job as operators see it, without any text.
 
     :ivar age: Seconds since the delivery arrived.
-    :ivar attempts: Claims. Those that the provider or Chatwoot failed are counted
-        again in ``provider_attempts`` and ``chatwoot_attempts``.
+    :ivar attempts: The number of claims. Attempts that failed because of the provider
+        or of Chatwoot are also counted in ``provider_attempts`` and
+        ``chatwoot_attempts``.
     """
 
     id: int
@@ -114,13 +115,13 @@ class DraftRow(t.NamedTuple):
 
 
 class JobStory(t.NamedTuple):
-    """A job and its drafts as part of a conversation's story, without any text.
+    """A job of a conversation and its drafts, without any text.
 
     :ivar received_at: Unix seconds, like the other times.
     :ivar due_at: When it may be claimed, or its lease ends; ``None`` if it is blocked
         or finished.
     :ivar reason: Of the end, or of the last attempt that failed.
-    :ivar messages: How many it answers.
+    :ivar messages: The number of messages that it answers.
     """
 
     id: int
@@ -140,12 +141,11 @@ class JobStory(t.NamedTuple):
 
 
 class Health(t.NamedTuple):
-    """How the work goes.
+    """The figures of the queue.
 
     :ivar oldest: Seconds since the oldest unfinished job came, or ``None``.
-    :ivar states: How many jobs are in which state; without those of which there are
-        none.
-    :ivar outcomes: How many finished jobs ended how.
+    :ivar states: The number of jobs by state; a state without jobs is left out.
+    :ivar outcomes: The number of finished jobs by outcome.
     :ivar workers: Threads of the processes whose heartbeat is recent.
     """
 
@@ -210,7 +210,7 @@ class Inspection:
         ]
 
     def health(self) -> Health:
-        """How the work goes; reads every row."""
+        """The figures of the queue; reads every row."""
         names: dict[str, t.Any] = {
             "account": self._database.account_id,
             "alive": ALIVE,
@@ -232,9 +232,9 @@ class Inspection:
         return Health(oldest, states, outcomes, workers)
 
     def report(self, worker: str, threads: int) -> None:
-        """The heartbeat of a process that works; 0 threads: it ends.
+        """Record the heartbeat of a process with workers; 0 threads: it ends.
 
-        :param worker: The same name each time, and of no other process.
+        :param worker: The name of the process, which no other process has.
         """
         values = {
             "account": self._database.account_id,
@@ -250,7 +250,7 @@ class Inspection:
             )
 
     def retry(self, job_ids: t.Iterable[int]) -> list[int]:
-        """Revive dead jobs with all their attempts; the ids that were dead."""
+        """Revive dead jobs with all their attempts; return the ids of those revived."""
         revived = []
         values: dict[str, t.Any] = {"account": self._database.account_id}
 
@@ -270,7 +270,7 @@ class Inspection:
         return revived
 
     def prune(self, *, older_than: float = KEEP, dead: bool = False) -> int:
-        """Delete jobs finished this many seconds ago; how many they were.
+        """Delete jobs finished this many seconds ago; return their number.
 
         Deliveries of pruned messages are no longer recognised as duplicates. In
         several short transactions, so that nothing waits for a large clean-up.

@@ -2,7 +2,7 @@
 
 The unfinished jobs of a conversation are its line. The first of them, and no other, has
 a ``due_at``; the next gets one when the first is finished. So a claim is one look-up in
-an index, however many jobs wait and however long one line is. While a job is claimed
+an index, whatever the number of jobs and the length of a line. While a job is claimed
 its ``due_at`` is the end of its lease: the job of a worker that died is due again.
 
 A customer's message joins the waiting job of its conversation, if there is one that no
@@ -86,7 +86,7 @@ AND NOT EXISTS (SELECT 1 FROM draft WHERE job_id = job.id)
 
 
 class FailedBy(enum.StrEnum):
-    """Whose failure ended an attempt; their attempts are counted apart."""
+    """The side whose failure ended an attempt; each has its own count."""
 
     PROVIDER = "provider"
     CHATWOOT = "chatwoot"
@@ -95,7 +95,7 @@ class FailedBy(enum.StrEnum):
 class FollowUp(t.NamedTuple):
     """A further message of a job's customer.
 
-    :ivar said: What :meth:`Queue.put` was given to keep of it.
+    :ivar said: The ``said`` of :meth:`Queue.put`.
     :ivar payload: The delivery's body, of the newest one only.
     """
 
@@ -115,8 +115,8 @@ class Job(t.NamedTuple):
     :ivar payload: The body of its delivery.
     :ivar attempts: How often the job was claimed, this time included.
     :ivar claim: The token of this lease; a later one of the same job has another.
-    :ivar drafts: The kept reply; empty when no provider has answered yet. Of a job
-        that was given up, what there is to say about that.
+    :ivar drafts: The kept reply; empty before the provider has answered. Of a job
+        that was given up, the messages about that.
     :ivar received_at: Unix seconds.
     :ivar handoff: What was kept about the hand-off of the conversation, or ``None``.
     :ivar failure: The reason why the job was given up, or ``None``.
@@ -142,7 +142,7 @@ class Job(t.NamedTuple):
 
     @property
     def since(self) -> float:
-        """When the oldest of its messages came, Unix seconds."""
+        """Unix seconds when its oldest message was received."""
         return min([self.received_at, *(each.received_at for each in self.follow_ups)])
 
     @property
@@ -197,8 +197,8 @@ class Queue:
     ) -> bool:
         """Store a delivery; ``False`` if its key is known already.
 
-        :param said: What to keep of a message besides its payload, which makes room
-            for the payload of the next one. Called only if it is needed.
+        :param said: Returns what to keep of a message when a newer one replaces its
+            payload. Called only if the message joins a job.
         """
         row: dict[str, t.Any] = {
             "account": self._database.account_id,
@@ -221,7 +221,7 @@ class Queue:
         if tx is not None:
             return self._claim_due(tx)
 
-        # Most looks find nothing, and a mere look takes no lock from others.
+        # Most claims find nothing, and reading does not block writers.
         with self._database.read() as seen:
             values = {"account": self._database.account_id, "now": seen.now}
 
@@ -261,7 +261,7 @@ class Queue:
         )
 
     def renew(self, job: Job) -> None:
-        """Begin the lease anew; nothing happens if it was lost or ended."""
+        """Restart the lease; do nothing if it was lost or has ended."""
         with self._database.transaction() as tx:
             tx.execute(
                 "UPDATE job SET due_at = :due WHERE id = :job AND claim = :claim",
@@ -289,7 +289,7 @@ class Queue:
             expect_one(tx.execute(_POSTPONE, values).rowcount, job)
 
     def failed(self, job: Job, by: FailedBy) -> None:
-        """Count an attempt as one that the provider or Chatwoot failed.
+        """Count an attempt as failed because of the provider or of Chatwoot.
 
         Nothing happens if the lease was lost.
         """
@@ -306,7 +306,7 @@ class Queue:
         *,
         handoff: str | None,
     ) -> None:
-        """Keep what is to be said about a failed turn, and let the job begin anew.
+        """Keep the messages about a failed turn, and make the job due again.
 
         Its drafts so far stay as evidence, and for :meth:`.Inspection.retry`.
 
@@ -325,7 +325,7 @@ class Queue:
         """Let the next turn answer this one's messages too, and end this one.
 
         :param said: Ids, and what to keep of the messages.
-        :return: ``False``, and nothing has happened, if no message waits.
+        :return: ``False`` if no message waits; nothing is changed then.
         :raises LeaseLostError: Another worker has the job now.
         """
         values = {
@@ -360,7 +360,7 @@ class Queue:
         *,
         posted: tuple[Draft, int] | None = None,
     ) -> None:
-        """End a job and let the next of its conversation come forward.
+        """End a job, and make the next one of its conversation due.
 
         The text is erased, unless the job is dead and may be revived.
 
@@ -377,7 +377,7 @@ class Queue:
         expect_one(ended, job)
 
     def _end(self, tx: Transaction, job: Job, outcome: str, reason: str | None) -> int:
-        """End a job; how many that were: 1, or 0 if the lease was lost."""
+        """End a job; return 1, or 0 if the lease was lost."""
         values = _lease(job) | {"now": tx.now, "outcome": outcome, "reason": reason}
 
         if not tx.execute(_END, values).rowcount:

@@ -24,7 +24,7 @@ SELECT
     ) OR EXISTS (SELECT 1 FROM follow_up WHERE key = :key),
     EXISTS ({_LINE})
 """  # noqa: S608 - from constants
-"""Whether a delivery is known, and whether it has jobs before it in its line."""
+"""Whether a delivery is known, and whether jobs are before it in its line."""
 
 _OPEN: t.Final = """
 SELECT max(id) FROM job AS open WHERE account_id = :account
@@ -64,17 +64,17 @@ AND finished_at IS NULL ORDER BY id LIMIT 1
 
 
 class Window(t.NamedTuple):
-    """How long a turn waits for more messages before it begins.
+    """The debounce window: how long a turn waits for more messages.
 
-    :ivar pause: Seconds from the last message on.
-    :ivar longest: Seconds from the first one on, at most.
+    :ivar pause: Seconds after the newest message.
+    :ivar longest: The most seconds after the first message.
     """
 
     pause: float
     longest: float
 
     def due(self, kind: str, first_at: float, newest_at: float) -> float:
-        """When a job may be claimed whose first and newest messages came then."""
+        """Unix seconds from which a job with such messages may be claimed."""
         if kind != MESSAGE:
             return first_at
 
@@ -90,7 +90,7 @@ def add(
     """Add a delivery to its line; ``False`` if it is known.
 
     :param row: Values of the columns that describe the delivery.
-    :param said: Gives what is to be kept of a message besides its payload, if it joins.
+    :param said: Returns what to keep of a message besides its payload, if it joins.
     """
     known, behind = tx.execute(_LOOK, row).fetchone()
 

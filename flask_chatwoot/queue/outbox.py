@@ -1,8 +1,8 @@
 """Drafts: the posts of a reply, kept until Chatwoot has them.
 
 A draft and the request that is about to post it are in the database before that request
-goes out, so that a reply is neither asked for twice nor posted twice. The states of a
-draft are described in :mod:`~flask_chatwoot.queue.schema`.
+goes out, so that the provider is not called twice and no reply is posted twice. The
+states of a draft are described in :mod:`~flask_chatwoot.queue.schema`.
 """
 
 import json
@@ -53,13 +53,13 @@ AND NOT EXISTS (SELECT 1 FROM draft AS other WHERE other.message_id = :message)
 class Draft(t.NamedTuple):
     """A post kept until Chatwoot has it.
 
-    :ivar marker: Random text by which the post is found again in Chatwoot.
+    :ivar marker: Random text that identifies the post in Chatwoot.
     :ivar sent_at: Unix seconds when the last request for it was about to go out;
         ``None`` if none did.
     :ivar unconfirmed_at: Unix seconds when that request ended without an answer.
     :ivar message_id: Chatwoot's id for it; ``None`` until that is known.
     :ivar choices: Titles and values.
-    :ivar files: How many go with it; see :meth:`Outbox.files`.
+    :ivar files: The number of its files; see :meth:`Outbox.files`.
     """
 
     id: int
@@ -77,7 +77,7 @@ class Draft(t.NamedTuple):
 
     @property
     def tried_at(self) -> float | None:
-        """Until when a request for it may have been under way, as far as is known."""
+        """Unix seconds of the last sign of a request for it, or ``None``."""
         return self.unconfirmed_at if self.unconfirmed_at is not None else self.sent_at
 
 
@@ -121,7 +121,7 @@ class Outbox:
     def keep(
         self, job: Leased, parts: t.Iterable[DraftPart], *, handoff: str | None = None
     ) -> list[Draft]:
-        """Keep a reply, so that the provider is not asked again.
+        """Keep a reply, so that the provider is not called again.
 
         :param handoff: What to keep about the hand-off of the conversation.
         :raises LeaseLostError: Another worker has the job now.
@@ -140,9 +140,9 @@ class Outbox:
             return keep_all(tx, job, parts, about_failure=False)
 
     def sending(self, job: Leased, draft: Draft) -> None:
-        """Note that a request for the draft is about to go out.
+        """Record that a request for the draft is about to be sent.
 
-        What was kept as a note stays one, whatever the draft says.
+        A draft that was kept as a note stays one, whatever the argument says.
 
         :raises LeaseLostError: Another worker has the job now; do not send.
         """
@@ -165,12 +165,12 @@ class Outbox:
         *,
         tx: Transaction | None = None,
     ) -> None:
-        """Note that Chatwoot has the draft, whichever worker has the job."""
+        """Record that Chatwoot has the draft, whichever worker has the job."""
         with joined(self._database, tx, durable=True) as tx:
             keep_message_id(tx, draft, message_id)
 
     def unconfirmed(self, draft: Draft) -> None:
-        """Note that the request for the draft just ended without an answer."""
+        """Record that the request for the draft ended now, without an answer."""
         with self._database.transaction() as tx:
             tx.execute(
                 "UPDATE draft SET unconfirmed_at = :now WHERE id = :draft",
@@ -178,7 +178,7 @@ class Outbox:
             )
 
     def unsent(self, draft: Draft) -> None:
-        """Note that the request for the draft surely made no message."""
+        """Record that the request for the draft certainly created no message."""
         with self._database.transaction() as tx:
             tx.execute(
                 "UPDATE draft SET sent_at = NULL, unconfirmed_at = NULL"
@@ -187,7 +187,7 @@ class Outbox:
             )
 
     def files(self, draft: Draft) -> list[Upload]:
-        """What goes with a draft."""
+        """The files of a draft."""
         with self._database.read() as tx:
             rows = tx.execute(
                 "SELECT name, content, media_type FROM file WHERE draft_id = :draft"
@@ -200,7 +200,7 @@ class Outbox:
     def is_ours(self, message_id: int, *, but: Draft | None = None) -> bool:
         """Whether a message of Chatwoot is known to be the post of a draft.
 
-        :param but: Of another draft than this.
+        :param but: Ignore this draft.
         """
         values = {"message": message_id, "but": but.id if but else 0}
 
@@ -228,7 +228,7 @@ class Outbox:
 
 
 def keep_message_id(tx: Transaction, draft: Draft, message_id: int) -> None:
-    """Keep under which id Chatwoot has a draft."""
+    """Keep the id that a draft has in Chatwoot."""
     tx.execute(_POSTED, {"message": message_id, "draft": draft.id})
 
 
@@ -237,7 +237,7 @@ def keep_all(
 ) -> list[Draft]:
     """Keep posts as drafts of a job.
 
-    :param about_failure: They tell that the turn failed.
+    :param about_failure: The posts say that the turn failed.
     :raises LeaseLostError: Another worker has the job now.
     """
     return [_keep(tx, job, part, about_failure=about_failure) for part in parts]
@@ -278,7 +278,7 @@ def _keep(
 def drafts_of(
     tx: Transaction, job_id: int, *, about_failure: bool
 ) -> tuple[Draft, ...]:
-    """What a job has to post, in order."""
+    """The drafts of a job, in the order of their posts."""
     rows = tx.execute(
         f"SELECT {_COLUMNS} FROM draft"  # noqa: S608 - from constants
         " WHERE job_id = :job AND about_failure = :about_failure ORDER BY id",

@@ -64,7 +64,7 @@ class JobState(enum.StrEnum):
     BLOCKED = "blocked"
     """An earlier job of its conversation is not finished."""
     WAITING = "waiting"
-    """The debounce window, or a pause that is no failure's, is not over."""
+    """The debounce window, or a pause without a failed attempt, is not over."""
     READY = "ready"
     """Any worker may claim it."""
     LEASED = "leased"
@@ -72,7 +72,7 @@ class JobState(enum.StrEnum):
     RETRYING = "retrying"
     """An attempt failed, and the pause before the next one is not over."""
     GIVING_UP = "giving_up"
-    """Its turn failed for good, and what is to be said about that is not posted yet."""
+    """Its turn failed for good, and the messages about that are not posted yet."""
     DONE = "done"
     """Finished, and its text is erased."""
     DEAD = "dead"
@@ -80,7 +80,7 @@ class JobState(enum.StrEnum):
 
 
 class DraftState(enum.StrEnum):
-    """How far a draft came."""
+    """The progress of a draft."""
 
     KEPT = "kept"
     """No request for it has gone out."""
@@ -91,7 +91,7 @@ class DraftState(enum.StrEnum):
     POSTED = "posted"
     """Chatwoot has it."""
     WITHHELD = "withheld"
-    """The turn ended without it, because the policy no longer wanted it posted."""
+    """The turn ended without it, because the policy no longer allowed the post."""
     UNDELIVERED = "undelivered"
     """The turn failed before it was posted."""
 

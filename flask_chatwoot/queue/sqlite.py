@@ -1,4 +1,4 @@
-"""The SQLite file in which everything is kept, and the one connection to it."""
+"""The SQLite file of the stores, and the one connection to it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from . import schema
 from .database import Rows, Values
 
 _BUSY: t.Final = 2.0
-"""Seconds to wait for another thread, and again for another process. Chatwoot waits
-five for its answer."""
+"""Seconds to wait for another thread, and then for another process. Chatwoot waits 5 s
+for an answer."""
 
 _SMALLEST_SQLITE: t.Final = (3, 35, 0)
 """The first that knows ``RETURNING``, of March 2021."""
@@ -37,7 +37,7 @@ _REMEDIES: t.Final[t.Mapping[int, str]] = {
     sqlite3.SQLITE_READONLY: _LOCAL_FILE,
     sqlite3.SQLITE_IOERR: _LOCAL_FILE,
 }
-"""What to do, by SQLite's code for the error."""
+"""The remedy by SQLite's error code."""
 
 
 class SQLiteTransaction:
@@ -94,18 +94,18 @@ class SQLiteDatabase:
         survive_forks(self)
 
     def force(self) -> None:
-        """Have on the disk what this process wrote so far, if it is not there yet."""
+        """Force to the disk what this process has written so far."""
         with self._connection(durable=True) as db:
             if db.total_changes != self._forced:
-                # The log is forced as a whole, so whatever writes a page will do.
+                # The whole log is forced, so any statement that writes a page will do.
                 db.execute(f"PRAGMA user_version = {schema.VERSION}")
 
     def checkpoint(self) -> None:
-        """Move SQLite's log into the file, so that it can begin anew.
+        """Move SQLite's log into the file, so that the log can start again.
 
         Takes tens of milliseconds after a thousand deliveries, or as long as the disk
-        needs. Others read and write meanwhile, on the other connection, and only wait
-        while the few pages are moved that they added.
+        needs. Other threads read and write meanwhile, on the other connection, and
+        only wait while the pages that they added are moved.
         """
         with self._checkpointing:
             try:
@@ -143,8 +143,8 @@ class SQLiteDatabase:
     def transaction(self, *, durable: bool = False) -> t.Iterator[SQLiteTransaction]:
         """A block whose writes are committed as a whole, or rolled back.
 
-        :param durable: The writes survive what ``sync`` promises; the rest may be lost
-            with the power, and is then done again.
+        :param durable: The writes survive what ``sync`` promises; other writes may be
+            lost when the power fails, and the work is then repeated.
         """
         with self._connection(durable=durable) as db:
             # At once, so that what is read in the block is still true when it writes.
@@ -155,7 +155,7 @@ class SQLiteDatabase:
 
     @contextlib.contextmanager
     def read(self) -> t.Iterator[SQLiteTransaction]:
-        """A block that only reads, and takes no lock from those who write."""
+        """A block that only reads, and does not block writers."""
         with self._connection() as db:
             yield SQLiteTransaction(db, self.clock())
 
@@ -163,8 +163,8 @@ class SQLiteDatabase:
     def _connection(self, *, durable: bool = False) -> t.Iterator[sqlite3.Connection]:
         """The one connection of this process, for one thread at a time.
 
-        One connection behind a lock beats one per thread: a writer waits for its turn
-        instead of sleeping until SQLite stops being busy, and a server that makes a
+        One connection behind a lock is faster than one per thread: a writer waits for
+        the lock instead of sleeping while SQLite is busy, and a server that starts a
         thread per request opens no file per request.
         """
         if not self._lock.acquire(timeout=_BUSY):
@@ -185,9 +185,9 @@ class SQLiteDatabase:
             self._lock.release()
 
     def _ready(self, durable: bool) -> sqlite3.Connection:
-        """The connection, opened if it must be, which forces what it is to force."""
-        # Looked at once a second: SQLite would go on writing into a file that was
-        # deleted, and all would be lost with this process.
+        """The open connection, set to force writes to the disk or not."""
+        # Checked once a second: SQLite would go on writing into a file that was
+        # deleted, and the data would be lost when this process ends.
         if durable and time.monotonic() >= self._look_at and self._is_gone():
             self._drop()
 
@@ -224,15 +224,15 @@ class SQLiteDatabase:
         self._forced = 0
         self._opened = _identity(self.path)
         self._closing = weakref.finalize(self, db.close)
-        self._closing.atexit = False  # threads may still be at work then
+        self._closing.atexit = False  # threads may still use it then
 
         return db
 
     def _prepare(self, db: sqlite3.Connection) -> None:
-        # A commit writes a few pages, of which it changes little: small ones.
+        # A commit changes few bytes of each page that it writes, so pages are small.
         db.execute("PRAGMA page_size = 2048")
         db.execute("PRAGMA secure_delete = ON")
-        # At 64 MB a delivery has to do what is the workers' work: see checkpoint().
+        # From 64 MB on a delivery does the work of checkpoint(), which workers call.
         db.execute("PRAGMA wal_autocheckpoint = 32000")
         self._make_tables(db)
         db.execute("PRAGMA foreign_keys = ON")  # a migration replaces tables
@@ -245,7 +245,7 @@ class SQLiteDatabase:
                 db.execute("PRAGMA journal_mode = WAL")
                 self._migrate(db)
             except sqlite3.OperationalError as error:
-                # Several processes turn a new file to WAL at once: SQLite does not
+                # Several processes switch a new file to WAL at once: SQLite does not
                 # wait there, whatever its time-out is.
                 busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
@@ -257,7 +257,7 @@ class SQLiteDatabase:
                 return
 
     def _is_gone(self) -> bool:
-        """Whether the open file is not the one at its path any more."""
+        """Whether the open file is no longer the one at its path."""
         self._look_at = time.monotonic() + 1.0
 
         return self._db is not None and self._opened != _identity(self.path)
@@ -272,13 +272,13 @@ class SQLiteDatabase:
             raise DatabaseError(
                 f"The database {self.path!r} was made by another Flask-Chatwoot "
                 f"(version {version} of the file, this one knows {schema.VERSION}); "
-                "use that one, or configure another file."
+                "use that version, or configure another file."
             )
 
         db.execute("BEGIN IMMEDIATE")
 
         with db:
-            version = _version_of(db)  # another process may have been faster
+            version = _version_of(db)  # another process may have migrated it
 
             for statement in schema.MIGRATIONS.get(version, ()):
                 db.execute(statement)
@@ -313,8 +313,8 @@ def _version_of(db: sqlite3.Connection) -> int:
 def _make_private(path: str) -> None:
     """Make the file before SQLite does, so that no other user may read it.
 
-    A file that is there is left alone: to close it would end the locks that another
-    connection of this process has on it, which is how POSIX wants it.
+    An existing file is not opened: POSIX ends all locks that a process has on a file
+    when the process closes any descriptor of it.
     """
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))

@@ -1,4 +1,4 @@
-"""The stores of one database, put together."""
+"""The stores of one database."""
 
 import typing as t
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from .transcript import Transcript
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Store:
-    """What one app keeps in its database. Threads share it."""
+    """The stores of one app. Threads share them."""
 
     database: Database
     queue: Queue

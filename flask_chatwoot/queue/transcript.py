@@ -1,7 +1,7 @@
-"""What was said in conversations, for bots that may not list messages.
+"""The messages of conversations, for bots that may not list messages.
 
-A bot's own token may not list the messages of a conversation. What its webhook has seen
-of them is kept here, until the conversation is resolved.
+A bot's own token may not list the messages of a conversation. Those that its webhook
+received are kept here, until the conversation is resolved.
 """
 
 import typing as t
@@ -9,7 +9,7 @@ import typing as t
 from .database import Database, Transaction, joined
 
 _KEPT: t.Final = 100
-"""Messages that are kept of a conversation."""
+"""The number of messages that are kept of a conversation."""
 
 _READ: t.Final = """
 SELECT message_id, role, content FROM transcript
@@ -17,7 +17,7 @@ WHERE account_id = :account AND conversation_id = :conversation
 AND message_id < :before
 ORDER BY message_id DESC, role DESC LIMIT :limit
 """
-# What was picked has the id of its question, and comes after it.
+# A picked choice has the id of its question, and comes after it.
 
 _ADD: t.Final = """
 INSERT INTO transcript (
@@ -44,7 +44,7 @@ _NEWEST_ID: t.Final = 2**63 - 1
 
 
 class TranscriptEntry(t.NamedTuple):
-    """A public message, or what was picked in one.
+    """A public message, or the choice that was picked in one.
 
     :ivar role: ``"user"`` or ``"assistant"``.
     """
@@ -58,7 +58,7 @@ class TranscriptEntry(t.NamedTuple):
 
 
 class Transcript:
-    """What was said in the conversations of one Chatwoot account. Threads share it.
+    """The messages of the conversations of one Chatwoot account. Threads share it.
 
     Every method raises :class:`~flask_chatwoot.errors.DatabaseError` when the database
     cannot be read or written.
@@ -79,7 +79,7 @@ class Transcript:
         return row is not None
 
     def set_kept(self, wanted: bool) -> None:
-        """Keep messages from now on, or no longer, in all processes."""
+        """Start or stop keeping messages, in all processes."""
         statement = (
             "INSERT INTO trait (account_id, name) VALUES (:account, 'remembers')"
             " ON CONFLICT DO NOTHING"
@@ -122,16 +122,16 @@ class Transcript:
     def forget(
         self, conversation_id: int, *, newest: int, tx: Transaction | None = None
     ) -> None:
-        """Forget what was said up to a message.
+        """Delete messages up to one.
 
-        :param newest: Its id; 0 if that is unknown, to forget all.
+        :param newest: The id of that message; 0 deletes all.
         :param tx: A transaction to join.
         """
         with joined(self._database, tx) as tx:
             tx.execute(_FORGET, self._names(conversation_id) | {"newest": newest})
 
     def prune(self, older_than: float) -> None:
-        """Forget what was said this many seconds ago, or earlier."""
+        """Delete messages of all accounts that are older than this many seconds."""
         with self._database.transaction() as tx:
             tx.execute(
                 "DELETE FROM transcript WHERE said_at < :before",

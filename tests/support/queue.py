@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 import typing as t
@@ -11,6 +12,8 @@ from flask_chatwoot.queue.jobs import Job
 from flask_chatwoot.queue.outbox import Draft, DraftPart
 from flask_chatwoot.queue.sqlite import SQLiteDatabase
 from flask_chatwoot.queue.store import Store
+
+from .waiting import Clock
 
 LEASE: t.Final = 30.0
 DAY: t.Final = 86400.0
@@ -95,7 +98,7 @@ def claim(store: Store) -> Job:
 
 
 def claim_of(store: Store, conversation_id: int) -> Job:
-    """Claim until a conversation's job comes; the others have to wait."""
+    """Claim jobs until one of this conversation comes."""
     job = claim(store)
 
     while job.conversation_id != conversation_id:
@@ -105,7 +108,7 @@ def claim_of(store: Store, conversation_id: int) -> Job:
 
 
 def finish(store: Store, outcome: str = "replied", reason: str | None = None) -> int:
-    """Claim a job and end it; the message it was about."""
+    """Claim a job and end it; the id of its message."""
     job = claim(store)
     store.queue.settle(job, outcome, reason)
 
@@ -137,8 +140,8 @@ def sent(store: Store, job: Job, text: str = "On its way.") -> Draft:
     return draft
 
 
-def told(job: Job) -> list[tuple[int, str, bytes | None]]:
-    """What a job knows of its further messages."""
+def follow_ups(job: Job) -> list[tuple[int, str, bytes | None]]:
+    """The further messages of a job: id, text and payload."""
     return [(each.message_id, each.said, each.payload) for each in job.follow_ups]
 
 
@@ -148,20 +151,28 @@ def connection_of(store: Store) -> sqlite3.Connection:
         return db
 
 
+def advance(store: Store, seconds: float) -> None:
+    """Advance the clock of a store."""
+    t.cast(Clock, store.database.clock).advance(seconds)
+
+
+def now(store: Store) -> float:
+    return store.database.clock()
+
+
 # -- past the stores -----------------------------------------------------------
 
 
-def read(path: str, question: str) -> list[tuple[t.Any, ...]]:
-    """The answer of the file, asked by another connection."""
-    db = sqlite3.connect(path)
+def read(where: Store | str, query: str) -> list[tuple[t.Any, ...]]:
+    """The rows that another connection finds in a file."""
+    if isinstance(where, Store):
+        where = t.cast(SQLiteDatabase, where.database).path
 
-    try:
-        return db.execute(question).fetchall()
-    finally:
-        db.close()
+    with contextlib.closing(sqlite3.connect(where)) as db:
+        return db.execute(query).fetchall()
 
 
-def everything(path: str) -> list[tuple[t.Any, ...]]:
+def everything(path: Store | str) -> list[tuple[t.Any, ...]]:
     """All rows about jobs."""
     return [
         row
@@ -170,7 +181,7 @@ def everything(path: str) -> list[tuple[t.Any, ...]]:
     ]
 
 
-def messages_by_job(path: str) -> dict[int, list[int]]:
+def messages_by_job(path: Store | str) -> dict[int, list[int]]:
     """The messages of each job as they are in the file."""
     found: dict[int, list[int]] = {}
     rows = read(
@@ -185,5 +196,5 @@ def messages_by_job(path: str) -> dict[int, list[int]]:
     return found
 
 
-def is_intact(path: str) -> bool:
+def is_intact(path: Store | str) -> bool:
     return read(path, "PRAGMA integrity_check") == [("ok",)]

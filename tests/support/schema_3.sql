@@ -91,3 +91,29 @@ CREATE INDEX IF NOT EXISTS draft_job ON draft (job_id);
 CREATE INDEX IF NOT EXISTS draft_made ON draft (message_id)
     WHERE message_id IS NOT NULL;
 PRAGMA user_version = 3;
+
+-- one row of everything
+INSERT INTO job (id, account_id, conversation_id, message_id, key, kind, received_at,
+    due_at, claim, attempts, handoff, failure, done, finished_at, outcome, reason,
+    payload)
+VALUES
+    (1, 1, 41, 9001, 'k1', 'message', 10, NULL, NULL, 1, NULL, NULL, 1, 20, 'replied',
+        NULL, NULL),
+    (2, 1, 41, 9002, 'k2', 'message', 11, NULL, NULL, 4, '{}', 'refused', 0, 21, 'dead',
+        'refused', x'32'),
+    (3, 1, 42, 9003, 'k3', 'message', 12, -12, NULL, 0, NULL, NULL, 0, NULL, NULL, NULL,
+        x'33'),
+    (4, 1, 42, 9004, 'k4', 'alone', 13, NULL, NULL, 0, NULL, NULL, 0, NULL, NULL, NULL,
+        x'34'),
+    (5, 1, 43, 9005, 'k5', 'message', 14, 2000000000, 'token', 2, NULL, NULL, 0, NULL,
+        NULL, 'server_error', x'35');
+INSERT INTO follow_up VALUES (1, 3, 9006, 'k6', 'said', x'36', 15);
+INSERT INTO draft VALUES
+    (1, 1, 'm1', 0, 0, '', NULL, 0, 16, 20001),
+    (2, 2, 'm2', 1, 1, 'Sorry.', NULL, 0, NULL, NULL),
+    (3, 5, 'm3', 0, 0, 'Which?', '[["A", "a"]]', 1, 17, NULL);
+INSERT INTO file VALUES (1, 3, 'a.txt', 'text/plain', x'61');
+INSERT INTO conversation VALUES (1, 42, 1, 1, '"bot"', 9000, 5.5, 8000, 18);
+INSERT INTO said VALUES (1, 42, 8999, 'user', 'Hello', 19);
+INSERT INTO worker VALUES (1, 'one', 4, 1749999999);
+INSERT INTO trait VALUES (1, 'remembers');

@@ -121,3 +121,18 @@ def comes_true(is_so: t.Callable[[], object], *, within: float) -> bool:
         time.sleep(0.01)
 
     return True
+
+
+def ended(app: Flask) -> bool:
+    """Handle what is due; whether every job ends in time."""
+    return work_until(app, lambda: all_ended(app))
+
+
+def thread_settings(sim: Simulator, workers: int) -> dict[str, t.Any]:
+    """Of an app with workers of its own, whose Chatwoot is a simulator."""
+    return {
+        "backend": "thread",
+        "workers": workers,
+        "base_url": sim.url,
+        "api_access_token": sim.user_token,
+    }

@@ -13,10 +13,11 @@ import warnings
 from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from support.queue import open_store, put
 
 from flask_chatwoot.errors import DatabaseError
-from support.queue import open_store, put
 
 
 def share(path: str) -> t.Any:
