@@ -330,6 +330,10 @@ def other(**settings: t.Any) -> Cause:
     return lambda s: s.other(**settings)
 
 
+def without(key: str) -> Cause:
+    return lambda s: s.make(**{key: None})
+
+
 def instead_of_chatwoot(answer: Response) -> Cause:
     return lambda s: s.other(base_url=s.serve(answer))
 
@@ -356,10 +360,7 @@ def moved(url: str) -> Response:
 
 CONFIGURATION = [
     *(
-        case(
-            lambda s, key=key: s.make(**{key: None}),
-            f"error configuration: Set CHATWOOT_{key.upper()}.",
-        )
+        case(without(key), f"error configuration: Set CHATWOOT_{key.upper()}.")
         for key in ("base_url", "account_id", "api_access_token")
     ),
     case(
@@ -571,6 +572,10 @@ def api_inbox_instead_of_webhook(scene: DoctorScene) -> Flask:
     return scene.other(webhook_secret=["old", "secret-of-an-inbox"])
 
 
+def unsubscribe(event: str) -> Cause:
+    return lambda s: s.webhook["subscriptions"].remove(event)
+
+
 def delete_webhook(scene: DoctorScene) -> None:
     scene.settings.webhooks.clear()
     scene.arguments = ("--url", scene.url.removesuffix("/chatwoot/webhook"))
@@ -603,7 +608,7 @@ WEBHOOK = [
     ),
     *(
         case(
-            lambda s, event=event: s.webhook["subscriptions"].remove(event),
+            unsubscribe(event),
             f"{mark} events: {event} … Settings → Integrations → Webhooks",
         )
         for event, mark in [
