@@ -255,10 +255,12 @@ def test_an_app_without_the_extension_is_an_error() -> None:
         (["--help"], 0, "work +Answer what is in the database"),
         (["--help"], 0, "jobs +List jobs"),
         (["jobs", "--state", "lost"], 2, "'blocked', 'waiting', 'ready', 'leased'"),
+        (["jobs", "--limit", "-1"], 2, "-1 is not in the range"),
+        (["jobs", "prune", "--days", "-1"], 2, "-1.0 is not in the range"),
     ],
-    ids=["work", "jobs", "unknown state"],
+    ids=["work", "jobs", "unknown state", "negative limit", "negative days"],
 )
-def test_the_help_explains_commands_and_states(
+def test_commands_explain_what_they_accept(
     app: Flask, arguments: list[str], code: int, text: str
 ) -> None:
     actual, printed = run(app, *arguments)
@@ -306,7 +308,7 @@ def test_a_simulated_failure_is_an_error(app: Flask, chatwoot: Chatwoot) -> None
     code, printed = run(app, "simulate", "Hello")
 
     assert code == 1
-    assert printed.endswith("Error: No answer: provider_failed. The log says more.\n")
+    assert printed.endswith("Error: No answer: provider_failed. See the log.\n")
 
 
 def test_a_simulation_without_an_answer_ends(app: Flask, chatwoot: Chatwoot) -> None:
