@@ -28,7 +28,7 @@ from flask_chatwoot import Chatwoot
 from flask_chatwoot.client import ChatwootClient, RawAnswer
 from flask_chatwoot.doctor import server
 from flask_chatwoot.doctor.chatwoot import address
-from flask_chatwoot.doctor.facts import DoctorContext, Finding, Mark
+from flask_chatwoot.doctor.facts import DoctorContext, Finding, Mark, UnreadableAccount
 from flask_chatwoot.setup import account
 from flask_chatwoot.setup.plan import SetupRequest, plan_setup
 from flask_chatwoot.simulator import Fault, Simulator
@@ -874,6 +874,14 @@ def test_a_self_signed_certificate_is_an_error_until_it_is_trusted(
     assert "REQUESTS_CA_BUNDLE" in problem
     assert trusted.problems == []
     assert "ok tls: The connection to Chatwoot is encrypted. " in trusted.lines
+
+
+def test_the_number_of_an_account_is_no_status(scene: DoctorScene) -> None:
+    context = DoctorContext(scene.app.extensions["chatwoot"])
+    why = "Chatwoot does not let this token read the settings of account 403."
+    context.__dict__["account"] = UnreadableAccount(why, status=401)
+
+    assert [finding.mark for finding in server.rights(context)] == [Mark.WARNING]
 
 
 # -- addresses -------------------------------------------------------------------
