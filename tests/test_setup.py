@@ -530,7 +530,7 @@ def test_an_answer_without_an_id_is_an_error(
 APP = {"url": "http://app:5000/hook"}
 BOT = {"agent_bot": True}
 PENDING = "new conversations in inbox 3 (Website) begin as pending"
-LABEL = "asks 'Who'; setup does not change that"
+LABEL = "exists with the label 'Who'; setup does not change that"
 
 
 def name_who(scene: SetupScene) -> None:
@@ -671,7 +671,10 @@ def test_the_environment_names_what_the_app_cannot_know(scene: SetupScene) -> No
 
 
 def test_a_bot_is_made_and_linked(scene: SetupScene) -> None:
-    lines = scene.set_up(agent_bot=True)
+    plan = scene.plan(agent_bot=True)
+    assert plan.steps[-1][1] == "Link the agent bot to inbox 3 (Website)."
+
+    lines = scene.apply(plan)
 
     bot = scene.settings.bots[scene.settings.links[3]]
     assert bot["outgoing_url"] == URL
