@@ -377,16 +377,12 @@ def test_several_inboxes_can_be_chosen(scene: SetupScene) -> None:
     assert [len(scene.form(id)) for id in (3, 7, 8)] == [4, 3, 4]
 
 
-def test_an_attribute_whose_options_mean_both_modes_stays(scene: SetupScene) -> None:
-    scene.add_attribute("KI", "Mensch")
-
-    plan = scene.plan(words=vocabulary(bot=["ki"], human=["mensch"]))
-
-    assert plan.already == ("The attribute support_mode exists, with its options.",)
-
-
-def test_missing_options_are_added(scene: SetupScene) -> None:
-    scene.add_attribute("Robot", "Human")
+def test_missing_options_are_added_to_an_attribute(scene: SetupScene) -> None:
+    scene.add_attribute("Robot", "Mensch")
+    words = vocabulary(bot=["robot"], human=["mensch"])
+    exists = "The attribute support_mode exists, with its options."
+    assert scene.plan(words=words).already == (exists,)
+    scene.attribute["attribute_values"] = ["Robot", "Human"]
 
     scene.set_up()
 
@@ -476,9 +472,7 @@ def test_what_prevents_setup_is_an_error_with_a_remedy(
         scene.plan(**wanted)
 
 
-def test_an_option_with_a_comma_may_be_in_the_apps_configuration(
-    scene: SetupScene,
-) -> None:
+def test_the_app_may_configure_an_option_with_a_comma(scene: SetupScene) -> None:
     words = vocabulary(human=COMMA.values())
 
     assert COMMA[Mode.HUMAN] in scene.plan(options=COMMA, words=words).steps[0][1]
@@ -638,13 +632,9 @@ def test_the_apps_token_is_used_and_not_shown(scene: SetupScene) -> None:
 @pytest.mark.parametrize(
     ("url", "private"),
     [
-        ("http://app:5000", True),
-        ("http://192.168.1.5/", True),
-        ("https://127.0.0.1:80", True),
-        ("http://[::1]/", True),
-        ("http://app.internal", True),
-        ("https://app.example.com", False),
-        ("https://1.1.1.1", False),
+        *((f"http://{host}", True) for host in ("app:5000", "192.168.1.5/", "[::1]/")),
+        *(("https://127.0.0.1:80", True), ("http://app.internal", True)),
+        *(("https://app.example.com", False), ("https://1.1.1.1", False)),
     ],
 )
 def test_private_and_public_urls_are_distinguished(url: str, private: bool) -> None:
@@ -786,29 +776,21 @@ def test_a_bot_that_others_linked_to_an_inbox_is_kept(scene: SetupScene) -> None
     bot_id = scene.settings.links[3]
     scene.link(bot_id, inbox_id=5)
 
-    texts = scene.tear_down()
-
-    assert any("Kept the agent bot" in text for text in texts)
+    assert any("Kept the agent bot" in text for text in scene.tear_down())
     assert scene.settings.links == {5: bot_id}
     assert bot_id in scene.settings.bots
 
 
-def test_a_bot_that_replaced_that_of_setup_stays(scene: SetupScene) -> None:
+def test_another_bot_or_url_since_setup_stays(scene: SetupScene) -> None:
     scene.set_up(agent_bot=True)
-    scene.link(scene.sim.bot.id)
-
-    scene.tear_down()
-
-    assert scene.settings.links == {3: scene.sim.bot.id}
-    assert scene.settings.bots.keys() == {scene.sim.bot.id}
-
-
-def test_a_webhook_whose_url_was_changed_stays(scene: SetupScene) -> None:
     scene.set_up()
+    scene.link(scene.sim.bot.id)
     scene.webhook["url"] = OTHER_URL
 
     scene.tear_down(URL)
 
+    assert scene.settings.links == {3: scene.sim.bot.id}
+    assert scene.settings.bots.keys() == {scene.sim.bot.id}
     assert scene.webhook["url"] == OTHER_URL
 
 
@@ -964,9 +946,7 @@ def test_accounts_have_their_own_entries(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        "{}",
-        "[3]",
+        *("", "{}", "[3]"),
         '[{"where": "https://a account 1", "kind": "x", "values": {}}]',
         '[{"where": "https://a account 1", "kind": "made_bot", "values": {"x": 1}}]',
     ],

@@ -87,7 +87,7 @@ SETTINGS: t.Final = (
         "webhook_secret",
         to.secrets,
         (),
-        "Secret of the webhook; several in a rotation. Without it, nothing is verified.",
+        "Secret of the webhook; several in a rotation. None: nothing is verified.",
         secret=True,
     ),
     Setting(
@@ -185,10 +185,7 @@ SETTINGS: t.Final = (
         "In human mode, post a note for operators when a turn failed for good.",
     ),
     Setting(
-        "typing",
-        to.flag,
-        True,
-        "Show the typing indicator while a provider works.",
+        "typing", to.flag, True, "Show the typing indicator while a provider works."
     ),
     Setting(
         "backend",
@@ -216,12 +213,7 @@ SETTINGS: t.Final = (
         "full survives power loss, normal a crash of the process.",
     ),
     Setting("timeout", to.seconds, 10.0, "Seconds to wait for Chatwoot's API."),
-    Setting(
-        "max_attempts",
-        to.whole(1),
-        5,
-        "Attempts at one turn before it is dead.",
-    ),
+    Setting("max_attempts", to.whole(1), 5, "Attempts at one turn before it is dead."),
     Setting(
         "max_body",
         to.whole(1),
