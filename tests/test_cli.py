@@ -6,12 +6,13 @@ import re
 import signal
 import subprocess
 import sys
-import threading
+import time
 import typing as t
 from pathlib import Path
 
 import pytest
 from flask import Flask
+from support import commands
 from support.apps import AppFactory, database_of, store_of
 from support.deliveries import message
 from support.queue import open_store
@@ -21,15 +22,13 @@ from flask_chatwoot import Chatwoot, cli
 from flask_chatwoot.queue.schema import JobState
 from flask_chatwoot.queue.store import Store
 from flask_chatwoot.simulator import Fault, Simulator
-from flask_chatwoot.workers import ThreadBackend
 
 DAY = 86400.0
 
 
 def run(app: Flask, *arguments: str) -> tuple[int, str]:
-    """What ``flask chatwoot`` leaves with and prints, errors included."""
-    result = app.test_cli_runner().invoke(args=["chatwoot", *arguments])
-
+    """Exit code and output, errors included."""
+    result = commands.run(app, *arguments)
     return result.exit_code, result.output
 
 
@@ -114,24 +113,24 @@ def test_jobs_are_listed_as_json(filled: Flask) -> None:
 @pytest.mark.parametrize(
     ("arguments", "ids"),
     [
-        (["--state", "ready"], [4]),
-        (["--state", "leased"], [3]),
-        (["--state", "dead"], [2]),
-        (["--state", "done"], [1]),
-        (["--limit", "2"], [4, 3]),
-        (["--limit", "0"], [4, 3, 2, 1]),
-        (["--state", "dead", "--limit", "1"], [2]),
+        ("--state ready", [4]),
+        ("--state leased", [3]),
+        ("--state dead", [2]),
+        ("--state done", [1]),
+        ("--limit 2", [4, 3]),
+        ("--limit 0", [4, 3, 2, 1]),
+        ("--state dead --limit 1", [2]),
     ],
 )
-def test_fewer_jobs_can_be_asked_for(
-    filled: Flask, arguments: list[str], ids: list[int]
+def test_the_list_of_jobs_can_be_limited(
+    filled: Flask, arguments: str, ids: list[int]
 ) -> None:
-    code, printed = run(filled, "jobs", "--json", *arguments)
+    code, printed = run(filled, "jobs", "--json", *arguments.split())
 
     assert (code, [job["id"] for job in json.loads(printed)]) == (0, ids)
 
 
-def test_a_hundred_jobs_are_listed_unless_told(app: Flask) -> None:
+def test_a_hundred_jobs_are_listed_by_default(app: Flask) -> None:
     for number in range(1, 121):
         put(store_of(app), number)
 
@@ -144,13 +143,7 @@ def test_an_empty_queue_has_no_rows(app: Flask) -> None:
 
     assert (code, len(printed.splitlines())) == (0, 1)
     assert run(app, "jobs", "--json") == (0, "[]\n")
-
-
-def test_a_state_that_does_not_exist_is_refused(app: Flask) -> None:
-    code, printed = run(app, "jobs", "--state", "lost")
-
-    assert code == 2
-    assert "'blocked', 'waiting', 'ready', 'leased'" in printed
+    assert run(app, "jobs", "retry", "--dead") == (0, "0 jobs will be retried.\n")
 
 
 # -- retry ---------------------------------------------------------------------
@@ -160,13 +153,38 @@ def states(app: Flask) -> dict[int, str]:
     return {job.id: job.state for job in store_of(app).inspection.jobs()}
 
 
-@pytest.mark.parametrize("arguments", [["2"], ["--dead"]])
-def test_dead_jobs_are_retried(filled: Flask, arguments: list[str]) -> None:
-    assert run(filled, "jobs", "retry", *arguments) == (0, "1 job will be retried.\n")
-    assert states(filled)[2] == "ready"
+@pytest.mark.parametrize(
+    ("arguments", "code", "printed", "changed"),
+    [
+        ("2", 0, "1 job will be retried.\n", {2: "ready"}),
+        ("--dead", 0, "1 job will be retried.\n", {2: "ready"}),
+        (
+            "1 2 3 99",
+            1,
+            "1 job will be retried.\nError: Not dead: 1, 3, 99.\n",
+            {2: "ready"},
+        ),
+        ("", 2, "Error: Give job ids, or --dead.\n", {}),
+        ("2 --dead", 2, "Error: Give job ids, or --dead.\n", {}),
+        ("two", 2, "'two' is not a valid integer range.\n", {}),
+        ("0", 2, "0 is not in the range 1<=x<=9223372036854775807.\n", {}),
+        ("9" * 20, 2, "is not in the range 1<=x<=9223372036854775807.\n", {}),
+    ],
+)
+def test_only_dead_jobs_are_retried(
+    filled: Flask, arguments: str, code: int, printed: str, changed: dict[int, str]
+) -> None:
+    before = states(filled)
+
+    actual, output = run(filled, "jobs", "retry", *arguments.split())
+
+    assert actual == code
+    assert output.endswith(printed) if code == 2 else output == printed
+    assert before == {1: "done", 2: "dead", 3: "leased", 4: "ready"}
+    assert states(filled) == before | changed
 
 
-def test_all_dead_jobs_are_retried_in_their_order(app: Flask) -> None:
+def test_dead_jobs_are_retried_in_their_order(app: Flask) -> None:
     store = store_of(app)
 
     for number in (1, 2, 3):
@@ -177,86 +195,51 @@ def test_all_dead_jobs_are_retried_in_their_order(app: Flask) -> None:
     assert [finish(store, "replied", None) for _ in range(3)] == [1, 2, 3]
 
 
-def test_where_no_job_is_dead_none_is_retried(app: Flask) -> None:
-    assert run(app, "jobs", "retry", "--dead") == (0, "0 jobs will be retried.\n")
-
-
-def test_jobs_that_are_not_dead_are_named(filled: Flask) -> None:
-    code, printed = run(filled, "jobs", "retry", "1", "2", "3", "99")
-
-    assert code == 1
-    assert printed.splitlines() == [
-        "1 job will be retried.",
-        "Error: Not dead: 1, 3, 99.",
-    ]
-    assert states(filled) == {1: "done", 2: "ready", 3: "leased", 4: "ready"}
-
-
-@pytest.mark.parametrize("arguments", [[], ["2", "--dead"]])
-def test_retry_needs_ids_or_the_option(filled: Flask, arguments: list[str]) -> None:
-    code, printed = run(filled, "jobs", "retry", *arguments)
-
-    assert code == 2
-    assert "Error: Give job ids, or --dead." in printed
-    assert states(filled)[2] == "dead"
-
-
-@pytest.mark.parametrize("number", ["two", "0", "9" * 20])
-def test_a_job_id_is_a_number_in_range(app: Flask, number: str) -> None:
-    assert run(app, "jobs", "retry", number)[0] == 2
-
-
 # -- prune ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("arguments", "printed", "left"),
     [
-        ([], "0 jobs deleted.\n", [4, 3, 2, 1]),
-        (["--days", "1"], "1 job deleted.\n", [4, 3, 2]),
-        (["--days", "0.01", "--dead"], "2 jobs deleted.\n", [4, 3]),
-        (["--dead"], "0 jobs deleted.\n", [4, 3, 2, 1]),
+        ("", "0 jobs deleted.\n", [4, 3, 2, 1]),
+        ("--days 1", "1 job deleted.\n", [4, 3, 2]),
+        ("--days 0.01 --dead", "2 jobs deleted.\n", [4, 3]),
+        ("--dead", "0 jobs deleted.\n", [4, 3, 2, 1]),
     ],
 )
 def test_finished_jobs_are_deleted(
-    filled: Flask, arguments: list[str], printed: str, left: list[int]
+    filled: Flask, arguments: str, printed: str, left: list[int]
 ) -> None:
-    assert run(filled, "jobs", "prune", *arguments) == (0, printed)
+    assert run(filled, "jobs", "prune", *arguments.split()) == (0, printed)
     assert list(states(filled)) == left
 
 
-# -- what goes wrong -----------------------------------------------------------
+# -- errors --------------------------------------------------------------------
 
-COMMANDS = [["jobs"], ["jobs", "retry", "--dead"], ["jobs", "prune"], ["work"]]
+COMMANDS = ["jobs", "jobs retry --dead", "jobs prune", "work"]
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_without_configuration_a_command_says_what_to_set(
-    make_app: AppFactory, command: list[str]
-) -> None:
-    code, printed = run(make_app(base_url=None, account_id=None), *command)
-
-    assert code == 1
-    assert printed == (
+@pytest.mark.parametrize("command", COMMANDS)
+def test_missing_configuration_is_named(make_app: AppFactory, command: str) -> None:
+    assert run(make_app(base_url=None, account_id=None), *command.split()) == (
+        1,
         "Error: Chatwoot is not configured; set CHATWOOT_BASE_URL, "
-        "CHATWOOT_ACCOUNT_ID.\n"
+        "CHATWOOT_ACCOUNT_ID.\n",
     )
 
 
-@pytest.mark.parametrize("command", COMMANDS[:3], ids=" ".join)
-def test_a_database_that_fails_is_reported_in_a_sentence(
-    app: Flask, command: list[str]
-) -> None:
+@pytest.mark.parametrize("command", COMMANDS[:3])
+def test_an_error_of_the_database_is_reported(app: Flask, command: str) -> None:
     Path(database_of(app).path).write_bytes(b"no database at all. " * 50)
 
-    code, printed = run(app, *command)
+    code, printed = run(app, *command.split())
 
     assert code == 1
     assert printed.startswith("Error: The database '")
     assert printed.endswith("failed: file is not a database; configure another file.\n")
 
 
-def test_an_app_without_the_extension_is_reported_in_a_sentence() -> None:
+def test_an_app_without_the_extension_is_an_error() -> None:
     app = Flask("bare")
     app.cli.add_command(cli.chatwoot)
 
@@ -266,26 +249,38 @@ def test_an_app_without_the_extension_is_reported_in_a_sentence() -> None:
     assert printed.startswith("Error: The app 'bare' has no Chatwoot; call Chatwoot(")
 
 
-def test_every_command_is_explained(app: Flask) -> None:
-    code, printed = run(app, "--help")
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["--help"], 0, "work +Answer what is in the database"),
+        (["--help"], 0, "jobs +List jobs"),
+        (["jobs", "--state", "lost"], 2, "'blocked', 'waiting', 'ready', 'leased'"),
+        (["jobs", "--limit", "-1"], 2, "-1 is not in the range"),
+        (["jobs", "prune", "--days", "-1"], 2, "-1.0 is not in the range"),
+    ],
+    ids=["work", "jobs", "unknown state", "negative limit", "negative days"],
+)
+def test_commands_explain_what_they_accept(
+    app: Flask, arguments: list[str], code: int, text: str
+) -> None:
+    actual, printed = run(app, *arguments)
 
-    assert code == 0
-    assert re.search("work +Answer what is in the database", printed)
-    assert re.search("jobs +List jobs", printed)
+    assert actual == code
+    assert re.search(text, printed)
 
 
 # -- simulate ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("mode", "customer"),
+    ("mode", "customer", "author"),
     [
-        ("bot", ["  customer  Hello", "  bot       You said Hello"]),
-        ("human", ["  customer  Hello"]),
+        ("bot", ["  customer  Hello", "  bot       You said Hello"], "bot "),
+        ("human", ["  customer  Hello"], "note"),
     ],
 )
-def test_a_conversation_can_be_held_without_chatwoot(
-    make_app: AppFactory, tmp_path: Path, mode: str, customer: list[str]
+def test_a_conversation_can_be_simulated_without_configuration(
+    make_app: AppFactory, tmp_path: Path, mode: str, customer: list[str], author: str
 ) -> None:
     chatwoot = Chatwoot()
     chatwoot.reply_provider(lambda text: f"You said {text}")
@@ -293,7 +288,6 @@ def test_a_conversation_can_be_held_without_chatwoot(
 
     code, printed = run(app, "simulate", "Hello", "--mode", mode)
 
-    author = "bot " if mode == "bot" else "note"
     assert code == 0
     assert printed.splitlines() == [
         "What the customer sees",
@@ -306,32 +300,24 @@ def test_a_conversation_can_be_held_without_chatwoot(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_conversation_that_fails_says_why(make_app: AppFactory) -> None:
-    chatwoot = Chatwoot()
-
+def test_a_simulated_failure_is_an_error(app: Flask, chatwoot: Chatwoot) -> None:
     @chatwoot.reply_provider
     def provide(text: str) -> str:
         raise RuntimeError
 
-    code, printed = run(make_app(chatwoot), "simulate", "Hello")
+    code, printed = run(app, "simulate", "Hello")
 
     assert code == 1
-    assert printed.endswith("Error: No answer: provider_failed. The log says more.\n")
+    assert printed.endswith("Error: No answer: provider_failed. See the log.\n")
 
 
-def test_a_conversation_without_an_answer_ends(make_app: AppFactory) -> None:
-    chatwoot = Chatwoot()
-    go_on = threading.Event()
+def test_a_simulation_without_an_answer_ends(app: Flask, chatwoot: Chatwoot) -> None:
+    # Longer than the command waits for an answer; then it waits for this turn to end.
+    chatwoot.reply_provider(lambda text: time.sleep(0.8))
 
-    @chatwoot.reply_provider
-    def provide(text: str) -> None:
-        # Until the command gives up; it then waits for this turn to end.
-        go_on.wait(1)
+    printed = run(app, "simulate", "Hello", "--timeout", "0.2")
 
-    code, printed = run(make_app(chatwoot), "simulate", "Hello", "--timeout", "0.2")
-
-    assert code == 1
-    assert printed == "Error: No answer within 0.2 s.\n"
+    assert printed == (1, "Error: No answer within 0.2 s.\n")
 
 
 # -- work ----------------------------------------------------------------------
@@ -340,11 +326,10 @@ needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="needs signal
 
 
 class Worker:
-    """``flask chatwoot work`` in a process of its own, over a database."""
+    """``flask chatwoot work`` in a process of its own, with a database."""
 
     def __init__(self, folder: Path, sim: Simulator) -> None:
-        self.sim = sim
-        self.asked = folder / "asked"
+        self.sim, self.asked = sim, folder / "asked"
         self.path = folder / "chatwoot.sqlite3"
         self.store = open_store(self.path)
         self._output = folder / "output"
@@ -377,7 +362,7 @@ class Worker:
         return self._output.read_text().splitlines()
 
     def stop(self, number: int) -> int:
-        """Send a signal; the code the process leaves with."""
+        """Send a signal; the exit code."""
         assert self._process is not None
         self._process.send_signal(number)
 
@@ -447,8 +432,9 @@ def test_a_worker_leaves_what_does_not_finish_to_another(
         (4, ["--threads", "7"], [7]),
         (4, ["--threads=0"], []),
     ],
+    ids=["setting", "no setting", "option", "no thread"],
 )
-def test_a_worker_has_as_many_threads_as_asked_for(
+def test_the_number_of_threads_is_that_of_the_option_or_the_setting(
     make_app: AppFactory,
     monkeypatch: pytest.MonkeyPatch,
     workers: int,
@@ -457,12 +443,11 @@ def test_a_worker_has_as_many_threads_as_asked_for(
 ) -> None:
     made: list[int] = []
 
-    class Backend(ThreadBackend):
-        def __init__(self, *_: object, threads: int) -> None:
-            made.append(threads)
-            raise KeyboardInterrupt
+    def backend(*_: object, threads: int) -> t.NoReturn:
+        made.append(threads)
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr("flask_chatwoot.cli.work.ThreadBackend", Backend)
+    monkeypatch.setattr("flask_chatwoot.cli.work.ThreadBackend", backend)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
 
     run(make_app(workers=workers), "work", *arguments)

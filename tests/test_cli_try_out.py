@@ -5,13 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import typing as t
 from pathlib import Path
 
 import pytest
-from click.testing import Result
 from flask import Flask, current_app
 from support.apps import AppFactory, runtime_of, store_of
 from support.chatwoot import ChatwootStub
+from support.commands import run
 
 from flask_chatwoot import Chatwoot, Mode, Reply, Turn
 
@@ -27,41 +28,44 @@ def bare(tmp_path: Path, chatwoot: Chatwoot) -> Flask:
     return app
 
 
-def ask(app: Flask, *arguments: str) -> Result:
-    return app.test_cli_runner().invoke(args=["chatwoot", "ask", *arguments])
+def ask(app: Flask, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr."""
+    result = run(app, "ask", *arguments)
+    return result.exit_code, result.stdout, result.stderr
 
 
-def test_the_answer_is_printed_and_nothing_else(
-    bare: Flask, chatwoot: Chatwoot
+async def awaited(text: str) -> str:
+    return "Awaited."
+
+
+def print_and_reply(text: str) -> str:
+    print("thinking")  # noqa: T201 - what this is about
+    return "On its way."
+
+
+@pytest.mark.parametrize(
+    ("provider", "stdout", "stderr"),
+    [
+        (lambda text: f"You said {text}", f"You said {QUESTION}\n", ""),
+        (lambda text: Reply("Two\nlines.", private=True), "Two\nlines.\n", ""),
+        (lambda text: None, "", ""),
+        (lambda text: "", "", ""),
+        (lambda text: " \n", "", ""),
+        (awaited, "Awaited.\n", ""),
+        (print_and_reply, "On its way.\n", "thinking\n"),
+    ],
+    ids=["str", "Reply", "None", "empty", "blank", "async", "prints"],
+)
+def test_stdout_has_the_answer_and_nothing_else(
+    bare: Flask, chatwoot: Chatwoot, provider: t.Any, stdout: str, stderr: str
 ) -> None:
-    chatwoot.reply_provider(lambda text: f"You said {text}")
+    chatwoot.reply_provider(provider)
 
-    result = ask(bare, QUESTION)
-
-    assert result.exit_code == 0
-    assert result.stdout == f"You said {QUESTION}\n"
-    assert result.stderr == ""
-
-
-def test_the_content_of_a_reply_is_printed(bare: Flask, chatwoot: Chatwoot) -> None:
-    chatwoot.reply_provider(lambda text: Reply("Two\nlines.", private=True))
-
-    assert ask(bare, QUESTION).stdout == "Two\nlines.\n"
-
-
-@pytest.mark.parametrize("answer", [None, "", " \n"])
-def test_no_answer_prints_nothing(
-    bare: Flask, chatwoot: Chatwoot, answer: str | None
-) -> None:
-    chatwoot.reply_provider(lambda text: answer)
-
-    result = ask(bare, QUESTION)
-
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
+    assert ask(bare, QUESTION) == (0, stdout, stderr)
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-def test_the_provider_of_the_mode_is_asked(
+def test_the_provider_of_the_mode_is_called(
     bare: Flask, chatwoot: Chatwoot, mode: Mode
 ) -> None:
     seen: list[Turn] = []
@@ -71,87 +75,55 @@ def test_the_provider_of_the_mode_is_asked(
         seen.append(turn)
         return current_app.name
 
-    @chatwoot.reply_provider
-    def other(text: str) -> str:
-        return "Not asked."
+    chatwoot.reply_provider(lambda text: "Not called.")
 
-    result = ask(bare, QUESTION, "--mode", mode.value)
-
-    assert result.stdout == "bare\n"
+    assert ask(bare, QUESTION, "--mode", mode.value)[1] == "bare\n"
     assert seen == [Turn(text=QUESTION, mode=mode)]
 
 
 def test_the_mode_is_bot_by_default(bare: Flask, chatwoot: Chatwoot) -> None:
     chatwoot.reply_provider(mode="bot")(lambda text: "Bot.")
 
-    assert ask(bare, QUESTION).stdout == "Bot.\n"
-    assert ask(bare, QUESTION, "--mode", "human").exit_code == 1
+    assert ask(bare, QUESTION)[1] == "Bot.\n"
+    assert ask(bare, QUESTION, "--mode", "human")[0] == 1
 
 
-def test_an_async_provider_is_awaited(bare: Flask, chatwoot: Chatwoot) -> None:
-    @chatwoot.reply_provider
-    async def reply(text: str) -> str:
-        return "Awaited."
-
-    assert ask(bare, QUESTION).stdout == "Awaited.\n"
+def raise_error(text: str) -> str:
+    raise LookupError(text)
 
 
-def test_what_the_provider_prints_goes_to_stderr(
-    bare: Flask, chatwoot: Chatwoot
+@pytest.mark.parametrize(
+    ("provider", "question", "code", "texts"),
+    [
+        (None, QUESTION, 1, ["Error: No reply provider is registered for mode bot.\n"]),
+        (
+            raise_error,
+            QUESTION,
+            1,
+            ["Error: The reply provider raised builtins.LookupError\n", "in raise_err"],
+        ),
+        (lambda text: 42, QUESTION, 1, ["Error: A reply provider returned int;"]),
+        (lambda text: "Yes?", " ", 2, ["Usage: ", "The text is blank"]),
+    ],
+    ids=["no provider", "provider raises", "no reply", "blank text"],
+)
+def test_an_error_is_reported_without_the_question(
+    bare: Flask,
+    chatwoot: Chatwoot,
+    provider: t.Any,
+    question: str,
+    code: int,
+    texts: list[str],
 ) -> None:
-    @chatwoot.reply_provider
-    def reply(text: str) -> str:
-        print("thinking")  # noqa: T201 - what this is about
-        return "On its way."
+    if provider is not None:
+        chatwoot.reply_provider(provider)
 
-    result = ask(bare, QUESTION)
+    actual, stdout, stderr = ask(bare, question)
 
-    assert result.stdout == "On its way.\n"
-    assert result.stderr == "thinking\n"
-
-
-def test_without_a_provider_it_fails_with_a_sentence(bare: Flask) -> None:
-    result = ask(bare, QUESTION)
-
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "Error: No reply provider is registered for mode bot.\n"
-
-
-def test_the_error_of_a_provider_is_reported_without_its_text(
-    bare: Flask, chatwoot: Chatwoot
-) -> None:
-    @chatwoot.reply_provider
-    def reply(text: str) -> str:
-        raise LookupError(text)
-
-    result = ask(bare, QUESTION)
-
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.startswith(
-        "Error: The reply provider raised builtins.LookupError\n"
-    )
-    assert "in reply" in result.stderr
-    assert QUESTION not in result.stderr.replace("raise LookupError(text)", "")
-
-
-def test_an_answer_that_is_not_a_reply_is_reported(
-    bare: Flask, chatwoot: Chatwoot
-) -> None:
-    chatwoot.reply_provider(lambda text: 42)
-
-    result = ask(bare, QUESTION)
-
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert "Error: A reply provider returned int;" in result.stderr
-
-
-def test_a_blank_text_is_refused(bare: Flask, chatwoot: Chatwoot) -> None:
-    chatwoot.reply_provider(lambda text: "Yes?")
-
-    result = ask(bare, " ")
-
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert "The text is blank" in result.stderr
+    assert (actual, stdout) == (code, "")
+    assert stderr.startswith(texts[0])
+    assert all(text in stderr for text in texts)
+    assert QUESTION not in stderr
 
 
 def test_nothing_is_posted_stored_or_started(
@@ -166,9 +138,8 @@ def test_nothing_is_posted_stored_or_started(
         return "On its way."
 
     before = {*threading.enumerate()}
-    result = ask(app, QUESTION)
 
-    assert result.stdout == "On its way.\n"
+    assert ask(app, QUESTION)[1] == "On its way.\n"
     assert api.attempts == []
     assert not Path(runtime_of(app).config.database_path).exists()
     assert threads
@@ -185,12 +156,9 @@ def test_the_command_prints_the_answer_alone_in_a_shell(tmp_path: Path) -> None:
         "chatwoot = Chatwoot(app)\n"
         "chatwoot.reply_provider(lambda text: f'Re: {text} \\u2713')\n"
     )
-    result = subprocess.run(
-        [
-            *(sys.executable, "-X", "utf8", "-m", "flask", "--app", "myapp"),
-            *("chatwoot", "ask", QUESTION, "--mode", "bot"),
-        ],
-        cwd=tmp_path, capture_output=True, check=True, timeout=60,
-    )  # fmt: skip
+    flask = (sys.executable, "-X", "utf8", "-m", "flask", "--app", "myapp")
+    command = [*flask, "chatwoot", "ask", QUESTION, "--mode", "bot"]
 
-    assert result.stdout.decode().splitlines() == [f"Re: {QUESTION} ✓"]
+    printed = subprocess.check_output(command, cwd=tmp_path, timeout=60)
+
+    assert printed.decode().splitlines() == [f"Re: {QUESTION} ✓"]

@@ -90,7 +90,7 @@ def test_the_reason_of_a_silence_is_told_at_once(
     code, output = simulate(app, QUESTION)
 
     assert code == 1
-    assert "Error: No answer: provider_failed. The log says more." in output
+    assert "Error: No answer: provider_failed. See the log." in output
 
 
 def test_saying_nothing_is_no_failure(app: Flask, chatwoot: Chatwoot) -> None:

@@ -42,10 +42,10 @@ def is_under_command() -> bool:
 
 
 class LazyGroup(click.Group):
-    """Imports a command when it is used. Shows the package's errors as sentences."""
+    """Imports a command when it is used, and prints the package's errors."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Their names."""
+        """The names of the commands."""
         return sorted(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -59,9 +59,9 @@ class LazyGroup(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> t.Any:
-        """Run one.
+        """Run a command.
 
-        :raises ClickException: In place of one of this package's errors.
+        :raises ClickException: Instead of an error of this package.
         """
         try:
             return super().invoke(ctx)

@@ -23,7 +23,13 @@ def _inspection() -> Inspection:
     help="Only these jobs.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON array.")
-@click.option("--limit", default=100, show_default=True, help="Newest jobs; 0 for all.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=100,
+    show_default=True,
+    help="Newest jobs; 0 for all.",
+)
 @click.pass_context
 @with_appcontext
 def jobs(ctx: click.Context, state: str | None, as_json: bool, limit: int) -> None:
@@ -55,7 +61,11 @@ def retry(ids: tuple[int, ...], dead: bool) -> None:
 
 @jobs.command()
 @click.option(
-    "--days", default=KEEP / 86400, show_default=True, help="Finished before."
+    "--days",
+    type=click.FloatRange(min=0),
+    default=KEEP / 86400,
+    show_default=True,
+    help="Only jobs that finished more than this many days ago.",
 )
 @click.option("--dead", is_flag=True, help="Dead jobs too; they cannot be restored.")
 @with_appcontext

@@ -12,16 +12,17 @@ from flask_chatwoot.runtime import current_runtime
 @click.option("--port", default=5100, show_default=True, help="0: any that is free.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Listen on.")
 @click.option(
-    "--expose", is_flag=True, help="Let other machines in, if --host says so."
+    "--expose", is_flag=True, help="Accept a --host that other machines can reach."
 )
 @with_appcontext
 def playground(port: int, host: str, expose: bool) -> None:
     """Open a page to talk to this app through a simulated Chatwoot.
 
-    The page shows the customer's widget, the operator's dashboard and the wire between
-    Chatwoot and the app. Nothing leaves this machine, and no configuration is needed.
+    The page shows the customer's widget, the operator's dashboard and the requests
+    between Chatwoot and the app. Nothing leaves this machine, and no configuration is
+    needed.
     """
-    # Imported here, because web processes do not need it.
+    # Imported late: web processes do not need it.
     from flask_chatwoot.playground import is_loopback, serve
 
     from .stop import Stop
@@ -29,7 +30,7 @@ def playground(port: int, host: str, expose: bool) -> None:
     if not (is_loopback(host) or expose):
         raise click.UsageError(
             f"{host} can be reached from other machines, and whoever reaches the page "
-            "may use it. Add --expose if that is what you want."
+            "may use it. Add --expose to allow that."
         )
 
     runtime = current_runtime(keep_errors=True)

@@ -1,4 +1,4 @@
-"""``flask chatwoot settings`` and ``outcomes``: reference that is always true."""
+"""``flask chatwoot settings`` and ``outcomes``: reference made from the code."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def teardown(url: str | None, yes: bool, dry_run: bool) -> None:
 @click.pass_context
 @with_appcontext
 def doctor(ctx: click.Context, url: str | None, ask: bool, as_json: bool) -> None:
-    """Check the app and its Chatwoot, and say what to do.
+    """Check the app and its Chatwoot, and print what to do.
 
     Exits with 1 if something does not work. Prints no secret.
     """
@@ -147,7 +147,7 @@ def doctor(ctx: click.Context, url: str | None, ask: bool, as_json: bool) -> Non
 
 
 def admin_token() -> str | None:
-    """An administrator's token for these commands; ``None``: the app's own."""
+    """An administrator's token for these commands; ``None`` for the app's own."""
     token = current_app.config.get(ADMIN_TOKEN) or os.environ.get(ADMIN_TOKEN)
 
     return str(token).strip() if token else None
@@ -156,8 +156,8 @@ def admin_token() -> str | None:
 def webhook_url(url: str, config: Config) -> str:
     """The URL of the webhook.
 
-    :param url: The address of the app, or already that of its webhook.
-    :raises click.BadParameter: It is no address.
+    :param url: The address of the app or of its webhook.
+    :raises click.BadParameter: It is not an address.
     """
     try:
         parts = urlsplit(url)

@@ -8,11 +8,11 @@ import signal
 import typing as t
 
 POLL: t.Final = 0.2
-"""Seconds between two looks of the main thread for a signal."""
+"""Seconds. The main thread looks for a signal this often."""
 
 
 class Stop:
-    """Catches both signals from when it is made. For the main thread only."""
+    """Catches both signals once it is made. For the main thread only."""
 
     def __init__(self) -> None:
         # A SimpleQueue may be used in a signal handler.
@@ -22,7 +22,7 @@ class Stop:
             signal.signal(number, lambda *_: self._signals.put(None))
 
     def wait(self) -> None:
-        """Block until one of them was caught."""
+        """Block until a signal was caught."""
         # The system may deliver a signal to any thread, and Python runs the handler in
         # this one, whose wait it does not interrupt.
         while True:

@@ -21,7 +21,7 @@ from flask_chatwoot.runtime import current_runtime
     type=click.Choice([mode.value for mode in Mode]),
     default=Mode.BOT.value,
     show_default=True,
-    help="Who is to answer the customer.",
+    help="Who answers the customer.",
 )
 @with_appcontext
 def ask(text: str, mode: str) -> None:
@@ -47,12 +47,12 @@ def ask(text: str, mode: str) -> None:
     type=click.Choice([mode.value for mode in Mode]),
     default=Mode.BOT.value,
     show_default=True,
-    help="Who is to answer the customer.",
+    help="Who answers the customer.",
 )
 @click.option("--timeout", default=120.0, show_default=True, help="Seconds per text.")
 @with_appcontext
 def simulate(texts: tuple[str, ...], mode: str, timeout: float) -> None:
-    """Hold a conversation with this app and a simulated Chatwoot.
+    """Run a conversation between a customer and this app in a simulated Chatwoot.
 
     Each of TEXTS is a message of the customer. Nothing leaves this machine, and no
     configuration is needed.
@@ -60,7 +60,7 @@ def simulate(texts: tuple[str, ...], mode: str, timeout: float) -> None:
     if not all(text.strip() for text in texts):
         raise click.UsageError("A text is blank, and would be ignored.")
 
-    # Imported here, because web processes do not need it.
+    # Imported late: web processes do not need it.
     from flask_chatwoot.hosting import converse
 
     runtime = current_runtime(keep_errors=True)
@@ -80,4 +80,4 @@ def simulate(texts: tuple[str, ...], mode: str, timeout: float) -> None:
     click.echo(transcript)
 
     if failed := [end.reason for end in endings if end.outcome is TurnOutcome.DEAD]:
-        raise click.ClickException(f"No answer: {failed[0]}. The log says more.")
+        raise click.ClickException(f"No answer: {failed[0]}. See the log.")

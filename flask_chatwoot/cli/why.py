@@ -1,4 +1,4 @@
-"""``flask chatwoot why``: what became of each message of a conversation."""
+"""``flask chatwoot why``: how the turns of a conversation ended, and why."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from flask_chatwoot.turns.messages import TAKEOVER
 @click.argument("conversation", type=click.IntRange(1, 2**63 - 1))
 @with_appcontext
 def why(conversation: int) -> None:
-    """Explain what became of the messages of CONVERSATION, turn by turn, and why.
+    """List the turns of CONVERSATION, their posts, how they ended, and why.
 
     The number is the one in the conversation's URL. No text of a message is shown.
     """
@@ -88,7 +88,7 @@ def _when(seconds: float, *, leased: bool) -> str:
 
 
 def _tried(job: JobStory) -> str:
-    """Its attempts, and whose failures ended them."""
+    """The number of attempts, and how many failed where."""
     failed = [
         f"{count} failed by {whom}"
         for count, whom in (

@@ -1,4 +1,4 @@
-"""``flask chatwoot work``: a process that only answers."""
+"""``flask chatwoot work``: a process that runs turns and serves no requests."""
 
 from __future__ import annotations
 
@@ -38,5 +38,6 @@ def work(threads: int | None) -> None:
     backend.stop()
 
     if backend.busy:
-        # Python would wait for a provider written with "async def", however long.
+        # At exit, Python would wait for a provider written with "async def", without a
+        # limit.
         os._exit(0)

@@ -1,4 +1,4 @@
-"""From what a setting was given as to what it means.
+"""Convert the given value of a setting.
 
 Every converter takes a value of ``app.config`` or of the environment and raises a
 ``TypeError`` or ``ValueError`` whose text continues "CHATWOOT_KEY is 'value', which".
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from flask_chatwoot.ownership.mode import Mode
 
 STATUSES: t.Final = ("open", "pending", "resolved", "snoozed")
-"""Chatwoot's, of conversations (``app/models/conversation.rb``)."""
+"""Statuses of conversations in Chatwoot (``app/models/conversation.rb``)."""
 
 SQLITE: t.Final = "sqlite:///"
 
@@ -23,7 +23,7 @@ _SEPARATORS: t.Final = tuple({os.sep, os.altsep or os.sep})
 
 
 def is_blank(value: t.Any) -> bool:
-    """Whether a setting counts as not given: ``None``, or white space."""
+    """Whether a value counts as not set: ``None``, or white space."""
     return value is None or (isinstance(value, str) and not value.strip())
 
 
@@ -36,7 +36,7 @@ def text(value: t.Any) -> str:
 
     trimmed = str(value).strip()
 
-    # What the environment holds in another encoding cannot be signed with or stored.
+    # Bytes of the environment that are not UTF-8 can neither sign nor be stored.
     if trimmed.encode(errors="replace").decode() != trimmed:
         raise ValueError("must be text in UTF-8; write it again.")
 
@@ -44,7 +44,7 @@ def text(value: t.Any) -> str:
 
 
 def token(value: t.Any) -> str:
-    """What fits into an HTTP header."""
+    """Text that fits into an HTTP header."""
     given = text(value)
 
     if not (given.isascii() and given.isprintable() and " " not in given):
@@ -63,21 +63,23 @@ def texts(value: t.Any) -> tuple[str, ...]:
 
 
 def secrets(value: t.Any) -> tuple[str, ...]:
-    """Like texts, but one at least."""
+    """A list, or text with commas; at least one."""
     given = texts(value)
 
     if not given:
-        raise ValueError("must be one secret at least; leave it out to accept anybody.")
+        raise ValueError(
+            "must be at least one secret; remove it to accept every sender."
+        )
 
     return given
 
 
 def ids(value: t.Any) -> frozenset[int]:
-    """Numbers of Chatwoot; a list, or text with commas."""
+    """Ids in Chatwoot; a list, or text with commas."""
     given = frozenset(whole(1)(part) for part in _parts(value) if not is_blank(part))
 
     if not given and isinstance(value, str):
-        raise ValueError("names no inbox; leave it out to answer in every one.")
+        raise ValueError("names no inbox; remove it to answer in every inbox.")
 
     return given
 
@@ -87,13 +89,13 @@ def statuses(value: t.Any) -> frozenset[str]:
     given = frozenset(map(one_of(*STATUSES), texts(value)))
 
     if not given and isinstance(value, str):
-        raise ValueError("names no status; leave it out for open and pending.")
+        raise ValueError("names no status; remove it for open and pending.")
 
     return given
 
 
 def flag(value: t.Any) -> bool:
-    """Yes or no."""
+    """A boolean, or a word for one."""
     if isinstance(value, bool):
         return value
 
@@ -145,11 +147,11 @@ def pause(value: t.Any) -> float:
 
 
 def lease(value: t.Any) -> float:
-    """Seconds, and enough of them to be renewed in time."""
+    """Seconds, long enough for a heartbeat to renew the lease."""
     given = seconds(value)
 
     if given < 0.1:
-        raise ValueError("must be 0.1 seconds at least, or it ends before a heartbeat.")
+        raise ValueError("must be at least 0.1 seconds, or it ends before a heartbeat.")
 
     return given
 
@@ -169,7 +171,7 @@ def one_of(*known: str) -> t.Callable[[t.Any], str]:
 
 
 def mode(value: t.Any) -> Mode:
-    """Who answers."""
+    """A mode."""
     return Mode(one_of(*Mode)(value))
 
 

@@ -1,4 +1,4 @@
-"""From the table and its values to a :class:`Config`."""
+"""Load a :class:`Config` from the table and the given values."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from .table import OTHER_KEYS, PREFIX, SETTINGS, Setting
 Source = t.Literal["config", "environment", "default"]
 
 ALIKE: t.Final = 0.85
-"""How like a known key an unknown one must be to count as a misspelled one."""
+"""The similarity from which an unknown key counts as a misspelled known one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What one setting was found to be.
+    """The value of one setting.
 
-    :ivar value: What is in force: the default where what was given is wrong.
-    :ivar error: What is wrong with what was given, and the remedy.
+    :ivar value: The value in force: the default if the given value is wrong.
+    :ivar error: What is wrong with the given value, and the remedy.
     """
 
     setting: Setting
@@ -37,7 +37,7 @@ class Found:
     error: str | None = None
 
 
-# No tuple: error pages list a tuple's values, whatever its repr says.
+# Not a tuple: an error page shows a tuple's values instead of its repr.
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """The settings of one app; each field is ``CHATWOOT_`` and its name in capitals.
@@ -101,7 +101,7 @@ class Config:
 
     @property
     def unprotected(self) -> list[str]:
-        """Endpoints that anybody may call, with the key that protects each."""
+        """Endpoints that every client may call, with the key that protects each."""
         endpoints = []
 
         if not (self.webhook_secret or self.webhook_token):
@@ -121,12 +121,12 @@ def load(
     testing: bool = False,
     keep_errors: bool = False,
 ) -> Config:
-    """Look every key up, once.
+    """Look up every key.
 
     :param settings: ``app.config``. A key that is absent, ``None`` or blank there is
         looked up in the environment, and then has its default.
     :param testing: Handle deliveries inside the request, and keep the database in a new
-        temporary folder, so that one test run does not remember another's messages.
+        temporary folder, so that test runs do not share messages.
     :param keep_errors: Do not raise, but list the errors in ``Config.errors``. With
         errors the app counts as not configured.
     :raises ConfigError: Has a line for every wrong key, with its value unless secret,
@@ -232,7 +232,7 @@ def _check_database(found: dict[str, Found], path: str) -> None:
 
 
 def _problem_of(path: str) -> str | None:
-    """Why the file cannot be written later. Leaves nothing behind."""
+    """Why the file cannot be written, or ``None``. Leaves no file."""
     exists = os.path.exists(path)
 
     if exists and not (os.path.isfile(path) and os.access(path, os.R_OK | os.W_OK)):
@@ -244,7 +244,7 @@ def _problem_of(path: str) -> str | None:
         folder = os.path.dirname(folder)
 
     try:
-        # Trying is the only test that also knows of read-only and full disks.
+        # Only an attempt to write also finds read-only and full disks.
         with tempfile.TemporaryFile(dir=folder):
             return None
     except OSError as error:
@@ -265,9 +265,9 @@ def _temporary_folder() -> str:
 
 
 def misspelled(keys: t.Iterable[str]) -> dict[str, str]:
-    """Unknown ``CHATWOOT_`` keys that are nearly known ones, with those.
+    """Unknown ``CHATWOOT_`` keys, each with the known key that it resembles.
 
-    Other unknown keys are left alone: Chatwoot or the host may have keys of that name.
+    Other unknown keys are no error: Chatwoot or the host may use them.
     """
     known = OTHER_KEYS | {setting.key for setting in SETTINGS}
     unknown = {key for key in keys if key.startswith(PREFIX)} - known

@@ -1,4 +1,4 @@
-"""The table of settings, from which everything that concerns all of them comes."""
+"""The table of settings: the only place where a setting is declared."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ BACKENDS: t.Final = ("inline", "thread")
 SYNCS: t.Final = ("full", "normal")
 
 MOST_WORKERS: t.Final = 1000
-"""Threads of one process; a higher number is a mistake."""
+"""Threads of one process. A higher number is refused as a mistake."""
 
 OTHER_KEYS: t.Final = frozenset({"CHATWOOT_ADMIN_TOKEN"})
-"""Keys that are no settings of the app, but are looked up elsewhere."""
+"""Keys that are not settings of the app, but are looked up elsewhere."""
 
 _POLICY: t.Final = PolicySettings()
 
@@ -43,7 +43,7 @@ class Setting:
 
     @property
     def key(self) -> str:
-        """What it is called in ``app.config`` and in the environment."""
+        """The key in ``app.config`` and in the environment."""
         return f"{PREFIX}{self.name.upper()}"
 
 
@@ -87,7 +87,7 @@ SETTINGS: t.Final = (
         "webhook_secret",
         to.secrets,
         (),
-        "Secret of the webhook; several during a rotation. Without it, none is asked.",
+        "Secret of the webhook; several in a rotation. None: nothing is verified.",
         secret=True,
     ),
     Setting(
@@ -101,7 +101,7 @@ SETTINGS: t.Final = (
         "copilot_token",
         to.token,
         None,
-        "Bearer token that /copilot requires. Without it, anybody may call it.",
+        "Bearer token that /copilot requires. Without it, every client may call it.",
         secret=True,
     ),
     Setting(
@@ -128,7 +128,7 @@ SETTINGS: t.Final = (
         "human_values",
         to.texts,
         (),
-        "The same for human. A hand-off writes the first one.",
+        "Option texts that mean human. A hand-off writes the first one.",
     ),
     Setting(
         "default_mode",
@@ -185,10 +185,7 @@ SETTINGS: t.Final = (
         "In human mode, post a note for operators when a turn failed for good.",
     ),
     Setting(
-        "typing",
-        to.flag,
-        True,
-        "Show the typing indicator while a provider works.",
+        "typing", to.flag, True, "Show the typing indicator while a provider works."
     ),
     Setting(
         "backend",
@@ -216,12 +213,7 @@ SETTINGS: t.Final = (
         "full survives power loss, normal a crash of the process.",
     ),
     Setting("timeout", to.seconds, 10.0, "Seconds to wait for Chatwoot's API."),
-    Setting(
-        "max_attempts",
-        to.whole(1),
-        5,
-        "Attempts at one turn before it is dead.",
-    ),
+    Setting("max_attempts", to.whole(1), 5, "Attempts at one turn before it is dead."),
     Setting(
         "max_body",
         to.whole(1),

@@ -24,9 +24,9 @@ from flask_chatwoot.setup import account
 from .facts import DoctorContext, Finding, Findings, failed, passed, warned
 
 PROBE: t.Final = "flask_chatwoot_probe"
-"""The event that a probe names: the app accepts and ignores it."""
+"""The event of a probe: the app accepts and ignores it."""
 
-QUESTION: t.Final = "Hello, can you hear me?"
+QUESTION: t.Final = "Hello, are you there?"
 
 LONGEST_WAIT: t.Final = 60.0
 """Seconds. A job that waits longer gets a warning."""
@@ -70,7 +70,7 @@ _PROBE_BODY: t.Final = json.dumps({"event": PROBE}).encode()
 
 
 def _probe_url(context: DoctorContext, url: str) -> str:
-    """With the token in Chatwoot's settings, else with the app's."""
+    """The URL with the token in Chatwoot's settings, or with the app's token."""
     tokens = [account.token_in(source.url) for source in context.sources]
     token = tokens[0] if tokens else context.config.webhook_token
 
@@ -78,7 +78,7 @@ def _probe_url(context: DoctorContext, url: str) -> str:
 
 
 def _signed(context: DoctorContext, body: bytes) -> dict[str, str]:
-    """With the secret in Chatwoot's settings, else with the app's."""
+    """Headers signed with Chatwoot's copy of the secret, or with the app's."""
     known = [source.secret for source in context.sources if source.secret]
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
 
@@ -208,7 +208,7 @@ def _dead(dead: list[JobRow]) -> Findings:
 def _workers(
     context: DoctorContext, waiting: list[JobRow], leased: list[JobRow]
 ) -> Findings:
-    """Jobs that wait too long prove more than a heartbeat."""
+    """Jobs that wait too long are an error even if a worker had a heartbeat."""
     alive = context.store.inspection.health().workers
     busy = {job.conversation_id for job in leased}
     idle = [

@@ -19,7 +19,7 @@ from flask_chatwoot.setup.account import JSON, AccountSettings
 
 
 class Mark(StrEnum):
-    """How bad a finding is."""
+    """The severity of a finding."""
 
     OK = "✓"
     WARNING = "!"
@@ -63,10 +63,10 @@ def failed(check: str, what: str, remedy: str) -> Finding:
 class DeliverySource(t.NamedTuple):
     """A webhook, agent bot or API inbox that delivers to the app.
 
-    :ivar name: What it is, and its id.
+    :ivar name: Its kind and its id.
     :ivar signs: Whether this version of Chatwoot signs its deliveries.
     :ivar secret: ``None`` where Chatwoot does not show it.
-    :ivar events: ``None``: all.
+    :ivar events: ``None`` for all events.
     """
 
     name: str
@@ -83,18 +83,18 @@ class DeliverySource(t.NamedTuple):
 class UnreadableAccount:
     """An account whose settings could not be read.
 
-    :ivar forbidden: Because the token may not.
+    :ivar status: The HTTP status of Chatwoot's answer; ``None`` without an answer.
     """
 
     why: str
-    forbidden: bool
+    status: int | None
 
 
 class DoctorContext:
-    """One app and its Chatwoot. Facts are requested when a check needs them, and once.
+    """One app and its Chatwoot. Each fact is requested once, when a check needs it.
 
-    :param admin_token: For what the app's own token may not read.
-    :param url: Of the app's webhook; ``None``: taken from Chatwoot's settings.
+    :param admin_token: Token for the account's settings; ``None`` for the app's own.
+    :param url: URL of the app's webhook; ``None`` to find it in Chatwoot's settings.
     :param ask: Whether the provider is called.
     :param clock: Unix seconds.
     """
@@ -193,17 +193,17 @@ class DoctorContext:
         try:
             client = client_of(self.config, self._admin_token)
         except ConfigError as error:
-            return UnreadableAccount(str(error), forbidden=False)
+            return UnreadableAccount(str(error), status=None)
 
         if self.server is None:
-            return UnreadableAccount("Chatwoot does not answer.", forbidden=False)
+            return UnreadableAccount("Chatwoot does not answer.", status=None)
 
         try:
             return account.read(client)
         except SetupError as error:
-            return UnreadableAccount(str(error), forbidden=True)
+            return UnreadableAccount(str(error), status=401)
         except APIError as error:
-            return UnreadableAccount(str(error), forbidden=error.status == 403)
+            return UnreadableAccount(str(error), status=error.status)
 
     # -- the app ---------------------------------------------------------------
 

@@ -28,9 +28,9 @@ _FIRST: t.Final[Version] = (0, 0, 0)
 
 
 class _Limit(t.NamedTuple):
-    """What versions from ``since`` to before ``fixed`` cannot do.
+    """A limit of the versions from ``since`` to before ``fixed``.
 
-    :ivar bots: Matters only for the token of an agent bot.
+    :ivar bots: Applies only to the token of an agent bot.
     """
 
     since: Version
@@ -170,7 +170,7 @@ def _origin(target: str) -> str | None:
 
 
 def version(context: DoctorContext) -> Findings:
-    """This version of Chatwoot can do all that is needed."""
+    """This version of Chatwoot supports everything the app needs."""
     if context.server is None or context.version is None:
         return
 
@@ -316,13 +316,13 @@ def rights(context: DoctorContext) -> Findings:
 
     if isinstance(found, AccountSettings):
         yield passed("rights", "The settings of the account can be read.")
-    elif not found.forbidden:
+    elif found.status not in (401, 403):
         yield failed(
             "rights",
             f"The settings of the account cannot be read: {found.why}",
             "See Chatwoot's log, and try again.",
         )
-    elif "403" in found.why:
+    elif found.status == 403:
         yield failed(
             "rights",
             "The account's plan does not include the API (403).",

@@ -219,12 +219,12 @@ def token_in(url: str) -> str | None:
 
 
 def version_of(text: str) -> Version:
-    """A server version; zeros, and so too old, if the text is no version."""
+    """A server version; zeros, which are too old, if the text is not a version."""
     return versions.parse(text) or (0, 0, 0)
 
 
 def nested(answer: t.Any, *keys: str) -> t.Any:
-    """The value under these keys, one object in the other, or ``None``."""
+    """The value at a path of keys in nested objects, or ``None``."""
     for key in keys:
         answer = answer.get(key) if isinstance(answer, dict) else None
 
@@ -232,7 +232,7 @@ def nested(answer: t.Any, *keys: str) -> t.Any:
 
 
 def rows(answer: t.Any) -> list[JSON]:
-    """The objects in a list; empty if the answer is no list."""
+    """The objects in a list; empty if the answer is not a list."""
     found = answer if isinstance(answer, list) else []
 
     return [row for row in found if isinstance(row, dict)]

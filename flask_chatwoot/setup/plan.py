@@ -75,7 +75,7 @@ class SetupRequest:
 class SetupPlan:
     """What is left to do.
 
-    :ivar steps: Each with a sentence that says what it will do.
+    :ivar steps: Each with a sentence about what it will do.
     :ivar already: A sentence for each step that is done already.
     :ivar warnings: What an administrator should know before the steps are applied.
     """
@@ -102,7 +102,7 @@ class SetupPlan:
 
 
 def plan_setup(current: AccountSettings, request: SetupRequest) -> SetupPlan:
-    """Compare the account with what is wanted. Changes nothing.
+    """Compare the account with the request. Changes nothing.
 
     :raises SetupError: Setup is not possible; the text names the remedy.
     """
@@ -132,7 +132,7 @@ def plan_setup(current: AccountSettings, request: SetupRequest) -> SetupPlan:
 
 
 def _check_options(request: SetupRequest) -> None:
-    """Refuse texts that mean the other mode, or that no setting could hold."""
+    """Refuse texts that mean the other mode, or that no setting can hold."""
     for mode, text in request.options.items():
         meant = meaning(text or "", request.words)
 
@@ -219,8 +219,8 @@ def _label_warnings(current: AccountSettings, request: SetupRequest) -> t.Iterat
 
     if request.label and label and label != request.label:
         yield (
-            f"The attribute {request.key} exists and asks {label!r}; setup does not "
-            "change that. Settings → Custom Attributes changes it, in the form too."
+            f"The attribute {request.key} exists with the label {label!r}; setup does "
+            "not change that. Settings → Custom Attributes changes it, in the form too."
         )
 
 
@@ -281,7 +281,7 @@ def _bot_warnings(
 
 
 def is_private(url: str) -> bool:
-    """Whether the host in a URL looks private. Asks no DNS."""
+    """Whether the host in a URL looks private. Does not look the name up in DNS."""
     host = urlsplit(url).hostname or ""
 
     try:
@@ -308,7 +308,7 @@ def private_remedy(version: Version) -> str:
 
 
 def environment(request: SetupRequest, client: ChatwootClient) -> dict[str, str]:
-    """The app's settings that are no secret, by key."""
+    """The app's settings that are not secret, by key."""
     known = vocabulary()
     lines = {
         "CHATWOOT_BASE_URL": client.base_url,

@@ -129,7 +129,7 @@ class SetupRecord:
 def undo_steps(
     current: AccountSettings, record: SetupRecord, url: str | None
 ) -> list[UndoStep]:
-    """All there is to undo, the last first.
+    """Everything to undo, the last first.
 
     :param url: The webhook's, to recognise what the record does not hold; ``None``:
         only what the record holds.
@@ -145,7 +145,7 @@ def undo_steps(
 
 
 def recognised(current: AccountSettings, url: str | None) -> list[UndoStep]:
-    """What has the name that setup gives, and the URL; the last made first."""
+    """Webhooks and bots with the name that setup gives and the URL, newest first."""
     if url is None:
         return []
 

@@ -119,7 +119,7 @@ class AttributeStep:
         )
 
     def _missing(self, values: t.Sequence[str]) -> list[str]:
-        """Options to add, that for the bot first."""
+        """The options to add, with the one for the bot first."""
         meant = {meaning(value, self.words) for value in values}
         missing = []
 
@@ -159,7 +159,8 @@ class FormFieldStep:
 
     def apply(self, client: ChatwootClient) -> StepResult:
         """Add the field after the others, or enable it in its position."""
-        # Chatwoot replaces the options as a whole, so they are read right before.
+        # Chatwoot replaces the options as a whole, so they are read right before the
+        # change.
         inbox = account.inbox(client, self.inbox_id)
         fields = account.fields_of(inbox)
         there = account.field_of(inbox, self.key)
@@ -277,7 +278,7 @@ class WebhookStep:
 
 @dataclass(frozen=True)
 class AgentBotStep:
-    """The agent bot that delivers to the app; takes the place of the webhook."""
+    """The agent bot that delivers to the app, instead of a webhook."""
 
     address: str
     token: str | None = field(repr=False)
@@ -355,10 +356,10 @@ class BotLinkStep:
         if linked is not None:
             raise _taken(where, linked)
 
-        return StepCheck(True, f"BotLinkStep the agent bot to {where}.")
+        return StepCheck(True, f"Link the agent bot to {where}.")
 
     def apply(self, client: ChatwootClient) -> StepResult:
-        """BotLinkStep it.
+        """Link the agent bot to the inbox.
 
         :raises SetupError: Another agent bot was linked since the plan.
         """
@@ -404,7 +405,7 @@ def _environment(made: t.Any, token: str | None, configured: str | None) -> JSON
 
 
 def meaning(text: str, words: Vocabulary) -> Mode | None:
-    """The mode that the app takes an option's text for; ``None``: neither."""
+    """The mode that an option's text means to the app; ``None`` if it means neither."""
     return words.get(text.strip().casefold())
 
 

@@ -1,11 +1,11 @@
 """Undo what setup did in Chatwoot, and nothing else.
 
 Each step of setup gives an undo step, which :mod:`~flask_chatwoot.setup.record` keeps.
-It names a thing by its id in Chatwoot and by what makes it the app's: the webhook's
-URL, the attribute's key. Both must still fit: a webhook that was pointed to another URL
-since, or a bot that was unlinked, is left alone. What setup changed is changed back by
-the difference to what is there now: the option that setup added is taken out of the
-list, the field out of the form, and everything else in it stays. An attribute is
+A step identifies what setup made by its id in Chatwoot and by a webhook's URL or an
+attribute's key. Both must still match: a webhook whose URL was changed since, or a bot
+that was unlinked, is not touched. A change is undone as a difference to the current
+state: the option that setup added is removed from the list, the field from the form,
+and everything else in it stays. An attribute is
 deleted only if no form shows it any more.
 """
 
@@ -28,7 +28,7 @@ NOTE: t.Final = "Made by flask chatwoot setup."
 
 
 class StepCheck(t.NamedTuple):
-    """Whether a step has something to do, and a sentence that says what."""
+    """Whether a step has something to do, and a sentence about it."""
 
     needed: bool
     text: str
@@ -48,17 +48,17 @@ class StepResult:
 
 
 class SetupStep(t.Protocol):
-    """One change in Chatwoot. Applied twice, it changes nothing more."""
+    """One change in Chatwoot. To apply it again changes nothing."""
 
     def check(self, current: AccountSettings) -> StepCheck:
         """Compare with the account. Changes nothing."""
 
     def apply(self, client: ChatwootClient) -> StepResult:
-        """Read the account anew, and change what is left to change."""
+        """Read the account again, and make the part of the change that is left."""
 
 
 class UndoStep(SetupStep, t.Protocol):
-    """Undoes a step; a frozen dataclass whose values JSON can hold.
+    """Undoes a step. A frozen dataclass whose values fit into JSON.
 
     ``StepResult.undo`` is then the step itself if it could not be undone yet.
     """
@@ -83,7 +83,7 @@ class MadeAttribute:
         return StepCheck(True, f"Delete the attribute {self.key}, if no form shows it.")
 
     def apply(self, client: ChatwootClient) -> StepResult:
-        """Delete it if no form shows it: Chatwoot would take it out of every form.
+        """Delete it if no form shows it: Chatwoot would remove it from every form.
 
         Conversations keep their values.
         """
@@ -108,7 +108,7 @@ class MadeAttribute:
 
 @dataclass(frozen=True)
 class AddedOptions:
-    """Setup added options to a list that was there."""
+    """Setup added options to an existing list."""
 
     id: int
     key: str
@@ -130,7 +130,7 @@ class AddedOptions:
         )
 
     def apply(self, client: ChatwootClient) -> StepResult:
-        """Take the options out; others stay."""
+        """Remove the options; others stay."""
         rows = account.attributes(client)
         values = _values(next((row for row in rows if row.get("id") == self.id), {}))
         left = [value for value in values if value not in self.options]
@@ -181,7 +181,7 @@ class ShownField:
         return StepCheck(True, f"Take {self.key} out of the form of {where}{off}.")
 
     def apply(self, client: ChatwootClient) -> StepResult:
-        """Take the field out; everything else in the form stays."""
+        """Remove the field; everything else in the form stays."""
         inbox = account.inbox(client, self.inbox_id)
         fields = [
             {**field, "enabled": False} if account.is_field(field, self.key) else field
@@ -206,7 +206,7 @@ class ShownField:
         )
 
     def _switches_off(self, inbox: JSON) -> bool:
-        """Whether setup switched the form on, and it shows no further field since."""
+        """Whether setup switched the form on, and no other field was added since."""
         return self.switched and set(
             account.enabled_fields(inbox, but=self.key)
         ) <= set(self.others)
@@ -238,7 +238,7 @@ class MadeWebhook:
 
 @dataclass(frozen=True)
 class AddedEvents:
-    """Setup subscribed a webhook that was there to further events."""
+    """Setup subscribed an existing webhook to further events."""
 
     id: int
     address: str
