@@ -302,31 +302,28 @@ def test_the_decorator_may_be_used_without_a_call(chatwoot: Chatwoot) -> None:
         chatwoot.reply_provider()(bare)
 
 
+NO_PROVIDERS: t.Final[dict[str, t.Any]] = {
+    "no parameter": lambda: ANSWER,
+    "three parameters": lambda text, turn, more: ANSWER,
+    "a required keyword": lambda text, *, needed: ANSWER,
+    "no positional parameter": lambda *, text: ANSWER,
+    "text": "text",
+    "a number": 7,
+}
+
+
 @pytest.mark.parametrize(
-    "function",
+    ("function", "place"),
     [
-        lambda: ANSWER,
-        lambda text, turn, more: ANSWER,
-        lambda text, *, needed: ANSWER,
-        lambda *, text: ANSWER,
-        "text",
-        7,
+        *((name, {}) for name in NO_PROVIDERS),
+        *(("", place) for place in ({"mode": "robot"}, {"mode": ""}, {"inbox_id": 0})),
     ],
-    ids=["none", "three", "a needed keyword", "no position", "text", "number"],
 )
-def test_a_wrong_signature_is_an_error_at_registration(
-    chatwoot: Chatwoot, function: t.Any
+def test_a_wrong_signature_mode_or_inbox_is_an_error_at_registration(
+    chatwoot: Chatwoot, function: str, place: dict[str, t.Any]
 ) -> None:
     with pytest.raises(ProviderError):
-        chatwoot.reply_provider()(function)
-
-
-@pytest.mark.parametrize("place", [{"mode": "robot"}, {"mode": ""}, {"inbox_id": 0}])
-def test_an_impossible_mode_or_inbox_is_an_error_at_registration(
-    chatwoot: Chatwoot, place: dict[str, t.Any]
-) -> None:
-    with pytest.raises(ProviderError):
-        chatwoot.reply_provider(**place)(bare)
+        chatwoot.reply_provider(**place)(NO_PROVIDERS.get(function, bare))
 
 
 # -- nothing starts early --------------------------------------------------------

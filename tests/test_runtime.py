@@ -564,17 +564,17 @@ def test_pauses_grow(scene: Scene, still: Clock) -> None:
 # -- failures that are final -----------------------------------------------------
 
 
+REFUSALS: dict[str, list[int]] = {
+    "refused": [400],
+    "unauthorized": [401, 403],
+    "not_found": [404],
+    "redirected": [301, 302, 307],
+}
+
+
 @pytest.mark.parametrize(
     ("status", "reason"),
-    [
-        (400, "refused"),
-        (401, "unauthorized"),
-        (403, "unauthorized"),
-        (404, "not_found"),
-        (301, "redirected"),
-        (302, "redirected"),
-        (307, "redirected"),
-    ],
+    [(status, reason) for reason, codes in REFUSALS.items() for status in codes],
 )
 def test_what_chatwoot_refuses_is_dead_at_once_and_not_posted_again(
     scene: Scene,
@@ -965,16 +965,10 @@ def test_no_repr_contains_text_or_secrets(scene: Scene, ended: Signals) -> None:
     assert job.payload
     assert job.drafts[0].content == CANARY_ANSWER
     shown += map(repr, (job, job.drafts, jobs_of(app), parse(job.payload)))
-    post = Post(
-        account_id=1,
-        conversation_id=42,
-        content=CANARY_ANSWER,
-        private=False,
-        mode=Mode.BOT,
-        attempt=1,
-    )
-    values = (runtime, runtime.config, runtime.components, post, Reply(CANARY_ANSWER))
-    shown += map(repr, values)
+    values: dict[str, t.Any] = {"account_id": 1, "conversation_id": 42, "attempt": 1}
+    post = Post(content=CANARY_ANSWER, private=False, mode=Mode.BOT, **values)
+    shown += map(repr, (runtime, runtime.config, runtime.components))
+    shown += map(repr, (post, Reply(CANARY_ANSWER)))
     everything = "\n".join(shown)
 
     assert BASE_URL in everything
