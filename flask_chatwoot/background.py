@@ -1,7 +1,7 @@
-"""Threads that start with work and end without, and what a fork means for them.
+"""Threads that start with work and end when there is none, and hooks for forks.
 
-A forked process has no copy of its parent's threads, and locks in the state in which
-they were. What must be set right is registered here once, by :func:`survive_forks`.
+A forked process has no copy of its parent's threads, and its locks may be held by
+threads that it lacks. :func:`survive_forks` registers what must be reset.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import weakref
 
 
 class Forkable(t.Protocol):
-    """Something that has to be set right around a fork."""
+    """An object with threads, locks or connections, which a fork must not share."""
 
     def before_fork(self) -> None:
         """Called in the process that forks."""
 
     def after_fork(self, *, in_child: bool) -> None:
-        """Called in both processes, or in the reverse order of the calls before."""
+        """Called in both processes, in the reverse order of ``before_fork``."""
 
 
 _forkables: weakref.WeakSet[t.Any] = weakref.WeakSet()
@@ -28,7 +28,7 @@ _forking: list[Forkable] = []
 
 
 def survive_forks(thing: Forkable) -> None:
-    """From now on, prepare this for forks. Kept weakly."""
+    """Call the methods of an object around every fork. Holds a weak reference."""
     _forkables.add(thing)
 
 

@@ -1,4 +1,4 @@
-"""What operators ask for: a suggestion, without any conversation."""
+"""Suggestions for operators, without a conversation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .turns.providers import ask
 
 
 def suggest(runtime: Runtime, text: str, mode: Mode = Mode.HUMAN) -> str | None:
-    """What the provider would answer; ``None`` if nothing. Posts nothing.
+    """The provider's answer to a text; ``None`` if it is empty. Posts nothing.
 
     :raises ProviderError: There is no provider, or its answer is not a reply.
     :raises ProviderFailedError: The provider raised.

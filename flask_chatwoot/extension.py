@@ -1,4 +1,4 @@
-"""``Chatwoot``: registrations, and the wiring of an app."""
+"""``Chatwoot``: registers functions, and connects an app."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Chatwoot:
         def reply(message):
             return "On its way."
 
-    It holds registrations only, so one object may serve several apps.
+    It holds registered functions only, so several apps may share one object.
     """
 
     blueprint: t.ClassVar[Blueprint] = views.blueprint
@@ -60,11 +60,11 @@ class Chatwoot:
 
         Later changes of ``app.config`` and of ``app.testing`` have no effect. Under the
         ``flask`` command line, except ``flask run``, wrong settings do not raise here:
-        the commands of this package that need them report them, and the app counts as
-        not configured.
+        the commands of this package that need them report them, and the app is treated
+        as not configured.
 
         :raises ConfigError: Settings are wrong, with a line for each; or the app has
-            a Chatwoot already.
+            a Chatwoot extension already.
         """
         if KEY in app.extensions:
             raise ConfigError(f"The app {app.name!r} has a Chatwoot extension already.")
@@ -76,7 +76,7 @@ class Chatwoot:
             testing=app.testing,
             keep_errors=commanded,
         )
-        _occupy(settings, app)
+        _reserve_database(settings, app)
         runtime = Runtime.build(
             app, settings, self._providers, lambda: self._policy or default_policy
         )
@@ -125,7 +125,8 @@ class Chatwoot:
         :param mode: Answer only in this mode, ``"bot"`` or ``"human"``.
         :param inbox_id: Answer only in this Chatwoot inbox. The narrowest match
             answers; an inbox counts as narrower than a mode.
-        :raises ProviderError: A wrong signature, or the place is taken.
+        :raises ProviderError: A wrong signature, or another function is registered for
+            this mode and inbox.
         """
 
         def register(function: F) -> F:
@@ -145,13 +146,13 @@ class Chatwoot:
         one, :func:`flask_chatwoot.default_policy`. If it raises or returns anything
         else, the answer becomes a note, with the reason ``policy_failed``.
 
-        :raises ConfigError: Not a function, or there is one already.
+        :raises ConfigError: It is not a function, or a policy is registered already.
         """
         if not callable(function):
             raise ConfigError(f"A policy must be a function, not {function!r}.")
 
         if self._policy is not None:
-            raise ConfigError("There is a policy already.")
+            raise ConfigError("A policy is registered already.")
 
         self._policy = function
 
@@ -162,10 +163,10 @@ _databases: weakref.WeakValueDictionary[str, Flask] = weakref.WeakValueDictionar
 """The database files in use in this process, by path."""
 
 
-def _occupy(settings: Config, app: Flask) -> None:
-    """Refuse a database that another app of this process works on.
+def _reserve_database(settings: Config, app: Flask) -> None:
+    """Raise if another app of this process uses the database.
 
-    Either app's workers would answer the other's customers.
+    The workers of each would answer the customers of the other.
     """
     if settings.missing:
         return
@@ -185,7 +186,7 @@ def _occupy(settings: Config, app: Flask) -> None:
 
 
 def _warn(settings: Config) -> None:
-    """One warning for all that should be different in production."""
+    """Log one warning about missing settings and unprotected endpoints."""
     sentences = []
     unprotected = settings.unprotected
 
@@ -207,14 +208,14 @@ def _warn(settings: Config) -> None:
         log.warning("%s", " ".join(sentences))
 
 
-_named: set[str] = set()
-"""Misspelled keys that this process has named."""
+_logged: set[str] = set()
+"""Misspelled keys that this process has logged."""
 
 
 def _warn_of_misspelled_keys(app: Flask) -> None:
     keys = misspelled([*app.config, *os.environ])
-    new = {key: meant for key, meant in keys.items() if key not in _named}
-    _named.update(new)
+    new = {key: meant for key, meant in keys.items() if key not in _logged}
+    _logged.update(new)
 
     if new:
         sentences = [f"{key} (did you mean {meant}?)" for key, meant in new.items()]

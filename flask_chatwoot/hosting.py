@@ -30,7 +30,7 @@ def hosted(
     """Serve the app on loopback, with the simulator for its Chatwoot.
 
     The app keeps its providers, receivers and option texts. Its own URL, tokens,
-    secrets and database are out of reach until the block is left.
+    secrets and database are not used inside the block.
 
     :param kind: How it is connected: ``"account"`` by an account webhook and a user's
         token, ``"bot"`` as an agent bot with its own.
@@ -39,7 +39,7 @@ def hosted(
     """
     own: Runtime = app.extensions[KEY]
 
-    # A provider that is stuck may outlive this block, and its turn use the database.
+    # A provider that blocks may outlive this block, and its turn uses the database.
     with tempfile.TemporaryDirectory(
         prefix="flask-chatwoot-", ignore_cleanup_errors=True
     ) as folder:
@@ -59,7 +59,7 @@ def hosted(
 
 
 def _config(own: Config, simulator: Simulator, kind: Kind, folder: str) -> Config:
-    """The app's settings, but for what leads to its own Chatwoot."""
+    """The app's settings, except those that name its own Chatwoot."""
     there = simulator.settings("bot" if kind == "bot" else "user")
     # Versions that cannot sign have no secret.
     secret = there.get("CHATWOOT_WEBHOOK_SECRET")
@@ -83,9 +83,9 @@ def _config(own: Config, simulator: Simulator, kind: Kind, folder: str) -> Confi
 def converse(
     app: Flask, texts: t.Iterable[str], *, mode: Mode, timeout: float
 ) -> tuple[str, list[Ending]]:
-    """Let a customer write these texts, each after the turn before has ended.
+    """Write these texts as a customer, each after the previous turn has ended.
 
-    :param mode: Whom the customer chose to write to.
+    :param mode: The mode that the customer chose.
     :param timeout: Seconds to wait for each turn to end.
     :return: A transcript, and how each turn ended.
     :raises TimeoutError: A turn did not end.
@@ -100,17 +100,17 @@ def converse(
     ) -> None:
         endings.append(Ending(outcome, reason))
 
-    def dealt_with() -> bool:
+    def all_ended() -> bool:
         for delivery in simulator.deliveries:
             if delivery.status not in (200, 202):
                 raise RuntimeError(
                     f"The app answered {delivery.status or delivery.error} to the "
-                    "delivery. Does something of its own stand before the webhook?"
+                    "delivery. Does a before_request function of the app refuse it?"
                 )
 
         return len(endings) == said
 
-    # One attempt: whoever watches wants to see what is wrong, not to wait.
+    # One attempt, so that a failure is shown without waiting for retries.
     with (
         Simulator() as simulator,
         turn_finished.connected_to(finished, sender=app),
@@ -121,7 +121,7 @@ def converse(
         for text in texts:
             said += 1
             talk.customer_says(text)
-            simulator.wait_until(dealt_with, timeout=timeout)
+            simulator.wait_until(all_ended, timeout=timeout)
 
         return _transcript(talk), endings
 

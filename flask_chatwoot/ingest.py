@@ -1,12 +1,11 @@
-"""Takes in an event: into ownership and the queue, then wakes a worker.
+"""Stores an event in ownership and the queue, then wakes a worker.
 
-Views call it with deliveries that are authentic.
+The views call it after they have verified the delivery.
 """
 
 from __future__ import annotations
 
 import functools
-import logging
 import typing as t
 from dataclasses import dataclass
 
@@ -26,11 +25,9 @@ from .queue.transcript import Transcript, TranscriptEntry
 from .turns.history import History
 from .turns.messages import TAKEOVER, follow_up
 
-log = logging.getLogger(__name__)
-
 
 class Receipt(t.NamedTuple):
-    """What became of a delivery."""
+    """The outcome of a delivery, with the reason if it was ignored."""
 
     outcome: DeliveryOutcome
     reason: Reason | None = None
@@ -49,14 +46,14 @@ class Backend(t.Protocol):
         """Called with the first request that this process serves."""
 
     def accept(self, put: Put, event: MessageEvent, body: bytes) -> bool:
-        """Store a delivery and see to it that its job is handled, now or later.
+        """Store a delivery, and handle its job now or later.
 
         :param put: Stores it, durably unless it is given a transaction; ``False`` if
             it is a duplicate.
         """
 
     def wake(self) -> None:
-        """Called after a job was stored otherwise."""
+        """Called after a job was stored by other means."""
 
     def stop(self) -> None:
         """Let running turns finish, within bounds, and release the rest."""
@@ -64,7 +61,7 @@ class Backend(t.Protocol):
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Ingest:
-    """Takes in the events of one app. Threads share it."""
+    """Stores the events of one app. Threads share it."""
 
     config: Config
     queue: Queue
@@ -78,7 +75,7 @@ class Ingest:
     def take(
         self, event: OtherEvent | MessageEvent | ConversationEvent, body: bytes
     ) -> Receipt:
-        """Take in an event.
+        """Store an event.
 
         :param body: The delivery that it was parsed from; stored with the job.
         :raises DatabaseError: It could not be stored, and must not be acknowledged.
@@ -93,7 +90,7 @@ class Ingest:
 
         inbox_id = event.conversation.inbox_id
 
-        if reason is not Reason.OTHER_ACCOUNT and self._is_elsewhere(inbox_id):
+        if reason is not Reason.OTHER_ACCOUNT and self._is_other_inbox(inbox_id):
             reason = Reason.OTHER_INBOX
 
         if reason is None:
@@ -108,7 +105,7 @@ class Ingest:
 
         return _ignored(reason)
 
-    def _is_elsewhere(self, inbox_id: int | None) -> bool:
+    def _is_other_inbox(self, inbox_id: int | None) -> bool:
         return bool(self.config.inboxes) and inbox_id not in self.config.inboxes
 
     def _put(
@@ -132,7 +129,7 @@ class Ingest:
     def _take_outgoing(
         self, event: MessageEvent, body: bytes, reason: Reason
     ) -> Receipt:
-        """Our own posts come back too; the rest is from operators and machines."""
+        """Store a message of an operator, an automation, another bot, or this bot."""
         self._confirm_post(event)
 
         if not event.message.private:
@@ -142,7 +139,7 @@ class Ingest:
         if not event.message.by_operator or self._is_ours(event):
             return _ignored(reason)
 
-        # In one transaction: a takeover whose attribute is never set is half of one.
+        # In one transaction: after a crash in between, the mode would never be set.
         with self.queue.transaction(durable=True) as tx:
             takes_over = see_operator(self.ownership, event, tx)
             see_human(self.ownership, event, self.modes, tx)
@@ -175,7 +172,7 @@ class Ingest:
         if event.account_id not in (None, self.config.account_id):
             return _ignored(Reason.OTHER_ACCOUNT)
 
-        if self._is_elsewhere(event.conversation.inbox_id):
+        if self._is_other_inbox(event.conversation.inbox_id):
             return _ignored(Reason.OTHER_INBOX)
 
         conversation_id = event.conversation.id

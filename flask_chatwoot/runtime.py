@@ -32,15 +32,15 @@ from .turns.typing_indicator import TypingIndicator
 from .workers import JobRunner, Upkeep
 
 KEY: t.Final = "chatwoot"
-"""Where the runtime stands in ``app.extensions``."""
+"""The key of the runtime in ``app.extensions``."""
 
 PolicyFinder = t.Callable[[], Policy]
-"""Says which policy is registered; that may be after the app was given."""
+"""Returns the policy, which may be registered after ``init_app``."""
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Components:
-    """What an app needs once Chatwoot is configured. Threads share it."""
+    """The objects of a configured app. Threads share them."""
 
     store: Store
     ownership: OwnershipStore
@@ -53,7 +53,7 @@ class Components:
     backend: Backend
 
     def close(self) -> None:
-        """Stop the work, within bounds, and close the database."""
+        """Stop the backend, which may block for its grace, and close the database."""
         self.backend.stop()
         self.store.database.close()
 
@@ -95,9 +95,9 @@ class Runtime:
 
     @property
     def configured(self) -> Components:
-        """What there is once Chatwoot is configured.
+        """The components of a configured app.
 
-        :raises ConfigError: It is not. The text names what is missing.
+        :raises ConfigError: The app is not configured. Names the missing settings.
         """
         if self.components is None:
             raise not_configured(self.config)
@@ -107,7 +107,7 @@ class Runtime:
     def receive(self, body: bytes) -> Receipt:
         """Take in an authentic delivery.
 
-        :raises PayloadError: The body is not one of Chatwoot's.
+        :raises PayloadError: The body is not a delivery of Chatwoot.
         :raises DatabaseError: It could not be stored, and must not be acknowledged.
         """
         event = events.parse(body)
@@ -117,10 +117,10 @@ class Runtime:
 
         return self.components.ingest.take(event, body)
 
-    # -- the start of the work ---------------------------------------------------
+    # -- starting the backend ----------------------------------------------------
 
     def await_request(self) -> None:
-        """Start the backend with the next request; those after it cost nothing."""
+        """Start the backend with the next request; later ones have no overhead."""
         request_started.connect(self._start, self.app)
         survive_forks(self)
 
@@ -143,9 +143,9 @@ class Runtime:
 def current_runtime(*, keep_errors: bool = False) -> Runtime:
     """The runtime of the current app.
 
-    :param keep_errors: The caller needs no configuration.
-    :raises ConfigError: The app was never given to the extension, or has wrong
-        settings, which the ``flask`` command line keeps until here.
+    :param keep_errors: Do not raise because of wrong settings.
+    :raises ConfigError: ``init_app`` was not called for the app, or its settings are
+        wrong, which under the ``flask`` command line is reported here.
     """
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
 
@@ -157,14 +157,14 @@ def current_runtime(*, keep_errors: bool = False) -> Runtime:
             "Chatwoot(app), or init_app(app), where the app is made."
         ) from None
 
-    # In front of a simulator the app has another configuration, which is whole.
+    # In front of a simulator the app has another configuration, which is complete.
     if runtime.components is None and runtime.config.errors and not keep_errors:
         raise ConfigError("\n".join(runtime.config.errors))
 
     return runtime
 
 
-# -- putting it together -----------------------------------------------------------
+# -- building the components -----------------------------------------------------
 
 
 def client_of(config: Config, token: str | None = None) -> ChatwootClient:
@@ -281,7 +281,7 @@ def _turns(
 
 
 def _reader(config: Config, client: ChatwootClient) -> ChatwootClient:
-    """A bot's token may not read everything; a user's beside it does."""
+    """The client that reads: a bot's token may not list messages, a user's may."""
     if config.user_access_token:
         return client_of(config, config.user_access_token)
 

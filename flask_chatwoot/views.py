@@ -36,7 +36,7 @@ blueprint = Blueprint("chatwoot", __name__)
 
 @blueprint.post("/webhook")
 def webhook() -> ResponseReturnValue:
-    """Where Chatwoot delivers. Verified, then parsed; stored, then answered."""
+    """Receive a delivery: verify, parse and store it, then answer."""
     runtime = current_runtime()
     # Not the proxy: each access through it costs a third of the hashing.
     delivery: Request = request._get_current_object()  # type: ignore[attr-defined]
@@ -60,7 +60,7 @@ def copilot() -> ResponseReturnValue:
 
 @blueprint.get("/health")
 def health() -> ResponseReturnValue:
-    """How the work goes, for monitoring. Off without ``CHATWOOT_HEALTH_TOKEN``."""
+    """The state of the queue, for monitoring; 404 without CHATWOOT_HEALTH_TOKEN."""
     runtime = current_runtime()
 
     if runtime.config.health_token is None:
@@ -86,7 +86,7 @@ def _acknowledgement(receipt: Receipt) -> bytes:
 
 
 def _body(request: Request, limit: int) -> bytes:
-    """The raw bytes, of which no more are read than allowed."""
+    """The raw body, of which at most one byte more than the limit is read."""
     own = request.max_content_length
     # One more, because a chunked body is cut off there without an error.
     request.max_content_length = limit + 1 if own is None else min(limit + 1, own)
@@ -105,7 +105,7 @@ def _authenticate(config: Config, request: Request, body: bytes) -> None:
         raise SignatureError("The token in the URL is missing or wrong.")
 
     if config.webhook_secret:
-        environ = request.environ  # request.headers would spell the names each time
+        environ = request.environ  # request.headers converts names on each access
         signature.verify(
             body,
             secrets=config.webhook_secret,
@@ -146,11 +146,11 @@ def _question(body: bytes) -> str:
     return message
 
 
-# -- what goes wrong -------------------------------------------------------------
+# -- errors ----------------------------------------------------------------------
 
 
 @blueprint.errorhandler(SignatureError)
-def _refuse_stranger(error: SignatureError) -> ResponseReturnValue:
+def _refuse_unauthenticated(error: SignatureError) -> ResponseReturnValue:
     log.warning("a request to %s was refused: %s", request.path, error)
 
     return {"error": "invalid signature"}, error.status

@@ -1,4 +1,4 @@
-"""Who runs the jobs: the request that brought them, or threads of this process."""
+"""The backends: jobs run in the request that stored them, or in threads."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 def create(config: Config, runner: JobRunner, store: Store, upkeep: Upkeep) -> Backend:
-    """The backend that a configuration asks for. Starts nothing."""
+    """The configured backend. Starts nothing."""
     if config.backend == "inline":
         return InlineBackend(runner, store)
 
@@ -84,7 +84,7 @@ class Heartbeat:
         self._thread.ensure()
 
     def leave(self, job: Job) -> None:
-        """Renew it no more."""
+        """Stop renewing a job's lease."""
         with self._lock:
             self._running.pop(job.claim, None)
 
@@ -102,7 +102,7 @@ class Heartbeat:
 
 
 class JobRunner:
-    """Claims jobs and has them handled, one at a time. Threads share it."""
+    """Claims jobs and runs the service on them. Threads share it."""
 
     def __init__(self, queue: Queue, service: Service) -> None:
         self._queue = queue
@@ -140,7 +140,7 @@ class JobRunner:
             self._heartbeat.leave(job)
 
     def release_all(self) -> None:
-        """Let other processes claim what still runs here, at once."""
+        """Release the running jobs, so that other processes can claim them at once."""
         for job in self._heartbeat.running():
             try:
                 self._queue.postpone(job, 0.0, free=True)
@@ -197,13 +197,9 @@ class InlineBackend:
 
 
 class Upkeep:
-    """What workers do besides turns. Threads share it; none of it is urgent."""
+    """Periodic duties of workers: heartbeat, pruning, checkpoints. Threads share it."""
 
-    def __init__(
-        self,
-        store: Store,
-        ownership: OwnershipStore,
-    ) -> None:
+    def __init__(self, store: Store, ownership: OwnershipStore) -> None:
         self._store = store
         self._ownership = ownership
         self._due: dict[str, float] = {}
@@ -222,12 +218,12 @@ class Upkeep:
             )
 
     def report(self, worker: str, threads: int) -> None:
-        """Write that a process works, or with no threads that it ends."""
+        """Store the heartbeat of a process; 0 threads mean that it ends."""
         report = functools.partial(self._store.inspection.report, worker, threads)
         _attempt("the heartbeat of this process was not stored", report)
 
     def reset(self) -> None:
-        """Let everything be due."""
+        """Make every duty due."""
         self._due.clear()
 
     def _prune(self) -> None:
@@ -236,9 +232,9 @@ class Upkeep:
         self._ownership.prune(KEEP)
 
     def _is_due(self, duty: str, every: float) -> bool:
-        """Whether a duty is due, which it then is no more.
+        """Whether a duty is due; the next time is then ``every`` seconds from now.
 
-        Two threads may find so at once: a time too often does no harm.
+        Two threads may get ``True`` at once: to run a duty twice does no harm.
         """
         now = time.monotonic()
         due = now >= self._due.get(duty, 0.0)
@@ -252,8 +248,8 @@ class Upkeep:
 def _attempt(failure: str, act: t.Callable[[], object]) -> None:
     try:
         act()
-    except DatabaseError as error:
-        log.warning("%s: %s", failure, error)
+    except Exception as error:  # noqa: BLE001 - the thread must go on
+        log.warning("%s: %s", failure, _short(error))
 
 
 class ThreadBackend:
@@ -327,7 +323,7 @@ class ThreadBackend:
         return new
 
     def wake(self) -> None:
-        """Have a worker look for due jobs."""
+        """Let a worker look for due jobs."""
         self.start()
 
         if self._workers:
@@ -365,7 +361,7 @@ class ThreadBackend:
         except DatabaseError as error:
             log.error("no job could be claimed: %s", error)  # noqa: TRY400
             self._stopping.wait(_DATABASE_PAUSE)
-        except BaseException as error:  # noqa: BLE001 - the thread must live on
+        except BaseException as error:  # noqa: BLE001 - the thread must go on
             log.error("a worker failed: %s", trace(error))  # noqa: TRY400
 
         return False
@@ -376,13 +372,13 @@ _backends: weakref.WeakSet[ThreadBackend] = weakref.WeakSet()
 
 @functools.cache
 def _stop_at_exit() -> None:
-    """Register, once, that the work of this process ends before its thread pools do.
+    """Register, once, that the backends stop before the thread pools of the process.
 
     Providers written with ``async def`` run in such a pool. Python waits for its pools
-    before it calls what :mod:`atexit` has: jobs would be claimed until then, and all
-    of them fail.
+    before it calls the functions of :mod:`atexit`: until then jobs would be claimed,
+    and all of them would fail.
     """
-    import concurrent.futures.thread  # noqa: F401 - the last to register is first
+    import concurrent.futures.thread  # noqa: F401 - last registered, first called
 
     register = getattr(threading, "_register_atexit", atexit.register)
     register(_stop_all)

@@ -1,3 +1,5 @@
+"""``Chatwoot``: apps, settings, registrations, and that nothing starts early."""
+
 from __future__ import annotations
 
 import logging
@@ -13,6 +15,7 @@ from flask import Blueprint, Flask, request_started
 from flask.testing import FlaskClient
 from support.apps import (
     AppFactory,
+    Scene,
     components_of,
     dismantle,
     job_of,
@@ -30,18 +33,25 @@ from flask_chatwoot.runtime import current_runtime
 ANSWER = "On its way."
 
 
-# -- wiring --------------------------------------------------------------------
+# -- initialisation --------------------------------------------------------------
 
 
-def test_an_app_may_be_given_at_once(tmp_path: Path, api: ChatwootStub) -> None:
-    app = Flask("host", instance_path=str(tmp_path))
-    app.testing = True
+def configured(folder: Path) -> Flask:
+    """An app with settings and without the extension."""
+    app = Flask("host", instance_path=str(folder))
     app.config.update(
         CHATWOOT_BASE_URL="https://chatwoot.test",
         CHATWOOT_ACCOUNT_ID=1,
         CHATWOOT_API_ACCESS_TOKEN="t",
         CHATWOOT_WEBHOOK_SECRET=SECRET,
     )
+
+    return app
+
+
+def test_the_constructor_takes_an_app(tmp_path: Path, api: ChatwootStub) -> None:
+    app = configured(tmp_path)
+    app.testing = True
     chatwoot = Chatwoot(app)
     chatwoot.reply_provider(lambda text: ANSWER)
 
@@ -51,15 +61,12 @@ def test_an_app_may_be_given_at_once(tmp_path: Path, api: ChatwootStub) -> None:
 
 
 @pytest.mark.parametrize("first", ["the provider", "the app"])
-def test_a_factory_gives_the_app_before_or_after_the_provider(
+def test_the_provider_is_registered_before_or_after_init_app(
     make_app: AppFactory, api: ChatwootStub, chatwoot: Chatwoot, first: str
 ) -> None:
-    if first == "the app":
-        app = make_app(chatwoot)
-        chatwoot.reply_provider(lambda text: ANSWER)
-    else:
-        chatwoot.reply_provider(lambda text: ANSWER)
-        app = make_app(chatwoot)
+    app = make_app(chatwoot) if first == "the app" else None
+    chatwoot.reply_provider(lambda text: ANSWER)
+    app = app or make_app(chatwoot)
 
     assert deliver(app.test_client(), message()).status_code == 202
     assert api.public == [ANSWER]
@@ -70,17 +77,17 @@ def test_the_runtime_of_the_current_app_is_found(app: Flask) -> None:
         assert current_runtime() is runtime_of(app)
 
 
-def test_an_app_takes_one_extension(make_app: AppFactory, chatwoot: Chatwoot) -> None:
-    app = make_app(chatwoot)
-
+def test_an_app_takes_one_extension(
+    app: Flask, client: FlaskClient, chatwoot: Chatwoot
+) -> None:
     for second in (chatwoot, Chatwoot()):
         with pytest.raises(ConfigError, match="'host' has a Chatwoot extension alread"):
             second.init_app(app)
 
-    assert deliver(app.test_client(), message()).status_code == 202
+    assert deliver(client, message()).status_code == 202
 
 
-def test_a_wrong_setting_leaves_the_app_untouched(make_app: AppFactory) -> None:
+def test_a_wrong_setting_leaves_the_app_untouched() -> None:
     app = Flask("host")
     app.config["CHATWOOT_TIMEOUT"] = "soon"
 
@@ -91,37 +98,39 @@ def test_a_wrong_setting_leaves_the_app_untouched(make_app: AppFactory) -> None:
     Chatwoot(app)
 
 
-def test_later_changes_of_settings_have_no_effect(
-    app: Flask, client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub
-) -> None:
-    chatwoot.reply_provider(lambda text: ANSWER)
-    app.config["CHATWOOT_WEBHOOK_SECRET"] = "another"
-    app.config["CHATWOOT_DEFAULT_MODE"] = "bot"
+def test_later_changes_of_settings_have_no_effect(scene: Scene) -> None:
+    scene.chatwoot.reply_provider(lambda text: ANSWER)
+    scene.app.config["CHATWOOT_WEBHOOK_SECRET"] = "another"
+    scene.app.config["CHATWOOT_DEFAULT_MODE"] = "bot"
 
-    assert deliver(client, message(mode=None)).status_code == 202
-    assert api.notes == [ANSWER]
+    assert deliver(scene.client, message(mode=None)).status_code == 202
+    assert scene.api.notes == [ANSWER]
 
 
-# -- several apps --------------------------------------------------------------
+# -- several apps ----------------------------------------------------------------
+
+TwoApps = t.Callable[[Chatwoot, Chatwoot], tuple[Flask, Flask]]
 
 
-def two_apps(
-    make_app: AppFactory, tmp_path: Path, first: Chatwoot, second: Chatwoot
-) -> tuple[Flask, Flask]:
-    return (
-        make_app(first, account_id=1, database_url=f"sqlite:///{tmp_path / 'first'}"),
-        make_app(
-            second,
-            account_id=2,
-            database_url=f"sqlite:///{tmp_path / 'second'}",
-            webhook_secret="of-the-second",
-            url_prefix="/second",
-        ),
+@pytest.fixture
+def two_apps(make_app: AppFactory, tmp_path: Path) -> TwoApps:
+    """Makes an app of account 1, and one of account 2 at ``/second``."""
+    url = f"sqlite:///{tmp_path}"
+    other: t.Any = {"webhook_secret": "of-the-second", "url_prefix": "/second"}
+
+    return lambda one, two: (
+        make_app(one, account_id=1, database_url=f"{url}/first"),
+        make_app(two, account_id=2, database_url=f"{url}/second", **other),
     )
 
 
+def deliver_second(app: Flask, **fields: t.Any) -> None:
+    delivery = signed(message(account_id=2, **fields), secret="of-the-second")
+    app.test_client().post("/second/webhook", **delivery)
+
+
 def test_two_apps_with_one_object_share_its_providers_and_nothing_else(
-    make_app: AppFactory, tmp_path: Path, chatwoot: Chatwoot
+    two_apps: TwoApps, chatwoot: Chatwoot
 ) -> None:
     turns: list[Turn] = []
 
@@ -129,53 +138,41 @@ def test_two_apps_with_one_object_share_its_providers_and_nothing_else(
     def provide(text: str, turn: Turn) -> None:
         turns.append(turn)
 
-    first, second = two_apps(make_app, tmp_path, chatwoot, chatwoot)
+    one, two = two_apps(chatwoot, chatwoot)
 
-    with (
-        recorded(turn_finished, first) as here,
-        recorded(turn_finished, second) as there,
-    ):
-        deliver(first.test_client(), message(id=1))
-        second.test_client().post(
-            "/second/webhook",
-            **signed(message(id=2, account_id=2), secret="of-the-second"),
-        )
+    with recorded(turn_finished, one) as here, recorded(turn_finished, two) as there:
+        deliver(one.test_client(), message(id=1))
+        deliver_second(two, id=2)
 
     assert [turn.account_id for turn in turns] == [1, 2]
-    assert [told["turn"].message_id for told in here] == [1]
-    assert [told["turn"].message_id for told in there] == [2]
-    assert job_of(first).message_id == 1
-    assert job_of(second).message_id == 2
-    assert second.test_client().post("/chatwoot/webhook").status_code == 404
-    assert first.test_client().post("/second/webhook").status_code == 404
+    assert [each["turn"].message_id for each in here] == [1]
+    assert [each["turn"].message_id for each in there] == [2]
+    assert (job_of(one).message_id, job_of(two).message_id) == (1, 2)
+    assert two.test_client().post("/chatwoot/webhook").status_code == 404
+    assert one.test_client().post("/second/webhook").status_code == 404
 
 
-def test_two_apps_with_two_objects_do_not_see_each_others_providers(
-    make_app: AppFactory, tmp_path: Path
-) -> None:
-    one, other = Chatwoot(), Chatwoot()
-    one.reply_provider(lambda text: None)
-    first, second = two_apps(make_app, tmp_path, one, other)
+def test_two_apps_with_two_objects_do_not_share_providers(two_apps: TwoApps) -> None:
+    first = Chatwoot()
+    first.reply_provider(lambda text: None)
+    one, two = two_apps(first, Chatwoot())
     # In human mode a failed turn posts nothing.
-    deliver(first.test_client(), message(mode="human"))
-    second.test_client().post(
-        "/second/webhook",
-        **signed(message(account_id=2, mode="human"), secret="of-the-second"),
-    )
+    deliver(one.test_client(), message(mode="human"))
+    deliver_second(two, mode="human")
 
-    assert job_of(first).reason == "no_answer"
-    assert job_of(second).reason == "no_provider"
+    assert job_of(one).reason == "no_answer"
+    assert job_of(two).reason == "no_provider"
 
 
-def test_one_apps_secret_opens_no_other(make_app: AppFactory, tmp_path: Path) -> None:
-    _, second = two_apps(make_app, tmp_path, Chatwoot(), Chatwoot())
-    answer = second.test_client().post("/second/webhook", **signed(message()))
+def test_the_secret_of_one_app_is_wrong_for_another(two_apps: TwoApps) -> None:
+    _, two = two_apps(Chatwoot(), Chatwoot())
+    answer = two.test_client().post("/second/webhook", **signed(message()))
 
     assert answer.status_code == 401
-    assert jobs_of(second) == []
+    assert jobs_of(two) == []
 
 
-# -- the endpoints ------------------------------------------------------------
+# -- the endpoints ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -197,12 +194,12 @@ def test_the_endpoints_are_below_the_prefix(
 
 
 def test_the_endpoints_can_be_exempted_from_csrf() -> None:
-    assert isinstance(Chatwoot.blueprint, Blueprint)
-    assert Chatwoot().blueprint is Chatwoot.blueprint
-    assert (Chatwoot.blueprint.name, Chatwoot.blueprint.import_name) == (
-        "chatwoot",
-        "flask_chatwoot.views",
-    )
+    blueprint = Chatwoot.blueprint
+
+    assert isinstance(blueprint, Blueprint)
+    assert Chatwoot().blueprint is blueprint
+    assert blueprint.name == "chatwoot"
+    assert blueprint.import_name == "flask_chatwoot.views"
 
 
 def test_a_url_can_be_built(app: Flask) -> None:
@@ -211,52 +208,49 @@ def test_a_url_can_be_built(app: Flask) -> None:
         assert app.url_for("chatwoot.copilot") == "/chatwoot/copilot"
 
 
-# -- warnings ------------------------------------------------------------------
+# -- warnings --------------------------------------------------------------------
 
-UNSET: t.Final = dict.fromkeys(("base_url", "account_id", "api_access_token"))
 MISSING: t.Final = "Chatwoot is not configured: CHATWOOT_{} missing."
 COPILOT: t.Final = "Anybody may call /copilot (CHATWOOT_COPILOT_TOKEN)."
 WEBHOOK: t.Final = "Anybody may call /webhook (CHATWOOT_WEBHOOK_SECRET)."
+BOTH: t.Final = "Anybody may call /webhook (CHATWOOT_WEBHOOK_SECRET) and /copilot ("
+ALL: t.Final = "BASE_URL, CHATWOOT_ACCOUNT_ID, CHATWOOT_API_ACCESS_TOKEN"
+IGNORED: t.Final = "Deliveries are acknowledged and ignored (not_configured)."
+TOKEN: t.Final = "CHATWOOT_WEBHOOK_TOKEN."
 
 
 @pytest.mark.parametrize(
-    ("settings", "begin", "end"),
+    ("unset", "begin", "end"),
     [
-        ({"base_url": None}, MISSING.format("BASE_URL"), "(not_configured)."),
-        ({"account_id": None}, MISSING.format("ACCOUNT_ID"), "(not_configured)."),
-        ({"api_access_token": None}, MISSING.format("API_ACCESS_TOKEN"), "gured)."),
+        ("base_url", MISSING.format("BASE_URL"), IGNORED),
+        ("account_id", MISSING.format("ACCOUNT_ID"), IGNORED),
+        ("api_access_token", MISSING.format("API_ACCESS_TOKEN"), IGNORED),
+        ("base_url account_id api_access_token", MISSING.format(ALL), IGNORED),
         (
-            UNSET,
-            MISSING.format("BASE_URL, CHATWOOT_ACCOUNT_ID, CHATWOOT_API_ACCESS_TOKEN"),
-            "Deliveries are acknowledged and ignored (not_configured).",
+            "base_url account_id api_access_token webhook_secret copilot_token",
+            MISSING.format(ALL),
+            f"{IGNORED} {COPILOT} Set the key in",
         ),
-        (
-            UNSET | {"webhook_secret": None, "copilot_token": None},
-            "Chatwoot is not configured: ",
-            f"(not_configured). {COPILOT} Set the key in",
-        ),
-        (
-            {"webhook_secret": None, "copilot_token": None},
-            "Anybody may call /webhook (CHATWOOT_WEBHOOK_SECRET) and /copilot (",
-            "CHATWOOT_WEBHOOK_TOKEN.",
-        ),
-        ({"webhook_secret": None}, WEBHOOK, "CHATWOOT_WEBHOOK_TOKEN."),
-        ({"copilot_token": None}, COPILOT, "CHATWOOT_WEBHOOK_TOKEN."),
-        (
-            {"webhook_secret": None, "webhook_token": "t", "copilot_token": None},
-            COPILOT,
-            "CHATWOOT_WEBHOOK_TOKEN.",
-        ),
+        ("webhook_secret copilot_token", BOTH, TOKEN),
+        ("webhook_secret", WEBHOOK, TOKEN),
+        ("copilot_token", COPILOT, TOKEN),
+        ("webhook_secret copilot_token but webhook_token", COPILOT, TOKEN),
     ],
 )
 def test_one_warning_names_what_is_missing_and_what_is_unprotected(
     make_app: AppFactory,
     caplog: pytest.LogCaptureFixture,
     tmp_path: Path,
-    settings: dict[str, t.Any],
+    unset: str,
     begin: str,
     end: str,
 ) -> None:
+    without, _, token = unset.partition(" but ")
+    settings: dict[str, t.Any] = {
+        **dict.fromkeys(without.split()),
+        **dict.fromkeys(token.split(), "t"),
+    }
+
     with caplog.at_level(logging.WARNING):
         make_app(**settings)
 
@@ -266,82 +260,73 @@ def test_one_warning_names_what_is_missing_and_what_is_unprotected(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_protected_app_logs_no_warning(
-    make_app: AppFactory, caplog: pytest.LogCaptureFixture
+@pytest.mark.usefixtures("app")
+def test_a_protected_app_logs_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    assert caplog.get_records("setup") == []
+
+
+# -- registration ----------------------------------------------------------------
+
+PLACES: t.Final[list[dict[str, t.Any]]] = [
+    {},
+    {"mode": "bot"},
+    {"mode": "human"},
+    {"inbox_id": 3},
+    {"mode": "bot", "inbox_id": 3},
+]
+
+
+def bare(text: str) -> str:
+    return ANSWER
+
+
+def with_turn(text: str, turn: Turn) -> str:
+    return ANSWER
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("function", [bare, with_turn])
+def test_the_decorator_returns_the_function_and_takes_one_for_a_place(
+    chatwoot: Chatwoot, function: t.Any, place: dict[str, t.Any]
 ) -> None:
-    make_app()
+    assert chatwoot.reply_provider(**place)(function) is function
 
-    assert caplog.messages == []
-
-
-# -- registration --------------------------------------------------------------
+    with pytest.raises(ProviderError, match=rf"already: .*{function.__name__}\."):
+        chatwoot.reply_provider(**place)(lambda text: ANSWER)
 
 
-def test_the_decorator_returns_the_function(chatwoot: Chatwoot) -> None:
-    def bare(text: str) -> str:
-        return ANSWER
-
-    def narrowed(text: str, turn: Turn) -> str:
-        return ANSWER
-
+def test_the_decorator_may_be_used_without_a_call(chatwoot: Chatwoot) -> None:
     assert chatwoot.reply_provider(bare) is bare
-    assert chatwoot.reply_provider(mode="human")(narrowed) is narrowed
-    assert chatwoot.reply_provider(inbox_id=3)(narrowed) is narrowed
-    assert chatwoot.reply_provider(mode="bot", inbox_id=3)(bare) is bare
-    assert bare("Hello") == ANSWER
-
-
-def test_the_decorator_may_be_called_without_arguments(chatwoot: Chatwoot) -> None:
-    @chatwoot.reply_provider()
-    def provide(text: str) -> str:
-        return ANSWER
 
     with pytest.raises(ProviderError, match=r"every mode in every Chatwoot inbox"):
-        chatwoot.reply_provider(lambda text: ANSWER)
+        chatwoot.reply_provider()(bare)
+
+
+NO_PROVIDERS: t.Final[dict[str, t.Any]] = {
+    "no parameter": lambda: ANSWER,
+    "three parameters": lambda text, turn, more: ANSWER,
+    "a required keyword": lambda text, *, needed: ANSWER,
+    "no positional parameter": lambda *, text: ANSWER,
+    "text": "text",
+    "a number": 7,
+}
 
 
 @pytest.mark.parametrize(
-    "place", [{}, {"mode": "bot"}, {"inbox_id": 3}, {"mode": "bot", "inbox_id": 3}]
-)
-def test_a_second_provider_for_one_place_is_an_error(
-    chatwoot: Chatwoot, place: dict[str, t.Any]
-) -> None:
-    @chatwoot.reply_provider(**place)
-    def first(text: str) -> str:
-        return ANSWER
-
-    with pytest.raises(ProviderError, match=r"already: .*first\."):
-        chatwoot.reply_provider(**place)(lambda text: ANSWER)
-
-
-@pytest.mark.parametrize(
-    "function",
+    ("function", "place"),
     [
-        lambda: ANSWER,
-        lambda text, turn, more: ANSWER,
-        lambda text, *, needed: ANSWER,
-        lambda *, text: ANSWER,
-        "text",
-        7,
+        *((name, {}) for name in NO_PROVIDERS),
+        *(("", place) for place in ({"mode": "robot"}, {"mode": ""}, {"inbox_id": 0})),
     ],
-    ids=["none", "three", "a needed keyword", "no position", "text", "number"],
 )
-def test_a_wrong_signature_is_an_error_at_registration(
-    chatwoot: Chatwoot, function: t.Any
+def test_a_wrong_signature_mode_or_inbox_is_an_error_at_registration(
+    chatwoot: Chatwoot, function: str, place: dict[str, t.Any]
 ) -> None:
     with pytest.raises(ProviderError):
-        chatwoot.reply_provider()(function)
+        chatwoot.reply_provider(**place)(NO_PROVIDERS.get(function, bare))
 
 
-@pytest.mark.parametrize("place", [{"mode": "robot"}, {"mode": ""}, {"inbox_id": 0}])
-def test_a_place_that_does_not_exist_is_an_error_at_registration(
-    chatwoot: Chatwoot, place: dict[str, t.Any]
-) -> None:
-    with pytest.raises(ProviderError):
-        chatwoot.reply_provider(**place)(lambda text: ANSWER)
-
-
-# -- nothing happens before it must --------------------------------------------
+# -- nothing starts early --------------------------------------------------------
 
 HOST = """
 from flask import Flask
@@ -352,12 +337,11 @@ chatwoot = Chatwoot(app)
 """
 
 
-def flask(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    (folder / "host.py").write_text(HOST)
-
-    return subprocess.run(
-        [sys.executable, "-m", "flask", "--app", "host.py", *arguments],
-        cwd=folder,
+def test_listing_the_routes_starts_nothing_and_makes_no_file(tmp_path: Path) -> None:
+    (tmp_path / "host.py").write_text(HOST)
+    done = subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "host.py", "routes"],
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=60,
@@ -369,27 +353,23 @@ def flask(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
             "CHATWOOT_API_ACCESS_TOKEN": "t",
             "CHATWOOT_WEBHOOK_SECRET": SECRET,
             "CHATWOOT_COPILOT_TOKEN": "t",
-            "CHATWOOT_DATABASE_URL": f"sqlite:///{folder / 'chatwoot.sqlite3'}",
+            "CHATWOOT_DATABASE_URL": f"sqlite:///{tmp_path / 'chatwoot.sqlite3'}",
             "PYTHONDONTWRITEBYTECODE": "1",
         },
     )
 
-
-def test_listing_the_routes_starts_nothing_and_makes_no_file(tmp_path: Path) -> None:
-    done = flask(tmp_path, "routes")
-
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
     assert "/chatwoot/webhook" in done.stdout
     assert "/chatwoot/copilot" in done.stdout
-    assert done.stderr == ""
     assert [file.name for file in tmp_path.iterdir()] == ["host.py"]
 
 
-def test_only_the_first_request_starts_the_backend(make_app: AppFactory) -> None:
-    app = make_app()
+def test_only_the_first_request_starts_the_backend(
+    app: Flask, client: FlaskClient
+) -> None:
     app.get("/hello")(lambda: "Hello")
     listeners = [len(list(request_started.receivers_for(app)))]
-    app.test_client().get("/hello")
+    client.get("/hello")
     listeners.append(len(list(request_started.receivers_for(app))))
 
     assert listeners == [1, 0]
@@ -406,43 +386,36 @@ def test_making_an_app_starts_no_thread(make_app: AppFactory) -> None:
 def test_two_apps_may_not_share_a_database(
     make_app: AppFactory, tmp_path: Path
 ) -> None:
-    first = make_app(Chatwoot())
+    first = make_app()
 
     with pytest.raises(ConfigError, match=r"CHATWOOT_DATABASE_URL .* another app"):
-        make_app(Chatwoot())
+        make_app()
 
-    other = make_app(Chatwoot(), database_url=f"sqlite:///{tmp_path / 'other.sqlite3'}")
+    other = make_app(database_url=f"sqlite:///{tmp_path / 'other.sqlite3'}")
     assert first is not other
 
 
 def test_a_database_is_free_again_when_its_app_is_collected(tmp_path: Path) -> None:
-    def make() -> None:
-        app = Flask("host")
-        app.config.update(
-            CHATWOOT_BASE_URL="https://x.example",
-            CHATWOOT_ACCOUNT_ID=1,
-            CHATWOOT_API_ACCESS_TOKEN="t",
-            CHATWOOT_DATABASE_URL=f"sqlite:///{tmp_path / 'chatwoot.sqlite3'}",
-        )
+    for _ in range(2):
+        app = configured(tmp_path)
+        app.config["CHATWOOT_DATABASE_URL"] = f"sqlite:///{tmp_path / 'x.sqlite3'}"
         Chatwoot(app)
-
-    make()
-    make()
+        del app
 
 
-# -- the client ----------------------------------------------------------------
+# -- the client ------------------------------------------------------------------
 
 
 def test_the_client_is_the_one_of_the_current_app(
-    make_app: AppFactory, tmp_path: Path, chatwoot: Chatwoot
+    two_apps: TwoApps, chatwoot: Chatwoot
 ) -> None:
-    for app in two_apps(make_app, tmp_path, chatwoot, chatwoot):
+    for app in two_apps(chatwoot, chatwoot):
         with app.app_context():
             assert chatwoot.client is components_of(app).client
             assert chatwoot.client.account_id == runtime_of(app).config.account_id
 
 
-def test_without_configuration_the_client_says_what_to_set(
+def test_without_configuration_the_error_names_what_to_set(
     make_app: AppFactory, chatwoot: Chatwoot
 ) -> None:
     app = make_app(chatwoot, base_url=None)

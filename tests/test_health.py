@@ -34,7 +34,7 @@ def test_without_a_token_set_there_is_no_such_page(make_app: AppFactory) -> None
 
 
 @pytest.mark.parametrize("token", [None, "", "wrong", TOKEN + "x", "ключ"])
-def test_strangers_learn_nothing(app: Flask, token: str | None) -> None:
+def test_without_the_token_the_answer_is_401(app: Flask, token: str | None) -> None:
     if token is not None:
         token = token.encode().decode("latin-1")
 
@@ -43,23 +43,17 @@ def test_strangers_learn_nothing(app: Flask, token: str | None) -> None:
     assert (answer.status_code, answer.json) == (401, {"error": "invalid signature"})
 
 
-def test_an_app_without_chatwoot_is_not_well(make_app: AppFactory) -> None:
+def test_an_unconfigured_app_is_unavailable(make_app: AppFactory) -> None:
     answer = ask(make_app(base_url=None, health_token=TOKEN))
 
     assert (answer.status_code, answer.json) == (503, {"status": "not_configured"})
 
 
-def test_an_empty_inbox_is_well(app: Flask) -> None:
+def test_an_empty_database_is_ok(app: Flask) -> None:
     answer = ask(app)
+    empty: t.Any = {"oldest": None, "states": {}, "outcomes": {}, "workers": 0}
 
-    assert answer.status_code == 200
-    assert answer.json == {
-        "status": "ok",
-        "oldest": None,
-        "states": {},
-        "outcomes": {},
-        "workers": 0,
-    }
+    assert (answer.status_code, answer.json) == (200, {"status": "ok", **empty})
 
 
 def test_what_is_done_is_counted_by_outcome(
@@ -77,16 +71,22 @@ def test_what_is_done_is_counted_by_outcome(
     assert (seen["states"], seen["oldest"]) == ({"done": 3}, None)
 
 
-def test_it_is_late_when_the_oldest_job_waits_too_long(
-    app: Flask, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def still(app: Flask, clock: Clock) -> Clock:
+    """The database's clock, standing still."""
+    database_of(app).clock = clock
+
+    return clock
+
+
+def test_the_status_is_late_when_the_oldest_job_waits_too_long(
+    app: Flask, still: Clock
 ) -> None:
-    clock = Clock()
-    monkeypatch.setattr(database_of(app), "clock", clock)
     deliver(app.test_client(), message())
-    clock.advance(299)
+    still.advance(299)
     assert ask(app).status_code == 200
 
-    clock.advance(2)
+    still.advance(2)
     answer = ask(app)
     seen: t.Any = answer.json
 
@@ -95,7 +95,7 @@ def test_it_is_late_when_the_oldest_job_waits_too_long(
     assert seen["oldest"] == pytest.approx(301)
 
 
-def test_workers_are_those_who_gave_a_sign_of_life(
+def test_workers_are_counted_until_they_stop(
     make_app: AppFactory, chatwoot: Chatwoot
 ) -> None:
     app = make_app(chatwoot, backend="thread", workers=3, health_token=TOKEN)
@@ -111,18 +111,14 @@ def test_workers_are_those_who_gave_a_sign_of_life(
     assert workers() == 0
 
 
-def test_a_worker_that_was_killed_is_forgotten(
-    app: Flask, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = Clock()
+def test_a_worker_without_a_heartbeat_is_not_counted(app: Flask, still: Clock) -> None:
     inspection = store_of(app).inspection
-    monkeypatch.setattr(database_of(app), "clock", clock)
     inspection.report("gone", 4)
     inspection.report("here", 2)
     assert inspection.health().workers == 6
 
-    clock.advance(ALIVE - 1)
+    still.advance(ALIVE - 1)
     inspection.report("here", 2)
-    clock.advance(2)
+    still.advance(2)
 
     assert inspection.health().workers == 2

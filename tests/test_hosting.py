@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import typing as t
 from pathlib import Path
 
 import pytest
 import requests
 from flask import Flask
-from support.apps import AppFactory, components_of, store_of
+from support.apps import AppFactory, components_of, jobs_of
 
 from flask_chatwoot import Chatwoot, Mode, Reply
 from flask_chatwoot.hosting import converse, hosted
@@ -36,95 +37,75 @@ def simulate(app: Flask, *args: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def test_in_bot_mode_the_customer_sees_the_answer(
-    app: Flask, chatwoot: Chatwoot
-) -> None:
-    chatwoot.reply_provider(lambda text: "On its way.")
-
-    code, output = simulate(app, QUESTION)
-
-    assert code == 0
-    customer, operators = output.split("What operators see")
-    assert customer.splitlines() == [
-        "What the customer sees",
-        f"  customer  {QUESTION}",
-        "  bot       On its way.",
-        "",
-    ]
-    assert "  bot       On its way." in operators
-
-
-def test_in_human_mode_operators_see_a_note(app: Flask, chatwoot: Chatwoot) -> None:
-    chatwoot.reply_provider(lambda text: "On its way.")
-
-    code, output = simulate(app, QUESTION, "--mode", "human")
-
-    assert code == 0
-    customer, operators = output.split("What operators see")
-    assert "On its way." not in customer
-    assert "  note      On its way." in operators
-
-
-def test_several_texts_are_one_conversation(app: Flask, chatwoot: Chatwoot) -> None:
-    chatwoot.reply_provider(lambda text: f"You said:\n{text}")
-
-    code, output = simulate(app, "Hello", "Goodbye")
-
-    assert code == 0
-    assert output.startswith(
-        "What the customer sees\n"
-        "  customer  Hello\n"
-        "  bot       You said:\n"
-        "            Hello\n"
-        "  customer  Goodbye\n"
+def transcript(customer: list[str], operators: list[str]) -> str:
+    return "\n".join(
+        ["What the customer sees", *customer, "", "What operators see", *operators, ""]
     )
 
 
-def test_the_reason_of_a_silence_is_told_at_once(
-    app: Flask, chatwoot: Chatwoot
+def fail(text: str) -> str:
+    raise ValueError(text)
+
+
+ASKED = f"  customer  {QUESTION}"
+ANSWERED = [ASKED, "  bot       On its way."]
+NOTED = [ASKED, "  note      On its way."]
+TWO_LINES = [
+    *("  customer  Hello", "  bot       You said:", "            Hello"),
+    *("  customer  Goodbye", "  bot       You said:", "            Goodbye"),
+]
+
+
+@pytest.mark.parametrize(
+    ("reply", "args", "code", "expected"),
+    [
+        ("On its way.", [QUESTION], 0, transcript(ANSWERED, ANSWERED)),
+        ("On its way.", [QUESTION, "--mode=human"], 0, transcript([ASKED], NOTED)),
+        (
+            "You said:\n{}".format,
+            ["Hello", "Goodbye"],
+            0,
+            transcript(TWO_LINES, TWO_LINES),
+        ),
+        (None, [QUESTION], 0, transcript([ASKED], [ASKED])),
+        (fail, [QUESTION], 1, "Error: No answer: provider_failed. See the log."),
+        ("On its way.", [QUESTION, " "], 2, "A text is blank"),
+    ],
+    ids=["bot mode", "human mode", "two texts", "no answer", "failure", "blank text"],
+)
+def test_the_command_shows_the_conversation_or_what_was_wrong(
+    app: Flask,
+    chatwoot: Chatwoot,
+    reply: t.Any,
+    args: list[str],
+    code: int,
+    expected: str,
 ) -> None:
-    @chatwoot.reply_provider
-    def reply(text: str) -> str:
-        raise ValueError(text)
+    chatwoot.reply_provider(lambda text: reply(text) if callable(reply) else reply)
 
-    code, output = simulate(app, QUESTION)
+    exit_code, output = simulate(app, *args)
 
-    assert code == 1
-    assert "Error: No answer: provider_failed. See the log." in output
+    assert exit_code == code
+    assert expected in output
 
 
-def test_saying_nothing_is_no_failure(app: Flask, chatwoot: Chatwoot) -> None:
-    chatwoot.reply_provider(lambda text: None)
-
-    code, output = simulate(app, QUESTION)
-
-    assert code == 0
-    assert output.count(QUESTION) == 2
-
-
+@pytest.mark.slow
 def test_a_provider_that_takes_too_long_is_not_waited_for(
     app: Flask, chatwoot: Chatwoot
 ) -> None:
-    import threading
-
     go_on = threading.Event()
     chatwoot.reply_provider(lambda text: go_on.wait(20) and "Late.")
 
     try:
-        result = app.test_cli_runner().invoke(
-            args=["chatwoot", "simulate", QUESTION, "--timeout", "0.2"],
-            catch_exceptions=False,
-        )
+        code, output = simulate(app, QUESTION, "--timeout", "0.2")
     finally:
         go_on.set()
 
-    assert result.exit_code == 1
-    assert "Error: No answer within 0.2 s." in result.output
+    assert code == 1
+    assert "Error: No answer within 0.2 s." in output
 
 
-def test_the_option_texts_of_the_host_are_understood(
-    app: Flask, chatwoot_sim: ChatwootSim
-) -> None:
+def test_the_hosts_option_texts_are_used(app: Flask, chatwoot_sim: ChatwootSim) -> None:
     app.config.update(CHATWOOT_SUPPORT_MODE_ATTR="wen", CHATWOOT_BOT_VALUES="Maschine")
     Chatwoot(app).reply_provider(lambda text: "Ja.")
 
@@ -134,9 +115,7 @@ def test_the_option_texts_of_the_host_are_understood(
     assert talk.replies == ["Ja."]
 
 
-def test_what_the_host_uses_for_real_is_out_of_reach(
-    app: Flask, tmp_path: Path
-) -> None:
+def test_the_hosts_own_settings_are_not_used(app: Flask, tmp_path: Path) -> None:
     app.config.update(
         CHATWOOT_BASE_URL="http://chatwoot.invalid",
         CHATWOOT_ACCOUNT_ID=7,
@@ -161,10 +140,9 @@ def test_what_the_host_uses_for_real_is_out_of_reach(
     assert {call.token for call in sim.calls} == {"user"}
 
 
-def test_trouble_is_part_of_the_story(
+def test_a_cut_connection_causes_no_second_post(
     app: Flask, chatwoot: Chatwoot, chatwoot_sim: ChatwootSim
 ) -> None:
-    """The connection is cut after Chatwoot stored the message: no second one."""
     chatwoot.reply_provider(lambda text: "Once.")
     chatwoot_sim.inject(Fault.CUT_AFTER)
 
@@ -174,7 +152,7 @@ def test_trouble_is_part_of_the_story(
     assert (talk.outcome, talk.replies) == ("replied", ["Once."])
 
 
-def test_endings_are_told_in_order(app: Flask, chatwoot: Chatwoot) -> None:
+def test_endings_are_returned_in_order(app: Flask, chatwoot: Chatwoot) -> None:
     answers: t.Iterator[str | None] = iter(["One.", None])
     chatwoot.reply_provider(lambda text: next(answers))
 
@@ -186,7 +164,7 @@ def test_endings_are_told_in_order(app: Flask, chatwoot: Chatwoot) -> None:
     ]
 
 
-def test_a_delivery_the_app_refuses_is_told_at_once(
+def test_a_delivery_that_the_app_refuses_is_an_error(
     app: Flask, chatwoot: Chatwoot
 ) -> None:
     app.before_request(lambda: ("Log in first.", 403))
@@ -195,13 +173,6 @@ def test_a_delivery_the_app_refuses_is_told_at_once(
 
     assert code == 1
     assert "Error: The app answered 403 to the delivery." in output
-
-
-def test_a_blank_text_is_refused(app: Flask, chatwoot: Chatwoot) -> None:
-    code, output = simulate(app, QUESTION, " ")
-
-    assert code == 2
-    assert "A text is blank" in output
 
 
 @pytest.mark.parametrize("token", ["user", "bot"])
@@ -218,44 +189,38 @@ def test_every_version_is_answered_once_though_the_connection_is_cut(
         return "Write to {{contact.email}}, or `{{this}}`."
 
     with Simulator(version=version) as sim:
-        settings: dict[str, t.Any] = {
-            "retry_pause": 0.05, "settle_time": 0.5,
-            "api_access_token": getattr(sim, f"{token}_token"),
-        }  # fmt: skip
+        own = getattr(sim, f"{token}_token")
+        quick: t.Any = {"retry_pause": 0.05, "settle_time": 0.5}
 
-        with hosted(app, sim, **settings):
+        with hosted(app, sim, api_access_token=own, **quick):
             sim.inject(Fault.CUT_AFTER)
             talk = sim.conversation(custom_attributes={"support_mode": "bot"})
             talk.customer_says(QUESTION)
-            store = store_of(app)
-            sim.wait_until(
-                lambda: [job for job in store.inspection.jobs() if job.outcome]
-            )
+            sim.wait_until(lambda: [job for job in jobs_of(app) if job.outcome])
 
     assert asked == [QUESTION]
     assert talk.replies == ["Write to {{contact.email}}, or `{{this}}`."]
 
 
-def test_an_app_that_answers_in_one_inbox_only_can_be_hosted() -> None:
-    app = Flask("host")
+def test_an_app_that_answers_in_one_inbox_only_can_be_hosted(app: Flask) -> None:
     app.config["CHATWOOT_INBOXES"] = "7"
     Chatwoot(app).reply_provider(lambda text: "On its way.")
 
-    _, endings = converse(app, ["Where is it?"], mode=Mode.BOT, timeout=10.0)
+    _, endings = converse(app, [QUESTION], mode=Mode.BOT, timeout=10.0)
 
     assert [ending.outcome for ending in endings] == ["replied"]
 
 
-def test_the_apps_own_workers_do_not_start_before_the_rehearsal_is_over(
+def test_the_apps_own_workers_do_not_start_before_the_simulator_has_left(
     make_app: AppFactory, chatwoot: Chatwoot
 ) -> None:
     app = make_app(chatwoot, backend="thread")
     own = t.cast(ThreadBackend, components_of(app).backend)
 
     with Simulator() as simulator, hosted(app, simulator):
-        rehearsing = t.cast(ThreadBackend, components_of(app).backend)
+        hosting = t.cast(ThreadBackend, components_of(app).backend)
         app.test_client().get("/")
-        assert (own.busy, rehearsing.busy) == (False, True)
+        assert (own.busy, hosting.busy) == (False, True)
 
     app.test_client().get("/")
-    assert (own.busy, rehearsing.busy) == (True, False)
+    assert (own.busy, hosting.busy) == (True, False)

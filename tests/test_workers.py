@@ -1,5 +1,8 @@
+"""The backends: jobs are claimed, handled, kept leased and released."""
+
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -11,9 +14,9 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from flask.testing import FlaskClient
 from support.apps import (
     AppFactory,
+    Scene,
     components_of,
     database_of,
     job_of,
@@ -23,8 +26,8 @@ from support.apps import (
     work,
 )
 from support.chatwoot import ChatwootStub
-from support.deliveries import deliver, message
-from support.queue import open_store
+from support.deliveries import as_bytes, deliver, message
+from support.queue import claim, open_store
 from support.waiting import wait_until
 
 from flask_chatwoot import Chatwoot, Turn
@@ -34,6 +37,7 @@ from flask_chatwoot.queue.inspection import Inspection
 from flask_chatwoot.queue.jobs import Job, Queue
 from flask_chatwoot.queue.outbox import Outbox
 from flask_chatwoot.queue.sqlite import SQLiteDatabase
+from flask_chatwoot.queue.store import Store
 from flask_chatwoot.workers import ThreadBackend
 
 ANSWER = "On its way."
@@ -41,11 +45,9 @@ QUICK = {"lease": 0.5, "retry_pause": 0.01}
 
 
 def workers() -> list[threading.Thread]:
-    return [
-        thread
-        for thread in threading.enumerate()
-        if thread.name.startswith("chatwoot-worker")
-    ]
+    named = "chatwoot-worker"
+
+    return [each for each in threading.enumerate() if each.name.startswith(named)]
 
 
 def all_ended(app: Flask, count: int = 1) -> bool:
@@ -54,147 +56,165 @@ def all_ended(app: Flask, count: int = 1) -> bool:
     return len(ended) == count
 
 
-# -- what every backend does ---------------------------------------------------
+def fail(*_: object, **__: object) -> t.Any:
+    raise DatabaseError("The disk is gone.")
 
 
-@pytest.fixture(params=["inline", "thread"])
-def any_app(
-    request: pytest.FixtureRequest, make_app: AppFactory, chatwoot: Chatwoot
-) -> Flask:
-    return make_app(chatwoot, backend=request.param, workers=2, **QUICK)
+@contextlib.contextmanager
+def other_process(app: Flask, ahead: float = 0.0) -> t.Iterator[Store]:
+    """The database of an app as another process has it, its clock ahead."""
+    store = open_store(database_of(app).path, lambda: time.time() + ahead)
+
+    try:
+        yield store
+    finally:
+        store.database.close()
+
+
+def put(store: Store, id: int = 9001, conversation_id: int = 42) -> None:
+    """Store a delivery as another process would."""
+    payload = as_bytes(message("stored", id=id, conversation_id=conversation_id))
+    store.queue.put(
+        str(id), conversation_id=conversation_id, message_id=id, payload=payload
+    )
+
+
+class Held:
+    """A provider whose turns do not end before :meth:`release`."""
+
+    def __init__(self, chatwoot: Chatwoot) -> None:
+        self.asked: list[str] = []
+        self.begun = threading.Event()
+        self._released = threading.Event()
+        chatwoot.reply_provider(self._provide)
+
+    def _provide(self, text: str, turn: Turn) -> str:
+        self.asked.append(text)
+        self.begun.set()
+        assert self._released.wait(20)
+
+        return f"{len(turn.messages)} answered"
+
+    def wait(self) -> None:
+        """Block until a turn has begun."""
+        assert self.begun.wait(10)
+
+    def release(self) -> None:
+        self._released.set()
 
 
 @pytest.fixture
-def any_client(any_app: Flask) -> FlaskClient:
-    return any_app.test_client()
+def held(chatwoot: Chatwoot) -> t.Iterator[Held]:
+    held = Held(chatwoot)
+    yield held
+    held.release()
 
 
-def test_a_delivery_is_answered(
-    any_app: Flask, any_client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub
+@contextlib.contextmanager
+def running(target: t.Callable[..., object], *args: object) -> t.Iterator[None]:
+    """Call something in a thread, which has ended after the block."""
+    thread = threading.Thread(target=target, args=args)
+    thread.start()
+    yield
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+# -- what every backend does -----------------------------------------------------
+
+
+@pytest.fixture(params=["inline", "thread"])
+def either(
+    request: pytest.FixtureRequest,
+    make_app: AppFactory,
+    chatwoot: Chatwoot,
+    api: ChatwootStub,
+) -> Scene:
+    """A scene with each backend."""
+    app = make_app(chatwoot, backend=request.param, workers=2, **QUICK)
+
+    return Scene(app, app.test_client(), api, chatwoot)
+
+
+def test_a_message_is_answered_once_however_often_it_is_delivered(
+    either: Scene,
 ) -> None:
-    chatwoot.reply_provider(lambda text: ANSWER)
+    either.chatwoot.reply_provider(lambda text: ANSWER)
+    answers = [deliver(either.client, message()) for _ in range(4)]
 
-    answer = deliver(any_client, message())
-
-    assert (answer.status_code, answer.json) == (202, {"status": "accepted"})
-    wait_until(lambda: all_ended(any_app))
-    assert api.public == [ANSWER]
-
-
-def test_a_repeat_is_answered_once(
-    any_app: Flask, any_client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub
-) -> None:
-    chatwoot.reply_provider(lambda text: ANSWER)
-    deliver(any_client, message())
-
-    for _ in range(3):
-        assert deliver(any_client, message()).json == {"status": "duplicate"}
-
-    wait_until(lambda: all_ended(any_app))
-    assert api.public == [ANSWER]
+    assert [(answer.status_code, answer.json) for answer in answers] == [
+        (202, {"status": "accepted"}),
+        *[(200, {"status": "duplicate"})] * 3,
+    ]
+    wait_until(lambda: all_ended(either.app))
+    assert either.api.public == [ANSWER]
 
 
-def test_a_conversation_is_answered_in_its_order(
-    any_app: Flask, any_client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub
-) -> None:
-    chatwoot.reply_provider(lambda text: text)
+def test_a_conversation_is_answered_in_its_order(either: Scene) -> None:
+    either.chatwoot.reply_provider(lambda text: text)
     texts = [f"Message {number}." for number in range(20)]
 
     for number, text in enumerate(texts):
-        deliver(any_client, message(text, id=9001 + number))
+        deliver(either.client, message(text, id=9001 + number))
 
     def answered() -> list[str]:
-        return "\n".join(api.public).splitlines()
+        return "\n".join(either.api.public).splitlines()
 
     # Those that came while a turn ran are answered together.
-    wait_until(lambda: len(answered()) == 20 and all_ended(any_app, len(api.public)))
+    wait_until(lambda: len(answered()) == 20)
+    wait_until(lambda: all_ended(either.app, len(either.api.public)))
     assert answered() == texts
 
 
-def test_messages_that_wait_are_answered_together(
-    any_app: Flask, any_client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub
+def test_messages_that_wait_are_answered_together(either: Scene, held: Held) -> None:
+    client = either.app.test_client()
+
+    with running(deliver, client, message("0", id=9000)):
+        held.wait()
+
+        for number in range(1, 6):
+            body = message(str(number), id=9000 + number)
+            assert deliver(either.client, body).status_code == 202
+
+        again = deliver(either.client, message("3", id=9003))
+        assert again.json == {"status": "duplicate"}
+        held.release()
+
+    wait_until(lambda: all_ended(either.app, 2))
+    assert held.asked == ["0", "1\n2\n3\n4\n5"]
+    assert either.api.public == ["1 answered", "5 answered"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [SystemExit(0), SystemExit(1), SystemExit("text"), RuntimeError()],
+    ids=repr,
+)
+def test_a_provider_that_raises_ends_its_turn_and_nothing_else(
+    either: Scene, error: BaseException
 ) -> None:
-    asked: list[str] = []
-    begun, go_on = threading.Event(), threading.Event()
-
-    @chatwoot.reply_provider
-    def provide(text: str, turn: Turn) -> str:
-        asked.append(text)
-        begun.set()
-        assert go_on.wait(20)
-        return f"{len(turn.messages)} answered"
-
-    request = threading.Thread(
-        target=deliver, args=(any_app.test_client(), message("0", id=9000))
-    )
-    request.start()
-    assert begun.wait(10)
-
-    for number in range(1, 6):
-        assert (
-            deliver(any_client, message(str(number), id=9000 + number)).status_code
-            == 202
-        )
-
-    assert deliver(any_client, message("3", id=9003)).json == {"status": "duplicate"}
-    go_on.set()
-    request.join()
-    wait_until(lambda: all_ended(any_app, 2))
-    assert asked == ["0", "1\n2\n3\n4\n5"]
-    assert api.public == ["1 answered", "5 answered"]
-
-
-@pytest.mark.parametrize("code", [0, 1, "text"])
-def test_a_provider_that_calls_sys_exit_ends_its_turn_and_nothing_else(
-    any_app: Flask,
-    any_client: FlaskClient,
-    chatwoot: Chatwoot,
-    api: ChatwootStub,
-    code: int | str,
-) -> None:
-    @chatwoot.reply_provider
+    @either.chatwoot.reply_provider
     def provide(text: str) -> str:
-        if text == "leave":
-            sys.exit(code)
+        if text == "raise":
+            raise error
 
         return ANSWER
 
-    assert deliver(any_client, message("leave")).status_code == 202
-    deliver(any_client, message("stay", id=9002, conversation_id=43))
+    assert deliver(either.client, message("raise")).status_code == 202
+    deliver(either.client, message("answer", id=9002, conversation_id=43))
 
     def states() -> dict[int, str]:
-        return {job.message_id: job.state for job in jobs_of(any_app)}
+        return {job.message_id: job.state for job in jobs_of(either.app)}
 
     wait_until(lambda: states()[9002] == "done")
     assert states()[9001] != "done"
-    assert api.public == [ANSWER]
-
-
-def test_a_provider_that_raises_ends_its_turn_and_nothing_else(
-    any_app: Flask, any_client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub
-) -> None:
-    @chatwoot.reply_provider
-    def provide(text: str) -> str:
-        if text == "break":
-            raise RuntimeError
-
-        return ANSWER
-
-    assert deliver(any_client, message("break")).status_code == 202
-    deliver(any_client, message("stay", id=9002, conversation_id=43))
-
-    wait_until(lambda: api.public == [ANSWER])
+    assert either.api.public == [ANSWER]
 
 
 def test_an_error_of_our_own_ends_one_attempt_and_nothing_else(
-    any_app: Flask,
-    any_client: FlaskClient,
-    chatwoot: Chatwoot,
-    api: ChatwootStub,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    either: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    chatwoot.reply_provider(lambda text: ANSWER)
+    either.chatwoot.reply_provider(lambda text: ANSWER)
     keep = Outbox.keep
     broken = [True]
 
@@ -205,203 +225,164 @@ def test_an_error_of_our_own_ends_one_attempt_and_nothing_else(
         return keep(*args, **values)
 
     monkeypatch.setattr(Outbox, "keep", break_once)
-    assert deliver(any_client, message()).status_code == 202
-    deliver(any_client, message(id=9002, conversation_id=43))
+    assert deliver(either.client, message()).status_code == 202
+    deliver(either.client, message(id=9002, conversation_id=43))
 
     wait_until(lambda: "stopped: builtins.ZeroDivisionError" in caplog.text)
 
     def both_answered() -> bool:
-        work(any_app)  # inline nothing happens between requests
-        return len(api.public) == 2
+        work(either.app)  # inline nothing happens between requests
+        return len(either.api.public) == 2
 
     wait_until(both_answered)
 
 
 def test_a_lost_lease_ends_the_turn_here(
-    any_app: Flask,
-    any_client: FlaskClient,
-    chatwoot: Chatwoot,
-    api: ChatwootStub,
-    caplog: pytest.LogCaptureFixture,
+    either: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
-    other = open_store(database_of(any_app).path, lambda: time.time() + 3600)
+    with other_process(either.app, ahead=3600) as other:
 
-    @chatwoot.reply_provider
-    def provide(text: str) -> str:
-        job = other.queue.claim()
-        assert job is not None
-        other.queue.settle(job, "declined", "no_answer")
-        return ANSWER
+        @either.chatwoot.reply_provider
+        def provide(text: str) -> str:
+            other.queue.settle(claim(other), "declined", "no_answer")
+            return ANSWER
 
-    deliver(any_client, message())
+        deliver(either.client, message())
+        wait_until(lambda: "Its turn was abandoned here" in caplog.text)
 
-    wait_until(lambda: "Its turn was abandoned here" in caplog.text)
-    assert api.attempts == []
-    assert (job_of(any_app).outcome, job_of(any_app).state) == ("declined", "done")
-    other.database.close()
+    assert either.api.attempts == []
+    job = job_of(either.app)
+    assert (job.outcome, job.state) == ("declined", "done")
 
 
-def test_a_slow_turn_keeps_its_lease(
-    any_app: Flask, any_client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub
-) -> None:
-    begun, go_on = threading.Event(), threading.Event()
-
-    @chatwoot.reply_provider
-    def provide(text: str) -> str:
-        begun.set()
-        assert go_on.wait(20)
-        return ANSWER
-
-    other = open_store(database_of(any_app).path)
-    request = threading.Thread(target=deliver, args=(any_client, message()))
-    request.start()
-    assert begun.wait(10)
-
-    until = time.monotonic() + 4 * store_of(any_app).queue.lease
+@pytest.mark.slow
+def test_a_slow_turn_keeps_its_lease(either: Scene, held: Held) -> None:
     claimed = []
 
-    while time.monotonic() < until:
-        claimed.append(other.queue.claim())
-        time.sleep(0.05)
+    with (
+        other_process(either.app) as other,
+        running(deliver, either.client, message()),
+    ):
+        held.wait()
+        until = time.monotonic() + 4 * store_of(either.app).queue.lease
 
-    go_on.set()
-    request.join()
-    other.database.close()
+        while time.monotonic() < until:
+            claimed.append(other.queue.claim())
+            time.sleep(0.05)
+
+        held.release()
+
     assert set(claimed) == {None}
-    wait_until(lambda: all_ended(any_app))
-    assert api.public == [ANSWER]
-    assert job_of(any_app).attempts == 1
+    wait_until(lambda: all_ended(either.app))
+    assert either.api.public == ["1 answered"]
+    assert job_of(either.app).attempts == 1
 
 
-def test_a_delivery_that_cannot_be_stored_is_an_error(any_app: Flask) -> None:
-    Path(database_of(any_app).path).write_bytes(b"no database at all. " * 50)
+def test_a_delivery_that_cannot_be_stored_is_an_error(either: Scene) -> None:
+    Path(database_of(either.app).path).write_bytes(b"no database at all. " * 50)
 
-    answer = deliver(any_app.test_client(), message())
-
-    assert answer.status_code == 500
+    assert deliver(either.client, message()).status_code == 500
 
 
-def test_making_an_app_starts_nothing_and_opens_nothing(
-    any_app: Flask, tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("either")
+def test_making_an_app_starts_nothing_and_opens_nothing(tmp_path: Path) -> None:
     assert workers() == []
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unconfigured_app_starts_nothing(make_app: AppFactory) -> None:
-    app = make_app(backend="thread", base_url=None)
-    app.test_client().get("/")
+    make_app(backend="thread", base_url=None).test_client().get("/")
 
     assert workers() == []
 
 
-# -- inline --------------------------------------------------------------------
+# -- inline ----------------------------------------------------------------------
 
 
-def test_inline_a_request_ends_with_its_turn(
-    app: Flask, client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub
-) -> None:
-    chatwoot.reply_provider(lambda text: ANSWER)
-    deliver(client, message())
+def test_inline_a_request_ends_with_its_turn(scene: Scene) -> None:
+    scene.chatwoot.reply_provider(lambda text: ANSWER)
+    deliver(scene.client, message())
 
-    assert api.public == [ANSWER]
-    assert job_of(app).state == "done"
+    assert scene.api.public == [ANSWER]
+    assert job_of(scene.app).state == "done"
 
 
 def test_inline_what_was_stored_is_accepted_even_if_no_more_can_be_claimed(
-    app: Flask,
-    client: FlaskClient,
-    chatwoot: Chatwoot,
-    api: ChatwootStub,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    claim = Queue.claim
+    original = Queue.claim
 
     def broken(queue: Queue, *, tx: t.Any = None) -> t.Any:
-        if tx is None:
-            raise DatabaseError("The disk is gone.")
+        return fail() if tx is None else original(queue, tx=tx)
 
-        return claim(queue, tx=tx)
-
-    chatwoot.reply_provider(lambda text: ANSWER)
+    scene.chatwoot.reply_provider(lambda text: ANSWER)
     monkeypatch.setattr(Queue, "claim", broken)
 
-    assert deliver(client, message()).status_code == 202
+    assert deliver(scene.client, message()).status_code == 202
     assert "no job could be claimed: The disk is gone." in caplog.text
 
 
-def test_inline_a_request_also_handles_what_was_left(
-    app: Flask, client: FlaskClient, chatwoot: Chatwoot, api: ChatwootStub
-) -> None:
-    chatwoot.reply_provider(lambda text: text)
-    left = message("left", id=9000, conversation_id=43)
-    store_of(app).queue.put(
-        "left", conversation_id=43, message_id=9000, payload=json.dumps(left).encode()
-    )
-    deliver(client, message("new"))
+def test_inline_a_request_also_handles_what_was_left(scene: Scene) -> None:
+    scene.chatwoot.reply_provider(lambda text: text)
+    put(store_of(scene.app), 9000, conversation_id=43)
+    deliver(scene.client, message("new"))
 
-    assert sorted(api.public) == ["left", "new"]
+    assert sorted(scene.api.public) == ["new", "stored"]
 
 
-# -- threads -------------------------------------------------------------------
+# -- threads ---------------------------------------------------------------------
 
 
 @pytest.fixture
-def threaded(make_app: AppFactory, chatwoot: Chatwoot) -> Flask:
-    return make_app(chatwoot, backend="thread", workers=3, **QUICK)
+def threads(make_app: AppFactory, chatwoot: Chatwoot, api: ChatwootStub) -> Scene:
+    """A scene with three worker threads."""
+    app = make_app(chatwoot, backend="thread", workers=3, **QUICK)
+
+    return Scene(app, app.test_client(), api, chatwoot)
 
 
-def test_threads_start_with_the_first_request_whatever_it_is(threaded: Flask) -> None:
-    threaded.add_url_rule("/about", view_func=lambda: "about")
+def backend_of(app: Flask) -> ThreadBackend:
+    return t.cast(ThreadBackend, components_of(app).backend)
 
-    with threaded.app_context():
+
+def test_threads_start_with_the_first_request_whatever_it_is(threads: Scene) -> None:
+    threads.app.add_url_rule("/about", view_func=lambda: "about")
+
+    with threads.app.app_context():
         assert workers() == []
 
-    assert threaded.test_client().get("/about").text == "about"
+    assert threads.client.get("/about").text == "about"
     assert len(workers()) == 3
-    threaded.test_client().get("/about")
+    threads.client.get("/about")
     assert len(workers()) == 3
 
 
-def test_what_was_left_is_handled_after_a_restart(
-    threaded: Flask, chatwoot: Chatwoot, api: ChatwootStub
-) -> None:
-    chatwoot.reply_provider(lambda text: ANSWER)
-    store_of(threaded).queue.put(
-        "left",
-        conversation_id=42,
-        message_id=9000,
-        payload=json.dumps(message()).encode(),
-    )
-    threaded.test_client().get("/no such page")
+def test_what_was_left_is_handled_after_a_restart(threads: Scene) -> None:
+    threads.chatwoot.reply_provider(lambda text: ANSWER)
+    put(store_of(threads.app))
+    threads.client.get("/no such page")
 
-    wait_until(lambda: api.public == [ANSWER])
+    wait_until(lambda: threads.api.public == [ANSWER])
 
 
-def test_many_first_requests_at_once_start_the_threads_once(threaded: Flask) -> None:
-    backend = components_of(threaded).backend
+def test_many_first_requests_at_once_start_the_threads_once(threads: Scene) -> None:
     barrier = threading.Barrier(8)
 
     def start() -> None:
         barrier.wait()
-        backend.start()
+        backend_of(threads.app).start()
 
-    starters = [threading.Thread(target=start) for _ in range(8)]
-
-    for starter in starters:
-        starter.start()
-
-    for starter in starters:
-        starter.join()
+    with contextlib.ExitStack() as stack:
+        for _ in range(8):
+            stack.enter_context(running(start))
 
     assert len(workers()) == 3
 
 
 def test_without_workers_a_process_only_stores(
-    make_app: AppFactory, chatwoot: Chatwoot, api: ChatwootStub
+    make_app: AppFactory, api: ChatwootStub
 ) -> None:
-    app = make_app(chatwoot, backend="thread", workers=0)
+    app = make_app(backend="thread", workers=0)
 
     assert deliver(app.test_client(), message()).status_code == 202
     assert workers() == []
@@ -409,157 +390,139 @@ def test_without_workers_a_process_only_stores(
     assert api.attempts == []
 
 
-def test_conversations_are_answered_side_by_side_while_one_is_slow(
-    threaded: Flask, chatwoot: Chatwoot, api: ChatwootStub
-) -> None:
+def test_other_conversations_are_answered_while_one_is_slow(threads: Scene) -> None:
     go_on = threading.Event()
 
-    @chatwoot.reply_provider
+    @threads.chatwoot.reply_provider
     def provide(text: str, turn: Turn) -> str:
         assert text != "slow" or go_on.wait(20)
         return text
 
-    client = threaded.test_client()
-    deliver(client, message("slow", id=9001, conversation_id=42))
+    deliver(threads.client, message("slow", id=9001))
     # A message joins a turn that has not begun yet.
-    wait_until(lambda: job_of(threaded).state == "leased")
-    deliver(client, message("patient", id=9002, conversation_id=42))
+    wait_until(lambda: job_of(threads.app).state == "leased")
+    deliver(threads.client, message("next", id=9002))
     texts = [f"Message {number}." for number in range(10)]
 
     for number, text in enumerate(texts):
-        deliver(client, message(text, id=9003 + number, conversation_id=43 + number))
+        body = message(text, id=9003 + number, conversation_id=43 + number)
+        deliver(threads.client, body)
 
-    wait_until(lambda: sorted(api.public) == sorted(texts))
+    wait_until(lambda: sorted(threads.api.public) == sorted(texts))
     go_on.set()
-    wait_until(lambda: len(api.public) == 12)
-    assert api.public[-2:] == ["slow", "patient"]
+    wait_until(lambda: len(threads.api.public) == 12)
+    assert threads.api.public[-2:] == ["slow", "next"]
 
 
-def test_as_many_turns_run_side_by_side_as_there_are_threads(
-    threaded: Flask, chatwoot: Chatwoot, api: ChatwootStub
-) -> None:
+def test_as_many_turns_run_side_by_side_as_there_are_threads(threads: Scene) -> None:
     together = threading.Barrier(3, timeout=20)
 
-    @chatwoot.reply_provider
+    @threads.chatwoot.reply_provider
     def provide(text: str) -> str:
         together.wait()
         return ANSWER
 
     for number in range(3):
-        deliver(
-            threaded.test_client(),
-            message(id=9001 + number, conversation_id=42 + number),
-        )
+        body = message(id=9001 + number, conversation_id=42 + number)
+        deliver(threads.client, body)
 
-    wait_until(lambda: len(api.public) == 3)
+    wait_until(lambda: len(threads.api.public) == 3)
 
 
-def test_a_job_another_process_stored_is_found(
-    threaded: Flask, chatwoot: Chatwoot, api: ChatwootStub
+def test_a_job_another_process_stored_is_found(threads: Scene) -> None:
+    threads.chatwoot.reply_provider(lambda text: ANSWER)
+    threads.client.get("/")
+
+    with other_process(threads.app) as other:
+        put(other)
+
+    wait_until(lambda: threads.api.public == [ANSWER])
+
+
+def test_a_failing_database_does_not_end_the_threads(
+    threads: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    chatwoot.reply_provider(lambda text: ANSWER)
-    threaded.test_client().get("/")
-    other = open_store(database_of(threaded).path)
-    other.queue.put(
-        "k", conversation_id=42, message_id=9001, payload=json.dumps(message()).encode()
-    )
-    other.database.close()
-
-    wait_until(lambda: api.public == [ANSWER])
-
-
-def test_a_failing_inbox_does_not_end_the_threads(
-    threaded: Flask,
-    chatwoot: Chatwoot,
-    api: ChatwootStub,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    claim = Queue.claim
-    broken = threading.Event()
-
-    def break_at_first(queue: Queue) -> t.Any:
-        if not broken.is_set():
-            raise DatabaseError("The disk is gone.")
-
-        return claim(queue)
-
-    chatwoot.reply_provider(lambda text: ANSWER)
+    original = Queue.claim
+    repaired = threading.Event()
+    threads.chatwoot.reply_provider(lambda text: ANSWER)
     monkeypatch.setattr(workers_module, "_DATABASE_PAUSE", 0.01)
-    monkeypatch.setattr(Queue, "claim", break_at_first)
-    deliver(threaded.test_client(), message())
+    monkeypatch.setattr(
+        Queue, "claim", lambda queue: (original if repaired.is_set() else fail)(queue)
+    )
+    deliver(threads.client, message())
     wait_until(lambda: "no job could be claimed: The disk is gone." in caplog.text)
-    broken.set()
+    repaired.set()
 
-    wait_until(lambda: api.public == [ANSWER])
+    wait_until(lambda: threads.api.public == [ANSWER])
 
 
-@pytest.mark.parametrize("broken", [False, True])
 @pytest.mark.parametrize(
-    ("store", "chore", "complaint"),
+    ("error", "text"),
     [
-        (Inspection, "prune", "the database was not pruned: The disk is gone."),
-        (
-            SQLiteDatabase,
-            "checkpoint",
-            "SQLite's log was not checkpointed: The disk is gone.",
-        ),
+        (None, ""),
+        (DatabaseError("The disk is gone."), "The disk is gone."),
+        (ZeroDivisionError(), "builtins.ZeroDivisionError"),
     ],
 )
-def test_workers_keep_house_in_quiet_moments(
-    threaded: Flask,
+@pytest.mark.parametrize(
+    ("store", "duty", "warning"),
+    [
+        (Inspection, "prune", "the database was not pruned: "),
+        (SQLiteDatabase, "checkpoint", "SQLite's log was not checkpointed: "),
+    ],
+)
+def test_workers_prune_and_checkpoint_the_database(
+    threads: Scene,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     store: type,
-    chore: str,
-    complaint: str,
-    broken: bool,
+    duty: str,
+    warning: str,
+    error: Exception | None,
+    text: str,
 ) -> None:
     done = threading.Semaphore(0)
 
     def do(_: object) -> int:
         done.release()
-
-        if broken:
-            raise DatabaseError("The disk is gone.")
-
+        if error is not None:
+            raise error
         return 0
 
-    monkeypatch.setattr(workers_module, f"_{chore.upper()}_EVERY", 0.0)
-    monkeypatch.setattr(store, chore, do)
-    threaded.test_client().get("/")
+    monkeypatch.setattr(workers_module, f"_{duty.upper()}_EVERY", 0.0)
+    monkeypatch.setattr(store, duty, do)
+    threads.client.get("/")
 
     assert done.acquire(timeout=10)
     assert done.acquire(timeout=10)
-    wait_until(lambda: not broken or complaint in caplog.text)
+    wait_until(lambda: error is None or f"{warning}{text}" in caplog.text)
     assert len(workers()) == 3
 
 
 def test_workers_move_the_log_into_the_file(
-    threaded: Flask, monkeypatch: pytest.MonkeyPatch
+    threads: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers_module, "_CHECKPOINT_EVERY", 0.0)
-    file = Path(runtime_of(threaded).config.database_path)
-    threaded.test_client().get("/")
+    file = Path(runtime_of(threads.app).config.database_path)
+    threads.client.get("/")
 
     # Without, the file has one page until there are 64 MB of log.
     wait_until(lambda: file.exists() and file.stat().st_size > 2048)
 
 
 def test_a_lease_that_cannot_be_renewed_is_logged_and_tried_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    path: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     renewals: list[int] = []
 
     def broken(_: Queue, job: Job) -> None:
         renewals.append(job.id)
-        raise DatabaseError("The disk is gone.")
+        fail()
 
     monkeypatch.setattr(Queue, "renew", broken)
-    store = open_store(tmp_path / "chatwoot.sqlite3", lease=0.03)
-    store.queue.put("k", conversation_id=42, message_id=9001, payload=b"{}")
-    job = store.queue.claim()
-    assert job is not None
+    store = open_store(path, lease=0.03)
+    put(store)
+    job = claim(store)
     heartbeat = workers_module.Heartbeat(store.queue)
     heartbeat.watch(job)
 
@@ -570,214 +533,80 @@ def test_a_lease_that_cannot_be_renewed_is_logged_and_tried_again(
     store.database.close()
 
 
-# -- the end -------------------------------------------------------------------
+# -- stopping --------------------------------------------------------------------
 
 
 def test_stopping_lets_running_turns_finish_and_claims_no_more(
-    threaded: Flask, chatwoot: Chatwoot, api: ChatwootStub
+    threads: Scene, held: Held
 ) -> None:
-    begun, go_on = threading.Event(), threading.Event()
+    deliver(threads.client, message(id=9001))
+    held.wait()  # or the next message would join this turn
+    deliver(threads.client, message(id=9002))
 
-    @chatwoot.reply_provider
-    def provide(text: str) -> str:
-        begun.set()
-        assert go_on.wait(20)
-        return ANSWER
+    with running(backend_of(threads.app).stop):
+        wait_until(lambda: len(workers()) == 1)  # those that have nothing to do leave
+        held.release()
 
-    client = threaded.test_client()
-    deliver(client, message(id=9001))
-    assert begun.wait(10)  # or the next message would join this turn
-    deliver(client, message(id=9002))
-    stopping = threading.Thread(target=components_of(threaded).backend.stop)
-    stopping.start()
-    wait_until(lambda: len(workers()) == 1)  # those that have nothing to do leave
-    go_on.set()
-    stopping.join(10)
-
-    assert not stopping.is_alive()
     assert workers() == []
-    assert [job.state for job in jobs_of(threaded)] == ["ready", "done"]
-    assert api.public == [ANSWER]
+    assert [job.state for job in jobs_of(threads.app)] == ["ready", "done"]
+    assert threads.api.public == ["1 answered"]
 
 
-def test_stopping_gives_back_what_does_not_finish(
-    threaded: Flask,
-    chatwoot: Chatwoot,
-    api: ChatwootStub,
-    caplog: pytest.LogCaptureFixture,
+def test_stopping_releases_what_does_not_finish(
+    threads: Scene, held: Held, caplog: pytest.LogCaptureFixture
 ) -> None:
-    begun, go_on = threading.Event(), threading.Event()
-
-    @chatwoot.reply_provider
-    def provide(text: str) -> str:
-        begun.set()
-        assert go_on.wait(20)
-        return ANSWER
-
-    backend = components_of(threaded).backend
-    assert isinstance(backend, ThreadBackend)
-    deliver(threaded.test_client(), message())
-    assert begun.wait(10)
+    deliver(threads.client, message())
+    held.wait()
     started = time.monotonic()
-    backend.stop(grace=0.1)
+    backend_of(threads.app).stop(grace=0.1)
 
     assert time.monotonic() - started < 5
-    assert (job_of(threaded).state, job_of(threaded).attempts) == ("ready", 0)
-    other = open_store(database_of(threaded).path)
-    assert other.queue.claim() is not None
-    other.database.close()
+    job = job_of(threads.app)
+    assert (job.state, job.attempts) == ("ready", 0)
 
-    go_on.set()
+    with other_process(threads.app) as other:
+        assert other.queue.claim() is not None
+
+    held.release()
     wait_until(lambda: "Its turn was abandoned here" in caplog.text)
     wait_until(lambda: workers() == [])
-    assert api.attempts == []
+    assert threads.api.attempts == []
 
 
-def test_what_cannot_be_given_back_is_logged(
-    threaded: Flask,
-    chatwoot: Chatwoot,
-    api: ChatwootStub,
+def test_what_cannot_be_released_is_logged(
+    threads: Scene,
+    held: Held,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    begun, go_on = threading.Event(), threading.Event()
-
-    def broken(*_: t.Any, **__: t.Any) -> None:
-        raise DatabaseError("The disk is gone.")
-
-    @chatwoot.reply_provider
-    def provide(text: str) -> str:
-        begun.set()
-        assert go_on.wait(20)
-        return ANSWER
-
-    backend = components_of(threaded).backend
-    assert isinstance(backend, ThreadBackend)
-    deliver(threaded.test_client(), message())
-    assert begun.wait(10)
-    monkeypatch.setattr(Queue, "postpone", broken)
-    backend.stop(grace=0.0)
-    go_on.set()
+    deliver(threads.client, message())
+    held.wait()
+    monkeypatch.setattr(Queue, "postpone", fail)
+    backend_of(threads.app).stop(grace=0.0)
+    held.release()
 
     assert "job 1 was not released: The disk is gone." in caplog.text
     wait_until(lambda: workers() == [])
 
 
-def test_stopping_twice_or_unstarted_is_harmless(threaded: Flask) -> None:
-    components_of(threaded).backend.stop()
-    threaded.test_client().get("/")
-    components_of(threaded).backend.stop()
-    components_of(threaded).backend.stop()
+def test_stopping_twice_or_unstarted_is_harmless(threads: Scene) -> None:
+    backend_of(threads.app).stop()
+    threads.client.get("/")
+    backend_of(threads.app).stop()
+    backend_of(threads.app).stop()
 
     assert workers() == []
 
 
-# -- processes -----------------------------------------------------------------
+# -- processes -------------------------------------------------------------------
 
-HOST = """
-import json, sys, threading, time
-from flask import Flask
-from flask_chatwoot import Chatwoot
-
-app = Flask("host")
-app.config.update(
-    CHATWOOT_BASE_URL="http://127.0.0.1:9", CHATWOOT_ACCOUNT_ID=1,
-    CHATWOOT_API_ACCESS_TOKEN="t", CHATWOOT_DATABASE_URL="sqlite:///" + sys.argv[1],
-    CHATWOOT_WORKERS=2, CHATWOOT_COPILOT_TOKEN="t", CHATWOOT_WEBHOOK_SECRET="s",
-)
-chatwoot = Chatwoot(app)
-parts = app.extensions["chatwoot"].configured
-store = parts.store
-
-def put(number):
-    body = {
-        "event": "message_created", "id": number, "content": "Hello",
-        "message_type": "incoming", "account": {"id": 1},
-        "conversation": {"id": number},
-    }
-    store.queue.put(str(number), conversation_id=number, message_id=number,
-              payload=json.dumps(body).encode())
-"""
-
-FORK = f"""{HOST}
-import os, warnings
-
-warnings.simplefilter("ignore")  # threads and fork do not mix, which is the point
-seen = threading.Event()
-
-@chatwoot.reply_provider
-def provide(text):
-    seen.set()
-
-def names():
-    return sorted(t.name for t in threading.enumerate() if "worker" in t.name)
-
-def serve(number):
-    seen.clear()
-    put(number)
-    app.test_client().get("/")
-    assert seen.wait(20)
-    while store.inspection.jobs()[0].state != "done":
-        time.sleep(0.01)
-    return names()
-
-told = [names(), serve(1)]
-read, write = os.pipe()
-child = os.fork()
-if not child:
-    os.write(write, json.dumps([names(), serve(2)]).encode())
-    parts.backend.stop()
-    os._exit(0)
-code = os.waitpid(child, 0)[1]
-told += [code, json.loads(os.read(read, 10_000)), serve(3)]
-parts.backend.stop()
-print(json.dumps(told))
-"""
+PROGRAM = Path(__file__).parent / "support" / "programs" / "worker_threads.py"
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_process_starts_threads_of_its_own(tmp_path: Path) -> None:
+def run(path: str, what: str) -> str:
+    """Run the program to its end; what it prints."""
     done = subprocess.run(
-        [sys.executable, "-c", FORK, str(tmp_path / "chatwoot.sqlite3")],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-
-    both = ["chatwoot-worker-0", "chatwoot-worker-1"]
-    assert json.loads(done.stdout) == [[], both, 0, [[], both], both]
-
-
-EXIT = f"""{HOST}
-import asyncio, concurrent.futures.thread
-
-begun = threading.Event()
-
-@chatwoot.reply_provider
-async def provide(text):
-    begun.set()
-    while not (parts.backend.stopped or concurrent.futures.thread._shutdown):
-        await asyncio.sleep(0.01)
-    put(2)
-    patience = time.monotonic() + 1
-    while store.inspection.jobs()[0].attempts == 0 and time.monotonic() < patience:
-        await asyncio.sleep(0.01)
-
-put(1)
-app.test_client().get("/")
-assert begun.wait(20)
-"""
-
-
-def test_a_process_that_ends_waits_for_its_turns_and_claims_no_more(
-    tmp_path: Path,
-) -> None:
-    """A provider written with ``async def``, whose thread Python waits for itself."""
-    path = str(tmp_path / "chatwoot.sqlite3")
-    done = subprocess.run(
-        [sys.executable, "-c", EXIT, path],
+        [sys.executable, str(PROGRAM), path, what],
         capture_output=True,
         text=True,
         timeout=30,
@@ -785,8 +614,21 @@ def test_a_process_that_ends_waits_for_its_turns_and_claims_no_more(
     )
     assert (done.returncode, done.stderr) == (0, "")
 
-    inbox = open_store(path)
-    jobs = [(job.state, job.outcome, job.attempts) for job in inbox.inspection.jobs()]
-    inbox.database.close()
+    return done.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_starts_threads_of_its_own(path: str) -> None:
+    both = ["chatwoot-worker-0", "chatwoot-worker-1"]
+    assert json.loads(run(path, "fork")) == [[], both, 0, [[], both], both]
+
+
+@pytest.mark.slow
+def test_a_process_that_ends_waits_for_its_turns_and_claims_no_more(path: str) -> None:
+    """A provider written with ``async def``, whose thread Python waits for itself."""
+    run(path, "end")
+    store = open_store(path)
+    jobs = [(job.state, job.outcome, job.attempts) for job in store.inspection.jobs()]
+    store.database.close()
 
     assert jobs == [("ready", None, 0), ("done", "declined", 1)]

@@ -1,4 +1,4 @@
-"""What tests about faults share: a Chatwoot on a raw socket, a worker that freezes."""
+"""For tests about faults: a Chatwoot with raw answers, a worker that freezes."""
 
 from __future__ import annotations
 
@@ -11,40 +11,23 @@ import ssl
 import subprocess
 import sys
 import threading
-import time
 import typing as t
 from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from flask import Flask
-from werkzeug.serving import WSGIRequestHandler, make_server
 
 from flask_chatwoot import Chatwoot, before_post
 from flask_chatwoot.simulator import Simulator
-from support.apps import jobs_of
+from flask_chatwoot.simulator.server import serving
+
+from .servers import all_ended as all_ended
+from .servers import comes_true as comes_true
 
 JSON = dict[str, t.Any]
 
 ANSWER: t.Final = "It left our house this morning."
-
-
-def comes_true(is_so: t.Callable[[], object], *, within: float) -> bool:
-    """Whether something becomes true before the time is up."""
-    deadline = time.monotonic() + within
-
-    while not is_so():
-        if time.monotonic() > deadline:
-            return False
-
-        time.sleep(0.01)
-
-    return True
-
-
-def all_ended(app: Flask) -> bool:
-    """Whether every job of an app has ended."""
-    return {job.state for job in jobs_of(app)} <= {"done", "dead"}
 
 
 def settings_of(sim: Simulator) -> dict[str, t.Any]:
@@ -61,7 +44,7 @@ def settings_of(sim: Simulator) -> dict[str, t.Any]:
 class RawChatwoot:
     """One conversation, in front of which a proxy may stand.
 
-    It obeys every request to create a message, whatever it answers.
+    It creates every message that is posted, whatever it answers.
 
     :ivar url: Its address, which is that of the proxy as well.
     :ivar made: The messages that were created, oldest first.
@@ -144,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_CONNECT(self) -> None:
-        """Be the proxy, and then the server behind it."""
+        """Answer as the proxy, and then as the server behind it."""
         assert self.server.tls is not None
         self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         self.connection = self.server.tls.wrap_socket(self.connection, server_side=True)
@@ -177,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.close()
 
     def log_message(self, format: str, *args: t.Any) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 def certificate(folder: Path, host: str) -> tuple[ssl.SSLContext, Path]:
@@ -202,24 +185,11 @@ def certificate(folder: Path, host: str) -> tuple[ssl.SSLContext, Path]:
 # -- an app that receives, and workers in other processes ---------------------------
 
 
-class _Quiet(WSGIRequestHandler):
-    def log(self, type: str, message: str, *args: t.Any) -> None:
-        """Nothing."""
-
-
 @contextlib.contextmanager
 def served(app: Flask) -> t.Iterator[str]:
     """Serve an app on loopback; the address of its webhook."""
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/chatwoot/webhook"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(app) as address:
+        yield f"{address}/chatwoot/webhook"
 
 
 def create_worker() -> Flask:
@@ -253,7 +223,7 @@ def create_worker() -> Flask:
 class Worker:
     """``flask chatwoot work`` with the settings of an app of this process.
 
-    It has one thread, so that no other thread of it can take the job of a turn over.
+    It has one thread, so that no other thread of it can claim the job of a turn.
     """
 
     def __init__(self, app: Flask, **environment: str) -> None:
@@ -285,7 +255,7 @@ class Worker:
         flags = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
         assert comes_true(
             lambda: os.waitid(os.P_PID, self._process.pid, flags), within=15
-        ), "The worker did not come to the place where it freezes."
+        ), "The worker did not reach the place where it freezes."
 
     def go_on(self) -> None:
         """Let a frozen process run again."""
