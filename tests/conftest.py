@@ -19,12 +19,7 @@ from support.waiting import Clock
 from flask_chatwoot import Chatwoot
 from flask_chatwoot.queue.store import Store
 
-pytest_plugins = [
-    "flask_chatwoot.testing",
-    "support.simulation",
-    "support.stories",
-    "support.faults",
-]
+pytest_plugins = ["flask_chatwoot.testing", "support.simulation", "support.stories"]
 # The first as if this package were not installed.
 
 

@@ -12,8 +12,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from support.chatwoot import ChatwootStub
 from support.deliveries import WEBHOOK, as_bytes, message, signed
-from support.faults import REPLY, Begin, known_fault
-from support.stories import Thinker
+from support.faults import known_fault
+from support.stories import REPLY, Begin, Thinker
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from flask_chatwoot import Chatwoot, Reply, Turn
@@ -106,7 +106,7 @@ def test_what_chatwoot_says_of_an_attachment_is_kept_in_a_burst(
     seen, thinker = turns
     story = begin(channel="whatsapp")
 
-    with story.thinking(thinker, "Hello"):
+    with story.during(thinker, "Hello", delivered=True):
         story.talk.customer_says(None, attachments=[file])
         story.talk.customer_says("Please see above")
 
@@ -122,7 +122,7 @@ def test_what_a_message_replies_to_is_kept_in_a_burst(
     seen, thinker = turns
     story = begin(channel="whatsapp")
 
-    with story.thinking(thinker, "The red one or the blue one?") as first:
+    with story.during(thinker, "The red one or the blue one?", delivered=True) as first:
         quoted = {"in_reply_to": first.id}
         story.talk.customer_says("This one, please", content_attributes=quoted)
         story.talk.customer_says("And quickly")

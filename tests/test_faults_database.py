@@ -12,7 +12,8 @@ import pytest
 from flask import Flask
 from support.apps import AppFactory, work
 from support.deliveries import echo
-from support.faults import QUESTION, known_fault
+from support.faults import known_fault
+from support.stories import QUESTION
 from support.workers import (
     ANSWER,
     RawChatwoot,

@@ -11,8 +11,8 @@ import pytest
 import requests
 from flask import Flask
 from support.apps import dismantle
-from support.faults import Begin, FaultStory, known_fault
-from support.stories import Thinker
+from support.faults import known_fault
+from support.stories import Begin, Story, Thinker
 from werkzeug.exceptions import BadGateway
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -236,16 +236,16 @@ def test_without_a_look_the_newest_delivered_state_decides(
 ) -> None:
     story = begin(version=version, kind="bot", status="open")
 
-    with story.thinking(thinker):
+    with story.during(thinker, delivered=True):
         if change == "human":
             story.talk.set_attribute("support_mode", change)
         else:
             story.talk.change_status(change)
 
-    assert story.told() == ASKED_AND_NOTED
+    assert story.lines() == ASKED_AND_NOTED
 
 
-def call(story: FaultStory, token: str, path: str, **body: t.Any) -> None:
+def call(story: Story, token: str, path: str, **body: t.Any) -> None:
     """Use Chatwoot's API, as a program of the company does."""
     requests.post(
         f"{story.sim.url}/api/v1/accounts/1/conversations/{story.talk.id}/{path}",
@@ -255,11 +255,11 @@ def call(story: FaultStory, token: str, path: str, **body: t.Any) -> None:
     ).raise_for_status()
 
 
-def by_operator(story: FaultStory) -> None:
+def by_operator(story: Story) -> None:
     story.talk.set_attribute("order_id", "4711")
 
 
-def by_host(story: FaultStory) -> None:
+def by_host(story: Story) -> None:
     """As a provider does that looked an order up."""
     attributes = {**story.attributes, "order_id": "4711"}
     token = story.sim.bot_token
@@ -273,12 +273,12 @@ def by_host(story: FaultStory) -> None:
 @pytest.mark.parametrize("sets", [by_operator, by_host])
 @pytest.mark.parametrize("version", ["4.2.0", "4.13.0"])
 def test_a_hand_off_keeps_attributes_that_were_set_during_the_turn(
-    begin: Begin, chatwoot: Chatwoot, version: str, sets: t.Callable[[FaultStory], None]
+    begin: Begin, chatwoot: Chatwoot, version: str, sets: t.Callable[[Story], None]
 ) -> None:
     thinker = chatwoot.reply_provider(Thinker(Reply(HANDED_OFF, handoff=True)))
     story = begin(version=version, kind="bot")
 
-    with story.thinking(thinker, "An operator, please."):
+    with story.during(thinker, "An operator, please.", delivered=True):
         sets(story)
 
         if version == "4.2.0":  # sends attributes with messages only
@@ -290,7 +290,7 @@ def test_a_hand_off_keeps_attributes_that_were_set_during_the_turn(
 # -- operators without a user, and without a message ---------------------------
 
 
-def answer_from_slack(story: FaultStory) -> None:
+def answer_from_slack(story: Story) -> None:
     """A colleague without a Chatwoot user: no sender, but a name.
 
     See ``lib/integrations/slack/slack_message_helper.rb`` of Chatwoot.
@@ -308,7 +308,7 @@ def test_a_reply_from_slack_takes_over(begin: Begin) -> None:
     story.rest()
     story.asks("Thank you")
 
-    assert story.told() == [
+    assert story.lines() == [
         "Ada Lovelace: Hello",
         "Uma User: You asked: Hello",
         "Chatwoot: I am looking it up.",
@@ -327,10 +327,10 @@ def test_a_reply_from_slack_while_the_provider_works_is_the_answer(
 ) -> None:
     story = begin()
 
-    with story.thinking(thinker):
+    with story.during(thinker, delivered=True):
         answer_from_slack(story)
 
-    assert story.told() == [
+    assert story.lines() == [
         "Ada Lovelace: Where is my order?",
         "Chatwoot: I am looking it up.",
     ]
@@ -362,7 +362,7 @@ def test_a_pending_conversation_that_was_opened_is_the_operators_until_resolved(
     story.rest()
     story.asks()
 
-    assert story.told() == [
+    assert story.lines() == [
         "Ada Lovelace: Hello",
         "Assistant: You asked: Hello",
         "Ada Lovelace: Is anybody there?",
@@ -382,7 +382,7 @@ def test_a_conversation_opened_while_the_provider_works_gets_a_note(
 ) -> None:
     story = begin(version=version, kind="bot", channel="whatsapp")
 
-    with story.thinking(thinker):
+    with story.during(thinker, delivered=True):
         story.talk.reopen()
 
-    assert story.told() == ASKED_AND_NOTED
+    assert story.lines() == ASKED_AND_NOTED

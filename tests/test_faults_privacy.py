@@ -14,7 +14,8 @@ import pytest
 from blinker import NamedSignal
 from flask import Flask
 from support.apps import AppFactory
-from support.faults import QUESTION, REPLY, Begin, FaultStory, known_fault
+from support.faults import known_fault
+from support.stories import QUESTION, REPLY, Begin, Story
 
 import flask_chatwoot
 from flask_chatwoot import Chatwoot, Handoff, Reply, before_post
@@ -41,7 +42,7 @@ NOTES: t.Final[dict[str, t.Callable[[str], t.Any]]] = {
 # -- mentions ------------------------------------------------------------------
 
 
-def mentioned_in(story: FaultStory) -> list[tuple[str, ...]]:
+def mentioned_in(story: Story) -> list[tuple[str, ...]]:
     """Whom Chatwoot would notify because of our notes."""
     return [found for note in story.talk.notes for found in MENTION.findall(note)]
 
@@ -216,7 +217,7 @@ def found_in_two_turns(
         return REPLY
 
     for text in ("My diagnosis is", QUESTION):
-        FaultStory(sim, app).asks(text)
+        Story(sim, app).asks(text)
 
     return found
 

@@ -13,8 +13,8 @@ import pytest
 import requests
 from flask import Flask
 from support.apps import AppFactory
-from support.faults import QUESTION, REPLY, Begin, FaultStory, known_fault
-from support.stories import Thinker
+from support.faults import known_fault
+from support.stories import QUESTION, REPLY, Begin, Story, Thinker
 
 from flask_chatwoot import Chatwoot
 from flask_chatwoot.simulator import Simulator
@@ -53,7 +53,7 @@ def test_what_is_no_text_of_the_customer_begins_no_turn(
     assert story.talk.posted == []
 
 
-def deliver_old(app: Flask, story: FaultStory, days: int, **options: t.Any) -> None:
+def deliver_old(app: Flask, story: Story, days: int, **options: t.Any) -> None:
     """Deliver a message that was written some days ago."""
     written = {"created_at": time.time() - days * DAY}
     payload = customer_message(
@@ -158,7 +158,9 @@ def test_a_turn_uses_its_message_as_it_is_when_the_turn_begins(
 ) -> None:
     story = begin(channel="whatsapp")
 
-    with story.thinking(thinker, "Hello"):  # the next turn of the conversation waits
+    with story.during(
+        thinker, "Hello", delivered=True
+    ):  # the next turn of the conversation waits
         story.talk.edit(story.talk.customer_says("Ten pieces"), **change)
 
     assert thinker.asked == expected
@@ -171,7 +173,7 @@ def test_a_deleted_message_is_left_out_of_its_burst(
 ) -> None:
     story = begin(channel="whatsapp")
 
-    with story.thinking(thinker, "Hello"):
+    with story.during(thinker, "Hello", delivered=True):
         ordered = story.talk.customer_says("Ten pieces")
         story.talk.customer_says("No, twenty")
         story.talk.edit(ordered, **DELETED)
@@ -193,7 +195,7 @@ def test_what_is_changed_during_its_turn_is_not_answered_as_it_was(
 ) -> None:
     story = begin(channel="whatsapp")
 
-    with story.thinking(thinker, "Ten pieces") as ordered:
+    with story.during(thinker, "Ten pieces", delivered=True) as ordered:
         story.talk.edit(ordered, **change)
 
     assert story.talk.replies == expected
@@ -233,7 +235,7 @@ def test_a_machine_that_writes_again_and_again_is_handed_off(
     texts: list[str],
 ) -> None:
     app = make_app(chatwoot, **settings)
-    story = FaultStory(chatwoot_sim, app, channel="whatsapp")
+    story = Story(chatwoot_sim, app, channel="whatsapp")
 
     for text in texts:
         story.asks(text)
@@ -272,7 +274,7 @@ def test_no_answer_is_posted_beside_that_of_another_bot(
     story = begin()
     other = dataclasses.replace(story.sim.bot, id=9, name="Captain")
 
-    with story.thinking(thinker), contextlib.ExitStack() as stack:
+    with story.during(thinker, delivered=True), contextlib.ExitStack() as stack:
         if held:
             stack.enter_context(story.sim.holding())
 
@@ -282,7 +284,7 @@ def test_no_answer_is_posted_beside_that_of_another_bot(
             thinker.answer()
             story.sim.wait_until(lambda: story.calls("conversation"))
 
-    assert story.told() == [
+    assert story.lines() == [
         f"Ada Lovelace: {QUESTION}",
         "Captain: It left this morning.",
     ]

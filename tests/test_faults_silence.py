@@ -8,7 +8,8 @@ import typing as t
 import pytest
 from flask import Flask
 from support.apps import recorded
-from support.faults import QUESTION, Begin, known_fault
+from support.faults import known_fault
+from support.stories import QUESTION, Begin
 
 from flask_chatwoot import (
     Audience,

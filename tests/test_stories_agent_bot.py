@@ -55,11 +55,6 @@ def provider(chatwoot: Chatwoot) -> None:
         return f"You asked: {text}"
 
 
-@pytest.fixture
-def thinker(chatwoot: Chatwoot) -> Thinker:
-    return chatwoot.reply_provider(Thinker())
-
-
 def test_a_pending_conversation_stays_with_the_bot(
     story: Story, provider: None
 ) -> None:

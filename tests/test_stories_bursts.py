@@ -22,11 +22,6 @@ SAID = [f"Ada Lovelace: {text}" for text in FIVE]
 
 
 @pytest.fixture
-def thinker(chatwoot: Chatwoot) -> Thinker:
-    return chatwoot.reply_provider(Thinker())
-
-
-@pytest.fixture
 def turns(chatwoot: Chatwoot) -> list[Turn]:
     """The turns of the app's provider, which answers with the number of messages."""
     turns: list[Turn] = []

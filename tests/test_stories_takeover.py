@@ -19,12 +19,6 @@ INVOICE = "Ada Lovelace: And the invoice?"
 
 
 @pytest.fixture
-def thinker(chatwoot: Chatwoot) -> Thinker:
-    """The app's provider, which waits before it answers."""
-    return chatwoot.reply_provider(Thinker())
-
-
-@pytest.fixture
 def quick(chatwoot: Chatwoot) -> None:
     """The app's provider, which answers at once."""
     chatwoot.reply_provider(lambda text: f"You asked: {text}")

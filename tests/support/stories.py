@@ -10,9 +10,10 @@ from dataclasses import fields
 import pytest
 from flask import Flask
 
-from flask_chatwoot import Turn
+from flask_chatwoot import Chatwoot, Turn
 from flask_chatwoot.config import Config
 from flask_chatwoot.simulator import Talk
+from flask_chatwoot.simulator.payloads import Message
 from flask_chatwoot.testing import ChatwootSim, SimulatorFactory
 
 from .apps import jobs_of
@@ -21,6 +22,7 @@ PATIENCE: t.Final = 20.0
 """Seconds after which a story that does not go on has failed."""
 
 QUESTION: t.Final = "Where is my order?"
+REPLY: t.Final = "On its way."
 ASKED: t.Final = f"Ada Lovelace: {QUESTION}"
 
 _CUSTOMER: t.Final = "Ada Lovelace: "
@@ -48,11 +50,9 @@ class Story:
 
         return self.talk.transcript.splitlines()
 
-    told = lines
-
-    def asks(self, text: str = QUESTION) -> None:
+    def asks(self, text: str | None = QUESTION, **fields: t.Any) -> None:
         """Let the customer write, and wait until the app has answered."""
-        self.talk.customer_says(text)
+        self.talk.customer_says(text, **fields)
         self.rest()
 
     def operator(self, text: str) -> None:
@@ -95,14 +95,14 @@ class Story:
     @contextlib.contextmanager
     def during(
         self, thinker: Thinker, text: str = QUESTION, *, delivered: bool = False
-    ) -> t.Iterator[None]:
+    ) -> t.Iterator[Message]:
         """Ask a question; the block runs while the provider is at work on it.
 
         :param delivered: The provider answers after every delivery of the block.
         """
-        self.talk.customer_says(text)
+        message = self.talk.customer_says(text)
         thinker.wait_until_asked()
-        yield
+        yield message
 
         if delivered:
             self.sim.drain()
@@ -187,16 +187,24 @@ class Begin(t.Protocol):
 
     Options are the simulator's version and kind, settings of the app, and fields of the
     conversation. A second story without settings is in the Chatwoot of the first.
+    ``answer`` is a provider, or what the provider always answers; without it, the test
+    registers one.
     """
 
     def __call__(self, **options: t.Any) -> Story: ...
 
 
 @pytest.fixture
-def begin(chatwoot_simulator: SimulatorFactory, app: Flask) -> Begin:
+def begin(
+    chatwoot_simulator: SimulatorFactory, app: Flask, chatwoot: Chatwoot
+) -> Begin:
     sims: list[ChatwootSim] = []
 
     def begin(**options: t.Any) -> Story:
+        if "answer" in options:
+            answer = options.pop("answer")
+            chatwoot.reply_provider(answer if callable(answer) else lambda text: answer)
+
         settings = {key: options.pop(key) for key in _OPTIONS & options.keys()}
 
         if settings or not sims:
@@ -211,3 +219,24 @@ def begin(chatwoot_simulator: SimulatorFactory, app: Flask) -> Begin:
 def story(begin: Begin) -> Story:
     """A conversation in bot mode, with the settings of the app."""
     return begin()
+
+
+@pytest.fixture
+def thinker(chatwoot: Chatwoot) -> t.Iterator[Thinker]:
+    """The app's provider, which answers when the test says so."""
+    thinker = chatwoot.reply_provider(Thinker())
+    yield thinker
+    thinker.answer()
+
+
+@pytest.fixture
+def asked(chatwoot: Chatwoot) -> list[str]:
+    """The texts that the app's provider was given; it always gives the same answer."""
+    texts: list[str] = []
+
+    @chatwoot.reply_provider
+    def reply(text: str) -> str:
+        texts.append(text)
+        return REPLY
+
+    return texts
