@@ -1,7 +1,7 @@
 """Threads that start with work and end when there is none, and hooks for forks.
 
 A forked process has no copy of its parent's threads, and its locks may be held by
-threads that it lacks. :func:`survive_forks` registers what must be reset.
+threads that it lacks. :func:`register_for_forks` registers what must be reset.
 """
 
 from __future__ import annotations
@@ -13,45 +13,55 @@ import typing as t
 import weakref
 
 
-class Forkable(t.Protocol):
-    """An object with threads, locks or connections, which a fork must not share."""
+class Forkable:
+    """Base class of objects with threads, locks or files that forks must not share."""
 
     def before_fork(self) -> None:
         """Called in the process that forks."""
 
-    def after_fork(self, *, in_child: bool) -> None:
+    def after_fork(self) -> None:
         """Called in both processes, in the reverse order of ``before_fork``."""
 
+    def reset_in_child(self) -> None:
+        """Called in the new process, after ``after_fork``."""
 
-_forkables: weakref.WeakSet[t.Any] = weakref.WeakSet()
+
+_registered: weakref.WeakSet[Forkable] = weakref.WeakSet()
 _forking: list[Forkable] = []
 
 
-def survive_forks(thing: Forkable) -> None:
-    """Call the methods of an object around every fork. Holds a weak reference."""
-    _forkables.add(thing)
+def register_for_forks(each: Forkable) -> None:
+    """Call an object's methods around each fork; holds a weak reference to it."""
+    _registered.add(each)
 
 
 def _before_fork() -> None:
-    for thing in list(_forkables):
-        thing.before_fork()
-        _forking.append(thing)
+    for each in list(_registered):
+        each.before_fork()
+        _forking.append(each)
 
 
-def _after_fork(*, in_child: bool) -> None:
+def _after_fork() -> None:
     while _forking:
-        _forking.pop().after_fork(in_child=in_child)
+        _forking.pop().after_fork()
+
+
+def _after_fork_in_child() -> None:
+    _after_fork()
+
+    for each in list(_registered):
+        each.reset_in_child()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_before_fork,
-        after_in_parent=lambda: _after_fork(in_child=False),
-        after_in_child=lambda: _after_fork(in_child=True),
+        after_in_parent=_after_fork,
+        after_in_child=_after_fork_in_child,
     )
 
 
-class BackgroundThread:
+class BackgroundThread(Forkable):
     """A daemon thread that repeats a step as long as there is work.
 
     :param step: What it repeats. It may block.
@@ -76,7 +86,7 @@ class BackgroundThread:
         self._idle = idle
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        survive_forks(self)
+        register_for_forks(self)
 
     def ensure(self) -> None:
         """Start it, unless it runs. Call it after there is work."""
@@ -88,14 +98,10 @@ class BackgroundThread:
                 thread.start()
                 self._thread = thread
 
-    def before_fork(self) -> None:
-        """Nothing to prepare."""
-
-    def after_fork(self, *, in_child: bool) -> None:
+    def reset_in_child(self) -> None:
         """Start over in the child, which has no copy of the thread."""
-        if in_child:
-            self._lock = threading.Lock()
-            self._thread = None
+        self._lock = threading.Lock()
+        self._thread = None
 
     def _repeat(self) -> None:
         pause = threading.Event()

@@ -21,6 +21,7 @@ import requests
 from requests.utils import get_environ_proxies
 from urllib3 import exceptions as urllib3_errors
 
+from .background import Forkable, register_for_forks
 from .errors import APIError, PermanentError, TransientError, UnknownError
 from .payloads.channels import split as split
 from .payloads.conversation import (
@@ -34,7 +35,7 @@ from .payloads.liquid import escape
 from .payloads.refusals import refusal
 
 
-class ChatwootClient:
+class ChatwootClient(Forkable):
     """Calls the API of one Chatwoot account with one token.
 
     Threads may share it; each has its own pooled connections. Every method blocks
@@ -58,6 +59,11 @@ class ChatwootClient:
         self.account_id = account_id
         self.timeout = timeout
         self._token = api_access_token
+        self._local = threading.local()
+        register_for_forks(self)
+
+    def reset_in_child(self) -> None:
+        """Open new connections; those in use are the parent's."""
         self._local = threading.local()
 
     def __repr__(self) -> str:
@@ -270,20 +276,15 @@ class ChatwootClient:
         return _read(response, method, endpoint, anything=anything)
 
     def _session(self) -> requests.Session:
-        """Return the connections of this thread. A forked process opens new ones."""
+        """Return the connections of this thread."""
         session: requests.Session | None = getattr(self._local, "session", None)
 
-        if session is None or self._local.pid != os.getpid():
+        if session is None:
             session = self._local.session = _Session(self.base_url)
-            session.headers.update(
-                {
-                    # Chatwoot documents the header with underscores; nginx drops those.
-                    "Api-Access-Token": self._token,
-                    "Accept": "application/json",
-                    "User-Agent": "Flask-Chatwoot",
-                }
-            )
-            self._local.pid = os.getpid()
+            # Chatwoot documents the name with underscores, which nginx drops.
+            session.headers["Api-Access-Token"] = self._token
+            session.headers["Accept"] = "application/json"
+            session.headers["User-Agent"] = "Flask-Chatwoot"
 
         return session
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from flask import Flask, current_app, request_started
 
 from . import workers
-from .background import survive_forks
+from .background import Forkable, register_for_forks
 from .client import ChatwootClient
 from .config import Config
 from .errors import ConfigError
@@ -59,7 +59,7 @@ class Components:
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Runtime:
+class Runtime(Forkable):
     """One app's runtime. Threads share it.
 
     :ivar components: ``None`` as long as Chatwoot is not configured; see
@@ -122,15 +122,11 @@ class Runtime:
     def await_request(self) -> None:
         """Start the backend with the next request; later ones have no overhead."""
         request_started.connect(self._start, self.app)
-        survive_forks(self)
+        register_for_forks(self)
 
-    def before_fork(self) -> None:
-        """Nothing to prepare."""
-
-    def after_fork(self, *, in_child: bool) -> None:
+    def reset_in_child(self) -> None:
         """The child starts a backend of its own."""
-        if in_child:
-            request_started.connect(self._start, self.app)
+        request_started.connect(self._start, self.app)
 
     def _start(self, app: Flask, **_: object) -> None:
         if app.extensions[KEY] is self:  # and no simulator has taken its place

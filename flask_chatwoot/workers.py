@@ -11,7 +11,7 @@ import typing as t
 import uuid
 import weakref
 
-from .background import BackgroundThread, survive_forks
+from .background import BackgroundThread, Forkable, register_for_forks
 from .config import Config
 from .errors import ChatwootError, DatabaseError, LeaseLostError, trace
 from .ingest import Backend, Put
@@ -49,7 +49,7 @@ def create(config: Config, runner: JobRunner, store: Store, upkeep: Upkeep) -> B
     return ThreadBackend(runner, upkeep, threads=config.workers)
 
 
-class Heartbeat:
+class Heartbeat(Forkable):
     """Renews the leases of the turns that this process runs, from one thread.
 
     The thread starts with a turn and ends when none is left.
@@ -65,16 +65,12 @@ class Heartbeat:
             busy=lambda: bool(self._running),
             every=lambda: queue.lease / 3,
         )
-        survive_forks(self)
+        register_for_forks(self)
 
-    def before_fork(self) -> None:
-        """Nothing to prepare."""
-
-    def after_fork(self, *, in_child: bool) -> None:
+    def reset_in_child(self) -> None:
         """The running turns are the parent's."""
-        if in_child:
-            self._lock = threading.Lock()
-            self._running = {}
+        self._lock = threading.Lock()
+        self._running = {}
 
     def watch(self, job: Job) -> None:
         """Renew a job's lease from now on."""
@@ -252,7 +248,7 @@ def _attempt(failure: str, act: t.Callable[[], object]) -> None:
         log.warning("%s: %s", failure, _short(error))
 
 
-class ThreadBackend:
+class ThreadBackend(Forkable):
     """Handles jobs in threads of this process.
 
     :param threads: How many turns run side by side; 0 means this process only stores.
@@ -264,7 +260,7 @@ class ThreadBackend:
         self._threads = threads
         self._begin()
         _backends.add(self)
-        survive_forks(self)
+        register_for_forks(self)
 
     def _begin(self) -> None:
         self._stopping = threading.Event()
@@ -273,14 +269,10 @@ class ThreadBackend:
         self._workers: list[threading.Thread] = []
         self._starting = threading.Lock()
 
-    def before_fork(self) -> None:
-        """Nothing to prepare."""
-
-    def after_fork(self, *, in_child: bool) -> None:
+    def reset_in_child(self) -> None:
         """Start over in the child, which has no copy of the threads."""
-        if in_child:
-            self._begin()
-            self._upkeep.reset()
+        self._begin()
+        self._upkeep.reset()
 
     @property
     def stopped(self) -> bool:

@@ -250,7 +250,7 @@ def test_a_fork_waits_until_a_write_is_done(database: SQLiteDatabase) -> None:
     assert began.wait(10)
     background._before_fork()  # what os.fork() calls first
     forked.set()
-    background._after_fork(in_child=False)
+    background._after_fork()
     thread.join(10)
 
     assert seen_during_write == [False]

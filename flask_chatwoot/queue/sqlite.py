@@ -11,7 +11,7 @@ import typing as t
 import weakref
 from pathlib import Path
 
-from flask_chatwoot.background import survive_forks
+from flask_chatwoot.background import Forkable, register_for_forks
 from flask_chatwoot.errors import DatabaseError
 
 from . import schema
@@ -61,7 +61,7 @@ class SQLiteTransaction:
         self._db.executemany(sql, values)
 
 
-class SQLiteDatabase:
+class SQLiteDatabase(Forkable):
     """The file of one Chatwoot account; a :class:`~.database.Database`.
 
     Threads and processes of one machine may share it. Every transaction is short and
@@ -91,7 +91,7 @@ class SQLiteDatabase:
         self._forced = 0
         self._opened: tuple[int, int] | None = None
         self._look_at = 0.0
-        survive_forks(self)
+        register_for_forks(self)
 
     def force(self) -> None:
         """Force to the disk what this process has written so far."""
@@ -295,7 +295,7 @@ class SQLiteDatabase:
         self._lock.acquire()
         self._drop()
 
-    def after_fork(self, *, in_child: bool) -> None:
+    def after_fork(self) -> None:
         """Let the file be opened again."""
         self._lock.release()
         self._checkpointing.release()

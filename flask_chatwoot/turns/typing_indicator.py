@@ -8,7 +8,7 @@ import threading
 import time
 import typing as t
 
-from flask_chatwoot.background import BackgroundThread, survive_forks
+from flask_chatwoot.background import BackgroundThread, Forkable, register_for_forks
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError
 
@@ -37,7 +37,7 @@ class _Work:
         self.over = False
 
 
-class TypingIndicator:
+class TypingIndicator(Forkable):
     """Switches the typing indicator in one thread; no turn waits for it.
 
     After a refusal this process sends no more requests, and logs one line. The thread
@@ -56,16 +56,12 @@ class TypingIndicator:
             every=lambda: _LOOK,
             idle=lambda: _IDLE,
         )
-        survive_forks(self)
+        register_for_forks(self)
 
-    def before_fork(self) -> None:
-        """Does nothing."""
-
-    def after_fork(self, *, in_child: bool) -> None:
+    def reset_in_child(self) -> None:
         """The providers at work are the parent's."""
-        if in_child:
-            self._lock = threading.Lock()
-            self._works = []
+        self._lock = threading.Lock()
+        self._works = []
 
     @contextlib.contextmanager
     def shown(self, conversation_id: int) -> t.Iterator[None]:
