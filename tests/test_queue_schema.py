@@ -39,6 +39,7 @@ from flask_chatwoot.queue.outbox import Draft, DraftPart
 from flask_chatwoot.queue.schema import DraftState, JobState
 from flask_chatwoot.queue.store import Store
 from flask_chatwoot.queue.transcript import TranscriptEntry
+from flask_chatwoot.turns.messages import TAKEOVER
 
 NONE: t.Final = "(none)"
 PAUSE: t.Final = 5.0
@@ -355,13 +356,14 @@ def test_an_older_file_is_migrated_with_all_it_holds(old: str, clock: Clock) -> 
     store = open_store(old, clock)
 
     states = [job.state for job in store.inspection.jobs()]
-    assert states == ["leased", "blocked", "ready", "dead", "done"]
+    assert states == ["ready", "leased", "blocked", "ready", "dead", "done"]
     assert not store.queue.put("k1", conversation_id=41, message_id=1, payload=BODY)
     assert store.outbox.is_ours(20001)
     job = claim(store)
     assert (job.id, job.payload, follow_ups(job)) == (3, b"3", [(9006, "said", b"6")])
     store.queue.settle(job, "replied", None)
     assert claim(store).id == 4
+    assert claim(store).kind == TAKEOVER
     assert store.inspection.retry([2]) == [2]
 
     known = OwnershipStore(store.database).load(42)
@@ -426,7 +428,7 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(
             open_store(old, clock).inspection.jobs()
 
     assert everything(old) == before
-    assert len(open_store(old, clock).inspection.jobs()) == 5
+    assert len(open_store(old, clock).inspection.jobs()) == 6
 
 
 @pytest.mark.parametrize("version", [1, 2, 99])

@@ -245,6 +245,7 @@ _FROM_3: t.Final = (
     f" SELECT {_KEPT_COLUMNS}, abs(due_at) FROM job",
     "DROP TABLE job",
     "ALTER TABLE new_job RENAME TO job",
+    "UPDATE job SET kind = 'takeover' WHERE kind = 'take_over'",
     "ALTER TABLE draft RENAME COLUMN last_words TO about_failure",
     "ALTER TABLE draft ADD COLUMN unconfirmed_at REAL",
     "UPDATE draft SET unconfirmed_at = sent_at WHERE message_id IS NULL",

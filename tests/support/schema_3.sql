@@ -106,7 +106,9 @@ VALUES
     (4, 1, 42, 9004, 'k4', 'alone', 13, NULL, NULL, 0, NULL, NULL, 0, NULL, NULL, NULL,
         x'34'),
     (5, 1, 43, 9005, 'k5', 'message', 14, 2000000000, 'token', 2, NULL, NULL, 0, NULL,
-        NULL, 'server_error', x'35');
+        NULL, 'server_error', x'35'),
+    (6, 1, 44, 9007, 'k7', 'take_over', 15, 15, NULL, 0, NULL, NULL, 0, NULL, NULL,
+        NULL, x'37');
 INSERT INTO follow_up VALUES (1, 3, 9006, 'k6', 'said', x'36', 15);
 INSERT INTO draft VALUES
     (1, 1, 'm1', 0, 0, '', NULL, 0, 16, 20001),
