@@ -16,7 +16,7 @@ from .ownership.gate import is_ours
 from .ownership.mode import Mode, ModeAttribute
 from .ownership.store import OwnershipStore
 from .payloads.conversation import is_post_of
-from .payloads.events import ConversationEvent, MessageEvent, OtherEvent
+from .payloads.events import ConversationEvent, Event, MessageEvent
 from .queue.database import Transaction
 from .queue.jobs import Queue
 from .queue.line import MESSAGE
@@ -72,9 +72,7 @@ class Ingest:
     history: History
     backend: Backend
 
-    def take(
-        self, event: OtherEvent | MessageEvent | ConversationEvent, body: bytes
-    ) -> Receipt:
+    def take(self, event: Event, body: bytes) -> Receipt:
         """Store an event.
 
         :param body: The delivery that it was parsed from; stored with the job.

@@ -20,6 +20,7 @@ from .ownership.mode import ModeAttribute
 from .ownership.policy import Policy, default_policy
 from .ownership.store import OwnershipStore
 from .payloads import events
+from .payloads.events import Event
 from .queue.sqlite import SQLiteDatabase
 from .queue.store import Store
 from .replies import Registry
@@ -52,25 +53,54 @@ class Components:
     upkeep: Upkeep
     backend: Backend
 
+    def take(self, event: Event, body: bytes) -> Receipt:
+        """Take in an event."""
+        return self.ingest.take(event, body)
+
+    def health(self, max_age: float) -> dict[str, t.Any]:
+        """The figures of the queue; ``late`` if a job waits for more seconds."""
+        seen = self.store.inspection.health()
+        late = (seen.oldest or 0.0) > max_age
+
+        return {"status": "late" if late else "ok", **seen._asdict()}
+
+    def start(self) -> None:
+        """Start the backend."""
+        self.backend.start()
+
     def close(self) -> None:
         """Stop the backend, which may block for its grace, and close the database."""
         self.backend.stop()
         self.store.database.close()
 
 
+class NotConfigured:
+    """In place of the components, as long as a setting that they need is missing."""
+
+    def take(self, event: Event, body: bytes) -> Receipt:
+        """Ignore an event."""
+        return Receipt(DeliveryOutcome.IGNORED, Reason.NOT_CONFIGURED)
+
+    def health(self, max_age: float) -> dict[str, t.Any]:
+        """There are no figures."""
+        return {"status": "not_configured"}
+
+    def start(self) -> None:
+        """There is nothing to start."""
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Runtime(Forkable):
-    """One app's runtime. Threads share it.
-
-    :ivar components: ``None`` as long as Chatwoot is not configured; see
-        :attr:`configured`.
-    """
+    """One app's runtime. Threads share it."""
 
     app: Flask
     config: Config
     providers: Registry
     find_policy: PolicyFinder
-    components: Components | None
+    components: Components | NotConfigured
 
     @classmethod
     def build(
@@ -82,7 +112,9 @@ class Runtime(Forkable):
     ) -> t.Self:
         """Put a runtime together. Opens no file and no connection."""
         components = (
-            None if config.missing else _components(app, config, providers, find_policy)
+            NotConfigured()
+            if config.missing
+            else _components(app, config, providers, find_policy)
         )
 
         return cls(
@@ -99,7 +131,7 @@ class Runtime(Forkable):
 
         :raises ConfigError: The app is not configured. Names the missing settings.
         """
-        if self.components is None:
+        if isinstance(self.components, NotConfigured):
             raise not_configured(self.config)
 
         return self.components
@@ -110,12 +142,7 @@ class Runtime(Forkable):
         :raises PayloadError: The body is not a delivery of Chatwoot.
         :raises DatabaseError: It could not be stored, and must not be acknowledged.
         """
-        event = events.parse(body)
-
-        if self.components is None:
-            return Receipt(DeliveryOutcome.IGNORED, Reason.NOT_CONFIGURED)
-
-        return self.components.ingest.take(event, body)
+        return self.components.take(events.parse(body), body)
 
     # -- starting the backend ----------------------------------------------------
 
@@ -131,9 +158,7 @@ class Runtime(Forkable):
     def _start(self, app: Flask, **_: object) -> None:
         if app.extensions[KEY] is self:  # and no simulator has taken its place
             request_started.disconnect(self._start)
-
-            if self.components is not None:
-                self.components.backend.start()
+            self.components.start()
 
 
 def current_runtime(*, keep_errors: bool = False) -> Runtime:
@@ -154,7 +179,7 @@ def current_runtime(*, keep_errors: bool = False) -> Runtime:
         ) from None
 
     # In front of a simulator the app has another configuration, which is complete.
-    if runtime.components is None and runtime.config.errors and not keep_errors:
+    if runtime.config.missing and runtime.config.errors and not keep_errors:
         raise ConfigError("\n".join(runtime.config.errors))
 
     return runtime

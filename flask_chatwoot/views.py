@@ -68,13 +68,9 @@ def health() -> ResponseReturnValue:
 
     _authorize(runtime.config.health_token)
 
-    if runtime.components is None:
-        return {"status": "not_configured"}, 503
+    report = runtime.components.health(runtime.config.health_max_age)
 
-    seen = runtime.components.store.inspection.health()
-    late = (seen.oldest or 0.0) > runtime.config.health_max_age
-
-    return {"status": "late" if late else "ok", **seen._asdict()}, 503 if late else 200
+    return report, 200 if report["status"] == "ok" else 503
 
 
 @functools.cache

@@ -173,7 +173,11 @@ class ConversationEvent(t.NamedTuple):
 # -- parsing -------------------------------------------------------------------
 
 
-def parse(body: bytes) -> MessageEvent | ConversationEvent | OtherEvent:
+Event: t.TypeAlias = MessageEvent | ConversationEvent | OtherEvent
+"""What a delivery reports."""
+
+
+def parse(body: bytes) -> Event:
     """Parse the body of a delivery.
 
     :raises PayloadError: Not a JSON object in UTF-8, no event name, or a message

@@ -46,8 +46,7 @@ class AppFactory(t.Protocol):
 
 def dismantle(app: Flask) -> None:
     """Stop the work of an app, and close its database."""
-    if (components := runtime_of(app).components) is not None:
-        components.close()
+    runtime_of(app).components.close()
 
 
 def runtime_of(app: Flask) -> Runtime:
