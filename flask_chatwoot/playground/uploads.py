@@ -13,7 +13,7 @@ from urllib.parse import quote
 from flask_chatwoot.simulator.payloads import JSON
 
 
-class Upload(t.NamedTuple):
+class UploadedFile(t.NamedTuple):
     """One file.
 
     :ivar type: Its media type, as the browser sent it.
@@ -28,7 +28,7 @@ class Uploads:
     """All files. Thread-safe."""
 
     def __init__(self) -> None:
-        self._files: dict[str, Upload] = {}
+        self._files: dict[str, UploadedFile] = {}
         self._lock = threading.Lock()
 
     def keep(self, given: JSON, address: str) -> JSON:
@@ -56,7 +56,7 @@ class Uploads:
             "content_type": file.type,
         }
 
-    def get(self, key: str) -> Upload:
+    def get(self, key: str) -> UploadedFile:
         """A file that was kept.
 
         :raises LookupError: There is none with this key.
@@ -68,7 +68,7 @@ class Uploads:
         raise LookupError("There is no such file.")
 
 
-def _upload(given: JSON) -> Upload:
+def _upload(given: JSON) -> UploadedFile:
     name, kind, data = (given.get(part) for part in ("name", "type", "data"))
 
     if not (isinstance(name, str) and isinstance(kind, str) and isinstance(data, str)):
@@ -82,7 +82,7 @@ def _upload(given: JSON) -> Upload:
     except binascii.Error:
         raise ValueError("The data of a file must be Base64.") from None
 
-    return Upload(name.replace("/", "_") or "file", kind, content)
+    return UploadedFile(name.replace("/", "_") or "file", kind, content)
 
 
 def _kind(media_type: str) -> str:
