@@ -412,7 +412,7 @@ _ENOUGH: t.Final = 64 * 1024
 """The number of bytes that are read of a raw answer."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RawAnswer:
     """An answer of any kind."""
 
@@ -434,8 +434,7 @@ class RawAnswer:
         return self.headers.get("Location", "") if 300 <= self.status < 400 else None
 
 
-@dataclass(frozen=True)
-class NoAnswer:
+class NoAnswer(t.NamedTuple):
     """A request that got no answer.
 
     :ivar kind: Name of the exception; its text may contain a proxy's password.

@@ -23,7 +23,7 @@ ALIKE: t.Final = 0.85
 """The similarity from which an unknown key counts as a misspelled known one."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Found:
     """The value of one setting.
 

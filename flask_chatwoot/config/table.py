@@ -25,7 +25,7 @@ OTHER_KEYS: t.Final = frozenset({"CHATWOOT_ADMIN_TOKEN"})
 _POLICY: t.Final = PolicySettings()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Setting:
     """One line of the table.
 
