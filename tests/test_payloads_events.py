@@ -101,9 +101,7 @@ def test_unknown_keys_and_events_are_kept() -> None:
     assert event_of(("brand_new", {"a": 1})).raw["brand_new"] == {"a": 1}
 
 
-@pytest.mark.parametrize(
-    "name", ["", "Message_Created", "message_created ", "\ud800"], ids=repr
-)
+@pytest.mark.parametrize("name", ["", "Message_Created", "message_created ", "\ud800"])
 def test_only_the_exact_name_makes_a_message_event(name: str) -> None:
     assert type(event_of(("event", name))) is OtherEvent
 
@@ -203,13 +201,9 @@ def test_an_id_is_limited_to_63_bits(path: Path) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        b'{"event":"message_created","content":"my card is 4111"}',
-        b'{"content":"my card is 4111"}',
-        b'{"content":"my card is 4111"',
-        b'["my card is 4111"]',
-        b'"my card is 4111\xff"',
-        encoded(changed(("content", ["my card is 4111"]))),
-        encoded(changed(("id", "my card is 4111"))),
+        *(b'{"event":"message_created","content":"4111"}', b'{"content":"4111"}'),
+        *(b'{"content":"4111"', b'["4111"]', b'"4111\xff"'),
+        *(encoded(changed((path, ["4111"]))) for path in ("content", "id")),
         encoded(changed(("message_type", ABSENT), ("sender", "4111"))),
     ],
 )
@@ -462,6 +456,10 @@ def test_another_answer_to_the_same_question_is_another_message() -> None:
     assert first.key.startswith("1:message_updated:9001:")
 
 
+def test_an_answer_to_a_note_is_ignored() -> None:
+    assert answered(INVOICE, ("private", True)).reason_to_ignore(1) is Reason.PRIVATE
+
+
 NOT_SUBMITTED: t.Final[list[t.Any]] = [
     *(None, [], "Invoice", 5, True, {"title": "Invoice", "value": "inv"}),
     {"csat_survey_response": {"rating": 5, "feedback_message": "Good"}},
@@ -489,10 +487,6 @@ NO_ANSWERS: t.Final[list[Change]] = [
 )
 def test_an_update_may_be_no_answer(values: t.Any, changes: list[Change]) -> None:
     assert type(answered(values, *changes)) is OtherEvent
-
-
-def test_an_answer_to_a_note_is_ignored() -> None:
-    assert answered(INVOICE, ("private", True)).reason_to_ignore(1) is Reason.PRIVATE
 
 
 def test_thousands_of_answers_are_read() -> None:
@@ -613,19 +607,14 @@ def test_the_change_of_an_attribute_is_read(
 
 NAMES = ["message_created", "message_updated", *events.CONVERSATION_EVENTS]
 USUAL = ["incoming", "message_created", "bot", "contact", "<p>x</p>", 9001]
-SCALARS = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(st.characters(codec=None, exclude_categories=()), max_size=8)
-    | st.sampled_from(USUAL)
+SCALARS = st.one_of(
+    *(st.none(), st.booleans(), st.integers(), st.floats(), st.sampled_from(USUAL)),
+    st.text(st.characters(codec=None, exclude_categories=()), max_size=8),
 )
 JSON = st.recursive(
     SCALARS,
-    lambda children: (
-        st.lists(children, max_size=4)
-        | st.dictionaries(st.text(max_size=6), children, max_size=4)
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4)
     ),
     max_leaves=12,
 )
@@ -654,9 +643,8 @@ def broken_messages(draw: st.DrawFn) -> dict[str, t.Any]:
     payload["message_type"] = draw(st.sampled_from(["incoming", "outgoing"]))
 
     for path in draw(st.lists(st.sampled_from(PATHS), max_size=4)):
-        holder: t.Any = payload
-
         *parts, key = path.split(".")
+        holder: t.Any = payload
 
         for part in parts:
             holder = holder.get(part) if isinstance(holder, dict) else None
@@ -694,7 +682,7 @@ def read_all(body: bytes) -> None:
     assert 0 < event.account_id < 2**63
     assert event.key.startswith(f"{event.account_id}:{event.name}:{event.message_id}")
     assert event.message.marker is None or isinstance(event.message.marker, str)
-    check_seconds(event.message.created_at)
+    assert abs(event.message.created_at or 0) < 1e12
 
 
 def read_conversation(conversation: Conversation) -> None:
@@ -706,11 +694,7 @@ def read_conversation(conversation: Conversation) -> None:
     assert conversation.language is None or isinstance(conversation.language, str)
     assert "Ada" not in repr(conversation.contact)
     assert MODE.resolve(conversation) in Mode
-    check_seconds(conversation.updated_at)
-
-
-def check_seconds(seconds: float | None) -> None:
-    assert seconds is None or -1e12 < seconds < 1e12
+    assert abs(conversation.updated_at or 0) < 1e12
 
 
 @st.composite
