@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import typing as t
@@ -110,15 +111,13 @@ def test_the_key_is_the_same_for_every_delivery_of_a_message() -> None:
     again = event_of(("content", "rendered anew"), ("conversation.status", "x"))
 
     assert event_of().key == again.key == "1:message_created:9001"
-    assert event_of(("id", 9002)).key != event_of().key
-    assert event_of(("account.id", 2)).key != event_of().key
+    assert event_of(("id", 9002)).key == "1:message_created:9002"
+    assert event_of(("account.id", 2)).key == "2:message_created:9001"
 
 
 def test_the_last_of_two_equal_keys_counts() -> None:
     body = encoded(MESSAGE)[:-1] + b',"content":"the second"}'
-    event: t.Any = events.parse(body)
-
-    assert event.message.text == "the second"
+    assert t.cast(MessageEvent, events.parse(body)).message.text == "the second"
 
 
 # Bodies that are refused
@@ -217,12 +216,8 @@ def test_an_error_does_not_quote_the_body(body: bytes) -> None:
 
 @pytest.mark.parametrize("depth", [10, 100, 500, 900, 1000, 2000, 5000])
 def test_a_deep_body_raises_nothing_but_a_payload_error(depth: int) -> None:
-    try:
-        event = events.parse(nested(depth))
-    except PayloadError:
-        return
-
-    assert event.name == "x"
+    with contextlib.suppress(PayloadError):
+        assert events.parse(nested(depth)).name == "x"
 
 
 # Values of an unexpected type
@@ -397,11 +392,8 @@ def test_content_attributes_of_another_type_are_ignored(attributes: t.Any) -> No
 
 
 def test_a_rendered_e_mail_is_read_from_its_trimmed_part() -> None:
-    message = message_of(
-        ("content", "<p>Yes.</p>\n<blockquote>Really?</blockquote>\n"),
-        ("content_attributes.email", {"text_content": {"quoted": "Yes."}}),
-        ("conversation.messages", [{"id": 9001, "content": "Yes.\n> Really?"}]),
-    )
+    mail = {"text_content": {"quoted": "Yes."}}
+    message = message_of(("content", RENDERED), ("content_attributes.email", mail))
 
     assert (message.text, message.rendered) == ("Yes.", False)
 
@@ -441,7 +433,6 @@ def test_the_answer_of_a_customer_is_a_message(values: t.Any, text: str) -> None
     event = answered(values)
 
     assert (event.message.text, event.message.type) == (text, "incoming")
-    assert (event.name, event.message_id) == ("message_updated", 9001)
     assert (event.conversation_id, event.conversation.inbox_id) == (42, 3)
     assert event.reason_to_ignore(1) is None
     assert event.raw["content"] == "Which one?"
@@ -490,21 +481,16 @@ def test_an_update_may_be_no_answer(values: t.Any, changes: list[Change]) -> Non
 
 
 def test_thousands_of_answers_are_read() -> None:
-    values = [{"name": f"field {n}", "value": "x" * 20} for n in range(5000)]
-    event = answered(values)
+    event = answered([{"name": f"field {n}", "value": "x" * 20} for n in range(5000)])
 
     assert event.message.text.count("\n") == 4999
     assert len(event.key) < 60
 
 
-@pytest.mark.parametrize("content", [None, 5, ["x"], {"a": 1}, ABSENT], ids=repr)
+@pytest.mark.parametrize("content", [None, 5, ABSENT, "Which one?"], ids=repr)
 def test_the_text_of_the_question_does_not_change_the_answer(content: t.Any) -> None:
-    assert answered(INVOICE, ("content", content)).message.text == "Invoice"
-
-
-def test_an_answer_that_looks_rendered_is_not_replaced_by_the_question() -> None:
-    asked = {"id": 9001, "content": "Which one?"}
-    event = answered([{"title": "<p>Invoice</p>"}], ("conversation.messages", [asked]))
+    asked = ("conversation.messages", [{"id": 9001, "content": "Which one?"}])
+    event = answered([{"title": "<p>Invoice</p>"}], asked, ("content", content))
 
     assert event.message.text == "<p>Invoice</p>"
 
@@ -535,7 +521,10 @@ def test_a_conversation_is_read(name: str) -> None:
     )
     assert event.change_of("support_mode") == ("human", "bot")
     assert event.change_of("topic") is None
-    assert repr(event) == f"<ConversationEvent {name} 42>"
+    assert (event.conversation_id, repr(event)) == (
+        42,
+        f"<ConversationEvent {name} 42>",
+    )
 
 
 OTHERS = ("conversation_created", "conversation_typing_on", "Conversation_updated", "x")
@@ -553,14 +542,10 @@ def test_others_are_other_events(key: str, value: t.Any) -> None:
     assert type(conversation(**{key: value})) is OtherEvent
 
 
-@pytest.mark.parametrize("value", [None, 1, [], {}, {"id": "1"}, {"id": -1}], ids=repr)
-def test_a_conversation_may_omit_its_account(value: t.Any) -> None:
-    assert conversation(account=value).account_id is None
-
-
-@pytest.mark.parametrize("value", [None, 0, True, ["open"], {}], ids=repr)
-def test_a_status_that_is_no_text_is_none(value: t.Any) -> None:
-    assert conversation(status=value).conversation.status is None
+@pytest.mark.parametrize("value", [None, 0, True, [1], {}, {"id": "1"}], ids=repr)
+def test_an_unusable_account_or_status_is_none(value: t.Any) -> None:
+    event = conversation(account=value, status=value)
+    assert (event.account_id, event.conversation.status) == (None, None)
 
 
 def change(before: t.Any, after: t.Any) -> dict[str, t.Any]:
@@ -571,33 +556,26 @@ def mode(value: t.Any) -> dict[str, t.Any]:
     return {"support_mode": value}
 
 
-NO_CHANGE: t.Final[list[t.Any]] = [
-    *(None, "custom_attributes", 1, change({}, {}), [], ["custom_attributes"]),
-    *([None, None], [["custom_attributes"]], [{"custom_attributes": {}}]),
-    *([{"status": {"previous_value": 0, "current_value": 1}}], [change("a", "b")]),
-    *([{"custom_attributes": ["human", "bot"]}], [change(mode("bot"), mode("bot"))]),
-]
-
-
-@pytest.mark.parametrize("listed", NO_CHANGE, ids=repr)
-def test_a_delivery_may_contain_no_change(listed: t.Any) -> None:
-    assert conversation(changed_attributes=listed).change_of("support_mode") is None
+def between(before: t.Any, after: t.Any) -> list[t.Any]:
+    return [None, {"status": 1}, change(before, after)]
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "expected"),
+    ("listed", "expected"),
     [
-        (mode("human"), {}, ("human", None)),
-        ({}, mode("bot"), (None, "bot")),
-        (None, mode("bot"), (None, "bot")),
-        ("x", mode(["bot"]), (None, ["bot"])),
-        (mode(1), mode({"a": 1}), (1, {"a": 1})),
+        *[(listed, None) for listed in (None, "custom_attributes", 1, change({}, {}))],
+        *[([item], None) for item in (None, "custom_attributes", ["x"])],
+        *[([], None), ([change("a", "b")], None), (between(HUMAN, HUMAN), None)],
+        ([{"custom_attributes": {}}, {"custom_attributes": ["human", "bot"]}], None),
+        ([{"status": {"previous_value": 0, "current_value": 1}}], None),
+        (between(mode("human"), {}), ("human", None)),
+        *[(between({}, BOT), (None, "bot")), (between(None, BOT), (None, "bot"))],
+        (between("x", mode(["bot"])), (None, ["bot"])),
+        (between(mode(1), mode({"a": 1})), (1, {"a": 1})),
     ],
+    ids=repr,
 )
-def test_the_change_of_an_attribute_is_read(
-    before: t.Any, after: t.Any, expected: tuple[t.Any, t.Any]
-) -> None:
-    listed = [None, {"status": 1}, change(before, after)]
+def test_the_change_of_an_attribute_is_read(listed: t.Any, expected: t.Any) -> None:
     event = conversation(changed_attributes=listed)
     assert event.change_of("support_mode") == expected
 

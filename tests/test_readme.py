@@ -104,7 +104,6 @@ def test_the_language_model_gets_the_history_and_the_question(
 )
 def test_the_policy_decides_by_inbox(inbox_id: int, decision: Decision) -> None:
     policy = run("@chatwoot.policy")["policy"]
-
     assert policy(package.PolicyContext(mode=Mode.BOT, inbox_id=inbox_id)) == decision
 
 
@@ -118,7 +117,6 @@ def test_the_policy_decides_by_inbox(inbox_id: int, decision: Decision) -> None:
 )
 def test_the_provider_returns_replies(text: str, answer: object) -> None:
     reply = run("lawyer")["reply"]
-
     assert asyncio.run(reply(text, Turn(text=text, mode=Mode.BOT))) == answer
 
 

@@ -44,6 +44,7 @@ class Wire:
             self._listener.shutdown(socket.SHUT_RDWR)
 
         self._threads[0].join(10)
+
         for connection in self._open:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -65,6 +66,7 @@ class Wire:
         while b"\r\n\r\n" not in seen:
             if not (chunk := connection.recv(65536)):
                 return False
+
             seen += chunk
 
         head, _, body = seen.partition(b"\r\n\r\n")
