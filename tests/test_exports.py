@@ -28,10 +28,8 @@ def public_names() -> set[str]:
     return LATE | {
         name
         for name, value in vars(flask_chatwoot).items()
-        if not name.startswith("_")
-        and not isinstance(value, types.ModuleType)
-        and name != "annotations"
-    }
+        if not name.startswith("_") and not isinstance(value, types.ModuleType)
+    } - {"annotations"}
 
 
 def undocumented(module: types.ModuleType) -> t.Iterator[str]:

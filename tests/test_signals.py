@@ -24,7 +24,6 @@ def signal() -> NamedSignal:
 @pytest.mark.parametrize("name", ["before_post", "after_post", "turn_finished"])
 def test_the_package_exports_the_signals(name: str) -> None:
     found: NamedSignal = getattr(flask_chatwoot, name)
-
     assert found is getattr(signals, name)
     assert found.name == name.replace("_", "-")
 
@@ -50,18 +49,12 @@ def test_a_receiver_of_one_app_gets_nothing_of_another(signal: NamedSignal) -> N
 
 
 def test_the_error_of_a_receiver_is_logged(signal: NamedSignal, caplog: Log) -> None:
-    seen: list[str] = []
-    words = "the customer wrote this"
+    words, sound = "the customer wrote this", Mock()
 
     def broken(_: Sender, post: str) -> None:
-        seen.append("broken")
         raise RuntimeError(f"cannot write {post}")
 
-    def sound(_: Sender, **__: str) -> None:
-        seen.append("sound")
-
-    def without_parameters() -> None:
-        seen.append("never called")
+    def without_parameters() -> None: ...
 
     for receiver in (broken, without_parameters, sound):
         signal.connect(receiver)
@@ -69,7 +62,7 @@ def test_the_error_of_a_receiver_is_logged(signal: NamedSignal, caplog: Log) -> 
     with caplog.at_level(logging.DEBUG):
         signals.send(signal, Sender(), post=words)
 
-    assert sorted(seen) == ["broken", "sound"]
+    sound.assert_called_once()
     assert "a receiver of fresh failed: builtins.RuntimeError" in caplog.text
     assert "in broken" in caplog.text
     assert "TypeError" in caplog.text
