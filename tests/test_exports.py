@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import ast
 import importlib
 import inspect
 import pkgutil
@@ -26,15 +25,11 @@ PORTABLE = Path(__file__).parent / "support" / "programs" / "without_flask.py"
 
 def public_names() -> set[str]:
     """The names in the package's namespace that others may use."""
-    found = vars(flask_chatwoot) | {x: getattr(flask_chatwoot, x) for x in LATE}
-
-    return {
+    return LATE | {
         name
-        for name, value in found.items()
-        if not name.startswith("_")
-        and not isinstance(value, types.ModuleType)
-        and name != "annotations"
-    }
+        for name, value in vars(flask_chatwoot).items()
+        if not name.startswith("_") and not isinstance(value, types.ModuleType)
+    } - {"annotations"}
 
 
 def undocumented(module: types.ModuleType) -> t.Iterator[str]:
@@ -79,9 +74,7 @@ def test_the_exports_are_those_a_host_needs() -> None:
 )
 def test_a_portable_module_needs_no_flask(module: str) -> None:
     command = [sys.executable, str(PORTABLE), f"flask_chatwoot.{module}"]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-    assert printed == "flask\n"
+    assert subprocess.check_output(command, text=True) == "flask\n"
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
@@ -94,21 +87,16 @@ def test_an_export_has_a_docstring_of_its_own(name: str) -> None:
 
     if inspect.isclass(value) or inspect.isfunction(value):
         sentence = (inspect.getdoc(value) or "").partition("\n")[0]
-        assert sentence.endswith((".", ".``")), f"{name}: {sentence!r}"
-        assert not sentence.startswith(f"{name}("), f"{name} has no docstring"
+        assert sentence.endswith((".", ".``"))
+        assert not sentence.startswith(f"{name}(")
 
 
 @pytest.mark.parametrize("name", ["before_post", "after_post", "turn_finished"])
 def test_a_signal_documents_what_it_sends(name: str) -> None:
-    source = Path(inspect.getfile(flask_chatwoot.signals)).read_text(encoding="utf-8")
-    body = ast.parse(source).body
-    [place] = [
-        number
-        for number, node in enumerate(body)
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name
-    ]
+    source = inspect.getsource(flask_chatwoot.signals)
+    docstring = source.partition(f"\n{name} = ")[2].split('"""')[1]
 
-    assert "Receives ``" in ast.unparse(body[place + 1])
+    assert "Receives ``" in docstring
 
 
 @pytest.mark.parametrize("name", ["flask_chatwoot", *MODULES])

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import time
 import typing as t
@@ -33,12 +32,10 @@ HOSTILE_TIMESTAMPS = [
 HOSTILE_SIGNATURES = [
     *("", " ", "sha256=", "sha256", "=", "\0" * 71, "sha256=\udcff"),
     *(SIGNATURE.removeprefix("sha256="), SIGNATURE.upper(), SIGNATURE[:-1]),
-    *(SIGNATURE + " ", " " + SIGNATURE, SIGNATURE + "0"),
-    SIGNATURE.replace("sha256", "sha1"),
+    *(SIGNATURE + " ", " " + SIGNATURE, SIGNATURE.replace("sha256", "sha1")),
     SIGNATURE.replace("sha256=", "sha256=sha256="),
     *(f"{SIGNATURE},{SIGNATURE}", f"{SIGNATURE}, {SIGNATURE}", f"v1,{SIGNATURE}"),
-    *("sha256=" + digit * 64 for digit in "0ß０"),
-    "sha256=" + "0" * 100_000,
+    *("sha256=" + digits for digits in ("0" * 64, "ß" * 64, "０" * 64, "0" * 100_000)),
 ]
 
 
@@ -47,11 +44,11 @@ def check(body: bytes = BODY, **values: t.Any) -> None:
     verify(body, **(usual | {"timestamp": TIMESTAMP, "now": MOMENT} | values))
 
 
-def refused(body: bytes = BODY, match: str = "", **values: t.Any) -> SignatureError:
+def refused(body: bytes = BODY, match: str = "", **values: t.Any) -> str:
     with pytest.raises(SignatureError, match=match or None) as caught:
         check(body, **values)
 
-    return caught.value
+    return str(caught.value)
 
 
 def test_the_known_vector_is_signed_and_verified() -> None:
@@ -74,11 +71,10 @@ def test_a_hostile_signature_is_refused(signature: str) -> None:
     refused(signature=signature)
 
 
-@pytest.mark.parametrize(
-    ("signature", "timestamp"), [(None, TIMESTAMP), (SIGNATURE, None), (None, None)]
-)
-def test_no_signature_is_refused(signature: str | None, timestamp: str | None) -> None:
-    refused(match="not signed", signature=signature, timestamp=timestamp)
+@pytest.mark.parametrize("missing", ["signature", "timestamp", "signature timestamp"])
+def test_no_signature_is_refused(missing: str) -> None:
+    values: dict[str, t.Any] = dict.fromkeys(missing.split())
+    refused(match="not signed", **values)
 
 
 @settings(deadline=None)
@@ -97,35 +93,28 @@ def test_a_delivery_is_fresh_for_five_minutes_on_both_sides(side: int) -> None:
 
 
 def test_a_signature_is_compared_with_the_clock() -> None:
-    def check_at(seconds: float) -> None:
-        moment = str(int(seconds))
+    for check_it, age in ((check, 0), (refused, TOLERANCE + 60)):
+        moment = str(int(time.time() - age))
         signature = sign(BODY, secret=SECRET, timestamp=moment)
-        verify(BODY, secrets=(SECRET,), signature=signature, timestamp=moment)
-
-    check_at(time.time())
-
-    with pytest.raises(SignatureError):
-        check_at(time.time() - TOLERANCE - 60)
+        check_it(signature=signature, timestamp=moment, now=None)
 
 
-@pytest.mark.parametrize(
-    "secrets", [(SECRET, "new"), ("new", SECRET), ("a", "b", SECRET)]
-)
+@pytest.mark.parametrize("secrets", [(SECRET, "new"), ("a", "b", SECRET)])
 def test_any_of_several_secrets_is_accepted(secrets: tuple[str, ...]) -> None:
     check(secrets=secrets)
 
 
 @pytest.mark.parametrize(
-    "secrets", [(), ("",), ("old",), (SECRET + " ",), (SECRET.upper(),)]
+    "secrets", [(), ("",), ("old", SECRET + " "), (SECRET.upper(),)]
 )
 def test_other_secrets_do_not_match(secrets: tuple[str, ...]) -> None:
     refused(match="does not match", secrets=secrets)
 
 
 def test_the_timestamp_is_signed() -> None:
-    body_alone = "sha256=" + hmac.new(SECRET.encode(), BODY, hashlib.sha256).hexdigest()
+    body_alone = hmac.digest(SECRET.encode(), BODY, "sha256").hex()
 
-    refused(signature=body_alone)
+    refused(signature=f"sha256={body_alone}")
     refused(timestamp=str(MOMENT + 1))
 
 
@@ -138,16 +127,11 @@ def test_a_secret_is_not_decoded() -> None:
     check(secrets=(secret,), signature=sign(BODY, secret=secret, timestamp=TIMESTAMP))
 
 
-def test_a_body_that_was_parsed_and_written_again_is_refused() -> None:
-    refused(BODY.replace(rb"\u003c", b"<"))
-
-
 @settings(deadline=None)
 @given(st.integers(0, len(BODY) - 1), st.integers(1, 255))
 def test_a_change_of_any_byte_is_refused(place: int, difference: int) -> None:
     forged = bytearray(BODY)
     forged[place] ^= difference
-
     refused(bytes(forged))
 
 
@@ -156,12 +140,9 @@ def test_a_change_of_any_byte_is_refused(place: int, difference: int) -> None:
 @given(st.binary(), st.text(st.characters(exclude_categories=["Cs"])))
 def test_what_is_signed_is_verified(body: bytes, secret: str) -> None:
     signature = sign(body, secret=secret, timestamp=TIMESTAMP)
-
     check(body, secrets=(secret,), signature=signature)
 
 
 def test_a_refusal_quotes_neither_secret_nor_signature() -> None:
     error = refused(secrets=("another",))
-
-    assert "another" not in str(error)
-    assert SIGNATURE not in str(error)
+    assert not [text for text in ("another", SIGNATURE) if text in error]

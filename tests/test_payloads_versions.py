@@ -2,30 +2,22 @@ from __future__ import annotations
 
 import pytest
 
-from flask_chatwoot.payloads.versions import (
-    Version,
-    merges_attributes,
-    parse,
-    renders_content,
-)
+from flask_chatwoot.payloads import versions
+from flask_chatwoot.payloads.versions import Version
 
 
 @pytest.mark.parametrize(
     ("text", "version"),
     [
-        ("4.16.2", (4, 16, 2)),
-        ("4.9", (4, 9, 0)),
-        ("4.9.0-rc1", (4, 9, 0)),
-        ("4.12.1.5", (4, 12, 1)),
+        *[("4.16.2", (4, 16, 2)), ("4.9", (4, 9, 0)), ("4.9.0-rc1", (4, 9, 0))],
+        *[("4.12.1.5", (4, 12, 1)), ("4.99999.0", (4, 9999, 0))],
         *[(text, None) for text in ("", "4", "develop", "v", ".", "4.", "-4.9.0")],
-        ("9" * 5000, None),
-        ("4." + "9" * 5000, (4, 9999, 0)),
-        ("4.99999.0", (4, 9999, 0)),
+        *[("9" * 5000, None), ("4." + "9" * 5000, (4, 9999, 0))],
     ],
     ids=lambda value: str(value)[:12],
 )
 def test_a_version_is_read_or_is_none(text: str, version: Version | None) -> None:
-    assert parse(text) == version
+    assert versions.parse(text) == version
 
 
 @pytest.mark.parametrize(
@@ -33,12 +25,11 @@ def test_a_version_is_read_or_is_none(text: str, version: Version | None) -> Non
     [
         *[(text, False) for text in ("4.2.0", "4.8.9", "4.12.1", "4.13.0", "4.16.2")],
         *[(text, True) for text in ("4.9.0", "4.9", "4.10.1", "4.11.2", "4.12.0")],
-        *[(text, False) for text in ("3.9.0", "5.9.0", "5.0", "14.9.0", "0.0.0")],
-        *[("4.9.0-rc1", True), ("4.12", True), ("develop", False)],
+        *[(text, False) for text in ("3.9.0", "5.9.0", "14.9.0", "develop")],
     ],
 )
 def test_only_some_versions_render(version: str, expected: bool) -> None:
-    assert renders_content(version) is expected
+    assert versions.renders_content(version) is expected
 
 
 @pytest.mark.parametrize(
@@ -49,4 +40,4 @@ def test_only_some_versions_render(version: str, expected: bool) -> None:
     ],
 )
 def test_only_later_versions_merge_attributes(version: str, expected: bool) -> None:
-    assert merges_attributes(version) is expected
+    assert versions.merges_attributes(version) is expected

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shlex
 import subprocess
 import sys
-import types
 import typing as t
 from pathlib import Path
+from unittest.mock import Mock
 
 import click
 import pytest
 from flask import Flask
 
-from flask_chatwoot import (
-    Audience,
-    Chatwoot,
-    DeliveryOutcome,
-    Handoff,
-    PolicyContext,
-    Reason,
-    Reply,
-    Turn,
-    TurnOutcome,
-)
+import flask_chatwoot as package
+from flask_chatwoot import Chatwoot, Reply, Turn
 from flask_chatwoot.cli import chatwoot
 from flask_chatwoot.config.table import SETTINGS
 from flask_chatwoot.ownership.mode import Mode, vocabulary
@@ -43,18 +35,12 @@ CODE = [
     for block in re.findall(r"\.\. code-block:: python\n\n((?:(?: {4}.*)?\n)+)", README)
 ]
 
-COMMANDS = sorted(
-    {
-        line.partition("  #")[0].strip()
-        for line in re.findall(r"(?m)^ +\$ .*?\b(flask .*)", README)
-    }
-)
+COMMANDS = sorted({*re.findall(r"(?m)^ +\$ .*?\b(flask .*?) *(?:  #.*)?$", README)})
 """Every command line of the package, without its comment."""
 
 
 def code_with(text: str) -> str:
     [code] = [code for code in CODE if text in code]
-
     return code
 
 
@@ -82,7 +68,6 @@ def test_the_first_example_is_an_app_that_answers() -> None:
 def test_the_example_of_a_test_passes(chatwoot_sim: ChatwootSim) -> None:
     app = run("Chatwoot(app)")["app"]
     tests = run("chatwoot_sim")
-
     tests["test_answers_until_an_operator_writes"](chatwoot_sim, app)
 
 
@@ -91,21 +76,11 @@ def test_the_language_model_gets_the_history_and_the_question(
 ) -> None:
     asked: list[list[HistoryEntry]] = []
 
-    def create(*, model: str, messages: list[HistoryEntry]) -> types.SimpleNamespace:
+    def create(*, model: str, messages: list[HistoryEntry]) -> Mock:
         asked.append(messages)
-        message = types.SimpleNamespace(content=f"Answer {len(asked)}")
+        return Mock(choices=[Mock(**{"message.content": f"Answer {len(asked)}"})])
 
-        return types.SimpleNamespace(choices=[types.SimpleNamespace(message=message)])
-
-    def client(*, timeout: float) -> types.SimpleNamespace:
-        completions = types.SimpleNamespace(create=create)
-
-        return types.SimpleNamespace(
-            chat=types.SimpleNamespace(completions=completions)
-        )
-
-    library = types.ModuleType("openai")
-    library.OpenAI = client  # type: ignore[attr-defined]
+    library = Mock(**{"OpenAI.return_value.chat.completions.create": create})
     monkeypatch.setitem(sys.modules, "openai", library)
 
     talk = chatwoot_sim.conversation(run("openai")["app"], mode="bot")
@@ -123,14 +98,13 @@ def test_the_language_model_gets_the_history_and_the_question(
 @pytest.mark.parametrize(
     ("inbox_id", "decision"),
     [
-        (7, Decision(Audience.OPERATORS, "on_trial")),
-        (8, Decision(Audience.CUSTOMER)),
+        (7, Decision(package.Audience.OPERATORS, "on_trial")),
+        (8, Decision(package.Audience.CUSTOMER)),
     ],
 )
 def test_the_policy_decides_by_inbox(inbox_id: int, decision: Decision) -> None:
     policy = run("@chatwoot.policy")["policy"]
-
-    assert policy(PolicyContext(mode=Mode.BOT, inbox_id=inbox_id)) == decision
+    assert policy(package.PolicyContext(mode=Mode.BOT, inbox_id=inbox_id)) == decision
 
 
 @pytest.mark.parametrize(
@@ -143,17 +117,15 @@ def test_the_policy_decides_by_inbox(inbox_id: int, decision: Decision) -> None:
 )
 def test_the_provider_returns_replies(text: str, answer: object) -> None:
     reply = run("lawyer")["reply"]
-
     assert asyncio.run(reply(text, Turn(text=text, mode=Mode.BOT))) == answer
 
 
 def test_the_hand_offs_can_be_made() -> None:
-    assert issubclass(run("handoff=True")["Handoff"], Handoff)
+    assert issubclass(run("handoff=True")["Handoff"], package.Handoff)
 
 
 def test_the_blocks_are_all_run_here() -> None:
     run_here = ("Chatwoot(app)", "sim", "openai", "policy", "lawyer", "handoff=True")
-
     assert {code_with(text) for text in run_here} == {*CODE}
 
 
@@ -166,11 +138,13 @@ def inner(command: click.Command) -> dict[str, click.Command]:
         return {}
 
     with click.Context(command) as ctx:
-        found = {
-            name: command.get_command(ctx, name) for name in command.list_commands(ctx)
-        }
+        found = {x: command.get_command(ctx, x) for x in command.list_commands(ctx)}
 
     return {name: each for name, each in found.items() if each is not None}
+
+
+def options_of(*commands: click.Command) -> set[str]:
+    return {name for each in commands for param in each.params for name in param.opts}
 
 
 @pytest.mark.parametrize("line", COMMANDS)
@@ -181,39 +155,27 @@ def test_a_command_exists_with_the_options_shown(line: str) -> None:
     while words and words[0] in inner(command):
         command = inner(command)[words.pop(0)]
 
-    known = {option for each in command.params for option in each.opts}
-
     assert command is not chatwoot
-    assert {word for word in words if word.startswith("--")} <= known
+    assert {word for word in words if word.startswith("--")} <= options_of(command)
 
 
 @pytest.mark.parametrize("option", ["--mode", "--host", "--expose", "--agent-bot"])
 def test_an_option_in_the_text_exists(option: str) -> None:
-    known = {
-        name
-        for command in inner(chatwoot).values()
-        for each in command.params
-        for name in each.opts
-    }
-
     assert f"``{option}" in README
-    assert option in known
+    assert option in options_of(*inner(chatwoot).values())
 
 
 def test_every_command_is_mentioned() -> None:
     jobs = {f"jobs {name}" for name in inner(inner(chatwoot)["jobs"])}
 
-    for name in {*inner(chatwoot), *jobs}:
-        assert f"chatwoot {name}" in JOINED, name
+    assert not [x for x in {*inner(chatwoot), *jobs} if f"chatwoot {x}" not in JOINED]
 
 
 def output_of(line: str) -> subprocess.CompletedProcess[str]:
-    arguments = re.findall(r'"[^"]*"|\S+', line)
+    command = [sys.executable, "-m", *shlex.split(line)]
+    options: t.Any = {"capture_output": True, "text": True, "timeout": 60}
 
-    return subprocess.run(
-        [sys.executable, "-m", *(argument.strip('"') for argument in arguments)],
-        cwd=ROOT, capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
+    return subprocess.run(command, cwd=ROOT, check=True, **options)
 
 
 def test_the_first_command_answers() -> None:
@@ -244,7 +206,7 @@ def test_the_provider_alone_is_asked() -> None:
 
 
 REFERENCE: dict[str, list[str]] = {
-    "outcomes": [*DeliveryOutcome, *TurnOutcome, *Reason],
+    "outcomes": [*package.DeliveryOutcome, *package.TurnOutcome, *package.Reason],
     "settings": [setting.key for setting in SETTINGS if not setting.advanced],
     "settings --all": [setting.key for setting in SETTINGS],
 }
@@ -263,12 +225,10 @@ def test_the_reference_that_the_readme_leaves_out_is_complete(line: str) -> None
 
 
 def test_the_settings_are_those_that_most_apps_need() -> None:
-    wanted = [setting for setting in SETTINGS if not setting.advanced]
+    wanted = [each for each in SETTINGS if not each.advanced]
     rows = re.findall(r"(?m)^``(CHATWOOT_\w+)`` +(?:``)?([^ `]+)", README)
 
-    assert rows == [
-        (each.key, str(each.default) if each.default else "none") for each in wanted
-    ]
+    assert rows == [(each.key, str(each.default or "none")) for each in wanted]
     assert {*re.findall(r"CHATWOOT_[A-Z_]+", README)} == {key for key, _ in rows}
 
 
@@ -283,7 +243,6 @@ def test_the_option_texts_are_those_that_are_built_in(mode: Mode) -> None:
 
 def test_the_events_are_those_that_are_needed() -> None:
     [listed] = re.findall(r"with the events (.*?), and copy", JOINED)
-
     assert re.findall(r"``(\w+)``", listed) == list(SUBSCRIPTIONS)
 
 

@@ -6,19 +6,11 @@ import typing as t
 
 from flask_chatwoot.payloads.conversation import Contact
 
-ADA: t.Final = Contact(
-    id=55,
-    name="Ada",
-    email="ada@example.com",
-    phone_number="+4912345",
-    identifier="crm-7",
-    custom_attributes={"plan": "gold"},
-)
 CONTACT: t.Final[dict[str, t.Any]] = {
-    key: value
-    for key, value in ADA._asdict().items()
-    if key not in ("additional_attributes", "blocked")
+    **{"id": 55, "name": "Ada", "email": "ada@example.com", "identifier": "crm-7"},
+    **{"phone_number": "+4912345", "custom_attributes": {"plan": "gold"}},
 }
+ADA: t.Final = Contact(**CONTACT)
 MESSAGE: t.Final[dict[str, t.Any]] = {
     "event": "message_created",
     "id": 9001,

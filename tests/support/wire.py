@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import struct
-import sys
 import threading
 import typing as t
 from email import message_from_bytes
 from email.policy import HTTP
+
+Script = t.Callable[["Wire", int, socket.socket], None]
 
 
 class Request(t.NamedTuple):
@@ -22,12 +24,9 @@ class Request(t.NamedTuple):
 
 
 class Wire:
-    """A server on loopback.
+    """Calls the script with each new connection, in a thread of its own."""
 
-    :param script: Called with each new connection, in a thread of its own.
-    """
-
-    def __init__(self, script: t.Callable[[Wire, int, socket.socket], None]) -> None:
+    def __init__(self, script: Script) -> None:
         self.requests: list[Request] = []
         self.connections = 0
         self._script = script
@@ -38,7 +37,6 @@ class Wire:
 
     def __enter__(self) -> t.Self:
         self._threads[0].start()
-
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -79,7 +77,6 @@ class Wire:
             body += connection.recv(65536)
 
         self.requests.append(Request(number, line, headers, body))
-
         return True
 
     def wait_for(self, number: int) -> None:
@@ -106,19 +103,26 @@ class Wire:
 
 def http(status: str = "200 OK", body: str = '{"id": 1}', *headers: str) -> bytes:
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
-
     return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
 
 
-def answering(data: bytes, times: int = sys.maxsize) -> t.Any:
-    """Answers this many requests of a connection, then closes it."""
+def answering(*answers: bytes) -> Script:
+    """Gives each of these to one request of a connection, then closes it."""
+    return _giving(answers)
 
+
+def repeating(answer: bytes) -> Script:
+    """Gives the same answer to every request."""
+    return _giving(itertools.repeat(answer))
+
+
+def _giving(answers: t.Iterable[bytes]) -> Script:
     def script(wire: Wire, number: int, connection: socket.socket) -> None:
-        for _ in range(times):
+        for answer in answers:
             if not wire.read(number, connection):
                 return
 
-            connection.sendall(data)
+            connection.sendall(answer)
 
     return script
 
@@ -129,26 +133,10 @@ def hanging(wire: Wire, number: int, connection: socket.socket) -> None:
     connection.recv(1)
 
 
-def cutting_before_reading(_: Wire, __: int, connection: socket.socket) -> None:
+def resetting(_: Wire, __: int, connection: socket.socket) -> None:
     """Resets a connection at once."""
     linger = struct.pack("ii", 1, 0)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-
-
-def cutting_after_reading(wire: Wire, number: int, connection: socket.socket) -> None:
-    """Reads a request and closes the connection."""
-    wire.read(number, connection)
-
-
-def cutting_in_turn(wire: Wire, number: int, connection: socket.socket) -> None:
-    """Closes the first connection before its second answer; serves the others."""
-    if number:
-        answering(http())(wire, number, connection)
-        return
-
-    wire.read(number, connection)
-    connection.sendall(http())
-    wire.read(number, connection)
 
 
 class Field(t.NamedTuple):
@@ -163,7 +151,6 @@ class Field(t.NamedTuple):
 def form_of(request: Request) -> list[Field]:
     head = f"Content-Type: {request.headers['Content-Type']}\r\n\r\n".encode()
     form = message_from_bytes(head + request.body, policy=HTTP)
-
     return [
         Field(
             str(part.get_param("name", header="content-disposition")),
