@@ -189,7 +189,6 @@ def test_the_endpoints_are_below_the_prefix(
     make_app: AppFactory, prefix: str | None, path: str
 ) -> None:
     client = make_app(url_prefix=prefix).test_client()
-
     assert client.post(path, **signed(message())).status_code == 202
 
 
@@ -379,7 +378,6 @@ def test_only_the_first_request_starts_the_backend(
 def test_making_an_app_starts_no_thread(make_app: AppFactory) -> None:
     before = set(threading.enumerate())  # of other tests; they may end meanwhile
     make_app(backend="thread")
-
     assert set(threading.enumerate()) <= before
 
 

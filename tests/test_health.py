@@ -45,14 +45,12 @@ def test_without_the_token_the_answer_is_401(app: Flask, token: str | None) -> N
 
 def test_an_unconfigured_app_is_unavailable(make_app: AppFactory) -> None:
     answer = ask(make_app(base_url=None, health_token=TOKEN))
-
     assert (answer.status_code, answer.json) == (503, {"status": "not_configured"})
 
 
 def test_an_empty_database_is_ok(app: Flask) -> None:
     answer = ask(app)
     empty: t.Any = {"oldest": None, "states": {}, "outcomes": {}, "workers": 0}
-
     assert (answer.status_code, answer.json) == (200, {"status": "ok", **empty})
 
 

@@ -16,15 +16,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-from support.queue import (
-    LEASE,
-    messages_by_job,
-    open_store,
-    public,
-    put,
-    read,
-    say,
-)
+from support.queue import LEASE, messages_by_job, open_store, public, read
 from support.waiting import Clock
 
 from flask_chatwoot.queue.jobs import Job
@@ -57,12 +49,12 @@ class Line(RuleBasedStateMachine):
         self.failed: set[int] = set()
 
     def teardown(self) -> None:
-        self.store.database.close()
+        self.store.close()
         self.folder.cleanup()
 
     @initialize()
     def begin(self) -> None:
-        put(self.store, 1, conversation_id=1)
+        self.store.put(1, conversation_id=1)
         self.alone.add(self.add(1, 1))
 
     def unfinished(self, conversation: int) -> list[int]:
@@ -97,13 +89,13 @@ class Line(RuleBasedStateMachine):
     @rule(conversation=st.integers(1, 3))
     def deliver(self, conversation: int) -> None:
         message = len(self.line_of_message) + 1
-        assert put(self.store, message, conversation_id=conversation)
+        assert self.store.put(message, conversation_id=conversation)
         self.alone.add(self.add(message, conversation))
 
     @rule(conversation=st.integers(1, 3))
     def say(self, conversation: int) -> None:
         message = len(self.line_of_message) + 1
-        assert say(self.store, message, conversation_id=conversation)
+        assert self.store.say(message, conversation_id=conversation)
         self.said(message, conversation)
 
     def said(self, message: int, conversation: int) -> None:
@@ -116,7 +108,7 @@ class Line(RuleBasedStateMachine):
     @rule(message=st.integers(1, 40))
     def deliver_again(self, message: int) -> None:
         if conversation := self.line_of_message.get(message):
-            assert not say(self.store, message, conversation_id=conversation)
+            assert not self.store.say(message, conversation_id=conversation)
 
     @rule(seconds=st.sampled_from([0.5, 5.0, LEASE]))
     def wait(self, seconds: float) -> None:
@@ -145,7 +137,7 @@ class Line(RuleBasedStateMachine):
     @rule(data=st.data(), outcome=st.sampled_from(["replied", "dead"]))
     def settle(self, data: st.DataObject, outcome: str) -> None:
         job = self.let_go(data)
-        self.store.queue.settle(job, outcome, None)
+        self.store.settle(job, outcome, None)
         self.end(job, outcome)
 
     def let_go(self, data: st.DataObject) -> Job:

@@ -13,22 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from support.queue import (
-    claim,
-    connection_of,
-    keep,
-    open_store,
-    put,
-    put_and_claim,
-    read,
-)
+from support.queue import Store, open_store, read
 
 from flask_chatwoot import background
 from flask_chatwoot.errors import DatabaseError, LeaseLostError
 from flask_chatwoot.queue import sqlite as sqlite_module
 from flask_chatwoot.queue.database import Transaction
 from flask_chatwoot.queue.sqlite import SQLiteDatabase
-from flask_chatwoot.queue.store import Store
 from flask_chatwoot.queue.transcript import Transcript
 
 
@@ -71,9 +62,7 @@ def test_a_transaction_is_kept_as_a_whole(database: SQLiteDatabase) -> None:
     assert notes(database.path) == ["one", "two"]
 
 
-def test_a_transaction_that_fails_is_undone(
-    database: SQLiteDatabase,
-) -> None:
+def test_a_transaction_that_fails_is_undone(database: SQLiteDatabase) -> None:
     with fails(": UNIQUE constraint"):
         write(database, "one", "one")
 
@@ -82,9 +71,7 @@ def test_a_transaction_that_fails_is_undone(
     assert notes(database.path) == ["two"]
 
 
-def test_an_error_of_the_caller_undoes_its_writes(
-    database: SQLiteDatabase,
-) -> None:
+def test_an_error_of_the_caller_undoes_its_writes(database: SQLiteDatabase) -> None:
     def fail() -> None:
         with database.transaction(durable=True) as tx:
             note(tx, "one")
@@ -113,9 +100,7 @@ def test_an_error_of_the_file_opens_it_anew(database: SQLiteDatabase) -> None:
         first.execute("SELECT 1")
 
 
-def test_all_stores_of_a_database_share_a_connection(
-    database: SQLiteDatabase,
-) -> None:
+def test_all_stores_of_a_database_share_a_connection(database: SQLiteDatabase) -> None:
     transcript = Transcript(database)
     transcript.set_kept(True)
 
@@ -163,9 +148,7 @@ def test_rows_of_no_job_are_not_stored(database: SQLiteDatabase) -> None:
 # -- the file --------------------------------------------------------------------
 
 
-def test_the_log_is_moved_while_others_write(
-    database: SQLiteDatabase,
-) -> None:
+def test_the_log_is_moved_while_others_write(database: SQLiteDatabase) -> None:
     write(database, "one")
     path = database.path
     other = sqlite3.connect(path, isolation_level=None)
@@ -216,13 +199,12 @@ def test_a_file_is_made_once_and_stays_what_it_is(database: SQLiteDatabase) -> N
 
 def test_making_a_store_opens_nothing(tmp_path: Path) -> None:
     open_store(tmp_path / "folder" / "chatwoot.sqlite3").database.close()
-
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs permission bits")
 def test_no_other_user_may_read_the_file(store: Store, path: str) -> None:
-    put(store, 9001)
+    store.put(9001)
 
     files = sorted(Path(path).parent.iterdir())
     assert [file.name for file in files] == [
@@ -275,32 +257,32 @@ def test_only_durable_writes_are_forced(path: str, sync: str, level: int) -> Non
 @pytest.mark.parametrize(("sync", "level"), [("full", 2), ("normal", 1)])
 def test_what_must_not_be_repeated_is_durable(path: str, sync: str, level: int) -> None:
     store = open_store(path, sync=sync)
-    put(store, 9000)
-    job = claim(store)
-    draft = keep(store, job)
-    db = connection_of(store)
+    store.put(9000)
+    job = store.claim()
+    draft = store.keep(job)
+    db = store.connection
     assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
     for write in (
-        lambda: put(store, 9001),
+        lambda: store.put(9001),
         lambda: store.outbox.sending(job, draft),
         lambda: store.outbox.posted(draft, 20001),
-        lambda: store.queue.settle(job, "replied", None),
+        lambda: store.settle(job),
     ):
-        connection_of(store)  # the next write has to ask for it anew
+        _ = store.connection  # the next write has to ask for it anew
         write()
         assert db.execute("PRAGMA synchronous").fetchone() == (level,)
 
-    store.database.close()
+    store.close()
 
 
 def test_what_is_claimed_at_once_is_forced_to_the_disk_when_asked(path: str) -> None:
     store = open_store(path, sync="full")
-    put(store, 9001)
+    store.put(9001)
     writes: list[str] = []
-    connection_of(store).set_trace_callback(writes.append)
+    store.connection.set_trace_callback(writes.append)
 
-    put_and_claim(store, 9002)
+    store.put_and_claim(9002)
     assert not any("synchronous = full" in statement for statement in writes)
 
     store.database.force()
@@ -310,19 +292,19 @@ def test_what_is_claimed_at_once_is_forced_to_the_disk_when_asked(path: str) -> 
     writes.clear()
     store.database.force()
     assert writes == []
-    store.database.close()
+    store.close()
 
 
 def test_a_delivery_is_not_stored_in_a_file_that_was_deleted(path: str) -> None:
     store = open_store(path)
-    put(store, 9001)
+    store.put(9001)
     Path(path).unlink()
     t.cast(SQLiteDatabase, store.database)._look_at = 0.0  # as if a second had passed
 
-    put(store, 9002)
+    store.put(9002)
 
     assert [job.message_id for job in open_store(path).inspection.jobs()] == [9002]
-    store.database.close()
+    store.close()
 
 
 # -- what goes wrong -----------------------------------------------------------
@@ -331,7 +313,7 @@ def test_a_delivery_is_not_stored_in_a_file_that_was_deleted(path: str) -> None:
 @pytest.fixture
 def lock(store: Store, path: str) -> t.Iterator[sqlite3.Connection]:
     """Another process that began to write and does not end."""
-    put(store, 9001)
+    store.put(9001)
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     db.execute("BEGIN IMMEDIATE")
     yield db
@@ -345,11 +327,11 @@ def test_a_locked_file_is_an_error_in_time(
     started = time.monotonic()
 
     with pytest.raises(DatabaseError, match="locked"):
-        put(store, 9002)
+        store.put(9002)
 
     assert 0.5 < time.monotonic() - started < 4.5
     lock.execute("ROLLBACK")
-    assert put(store, 9002)
+    assert store.put(9002)
 
 
 @pytest.mark.slow
@@ -360,7 +342,7 @@ def test_threads_do_not_add_up_their_waits_for_a_locked_file(
         started = time.monotonic()
 
         with pytest.raises(DatabaseError):
-            put(store, 9002 + number)
+            store.put(9002 + number)
 
         return time.monotonic() - started
 
@@ -378,7 +360,7 @@ def test_a_claim_does_not_wait_for_a_locked_file(
         store.queue.claim()
 
     lock.execute("ROLLBACK")
-    claim(store)
+    store.claim()
     lock.execute("BEGIN IMMEDIATE")
     started = time.monotonic()
 
@@ -394,21 +376,21 @@ def test_a_corrupt_file_is_named(store: Store, path: str, content: bytes) -> Non
 
     for _ in range(2):
         with fails(": file is not a .*; configure"):
-            put(store, 9001)
+            store.put(9001)
 
     assert Path(path).read_bytes() == content
 
 
 def test_a_file_that_turns_corrupt_is_an_error(store: Store, path: str) -> None:
     for number in range(50):
-        put(store, 9001 + number, conversation_id=number + 1)
+        store.put(9001 + number, conversation_id=number + 1)
 
-    store.database.close()
+    store.close()
     raw = Path(path).read_bytes()
     Path(path).write_bytes(raw[:4096] + b"\xa5" * (len(raw) - 4096))
 
     with pytest.raises(DatabaseError, match="malformed"):
-        put(store, 9001)
+        store.put(9001)
 
 
 @pytest.mark.parametrize(
@@ -419,7 +401,7 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path, place: str) ->
     store = open_store(tmp_path / place)
 
     with fails():
-        put(store, 9001)
+        store.put(9001)
 
 
 @pytest.fixture
@@ -436,7 +418,7 @@ def read_only(tmp_path: Path) -> t.Iterator[Path]:
 
 def test_a_folder_that_is_read_only_is_an_error(read_only: Path) -> None:
     with pytest.raises(DatabaseError, match="Permission denied"):
-        put(open_store(read_only / "chatwoot.sqlite3"), 9001)
+        open_store(read_only / "chatwoot.sqlite3").put(9001)
 
 
 def test_a_store_works_again_once_the_cause_is_gone(tmp_path: Path) -> None:
@@ -445,8 +427,8 @@ def test_a_store_works_again_once_the_cause_is_gone(tmp_path: Path) -> None:
     store = open_store(place / "chatwoot.sqlite3")
 
     with pytest.raises(DatabaseError):
-        put(store, 9001)
+        store.put(9001)
 
     place.unlink()
-    assert put(store, 9001)
-    store.database.close()
+    assert store.put(9001)
+    store.close()

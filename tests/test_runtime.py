@@ -207,7 +207,6 @@ def test_a_very_long_reply_becomes_several_posts_in_order(scene: Scene) -> None:
 def test_characters_that_no_database_stores_are_replaced(scene: Scene) -> None:
     answer_with(scene, "On\0 its \ud800way.")
     deliver(scene.client, message())
-
     assert scene.api.public == ["On its ?way."]
 
 
@@ -682,7 +681,6 @@ def test_a_delivery_that_cannot_be_read_any_more_is_dead(
 ) -> None:
     store_of(app).queue.put("k", conversation_id=42, message_id=1, payload=payload)
     work(app)
-
     assert ending_of(app) == ("dead", "unreadable")
 
 
@@ -924,7 +922,6 @@ def test_no_log_quotes_what_could_not_be_stored(
     scene: Scene, audited: pytest.LogCaptureFixture
 ) -> None:
     Path(database_of(scene.app).path).write_text(f"no database {CANARY} " * 50)
-
     assert deliver(scene.client, canaries()).status_code == 500
     assert audited.records
 

@@ -135,7 +135,6 @@ def test_what_needs_no_answer_is_ignored_with_a_reason(
     app: Flask, client: FlaskClient, asked: list[str], reason: str, body: JSON
 ) -> None:
     answer = deliver(client, body)
-
     assert parts(answer) == (200, {"status": "ignored", "reason": reason})
     assert (asked, jobs_of(app)) == ([], [])
 
@@ -397,7 +396,6 @@ def test_a_hosts_own_limit_is_kept(
 def test_a_hosts_larger_limit_does_not_raise_ours(make_client: MakeClient) -> None:
     client = make_client(max_body=4999)
     client.application.config["MAX_CONTENT_LENGTH"] = 2**30
-
     assert deliver(client, padded(5000)).status_code == 413
 
 
@@ -465,7 +463,6 @@ def test_every_invalid_signature_gets_the_same_answer(
     app: Flask, client: FlaskClient, asked: list[str], forgery: str
 ) -> None:
     answer = client.post(WEBHOOK, **FORGED[forgery]())
-
     assert parts(answer) == (401, INVALID)
     assert (asked, jobs_of(app)) == ([], [])
 
@@ -642,7 +639,6 @@ def test_several_replies_are_one_suggestion_and_no_reply_is_null(
     scene: Scene, reply: t.Any, suggestion: str | None
 ) -> None:
     scene.chatwoot.reply_provider(lambda text: reply)
-
     assert parts(ask(scene.client)) == (200, {"suggestion": suggestion})
     assert scene.api.attempts == []
 
@@ -691,13 +687,11 @@ def test_without_a_token_set_every_request_gets_a_suggestion(
     make_client: MakeClient,
 ) -> None:
     client = make_client(copilot_token=None)
-
     assert client.post(COPILOT, json={"message": "Hi"}).status_code == 200
 
 
 def test_a_long_question_is_refused(make_client: MakeClient) -> None:
     client = make_client(max_body=100)
-
     assert ask(client, "x" * 100).status_code == 413
     assert ask(client, "x" * 50).status_code == 200
 
@@ -731,11 +725,8 @@ def test_without_a_provider_there_are_no_suggestions(
     assert refusal(ask(client)) == 503
 
 
-def test_suggestions_need_no_configuration_of_chatwoot(
-    make_client: MakeClient,
-) -> None:
+def test_suggestions_need_no_configuration_of_chatwoot(make_client: MakeClient) -> None:
     client = make_client(base_url=None, account_id=None, api_access_token=None)
-
     assert ask(client).json == {"suggestion": ANSWER}
 
 

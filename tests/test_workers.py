@@ -27,7 +27,7 @@ from support.apps import (
 )
 from support.chatwoot import ChatwootStub
 from support.deliveries import as_bytes, deliver, message
-from support.queue import claim, open_store
+from support.queue import Store, open_store
 from support.waiting import wait_until
 
 from flask_chatwoot import Chatwoot, Turn
@@ -37,7 +37,6 @@ from flask_chatwoot.queue.inspection import Inspection
 from flask_chatwoot.queue.jobs import Job, Queue
 from flask_chatwoot.queue.outbox import Outbox
 from flask_chatwoot.queue.sqlite import SQLiteDatabase
-from flask_chatwoot.queue.store import Store
 from flask_chatwoot.workers import ThreadBackend
 
 ANSWER = "On its way."
@@ -68,15 +67,13 @@ def other_process(app: Flask, ahead: float = 0.0) -> t.Iterator[Store]:
     try:
         yield store
     finally:
-        store.database.close()
+        store.close()
 
 
-def put(store: Store, id: int = 9001, conversation_id: int = 42) -> None:
+def put(queue: Queue, id: int = 9001, conversation_id: int = 42) -> None:
     """Store a delivery as another process would."""
     payload = as_bytes(message("stored", id=id, conversation_id=conversation_id))
-    store.queue.put(
-        str(id), conversation_id=conversation_id, message_id=id, payload=payload
-    )
+    queue.put(str(id), conversation_id=conversation_id, message_id=id, payload=payload)
 
 
 class Held:
@@ -244,7 +241,7 @@ def test_a_lost_lease_ends_the_turn_here(
 
         @either.chatwoot.reply_provider
         def provide(text: str) -> str:
-            other.queue.settle(claim(other), "declined", "no_answer")
+            other.settle(other.claim(), "declined", "no_answer")
             return ANSWER
 
         deliver(either.client, message())
@@ -259,10 +256,7 @@ def test_a_lost_lease_ends_the_turn_here(
 def test_a_slow_turn_keeps_its_lease(either: Scene, held: Held) -> None:
     claimed = []
 
-    with (
-        other_process(either.app) as other,
-        running(deliver, either.client, message()),
-    ):
+    with other_process(either.app) as other, running(deliver, either.client, message()):
         held.wait()
         until = time.monotonic() + 4 * store_of(either.app).queue.lease
 
@@ -280,7 +274,6 @@ def test_a_slow_turn_keeps_its_lease(either: Scene, held: Held) -> None:
 
 def test_a_delivery_that_cannot_be_stored_is_an_error(either: Scene) -> None:
     Path(database_of(either.app).path).write_bytes(b"no database at all. " * 50)
-
     assert deliver(either.client, message()).status_code == 500
 
 
@@ -292,7 +285,6 @@ def test_making_an_app_starts_nothing_and_opens_nothing(tmp_path: Path) -> None:
 
 def test_an_unconfigured_app_starts_nothing(make_app: AppFactory) -> None:
     make_app(backend="thread", base_url=None).test_client().get("/")
-
     assert workers() == []
 
 
@@ -324,7 +316,7 @@ def test_inline_what_was_stored_is_accepted_even_if_no_more_can_be_claimed(
 
 def test_inline_a_request_also_handles_what_was_left(scene: Scene) -> None:
     scene.chatwoot.reply_provider(lambda text: text)
-    put(store_of(scene.app), 9000, conversation_id=43)
+    put(store_of(scene.app).queue, 9000, conversation_id=43)
     deliver(scene.client, message("new"))
 
     assert sorted(scene.api.public) == ["new", "stored"]
@@ -359,7 +351,7 @@ def test_threads_start_with_the_first_request_whatever_it_is(threads: Scene) -> 
 
 def test_what_was_left_is_handled_after_a_restart(threads: Scene) -> None:
     threads.chatwoot.reply_provider(lambda text: ANSWER)
-    put(store_of(threads.app))
+    put(store_of(threads.app).queue)
     threads.client.get("/no such page")
 
     wait_until(lambda: threads.api.public == [ANSWER])
@@ -434,7 +426,7 @@ def test_a_job_another_process_stored_is_found(threads: Scene) -> None:
     threads.client.get("/")
 
     with other_process(threads.app) as other:
-        put(other)
+        put(other.queue)
 
     wait_until(lambda: threads.api.public == [ANSWER])
 
@@ -521,8 +513,8 @@ def test_a_lease_that_cannot_be_renewed_is_logged_and_tried_again(
 
     monkeypatch.setattr(Queue, "renew", broken)
     store = open_store(path, lease=0.03)
-    put(store)
-    job = claim(store)
+    put(store.queue)
+    job = store.claim()
     heartbeat = workers_module.Heartbeat(store.queue)
     heartbeat.watch(job)
 
@@ -530,7 +522,7 @@ def test_a_lease_that_cannot_be_renewed_is_logged_and_tried_again(
     assert "the lease of job 1 was not renewed: The disk is gone." in caplog.text
     heartbeat.leave(job)
     assert heartbeat.running() == []
-    store.database.close()
+    store.close()
 
 
 # -- stopping --------------------------------------------------------------------
@@ -629,6 +621,6 @@ def test_a_process_that_ends_waits_for_its_turns_and_claims_no_more(path: str) -
     run(path, "end")
     store = open_store(path)
     jobs = [(job.state, job.outcome, job.attempts) for job in store.inspection.jobs()]
-    store.database.close()
+    store.close()
 
     assert jobs == [("ready", None, 0), ("done", "declined", 1)]
