@@ -9,16 +9,14 @@ import logging
 import sqlite3
 import time
 import typing as t
-from functools import partial
 from pathlib import Path
 
+import hypothesis
 import pytest
 from flask import Flask, request
 from flask.testing import FlaskClient
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.apps import AppFactory, Scene, database_of, job_of, jobs_of
-from support.chatwoot import ChatwootStub
 from support.deliveries import SECRET, WEBHOOK, as_bytes, deliver, message, signed
 from werkzeug.test import TestResponse
 
@@ -39,7 +37,21 @@ INVALID = {"error": "invalid signature"}
 ANSWER = "On its way."
 
 Send = t.Callable[[FlaskClient, bytes], TestResponse]
-MakeClient = t.Callable[..., FlaskClient]
+
+
+@pytest.fixture
+def given() -> JSON:
+    """Settings of the app. Tests override it with ``parametrize``."""
+    return {}
+
+
+@pytest.fixture
+def app(make_app: AppFactory, chatwoot: Chatwoot, given: JSON) -> Flask:
+    return make_app(chatwoot, **given)
+
+
+def with_settings(**values: t.Any) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("given", [values], ids=["settings"])
 
 
 @pytest.fixture
@@ -53,14 +65,6 @@ def asked(chatwoot: Chatwoot) -> list[str]:
         return ANSWER
 
     return texts
-
-
-@pytest.fixture
-def make_client(
-    make_app: AppFactory, chatwoot: Chatwoot, asked: list[str], api: ChatwootStub
-) -> MakeClient:
-    """Makes the client of an app that answers, with other settings."""
-    return lambda **settings: make_app(chatwoot, **settings).test_client()
 
 
 def parts(answer: TestResponse) -> tuple[int, t.Any]:
@@ -103,30 +107,16 @@ def test_a_message_that_is_delivered_again_is_a_duplicate(
 
 
 Q: t.Final = message()
-OUT: t.Final = MessageType.OUTGOING
 IGNORED: list[tuple[str, JSON]] = [
-    ("other_event", {"event": "webwidget_triggered", "account": {"id": 1}}),
     ("other_event", Q | {"event": "message_updated"}),
-    ("other_event", Q | {"event": "automation_event.message_created"}),
-    ("other_event", Q | {"event": "something_new"}),
     ("conversation", conversation_event("conversation_opened", Conversation())),
     ("other_account", message(account_id=2)),
-    ("outgoing", message(type=OUT)),
-    ("outgoing", Q | {"message_type": 1}),
-    ("private", message(type=OUT, private=True)),
-    ("private", Q | {"private": True}),
-    ("private", Q | {"private": "false"}),
+    ("outgoing", message(type=MessageType.OUTGOING)),
+    ("private", message(type=MessageType.OUTGOING, private=True)),
     ("template", message(type=MessageType.TEMPLATE, sender=None)),
-    ("template", Q | {"message_type": 3}),
     ("activity", message(type=MessageType.ACTIVITY, sender=None)),
-    ("activity", Q | {"message_type": 2}),
     ("unknown_type", Q | {"message_type": "shout"}),
-    ("unknown_type", Q | {"message_type": 9}),
-    ("unknown_type", Q | {"message_type": None}),
-    ("unknown_type", Q | {"message_type": ["incoming"]}),
     ("empty", message(" \n")),
-    ("empty", Q | {"content": None}),
-    ("empty", Q | {"content": ""}),
 ]
 
 
@@ -139,12 +129,12 @@ def test_what_needs_no_answer_is_ignored_with_a_reason(
     assert (asked, jobs_of(app)) == ([], [])
 
 
-@pytest.mark.parametrize("missing", ["base_url", "account_id", "api_access_token"])
+@pytest.mark.parametrize(
+    "given", [{key: None} for key in ("base_url", "account_id", "api_access_token")]
+)
 def test_without_configuration_a_delivery_is_ignored(
-    make_client: MakeClient, asked: list[str], tmp_path: Path, missing: str
+    client: FlaskClient, asked: list[str], tmp_path: Path
 ) -> None:
-    client = make_client(**{missing: None})
-
     answer = deliver(client, message())
     assert parts(answer) == (200, {"status": "ignored", "reason": "not_configured"})
     assert deliver(client, b"{").status_code == 400
@@ -155,54 +145,14 @@ def test_without_configuration_a_delivery_is_ignored(
 # -- bodies ----------------------------------------------------------------------
 
 
-def without(*path: str) -> JSON:
-    """A delivery that lacks something."""
-    given = holder = message()
-
-    for key in path[:-1]:
-        holder = holder[key]
-
-    del holder[path[-1]]
-
-    return given
-
-
 HOSTILE: dict[str, bytes | JSON] = {
     "nothing": b"",
-    "spaces": b"  \n",
     "no JSON": b"event=message_created",
-    "half": b'{"event": "message_created"',
-    "two": b"{} {}",
-    "latin-1": '{"event": "grüße"}'.encode("latin-1"),
-    "utf-16": '{"event": "message_created"}'.encode("utf-16"),
-    "byte order mark": b"\xef\xbb\xbf{}",
-    "null byte": b'{"event": "message_created"}\0',
-    "list": b'[{"event": "message_created"}]',
-    "text": b'"message_created"',
-    "number": b"7",
-    "null": b"null",
-    "not a number": b'{"event": "message_created", "id": NaN}',
-    "infinity": b'{"event": "message_created", "id": -Infinity}',
-    "empty object": b"{}",
-    "deep lists": b'{"event":' + b"[" * 10_000 + b"]" * 10_000 + b"}",
-    "deep objects": b'{"event":' + b'{"a":' * 10_000 + b"1" + b"}" * 10_000 + b"}",
+    "not UTF-8": '{"event": "grüße"}'.encode("latin-1"),
     "never closed": b"[" * 100_000,
-    "huge number": b'{"event": "message_created", "id": 1' + b"0" * 5_000 + b"}",
-    "huge float": b'{"event": "message_created", "id": 1e400}',
+    "a number as content": Q | {"content": 7},
+    "no account": {key: value for key, value in Q.items() if key != "account"},
 }
-WRONG: dict[str, list[t.Any]] = {
-    "event": [None, ["message_created"]],
-    "id": ["9001", True, 9001.0, 0, -1, 2**63],
-    "account": [1],
-    "conversation": [[{"id": 42}], {"id": None}],
-    "content": [7, {"text": "Hello"}, ["Hello"]],
-}
-REQUIRED = (
-    *("event", "id", "account", "account.id", "conversation", "conversation.id"),
-    "message_type",
-)
-HOSTILE |= {f"{k} is {v}": Q | {k: v} for k, values in WRONG.items() for v in values}
-HOSTILE |= {f"no {path}": without(*path.split(".")) for path in REQUIRED}
 
 
 @pytest.mark.parametrize("body", HOSTILE)
@@ -216,15 +166,10 @@ def test_a_malformed_body_is_refused_and_nothing_is_stored(
 STRANGE: dict[str, JSON] = {
     "attributes are null": {"custom_attributes": None, "additional_attributes": None},
     "attributes are lists": {"custom_attributes": [], "additional_attributes": [1]},
-    "attributes are text": {"custom_attributes": "bot"},
     "the choice is a list": {"custom_attributes": {"support_mode": ["bot"]}},
     "the choice is an object": {"custom_attributes": {"support_mode": {"a": 1}}},
-    "the choice is a number": {"custom_attributes": {"support_mode": 7}},
-    "meta is text": {"meta": "text"},
     "the sender is a list": {"meta": {"sender": [1]}},
-    "messages are text": {"messages": "text"},
     "messages hold null": {"messages": [None]},
-    "messages hold lists": {"messages": [[1]]},
     "the inbox is text": {"inbox_id": "3"},
 }
 
@@ -241,7 +186,6 @@ def test_an_unusual_conversation_is_answered_with_a_note(
     assert (scene.api.public, scene.api.notes) == ([], [ANSWER])
 
 
-UNUSUAL: tuple[t.Any, ...] = (None, 7, "text", [], [None], {"a": [1]}, True)
 BESIDE = (
     *("sender", "contact", "inbox", "attachments", "content_attributes"),
     *("additional_attributes", "content_type", "created_at", "source_id"),
@@ -249,19 +193,12 @@ BESIDE = (
 
 
 @pytest.mark.usefixtures("asked")
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"message_type": 0},
-        {"private": None},
-        *({k: v} for k in BESIDE for v in UNUSUAL),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("value", [None, 7, "text", [], [None], {"a": [1]}, True])
+@pytest.mark.parametrize("key", BESIDE)
 def test_an_unusual_value_beside_the_text_changes_nothing(
-    scene: Scene, change: JSON
+    scene: Scene, key: str, value: t.Any
 ) -> None:
-    assert deliver(scene.client, Q | change).status_code == 202
+    assert deliver(scene.client, Q | {key: value}).status_code == 202
     assert scene.api.public == [ANSWER]
 
 
@@ -301,19 +238,13 @@ both_ways = pytest.mark.parametrize(
 
 
 @both_ways
+@with_settings(max_body=5000)
 def test_a_body_of_the_largest_size_is_accepted_and_one_byte_more_is_not(
-    make_client: MakeClient, asked: list[str], send: Send
+    scene: Scene, asked: list[str], send: Send
 ) -> None:
-    client = make_client(max_body=5000)
-
-    assert refusal(send(client, padded(5001))) == 413
-    assert (asked, jobs_of(client.application)) == ([], [])
-    assert send(client, padded(5000)).status_code == 202
-
-
-@both_ways
-def test_ten_mebibytes_are_too_much(client: FlaskClient, send: Send) -> None:
-    assert send(client, padded(10 * 2**20)).status_code == 413
+    assert refusal(send(scene.client, padded(5001))) == 413
+    assert (asked, jobs_of(scene.app)) == ([], [])
+    assert send(scene.client, padded(5000)).status_code == 202
 
 
 class Unread(io.BytesIO):
@@ -323,24 +254,18 @@ class Unread(io.BytesIO):
         raise AssertionError("This was read.")
 
 
+STREAMS: dict[str, tuple[str, io.BytesIO, t.Container[int]]] = {
+    "too large": (str(10**12), Unread(), [413]),
+    "larger than the body": ("5000", io.BytesIO(padded(5000)[:4000]), [400, 401]),
+    **{
+        length[:4] or "empty": (length, io.BytesIO(padded(5000)), range(400, 500))
+        for length in ("", "-1", "ten", "1" * 400)
+    },
+}
+
+
 @pytest.mark.parametrize(
-    ("length", "stream", "statuses"),
-    [
-        (str(10**12), Unread(), [413]),
-        ("5000", io.BytesIO(padded(5000)[:4000]), [400, 401]),
-        ("", io.BytesIO(padded(5000)), range(400, 500)),
-        ("-1", io.BytesIO(padded(5000)), range(400, 500)),
-        ("ten", io.BytesIO(padded(5000)), range(400, 500)),
-        ("1" * 400, io.BytesIO(padded(5000)), range(400, 500)),
-    ],
-    ids=[
-        "too large",
-        "larger than the body",
-        "empty",
-        "negative",
-        "text",
-        "400 digits",
-    ],
+    ("length", "stream", "statuses"), STREAMS.values(), ids=STREAMS
 )
 def test_a_wrong_length_header_is_refused(
     app: Flask,
@@ -393,8 +318,8 @@ def test_a_hosts_own_limit_is_kept(
     assert chunked(client, padded(4999)).json == {"status": "duplicate"}
 
 
-def test_a_hosts_larger_limit_does_not_raise_ours(make_client: MakeClient) -> None:
-    client = make_client(max_body=4999)
+@with_settings(max_body=4999)
+def test_a_hosts_larger_limit_does_not_raise_ours(client: FlaskClient) -> None:
     client.application.config["MAX_CONTENT_LENGTH"] = 2**30
     assert deliver(client, padded(5000)).status_code == 413
 
@@ -417,44 +342,16 @@ def forged(header: str, value: str | None) -> dict[str, t.Any]:
 SIGNATURE, TIMESTAMP = signature.SIGNATURE_HEADER, signature.TIMESTAMP_HEADER
 
 
-def resigned(timestamp: str) -> dict[str, t.Any]:
-    """Signed with the right secret, whatever the timestamp is."""
-    delivery = forged(TIMESTAMP, timestamp)
-    delivery["headers"][SIGNATURE] = signature.sign(
-        delivery["data"], secret=SECRET, timestamp=timestamp
-    )
-
-    return delivery
-
-
 FORGED: dict[str, t.Callable[[], dict[str, t.Any]]] = {
     "unsigned": lambda: {"json": message()},
     "no signature": lambda: forged(SIGNATURE, None),
     "no timestamp": lambda: forged(TIMESTAMP, None),
-    "empty signature": lambda: forged(SIGNATURE, ""),
-    "empty timestamp": lambda: forged(TIMESTAMP, ""),
     "other secret": lambda: signed(message(), secret="another"),
     "changed body": lambda: {**signed(message()), "data": padded(5000)},
     "not JSON": lambda: {"data": b"no JSON"},
-    "nothing": lambda: {"data": b""},
-    "no scheme": lambda: forged(
-        SIGNATURE, signed(message())["headers"][SIGNATURE].removeprefix("sha256=")
-    ),
-    "other scheme": lambda: forged(SIGNATURE, "sha1=" + "0" * 40),
-    "not hexadecimal": lambda: forged(SIGNATURE, "sha256=" + "g" * 64),
-    "long signature": lambda: forged(SIGNATURE, "sha256=" + "0" * 10_000),
     "not ASCII": lambda: forged(SIGNATURE, "sha256=äöü"),
     "stale": lambda: signed(message(), age=301),
-    "future": lambda: signed(message(), age=-302),
-    "decimal": lambda: resigned(f"{time.time():.3f}"),
-    "spaces": lambda: resigned(f"1 {int(time.time())}"),
-    "underscore": lambda: resigned(f"{int(time.time()):_}"),
-    "two timestamps": lambda: resigned(f"{int(time.time())},{int(time.time())}"),
-    "superscript": lambda: forged(TIMESTAMP, "²³"),
-    **{
-        f"timestamp {each[:8]}, {len(each)} characters": partial(resigned, each)
-        for each in ("now", "nan", "1e400", "9" * 400, "1" * 5000, "-1", "0")
-    },
+    "no timestamp but text": lambda: forged(TIMESTAMP, "²³"),
 }
 
 
@@ -467,12 +364,6 @@ def test_every_invalid_signature_gets_the_same_answer(
     assert (asked, jobs_of(app)) == ([], [])
 
 
-@pytest.mark.usefixtures("asked", "api")
-@pytest.mark.parametrize("age", [0, 295, -295])
-def test_clocks_may_differ_a_little(client: FlaskClient, age: float) -> None:
-    assert client.post(WEBHOOK, **signed(message(), age=age)).status_code == 202
-
-
 def test_a_repeated_header_is_refused(client: FlaskClient) -> None:
     delivery = signed(message())
     pairs = list(delivery["headers"].items())
@@ -481,32 +372,16 @@ def test_a_repeated_header_is_refused(client: FlaskClient) -> None:
     assert parts(client.post(WEBHOOK, **delivery)) == (401, INVALID)
 
 
+@pytest.mark.usefixtures("asked", "api")
+@with_settings(webhook_secret=f"new-one, {SECRET}")
+@pytest.mark.parametrize(
+    ("secret", "status"), [(SECRET, 202), ("new-one", 202), ("old", 401)]
+)
 def test_a_secret_can_be_replaced_while_both_are_in_use(
-    make_client: MakeClient,
+    client: FlaskClient, secret: str, status: int
 ) -> None:
-    client = make_client(webhook_secret=f"new-one, {SECRET}")
-
-    for id, secret, status in ((1, SECRET, 202), (2, "new-one", 202), (3, "old", 401)):
-        answer = client.post(WEBHOOK, **signed(message(id=id), secret=secret))
-        assert answer.status_code == status
-
-
-def test_what_chatwoot_signed_verifies(
-    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(time, "time", lambda: 1750000000.0)
-    body = (
-        '{"event":"message_created","id":1,'
-        r'"content":"\u003cb\u003eGrüße\u003c/b\u003e"}'
-    )
-    mac = "36fe0aede2ae2680c35250b0831aa10722e6e20845a99087fba14bc142728ca0"
-    headers = {
-        "X-Chatwoot-Timestamp": "1750000000",
-        "X-Chatwoot-Signature": f"sha256={mac}",
-    }
-    answer = client.post(WEBHOOK, data=body.encode(), headers=headers)
-
-    assert parts(answer) == (400, {"error": "The message has no usable account.id."})
+    answer = client.post(WEBHOOK, **signed(message(), secret=secret))
+    assert answer.status_code == status
 
 
 TOKEN: t.Final = {"webhook_token": "open-sesame"}
@@ -530,20 +405,19 @@ UNSIGNED: t.Final = {"webhook_secret": None}
         (UNSIGNED, "", False, 202),
     ],
 )
+@pytest.mark.usefixtures("asked", "api")
 def test_the_secret_and_the_token_in_the_url_are_required_if_they_are_set(
-    make_client: MakeClient, given: JSON, query: str, signs: bool, status: int
+    client: FlaskClient, query: str, signs: bool, status: int
 ) -> None:
     delivery = signed(message()) if signs else {"json": message()}
-    answer = make_client(**given).post(f"{WEBHOOK}{query}", **delivery)
-
+    answer = client.post(f"{WEBHOOK}{query}", **delivery)
     expected = INVALID if status == 401 else {"status": "accepted"}
     assert parts(answer) == (status, expected)
 
 
 @pytest.mark.parametrize("path", [WEBHOOK, COPILOT])
 def test_only_post_is_allowed(client: FlaskClient, path: str) -> None:
-    assert client.get(path).status_code == 405
-    assert client.put(path).status_code == 405
+    assert (client.get(path).status_code, client.put(path).status_code) == (405, 405)
 
 
 # -- a database that fails -------------------------------------------------------
@@ -658,7 +532,6 @@ def test_a_question_without_text_is_refused(
     assert asked == []
 
 
-SCHEMES = ("Bearer ", "bearer ", "BEARER  ")
 UNAUTHORIZED = (
     *(None, "", "Bearer", "Bearer ", "Bearer wrong", "Bearer token-of-a-pag"),
     *("Bearer token-of-a-page token-of-a-page", "Basic token-of-a-page"),
@@ -669,7 +542,7 @@ UNAUTHORIZED = (
 @pytest.mark.parametrize(
     ("authorization", "status"),
     [
-        *((f"{scheme}token-of-a-page", 200) for scheme in SCHEMES),
+        *((f"{scheme}token-of-a-page", 200) for scheme in ("Bearer ", "BEARER  ")),
         *((wrong, 401) for wrong in UNAUTHORIZED),
     ],
 )
@@ -678,20 +551,23 @@ def test_a_suggestion_requires_the_token_after_the_scheme_in_any_case(
 ) -> None:
     headers = {} if authorization is None else {"Authorization": authorization}
     answer = client.post(COPILOT, json={"message": "Hello"}, headers=headers)
-
-    assert answer.status_code == status
-    assert len(asked) == (status == 200)
+    assert (answer.status_code, len(asked)) == (status, status == 200)
 
 
-def test_without_a_token_set_every_request_gets_a_suggestion(
-    make_client: MakeClient,
+@pytest.mark.usefixtures("asked")
+@with_settings(
+    copilot_token=None, base_url=None, account_id=None, api_access_token=None
+)
+def test_suggestions_need_neither_a_token_nor_a_configuration_of_chatwoot(
+    client: FlaskClient,
 ) -> None:
-    client = make_client(copilot_token=None)
-    assert client.post(COPILOT, json={"message": "Hi"}).status_code == 200
+    answer = client.post(COPILOT, json={"message": "Hi"})
+    assert parts(answer) == (200, {"suggestion": ANSWER})
 
 
-def test_a_long_question_is_refused(make_client: MakeClient) -> None:
-    client = make_client(max_body=100)
+@pytest.mark.usefixtures("asked")
+@with_settings(max_body=100)
+def test_a_long_question_is_refused(client: FlaskClient) -> None:
     assert ask(client, "x" * 100).status_code == 413
     assert ask(client, "x" * 50).status_code == 200
 
@@ -723,11 +599,6 @@ def test_without_a_provider_there_are_no_suggestions(
     assert refusal(ask(client)) == 503
     chatwoot.reply_provider(mode="bot")(lambda text: ANSWER)
     assert refusal(ask(client)) == 503
-
-
-def test_suggestions_need_no_configuration_of_chatwoot(make_client: MakeClient) -> None:
-    client = make_client(base_url=None, account_id=None, api_access_token=None)
-    assert ask(client).json == {"suggestion": ANSWER}
 
 
 def test_the_endpoints_without_the_extension_are_an_error() -> None:
@@ -841,29 +712,29 @@ def check(client: FlaskClient, body: bytes) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None)
-@given(value=VALUES)
+@hypothesis.settings(max_examples=150, deadline=None)
+@hypothesis.given(value=VALUES)
 def test_any_json_has_a_documented_answer(storing: FlaskClient, value: t.Any) -> None:
     check(storing, json.dumps(value).encode())
 
 
-@settings(max_examples=300, deadline=None)
-@given(value=mutations())
+@hypothesis.settings(max_examples=300, deadline=None)
+@hypothesis.given(value=mutations())
 def test_any_mutation_has_a_documented_answer(
     storing: FlaskClient, value: JSON
 ) -> None:
     check(storing, json.dumps(value).encode())
 
 
-@settings(max_examples=100, deadline=None)
-@given(body=st.binary(max_size=200))
+@hypothesis.settings(max_examples=100, deadline=None)
+@hypothesis.given(body=st.binary(max_size=200))
 def test_any_bytes_have_a_documented_answer(storing: FlaskClient, body: bytes) -> None:
     check(storing, body)
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None)
-@given(value=mutations())
+@hypothesis.settings(max_examples=100, deadline=None)
+@hypothesis.given(value=mutations())
 def test_whatever_was_accepted_can_be_handled(value: JSON) -> None:
     answers: list[Turn] = []
     app = strict_app(lambda text, turn: answers.append(turn))
@@ -876,8 +747,8 @@ def test_whatever_was_accepted_can_be_handled(value: JSON) -> None:
     database_of(app).close()
 
 
-@settings(max_examples=50, deadline=None)
-@given(value=VALUES)
+@hypothesis.settings(max_examples=50, deadline=None)
+@hypothesis.given(value=VALUES)
 def test_any_question_to_the_copilot_has_a_documented_answer(
     storing: FlaskClient, value: t.Any
 ) -> None:
