@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from support.queue import BODY, LEASE, Store, follow_ups, open_store
+from support.queue import LEASE, Store, follow_ups, open_store
 from support.waiting import Clock
 
 from flask_chatwoot.errors import LeaseLostError
@@ -41,16 +41,11 @@ def test_a_message_joins_the_turn_that_waits(store: Store) -> None:
     assert len(store.inspection.jobs()) == 1
 
 
-@pytest.mark.parametrize("messages", [[9001, 9003, 9002, 9004], [9001]])
-def test_messages_of_the_same_instant_keep_their_order(
-    store: Store, messages: list[int]
-) -> None:
-    for message_id in messages:
+def test_messages_of_the_same_instant_keep_their_order(store: Store) -> None:
+    for message_id in (9001, 9003, 9002, 9004):
         store.say(message_id)
 
-    job = store.claim()
-    assert ids_of(job) == messages
-    assert job.newest == BODY
+    assert ids_of(store.claim()) == [9001, 9003, 9002, 9004]
 
 
 def test_a_message_joins_the_turn_that_is_next_in_line(store: Store) -> None:
@@ -85,7 +80,7 @@ def test_a_message_joins_a_turn_that_begins_anew_without_an_answer(
     assert len(store.inspection.jobs()) == 1
 
 
-def answer(store: Store) -> None:
+def postpone_the_answer(store: Store) -> None:
     job = store.claim()
     store.keep(job)
     store.queue.postpone(job, 5)
@@ -100,7 +95,7 @@ SO_FAR: dict[str, t.Callable[[Store], t.Any]] = {
     "unclaimed": lambda store: None,
     "claimed": Store.claim,
     "abandoned": abandon,
-    "answered": answer,
+    "answered": postpone_the_answer,
     "given up": lambda store: store.queue.give_up(
         store.claim(), "refused", [], handoff=None
     ),
@@ -121,24 +116,18 @@ def test_a_message_never_joins_a_turn_that_has_begun(
     assert store.messages_by_job() == {1: [9001], 2: [9002]}
 
 
-def test_only_messages_join_and_only_messages(store: Store) -> None:
-    for message_id, kind in (
-        (9001, "alone"),
-        (9002, "message"),
-        (9003, "alone"),
-        (9004, "message"),
-    ):
-        store.put(message_id, kind=kind)
+def test_only_messages_of_the_same_conversation_join_and_only_messages(
+    store: Store, neighbour: Store
+) -> None:
+    store.put(9001)
+    store.say(9002)
+    store.put(9003)
+    store.say(9004)
+    store.say(9005, conversation_id=43)
+    neighbour.say(9006)
 
-    assert store.messages_by_job() == {1: [9001], 2: [9002, 9004], 3: [9003]}
-
-
-def test_a_message_joins_no_other_conversation(store: Store, neighbour: Store) -> None:
-    store.say(9001)
-    store.say(9002, conversation_id=43)
-    neighbour.say(9003)
-
-    assert store.messages_by_job() == {1: [9001], 2: [9002], 3: [9003]}
+    messages = {1: [9001], 2: [9002, 9004], 3: [9003], 4: [9005], 5: [9006]}
+    assert store.messages_by_job() == messages
 
 
 def test_of_two_turns_that_wait_the_newer_one_is_joined(store: Store) -> None:
@@ -172,32 +161,26 @@ def test_a_turn_that_begins_at_that_very_moment_is_not_joined(
 
 
 @pytest.mark.parametrize("so_far", ["unclaimed", "claimed", "done", "dead"])
-@pytest.mark.parametrize("message_id", [9001, 9002, 9003])
+@pytest.mark.parametrize("later", [[], [9004]], ids=["alone", "before another turn"])
 def test_a_duplicate_of_any_message_of_a_turn_is_recognised(
-    store: Store, message_id: int, so_far: str
+    store: Store, later: list[int], so_far: str
 ) -> None:
     for new in (9001, 9002, 9003):
         store.say(new)
 
     SO_FAR[so_far](store)
+
+    for new in later:
+        store.say(new)
+
     before = store.everything()
 
-    assert not store.say(message_id)
-    assert not store.put(message_id)
-    assert store.say_and_claim(message_id) == (False, None)
+    for message_id in (9001, 9002, 9003):
+        assert not store.say(message_id)
+        assert not store.put(message_id)
+        assert store.say_and_claim(message_id) == (False, None)
+
     assert store.everything() == before
-
-
-def test_a_duplicate_is_recognised_behind_a_turn_that_waits(store: Store) -> None:
-    store.say(9001)
-    store.say(9002)
-    store.finish()
-    store.say(9003)
-
-    assert not store.say(9001)
-    assert not store.say(9002)
-    assert store.say_and_claim(9002) == (False, None)
-    assert store.claim().follow_ups == ()
 
 
 def test_the_text_is_read_only_of_a_message_that_joins(store: Store) -> None:
@@ -291,8 +274,9 @@ def take(store: Store, steps: t.Sequence[str | float]) -> None:
         "say and claim": store.say_and_claim,
         "put": store.put,
         "claim": lambda _: jobs.append(store.claim()),
-        "settle": lambda _: store.settle(jobs[-1], "replied", None),
+        "settle": lambda _: store.settle(jobs[-1]),
         "postpone": lambda _: store.queue.postpone(jobs[-1], 60),
+        "say again": lambda _: store.say(9001),
     }
 
     for message_id, step in enumerate(steps, 9001):
@@ -308,7 +292,9 @@ ON_AND_ON = ("say", 1) * 11
 PAUSES: dict[str, tuple[t.Sequence[str | float], float]] = {
     "after the last message": (("say", 4, "say"), WINDOW),
     "the same if it is claimed": (("say and claim", 4, "say and claim"), WINDOW),
+    "not after a duplicate": (("say", 4, "say again"), 1),
     "behind a turn": ((*BEGUN, 1, "say", 3, "say", 1, "settle"), WINDOW - 1),
+    "at most the longest in all": (("say", 4, *("say", 3) * 2), LONGEST - 10),
     "at most the longest": ((*BEGUN, *ON_AND_ON, "settle"), LONGEST - 11),
     "none behind a slow turn": ((*BEGUN, "say", LEASE - 1, "settle"), 0),
     "that of a retry": ((*BEGUN, "postpone", "say", 59, "say"), 1),
@@ -323,31 +309,6 @@ def test_a_turn_begins_after_its_pause(
 ) -> None:
     take(patient, steps)
     assert seconds_to_claim(patient) == pause
-
-
-def test_a_duplicate_does_not_lengthen_the_pause(patient: Store) -> None:
-    patient.say(9001)
-    (job,) = patient.inspection.story(42)
-    assert job.due_at == patient.now + WINDOW
-    patient.advance(4)
-    patient.say(9001)
-
-    assert seconds_to_claim(patient) == 1
-
-
-def test_a_customer_who_does_not_stop_writing_is_answered(patient: Store) -> None:
-    begun = patient.now
-    message_id = 9001
-    patient.say(message_id)
-
-    while (job := patient.queue.claim()) is None:
-        assert patient.now < begun + 100
-        patient.advance(1)
-        message_id += 1
-        patient.say(message_id)
-
-    assert patient.now == begun + LONGEST
-    assert len(job.follow_ups) == LONGEST
 
 
 # -- a turn that another supersedes ---------------------------------------------
@@ -379,6 +340,7 @@ def test_the_next_turn_answers_what_this_one_does_not(store: Store) -> None:
     assert follow_ups(heir) == [*taken, (9004, "fourth", b"four")]
     assert heir.since == begun < heir.received_at
     assert heir.drafts == ()
+    assert not any(map(store.say, (9001, 9002, 9003)))
     (info,) = store.inspection.jobs(JobState.DONE)
     assert (info.id, info.outcome, info.reason) == (job.id, "declined", "superseded")
 
@@ -455,18 +417,6 @@ def test_a_turn_that_has_its_answer_already_takes_nothing_over(store: Store) -> 
 
     assert not supersede(store, store.claim(), TEXTS[:1])
     assert store.everything()[1:] == before
-
-
-def test_duplicates_of_messages_taken_over_are_recognised(store: Store) -> None:
-    store.say(9001)
-    store.say(9002)
-    job = store.claim()
-    store.say(9003)
-    supersede(store, job)
-    before = store.everything()
-
-    assert not any(store.say(message_id) for message_id in (9001, 9002, 9003))
-    assert store.everything() == before
 
 
 def test_a_lost_lease_supersedes_nothing(store: Store) -> None:

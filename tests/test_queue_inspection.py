@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from support.queue import DAY, Store
 
 from flask_chatwoot.queue.inspection import ALIVE, DraftRow, Health, JobRow
@@ -10,22 +11,34 @@ from flask_chatwoot.queue.schema import DraftState, JobState
 # -- operators -----------------------------------------------------------------
 
 
-def test_jobs_are_listed_newest_first(store: Store) -> None:
-    store.put(9001, conversation_id=1)
-    store.finish("declined", "no_answer")
-    store.put(9002, conversation_id=2)
-    store.finish("dead", "refused")
+@pytest.fixture
+def four(store: Store) -> Store:
+    """With a job that is done, a dead one, a claimed one and one that is ready."""
+    for number, outcome in enumerate(
+        (("declined", "no_answer"), ("dead", "refused")), 1
+    ):
+        store.put(9000 + number, conversation_id=number)
+        store.finish(*outcome)
+
     store.put(9003, conversation_id=3)
     store.claim()
     store.put(9004, conversation_id=4)
     store.advance(5)
 
+    return store
+
+
+def messages(store: Store) -> list[int]:
+    return [job.message_id for job in store.inspection.jobs()]
+
+
+def test_jobs_are_listed_newest_first(four: Store) -> None:
     def row(id: int, state: JobState, attempts: int, *ending: str) -> JobRow:
         counts = (5.0, attempts, 0, 0)
 
         return JobRow(id, id, 9000 + id, state, *counts, *(ending or (None, None)))
 
-    jobs = store.inspection.jobs
+    jobs = four.inspection.jobs
     assert jobs() == [
         row(4, JobState.READY, 0),
         row(3, JobState.LEASED, 1),
@@ -34,34 +47,23 @@ def test_jobs_are_listed_newest_first(store: Store) -> None:
     ]
     assert [job.id for job in jobs(limit=2)] == [4, 3]
     assert [job.id for job in jobs(JobState.DONE, JobState.LEASED)] == [3, 1]
-
-    for job in jobs():
-        assert jobs(job.state) == [job]
+    assert all(jobs(job.state) == [job] for job in jobs())
 
 
 def test_reviving_gives_all_attempts_back(store: Store) -> None:
     store.put(9001)
     store.queue.postpone(store.claim(), 0)
     store.finish("dead", "provider_failed")
-    assert store.only().attempts == 2
+    assert (store.only().attempts, store.inspection.retry([1])) == (2, [1])
 
-    assert store.inspection.retry([1]) == [1]
     revived = store.only()
     assert (revived.state, revived.attempts) == (JobState.READY, 0)
     assert (revived.outcome, revived.reason) == (None, None)
     assert store.claim().attempts == 1
 
 
-def test_only_dead_jobs_are_revived(store: Store) -> None:
-    store.put(9001, conversation_id=1)
-    store.finish()
-    store.put(9002, conversation_id=2)
-    store.finish("dead", "refused")
-    store.put(9003, conversation_id=3)
-    store.claim()
-    store.put(9004, conversation_id=4)
-
-    assert store.inspection.retry([1, 2, 3, 4, 5]) == [2]
+def test_only_dead_jobs_are_revived(four: Store) -> None:
+    assert four.inspection.retry([1, 2, 3, 4, 5]) == [2]
 
 
 def test_finished_jobs_are_pruned_by_their_age(store: Store) -> None:
@@ -73,32 +75,22 @@ def test_finished_jobs_are_pruned_by_their_age(store: Store) -> None:
     store.put(9003)
     store.advance(1)
 
-    assert store.inspection.prune(older_than=DAY) == 1
-    assert [job.message_id for job in store.inspection.jobs()] == [9003, 9002]
-    assert not store.put(9002)
-    assert store.put(9001)
+    assert (store.inspection.prune(older_than=DAY), messages(store)) == (
+        1,
+        [9003, 9002],
+    )
+    assert (store.put(9002), store.put(9001)) == (False, True)
 
 
-def test_what_is_not_finished_is_never_pruned(store: Store) -> None:
-    store.put(9001, conversation_id=1)
-    store.claim()
-    store.put(9002, conversation_id=2)
-    store.put(9003, conversation_id=3)
-    store.advance(1000 * DAY)
-
-    assert store.inspection.prune(older_than=0, dead=True) == 0
-    assert len(store.inspection.jobs()) == 3
-
-
-def test_dead_jobs_are_pruned_only_when_asked(store: Store) -> None:
-    store.put(9001)
-    store.finish("dead", "refused")
-    store.put(9002)
-    store.advance(100 * DAY)
-
-    assert store.inspection.prune() == 0
-    assert store.inspection.prune(dead=True) == 1
-    assert [job.message_id for job in store.inspection.jobs()] == [9002]
+@pytest.mark.parametrize(
+    ("dead", "left"), [(False, [9004, 9003, 9002]), (True, [9004, 9003])]
+)
+def test_dead_jobs_are_pruned_only_when_asked_and_unfinished_ones_never(
+    four: Store, dead: bool, left: list[int]
+) -> None:
+    four.advance(1000 * DAY)
+    four.inspection.prune(older_than=0, dead=dead)
+    assert messages(four) == left
 
 
 def test_jobs_of_another_account_are_not_pruned(store: Store, neighbour: Store) -> None:
@@ -111,17 +103,19 @@ def test_jobs_of_another_account_are_not_pruned(store: Store, neighbour: Store) 
     assert neighbour.inspection.prune(older_than=0, dead=True) == 1
 
 
-def test_drafts_are_pruned_with_their_job(store: Store) -> None:
+def test_drafts_are_pruned_with_their_job_whose_number_is_not_given_again(
+    store: Store,
+) -> None:
     store.put(9001)
     job = store.claim()
     store.outbox.posted(store.sent(job), 20001)
     store.settle(job)
-    store.put(9002)
     store.advance(1)
+    store.put(9002)
     store.inspection.prune(older_than=0)
 
     assert not store.outbox.is_ours(20001)
-    assert len(store.everything()) == 1
+    assert (len(store.everything()), store.claim().id) == (1, 2)
 
 
 def test_a_large_clean_up_leaves_nothing_behind(store: Store) -> None:
@@ -132,16 +126,6 @@ def test_a_large_clean_up_leaves_nothing_behind(store: Store) -> None:
     store.advance(1)
     assert store.inspection.prune(older_than=0) == 1100
     assert len(store.inspection.jobs()) == 1
-
-
-def test_the_number_of_a_job_is_never_given_twice(store: Store) -> None:
-    store.put(9001)
-    store.finish()
-    store.advance(1)
-    store.inspection.prune(older_than=0)
-    store.put(9002)
-
-    assert store.claim().id == 2
 
 
 def test_the_story_of_a_conversation_has_its_jobs_and_drafts(store: Store) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from support.queue import DAY, LEASE, Store, public
 
-from flask_chatwoot.errors import LeaseLostError
 from flask_chatwoot.payloads.fields import Upload
 from flask_chatwoot.queue.jobs import Job
 from flask_chatwoot.queue.outbox import DraftPart
@@ -52,24 +51,15 @@ def test_a_request_is_recorded_and_withdrawn(store: Store) -> None:
     assert withdrawn.tried_at is None
 
 
-def test_a_post_is_known_as_ours(store: Store) -> None:
-    store.put(9001)
-    draft = store.sent(store.claim())
-
-    assert not store.outbox.is_ours(20001)
-    store.outbox.posted(draft, 20001)
-    assert store.outbox.is_ours(20001)
-    assert not store.outbox.is_ours(20001, but=draft)
-    assert not store.outbox.is_ours(20002)
-
-
 def under_way(store: Store, message_id: int, conversation_id: int = 42) -> list[int]:
     drafts = store.outbox.under_way(conversation_id, message_id=message_id)
 
     return [draft.id for draft in drafts]
 
 
-def test_a_draft_is_under_way_from_the_request_to_the_answer(store: Store) -> None:
+def test_a_draft_is_under_way_from_the_request_to_the_post_which_is_ours(
+    store: Store,
+) -> None:
     store.put(9001)
     job = store.claim()
     draft = store.keep(job)
@@ -77,8 +67,12 @@ def test_a_draft_is_under_way_from_the_request_to_the_answer(store: Store) -> No
     assert under_way(store, 20001) == []
     store.outbox.sending(job, draft)
     assert under_way(store, 20001) == [draft.id]
+    assert not store.outbox.is_ours(20001)
     store.outbox.posted(draft, 20001)
     assert under_way(store, 20002) == []
+    assert store.outbox.is_ours(20001)
+    assert not store.outbox.is_ours(20001, but=draft)
+    assert not store.outbox.is_ours(20002)
 
 
 @pytest.mark.parametrize(
@@ -136,18 +130,6 @@ def test_choices_and_files_are_kept_with_their_draft(store: Store) -> None:
     assert [store.outbox.files(draft) for draft in drafts] == [[], [FILE, LIST], []]
 
 
-def test_a_lost_lease_keeps_no_files(store: Store) -> None:
-    store.say(9001)
-    lost = store.claim()
-    store.advance(LEASE)
-    store.claim()
-
-    with pytest.raises(LeaseLostError):
-        store.outbox.keep(lost, [DraftPart("Here.", False, (), [FILE])], handoff="{}")
-
-    assert store.read("SELECT count(*) FROM file") == [(0,)]
-
-
 def test_a_note_stays_a_note_whatever_the_draft_says(store: Store) -> None:
     store.say(9001)
     job = store.claim()
@@ -164,31 +146,6 @@ def test_a_note_stays_a_note_whatever_the_draft_says(store: Store) -> None:
 
 QUESTION = b"a question of Ada Lovelace"
 ANSWER = "an answer for Ada Lovelace"
-
-
-@pytest.mark.parametrize("length", [1, 40, 4000], ids=["short", "page", "many pages"])
-@pytest.mark.parametrize("outcome", ["replied", "noted", "declined"])
-def test_text_is_erased_with_its_job(store: Store, outcome: str, length: int) -> None:
-    store.put(9001, payload=QUESTION * length)
-    job = store.claim()
-    store.outbox.keep(job, public(ANSWER * length))
-    assert left_on_disk(store) == SECRETS[:2]
-
-    store.settle(job, outcome, None)
-
-    assert left_on_disk(store) == []
-
-
-def test_the_text_of_a_dead_job_is_kept_for_its_revival(store: Store) -> None:
-    store.put(9001, payload=QUESTION)
-    job = store.claim()
-    store.outbox.keep(job, public(ANSWER))
-    store.settle(job, "dead", "refused")
-    store.inspection.retry([job.id])
-
-    revived = store.claim()
-    assert revived.payload == QUESTION
-    assert [draft.content for draft in revived.drafts] == [ANSWER]
 
 
 SAID = "a word of Ada Lovelace"
@@ -218,16 +175,16 @@ def left_on_disk(store: Store) -> list[bytes]:
     return [secret for secret in SECRETS if secret in found]
 
 
-@pytest.mark.parametrize("end", ["settle", "supersede"])
+@pytest.mark.parametrize("end", ["replied", "noted", "declined", "superseded"])
 def test_every_text_is_erased_when_the_job_is_done(store: Store, end: str) -> None:
     job = write_all_there_is(store)
     assert left_on_disk(store) == SECRETS
 
-    if end == "settle":
-        store.settle(job)
-    else:
+    if end == "superseded":
         store.say(9004)
         assert store.queue.supersede(job, [(9001, "one")], "superseded")
+    else:
+        store.settle(job, end)
 
     assert left_on_disk(store) == []
 

@@ -257,30 +257,24 @@ def draft_state(store: Store) -> str:
     return job.drafts[0].state if job.drafts else NONE
 
 
-def lose_answer(store: Store, job: Job) -> None:
-    store.outbox.unconfirmed(store.sent(job))
+def settle(outcome: str, *, keeps: bool = False) -> t.Callable[[Store, Job], None]:
+    def end(store: Store, job: Job) -> None:
+        if keeps:
+            store.keep(job)
 
+        store.settle(job, outcome)
 
-def post(store: Store, job: Job) -> None:
-    store.outbox.posted(store.sent(job), 20001)
-
-
-def settle(outcome: str) -> t.Callable[[Store, Job], None]:
-    return lambda store, job: store.settle(job, outcome, None)
-
-
-def keep_and_settle(outcome: str) -> t.Callable[[Store, Job], None]:
-    return lambda store, job: (store.keep(job), settle(outcome)(store, job))[1]
+    return end
 
 
 REACH_DRAFT: dict[str, t.Callable[[Store, Job], t.Any]] = {
     NONE: lambda store, job: None,
     "kept": Store.keep,
     "sending": Store.sent,
-    "unconfirmed": lose_answer,
-    "posted": post,
-    "withheld": keep_and_settle("replied"),
-    "undelivered": keep_and_settle("dead"),
+    "unconfirmed": lambda store, job: store.outbox.unconfirmed(store.sent(job)),
+    "posted": lambda store, job: store.outbox.posted(store.sent(job), 20001),
+    "withheld": settle("replied", keeps=True),
+    "undelivered": settle("dead", keeps=True),
 }
 
 DRAFT_EVENTS: dict[str, t.Callable[[Store, Job], t.Any]] = {

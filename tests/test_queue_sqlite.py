@@ -63,54 +63,45 @@ def test_a_transaction_is_kept_as_a_whole(database: SQLiteDatabase) -> None:
 
 
 def test_a_transaction_that_fails_is_undone(database: SQLiteDatabase) -> None:
-    with fails(": UNIQUE constraint"):
-        write(database, "one", "one")
-
-    assert notes(database.path) == []
-    write(database, "two")
-    assert notes(database.path) == ["two"]
-
-
-def test_an_error_of_the_caller_undoes_its_writes(database: SQLiteDatabase) -> None:
     def fail() -> None:
         with database.transaction(durable=True) as tx:
             note(tx, "one")
             raise LeaseLostError("lost")
 
-    for _ in range(2):
-        with pytest.raises(LeaseLostError, match="lost"):
-            fail()
+    with fails(": UNIQUE constraint"):
+        write(database, "one", "one")
 
-    assert notes(database.path) == []
+    with pytest.raises(LeaseLostError, match="lost"):
+        fail()
+
+    write(database, "two")
+    assert notes(database.path) == ["two"]
+
+
+def connection_of(database: SQLiteDatabase) -> sqlite3.Connection:
+    with database._connection() as connection:
+        return connection
 
 
 def test_an_error_of_the_file_opens_it_anew(database: SQLiteDatabase) -> None:
-    with database._connection() as first:
-        pass
+    first = connection_of(database)
 
     with pytest.raises(DatabaseError), database.read() as tx:
         tx.execute("no statement")
 
     write(database, "one")
-
-    with database._connection() as second:
-        assert second is not first
+    assert connection_of(database) is not first
 
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         first.execute("SELECT 1")
 
 
 def test_all_stores_of_a_database_share_a_connection(database: SQLiteDatabase) -> None:
-    transcript = Transcript(database)
-    transcript.set_kept(True)
+    Transcript(database).set_kept(True)
+    connection = connection_of(database)
 
-    with database._connection() as connection:
-        pass
-
-    assert transcript.is_kept()
-
-    with database._connection() as again:
-        assert again is connection
+    assert Transcript(database).is_kept()
+    assert connection_of(database) is connection
 
 
 def test_a_thread_waits_for_another_no_longer_than_chatwoot_does(
@@ -174,11 +165,12 @@ def test_moving_the_log_makes_no_file(database: SQLiteDatabase) -> None:
     assert not os.path.exists(database.path)
 
 
-def test_a_file_without_a_folder_is_made_where_the_process_is(
+def test_a_file_without_a_folder_is_made_where_the_process_is_once_it_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     database = SQLiteDatabase("chatwoot.sqlite3", account_id=1)
+    assert list(tmp_path.iterdir()) == []
     database.force()
     database.close()
 
@@ -197,21 +189,13 @@ def test_a_file_is_made_once_and_stays_what_it_is(database: SQLiteDatabase) -> N
     assert notes(database.path) == ["one", "two"]
 
 
-def test_making_a_store_opens_nothing(tmp_path: Path) -> None:
-    open_store(tmp_path / "folder" / "chatwoot.sqlite3").database.close()
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="needs permission bits")
 def test_no_other_user_may_read_the_file(store: Store, path: str) -> None:
     store.put(9001)
 
     files = sorted(Path(path).parent.iterdir())
-    assert [file.name for file in files] == [
-        "chatwoot.sqlite3",
-        "chatwoot.sqlite3-shm",
-        "chatwoot.sqlite3-wal",
-    ]
+    names = [f"chatwoot.sqlite3{ending}" for ending in ("", "-shm", "-wal")]
+    assert [file.name for file in files] == names
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
 
@@ -241,8 +225,10 @@ def test_a_fork_waits_until_a_write_is_done(database: SQLiteDatabase) -> None:
 
 # -- what is forced to the disk --------------------------------------------------
 
+both_levels = pytest.mark.parametrize(("sync", "level"), [("full", 2), ("normal", 1)])
 
-@pytest.mark.parametrize(("sync", "level"), [("full", 2), ("normal", 1)])
+
+@both_levels
 def test_only_durable_writes_are_forced(path: str, sync: str, level: int) -> None:
     database = SQLiteDatabase(path, account_id=1, sync=sync)
 
@@ -254,7 +240,7 @@ def test_only_durable_writes_are_forced(path: str, sync: str, level: int) -> Non
     database.close()
 
 
-@pytest.mark.parametrize(("sync", "level"), [("full", 2), ("normal", 1)])
+@both_levels
 def test_what_must_not_be_repeated_is_durable(path: str, sync: str, level: int) -> None:
     store = open_store(path, sync=sync)
     store.put(9000)
@@ -321,27 +307,13 @@ def lock(store: Store, path: str) -> t.Iterator[sqlite3.Connection]:
 
 
 @pytest.mark.slow
-def test_a_locked_file_is_an_error_in_time(
-    store: Store, lock: sqlite3.Connection
-) -> None:
-    started = time.monotonic()
-
-    with pytest.raises(DatabaseError, match="locked"):
-        store.put(9002)
-
-    assert 0.5 < time.monotonic() - started < 4.5
-    lock.execute("ROLLBACK")
-    assert store.put(9002)
-
-
-@pytest.mark.slow
-def test_threads_do_not_add_up_their_waits_for_a_locked_file(
+def test_threads_wait_for_a_locked_file_and_do_not_add_up_their_waits(
     store: Store, lock: sqlite3.Connection
 ) -> None:
     def wait(number: int) -> float:
         started = time.monotonic()
 
-        with pytest.raises(DatabaseError):
+        with pytest.raises(DatabaseError, match="locked"):
             store.put(9002 + number)
 
         return time.monotonic() - started
@@ -349,7 +321,9 @@ def test_threads_do_not_add_up_their_waits_for_a_locked_file(
     with ThreadPoolExecutor(3) as pool:
         waited = list(pool.map(wait, range(3)))
 
-    assert max(waited) < 5.0  # Chatwoot's patience
+    assert 0.5 < max(waited) < 4.5  # Chatwoot's patience is five seconds
+    lock.execute("ROLLBACK")
+    assert store.put(9002)
 
 
 @pytest.mark.slow
@@ -393,42 +367,29 @@ def test_a_file_that_turns_corrupt_is_an_error(store: Store, path: str) -> None:
         store.put(9001)
 
 
-@pytest.mark.parametrize(
-    "place", ["a file/chatwoot.sqlite3", "/proc/none/chatwoot.sqlite3"]
-)
-def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path, place: str) -> None:
-    (tmp_path / "a file").touch()
-    store = open_store(tmp_path / place)
+def test_a_folder_that_cannot_be_made_is_an_error_until_it_can(tmp_path: Path) -> None:
+    place = tmp_path / "folder"
+    place.touch()
+    store = open_store(place / "chatwoot.sqlite3")
 
     with fails():
         store.put(9001)
 
+    place.unlink()
+    assert store.put(9001)
+    store.close()
+
 
 @pytest.fixture
 def read_only(tmp_path: Path) -> t.Iterator[Path]:
-    """A folder this process may not write; root may, so it is somebody else here."""
+    """A folder this process may not write; root may, so it is another user here."""
     own = os.geteuid()
     tmp_path.chmod(0o500)
     os.seteuid(own or 65534)
-
     yield tmp_path
-
     os.seteuid(own)
 
 
 def test_a_folder_that_is_read_only_is_an_error(read_only: Path) -> None:
     with pytest.raises(DatabaseError, match="Permission denied"):
         open_store(read_only / "chatwoot.sqlite3").put(9001)
-
-
-def test_a_store_works_again_once_the_cause_is_gone(tmp_path: Path) -> None:
-    place = tmp_path / "folder"
-    place.touch()
-    store = open_store(place / "chatwoot.sqlite3")
-
-    with pytest.raises(DatabaseError):
-        store.put(9001)
-
-    place.unlink()
-    assert store.put(9001)
-    store.close()
