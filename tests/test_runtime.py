@@ -38,7 +38,6 @@ from flask_chatwoot import (
     Handoff,
     Mode,
     Post,
-    Reason,
     Reply,
     Turn,
     after_post,
@@ -91,7 +90,7 @@ class Turns(Scene):
         def provide(text: str) -> t.Any:
             asked.append(text)
 
-            if isinstance(reply, Exception):
+            if isinstance(reply, BaseException):
                 raise reply
 
             return reply
@@ -142,13 +141,9 @@ def scene(scene: Scene, clock: Clock) -> t.Iterator[Turns]:
         ("bot", ANSWER, "replied"),
         ("human", ANSWER, "noted"),
         (None, ANSWER, "noted"),
-        ("something else", ANSWER, "noted"),
-        ("bot", Reply(ANSWER, private=None), "replied"),
         ("bot", Reply(ANSWER, private=False), "replied"),
         ("bot", Reply(ANSWER, private=True), "noted"),
-        ("human", Reply(ANSWER, private=None), "noted"),
         ("human", Reply(ANSWER, private=False), "noted"),
-        ("human", Reply(ANSWER, private=True), "noted"),
     ],
 )
 def test_the_mode_decides_and_a_reply_can_only_be_made_private(
@@ -166,14 +161,12 @@ def test_the_mode_decides_and_a_reply_can_only_be_made_private(
 # -- what is posted --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("nothing", [None, "", " \n\t", Reply(""), Reply("\0")])
+@pytest.mark.parametrize("nothing", [None, " \n\t", Reply("\0")])
 def test_an_empty_reply_declines_the_turn(scene: Turns, nothing: t.Any) -> None:
     scene.answer_with(nothing)
     scene.say()
-
-    assert scene.ending == ("declined", "no_answer")
+    assert [scene.ending] == scene.endings == [("declined", "no_answer")]
     assert scene.api.attempts == []
-    assert [each["reason"] for each in scene.ended] == [Reason.NO_ANSWER]
 
 
 @pytest.mark.parametrize("wrong", [7, ["text", 7]])
@@ -202,16 +195,6 @@ def test_a_very_long_reply_becomes_several_posts_in_order(scene: Turns) -> None:
     assert " ".join(scene.api.public).split() == words
 
 
-def test_a_provider_may_be_async(scene: Turns) -> None:
-    @scene.chatwoot.reply_provider
-    async def provide(text: str, turn: Turn) -> str:
-        return f"{current_app.name}: {turn.mode}"
-
-    scene.say()
-
-    assert scene.api.public == ["host: bot"]
-
-
 def test_async_without_its_library_is_an_error_that_names_it(
     scene: Turns, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -226,23 +209,22 @@ def test_async_without_its_library_is_an_error_that_names_it(
     assert "Install Flask with the 'async' extra" in caplog.text
 
 
-def test_a_provider_runs_in_an_app_context_of_its_own(scene: Turns) -> None:
-    seen: list[t.Any] = []
+def test_a_provider_may_be_async_and_has_an_app_context_of_its_own(
+    scene: Turns,
+) -> None:
     torn_down: list[int] = []
     scene.app.teardown_appcontext(lambda _: torn_down.append(len(scene.api.attempts)))
 
     @scene.chatwoot.reply_provider
-    def provide(text: str) -> str:
-        seen.append((current_app.name, current_runtime() is runtime_of(scene.app)))
-        return ANSWER
+    async def provide(text: str) -> str:
+        assert current_runtime() is runtime_of(scene.app)
+        return current_app.name
 
     scene.work()
     assert torn_down == []
     scene.store()
     scene.work()
-
-    assert seen == [("host", True)]
-    assert torn_down == [1]
+    assert (scene.api.public, torn_down) == (["host"], [1])
 
 
 # -- which provider --------------------------------------------------------------
@@ -260,9 +242,7 @@ def test_the_narrowest_provider_answers(scene: Turns) -> None:
 def test_where_no_provider_fits_the_turn_is_declined(scene: Turns) -> None:
     scene.chatwoot.reply_provider(mode="human")(lambda text: ANSWER)
     scene.say(mode="bot")
-
-    assert scene.ending == ("declined", "no_provider")
-    assert scene.api.attempts == []
+    assert (scene.ending, scene.api.attempts) == (("declined", "no_provider"), [])
 
 
 @pytest.mark.parametrize("mode", ["human", "bot"])
@@ -270,18 +250,15 @@ def test_without_any_provider_the_turn_is_dead_and_can_be_revived(
     scene: Turns, caplog: pytest.LogCaptureFixture, mode: str
 ) -> None:
     scene.say(mode=mode)
-    notes = ["No reply function is registered. The conversation is handed off."]
+    notes = [could_not("No reply function is registered.")] * (mode == "bot")
     assert scene.ending == ("dead", "no_provider")
     assert "@chatwoot.reply_provider" in caplog.text
-    assert scene.api.public == []
-    assert [note.partition("** ")[2] for note in scene.api.notes] == (
-        notes if mode == "bot" else []
-    )
+    assert (scene.api.public, scene.api.notes) == ([], notes)
 
     scene.answer_with()
     store_of(scene.app).inspection.retry([job_of(scene.app).id])
     scene.work()
-    assert (scene.api.public, scene.api.notes[-1]) == ([], ANSWER)
+    assert (scene.api.public, scene.api.notes) == ([], [*notes, ANSWER])
 
 
 def test_a_provider_gets_everything_about_the_turn(scene: Turns) -> None:
@@ -304,9 +281,8 @@ def test_a_provider_gets_everything_about_the_turn(scene: Turns) -> None:
     assert (turn.inbox_id, turn.message_id) == (3, 9001)
     assert turn.contact == Contact(id=55, name="Ada Lovelace", **t.cast(t.Any, known))
     assert turn.custom_attributes == {"support_mode": "bot"}
-    assert turn.language == "de"
     assert turn.attachments == (Attachment("image", "https://x.test/1", size=None),)
-    assert turn.raw == given
+    assert (turn.language, turn.raw) == ("de", given)
 
 
 # -- content as it was typed -----------------------------------------------------
@@ -341,44 +317,24 @@ def test_a_provider_gets_the_text_as_it_was_typed(
 # -- failures that are tried again -----------------------------------------------
 
 
-def test_a_provider_that_raises_is_called_again_and_the_turn_then_given_up(
-    scene: Turns,
-) -> None:
-    asked = scene.answer_with(RuntimeError("no model"))
-    scene.say()
-    assert (job_of(scene.app).state, scene.ended) == ("retrying", [])
-    scene.try_again(10)
-
-    assert len(asked) == 5
-    assert [scene.ending] == scene.endings == [("dead", "provider_failed")]
-    assert scene.api.public == []
-    notes = [could_not("Its reply function failed, on every attempt.")]
-    assert scene.api.notes == notes
-    assert scene.api.changes == [HANDED_OFF]
-
-
 class Cancelled(BaseException):
     """What asyncio raises in a cancelled task is no ``Exception`` either."""
 
 
-def test_a_provider_that_raises_a_base_exception_is_called_again(
-    scene: Turns, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("error", [RuntimeError, Cancelled])
+def test_a_provider_that_raises_is_called_again_and_the_turn_then_given_up(
+    scene: Turns, caplog: pytest.LogCaptureFixture, error: type[BaseException]
 ) -> None:
-    raised: list[str] = []
+    asked = scene.answer_with(error("a secret"))
+    scene.say()
+    assert (job_of(scene.app).state, scene.ended) == ("retrying", [])
+    scene.try_again(10)
 
-    @scene.chatwoot.reply_provider
-    def provide(text: str) -> str:
-        if not raised:
-            raised.append(text)
-            raise Cancelled(text)
-
-        return ANSWER
-
-    scene.say("a secret")
-    scene.try_again()
-
-    assert scene.api.public == [ANSWER]
-    assert "Cancelled" in caplog.text
+    notes = [could_not("Its reply function failed, on every attempt.")]
+    assert (len(asked), scene.api.public, scene.api.notes) == (5, [], notes)
+    assert scene.api.changes == [HANDED_OFF]
+    assert [scene.ending] == scene.endings == [("dead", "provider_failed")]
+    assert error.__name__ in caplog.text
     assert "a secret" not in caplog.text
 
 
@@ -413,7 +369,6 @@ def test_a_dead_turn_does_not_block_the_next_one(
     [
         (429, "rate_limited"),
         (500, "server_error"),
-        (503, "server_error"),
         (refused(), "unreachable"),
         (requests.ReadTimeout(), "unconfirmed"),
     ],
@@ -429,9 +384,8 @@ def test_a_post_has_five_attempts(
 
     tried = [given["content"] == ANSWER for given in scene.api.attempts]
     assert tried == [True] * 5 + [False] * (5 if mode == "bot" else 0)
-    assert len(asked) == 1
+    assert (len(asked), scene.api.messages) == (1, [])
     assert scene.ending == ("dead", reason)
-    assert scene.api.messages == []
 
 
 def test_the_number_of_attempts_and_the_default_mode_are_settings(
@@ -490,9 +444,10 @@ def test_a_post_that_failed_is_repeated_after_a_pause(
     ("status", "reason"),
     [
         (400, "refused"),
-        *((status, "unauthorized") for status in (401, 403)),
+        (401, "unauthorized"),
+        (403, "unauthorized"),
         (404, "not_found"),
-        *((status, "redirected") for status in (301, 302, 307)),
+        (302, "redirected"),
     ],
 )
 def test_what_chatwoot_refuses_is_dead_at_once_and_not_posted_again(
@@ -605,8 +560,7 @@ def test_the_echo_of_a_post_is_evidence(
     assert answer.json == {"status": "ignored", "reason": reason}
 
     scene.try_again()
-    assert len(scene.api.attempts) == 1
-    assert scene.ending == (outcome, None)
+    assert (len(scene.api.attempts), scene.ending) == (1, (outcome, None))
 
 
 @pytest.mark.parametrize(
@@ -631,8 +585,7 @@ def test_what_is_no_echo_of_a_post_is_no_evidence(
     scene.say(**seen)
 
     scene.try_again()
-    assert len(scene.api.attempts) == 2
-    assert scene.ending == ("replied", None)
+    assert (len(scene.api.attempts), scene.ending) == (2, ("replied", None))
 
 
 def test_nothing_is_sent_again_while_the_first_request_may_still_be_obeyed(
@@ -661,8 +614,7 @@ def test_the_end_of_a_turn_is_sent_once_with_its_outcome(scene: Turns) -> None:
 
     (end,) = scene.ended
     assert isinstance(end["turn"], Turn)
-    assert end["turn"].message_id == 9001
-    assert scene.endings == [("replied", None)]
+    assert (end["turn"].message_id, scene.endings) == (9001, [("replied", None)])
 
 
 @contextlib.contextmanager
