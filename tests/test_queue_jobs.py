@@ -29,40 +29,6 @@ def test_a_delivery_is_stored_once_as_it_came(store: Store) -> None:
     assert (job.attempts, job.drafts) == (1, ())
 
 
-@pytest.mark.parametrize("outcome", ["replied", "declined", "dead"])
-def test_a_duplicate_is_recognised_after_the_end(store: Store, outcome: str) -> None:
-    store.put(9001)
-    store.finish(outcome)
-
-    assert not store.put(9001)
-    assert store.put_and_claim(9001) == (False, None)
-    assert store.queue.claim() is None
-
-
-def test_a_duplicate_does_not_disturb_the_job(store: Store) -> None:
-    store.put(9001, payload=b"first")
-    job = store.claim()
-    store.advance(1)
-    store.put(9001, payload=b"second")
-
-    assert store.queue.claim() is None
-    store.queue.postpone(job, 0)
-    assert store.claim().payload == b"first"
-
-
-def test_a_delivery_is_there_after_the_file_was_closed(
-    store: Store, path: str, clock: Clock
-) -> None:
-    store.put(9001)
-    store.put(9002, conversation_id=43)
-    store.close()
-    store.close()
-
-    assert store.claim().message_id == 9001
-    store.close()
-    assert open_store(path, clock).claim().message_id == 9002
-
-
 def test_accounts_in_one_file_do_not_see_each_other(
     store: Store, neighbour: Store
 ) -> None:
@@ -71,8 +37,7 @@ def test_accounts_in_one_file_do_not_see_each_other(
     known = Draft(draft.id, draft.marker, False, "On its way.", sent_at=store.now)
     store.advance(LEASE)
 
-    assert neighbour.queue.claim() is None
-    assert neighbour.inspection.jobs() == []
+    assert (neighbour.queue.claim(), neighbour.inspection.jobs()) == (None, [])
     assert neighbour.outbox.under_way(42, message_id=9002) == []
     assert store.outbox.under_way(42, message_id=9002) == [known]
     store.finish("dead", "crashed")
@@ -81,10 +46,7 @@ def test_accounts_in_one_file_do_not_see_each_other(
 
 def test_a_delivery_can_be_stored_and_claimed_at_once(store: Store) -> None:
     new, job = store.put_and_claim(9001)
-
-    assert new
-    assert job is not None
-    assert (job.message_id, job.payload, job.attempts) == (9001, BODY, 1)
+    assert (new, job and (job.payload, job.attempts)) == (True, (BODY, 1))
     assert store.queue.claim() is None
     store.advance(LEASE)
     assert store.claim().attempts == 2
@@ -180,17 +142,19 @@ def test_a_delivery_in_a_file_that_replaced_another_is_found(
     assert store.claim().message_id == 9001
 
 
-def test_a_delivery_is_found_by_a_process_that_begins_later(
+def test_a_delivery_is_found_by_a_process_that_begins_later_and_by_a_reopened_store(
     store: Store, path: str, clock: Clock
 ) -> None:
-    store.put(9001)
-    store.put(9002, conversation_id=43)
+    for number in range(4):
+        store.put(9001 + number, conversation_id=42 + number)
+
     store.finish()
-    store.put(9003, conversation_id=44)
+    store.close()
     store.close()
     other = open_store(path, clock)
 
     assert [other.finish(), other.finish()] == [9002, 9003]
+    assert store.finish() == 9004
     assert other.queue.claim() is None
     other.close()
 
@@ -223,28 +187,19 @@ def test_revived_jobs_keep_their_order_behind_the_one_that_runs(store: Store) ->
 # -- leases --------------------------------------------------------------------
 
 
-def test_a_claimed_job_is_due_again_when_its_lease_ends(store: Store) -> None:
-    store.put(9001)
-    first = store.claim()
-
-    store.advance(LEASE - 0.001)
-    assert store.queue.claim() is None
-
-    store.advance(0.001)
-    second = store.claim()
-    assert second.id == first.id
-    assert second.claim != first.claim
-    assert (first.attempts, second.attempts) == (1, 2)
-
-
-def test_a_renewed_lease_begins_anew_unless_it_is_lost(store: Store) -> None:
+def test_a_job_is_due_when_its_lease_ends_which_only_its_worker_renews(
+    store: Store,
+) -> None:
     store.put(9001)
     lost = store.claim()
-    store.advance(LEASE)
+    store.advance(LEASE - 0.001)
+    assert store.queue.claim() is None
+    store.advance(0.001)
     job = store.claim()
+    assert (job.id, job.claim != lost.claim) == (lost.id, True)
+
     store.advance(LEASE - 1)
     store.queue.renew(job)
-
     store.advance(LEASE - 1)
     store.queue.renew(lost)
     assert store.queue.claim() is None

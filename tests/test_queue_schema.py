@@ -107,17 +107,12 @@ def come_behind(scene: Scene) -> None:
     scene.store.put(9001)
 
 
-def reach_leased(scene: Scene) -> None:
+def reach_leased(
+    scene: Scene, end: t.Callable[[Scene], None] = lambda scene: None
+) -> None:
     scene.store.put(9001)
     scene.claim()
-
-
-def after_lease(end: t.Callable[[Scene], None]) -> t.Callable[[Scene], None]:
-    def reach(scene: Scene) -> None:
-        reach_leased(scene)
-        end(scene)
-
-    return reach
+    end(scene)
 
 
 REACH: dict[str, t.Callable[[Scene], t.Any]] = {
@@ -126,10 +121,10 @@ REACH: dict[str, t.Callable[[Scene], t.Any]] = {
     "waiting": lambda scene: scene.store.say(9001),
     "ready": lambda scene: scene.store.put(9001),
     "leased": reach_leased,
-    "retrying": after_lease(Scene.postpone),
-    "giving_up": after_lease(Scene.give_up),
-    "done": after_lease(lambda scene: scene.settle("replied")),
-    "dead": after_lease(lambda scene: scene.settle("dead")),
+    "retrying": lambda scene: reach_leased(scene, Scene.postpone),
+    "giving_up": lambda scene: reach_leased(scene, Scene.give_up),
+    "done": lambda scene: reach_leased(scene, EVENTS["its turn ends"]),
+    "dead": lambda scene: reach_leased(scene, EVENTS["its turn ends dead"]),
 }
 
 
@@ -221,7 +216,6 @@ def test_a_late_worker_may_end_its_lease(scene: Scene, end: str, state: str) -> 
     scene.clock.advance(LEASE)
     assert scene.state == "ready"
     EVENTS[end](scene)
-
     assert scene.state == state
 
 
@@ -238,14 +232,6 @@ def test_a_job_that_was_given_up_is_giving_up_until_it_ends(scene: Scene) -> Non
     scene.claim()
     scene.settle("dead")
     assert scene.state == "dead"
-
-
-def test_a_message_that_comes_next_in_line_waits_for_its_window(scene: Scene) -> None:
-    scene.store.put(9000)
-    scene.store.say(9001)
-    scene.store.finish()
-
-    assert scene.state == "waiting"
 
 
 # -- drafts ----------------------------------------------------------------------

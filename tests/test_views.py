@@ -187,24 +187,23 @@ def test_a_malformed_body_is_refused_and_nothing_is_stored(
     assert scene.untouched
 
 
-STRANGE: dict[str, JSON] = {
-    "attributes are null": {"custom_attributes": None, "additional_attributes": None},
-    "attributes are lists": {"custom_attributes": [], "additional_attributes": [1]},
-    "the choice is a list": {"custom_attributes": {"support_mode": ["bot"]}},
-    "the choice is an object": {"custom_attributes": {"support_mode": {"a": 1}}},
-    "the sender is a list": {"meta": {"sender": [1]}},
-    "messages hold null": {"messages": [None]},
-    "the inbox is text": {"inbox_id": "3"},
-}
-
-
-@pytest.mark.parametrize("strange", STRANGE)
+@pytest.mark.parametrize(
+    "strange",
+    [
+        {"custom_attributes": None, "additional_attributes": None},
+        {"custom_attributes": [], "additional_attributes": [1]},
+        {"custom_attributes": {"support_mode": {"a": 1}}},
+        {"meta": {"sender": [1]}},
+        {"messages": [None]},
+        {"inbox_id": "3"},
+    ],
+    ids=str,
+)
 def test_an_unusual_conversation_is_answered_with_a_note(
-    scene: Endpoints, strange: str
+    scene: Endpoints, strange: JSON
 ) -> None:
     given = message(mode=None)
-    given["conversation"].update(STRANGE[strange])
-
+    given["conversation"].update(strange)
     assert scene.deliver(given).status_code == 202
     assert (scene.api.public, scene.api.notes) == ([], [ANSWER])
 
