@@ -8,7 +8,6 @@ import pytest
 from support.queue import LEASE, Store, follow_ups, open_store
 from support.waiting import Clock
 
-from flask_chatwoot.errors import LeaseLostError
 from flask_chatwoot.queue.jobs import Job
 from flask_chatwoot.queue.line import MESSAGE
 from flask_chatwoot.queue.outbox import DraftPart
@@ -226,7 +225,6 @@ def test_a_message_costs_the_same_however_many_wait_with_it(store: Store) -> Non
     def cost(message_id: int) -> int:
         steps.clear()
         store.say(message_id)
-
         return len(steps)
 
     costs = [cost(message_id) for message_id in range(2, 202)]
@@ -234,6 +232,13 @@ def test_a_message_costs_the_same_however_many_wait_with_it(store: Store) -> Non
 
     assert len(store.claim().follow_ups) == 200
     assert 0 < max(costs) < 2 * costs[2]
+
+
+TEXTS = [(9001, "one"), (9002, "two")]
+
+
+def supersede(store: Store, job: Job, texts: list[tuple[int, str]] = TEXTS) -> bool:
+    return store.queue.supersede(job, texts, "superseded")
 
 
 # -- the pause before a turn ---------------------------------------------------
@@ -274,6 +279,7 @@ def take(store: Store, steps: t.Sequence[str | float]) -> None:
         "settle": lambda _: store.settle(jobs[-1]),
         "postpone": lambda _: store.queue.postpone(jobs[-1], 60),
         "say again": lambda _: store.say(9001),
+        "supersede": lambda _: supersede(store, jobs[-1], TEXTS[:1]),
     }
 
     for message_id, step in enumerate(steps, 9001):
@@ -295,6 +301,7 @@ PAUSES: dict[str, tuple[t.Sequence[str | float], float]] = {
     "at most the longest": ((*BEGUN, *ON_AND_ON, "settle"), LONGEST - 11),
     "none behind a slow turn": ((*BEGUN, "say", LEASE - 1, "settle"), 0),
     "that of a retry": ((*BEGUN, "postpone", "say", 59, "say"), 1),
+    "of its own if it takes over": ((*BEGUN, 2, "say", "supersede"), WINDOW),
     "its own behind a job": (("put", "say", "claim", "settle"), WINDOW),
     "none for what is no message": (("put",), 0),
     "none for that behind a turn": (("put", "claim", "put", "settle"), 0),
@@ -310,12 +317,6 @@ def test_a_turn_begins_after_its_pause(
 
 
 # -- a turn that another supersedes ---------------------------------------------
-
-TEXTS = [(9001, "one"), (9002, "two")]
-
-
-def supersede(store: Store, job: Job, texts: list[tuple[int, str]] = TEXTS) -> bool:
-    return store.queue.supersede(job, texts, "superseded")
 
 
 def test_the_next_turn_answers_what_this_one_does_not(store: Store) -> None:
@@ -415,28 +416,3 @@ def test_a_turn_that_has_its_answer_already_takes_nothing_over(store: Store) -> 
 
     assert not supersede(store, store.claim(), TEXTS[:1])
     assert store.everything()[1:] == before
-
-
-def test_a_lost_lease_supersedes_nothing(store: Store) -> None:
-    store.say(9001)
-    lost = store.claim()
-    store.say(9002)
-    store.advance(LEASE)
-    store.claim()
-    before = store.everything()
-
-    with pytest.raises(LeaseLostError, match="Job 1 was claimed by another"):
-        supersede(store, lost)
-
-    assert store.everything() == before
-
-
-def test_the_turn_that_takes_over_waits_for_more_too(patient: Store) -> None:
-    patient.say(9001)
-    patient.advance(WINDOW)
-    job = patient.claim()
-    patient.advance(2)
-    patient.say(9002)
-    supersede(patient, job, TEXTS[:1])
-
-    assert seconds_to_claim(patient) == WINDOW

@@ -227,6 +227,7 @@ WRITES: dict[str, t.Callable[[Store, Job, Draft], t.Any]] = {
     "give up in silence": lambda store, job, _: store.queue.give_up(
         job, "refused", [], handoff="{}"
     ),
+    "supersede": lambda store, job, _: store.queue.supersede(job, [(9001, "")], "why"),
     "sending": lambda store, job, draft: store.outbox.sending(job, draft),
     "settle": lambda store, job, _: store.settle(job),
     "postpone": lambda store, job, _: store.queue.postpone(job, 60),
@@ -249,6 +250,7 @@ def test_a_lost_lease_writes_nothing(store: Store, write: str, take_over: str) -
     draft = store.keep(lost)
     store.advance(LEASE)
     TAKE_OVERS[take_over](store, store.claim())
+    store.say(9002)
     before = store.everything()
 
     with pytest.raises(LeaseLostError, match="Job 1 was claimed by another"):
