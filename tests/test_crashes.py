@@ -254,9 +254,7 @@ def test_killed_after_the_answer_another_process_replies(make_host: Start) -> No
     assert host.statuses()[0] == 202
 
 
-def test_a_worker_that_gets_sigterm_finishes_its_turn(
-    make_host: Start, gate: Path
-) -> None:
+def test_a_worker_finishes_its_turn_after_sigterm(make_host: Start, gate: Path) -> None:
     host = make_host(GATE=str(gate))
     worker = host.poke()
     host.say_and_wait_for_the_provider(ONE)
@@ -327,7 +325,7 @@ def test_killed_while_waiting_for_chatwoot_the_post_is_looked_for(
 # -- bursts --------------------------------------------------------------------
 
 
-def test_killed_between_the_messages_of_a_burst_there_is_one_reply(
+def test_killed_between_messages_of_a_burst_there_is_one_reply(
     make_host: Start,
 ) -> None:
     host = make_host(CRASH_AT="stored", CHATWOOT_WORKERS="0")
@@ -363,9 +361,7 @@ def test_killed_while_a_burst_waits_for_the_turn_before_it(
 # -- everything at once ----------------------------------------------------------
 
 
-def test_workers_that_die_often_answer_every_message_once_and_in_order(
-    make_host: Start,
-) -> None:
+def test_workers_that_die_often_answer_once_and_in_order(make_host: Start) -> None:
     host = make_host(workers=2, CHATWOOT_MAX_ATTEMPTS="50", CHATWOOT_WORKERS="8")
     host.work(2)
     chance = random.Random(7)  # noqa: S311 - the same story each time
@@ -401,7 +397,6 @@ def test_workers_that_die_often_answer_every_message_once_and_in_order(
 def answered(talk: Talk) -> list[str]:
     """The messages that were answered, whether alone or together."""
     texts = [reply.removeprefix("Answer to ") for reply in talk.replies]
-
     return [line for text in texts for line in text.splitlines()]
 
 

@@ -306,9 +306,7 @@ def test_only_the_first_request_starts_the_backend(make_app: AppFactory) -> None
     assert (listeners, app.before_request_funcs) == ([1, 0], {})
 
 
-def test_two_apps_may_not_share_a_database(
-    make_app: AppFactory, tmp_path: Path
-) -> None:
+def test_two_apps_cannot_share_a_database(make_app: AppFactory, tmp_path: Path) -> None:
     _first = make_app()
 
     with pytest.raises(ConfigError, match=r"CHATWOOT_DATABASE_URL .* another app"):

@@ -21,7 +21,6 @@ TOKEN = "token-of-the-monitoring"
 
 def ask(app: Flask, token: str | None = TOKEN) -> TestResponse:
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-
     return app.test_client().get("/chatwoot/health", headers=headers)
 
 
@@ -80,13 +79,10 @@ def test_what_is_done_is_counted_by_outcome(
 def still(app: Flask, clock: Clock) -> Clock:
     """The database's clock, standing still."""
     database_of(app).clock = clock
-
     return clock
 
 
-def test_the_status_is_late_when_the_oldest_job_waits_too_long(
-    app: Flask, still: Clock
-) -> None:
+def test_the_status_is_late_if_a_job_waits_too_long(app: Flask, still: Clock) -> None:
     deliver(app.test_client(), message())
     still.advance(299)
     assert ask(app).status_code == 200
@@ -100,7 +96,7 @@ def test_the_status_is_late_when_the_oldest_job_waits_too_long(
     assert seen["oldest"] == pytest.approx(301)
 
 
-def test_workers_are_counted_until_they_stop(
+def test_a_worker_counts_until_it_stops(
     make_app: AppFactory, chatwoot: Chatwoot
 ) -> None:
     app = make_app(chatwoot, backend="thread", workers=3, health_token=TOKEN)

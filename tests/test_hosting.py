@@ -33,7 +33,6 @@ def chatwoot(app: Flask) -> Chatwoot:
 
 def simulate(app: Flask, *args: str) -> tuple[int, str]:
     result = app.test_cli_runner().invoke(args=["chatwoot", "simulate", *args])
-
     return result.exit_code, result.output
 
 
@@ -86,9 +85,7 @@ def test_the_command_shows_the_conversation_or_what_was_wrong(
 
 
 @pytest.mark.slow
-def test_a_provider_that_takes_too_long_is_not_waited_for(
-    app: Flask, chatwoot: Chatwoot
-) -> None:
+def test_a_slow_provider_is_not_waited_for(app: Flask, chatwoot: Chatwoot) -> None:
     go_on = threading.Event()
     chatwoot.reply_provider(lambda text: go_on.wait(20) and "Late.")
     code, output = simulate(app, QUESTION, "--timeout", "0.2")
@@ -138,9 +135,7 @@ def test_the_hosts_own_settings_are_not_used(app: Flask, tmp_path: Path) -> None
     assert {call.token for call in sim.calls} == {"user"}
 
 
-def test_endings_are_returned_in_order_of_an_app_with_one_inbox_only(
-    app: Flask,
-) -> None:
+def test_endings_of_an_app_with_one_inbox_come_in_order(app: Flask) -> None:
     answers: t.Iterator[str | None] = iter(["One.", None])
     app.config["CHATWOOT_INBOXES"] = "7"
     Chatwoot(app).reply_provider(lambda text: next(answers))

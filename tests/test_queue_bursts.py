@@ -59,9 +59,7 @@ def test_a_message_joins_the_turn_that_is_next_in_line(store: Store) -> None:
 
 
 @pytest.mark.parametrize("how", ["postponed", "revived"])
-def test_a_message_joins_a_turn_that_begins_anew_without_an_answer(
-    store: Store, how: str
-) -> None:
+def test_a_message_joins_a_turn_that_begins_anew(store: Store, how: str) -> None:
     store.say(9001)
     store.say(9002)
     job = store.claim()
@@ -344,9 +342,7 @@ def test_the_next_turn_answers_what_this_one_does_not(store: Store) -> None:
     assert (info.id, info.outcome, info.reason) == (job.id, "declined", "superseded")
 
 
-def test_a_turn_that_took_over_is_joined_and_keeps_the_newest_payload(
-    store: Store,
-) -> None:
+def test_a_turn_that_took_over_is_joined_and_has_the_newest(store: Store) -> None:
     store.say(9001)
     job = store.claim()
     store.advance(1)
@@ -362,9 +358,7 @@ def test_a_turn_that_took_over_is_joined_and_keeps_the_newest_payload(
     assert heir.newest == b"four"
 
 
-def test_messages_keep_their_order_when_turns_supersede_each_other(
-    store: Store,
-) -> None:
+def test_messages_keep_their_order_when_turns_are_superseded(store: Store) -> None:
     begun = store.now
     store.say(9001)
 

@@ -35,7 +35,6 @@ def messages(store: Store) -> list[int]:
 def test_jobs_are_listed_newest_first(four: Store) -> None:
     def row(id: int, state: JobState, attempts: int, *ending: str) -> JobRow:
         counts = (5.0, attempts, 0, 0)
-
         return JobRow(id, id, 9000 + id, state, *counts, *(ending or (None, None)))
 
     jobs = four.inspection.jobs
@@ -103,9 +102,7 @@ def test_jobs_of_another_account_are_not_pruned(store: Store, neighbour: Store) 
     assert neighbour.inspection.prune(older_than=0, dead=True) == 1
 
 
-def test_drafts_are_pruned_with_their_job_whose_number_is_not_given_again(
-    store: Store,
-) -> None:
+def test_drafts_are_pruned_with_their_job(store: Store) -> None:
     store.put(9001)
     job = store.claim()
     store.outbox.posted(store.sent(job), 20001)

@@ -29,9 +29,7 @@ def test_a_delivery_is_stored_once_as_it_came(store: Store) -> None:
     assert (job.attempts, job.drafts) == (1, ())
 
 
-def test_accounts_in_one_file_do_not_see_each_other(
-    store: Store, neighbour: Store
-) -> None:
+def test_accounts_in_a_file_see_only_their_own(store: Store, neighbour: Store) -> None:
     store.put(9001)
     draft = store.sent(store.claim())
     known = Draft(draft.id, draft.marker, False, "On its way.", sent_at=store.now)
@@ -76,9 +74,7 @@ def test_only_the_first_unfinished_job_of_a_conversation_is_due(
 
 
 @pytest.mark.parametrize("free", [False, True])
-def test_a_first_job_that_is_retried_blocks_its_line_only(
-    store: Store, free: bool
-) -> None:
+def test_a_job_that_is_retried_blocks_its_line_only(store: Store, free: bool) -> None:
     store.put(9001)
     store.put(9002)
     store.put(9003, conversation_id=43)
@@ -128,9 +124,7 @@ def test_a_claim_that_is_interrupted_is_undone(
     assert store.claim().message_id == 9001
 
 
-def test_a_delivery_in_a_file_that_replaced_another_is_found(
-    store: Store, path: str
-) -> None:
+def test_a_delivery_in_a_replaced_file_is_found(store: Store, path: str) -> None:
     for number in range(1, 4):
         store.put(number, conversation_id=number)
         store.finish()
@@ -187,9 +181,7 @@ def test_revived_jobs_keep_their_order_behind_the_one_that_runs(store: Store) ->
 # -- leases --------------------------------------------------------------------
 
 
-def test_a_job_is_due_when_its_lease_ends_which_only_its_worker_renews(
-    store: Store,
-) -> None:
+def test_a_job_is_due_when_the_lease_of_its_worker_ends(store: Store) -> None:
     store.put(9001)
     lost = store.claim()
     store.advance(LEASE - 0.001)
@@ -379,7 +371,6 @@ def test_failures_of_provider_and_chatwoot_are_counted_apart(store: Store) -> No
 
 def counts(store: Store) -> tuple[int, int]:
     job = store.only()
-
     return job.provider_attempts, job.chatwoot_attempts
 
 

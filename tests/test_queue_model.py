@@ -67,7 +67,6 @@ class Line(RuleBasedStateMachine):
     def open(self, conversation: int) -> list[int]:
         """The jobs that a message may join."""
         closed = {*self.held, *self.alone, *self.kept, *self.failed}
-
         return [job for job in self.unfinished(conversation) if job not in closed]
 
     def add(self, message: int, conversation: int) -> int:
@@ -218,7 +217,6 @@ class Line(RuleBasedStateMachine):
     @invariant()
     def every_job_is_in_its_state(self) -> None:
         states = {job.id: job.state for job in self.store.inspection.jobs()}
-
         assert states == {job: self.state_of(job) for job in self.line_of}
 
     def state_of(self, job: int) -> str:

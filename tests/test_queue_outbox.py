@@ -53,13 +53,10 @@ def test_a_request_is_recorded_and_withdrawn(store: Store) -> None:
 
 def under_way(store: Store, message_id: int, conversation_id: int = 42) -> list[int]:
     drafts = store.outbox.under_way(conversation_id, message_id=message_id)
-
     return [draft.id for draft in drafts]
 
 
-def test_a_draft_is_under_way_from_the_request_to_the_post_which_is_ours(
-    store: Store,
-) -> None:
+def test_a_draft_is_under_way_from_the_request_to_the_post(store: Store) -> None:
     store.put(9001)
     job = store.claim()
     draft = store.keep(job)

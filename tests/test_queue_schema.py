@@ -69,20 +69,17 @@ class Scene(t.NamedTuple):
 
     def claim(self) -> Job:
         self.leases.append(self.store.claim())
-
         return self.leases[-1]
 
     @property
     def lease(self) -> Job:
         """The newest; one that no job has if there was none."""
         no_lease = Job(1, 42, 9001, BODY, 1, "no token", ())
-
         return self.leases[-1] if self.leases else no_lease
 
     @property
     def state(self) -> str:
         states = {job.message_id: job.state for job in self.store.inspection.jobs()}
-
         return states.get(9001, NONE)
 
     def postpone(self, *, free: bool = False) -> None:
@@ -188,7 +185,7 @@ def test_every_event_of_the_tables_is_tested_and_every_state_is_reached() -> Non
 
 @pytest.mark.parametrize("state", REACH)
 @pytest.mark.parametrize("event", EVENTS)
-def test_every_event_leads_where_the_table_says(
+def test_every_event_does_as_the_table_says(
     scene: Scene, event: str, state: str
 ) -> None:
     starts, target = JOBS[event]
@@ -239,7 +236,6 @@ def test_a_job_that_was_given_up_is_giving_up_until_it_ends(scene: Scene) -> Non
 
 def draft_state(store: Store) -> str:
     (job,) = store.inspection.story(42)
-
     return job.drafts[0].state if job.drafts else NONE
 
 
@@ -281,7 +277,7 @@ DRAFT_EVENTS: dict[str, t.Callable[[Store, Job], t.Any]] = {
     ("event", "state"),
     [(event, state) for event, (starts, _) in DRAFTS.items() for state in starts],
 )
-def test_every_event_of_a_draft_does_as_the_table_says(
+def test_every_event_of_a_draft_is_as_in_the_table(
     store: Store, event: str, state: str
 ) -> None:
     store.put(9001)
@@ -400,7 +396,7 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(
 
 
 @pytest.mark.parametrize("version", [1, 2, 99])
-def test_a_file_of_an_unknown_version_is_kept(
+def test_a_file_of_another_version_is_kept(
     store: Store, path: str, version: int
 ) -> None:
     store.put(9001)

@@ -36,7 +36,6 @@ def output(process: subprocess.Popen[str]) -> t.Any:
     """What a process printed, as JSON."""
     printed, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
-
     return json.loads(printed)
 
 
@@ -47,7 +46,6 @@ def test_threads_share_one_store(path: str) -> None:
 
     def produce(number: int) -> int:
         keys = range(number * 1000, number * 1000 + 100)
-
         return sum(store.put(key, conversation_id=key // 10) for key in keys)
 
     def consume(_: int) -> None:
@@ -158,9 +156,7 @@ def test_a_process_that_dies_while_a_message_joins_leaves_no_half_of_it(
     store.close()
 
 
-def test_each_acknowledged_message_of_a_killed_process_is_in_one_turn(
-    path: str,
-) -> None:
+def test_each_acknowledged_message_of_a_killed_process_is_kept(path: str) -> None:
     store = open_store(path)
     acknowledged: list[int] = []
 

@@ -327,7 +327,7 @@ def test_threads_wait_for_a_locked_file_and_do_not_add_up_their_waits(
 
 
 @pytest.mark.slow
-def test_a_claim_does_not_wait_for_a_locked_file(
+def test_no_claim_waits_for_a_locked_file(
     store: Store, lock: sqlite3.Connection
 ) -> None:
     with pytest.raises(DatabaseError, match="locked"):

@@ -25,7 +25,6 @@ def said(*message_ids: int) -> list[TranscriptEntry]:
 
 def ids(transcript: Transcript, conversation_id: int = 42) -> list[int]:
     found = transcript.read(conversation_id, before=None, limit=1000)
-
     return [each.message_id for each in found]
 
 
@@ -45,9 +44,7 @@ def test_whether_messages_are_kept_is_stored_in_the_file(
     other.close()
 
 
-def test_messages_are_read_oldest_first_and_a_duplicate_changes_none(
-    transcript: Transcript,
-) -> None:
+def test_messages_are_read_oldest_first_and_once(transcript: Transcript) -> None:
     first = TranscriptEntry(9001, "user", "Hallo")
     second = TranscriptEntry(9002, "assistant", "Ja — 'sofort'.")
     third = TranscriptEntry(9003, "user", "Und?")

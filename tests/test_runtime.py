@@ -208,9 +208,7 @@ def test_async_without_its_library_is_an_error_that_names_it(
     assert "Install Flask with the 'async' extra" in caplog.text
 
 
-def test_a_provider_may_be_async_and_has_an_app_context_of_its_own(
-    scene: Turns,
-) -> None:
+def test_a_provider_may_be_async_and_has_its_own_app_context(scene: Turns) -> None:
     torn_down: list[int] = []
     scene.app.teardown_appcontext(lambda _: torn_down.append(len(scene.api.attempts)))
 
@@ -351,7 +349,7 @@ def test_a_draft_that_waits_for_another_attempt_keeps_its_place(scene: Turns) ->
 
 
 @pytest.mark.parametrize(("mode", "reason"), [("bot", "taken"), ("human", None)])
-def test_a_dead_turn_does_not_block_the_next_one(
+def test_a_dead_turn_blocks_no_other(
     scene: Turns, mode: str, reason: str | None
 ) -> None:
     """The conversation in which the bot failed was handed off."""
@@ -463,7 +461,7 @@ def test_what_chatwoot_refuses_is_dead_at_once_and_not_posted_again(
 
 
 @pytest.mark.parametrize("times", [1, 10], ids=["the reply", "the reply and the note"])
-def test_what_chatwoot_does_not_accept_is_explained_in_one_note(
+def test_what_is_not_accepted_is_explained_in_one_note(
     scene: Turns, times: int
 ) -> None:
     scene.answer_with()
@@ -531,9 +529,7 @@ def test_a_turn_that_ends_every_worker_is_given_up(
 
 
 @pytest.mark.parametrize("payload", [b"{", b'{"event": "webwidget_triggered"}'])
-def test_a_delivery_that_cannot_be_read_any_more_is_dead(
-    scene: Turns, payload: bytes
-) -> None:
+def test_an_unreadable_delivery_is_dead(scene: Turns, payload: bytes) -> None:
     scene.store(payload)
     scene.work()
     assert scene.ending == ("dead", "unreadable")
@@ -573,9 +569,7 @@ def test_the_echo_of_a_post_is_evidence(
         {"type": MessageType.TEMPLATE},
     ],
 )
-def test_what_is_no_echo_of_a_post_is_no_evidence(
-    scene: Turns, change: dict[str, t.Any]
-) -> None:
+def test_what_is_no_echo_is_no_evidence(scene: Turns, change: dict[str, t.Any]) -> None:
     scene.answer_with()
     scene.api.lists = 401
     scene.api.fail(requests.ReadTimeout())
@@ -587,9 +581,7 @@ def test_what_is_no_echo_of_a_post_is_no_evidence(
     assert (len(scene.api.attempts), scene.ending) == (2, ("replied", None))
 
 
-def test_nothing_is_sent_again_while_the_first_request_may_still_be_obeyed(
-    scene: Turns,
-) -> None:
+def test_nothing_is_sent_while_a_request_may_still_be_obeyed(scene: Turns) -> None:
     scene.answer_with()
     scene.api.fail(requests.ReadTimeout())
     scene.say()
@@ -627,9 +619,7 @@ def received(app: Flask, receive: t.Callable[..., None]) -> t.Iterator[None]:
 
 
 @pytest.mark.parametrize("error", [RuntimeError, ValueError, Cancelled])
-def test_a_receiver_that_raises_changes_nothing(
-    scene: Turns, error: type[BaseException]
-) -> None:
+def test_a_receiver_may_raise(scene: Turns, error: type[BaseException]) -> None:
     def receive(_: Flask, **values: t.Any) -> None:
         raise error
 
@@ -724,7 +714,7 @@ def test_no_log_quotes_a_turn(
     assert audited.records
 
 
-def test_no_log_quotes_a_refused_delivery(
+def test_no_log_quotes_a_refusal(
     scene: Turns, audited: pytest.LogCaptureFixture
 ) -> None:
     deliver(scene.client, b'{"' + CANARY.encode())

@@ -75,12 +75,11 @@ def parts(answer: TestResponse) -> tuple[int, t.Any]:
 def refusal(answer: TestResponse) -> int:
     """The status of an answer whose body is an error and nothing else."""
     assert set(t.cast(JSON, answer.json)) == {"error"}
-
     return answer.status_code
 
 
 @dataclass(frozen=True)
-class Endpoints(Scene):
+class Views(Scene):
     """A scene with a provider.
 
     :ivar asked: What it was asked.
@@ -101,14 +100,14 @@ class Endpoints(Scene):
 
 
 @pytest.fixture
-def scene(scene: Scene, asked: list[str]) -> Endpoints:
-    return Endpoints(scene.app, scene.client, scene.api, scene.chatwoot, asked)
+def scene(scene: Scene, asked: list[str]) -> Views:
+    return Views(scene.app, scene.client, scene.api, scene.chatwoot, asked)
 
 
 # -- the webhook's answers -------------------------------------------------------
 
 
-def test_a_message_is_accepted(scene: Endpoints) -> None:
+def test_a_message_is_accepted(scene: Views) -> None:
     answer = scene.deliver(message())
     assert parts(answer) == (202, {"status": "accepted"})
     assert answer.mimetype == "application/json"
@@ -116,9 +115,7 @@ def test_a_message_is_accepted(scene: Endpoints) -> None:
 
 
 @pytest.mark.parametrize("ids", [["one"] * 3, ["one", "two"]])
-def test_a_message_that_is_delivered_again_is_a_duplicate(
-    scene: Endpoints, ids: list[str]
-) -> None:
+def test_a_second_delivery_is_a_duplicate(scene: Views, ids: list[str]) -> None:
     delivery = signed(message())
     answers = []
 
@@ -145,9 +142,7 @@ IGNORED: list[tuple[str, JSON]] = [
 
 
 @pytest.mark.parametrize(("reason", "body"), IGNORED)
-def test_what_needs_no_answer_is_ignored_with_a_reason(
-    scene: Endpoints, reason: str, body: JSON
-) -> None:
+def test_what_needs_no_answer_is_ignored(scene: Views, reason: str, body: JSON) -> None:
     answer = scene.deliver(body)
     assert parts(answer) == (200, {"status": "ignored", "reason": reason})
     assert scene.untouched
@@ -156,9 +151,7 @@ def test_what_needs_no_answer_is_ignored_with_a_reason(
 @pytest.mark.parametrize(
     "given", [{key: None} for key in ("base_url", "account_id", "api_access_token")]
 )
-def test_without_configuration_a_delivery_is_ignored(
-    scene: Endpoints, tmp_path: Path
-) -> None:
+def test_without_configuration_all_is_ignored(scene: Views, tmp_path: Path) -> None:
     answer = scene.deliver(message())
     assert parts(answer) == (200, {"status": "ignored", "reason": "not_configured"})
     assert scene.deliver(b"{").status_code == 400
@@ -180,9 +173,7 @@ HOSTILE: dict[str, bytes | JSON] = {
 
 
 @pytest.mark.parametrize("body", HOSTILE)
-def test_a_malformed_body_is_refused_and_nothing_is_stored(
-    scene: Endpoints, body: str
-) -> None:
+def test_a_malformed_body_is_refused_and_not_stored(scene: Views, body: str) -> None:
     assert refusal(scene.deliver(HOSTILE[body])) == 400
     assert scene.untouched
 
@@ -199,9 +190,7 @@ def test_a_malformed_body_is_refused_and_nothing_is_stored(
     ],
     ids=str,
 )
-def test_an_unusual_conversation_is_answered_with_a_note(
-    scene: Endpoints, strange: JSON
-) -> None:
+def test_an_unusual_conversation_gets_a_note(scene: Views, strange: JSON) -> None:
     given = message(mode=None)
     given["conversation"].update(strange)
     assert scene.deliver(given).status_code == 202
@@ -217,7 +206,7 @@ BESIDE = (
 @pytest.mark.parametrize("value", [None, 7, "text", [], [None], {"a": [1]}, True])
 @pytest.mark.parametrize("key", BESIDE)
 def test_an_unusual_value_beside_the_text_changes_nothing(
-    scene: Endpoints, key: str, value: t.Any
+    scene: Views, key: str, value: t.Any
 ) -> None:
     assert scene.deliver(Q | {key: value}).status_code == 202
     assert scene.api.public == [ANSWER]
@@ -226,7 +215,7 @@ def test_an_unusual_value_beside_the_text_changes_nothing(
 @pytest.mark.parametrize(
     "text", ["\ud800", "\0", "🙂" * 1000, "\u202e", "<p>" * 1000, "{{contact.email}}"]
 )
-def test_an_unusual_text_is_answered(scene: Endpoints, text: str) -> None:
+def test_an_unusual_text_is_answered(scene: Views, text: str) -> None:
     assert scene.deliver(message(text)).status_code == 202
     assert (scene.asked, scene.api.public) == ([text], [ANSWER])
 
@@ -248,7 +237,6 @@ def chunked(client: FlaskClient, body: bytes) -> TestResponse:
 def padded(size: int) -> bytes:
     """A delivery of exactly so many bytes."""
     raw = as_bytes(message())
-
     return raw + b" " * (size - len(raw))
 
 
@@ -260,7 +248,7 @@ both_ways = pytest.mark.parametrize(
 @both_ways
 @with_settings(max_body=5000)
 def test_a_body_of_the_largest_size_is_accepted_and_one_byte_more_is_not(
-    scene: Endpoints, send: Send
+    scene: Views, send: Send
 ) -> None:
     assert refusal(send(scene.client, padded(5001))) == 413
     assert scene.untouched
@@ -285,7 +273,7 @@ STREAMS: dict[str, tuple[str, io.BytesIO, t.Container[int]]] = {
 
 
 @pytest.mark.parametrize("wrong", STREAMS)
-def test_a_wrong_length_header_is_refused(scene: Endpoints, wrong: str) -> None:
+def test_a_wrong_length_header_is_refused(scene: Views, wrong: str) -> None:
     length, stream, statuses = STREAMS[wrong]
     answer = scene.post(
         input_stream=stream,
@@ -300,7 +288,7 @@ def test_a_wrong_length_header_is_refused(scene: Endpoints, wrong: str) -> None:
 
 
 @both_ways
-def test_a_host_may_read_the_body_first(scene: Endpoints, send: Send) -> None:
+def test_a_host_may_read_the_body_first(scene: Views, send: Send) -> None:
     seen: list[t.Any] = []
     scene.app.before_request(lambda: seen.append(request.get_json(silent=True)))
 
@@ -310,7 +298,7 @@ def test_a_host_may_read_the_body_first(scene: Endpoints, send: Send) -> None:
 
 
 @pytest.mark.parametrize("reads", [False, True], ids=["leaves it", "reads first"])
-def test_a_hosts_own_limit_is_kept(scene: Endpoints, reads: bool) -> None:
+def test_a_hosts_own_limit_is_kept(scene: Views, reads: bool) -> None:
     scene.app.config["MAX_CONTENT_LENGTH"] = 4999
     scene.app.before_request(lambda: request.get_data() and None if reads else None)
 
@@ -323,7 +311,7 @@ def test_a_hosts_own_limit_is_kept(scene: Endpoints, reads: bool) -> None:
 
 
 @with_settings(max_body=4999)
-def test_a_hosts_larger_limit_does_not_raise_ours(scene: Endpoints) -> None:
+def test_a_hosts_larger_limit_does_not_raise_ours(scene: Views) -> None:
     scene.app.config["MAX_CONTENT_LENGTH"] = 2**30
     assert scene.deliver(padded(5000)).status_code == 413
 
@@ -358,9 +346,7 @@ FORGED: dict[str, t.Callable[[], dict[str, t.Any]]] = {
 
 
 @pytest.mark.parametrize("forgery", FORGED)
-def test_every_invalid_signature_gets_the_same_answer(
-    scene: Endpoints, forgery: str
-) -> None:
+def test_invalid_signatures_get_the_same_answer(scene: Views, forgery: str) -> None:
     assert parts(scene.post(**FORGED[forgery]())) == (401, INVALID)
     assert scene.untouched
 
@@ -369,9 +355,7 @@ def test_every_invalid_signature_gets_the_same_answer(
 @pytest.mark.parametrize(
     ("secret", "status"), [(SECRET, 202), ("new-one", 202), ("old", 401)]
 )
-def test_a_secret_can_be_replaced_while_both_are_in_use(
-    scene: Endpoints, secret: str, status: int
-) -> None:
+def test_two_secrets_can_be_in_use(scene: Views, secret: str, status: int) -> None:
     assert scene.post(**signed(message(), secret=secret)).status_code == status
 
 
@@ -397,7 +381,7 @@ UNSIGNED: t.Final = {"webhook_secret": None}
     ],
 )
 def test_the_secret_and_the_token_in_the_url_are_required_if_they_are_set(
-    scene: Endpoints, query: str, signs: bool, status: int
+    scene: Views, query: str, signs: bool, status: int
 ) -> None:
     answer = scene.post(query, **(signed(message()) if signs else {"json": message()}))
     expected = INVALID if status == 401 else {"status": "accepted"}
@@ -433,7 +417,7 @@ def test_a_delivery_that_could_not_be_stored_is_not_acknowledged(
 
 @pytest.mark.slow
 def test_a_locked_database_is_reported_before_chatwoot_stops_waiting(
-    scene: Endpoints, caplog: pytest.LogCaptureFixture
+    scene: Views, caplog: pytest.LogCaptureFixture
 ) -> None:
     scene.deliver(message(id=9000))
     db = sqlite3.connect(database_of(scene.app).path, isolation_level=None)
@@ -461,18 +445,17 @@ def test_what_needs_no_answer_needs_no_database(client: FlaskClient) -> None:
 
 def ask(client: FlaskClient, text: str = "Hello", **values: t.Any) -> TestResponse:
     given = values or {"json": {"message": text}}
-
     return client.post(COPILOT, headers=BEARER, **given)
 
 
-def test_a_suggestion_is_made_and_nothing_is_posted(scene: Endpoints) -> None:
+def test_a_suggestion_is_made_and_nothing_is_posted(scene: Views) -> None:
     answer = ask(scene.client, json={"message": "Where is my order?", "more": 1})
     assert parts(answer) == (200, {"suggestion": ANSWER})
     assert scene.asked == ["Where is my order?"]
     assert (scene.api.attempts, jobs_of(scene.app)) == ([], [])
 
 
-def test_a_suggestion_is_made_in_human_mode(
+def test_a_suggestion_is_made_in_mode_human(
     client: FlaskClient, chatwoot: Chatwoot
 ) -> None:
     @chatwoot.reply_provider(mode="human")
@@ -504,7 +487,7 @@ def test_several_replies_are_one_suggestion_and_no_reply_is_null(
         *(b'{"message": 7}', b'{"message": "\xff"}', b"[" * 100_000),
     ],
 )
-def test_a_question_without_text_is_refused(scene: Endpoints, body: bytes) -> None:
+def test_a_question_without_text_is_refused(scene: Views, body: bytes) -> None:
     assert refusal(ask(scene.client, data=body)) == 400
     assert scene.untouched
 
@@ -534,15 +517,13 @@ def test_a_suggestion_requires_the_token_after_the_scheme_in_any_case(
 @with_settings(
     copilot_token=None, base_url=None, account_id=None, api_access_token=None
 )
-def test_suggestions_need_neither_a_token_nor_a_configuration_of_chatwoot(
-    scene: Endpoints,
-) -> None:
+def test_suggestions_need_neither_token_nor_configuration(scene: Views) -> None:
     answer = scene.client.post(COPILOT, json={"message": "Hi"})
     assert parts(answer) == (200, {"suggestion": ANSWER})
 
 
 @with_settings(max_body=100)
-def test_a_long_question_is_refused(scene: Endpoints) -> None:
+def test_a_long_question_is_refused(scene: Views) -> None:
     assert ask(scene.client, "x" * 100).status_code == 413
     assert ask(scene.client, "x" * 50).status_code == 200
 
@@ -673,9 +654,7 @@ def storing(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[FlaskClient]
 
 @hypothesis.settings(max_examples=300, deadline=None)
 @hypothesis.given(value=mutations() | VALUES)
-def test_any_delivery_has_a_documented_answer(
-    storing: FlaskClient, value: t.Any
-) -> None:
+def test_any_body_has_a_documented_answer(storing: FlaskClient, value: t.Any) -> None:
     answer = deliver(storing, json.dumps(value).encode())
     seen = t.cast(JSON, answer.json)
 

@@ -44,7 +44,6 @@ QUICK = {"lease": 0.5, "retry_pause": 0.01}
 
 def workers() -> list[threading.Thread]:
     named = "chatwoot-worker"
-
     return [each for each in threading.enumerate() if each.name.startswith(named)]
 
 
@@ -123,7 +122,6 @@ class Workers(Scene):
         """Deliver a message; the status in the answer."""
         body = message(text, id=id, conversation_id=conversation)
         answer: t.Any = deliver(self.app.test_client(), body).json
-
         return str(answer["status"])
 
     def answer(self, reply: str = ANSWER) -> None:
@@ -160,7 +158,6 @@ def make_workers(
 ) -> MakeWorkers:
     def make(backend: str, workers: int) -> Workers:
         app = make_app(chatwoot, backend=backend, workers=workers, **QUICK)
-
         return Workers(app, app.test_client(), api, chatwoot, caplog)
 
     return make
@@ -186,9 +183,7 @@ def threads(make_workers: MakeWorkers) -> Workers:
 # -- what every backend does -----------------------------------------------------
 
 
-def test_a_message_is_answered_once_however_often_it_is_delivered(
-    either: Workers,
-) -> None:
+def test_a_message_that_is_delivered_often_is_answered_once(either: Workers) -> None:
     either.answer()
     assert [either.say() for _ in range(4)] == ["accepted", *["duplicate"] * 3]
     either.wait_for(ANSWER)
@@ -312,9 +307,7 @@ def test_inline_a_request_ends_with_its_turn_and_what_was_left(inline: Workers) 
 # -- threads ---------------------------------------------------------------------
 
 
-def test_threads_start_with_the_first_request_and_handle_what_was_left(
-    threads: Workers,
-) -> None:
+def test_threads_start_with_a_request_and_do_what_was_left(threads: Workers) -> None:
     threads.answer()
     put(store_of(threads.app).queue)
 
@@ -469,7 +462,7 @@ def test_a_lease_that_cannot_be_renewed_is_logged_and_tried_again(
 # -- stopping --------------------------------------------------------------------
 
 
-def test_stopping_lets_running_turns_finish_and_claims_no_more(
+def test_stopping_lets_turns_finish_and_claims_no_more(
     threads: Workers, held: Held
 ) -> None:
     threads.say(id=9001)

@@ -85,7 +85,6 @@ class Store(store.Store):
     def claim(self) -> Job:
         job = self.queue.claim()
         assert job is not None
-
         return job
 
     def claim_of(self, conversation_id: int) -> Job:
@@ -104,25 +103,21 @@ class Store(store.Store):
         """Claim a job and end it; the id of its message."""
         job = self.claim()
         self.settle(job, outcome, reason)
-
         return job.message_id
 
     def only(self) -> JobRow:
         (job,) = self.inspection.jobs()
-
         return job
 
     def keep(self, job: Job, text: str = "On its way.") -> Draft:
         """The draft of a public reply."""
         (draft,) = self.outbox.keep(job, public(text))
-
         return draft
 
     def sent(self, job: Job, text: str = "On its way.") -> Draft:
         """A draft for which a request went out."""
         draft = self.keep(job, text)
         self.outbox.sending(job, draft)
-
         return draft
 
     # -- time ----------------------------------------------------------------------
@@ -157,7 +152,6 @@ def open_store(
 ) -> Store:
     """The stores of a file. Opens nothing."""
     database = SQLiteDatabase(str(path), account_id=account_id, sync=sync, clock=clock)
-
     return Store.of(database, **timing)
 
 
