@@ -64,14 +64,12 @@ class Host:
 
     # -- processes -------------------------------------------------------------
 
-    def serve(self, crew: str = "web", *, workers: int = 1, **env: str) -> None:
+    def serve(self, crew: str, *, workers: int) -> None:
         """Start gunicorn, which replaces workers that die.
 
         :param crew: ``"two workers"`` if two other processes handle the jobs.
         """
-        if crew != "web":
-            env["CHATWOOT_WORKERS"] = "0"
-
+        env = {} if crew == "web" else {"CHATWOOT_WORKERS": "0"}
         fd = self._socket.fileno()
         self._start(
             "-m", "gunicorn", "--bind", f"fd://{fd}", "--workers", str(workers),
@@ -155,10 +153,15 @@ class Host:
         for text in texts:
             self.talk.customer_says(text)
 
+        self.sim.drain()
+
         if len(texts) > 1:
-            self.sim.drain()
             statuses = [d.status for d in self.sim.deliveries if d.message_id]
             assert statuses[: len(texts)] == [202] * len(texts)
+
+    def say_and_wait_for_the_provider(self, texts: t.Sequence[str]) -> None:
+        self.say(texts)
+        self.sim.wait_until(self.questions, timeout=20)
 
     def wait_for_replies(self, jobs: int = 1, *, serves: bool = True) -> list[str]:
         """Wait until there is a reply, and that many jobs, all of which have ended.
@@ -184,18 +187,33 @@ Start = t.Callable[..., Host]
 
 @pytest.fixture
 def make_host(tmp_path: Path) -> t.Iterator[Start]:
-    """Makes a host that does not run yet, in front of a simulator."""
+    """Makes a host that runs in front of a simulator."""
     with ExitStack() as stack:
 
-        def make(texts: t.Sequence[str] = ONE, **env: str) -> Host:
+        def make(
+            texts: t.Sequence[str] = ONE,
+            crew: str = "web",
+            *,
+            caller: str = "user",
+            workers: int = 1,
+            **env: str,
+        ) -> Host:
             window = {"CHATWOOT_BURST_WINDOW": "1"} if len(texts) > 1 else {}
             sim = stack.enter_context(Simulator())
+            window["CHATWOOT_API_ACCESS_TOKEN"] = getattr(sim, f"{caller}_token")
             host = Host(sim, tmp_path, **window, **env)
             stack.callback(host.close)
+            host.serve(crew, workers=workers)
 
             return host
 
         yield make
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """The file for which the provider waits if the host has its name."""
+    return tmp_path / "gate"
 
 
 def new_talk(sim: Simulator) -> Talk:
@@ -205,28 +223,19 @@ def new_talk(sim: Simulator) -> Talk:
 # -- one message -----------------------------------------------------------------
 
 
-def test_killed_on_receipt_nothing_was_acknowledged_and_nothing_is_stored(
-    make_host: Start,
-) -> None:
+def test_killed_on_receipt_nothing_is_acknowledged_or_stored(make_host: Start) -> None:
     host = make_host(CRASH_AT="received")
-    host.serve()
     host.say(ONE)
-    host.sim.drain()
     assert host.statuses() == [None]
     assert not host.database_path.exists() or host.jobs() == []
 
     host.sim.deliver(host.talk.messages[0])
-
     assert host.wait_for_replies() == [reply_to(ONE)]
 
 
-def test_killed_after_storing_before_the_answer_a_repeat_is_a_duplicate(
-    make_host: Start,
-) -> None:
+def test_killed_after_storing_a_repeat_is_a_duplicate(make_host: Start) -> None:
     host = make_host(CRASH_AT="stored", CHATWOOT_WORKERS="0")
-    host.serve()
     host.say(ONE)
-    host.sim.drain()
     host.work()
     host.sim.deliver(host.talk.messages[0])
 
@@ -234,13 +243,9 @@ def test_killed_after_storing_before_the_answer_a_repeat_is_a_duplicate(
     assert host.statuses()[:2] == [None, 200]
 
 
-def test_killed_after_the_acknowledgement_another_process_answers(
-    make_host: Start,
-) -> None:
+def test_killed_after_the_answer_another_process_replies(make_host: Start) -> None:
     host = make_host(CHATWOOT_WORKERS="0")
-    host.serve()
     host.say(ONE)
-    host.sim.drain()
     assert [job.state for job in host.jobs()] == ["ready"]
     host.kill()
     host.work()
@@ -249,15 +254,10 @@ def test_killed_after_the_acknowledgement_another_process_answers(
     assert host.statuses()[0] == 202
 
 
-def test_a_worker_that_gets_sigterm_finishes_its_turn(
-    make_host: Start, tmp_path: Path
-) -> None:
-    gate = tmp_path / "gate"
+def test_a_worker_finishes_its_turn_after_sigterm(make_host: Start, gate: Path) -> None:
     host = make_host(GATE=str(gate))
-    host.serve()
     worker = host.poke()
-    host.say(ONE)
-    host.sim.wait_until(host.questions, timeout=20)
+    host.say_and_wait_for_the_provider(ONE)
     os.kill(worker, signal.SIGTERM)
     assert host.talk.replies == []
     gate.touch()
@@ -282,8 +282,7 @@ SITUATIONS: t.Final[dict[str, tuple[list[str], str]]] = {
 def test_killed_in_a_turn_only_a_question_without_an_answer_is_repeated(
     make_host: Start, texts: list[str], crew: str, place: str, asked: int
 ) -> None:
-    host = make_host(texts, CRASH_AT=place)
-    host.serve(crew)
+    host = make_host(texts, crew, CRASH_AT=place)
     host.say(texts)
 
     assert host.wait_for_replies() == [reply_to(texts)]
@@ -292,22 +291,20 @@ def test_killed_in_a_turn_only_a_question_without_an_answer_is_repeated(
     assert [job.outcome for job in host.jobs()] == ["replied"]
 
 
-TOKENS: t.Final = {
+CALLERS: t.Final = {
     **{name: (*each, "user") for name, each in SITUATIONS.items()},
     "one message, bot": (ONE, "web", "bot"),
 }
 
 
-@pytest.mark.parametrize(("texts", "crew", "token"), TOKENS.values(), ids=TOKENS)
+@pytest.mark.parametrize(("texts", "crew", "caller"), CALLERS.values(), ids=CALLERS)
 @pytest.mark.parametrize("fault", [Fault.HANG, Fault.HANG_AFTER])
 def test_killed_while_waiting_for_chatwoot_the_post_is_looked_for(
-    make_host: Start, texts: list[str], crew: str, token: str, fault: Fault
+    make_host: Start, texts: list[str], crew: str, caller: str, fault: Fault
 ) -> None:
     """HANG: the request had no effect. HANG_AFTER: the message was created."""
-    host = make_host(texts)
-    tokens = {"user": host.sim.user_token, "bot": host.sim.bot_token}
+    host = make_host(texts, crew, caller=caller)
     host.sim.inject(fault)
-    host.serve(crew, CHATWOOT_API_ACCESS_TOKEN=tokens[token])
     host.say(texts)
 
     def sent() -> object:
@@ -328,11 +325,10 @@ def test_killed_while_waiting_for_chatwoot_the_post_is_looked_for(
 # -- bursts --------------------------------------------------------------------
 
 
-def test_killed_between_the_messages_of_a_burst_there_is_one_reply(
+def test_killed_between_messages_of_a_burst_there_is_one_reply(
     make_host: Start,
 ) -> None:
     host = make_host(CRASH_AT="stored", CHATWOOT_WORKERS="0")
-    host.serve()
 
     for text in BURST:
         host.talk.customer_says(text)
@@ -349,13 +345,10 @@ def test_killed_between_the_messages_of_a_burst_there_is_one_reply(
 
 @pytest.mark.parametrize("crew", ["web", "two workers"])
 def test_killed_while_a_burst_waits_for_the_turn_before_it(
-    make_host: Start, crew: str, tmp_path: Path
+    make_host: Start, crew: str, gate: Path
 ) -> None:
-    gate = tmp_path / "gate"
-    host = make_host(GATE=str(gate))
-    host.serve(crew)
-    host.say(BURST[:1])
-    host.sim.wait_until(host.questions, timeout=20)
+    host = make_host(crew=crew, GATE=str(gate))
+    host.say_and_wait_for_the_provider(BURST[:1])
     host.say(BURST[1:])
     os.kill(host.asker(), signal.SIGKILL)
     gate.touch()
@@ -368,11 +361,8 @@ def test_killed_while_a_burst_waits_for_the_turn_before_it(
 # -- everything at once ----------------------------------------------------------
 
 
-def test_workers_that_die_often_answer_every_message_once_and_in_order(
-    make_host: Start,
-) -> None:
-    host = make_host(CHATWOOT_MAX_ATTEMPTS="50", CHATWOOT_WORKERS="8")
-    host.serve(workers=2)
+def test_workers_that_die_often_answer_once_and_in_order(make_host: Start) -> None:
+    host = make_host(workers=2, CHATWOOT_MAX_ATTEMPTS="50", CHATWOOT_WORKERS="8")
     host.work(2)
     chance = random.Random(7)  # noqa: S311 - the same story each time
     faults = [
@@ -407,7 +397,6 @@ def test_workers_that_die_often_answer_every_message_once_and_in_order(
 def answered(talk: Talk) -> list[str]:
     """The messages that were answered, whether alone or together."""
     texts = [reply.removeprefix("Answer to ") for reply in talk.replies]
-
     return [line for text in texts for line in text.splitlines()]
 
 

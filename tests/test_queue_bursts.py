@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import typing as t
 
 import pytest
-from support.queue import (
-    BODY,
-    LEASE,
-    advance,
-    claim,
-    claim_of,
-    connection_of,
-    everything,
-    finish,
-    follow_ups,
-    keep,
-    messages_by_job,
-    now,
-    open_store,
-    put,
-    say,
-    say_and_claim,
-)
+from support.queue import LEASE, Store, follow_ups, open_store
 from support.waiting import Clock
 
-from flask_chatwoot.errors import LeaseLostError
 from flask_chatwoot.queue.jobs import Job
 from flask_chatwoot.queue.line import MESSAGE
 from flask_chatwoot.queue.outbox import DraftPart
 from flask_chatwoot.queue.schema import JobState
-from flask_chatwoot.queue.store import Store
 
 NOTE: t.Final = [DraftPart("A note.", True)]
 
@@ -44,174 +24,157 @@ def ids_of(job: Job) -> list[int]:
 
 
 def test_a_message_joins_the_turn_that_waits(store: Store) -> None:
-    begun = now(store)
-    assert say(store, 9001, payload=b"one")
-    advance(store, 1)
-    assert say(store, 9002, payload=b"two", said=lambda: "second")
-    advance(store, 1)
-    assert say(store, 9003, payload=b"three", said=lambda: "third")
+    begun = store.now
+    assert store.say(9001, payload=b"one")
+    store.advance(1)
+    assert store.say(9002, payload=b"two", said=lambda: "second")
+    store.advance(1)
+    assert store.say(9003, payload=b"three", said=lambda: "third")
 
-    job = claim(store)
+    assert store.only().state == "ready"
+    job = store.claim()
     assert (job.message_id, job.payload, job.newest) == (9001, b"one", b"three")
     assert follow_ups(job) == [(9002, "second", None), (9003, "third", b"three")]
     assert [each.received_at for each in job.follow_ups] == [begun + 1, begun + 2]
     assert job.since == job.received_at == begun
-    assert store.queue.claim() is None
-    assert len(store.inspection.jobs()) == 1
 
 
-@pytest.mark.parametrize("messages", [[9001, 9003, 9002, 9004], [9001]])
-def test_messages_of_the_same_instant_keep_their_order(
-    store: Store, messages: list[int]
-) -> None:
-    for message_id in messages:
-        say(store, message_id)
+def test_messages_of_the_same_instant_keep_their_order(store: Store) -> None:
+    for message_id in (9001, 9003, 9002, 9004):
+        store.say(message_id)
 
-    job = claim(store)
-    assert ids_of(job) == messages
-    assert job.newest == BODY
+    assert ids_of(store.claim()) == [9001, 9003, 9002, 9004]
 
 
 def test_a_message_joins_the_turn_that_is_next_in_line(store: Store) -> None:
-    _, running = say_and_claim(store, 9001)
+    _, running = store.say_and_claim(9001)
     assert running is not None
-    say(store, 9002)
-    assert say_and_claim(store, 9003) == (True, None)
-    say(store, 9004)
+    store.say(9002)
+    assert store.say_and_claim(9003) == (True, None)
+    store.say(9004)
 
     assert store.queue.claim() is None
-    store.queue.settle(running, "replied", None)
-    assert ids_of(claim(store)) == [9002, 9003, 9004]
+    store.settle(running)
+    assert ids_of(store.claim()) == [9002, 9003, 9004]
 
 
 @pytest.mark.parametrize("how", ["postponed", "revived"])
-def test_a_message_joins_a_turn_that_begins_anew_without_an_answer(
-    store: Store, how: str
-) -> None:
-    say(store, 9001)
-    say(store, 9002)
-    job = claim(store)
+def test_a_message_joins_a_turn_that_begins_anew(store: Store, how: str) -> None:
+    store.say(9001)
+    store.say(9002)
+    job = store.claim()
 
     if how == "postponed":
         store.queue.postpone(job, 0)
     else:
-        store.queue.settle(job, "dead", "provider_failed")
+        store.settle(job, "dead", "provider_failed")
         store.inspection.retry([job.id])
 
-    say(store, 9003)
-
-    assert ids_of(claim(store)) == [9001, 9002, 9003]
-    assert len(store.inspection.jobs()) == 1
+    store.say(9003)
+    assert ids_of(store.claim()) == [9001, 9002, 9003]
 
 
-def answer(store: Store) -> None:
-    job = claim(store)
-    keep(store, job)
+def postpone_the_answer(store: Store) -> None:
+    job = store.claim()
+    store.keep(job)
     store.queue.postpone(job, 5)
 
 
 def abandon(store: Store) -> None:
-    claim(store)
-    advance(store, 2 * LEASE)
+    store.claim()
+    store.advance(2 * LEASE)
 
 
 SO_FAR: dict[str, t.Callable[[Store], t.Any]] = {
     "unclaimed": lambda store: None,
-    "claimed": claim,
+    "claimed": Store.claim,
     "abandoned": abandon,
-    "answered": answer,
+    "answered": postpone_the_answer,
     "given up": lambda store: store.queue.give_up(
-        claim(store), "refused", [], handoff=None
+        store.claim(), "refused", [], handoff=None
     ),
-    "done": finish,
-    "dead": lambda store: finish(store, "dead", "refused"),
+    "done": Store.finish,
+    "dead": lambda store: store.finish("dead", "refused"),
 }
 
 
-@pytest.mark.parametrize("store_message", [say, say_and_claim])
+@pytest.mark.parametrize("store_message", [Store.say, Store.say_and_claim])
 @pytest.mark.parametrize("so_far", [name for name in SO_FAR if name != "unclaimed"])
 def test_a_message_never_joins_a_turn_that_has_begun(
     store: Store, so_far: str, store_message: t.Callable[[Store, int], t.Any]
 ) -> None:
-    say(store, 9001)
+    store.say(9001)
     SO_FAR[so_far](store)
     store_message(store, 9002)
 
-    assert messages_by_job(store) == {1: [9001], 2: [9002]}
+    assert store.messages_by_job() == {1: [9001], 2: [9002]}
 
 
-def test_only_messages_join_and_only_messages(store: Store) -> None:
-    for message_id, kind in ((9001, put), (9002, say), (9003, put), (9004, say)):
-        kind(store, message_id)
+def test_only_messages_of_the_same_conversation_join_and_only_messages(
+    store: Store, neighbour: Store
+) -> None:
+    store.put(9001)
+    store.say(9002)
+    store.put(9003)
+    store.say(9004)
+    store.say(9005, conversation_id=43)
+    neighbour.say(9006)
 
-    assert messages_by_job(store) == {1: [9001], 2: [9002, 9004], 3: [9003]}
-
-
-def test_a_message_joins_no_other_conversation(store: Store, neighbour: Store) -> None:
-    say(store, 9001)
-    say(store, 9002, conversation_id=43)
-    say(neighbour, 9003)
-
-    assert messages_by_job(store) == {1: [9001], 2: [9002], 3: [9003]}
+    messages = {1: [9001], 2: [9002, 9004], 3: [9003], 4: [9005], 5: [9006]}
+    assert store.messages_by_job() == messages
 
 
 def test_of_two_turns_that_wait_the_newer_one_is_joined(store: Store) -> None:
-    say(store, 9001)
-    finish(store, "dead", "refused")
-    say(store, 9002)
+    store.say(9001)
+    store.finish("dead", "refused")
+    store.say(9002)
     store.inspection.retry([1])
-    say(store, 9003)
+    store.say(9003)
 
-    assert messages_by_job(store) == {1: [9001], 2: [9002, 9003]}
+    assert store.messages_by_job() == {1: [9001], 2: [9002, 9003]}
 
 
 def test_a_turn_that_begins_at_that_very_moment_is_not_joined(
     store: Store, path: str, clock: Clock
 ) -> None:
-    say(store, 9001)
+    store.say(9001)
     other = open_store(path, clock)
     begun: list[Job] = []
 
     def begin(statement: str) -> None:
         if statement.startswith("BEGIN"):
-            begun.append(claim(other))
+            begun.append(other.claim())
 
-    connection_of(store).set_trace_callback(begin)
-    assert say(store, 9002)
-    connection_of(store).set_trace_callback(None)
-    other.database.close()
+    store.connection.set_trace_callback(begin)
+    assert store.say(9002)
+    store.connection.set_trace_callback(None)
+    other.close()
 
     assert [job.message_id for job in begun] == [9001]
-    assert messages_by_job(store) == {1: [9001], 2: [9002]}
+    assert store.messages_by_job() == {1: [9001], 2: [9002]}
 
 
 @pytest.mark.parametrize("so_far", ["unclaimed", "claimed", "done", "dead"])
-@pytest.mark.parametrize("message_id", [9001, 9002, 9003])
+@pytest.mark.parametrize("later", [[], [9004]], ids=["alone", "before another turn"])
 def test_a_duplicate_of_any_message_of_a_turn_is_recognised(
-    store: Store, message_id: int, so_far: str
+    store: Store, later: list[int], so_far: str
 ) -> None:
     for new in (9001, 9002, 9003):
-        say(store, new)
+        store.say(new)
 
     SO_FAR[so_far](store)
-    before = everything(store)
 
-    assert not say(store, message_id)
-    assert not put(store, message_id)
-    assert say_and_claim(store, message_id) == (False, None)
-    assert everything(store) == before
+    for new in later:
+        store.say(new)
 
+    before = store.everything()
 
-def test_a_duplicate_is_recognised_behind_a_turn_that_waits(store: Store) -> None:
-    say(store, 9001)
-    say(store, 9002)
-    finish(store)
-    say(store, 9003)
+    for message_id in (9001, 9002, 9003):
+        assert not store.say(message_id)
+        assert not store.put(message_id)
+        assert store.say_and_claim(message_id) == (False, None)
 
-    assert not say(store, 9001)
-    assert not say(store, 9002)
-    assert say_and_claim(store, 9002) == (False, None)
-    assert claim(store).follow_ups == ()
+    assert store.everything() == before
 
 
 def test_the_text_is_read_only_of_a_message_that_joins(store: Store) -> None:
@@ -222,7 +185,7 @@ def test_the_text_is_read_only_of_a_message_that_joins(store: Store) -> None:
             read.append(message_id)
             return "said"
 
-        put(store, message_id, kind=MESSAGE, said=said, **values)
+        store.put(message_id, kind=MESSAGE, said=said, **values)
 
     write(9001)
     write(9002, conversation_id=43)
@@ -239,35 +202,41 @@ def test_a_message_whose_text_cannot_be_read_is_not_stored(store: Store) -> None
     def fail() -> str:
         raise ValueError("a text that is none")
 
-    say(store, 9001)
-    say(store, 9002, payload=b"two")
-    before = everything(store)
+    store.say(9001)
+    store.say(9002, payload=b"two")
+    before = store.everything()
 
     with pytest.raises(ValueError, match="a text that is none"):
-        say(store, 9003, said=fail)
+        store.say(9003, said=fail)
 
-    assert everything(store) == before
-    assert say(store, 9003)
-    assert len(claim(store).follow_ups) == 2
+    assert store.everything() == before
+    assert store.say(9003)
+    assert len(store.claim().follow_ups) == 2
 
 
 def test_a_message_costs_the_same_however_many_wait_with_it(store: Store) -> None:
-    say(store, 1)
-    db = connection_of(store)
+    store.say(1)
+    db = store.connection
     steps: list[None] = []
     db.set_progress_handler(lambda: steps.append(None), 1)
 
     def cost(message_id: int) -> int:
         steps.clear()
-        say(store, message_id)
-
+        store.say(message_id)
         return len(steps)
 
     costs = [cost(message_id) for message_id in range(2, 202)]
     db.set_progress_handler(None, 0)
 
-    assert len(claim(store).follow_ups) == 200
+    assert len(store.claim().follow_ups) == 200
     assert 0 < max(costs) < 2 * costs[2]
+
+
+TEXTS = [(9001, "one"), (9002, "two")]
+
+
+def supersede(store: Store, job: Job, texts: list[tuple[int, str]] = TEXTS) -> bool:
+    return store.queue.supersede(job, texts, "superseded")
 
 
 # -- the pause before a turn ---------------------------------------------------
@@ -281,39 +250,41 @@ def patient(path: str, clock: Clock) -> t.Iterator[Store]:
     """A store that waits for more messages."""
     store = open_store(path, clock, window=WINDOW, longest=LONGEST)
     yield store
-    store.database.close()
+    store.close()
 
 
 def seconds_to_claim(store: Store) -> float:
     """The seconds from now on after which a job can be claimed."""
-    begun = now(store)
+    begun = store.now
 
     while (job := store.queue.claim()) is None:
-        assert now(store) < begun + 100
-        advance(store, 0.5)
+        assert store.now < begun + 100
+        store.advance(0.5)
 
-    store.queue.settle(job, "replied", None)
+    store.settle(job)
 
-    return now(store) - begun
+    return store.now - begun
 
 
 def take(store: Store, steps: t.Sequence[str | float]) -> None:
     """Take steps in turn; a number is seconds that pass."""
     jobs: list[Job] = []
     calls: dict[str, t.Callable[[int], object]] = {
-        "say": functools.partial(say, store),
-        "say and claim": functools.partial(say_and_claim, store),
-        "put": functools.partial(put, store),
-        "claim": lambda _: jobs.append(claim(store)),
-        "settle": lambda _: store.queue.settle(jobs[-1], "replied", None),
+        "say": store.say,
+        "say and claim": store.say_and_claim,
+        "put": store.put,
+        "claim": lambda _: jobs.append(store.claim()),
+        "settle": lambda _: store.settle(jobs[-1]),
         "postpone": lambda _: store.queue.postpone(jobs[-1], 60),
+        "say again": lambda _: store.say(9001),
+        "supersede": lambda _: supersede(store, jobs[-1], TEXTS[:1]),
     }
 
     for message_id, step in enumerate(steps, 9001):
         if isinstance(step, str):
             calls[step](message_id)
         else:
-            advance(store, step)
+            store.advance(step)
 
 
 BEGUN = ("say", WINDOW, "claim")
@@ -322,10 +293,14 @@ ON_AND_ON = ("say", 1) * 11
 PAUSES: dict[str, tuple[t.Sequence[str | float], float]] = {
     "after the last message": (("say", 4, "say"), WINDOW),
     "the same if it is claimed": (("say and claim", 4, "say and claim"), WINDOW),
+    "not after a duplicate": (("say", 4, "say again"), 1),
     "behind a turn": ((*BEGUN, 1, "say", 3, "say", 1, "settle"), WINDOW - 1),
+    "at most the longest in all": (("say", 4, *("say", 3) * 2), LONGEST - 10),
     "at most the longest": ((*BEGUN, *ON_AND_ON, "settle"), LONGEST - 11),
     "none behind a slow turn": ((*BEGUN, "say", LEASE - 1, "settle"), 0),
     "that of a retry": ((*BEGUN, "postpone", "say", 59, "say"), 1),
+    "of its own if it takes over": ((*BEGUN, 2, "say", "supersede"), WINDOW),
+    "its own behind a job": (("put", "say", "claim", "settle"), WINDOW),
     "none for what is no message": (("put",), 0),
     "none for that behind a turn": (("put", "claim", "put", "settle"), 0),
 }
@@ -336,174 +311,102 @@ def test_a_turn_begins_after_its_pause(
     patient: Store, steps: t.Sequence[str | float], pause: float
 ) -> None:
     take(patient, steps)
-
     assert seconds_to_claim(patient) == pause
-
-
-def test_a_duplicate_does_not_lengthen_the_pause(patient: Store) -> None:
-    say(patient, 9001)
-    (job,) = patient.inspection.story(42)
-    assert job.due_at == now(patient) + WINDOW
-    advance(patient, 4)
-    say(patient, 9001)
-
-    assert seconds_to_claim(patient) == 1
-
-
-def test_a_customer_who_does_not_stop_writing_is_answered(patient: Store) -> None:
-    begun = now(patient)
-    message_id = 9001
-    say(patient, message_id)
-
-    while (job := patient.queue.claim()) is None:
-        assert now(patient) < begun + 100
-        advance(patient, 1)
-        message_id += 1
-        say(patient, message_id)
-
-    assert now(patient) == begun + LONGEST
-    assert len(job.follow_ups) == LONGEST
 
 
 # -- a turn that another supersedes ---------------------------------------------
 
-TEXTS = [(9001, "one"), (9002, "two")]
-
-
-def supersede(store: Store, job: Job, texts: list[tuple[int, str]] = TEXTS) -> bool:
-    return store.queue.supersede(job, texts, "superseded")
-
 
 def test_the_next_turn_answers_what_this_one_does_not(store: Store) -> None:
-    begun = now(store)
-    say(store, 9001, payload=b"one")
-    advance(store, 1)
-    say(store, 9002, payload=b"two")
-    job = claim(store)
+    begun = store.now
+    store.say(9001, payload=b"one")
+    store.advance(1)
+    store.say(9002, payload=b"two")
+    job = store.claim()
     store.outbox.keep(job, NOTE)
-    advance(store, 1)
-    say(store, 9003, payload=b"three")
-    advance(store, 1)
-    say(store, 9004, payload=b"four", said=lambda: "fourth")
+    store.advance(1)
+    store.say(9003, payload=b"three")
+    store.advance(1)
+    store.say(9004, payload=b"four", said=lambda: "fourth")
 
     assert supersede(store, job)
 
-    heir = claim(store)
+    heir = store.claim()
     assert (heir.message_id, heir.payload, heir.newest) == (9003, b"three", b"four")
     taken = [(9001, "one", None), (9002, "two", None)]
     assert follow_ups(heir) == [*taken, (9004, "fourth", b"four")]
     assert heir.since == begun < heir.received_at
     assert heir.drafts == ()
+    assert not any(map(store.say, (9001, 9002, 9003)))
     (info,) = store.inspection.jobs(JobState.DONE)
     assert (info.id, info.outcome, info.reason) == (job.id, "declined", "superseded")
 
 
-def test_a_turn_that_took_over_is_joined_and_keeps_the_newest_payload(
-    store: Store,
-) -> None:
-    say(store, 9001)
-    job = claim(store)
-    advance(store, 1)
-    say(store, 9002)
-    say(store, 9003, payload=b"three")
+def test_a_turn_that_took_over_is_joined_and_has_the_newest(store: Store) -> None:
+    store.say(9001)
+    job = store.claim()
+    store.advance(1)
+    store.say(9002)
+    store.say(9003, payload=b"three")
     supersede(store, job, TEXTS[:1])
-    advance(store, 1)
-    say(store, 9004, payload=b"four")
+    store.advance(1)
+    store.say(9004, payload=b"four")
 
-    heir = claim(store)
+    heir = store.claim()
     joined = [(9003, "", None), (9004, "", b"four")]
     assert follow_ups(heir) == [(9001, "one", None), *joined]
     assert heir.newest == b"four"
 
 
-def test_messages_keep_their_order_when_turns_supersede_each_other(
-    store: Store,
-) -> None:
-    begun = now(store)
-    say(store, 9001)
+def test_messages_keep_their_order_when_turns_are_superseded(store: Store) -> None:
+    begun = store.now
+    store.say(9001)
 
     for message_id in (9002, 9003, 9004):
-        job = claim(store)
-        advance(store, 1)
-        say(store, message_id)
+        job = store.claim()
+        store.advance(1)
+        store.say(message_id)
         known = [each.message_id for each in job.follow_ups] + [job.message_id]
         assert supersede(store, job, [(id, str(id)) for id in known])
 
-    last = claim(store)
+    last = store.claim()
     assert follow_ups(last) == [(id, str(id), None) for id in (9001, 9002, 9003)]
     assert (last.since, last.message_id) == (begun, 9004)
 
 
 def test_without_a_message_that_waits_no_turn_is_superseded(store: Store) -> None:
-    say(store, 9001)
-    say(store, 9002, conversation_id=43)
-    job = claim_of(store, 42)
-    put(store, 9003)  # nothing to answer
-    before = everything(store)
+    store.say(9001)
+    store.say(9002, conversation_id=43)
+    job = store.claim_of(42)
+    store.put(9003)  # nothing to answer
+    before = store.everything()
 
     assert not supersede(store, job)
-    assert everything(store) == before
+    assert store.everything() == before
     store.queue.renew(job)
-    store.queue.settle(job, "noted", None)
+    store.settle(job, "noted", None)
 
 
 def test_a_message_behind_another_job_takes_over_in_its_turn(store: Store) -> None:
-    say(store, 9001)
-    job = claim(store)
-    put(store, 9002)
-    say(store, 9003)
+    store.say(9001)
+    job = store.claim()
+    store.put(9002)
+    store.say(9003)
 
     assert supersede(store, job, TEXTS[:1])
-    assert finish(store) == 9002
-    assert follow_ups(claim(store)) == [(9001, "one", None)]
+    assert store.finish() == 9002
+    assert follow_ups(store.claim()) == [(9001, "one", None)]
 
 
 def test_a_turn_that_has_its_answer_already_takes_nothing_over(store: Store) -> None:
     for message_id in (9001, 9002):
-        say(store, message_id)
-        job = claim(store)
+        store.say(message_id)
+        job = store.claim()
         store.outbox.keep(job, NOTE)
-        store.queue.settle(job, "dead", "refused")
+        store.settle(job, "dead", "refused")
 
     store.inspection.retry([1, 2])
-    before = everything(store)[1:]
+    before = store.everything()[1:]
 
-    assert not supersede(store, claim(store), TEXTS[:1])
-    assert everything(store)[1:] == before
-
-
-def test_duplicates_of_messages_taken_over_are_recognised(store: Store) -> None:
-    say(store, 9001)
-    say(store, 9002)
-    job = claim(store)
-    say(store, 9003)
-    supersede(store, job)
-    before = everything(store)
-
-    assert not any(say(store, message_id) for message_id in (9001, 9002, 9003))
-    assert everything(store) == before
-
-
-def test_a_lost_lease_supersedes_nothing(store: Store) -> None:
-    say(store, 9001)
-    lost = claim(store)
-    say(store, 9002)
-    advance(store, LEASE)
-    claim(store)
-    before = everything(store)
-
-    with pytest.raises(LeaseLostError, match="Job 1 was claimed by another"):
-        supersede(store, lost)
-
-    assert everything(store) == before
-
-
-def test_the_turn_that_takes_over_waits_for_more_too(patient: Store) -> None:
-    say(patient, 9001)
-    advance(patient, WINDOW)
-    job = claim(patient)
-    advance(patient, 2)
-    say(patient, 9002)
-    supersede(patient, job, TEXTS[:1])
-
-    assert seconds_to_claim(patient) == WINDOW
+    assert not supersede(store, store.claim(), TEXTS[:1])
+    assert store.everything()[1:] == before

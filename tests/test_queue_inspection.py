@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
-from support.queue import (
-    DAY,
-    advance,
-    claim,
-    everything,
-    finish,
-    now,
-    only,
-    put,
-    sent,
-)
+import pytest
+from support.queue import DAY, Store
 
 from flask_chatwoot.queue.inspection import ALIVE, DraftRow, Health, JobRow
 from flask_chatwoot.queue.schema import DraftState, JobState
-from flask_chatwoot.queue.store import Store
 
 # -- operators -----------------------------------------------------------------
 
 
-def test_jobs_are_listed_newest_first(store: Store) -> None:
-    put(store, 9001, conversation_id=1)
-    finish(store, "declined", "no_answer")
-    put(store, 9002, conversation_id=2)
-    finish(store, "dead", "refused")
-    put(store, 9003, conversation_id=3)
-    claim(store)
-    put(store, 9004, conversation_id=4)
-    advance(store, 5)
+@pytest.fixture
+def four(store: Store) -> Store:
+    """With a job that is done, a dead one, a claimed one and one that is ready."""
+    for number, outcome in enumerate(
+        (("declined", "no_answer"), ("dead", "refused")), 1
+    ):
+        store.put(9000 + number, conversation_id=number)
+        store.finish(*outcome)
 
+    store.put(9003, conversation_id=3)
+    store.claim()
+    store.put(9004, conversation_id=4)
+    store.advance(5)
+
+    return store
+
+
+def messages(store: Store) -> list[int]:
+    return [job.message_id for job in store.inspection.jobs()]
+
+
+def test_jobs_are_listed_newest_first(four: Store) -> None:
     def row(id: int, state: JobState, attempts: int, *ending: str) -> JobRow:
         counts = (5.0, attempts, 0, 0)
-
         return JobRow(id, id, 9000 + id, state, *counts, *(ending or (None, None)))
 
-    jobs = store.inspection.jobs
+    jobs = four.inspection.jobs
     assert jobs() == [
         row(4, JobState.READY, 0),
         row(3, JobState.LEASED, 1),
@@ -45,124 +46,93 @@ def test_jobs_are_listed_newest_first(store: Store) -> None:
     ]
     assert [job.id for job in jobs(limit=2)] == [4, 3]
     assert [job.id for job in jobs(JobState.DONE, JobState.LEASED)] == [3, 1]
-
-    for job in jobs():
-        assert jobs(job.state) == [job]
+    assert all(jobs(job.state) == [job] for job in jobs())
 
 
 def test_reviving_gives_all_attempts_back(store: Store) -> None:
-    put(store, 9001)
-    store.queue.postpone(claim(store), 0)
-    finish(store, "dead", "provider_failed")
-    assert only(store).attempts == 2
+    store.put(9001)
+    store.queue.postpone(store.claim(), 0)
+    store.finish("dead", "provider_failed")
+    assert (store.only().attempts, store.inspection.retry([1])) == (2, [1])
 
-    assert store.inspection.retry([1]) == [1]
-    revived = only(store)
+    revived = store.only()
     assert (revived.state, revived.attempts) == (JobState.READY, 0)
     assert (revived.outcome, revived.reason) == (None, None)
-    assert claim(store).attempts == 1
+    assert store.claim().attempts == 1
 
 
-def test_only_dead_jobs_are_revived(store: Store) -> None:
-    put(store, 9001, conversation_id=1)
-    finish(store)
-    put(store, 9002, conversation_id=2)
-    finish(store, "dead", "refused")
-    put(store, 9003, conversation_id=3)
-    claim(store)
-    put(store, 9004, conversation_id=4)
-
-    assert store.inspection.retry([1, 2, 3, 4, 5]) == [2]
+def test_only_dead_jobs_are_revived(four: Store) -> None:
+    assert four.inspection.retry([1, 2, 3, 4, 5]) == [2]
 
 
 def test_finished_jobs_are_pruned_by_their_age(store: Store) -> None:
-    put(store, 9001)
-    finish(store)
-    advance(store, DAY)
-    put(store, 9002)
-    finish(store)
-    put(store, 9003)
-    advance(store, 1)
+    store.put(9001)
+    store.finish()
+    store.advance(DAY)
+    store.put(9002)
+    store.finish()
+    store.put(9003)
+    store.advance(1)
 
-    assert store.inspection.prune(older_than=DAY) == 1
-    assert [job.message_id for job in store.inspection.jobs()] == [9003, 9002]
-    assert not put(store, 9002)
-    assert put(store, 9001)
-
-
-def test_what_is_not_finished_is_never_pruned(store: Store) -> None:
-    put(store, 9001, conversation_id=1)
-    claim(store)
-    put(store, 9002, conversation_id=2)
-    put(store, 9003, conversation_id=3)
-    advance(store, 1000 * DAY)
-
-    assert store.inspection.prune(older_than=0, dead=True) == 0
-    assert len(store.inspection.jobs()) == 3
+    assert (store.inspection.prune(older_than=DAY), messages(store)) == (
+        1,
+        [9003, 9002],
+    )
+    assert (store.put(9002), store.put(9001)) == (False, True)
 
 
-def test_dead_jobs_are_pruned_only_when_asked(store: Store) -> None:
-    put(store, 9001)
-    finish(store, "dead", "refused")
-    put(store, 9002)
-    advance(store, 100 * DAY)
-
-    assert store.inspection.prune() == 0
-    assert store.inspection.prune(dead=True) == 1
-    assert [job.message_id for job in store.inspection.jobs()] == [9002]
+@pytest.mark.parametrize(
+    ("dead", "left"), [(False, [9004, 9003, 9002]), (True, [9004, 9003])]
+)
+def test_dead_jobs_are_pruned_only_when_asked_and_unfinished_ones_never(
+    four: Store, dead: bool, left: list[int]
+) -> None:
+    four.advance(1000 * DAY)
+    four.inspection.prune(older_than=0, dead=dead)
+    assert messages(four) == left
 
 
 def test_jobs_of_another_account_are_not_pruned(store: Store, neighbour: Store) -> None:
-    put(neighbour, 9001)
-    finish(neighbour, "dead", "refused")
-    put(store, 9002)  # the newest row is kept
-    advance(store, DAY)
+    neighbour.put(9001)
+    neighbour.finish("dead", "refused")
+    store.put(9002)  # the newest row is kept
+    store.advance(DAY)
 
     assert store.inspection.prune(older_than=0, dead=True) == 0
     assert neighbour.inspection.prune(older_than=0, dead=True) == 1
 
 
 def test_drafts_are_pruned_with_their_job(store: Store) -> None:
-    put(store, 9001)
-    job = claim(store)
-    store.outbox.posted(sent(store, job), 20001)
-    store.queue.settle(job, "replied", None)
-    put(store, 9002)
-    advance(store, 1)
+    store.put(9001)
+    job = store.claim()
+    store.outbox.posted(store.sent(job), 20001)
+    store.settle(job)
+    store.advance(1)
+    store.put(9002)
     store.inspection.prune(older_than=0)
 
     assert not store.outbox.is_ours(20001)
-    assert len(everything(store)) == 1
+    assert (len(store.everything()), store.claim().id) == (1, 2)
 
 
 def test_a_large_clean_up_leaves_nothing_behind(store: Store) -> None:
     for number in range(1101):
-        put(store, number + 1, conversation_id=number + 1)
-        finish(store)
+        store.put(number + 1, conversation_id=number + 1)
+        store.finish()
 
-    advance(store, 1)
+    store.advance(1)
     assert store.inspection.prune(older_than=0) == 1100
     assert len(store.inspection.jobs()) == 1
 
 
-def test_the_number_of_a_job_is_never_given_twice(store: Store) -> None:
-    put(store, 9001)
-    finish(store)
-    advance(store, 1)
-    store.inspection.prune(older_than=0)
-    put(store, 9002)
-
-    assert claim(store).id == 2
-
-
 def test_the_story_of_a_conversation_has_its_jobs_and_drafts(store: Store) -> None:
-    begun = now(store)
-    put(store, 9001)
-    job = claim(store)
-    store.outbox.posted(sent(store, job), 20001)
-    store.queue.settle(job, "replied", None)
-    put(store, 9002)
-    put(store, 9003, conversation_id=43)
+    begun = store.now
+    store.put(9001)
+    job = store.claim()
+    store.outbox.posted(store.sent(job), 20001)
+    store.settle(job)
+    store.put(9002)
+    store.put(9003, conversation_id=43)
 
     first, second = store.inspection.story(42)
     assert (first.id, first.state, first.finished_at) == (1, JobState.DONE, begun)
@@ -176,16 +146,16 @@ def test_health_counts_states_outcomes_and_threads(store: Store) -> None:
     assert store.inspection.health() == Health(None, {}, {}, 0)
 
     for message_id, outcome in ((1, "replied"), (2, "replied"), (3, "dead")):
-        put(store, message_id)
-        finish(store, outcome)
+        store.put(message_id)
+        store.finish(outcome)
 
-    put(store, 4)
-    put(store, 5)
+    store.put(4)
+    store.put(5)
     store.inspection.report("one", 4)
     store.inspection.report("two", 2)
-    advance(store, ALIVE - 1)
+    store.advance(ALIVE - 1)
     store.inspection.report("two", 3)
-    advance(store, 1)
+    store.advance(1)
 
     assert store.inspection.health() == Health(
         ALIVE,

@@ -8,112 +8,47 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from support.queue import (
-    BODY,
-    LEASE,
-    advance,
-    claim,
-    everything,
-    finish,
-    follow_ups,
-    keep,
-    now,
-    only,
-    open_store,
-    public,
-    put,
-    put_and_claim,
-    read,
-    say,
-    sent,
-)
+from support.queue import BODY, LEASE, Store, follow_ups, open_store, public
 from support.waiting import Clock
 
 from flask_chatwoot.errors import LeaseLostError
 from flask_chatwoot.payloads.fields import Upload
 from flask_chatwoot.queue.jobs import FailedBy, Job
 from flask_chatwoot.queue.outbox import Draft, DraftPart
-from flask_chatwoot.queue.schema import JobState
-from flask_chatwoot.queue.store import Store
 
 # -- deliveries ----------------------------------------------------------------
 
 
-def test_a_delivery_is_stored_as_it_came(store: Store) -> None:
-    assert put(store, 9001, payload=b"\x00 raw \xff bytes")
+def test_a_delivery_is_stored_once_as_it_came(store: Store) -> None:
+    assert store.put(9001, payload=b"\x00 raw \xff bytes")
+    assert not store.put(9001)
 
-    job = claim(store)
+    job = store.claim()
     assert (job.conversation_id, job.message_id) == (42, 9001)
     assert job.payload == b"\x00 raw \xff bytes"
     assert (job.attempts, job.drafts) == (1, ())
 
 
-def test_a_delivery_is_stored_once(store: Store) -> None:
-    assert put(store, 9001)
-    assert not put(store, 9001)
-    assert len(store.inspection.jobs()) == 1
+def test_accounts_in_a_file_see_only_their_own(store: Store, neighbour: Store) -> None:
+    store.put(9001)
+    draft = store.sent(store.claim())
+    known = Draft(draft.id, draft.marker, False, "On its way.", sent_at=store.now)
+    store.advance(LEASE)
 
-
-@pytest.mark.parametrize("outcome", ["replied", "declined", "dead"])
-def test_a_duplicate_is_recognised_after_the_end(store: Store, outcome: str) -> None:
-    put(store, 9001)
-    finish(store, outcome)
-
-    assert not put(store, 9001)
-    assert put_and_claim(store, 9001) == (False, None)
-    assert store.queue.claim() is None
-
-
-def test_a_duplicate_does_not_disturb_the_job(store: Store) -> None:
-    put(store, 9001, payload=b"first")
-    job = claim(store)
-    advance(store, 1)
-    put(store, 9001, payload=b"second")
-
-    assert store.queue.claim() is None
-    store.queue.postpone(job, 0)
-    assert claim(store).payload == b"first"
-
-
-def test_a_delivery_is_there_after_the_file_was_closed(
-    store: Store, path: str, clock: Clock
-) -> None:
-    put(store, 9001)
-    put(store, 9002, conversation_id=43)
-    store.database.close()
-    store.database.close()
-
-    assert claim(store).message_id == 9001
-    store.database.close()
-    assert claim(open_store(path, clock)).message_id == 9002
-
-
-def test_accounts_in_one_file_do_not_see_each_other(
-    store: Store, neighbour: Store
-) -> None:
-    put(store, 9001)
-    draft = sent(store, claim(store))
-    known = Draft(draft.id, draft.marker, False, "On its way.", sent_at=now(store))
-    advance(store, LEASE)
-
-    assert neighbour.queue.claim() is None
-    assert neighbour.inspection.jobs() == []
+    assert (neighbour.queue.claim(), neighbour.inspection.jobs()) == (None, [])
     assert neighbour.outbox.under_way(42, message_id=9002) == []
     assert store.outbox.under_way(42, message_id=9002) == [known]
-    finish(store, "dead", "crashed")
+    store.finish("dead", "crashed")
     assert neighbour.inspection.retry([1]) == []
 
 
 def test_a_delivery_can_be_stored_and_claimed_at_once(store: Store) -> None:
-    new, job = put_and_claim(store, 9001)
-
-    assert new
-    assert job is not None
-    assert (job.message_id, job.payload, job.attempts) == (9001, BODY, 1)
+    new, job = store.put_and_claim(9001)
+    assert (new, job and (job.payload, job.attempts)) == (True, (BODY, 1))
     assert store.queue.claim() is None
-    advance(store, LEASE)
-    assert claim(store).attempts == 2
-    assert put_and_claim(store, 9001) == (False, None)
+    store.advance(LEASE)
+    assert store.claim().attempts == 2
+    assert store.put_and_claim(9001) == (False, None)
 
 
 # -- the line of a conversation ------------------------------------------------
@@ -124,37 +59,35 @@ def test_a_delivery_can_be_stored_and_claimed_at_once(store: Store) -> None:
 def test_only_the_first_unfinished_job_of_a_conversation_is_due(
     store: Store, outcome: str, claimed_at_once: bool
 ) -> None:
-    put(store, 9001)
-    jobs = [claim(store)] if claimed_at_once else []
-    put(store, 9002)
-    put(store, 9003)
+    store.put(9001)
+    jobs = [store.claim()] if claimed_at_once else []
+    store.put(9002)
+    store.put(9003)
 
     for message_id in (9001, 9002, 9003):
-        job = jobs.pop() if jobs else claim(store)
+        job = jobs.pop() if jobs else store.claim()
         assert job.message_id == message_id
         assert store.queue.claim() is None
-        store.queue.settle(job, outcome, None)
+        store.settle(job, outcome, None)
 
     assert store.queue.claim() is None
 
 
-def test_conversations_are_answered_side_by_side(store: Store) -> None:
-    put(store, 9001, conversation_id=42)
-    put(store, 9002, conversation_id=43)
+@pytest.mark.parametrize("free", [False, True])
+def test_a_job_that_is_retried_blocks_its_line_only(store: Store, free: bool) -> None:
+    store.put(9001)
+    store.put(9002)
+    store.put(9003, conversation_id=43)
+    store.queue.postpone(store.claim(), 60, free=free)
 
-    assert [claim(store).message_id, claim(store).message_id] == [9001, 9002]
-
-
-def test_a_first_job_that_is_retried_blocks_its_line_only(store: Store) -> None:
-    put(store, 9001, conversation_id=42)
-    put(store, 9002, conversation_id=42)
-    put(store, 9003, conversation_id=43)
-    store.queue.postpone(claim(store), 60)
-
-    assert finish(store) == 9003
+    assert store.finish() == 9003
+    store.advance(59.999)
     assert store.queue.claim() is None
-    advance(store, 60)
-    assert [finish(store), finish(store)] == [9001, 9002]
+    store.advance(0.001)
+    job = store.claim()
+    assert (job.message_id, job.attempts) == (9001, 1 if free else 2)
+    store.settle(job)
+    assert store.finish() == 9002
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -165,25 +98,13 @@ def test_every_delivery_is_found_by_the_worker_that_looks(
     claiming = itertools.cycle([store, other][:workers])
 
     for number in range(1, 251):
-        put(store, number, conversation_id=number)
+        store.put(number, conversation_id=number)
         clock.advance(0.01)
 
-    found = [claim(next(claiming)).message_id for _ in range(250)]
+    found = [next(claiming).claim().message_id for _ in range(250)]
     assert found == list(range(1, 251))
     assert store.queue.claim() is other.queue.claim() is None
-    other.database.close()
-
-
-def test_a_delivery_is_found_though_later_ones_are_finished(
-    store: Store, neighbour: Store
-) -> None:
-    put(store, 9001)
-    put(store, 9002, conversation_id=43)
-    put(neighbour, 9003)
-    assert finish(neighbour) == 9003
-    assert neighbour.queue.claim() is None
-
-    assert finish(store) == 9001
+    other.close()
 
 
 def test_a_claim_that_is_interrupted_is_undone(
@@ -192,7 +113,7 @@ def test_a_claim_that_is_interrupted_is_undone(
     def interrupt(_: int) -> str:
         raise KeyboardInterrupt
 
-    put(store, 9001)
+    store.put(9001)
 
     with monkeypatch.context() as patch:
         patch.setattr(secrets, "token_hex", interrupt)
@@ -200,138 +121,93 @@ def test_a_claim_that_is_interrupted_is_undone(
         with pytest.raises(KeyboardInterrupt):
             store.queue.claim()
 
-    assert claim(store).message_id == 9001
+    assert store.claim().message_id == 9001
 
 
-def test_a_delivery_in_a_file_that_replaced_another_is_found(
-    store: Store, path: str
-) -> None:
+def test_a_delivery_in_a_replaced_file_is_found(store: Store, path: str) -> None:
     for number in range(1, 4):
-        put(store, number, conversation_id=number)
-        finish(store)
+        store.put(number, conversation_id=number)
+        store.finish()
 
-    store.database.close()
+    store.close()
     Path(path).unlink()
-    put(store, 9001)
+    store.put(9001)
 
-    assert claim(store).message_id == 9001
+    assert store.claim().message_id == 9001
 
 
-def test_a_delivery_is_found_by_a_process_that_begins_later(
+def test_a_delivery_is_found_by_a_process_that_begins_later_and_by_a_reopened_store(
     store: Store, path: str, clock: Clock
 ) -> None:
-    put(store, 9001)
-    put(store, 9002, conversation_id=43)
-    finish(store)
-    put(store, 9003, conversation_id=44)
-    store.database.close()
+    for number in range(4):
+        store.put(9001 + number, conversation_id=42 + number)
+
+    store.finish()
+    store.close()
+    store.close()
     other = open_store(path, clock)
 
-    assert [finish(other), finish(other)] == [9002, 9003]
+    assert [other.finish(), other.finish()] == [9002, 9003]
+    assert store.finish() == 9004
     assert other.queue.claim() is None
-    other.database.close()
+    other.close()
 
 
 def test_the_oldest_due_job_comes_first(store: Store) -> None:
     for number in range(5):
-        put(store, 9001 + number, conversation_id=50 - number)
-        put(store, 9101 + number, conversation_id=50 - number)
-        advance(store, 1)
+        store.put(9001 + number, conversation_id=50 - number)
+        store.put(9101 + number, conversation_id=50 - number)
+        store.advance(1)
 
     order = [id for n in range(5) for id in (9001 + n, 9101 + n)]
-    assert [finish(store) for _ in range(10)] == order
+    assert [store.finish() for _ in range(10)] == order
 
 
-def test_revived_jobs_keep_their_order(store: Store) -> None:
-    for message_id in (9001, 9002, 9003):
-        put(store, message_id)
-        finish(store, "dead", "unauthorized")
+def test_revived_jobs_keep_their_order_behind_the_one_that_runs(store: Store) -> None:
+    for message_id in (9001, 9002):
+        store.put(message_id)
+        store.finish("dead", "refused")
 
-    newest_first = [job.id for job in store.inspection.jobs(JobState.DEAD)]
-    store.inspection.retry(newest_first)
-
-    assert [finish(store) for _ in range(3)] == [9001, 9002, 9003]
-
-
-def test_a_revived_job_waits_for_the_one_that_runs(store: Store) -> None:
-    put(store, 9001)
-    finish(store, "dead", "refused")
-    put(store, 9002)
-    put(store, 9003)
-    running = claim(store)
-    store.inspection.retry([1])
+    store.put(9003)
+    store.put(9004)
+    running = store.claim()
+    store.inspection.retry([2, 1])
 
     assert store.queue.claim() is None
-    store.queue.settle(running, "replied", None)
-    assert [finish(store), finish(store)] == [9001, 9003]
+    store.settle(running)
+    assert [store.finish() for _ in range(3)] == [9001, 9002, 9004]
 
 
 # -- leases --------------------------------------------------------------------
 
 
-def test_a_claimed_job_is_due_again_when_its_lease_ends(store: Store) -> None:
-    put(store, 9001)
-    first = claim(store)
-
-    advance(store, LEASE - 0.001)
+def test_a_job_is_due_when_the_lease_of_its_worker_ends(store: Store) -> None:
+    store.put(9001)
+    lost = store.claim()
+    store.advance(LEASE - 0.001)
     assert store.queue.claim() is None
+    store.advance(0.001)
+    job = store.claim()
+    assert (job.id, job.claim != lost.claim) == (lost.id, True)
 
-    advance(store, 0.001)
-    second = claim(store)
-    assert second.id == first.id
-    assert second.claim != first.claim
-    assert (first.attempts, second.attempts) == (1, 2)
-
-
-def test_a_renewed_lease_begins_anew(store: Store) -> None:
-    put(store, 9001)
-    job = claim(store)
-    advance(store, LEASE - 1)
+    store.advance(LEASE - 1)
     store.queue.renew(job)
-
-    advance(store, LEASE - 1)
-    assert store.queue.claim() is None
-    advance(store, 1)
-    assert claim(store).id == job.id
-
-
-def test_a_lost_lease_cannot_be_renewed(store: Store) -> None:
-    put(store, 9001)
-    lost = claim(store)
-    advance(store, LEASE)
-    claim(store)
-
-    advance(store, LEASE - 1)
+    store.advance(LEASE - 1)
     store.queue.renew(lost)
-    advance(store, 1)
-    assert claim(store).attempts == 3
-
-
-@pytest.mark.parametrize("end", ["postponed", "finished"])
-def test_renewing_a_lease_that_has_ended_does_nothing(store: Store, end: str) -> None:
-    put(store, 9001)
-    job = claim(store)
-
-    if end == "postponed":
-        store.queue.postpone(job, 0)
-    else:
-        store.queue.settle(job, "replied", None)
-
-    store.queue.renew(job)
-    advance(store, 10 * LEASE)
-
-    attempts = [2] if end == "postponed" else []
-    assert [each.attempts for each in iter(store.queue.claim, None)] == attempts
-
-
-def test_a_late_worker_may_finish_a_job_that_no_other_claimed(store: Store) -> None:
-    put(store, 9001)
-    job = claim(store)
-    advance(store, 2 * LEASE)
-    store.queue.settle(job, "replied", None)
-
-    assert only(store).state == "done"
     assert store.queue.claim() is None
+    store.advance(1)
+    assert store.claim().attempts == 3
+
+
+@pytest.mark.parametrize("end", ["postponed", "settled"])
+def test_renewing_a_lease_that_has_ended_does_nothing(store: Store, end: str) -> None:
+    store.put(9001)
+    job = store.claim()
+    TAKE_OVERS[end](store, job)
+    before = store.everything()
+    store.queue.renew(job)
+
+    assert store.everything() == before
 
 
 WRITES: dict[str, t.Callable[[Store, Job, Draft], t.Any]] = {
@@ -343,16 +219,17 @@ WRITES: dict[str, t.Callable[[Store, Job, Draft], t.Any]] = {
     "give up in silence": lambda store, job, _: store.queue.give_up(
         job, "refused", [], handoff="{}"
     ),
+    "supersede": lambda store, job, _: store.queue.supersede(job, [(9001, "")], "why"),
     "sending": lambda store, job, draft: store.outbox.sending(job, draft),
-    "settle": lambda store, job, _: store.queue.settle(job, "replied", None),
+    "settle": lambda store, job, _: store.settle(job),
     "postpone": lambda store, job, _: store.queue.postpone(job, 60),
     "postpone free": lambda store, job, _: store.queue.postpone(job, 60, free=True),
 }
 
 TAKE_OVERS: dict[str, t.Callable[[Store, Job], t.Any]] = {
     "claimed again": lambda store, job: None,
-    "settled": lambda store, job: store.queue.settle(job, "declined", "no_answer"),
-    "dead": lambda store, job: store.queue.settle(job, "dead", "refused"),
+    "settled": lambda store, job: store.settle(job, "declined", "no_answer"),
+    "dead": lambda store, job: store.settle(job, "dead", "refused"),
     "postponed": lambda store, job: store.queue.postpone(job, 5),
 }
 
@@ -360,28 +237,29 @@ TAKE_OVERS: dict[str, t.Callable[[Store, Job], t.Any]] = {
 @pytest.mark.parametrize("take_over", TAKE_OVERS)
 @pytest.mark.parametrize("write", WRITES)
 def test_a_lost_lease_writes_nothing(store: Store, write: str, take_over: str) -> None:
-    put(store, 9001)
-    lost = claim(store)
-    draft = keep(store, lost)
-    advance(store, LEASE)
-    TAKE_OVERS[take_over](store, claim(store))
-    before = everything(store)
+    store.put(9001)
+    lost = store.claim()
+    draft = store.keep(lost)
+    store.advance(LEASE)
+    TAKE_OVERS[take_over](store, store.claim())
+    store.say(9002)
+    before = store.everything()
 
     with pytest.raises(LeaseLostError, match="Job 1 was claimed by another"):
         WRITES[write](store, lost, draft)
 
-    assert everything(store) == before
+    assert store.everything() == before
 
 
 def test_a_post_is_recorded_whichever_worker_holds_the_job(store: Store) -> None:
-    put(store, 9001)
-    draft = sent(store, claim(store))
-    advance(store, LEASE)
-    claim(store)
+    store.put(9001)
+    draft = store.sent(store.claim())
+    store.advance(LEASE)
+    store.claim()
     store.outbox.posted(draft, 20001)
 
-    advance(store, LEASE)
-    (seen,) = claim(store).drafts
+    store.advance(LEASE)
+    (seen,) = store.claim().drafts
     assert seen.message_id == 20001
 
 
@@ -390,135 +268,109 @@ FILE: t.Final = Upload("invoice.pdf", b"\x00\xff of Ada Lovelace", "application/
 # -- failed turns --------------------------------------------------------------
 
 
-def test_a_job_that_was_given_up_begins_anew_with_its_drafts(
-    store: Store,
-) -> None:
-    say(store, 9001)
-    store.queue.postpone(claim(store), 0)
-    job = claim(store)
-    draft = sent(store, job, "The answer.")
+def test_a_job_that_was_given_up_begins_anew_with_its_drafts(store: Store) -> None:
+    store.say(9001)
+    store.queue.postpone(store.claim(), 0)
+    job = store.claim()
+    draft = store.sent(job, "The answer.")
     parts = [*public("We are sorry."), DraftPart("It failed.", True)]
     store.queue.give_up(job, "refused", parts, handoff="{}")
 
-    assert only(store).attempts == 0
-    anew = claim(store)
+    assert store.only().attempts == 0
+    anew = store.claim()
     drafts = [(each.content, each.private) for each in anew.drafts]
     assert drafts == [("We are sorry.", False), ("It failed.", True)]
     assert (anew.failure, anew.handoff, anew.attempts) == ("refused", "{}", 1)
     (under_way,) = store.outbox.under_way(42, message_id=20001)
     assert under_way.id == draft.id
     with pytest.raises(LeaseLostError):
-        store.queue.settle(job, "replied", None)
+        store.settle(job)
 
 
 def test_a_job_may_be_given_up_without_a_draft(store: Store) -> None:
-    say(store, 9001)
-    job = claim(store)
+    store.say(9001)
+    job = store.claim()
     store.outbox.keep(job, public("The answer."), handoff="wanted by the reply")
     store.queue.give_up(job, "refused", [], handoff=None)
 
-    anew = claim(store)
+    anew = store.claim()
     assert (anew.drafts, anew.failure, anew.handoff) == ((), "refused", None)
 
 
-def test_a_revived_job_has_no_draft_about_its_failure(
-    store: Store,
-) -> None:
-    say(store, 9001)
-    say(store, 9002, said=lambda: "second")
-    job = claim(store)
+def test_a_revived_job_has_no_draft_about_its_failure(store: Store) -> None:
+    store.say(9001)
+    store.say(9002, said=lambda: "second")
+    job = store.claim()
     reply = DraftPart("The answer.", False, [("A", "a")], [FILE])
     apology = DraftPart("Sorry.", False, (), [FILE])
     (draft,) = store.outbox.keep(job, [reply])
     store.queue.give_up(job, "refused", [apology], handoff="{}")
-    store.queue.settle(claim(store), "dead", "refused")
+    store.settle(store.claim(), "dead", "refused")
     assert store.inspection.retry([job.id]) == [job.id]
 
-    again = claim(store)
+    again = store.claim()
     assert again.drafts == (draft,)
     assert (again.failure, again.handoff, again.attempts) == (None, None, 1)
     assert follow_ups(again) == [(9002, "second", BODY)]
     assert store.outbox.files(draft) == [FILE]
-    assert read(store, "SELECT count(*) FROM draft") == [(1,)]
-    assert read(store, "SELECT count(*) FROM file") == [(1,)]
+    assert store.read("SELECT count(*) FROM draft") == [(1,)]
+    assert store.read("SELECT count(*) FROM file") == [(1,)]
 
 
 def test_a_revived_job_may_be_given_up_again(store: Store) -> None:
-    say(store, 9001)
+    store.say(9001)
 
     for words in ("Sorry.", "Sorry again."):
-        store.queue.give_up(claim(store), "refused", public(words), handoff=None)
-        job = claim(store)
+        store.queue.give_up(store.claim(), "refused", public(words), handoff=None)
+        job = store.claim()
         assert [draft.content for draft in job.drafts] == [words]
-        store.queue.settle(job, "dead", "refused")
+        store.settle(job, "dead", "refused")
         store.inspection.retry([job.id])
 
 
 def test_a_kept_hand_off_comes_with_the_next_claim(store: Store) -> None:
-    say(store, 9001)
-    job = claim(store)
+    store.say(9001)
+    job = store.claim()
     assert job.handoff is None
     store.outbox.keep(job, public("One moment."), handoff='{"reason": "asked"}')
-    advance(store, LEASE)
-    job = claim(store)
+    store.advance(LEASE)
+    job = store.claim()
     assert job.handoff == '{"reason": "asked"}'
     assert len(job.drafts) == 1
 
-    store.queue.settle(job, "dead", "refused")
+    store.settle(job, "dead", "refused")
     store.inspection.retry([job.id])
-    assert claim(store).handoff == '{"reason": "asked"}'
+    assert store.claim().handoff == '{"reason": "asked"}'
 
 
 # -- postponing ----------------------------------------------------------------
 
 
-def test_a_postponed_job_is_due_after_its_pause(store: Store) -> None:
-    put(store, 9001)
-    store.queue.postpone(claim(store), 7)
+def test_failures_of_provider_and_chatwoot_are_counted_apart(store: Store) -> None:
+    store.put(9001)
 
-    assert only(store).state is JobState.RETRYING
-    advance(store, 6.999)
-    assert store.queue.claim() is None
-    advance(store, 0.001)
-    assert claim(store).attempts == 2
-
-
-def test_a_free_claim_is_no_attempt(store: Store) -> None:
-    put(store, 9001)
-    store.queue.postpone(claim(store), 0, free=True)
-
-    assert only(store).attempts == 0
-    assert claim(store).attempts == 1
-
-
-def test_failures_of_provider_and_chatwoot_are_counted_apart(
-    store: Store,
-) -> None:
-    put(store, 9001)
-
-    lost = claim(store)
+    lost = store.claim()
     store.queue.failed(lost, FailedBy.PROVIDER)
     store.queue.postpone(lost, 0)
 
     for by in (FailedBy.CHATWOOT, FailedBy.PROVIDER):
-        job = claim(store)
+        job = store.claim()
         store.queue.failed(job, by)
         store.queue.postpone(job, 0)
 
     store.queue.failed(lost, FailedBy.CHATWOOT)
-    assert (only(store).attempts, counts(store)) == (3, (2, 1))
+    assert (store.only().attempts, counts(store)) == (3, (2, 1))
 
-    store.queue.give_up(claim(store), "refused", [], handoff=None)
-    assert (only(store).attempts, counts(store)) == (0, (2, 1))
+    store.queue.give_up(store.claim(), "refused", [], handoff=None)
+    assert (store.only().attempts, counts(store)) == (0, (2, 1))
 
-    finish(store, "dead", "refused")
+    store.finish("dead", "refused")
     store.inspection.retry([1])
     assert counts(store) == (0, 0)
 
 
 def counts(store: Store) -> tuple[int, int]:
-    job = only(store)
-
+    job = store.only()
     return job.provider_attempts, job.chatwoot_attempts
 
 
@@ -526,9 +378,9 @@ def counts(store: Store) -> tuple[int, int]:
 
 
 def test_stores_that_join_a_transaction_are_committed_together(store: Store) -> None:
-    put(store, 9001)
-    draft = sent(store, claim(store))
-    before = everything(store)
+    store.put(9001)
+    draft = store.sent(store.claim())
+    before = store.everything()
 
     def write(*, fails: bool) -> None:
         with store.queue.transaction() as tx:
@@ -536,7 +388,7 @@ def test_stores_that_join_a_transaction_are_committed_together(store: Store) -> 
             store.queue.put("l", conversation_id=8, message_id=2, payload=BODY, tx=tx)
             assert store.queue.claim(tx=tx)
             store.outbox.posted(draft, 20001, tx=tx)
-            assert everything(store) == before
+            assert store.everything() == before
 
             if fails:
                 raise LeaseLostError("lost")
@@ -544,7 +396,7 @@ def test_stores_that_join_a_transaction_are_committed_together(store: Store) -> 
     with pytest.raises(LeaseLostError, match="lost"):
         write(fails=True)
 
-    assert everything(store) == before
+    assert store.everything() == before
     write(fails=False)
     assert len(store.inspection.jobs()) == 3
     assert store.outbox.is_ours(20001)

@@ -16,15 +16,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-from support.queue import (
-    LEASE,
-    messages_by_job,
-    open_store,
-    public,
-    put,
-    read,
-    say,
-)
+from support.queue import LEASE, messages_by_job, open_store, public, read
 from support.waiting import Clock
 
 from flask_chatwoot.queue.jobs import Job
@@ -57,12 +49,12 @@ class Line(RuleBasedStateMachine):
         self.failed: set[int] = set()
 
     def teardown(self) -> None:
-        self.store.database.close()
+        self.store.close()
         self.folder.cleanup()
 
     @initialize()
     def begin(self) -> None:
-        put(self.store, 1, conversation_id=1)
+        self.store.put(1, conversation_id=1)
         self.alone.add(self.add(1, 1))
 
     def unfinished(self, conversation: int) -> list[int]:
@@ -75,7 +67,6 @@ class Line(RuleBasedStateMachine):
     def open(self, conversation: int) -> list[int]:
         """The jobs that a message may join."""
         closed = {*self.held, *self.alone, *self.kept, *self.failed}
-
         return [job for job in self.unfinished(conversation) if job not in closed]
 
     def add(self, message: int, conversation: int) -> int:
@@ -97,13 +88,13 @@ class Line(RuleBasedStateMachine):
     @rule(conversation=st.integers(1, 3))
     def deliver(self, conversation: int) -> None:
         message = len(self.line_of_message) + 1
-        assert put(self.store, message, conversation_id=conversation)
+        assert self.store.put(message, conversation_id=conversation)
         self.alone.add(self.add(message, conversation))
 
     @rule(conversation=st.integers(1, 3))
     def say(self, conversation: int) -> None:
         message = len(self.line_of_message) + 1
-        assert say(self.store, message, conversation_id=conversation)
+        assert self.store.say(message, conversation_id=conversation)
         self.said(message, conversation)
 
     def said(self, message: int, conversation: int) -> None:
@@ -116,7 +107,7 @@ class Line(RuleBasedStateMachine):
     @rule(message=st.integers(1, 40))
     def deliver_again(self, message: int) -> None:
         if conversation := self.line_of_message.get(message):
-            assert not say(self.store, message, conversation_id=conversation)
+            assert not self.store.say(message, conversation_id=conversation)
 
     @rule(seconds=st.sampled_from([0.5, 5.0, LEASE]))
     def wait(self, seconds: float) -> None:
@@ -145,7 +136,7 @@ class Line(RuleBasedStateMachine):
     @rule(data=st.data(), outcome=st.sampled_from(["replied", "dead"]))
     def settle(self, data: st.DataObject, outcome: str) -> None:
         job = self.let_go(data)
-        self.store.queue.settle(job, outcome, None)
+        self.store.settle(job, outcome, None)
         self.end(job, outcome)
 
     def let_go(self, data: st.DataObject) -> Job:
@@ -226,7 +217,6 @@ class Line(RuleBasedStateMachine):
     @invariant()
     def every_job_is_in_its_state(self) -> None:
         states = {job.id: job.state for job in self.store.inspection.jobs()}
-
         assert states == {job: self.state_of(job) for job in self.line_of}
 
     def state_of(self, job: int) -> str:

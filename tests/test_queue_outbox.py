@@ -6,93 +6,70 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from support.queue import (
-    DAY,
-    LEASE,
-    advance,
-    claim,
-    everything,
-    keep,
-    now,
-    public,
-    put,
-    read,
-    say,
-    sent,
-)
+from support.queue import DAY, LEASE, Store, public
 
-from flask_chatwoot.errors import LeaseLostError
 from flask_chatwoot.payloads.fields import Upload
 from flask_chatwoot.queue.jobs import Job
 from flask_chatwoot.queue.outbox import DraftPart
 from flask_chatwoot.queue.sqlite import SQLiteDatabase
-from flask_chatwoot.queue.store import Store
 
 # -- drafts --------------------------------------------------------------------
 
 
 def test_a_kept_reply_comes_with_the_next_claim_in_its_order(store: Store) -> None:
-    put(store, 9001)
+    store.put(9001)
     kept = store.outbox.keep(
-        claim(store), [DraftPart(text, True) for text in ("One.", "Two.", "Three.")]
+        store.claim(), [DraftPart(text, True) for text in ("One.", "Two.", "Three.")]
     )
-    advance(store, LEASE)
+    store.advance(LEASE)
 
-    assert claim(store).drafts == tuple(kept)
+    assert store.claim().drafts == tuple(kept)
     assert [draft.content for draft in kept] == ["One.", "Two.", "Three."]
     assert all(draft.private for draft in kept)
     assert len({draft.marker for draft in kept}) == 3
 
 
 def test_a_request_is_recorded_and_withdrawn(store: Store) -> None:
-    put(store, 9001)
-    draft = sent(store, claim(store))
+    store.put(9001)
+    draft = store.sent(store.claim())
 
-    advance(store, LEASE)
-    (noted,) = claim(store).drafts
-    assert (noted.sent_at, noted.unconfirmed_at) == (now(store) - LEASE, None)
+    store.advance(LEASE)
+    (noted,) = store.claim().drafts
+    assert (noted.sent_at, noted.unconfirmed_at) == (store.now - LEASE, None)
     assert noted.tried_at == noted.sent_at
 
     store.outbox.unconfirmed(draft)
-    advance(store, LEASE)
-    (unanswered,) = claim(store).drafts
-    assert unanswered == noted._replace(unconfirmed_at=now(store) - LEASE)
+    store.advance(LEASE)
+    (unanswered,) = store.claim().drafts
+    assert unanswered == noted._replace(unconfirmed_at=store.now - LEASE)
     assert unanswered.tried_at == unanswered.unconfirmed_at
 
     store.outbox.unsent(draft)
-    advance(store, LEASE)
-    (withdrawn,) = claim(store).drafts
+    store.advance(LEASE)
+    (withdrawn,) = store.claim().drafts
     assert withdrawn == noted._replace(sent_at=None)
     assert withdrawn.tried_at is None
 
 
-def test_a_post_is_known_as_ours(store: Store) -> None:
-    put(store, 9001)
-    draft = sent(store, claim(store))
-
-    assert not store.outbox.is_ours(20001)
-    store.outbox.posted(draft, 20001)
-    assert store.outbox.is_ours(20001)
-    assert not store.outbox.is_ours(20001, but=draft)
-    assert not store.outbox.is_ours(20002)
-
-
 def under_way(store: Store, message_id: int, conversation_id: int = 42) -> list[int]:
     drafts = store.outbox.under_way(conversation_id, message_id=message_id)
-
     return [draft.id for draft in drafts]
 
 
-def test_a_draft_is_under_way_from_the_request_to_the_answer(store: Store) -> None:
-    put(store, 9001)
-    job = claim(store)
-    draft = keep(store, job)
+def test_a_draft_is_under_way_from_the_request_to_the_post(store: Store) -> None:
+    store.put(9001)
+    job = store.claim()
+    draft = store.keep(job)
 
     assert under_way(store, 20001) == []
     store.outbox.sending(job, draft)
     assert under_way(store, 20001) == [draft.id]
+    assert not store.outbox.is_ours(20001)
     store.outbox.posted(draft, 20001)
     assert under_way(store, 20002) == []
+    assert store.outbox.is_ours(20001)
+    assert not store.outbox.is_ours(20001, but=draft)
+    assert not store.outbox.is_ours(20002)
 
 
 @pytest.mark.parametrize(
@@ -101,15 +78,14 @@ def test_a_draft_is_under_way_from_the_request_to_the_answer(store: Store) -> No
 def test_another_message_is_no_post(
     store: Store, message_id: int, conversation_id: int
 ) -> None:
-    put(store, 9001)
-    sent(store, claim(store))
-
+    store.put(9001)
+    store.sent(store.claim())
     assert under_way(store, message_id, conversation_id) == []
 
 
 def test_another_drafts_post_is_no_draft_under_way(store: Store) -> None:
-    put(store, 9001)
-    job = claim(store)
+    store.put(9001)
+    job = store.claim()
     first, second = store.outbox.keep(job, public("Yes.", "Yes."))
     store.outbox.sending(job, first)
     store.outbox.posted(first, 20001)
@@ -122,10 +98,10 @@ def test_another_drafts_post_is_no_draft_under_way(store: Store) -> None:
 def test_only_a_dead_job_still_has_something_under_way(store: Store) -> None:
     """It may be revived, and must not be posted twice then."""
     for message_id, outcome in ((9001, "replied"), (9002, "dead")):
-        put(store, message_id)
-        job = claim(store)
-        sent(store, job)
-        store.queue.settle(job, outcome, None)
+        store.put(message_id)
+        job = store.claim()
+        store.sent(job)
+        store.settle(job, outcome, None)
 
     assert under_way(store, 20001) == [2]
 
@@ -137,13 +113,13 @@ LIST = Upload("", b"", "text/plain")
 
 
 def test_choices_and_files_are_kept_with_their_draft(store: Store) -> None:
-    say(store, 9001)
+    store.say(9001)
     choices = [("Yes", "yes"), ("Größe 'M'", '"m"')]
     asked = DraftPart("Which one?", False, choices)
     note = DraftPart("", True, (), [FILE, LIST])
-    kept = store.outbox.keep(claim(store), [asked, note, *public("Bye.")])
-    advance(store, LEASE)
-    drafts = claim(store).drafts
+    kept = store.outbox.keep(store.claim(), [asked, note, *public("Bye.")])
+    store.advance(LEASE)
+    drafts = store.claim().drafts
 
     assert drafts == tuple(kept)
     assert [draft.choices for draft in drafts] == [tuple(choices), (), ()]
@@ -151,28 +127,16 @@ def test_choices_and_files_are_kept_with_their_draft(store: Store) -> None:
     assert [store.outbox.files(draft) for draft in drafts] == [[], [FILE, LIST], []]
 
 
-def test_a_lost_lease_keeps_no_files(store: Store) -> None:
-    say(store, 9001)
-    lost = claim(store)
-    advance(store, LEASE)
-    claim(store)
-
-    with pytest.raises(LeaseLostError):
-        store.outbox.keep(lost, [DraftPart("Here.", False, (), [FILE])], handoff="{}")
-
-    assert read(store, "SELECT count(*) FROM file") == [(0,)]
-
-
 def test_a_note_stays_a_note_whatever_the_draft_says(store: Store) -> None:
-    say(store, 9001)
-    job = claim(store)
+    store.say(9001)
+    job = store.claim()
     parts = [*public("One."), DraftPart("Two.", True)]
     message, note = store.outbox.keep(job, parts)
     store.outbox.sending(job, message._replace(private=True))
     store.outbox.sending(job, note._replace(private=False))
-    advance(store, LEASE)
+    store.advance(LEASE)
 
-    assert [draft.private for draft in claim(store).drafts] == [True, True]
+    assert [draft.private for draft in store.claim().drafts] == [True, True]
 
 
 # -- erasure -------------------------------------------------------------------
@@ -181,41 +145,16 @@ QUESTION = b"a question of Ada Lovelace"
 ANSWER = "an answer for Ada Lovelace"
 
 
-@pytest.mark.parametrize("length", [1, 40, 4000], ids=["short", "page", "many pages"])
-@pytest.mark.parametrize("outcome", ["replied", "noted", "declined"])
-def test_text_is_erased_with_its_job(store: Store, outcome: str, length: int) -> None:
-    put(store, 9001, payload=QUESTION * length)
-    job = claim(store)
-    store.outbox.keep(job, public(ANSWER * length))
-    assert left_on_disk(store) == SECRETS[:2]
-
-    store.queue.settle(job, outcome, None)
-
-    assert left_on_disk(store) == []
-
-
-def test_the_text_of_a_dead_job_is_kept_for_its_revival(store: Store) -> None:
-    put(store, 9001, payload=QUESTION)
-    job = claim(store)
-    store.outbox.keep(job, public(ANSWER))
-    store.queue.settle(job, "dead", "refused")
-    store.inspection.retry([job.id])
-
-    revived = claim(store)
-    assert revived.payload == QUESTION
-    assert [draft.content for draft in revived.drafts] == [ANSWER]
-
-
 SAID = "a word of Ada Lovelace"
 CHOICE = "a choice of Ada Lovelace"
 SECRETS = [QUESTION, ANSWER.encode(), SAID.encode(), CHOICE.encode(), b"of a file"]
 
 
 def write_all_there_is(store: Store) -> Job:
-    say(store, 9001, payload=QUESTION * 40)
-    say(store, 9002, said=lambda: SAID * 40)
-    say(store, 9003, payload=QUESTION * 40, said=lambda: SAID)
-    job = claim(store)
+    store.say(9001, payload=QUESTION * 40)
+    store.say(9002, said=lambda: SAID * 40)
+    store.say(9003, payload=QUESTION * 40, said=lambda: SAID)
+    job = store.claim()
     file = Upload("a.txt", b"the content of a file" * 400, "text/plain")
     store.outbox.keep(
         job, [DraftPart(ANSWER, False, [(CHOICE, CHOICE)], [file])], handoff=ANSWER
@@ -226,39 +165,39 @@ def write_all_there_is(store: Store) -> Job:
 
 def left_on_disk(store: Store) -> list[bytes]:
     """The secrets in the file and its journal, of which nothing is left."""
-    read(store, "PRAGMA wal_checkpoint(TRUNCATE)")
+    store.read("PRAGMA wal_checkpoint(TRUNCATE)")
     folder = Path(t.cast(SQLiteDatabase, store.database).path).parent
     found = b"".join(file.read_bytes() for file in folder.iterdir())
 
     return [secret for secret in SECRETS if secret in found]
 
 
-@pytest.mark.parametrize("end", ["settle", "supersede"])
+@pytest.mark.parametrize("end", ["replied", "noted", "declined", "superseded"])
 def test_every_text_is_erased_when_the_job_is_done(store: Store, end: str) -> None:
     job = write_all_there_is(store)
     assert left_on_disk(store) == SECRETS
 
-    if end == "settle":
-        store.queue.settle(job, "replied", None)
-    else:
-        say(store, 9004)
+    if end == "superseded":
+        store.say(9004)
         assert store.queue.supersede(job, [(9001, "one")], "superseded")
+    else:
+        store.settle(job, end)
 
     assert left_on_disk(store) == []
 
 
 def test_a_dead_job_keeps_its_texts_until_it_is_pruned(store: Store) -> None:
-    store.queue.settle(write_all_there_is(store), "dead", "refused")
+    store.settle(write_all_there_is(store), "dead", "refused")
     assert left_on_disk(store) == SECRETS
-    put(store, 9004)
-    advance(store, 8 * DAY)
+    store.put(9004)
+    store.advance(8 * DAY)
     assert store.inspection.prune() == 0
     assert left_on_disk(store) == SECRETS
 
     assert store.inspection.prune(dead=True) == 1
     assert left_on_disk(store) == []
-    assert len(everything(store)) == 1
-    assert say(store, 9002)  # what is pruned is no duplicate
+    assert len(store.everything()) == 1
+    assert store.say(9002)  # what is pruned is no duplicate
 
 
 def test_no_representation_shows_a_text(store: Store) -> None:

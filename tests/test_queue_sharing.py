@@ -13,16 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from support.queue import (
-    claim,
-    finish,
-    follow_ups,
-    is_intact,
-    messages_by_job,
-    open_store,
-    put,
-    say,
-)
+from support.queue import follow_ups, is_intact, messages_by_job, open_store
 from support.waiting import Clock
 
 PROGRAMS = Path(__file__).parent / "support/programs/queue_programs.py"
@@ -45,7 +36,6 @@ def output(process: subprocess.Popen[str]) -> t.Any:
     """What a process printed, as JSON."""
     printed, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
-
     return json.loads(printed)
 
 
@@ -56,21 +46,20 @@ def test_threads_share_one_store(path: str) -> None:
 
     def produce(number: int) -> int:
         keys = range(number * 1000, number * 1000 + 100)
-
-        return sum(put(store, key, conversation_id=key // 10) for key in keys)
+        return sum(store.put(key, conversation_id=key // 10) for key in keys)
 
     def consume(_: int) -> None:
         while len(claimed) < 400 and time.monotonic() < deadline:
             if job := store.queue.claim():
                 claimed.append((job.conversation_id, job.message_id))
-                store.queue.settle(job, "replied", None)
+                store.settle(job)
 
     with ThreadPoolExecutor(8) as pool:
         consumers = pool.map(consume, range(4))
         stored = sum(pool.map(produce, range(1, 5)))
         list(consumers)
 
-    store.database.close()
+    store.close()
     assert stored == 400
     assert len(claimed) == len(set(claimed)) == 400
 
@@ -100,16 +89,12 @@ def test_a_forked_process_opens_the_file_for_itself(path: str) -> None:
 
 
 @needs_fork
-def test_a_fork_while_other_threads_work_leaves_no_lock_in_the_child(
-    path: str,
-) -> None:
+def test_a_fork_while_other_threads_work_leaves_no_lock_in_the_child(path: str) -> None:
     assert output(program("fork_amid_work", path)) == 0
     assert is_intact(path)
 
 
-def test_processes_that_write_into_one_conversation_lose_nothing(
-    path: str,
-) -> None:
+def test_processes_that_write_into_one_conversation_lose_nothing(path: str) -> None:
     store = open_store(path)
     talking = [program("talk", path, name) for name in ("1", "2")]
     answered: list[int] = []
@@ -132,7 +117,7 @@ def test_processes_that_write_into_one_conversation_lose_nothing(
         bodies = [f"body of {each.message_id}".encode() for each in kept]
         assert [each.payload for each in kept] == bodies
         assert all(each.said == f"text of {each.message_id}" for each in job.follow_ups)
-        store.queue.settle(job, "replied", None)
+        store.settle(job)
 
         return True
 
@@ -143,7 +128,7 @@ def test_processes_that_write_into_one_conversation_lose_nothing(
         turns += 1
 
     stored = [message for process in talking for message in output(process)]
-    store.database.close()
+    store.close()
     assert sorted(stored) == [*range(1, 151), *range(1001, 1151), *range(2001, 2151)]
     assert sorted(answered) == sorted(stored)
     assert turns < len(stored)
@@ -159,21 +144,19 @@ def test_a_process_that_dies_while_a_message_joins_leaves_no_half_of_it(
     path: str, clock: Clock, statement: str
 ) -> None:
     store = open_store(path, clock)
-    say(store, 1, payload=b"one")
+    store.say(1, payload=b"one")
     dying = program("join_and_die", path, statement)
     _, errors = dying.communicate(timeout=60)
     assert dying.returncode == -signal.SIGKILL, errors
 
     clock.now = time.time() + 1
-    assert say(store, 3, payload=b"3", said=lambda: "again")
-    assert follow_ups(claim(store)) == [(2, "second", None), (3, "again", b"3")]
+    assert store.say(3, payload=b"3", said=lambda: "again")
+    assert follow_ups(store.claim()) == [(2, "second", None), (3, "again", b"3")]
     assert is_intact(path)
-    store.database.close()
+    store.close()
 
 
-def test_each_acknowledged_message_of_a_killed_process_is_in_one_turn(
-    path: str,
-) -> None:
+def test_each_acknowledged_message_of_a_killed_process_is_kept(path: str) -> None:
     store = open_store(path)
     acknowledged: list[int] = []
 
@@ -190,10 +173,10 @@ def test_each_acknowledged_message_of_a_killed_process_is_in_one_turn(
         assert talking.returncode == -signal.SIGKILL
 
         if start == 10_000:
-            finish(store)
+            store.finish()
 
     kept = [id for messages in messages_by_job(path).values() for id in messages]
-    store.database.close()
+    store.close()
     assert len(kept) == len(set(kept))
     assert set(acknowledged) <= set(kept)
     assert len(kept) <= len(acknowledged) + 4  # killed before it could say so

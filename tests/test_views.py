@@ -9,16 +9,15 @@ import logging
 import sqlite3
 import time
 import typing as t
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 from flask import Flask, request
 from flask.testing import FlaskClient
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.apps import AppFactory, Scene, database_of, job_of, jobs_of
-from support.chatwoot import ChatwootStub
 from support.deliveries import SECRET, WEBHOOK, as_bytes, deliver, message, signed
 from werkzeug.test import TestResponse
 
@@ -39,7 +38,21 @@ INVALID = {"error": "invalid signature"}
 ANSWER = "On its way."
 
 Send = t.Callable[[FlaskClient, bytes], TestResponse]
-MakeClient = t.Callable[..., FlaskClient]
+
+
+@pytest.fixture
+def given() -> JSON:
+    """Settings of the app. Tests override it with ``parametrize``."""
+    return {}
+
+
+@pytest.fixture
+def app(make_app: AppFactory, chatwoot: Chatwoot, given: JSON) -> Flask:
+    return make_app(chatwoot, **given)
+
+
+def with_settings(**values: t.Any) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("given", [values], ids=["settings"])
 
 
 @pytest.fixture
@@ -55,14 +68,6 @@ def asked(chatwoot: Chatwoot) -> list[str]:
     return texts
 
 
-@pytest.fixture
-def make_client(
-    make_app: AppFactory, chatwoot: Chatwoot, asked: list[str], api: ChatwootStub
-) -> MakeClient:
-    """Makes the client of an app that answers, with other settings."""
-    return lambda **settings: make_app(chatwoot, **settings).test_client()
-
-
 def parts(answer: TestResponse) -> tuple[int, t.Any]:
     return answer.status_code, answer.json
 
@@ -70,209 +75,149 @@ def parts(answer: TestResponse) -> tuple[int, t.Any]:
 def refusal(answer: TestResponse) -> int:
     """The status of an answer whose body is an error and nothing else."""
     assert set(t.cast(JSON, answer.json)) == {"error"}
-
     return answer.status_code
+
+
+@dataclass(frozen=True)
+class Views(Scene):
+    """A scene with a provider.
+
+    :ivar asked: What it was asked.
+    """
+
+    asked: list[str]
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing was asked, stored or posted."""
+        return not (self.asked or jobs_of(self.app) or self.api.attempts)
+
+    def deliver(self, body: bytes | JSON) -> TestResponse:
+        return deliver(self.client, body)
+
+    def post(self, query: str = "", **delivery: t.Any) -> TestResponse:
+        return self.client.post(f"{WEBHOOK}{query}", **delivery)
+
+
+@pytest.fixture
+def scene(scene: Scene, asked: list[str]) -> Views:
+    return Views(scene.app, scene.client, scene.api, scene.chatwoot, asked)
 
 
 # -- the webhook's answers -------------------------------------------------------
 
 
-def test_a_message_is_accepted(scene: Scene, asked: list[str]) -> None:
-    answer = deliver(scene.client, message())
-
+def test_a_message_is_accepted(scene: Views) -> None:
+    answer = scene.deliver(message())
     assert parts(answer) == (202, {"status": "accepted"})
     assert answer.mimetype == "application/json"
-    assert asked == ["Where is my order?"]
+    assert scene.asked == ["Where is my order?"]
 
 
-@pytest.mark.parametrize("ids", [[None] * 2, [None] * 4, ["delivery-1", "delivery-2"]])
-def test_a_message_that_is_delivered_again_is_a_duplicate(
-    scene: Scene, asked: list[str], ids: list[str | None]
-) -> None:
+@pytest.mark.parametrize("ids", [["one"] * 3, ["one", "two"]])
+def test_a_second_delivery_is_a_duplicate(scene: Views, ids: list[str]) -> None:
     delivery = signed(message())
     answers = []
 
     for id in ids:
-        if id is not None:
-            delivery["headers"]["X-Chatwoot-Delivery"] = id
-
-        answers.append(parts(scene.client.post(WEBHOOK, **delivery)))
+        delivery["headers"]["X-Chatwoot-Delivery"] = id
+        answers.append(parts(scene.post(**delivery)))
 
     assert answers[1:] == [(200, {"status": "duplicate"})] * (len(ids) - 1)
-    assert (len(asked), len(scene.api.attempts)) == (1, 1)
+    assert (len(scene.asked), len(scene.api.attempts)) == (1, 1)
 
 
 Q: t.Final = message()
-OUT: t.Final = MessageType.OUTGOING
 IGNORED: list[tuple[str, JSON]] = [
-    ("other_event", {"event": "webwidget_triggered", "account": {"id": 1}}),
     ("other_event", Q | {"event": "message_updated"}),
-    ("other_event", Q | {"event": "automation_event.message_created"}),
-    ("other_event", Q | {"event": "something_new"}),
     ("conversation", conversation_event("conversation_opened", Conversation())),
     ("other_account", message(account_id=2)),
-    ("outgoing", message(type=OUT)),
-    ("outgoing", Q | {"message_type": 1}),
-    ("private", message(type=OUT, private=True)),
-    ("private", Q | {"private": True}),
-    ("private", Q | {"private": "false"}),
+    ("outgoing", message(type=MessageType.OUTGOING)),
+    ("private", message(type=MessageType.OUTGOING, private=True)),
     ("template", message(type=MessageType.TEMPLATE, sender=None)),
-    ("template", Q | {"message_type": 3}),
     ("activity", message(type=MessageType.ACTIVITY, sender=None)),
-    ("activity", Q | {"message_type": 2}),
     ("unknown_type", Q | {"message_type": "shout"}),
-    ("unknown_type", Q | {"message_type": 9}),
-    ("unknown_type", Q | {"message_type": None}),
-    ("unknown_type", Q | {"message_type": ["incoming"]}),
     ("empty", message(" \n")),
-    ("empty", Q | {"content": None}),
-    ("empty", Q | {"content": ""}),
 ]
 
 
 @pytest.mark.parametrize(("reason", "body"), IGNORED)
-def test_what_needs_no_answer_is_ignored_with_a_reason(
-    app: Flask, client: FlaskClient, asked: list[str], reason: str, body: JSON
-) -> None:
-    answer = deliver(client, body)
-
+def test_what_needs_no_answer_is_ignored(scene: Views, reason: str, body: JSON) -> None:
+    answer = scene.deliver(body)
     assert parts(answer) == (200, {"status": "ignored", "reason": reason})
-    assert (asked, jobs_of(app)) == ([], [])
+    assert scene.untouched
 
 
-@pytest.mark.parametrize("missing", ["base_url", "account_id", "api_access_token"])
-def test_without_configuration_a_delivery_is_ignored(
-    make_client: MakeClient, asked: list[str], tmp_path: Path, missing: str
-) -> None:
-    client = make_client(**{missing: None})
-
-    answer = deliver(client, message())
+@pytest.mark.parametrize(
+    "given", [{key: None} for key in ("base_url", "account_id", "api_access_token")]
+)
+def test_without_configuration_all_is_ignored(scene: Views, tmp_path: Path) -> None:
+    answer = scene.deliver(message())
     assert parts(answer) == (200, {"status": "ignored", "reason": "not_configured"})
-    assert deliver(client, b"{").status_code == 400
-    assert client.post(WEBHOOK, data=b"{}").status_code == 401
-    assert (asked, list(tmp_path.iterdir())) == ([], [])
+    assert scene.deliver(b"{").status_code == 400
+    assert scene.post(data=b"{}").status_code == 401
+    assert (scene.asked, list(tmp_path.iterdir())) == ([], [])
 
 
 # -- bodies ----------------------------------------------------------------------
 
 
-def without(*path: str) -> JSON:
-    """A delivery that lacks something."""
-    given = holder = message()
-
-    for key in path[:-1]:
-        holder = holder[key]
-
-    del holder[path[-1]]
-
-    return given
-
-
 HOSTILE: dict[str, bytes | JSON] = {
     "nothing": b"",
-    "spaces": b"  \n",
     "no JSON": b"event=message_created",
-    "half": b'{"event": "message_created"',
-    "two": b"{} {}",
-    "latin-1": '{"event": "grüße"}'.encode("latin-1"),
-    "utf-16": '{"event": "message_created"}'.encode("utf-16"),
-    "byte order mark": b"\xef\xbb\xbf{}",
-    "null byte": b'{"event": "message_created"}\0',
-    "list": b'[{"event": "message_created"}]',
-    "text": b'"message_created"',
-    "number": b"7",
-    "null": b"null",
-    "not a number": b'{"event": "message_created", "id": NaN}',
-    "infinity": b'{"event": "message_created", "id": -Infinity}',
-    "empty object": b"{}",
-    "deep lists": b'{"event":' + b"[" * 10_000 + b"]" * 10_000 + b"}",
-    "deep objects": b'{"event":' + b'{"a":' * 10_000 + b"1" + b"}" * 10_000 + b"}",
+    "not UTF-8": '{"event": "grüße"}'.encode("latin-1"),
     "never closed": b"[" * 100_000,
-    "huge number": b'{"event": "message_created", "id": 1' + b"0" * 5_000 + b"}",
-    "huge float": b'{"event": "message_created", "id": 1e400}',
+    "a number as content": Q | {"content": 7},
+    "no account": {key: value for key, value in Q.items() if key != "account"},
 }
-WRONG: dict[str, list[t.Any]] = {
-    "event": [None, ["message_created"]],
-    "id": ["9001", True, 9001.0, 0, -1, 2**63],
-    "account": [1],
-    "conversation": [[{"id": 42}], {"id": None}],
-    "content": [7, {"text": "Hello"}, ["Hello"]],
-}
-REQUIRED = (
-    *("event", "id", "account", "account.id", "conversation", "conversation.id"),
-    "message_type",
-)
-HOSTILE |= {f"{k} is {v}": Q | {k: v} for k, values in WRONG.items() for v in values}
-HOSTILE |= {f"no {path}": without(*path.split(".")) for path in REQUIRED}
 
 
 @pytest.mark.parametrize("body", HOSTILE)
-def test_a_malformed_body_is_refused_and_nothing_is_stored(
-    app: Flask, client: FlaskClient, asked: list[str], body: str
-) -> None:
-    assert refusal(deliver(client, HOSTILE[body])) == 400
-    assert (asked, jobs_of(app)) == ([], [])
+def test_a_malformed_body_is_refused_and_not_stored(scene: Views, body: str) -> None:
+    assert refusal(scene.deliver(HOSTILE[body])) == 400
+    assert scene.untouched
 
 
-STRANGE: dict[str, JSON] = {
-    "attributes are null": {"custom_attributes": None, "additional_attributes": None},
-    "attributes are lists": {"custom_attributes": [], "additional_attributes": [1]},
-    "attributes are text": {"custom_attributes": "bot"},
-    "the choice is a list": {"custom_attributes": {"support_mode": ["bot"]}},
-    "the choice is an object": {"custom_attributes": {"support_mode": {"a": 1}}},
-    "the choice is a number": {"custom_attributes": {"support_mode": 7}},
-    "meta is text": {"meta": "text"},
-    "the sender is a list": {"meta": {"sender": [1]}},
-    "messages are text": {"messages": "text"},
-    "messages hold null": {"messages": [None]},
-    "messages hold lists": {"messages": [[1]]},
-    "the inbox is text": {"inbox_id": "3"},
-}
-
-
-@pytest.mark.usefixtures("asked")
-@pytest.mark.parametrize("strange", STRANGE)
-def test_an_unusual_conversation_is_answered_with_a_note(
-    scene: Scene, strange: str
-) -> None:
+@pytest.mark.parametrize(
+    "strange",
+    [
+        {"custom_attributes": None, "additional_attributes": None},
+        {"custom_attributes": [], "additional_attributes": [1]},
+        {"custom_attributes": {"support_mode": {"a": 1}}},
+        {"meta": {"sender": [1]}},
+        {"messages": [None]},
+        {"inbox_id": "3"},
+    ],
+    ids=str,
+)
+def test_an_unusual_conversation_gets_a_note(scene: Views, strange: JSON) -> None:
     given = message(mode=None)
-    given["conversation"].update(STRANGE[strange])
-
-    assert deliver(scene.client, given).status_code == 202
+    given["conversation"].update(strange)
+    assert scene.deliver(given).status_code == 202
     assert (scene.api.public, scene.api.notes) == ([], [ANSWER])
 
 
-UNUSUAL: tuple[t.Any, ...] = (None, 7, "text", [], [None], {"a": [1]}, True)
 BESIDE = (
     *("sender", "contact", "inbox", "attachments", "content_attributes"),
     *("additional_attributes", "content_type", "created_at", "source_id"),
 )
 
 
-@pytest.mark.usefixtures("asked")
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"message_type": 0},
-        {"private": None},
-        *({k: v} for k in BESIDE for v in UNUSUAL),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("value", [None, 7, "text", [], [None], {"a": [1]}, True])
+@pytest.mark.parametrize("key", BESIDE)
 def test_an_unusual_value_beside_the_text_changes_nothing(
-    scene: Scene, change: JSON
+    scene: Views, key: str, value: t.Any
 ) -> None:
-    assert deliver(scene.client, Q | change).status_code == 202
+    assert scene.deliver(Q | {key: value}).status_code == 202
     assert scene.api.public == [ANSWER]
 
 
 @pytest.mark.parametrize(
     "text", ["\ud800", "\0", "🙂" * 1000, "\u202e", "<p>" * 1000, "{{contact.email}}"]
 )
-def test_an_unusual_text_is_answered(scene: Scene, asked: list[str], text: str) -> None:
-    assert deliver(scene.client, message(text)).status_code == 202
-    assert asked == [text]
-    assert scene.api.public == [ANSWER]
+def test_an_unusual_text_is_answered(scene: Views, text: str) -> None:
+    assert scene.deliver(message(text)).status_code == 202
+    assert (scene.asked, scene.api.public) == ([text], [ANSWER])
 
 
 # -- sizes -----------------------------------------------------------------------
@@ -292,7 +237,6 @@ def chunked(client: FlaskClient, body: bytes) -> TestResponse:
 def padded(size: int) -> bytes:
     """A delivery of exactly so many bytes."""
     raw = as_bytes(message())
-
     return raw + b" " * (size - len(raw))
 
 
@@ -302,19 +246,13 @@ both_ways = pytest.mark.parametrize(
 
 
 @both_ways
+@with_settings(max_body=5000)
 def test_a_body_of_the_largest_size_is_accepted_and_one_byte_more_is_not(
-    make_client: MakeClient, asked: list[str], send: Send
+    scene: Views, send: Send
 ) -> None:
-    client = make_client(max_body=5000)
-
-    assert refusal(send(client, padded(5001))) == 413
-    assert (asked, jobs_of(client.application)) == ([], [])
-    assert send(client, padded(5000)).status_code == 202
-
-
-@both_ways
-def test_ten_mebibytes_are_too_much(client: FlaskClient, send: Send) -> None:
-    assert send(client, padded(10 * 2**20)).status_code == 413
+    assert refusal(send(scene.client, padded(5001))) == 413
+    assert scene.untouched
+    assert send(scene.client, padded(5000)).status_code == 202
 
 
 class Unread(io.BytesIO):
@@ -324,94 +262,68 @@ class Unread(io.BytesIO):
         raise AssertionError("This was read.")
 
 
-@pytest.mark.parametrize(
-    ("length", "stream", "statuses"),
-    [
-        (str(10**12), Unread(), [413]),
-        ("5000", io.BytesIO(padded(5000)[:4000]), [400, 401]),
-        ("", io.BytesIO(padded(5000)), range(400, 500)),
-        ("-1", io.BytesIO(padded(5000)), range(400, 500)),
-        ("ten", io.BytesIO(padded(5000)), range(400, 500)),
-        ("1" * 400, io.BytesIO(padded(5000)), range(400, 500)),
-    ],
-    ids=[
-        "too large",
-        "larger than the body",
-        "empty",
-        "negative",
-        "text",
-        "400 digits",
-    ],
-)
-def test_a_wrong_length_header_is_refused(
-    app: Flask,
-    client: FlaskClient,
-    length: str,
-    stream: io.BytesIO,
-    statuses: t.Container[int],
-) -> None:
-    answer = client.post(
-        WEBHOOK,
+STREAMS: dict[str, tuple[str, io.BytesIO, t.Container[int]]] = {
+    "too large": (str(10**12), Unread(), [413]),
+    "larger than the body": ("5000", io.BytesIO(padded(5000)[:4000]), [400, 401]),
+    **{
+        length[:4] or "empty": (length, io.BytesIO(padded(5000)), range(400, 500))
+        for length in ("", "-1", "ten", "1" * 400)
+    },
+}
+
+
+@pytest.mark.parametrize("wrong", STREAMS)
+def test_a_wrong_length_header_is_refused(scene: Views, wrong: str) -> None:
+    length, stream, statuses = STREAMS[wrong]
+    answer = scene.post(
         input_stream=stream,
         headers=signed(padded(5000))["headers"],
         environ_overrides={"CONTENT_LENGTH": length},
     )
-
     assert answer.status_code in statuses
-    assert jobs_of(app) == []
+    assert scene.untouched
 
 
 # -- hosts that read the body first ----------------------------------------------
 
 
 @both_ways
-@pytest.mark.usefixtures("asked")
-def test_a_host_may_read_the_body_first(scene: Scene, send: Send) -> None:
+def test_a_host_may_read_the_body_first(scene: Views, send: Send) -> None:
     seen: list[t.Any] = []
     scene.app.before_request(lambda: seen.append(request.get_json(silent=True)))
 
     assert send(scene.client, padded(5000)).status_code == 202
     assert seen == [message()]
-    assert deliver(scene.client, b"no JSON").status_code == 400
+    assert scene.deliver(b"no JSON").status_code == 400
 
 
 @pytest.mark.parametrize("reads", [False, True], ids=["leaves it", "reads first"])
-def test_a_hosts_own_limit_is_kept(
-    app: Flask, client: FlaskClient, reads: bool
-) -> None:
-    app.config["MAX_CONTENT_LENGTH"] = 4999
+def test_a_hosts_own_limit_is_kept(scene: Views, reads: bool) -> None:
+    scene.app.config["MAX_CONTENT_LENGTH"] = 4999
+    scene.app.before_request(lambda: request.get_data() and None if reads else None)
 
-    if reads:
-
-        @app.before_request
-        def read() -> None:
-            request.get_data()
-
-    assert deliver(client, padded(5000)).status_code == 413
-    assert chunked(client, padded(5000)).status_code in (401, 413)  # it may be cut off
-    assert jobs_of(app) == []
-    assert deliver(client, padded(4999)).status_code == 202
-    assert chunked(client, padded(4999)).json == {"status": "duplicate"}
+    assert scene.deliver(padded(5000)).status_code == 413
+    cut_off = chunked(scene.client, padded(5000))
+    assert cut_off.status_code in (401, 413)
+    assert scene.untouched
+    assert scene.deliver(padded(4999)).status_code == 202
+    assert chunked(scene.client, padded(4999)).json == {"status": "duplicate"}
 
 
-def test_a_hosts_larger_limit_does_not_raise_ours(make_client: MakeClient) -> None:
-    client = make_client(max_body=4999)
-    client.application.config["MAX_CONTENT_LENGTH"] = 2**30
-
-    assert deliver(client, padded(5000)).status_code == 413
+@with_settings(max_body=4999)
+def test_a_hosts_larger_limit_does_not_raise_ours(scene: Views) -> None:
+    scene.app.config["MAX_CONTENT_LENGTH"] = 2**30
+    assert scene.deliver(padded(5000)).status_code == 413
 
 
 # -- signatures ------------------------------------------------------------------
 
 
-def forged(header: str, value: str | None) -> dict[str, t.Any]:
-    """A signed delivery with one header replaced; ``None`` takes it away."""
+def forged(header: str, *values: str) -> dict[str, t.Any]:
+    """A signed delivery with other values of one header."""
     delivery = signed(message())
-
-    if value is None:
-        del delivery["headers"][header]
-    else:
-        delivery["headers"][header] = value
+    others = [pair for pair in delivery["headers"].items() if pair[0] != header]
+    delivery["headers"] = [*others, *((header, value) for value in values)]
 
     return delivery
 
@@ -419,97 +331,32 @@ def forged(header: str, value: str | None) -> dict[str, t.Any]:
 SIGNATURE, TIMESTAMP = signature.SIGNATURE_HEADER, signature.TIMESTAMP_HEADER
 
 
-def resigned(timestamp: str) -> dict[str, t.Any]:
-    """Signed with the right secret, whatever the timestamp is."""
-    delivery = forged(TIMESTAMP, timestamp)
-    delivery["headers"][SIGNATURE] = signature.sign(
-        delivery["data"], secret=SECRET, timestamp=timestamp
-    )
-
-    return delivery
-
-
 FORGED: dict[str, t.Callable[[], dict[str, t.Any]]] = {
     "unsigned": lambda: {"json": message()},
-    "no signature": lambda: forged(SIGNATURE, None),
-    "no timestamp": lambda: forged(TIMESTAMP, None),
-    "empty signature": lambda: forged(SIGNATURE, ""),
-    "empty timestamp": lambda: forged(TIMESTAMP, ""),
+    "no signature": lambda: forged(SIGNATURE),
+    "no timestamp": lambda: forged(TIMESTAMP),
     "other secret": lambda: signed(message(), secret="another"),
     "changed body": lambda: {**signed(message()), "data": padded(5000)},
     "not JSON": lambda: {"data": b"no JSON"},
-    "nothing": lambda: {"data": b""},
-    "no scheme": lambda: forged(
-        SIGNATURE, signed(message())["headers"][SIGNATURE].removeprefix("sha256=")
-    ),
-    "other scheme": lambda: forged(SIGNATURE, "sha1=" + "0" * 40),
-    "not hexadecimal": lambda: forged(SIGNATURE, "sha256=" + "g" * 64),
-    "long signature": lambda: forged(SIGNATURE, "sha256=" + "0" * 10_000),
     "not ASCII": lambda: forged(SIGNATURE, "sha256=äöü"),
     "stale": lambda: signed(message(), age=301),
-    "future": lambda: signed(message(), age=-302),
-    "decimal": lambda: resigned(f"{time.time():.3f}"),
-    "spaces": lambda: resigned(f"1 {int(time.time())}"),
-    "underscore": lambda: resigned(f"{int(time.time()):_}"),
-    "two timestamps": lambda: resigned(f"{int(time.time())},{int(time.time())}"),
-    "superscript": lambda: forged(TIMESTAMP, "²³"),
-    **{
-        f"timestamp {each[:8]}, {len(each)} characters": partial(resigned, each)
-        for each in ("now", "nan", "1e400", "9" * 400, "1" * 5000, "-1", "0")
-    },
+    "no timestamp but text": lambda: forged(TIMESTAMP, "²³"),
+    "two timestamps": lambda: forged(TIMESTAMP, *[f"{int(time.time())}"] * 2),
 }
 
 
 @pytest.mark.parametrize("forgery", FORGED)
-def test_every_invalid_signature_gets_the_same_answer(
-    app: Flask, client: FlaskClient, asked: list[str], forgery: str
-) -> None:
-    answer = client.post(WEBHOOK, **FORGED[forgery]())
-
-    assert parts(answer) == (401, INVALID)
-    assert (asked, jobs_of(app)) == ([], [])
+def test_invalid_signatures_get_the_same_answer(scene: Views, forgery: str) -> None:
+    assert parts(scene.post(**FORGED[forgery]())) == (401, INVALID)
+    assert scene.untouched
 
 
-@pytest.mark.usefixtures("asked", "api")
-@pytest.mark.parametrize("age", [0, 295, -295])
-def test_clocks_may_differ_a_little(client: FlaskClient, age: float) -> None:
-    assert client.post(WEBHOOK, **signed(message(), age=age)).status_code == 202
-
-
-def test_a_repeated_header_is_refused(client: FlaskClient) -> None:
-    delivery = signed(message())
-    pairs = list(delivery["headers"].items())
-    delivery["headers"] = [*pairs, pairs[1]]
-
-    assert parts(client.post(WEBHOOK, **delivery)) == (401, INVALID)
-
-
-def test_a_secret_can_be_replaced_while_both_are_in_use(
-    make_client: MakeClient,
-) -> None:
-    client = make_client(webhook_secret=f"new-one, {SECRET}")
-
-    for id, secret, status in ((1, SECRET, 202), (2, "new-one", 202), (3, "old", 401)):
-        answer = client.post(WEBHOOK, **signed(message(id=id), secret=secret))
-        assert answer.status_code == status
-
-
-def test_what_chatwoot_signed_verifies(
-    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(time, "time", lambda: 1750000000.0)
-    body = (
-        '{"event":"message_created","id":1,'
-        r'"content":"\u003cb\u003eGrüße\u003c/b\u003e"}'
-    )
-    mac = "36fe0aede2ae2680c35250b0831aa10722e6e20845a99087fba14bc142728ca0"
-    headers = {
-        "X-Chatwoot-Timestamp": "1750000000",
-        "X-Chatwoot-Signature": f"sha256={mac}",
-    }
-    answer = client.post(WEBHOOK, data=body.encode(), headers=headers)
-
-    assert parts(answer) == (400, {"error": "The message has no usable account.id."})
+@with_settings(webhook_secret=f"new-one, {SECRET}")
+@pytest.mark.parametrize(
+    ("secret", "status"), [(SECRET, 202), ("new-one", 202), ("old", 401)]
+)
+def test_two_secrets_can_be_in_use(scene: Views, secret: str, status: int) -> None:
+    assert scene.post(**signed(message(), secret=secret)).status_code == status
 
 
 TOKEN: t.Final = {"webhook_token": "open-sesame"}
@@ -534,19 +381,16 @@ UNSIGNED: t.Final = {"webhook_secret": None}
     ],
 )
 def test_the_secret_and_the_token_in_the_url_are_required_if_they_are_set(
-    make_client: MakeClient, given: JSON, query: str, signs: bool, status: int
+    scene: Views, query: str, signs: bool, status: int
 ) -> None:
-    delivery = signed(message()) if signs else {"json": message()}
-    answer = make_client(**given).post(f"{WEBHOOK}{query}", **delivery)
-
+    answer = scene.post(query, **(signed(message()) if signs else {"json": message()}))
     expected = INVALID if status == 401 else {"status": "accepted"}
     assert parts(answer) == (status, expected)
 
 
 @pytest.mark.parametrize("path", [WEBHOOK, COPILOT])
 def test_only_post_is_allowed(client: FlaskClient, path: str) -> None:
-    assert client.get(path).status_code == 405
-    assert client.put(path).status_code == 405
+    assert (client.get(path).status_code, client.put(path).status_code) == (405, 405)
 
 
 # -- a database that fails -------------------------------------------------------
@@ -572,23 +416,20 @@ def test_a_delivery_that_could_not_be_stored_is_not_acknowledged(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("asked")
 def test_a_locked_database_is_reported_before_chatwoot_stops_waiting(
-    scene: Scene, caplog: pytest.LogCaptureFixture
+    scene: Views, caplog: pytest.LogCaptureFixture
 ) -> None:
-    deliver(scene.client, message(id=9000))
+    scene.deliver(message(id=9000))
     db = sqlite3.connect(database_of(scene.app).path, isolation_level=None)
     db.execute("BEGIN IMMEDIATE")
     started = time.monotonic()
-
-    answer = deliver(scene.client, message())
+    answer = scene.deliver(message())
+    db.close()
 
     assert time.monotonic() - started < 4.5
     assert parts(answer) == (500, NOT_STORED)
     assert "failed: database is locked" in caplog.text
-    db.execute("ROLLBACK")
-    db.close()
-    assert deliver(scene.client, message()).status_code == 202
+    assert scene.deliver(message()).status_code == 202
 
 
 @pytest.mark.usefixtures("corrupt")
@@ -604,21 +445,17 @@ def test_what_needs_no_answer_needs_no_database(client: FlaskClient) -> None:
 
 def ask(client: FlaskClient, text: str = "Hello", **values: t.Any) -> TestResponse:
     given = values or {"json": {"message": text}}
-
     return client.post(COPILOT, headers=BEARER, **given)
 
 
-def test_a_suggestion_is_made_and_nothing_is_posted(
-    scene: Scene, asked: list[str]
-) -> None:
+def test_a_suggestion_is_made_and_nothing_is_posted(scene: Views) -> None:
     answer = ask(scene.client, json={"message": "Where is my order?", "more": 1})
-
     assert parts(answer) == (200, {"suggestion": ANSWER})
-    assert asked == ["Where is my order?"]
+    assert scene.asked == ["Where is my order?"]
     assert (scene.api.attempts, jobs_of(scene.app)) == ([], [])
 
 
-def test_a_suggestion_is_made_in_human_mode(
+def test_a_suggestion_is_made_in_mode_human(
     client: FlaskClient, chatwoot: Chatwoot
 ) -> None:
     @chatwoot.reply_provider(mode="human")
@@ -632,37 +469,29 @@ def test_a_suggestion_is_made_in_human_mode(
     ("reply", "suggestion"),
     [
         (None, None),
-        ("", None),
         (" \n", None),
-        (Reply(""), None),
         (["One.", "", Reply("Two.", private=True)], "One.\n\nTwo."),
     ],
 )
 def test_several_replies_are_one_suggestion_and_no_reply_is_null(
-    scene: Scene, reply: t.Any, suggestion: str | None
+    client: FlaskClient, chatwoot: Chatwoot, reply: t.Any, suggestion: str | None
 ) -> None:
-    scene.chatwoot.reply_provider(lambda text: reply)
-
-    assert parts(ask(scene.client)) == (200, {"suggestion": suggestion})
-    assert scene.api.attempts == []
+    chatwoot.reply_provider(lambda text: reply)
+    assert parts(ask(client)) == (200, {"suggestion": suggestion})
 
 
 @pytest.mark.parametrize(
     "body",
     [
-        *(b"", b"{", b"[]", b"null", b"{}", b'{"message": null}', b'{"message": ""}'),
-        *(b'{"message": " \\n"}', b'{"message": 7}', b'{"message": ["text"]}'),
-        *(b'{"text": "Hello"}', b'{"message": "\xff"}', b"[" * 100_000),
+        *(b"", b"[]", b"{}", b'{"message": ""}', b'{"message": " \\n"}'),
+        *(b'{"message": 7}', b'{"message": "\xff"}', b"[" * 100_000),
     ],
 )
-def test_a_question_without_text_is_refused(
-    client: FlaskClient, asked: list[str], body: bytes
-) -> None:
-    assert refusal(ask(client, data=body)) == 400
-    assert asked == []
+def test_a_question_without_text_is_refused(scene: Views, body: bytes) -> None:
+    assert refusal(ask(scene.client, data=body)) == 400
+    assert scene.untouched
 
 
-SCHEMES = ("Bearer ", "bearer ", "BEARER  ")
 UNAUTHORIZED = (
     *(None, "", "Bearer", "Bearer ", "Bearer wrong", "Bearer token-of-a-pag"),
     *("Bearer token-of-a-page token-of-a-page", "Basic token-of-a-page"),
@@ -673,7 +502,7 @@ UNAUTHORIZED = (
 @pytest.mark.parametrize(
     ("authorization", "status"),
     [
-        *((f"{scheme}token-of-a-page", 200) for scheme in SCHEMES),
+        *((f"{scheme}token-of-a-page", 200) for scheme in ("Bearer ", "BEARER  ")),
         *((wrong, 401) for wrong in UNAUTHORIZED),
     ],
 )
@@ -682,24 +511,21 @@ def test_a_suggestion_requires_the_token_after_the_scheme_in_any_case(
 ) -> None:
     headers = {} if authorization is None else {"Authorization": authorization}
     answer = client.post(COPILOT, json={"message": "Hello"}, headers=headers)
-
-    assert answer.status_code == status
-    assert len(asked) == (status == 200)
+    assert (answer.status_code, len(asked)) == (status, status == 200)
 
 
-def test_without_a_token_set_every_request_gets_a_suggestion(
-    make_client: MakeClient,
-) -> None:
-    client = make_client(copilot_token=None)
+@with_settings(
+    copilot_token=None, base_url=None, account_id=None, api_access_token=None
+)
+def test_suggestions_need_neither_token_nor_configuration(scene: Views) -> None:
+    answer = scene.client.post(COPILOT, json={"message": "Hi"})
+    assert parts(answer) == (200, {"suggestion": ANSWER})
 
-    assert client.post(COPILOT, json={"message": "Hi"}).status_code == 200
 
-
-def test_a_long_question_is_refused(make_client: MakeClient) -> None:
-    client = make_client(max_body=100)
-
-    assert ask(client, "x" * 100).status_code == 413
-    assert ask(client, "x" * 50).status_code == 200
+@with_settings(max_body=100)
+def test_a_long_question_is_refused(scene: Views) -> None:
+    assert ask(scene.client, "x" * 100).status_code == 413
+    assert ask(scene.client, "x" * 50).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -729,14 +555,6 @@ def test_without_a_provider_there_are_no_suggestions(
     assert refusal(ask(client)) == 503
     chatwoot.reply_provider(mode="bot")(lambda text: ANSWER)
     assert refusal(ask(client)) == 503
-
-
-def test_suggestions_need_no_configuration_of_chatwoot(
-    make_client: MakeClient,
-) -> None:
-    client = make_client(base_url=None, account_id=None, api_access_token=None)
-
-    assert ask(client).json == {"suggestion": ANSWER}
 
 
 def test_the_endpoints_without_the_extension_are_an_error() -> None:
@@ -834,45 +652,25 @@ def storing(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[FlaskClient]
     database_of(app).close()
 
 
-def check(client: FlaskClient, body: bytes) -> None:
-    """Whatever was delivered, the answer is one of the documented ones."""
-    answer = deliver(client, body)
-    given = t.cast(JSON, answer.json)
+@hypothesis.settings(max_examples=300, deadline=None)
+@hypothesis.given(value=mutations() | VALUES)
+def test_any_body_has_a_documented_answer(storing: FlaskClient, value: t.Any) -> None:
+    answer = deliver(storing, json.dumps(value).encode())
+    seen = t.cast(JSON, answer.json)
 
     if answer.status_code == 400:
-        assert set(given) == {"error"}
+        assert set(seen) == {"error"}
     else:
-        expected = 202 if given["status"] == DeliveryOutcome.ACCEPTED else 200
+        expected = 202 if seen["status"] == DeliveryOutcome.ACCEPTED else 200
         assert answer.status_code == expected
-        assert given["status"] in ("accepted", "duplicate", "ignored")
-        assert ("reason" in given) == (given["status"] == "ignored")
-        assert given.get("reason") in {None, *Reason}
+        assert seen["status"] in ("accepted", "duplicate", "ignored")
+        assert ("reason" in seen) == (seen["status"] == "ignored")
+        assert seen.get("reason") in {None, *Reason}
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None)
-@given(value=VALUES)
-def test_any_json_has_a_documented_answer(storing: FlaskClient, value: t.Any) -> None:
-    check(storing, json.dumps(value).encode())
-
-
-@settings(max_examples=300, deadline=None)
-@given(value=mutations())
-def test_any_mutation_has_a_documented_answer(
-    storing: FlaskClient, value: JSON
-) -> None:
-    check(storing, json.dumps(value).encode())
-
-
-@settings(max_examples=100, deadline=None)
-@given(body=st.binary(max_size=200))
-def test_any_bytes_have_a_documented_answer(storing: FlaskClient, body: bytes) -> None:
-    check(storing, body)
-
-
-@pytest.mark.slow
-@settings(max_examples=100, deadline=None)
-@given(value=mutations())
+@hypothesis.settings(max_examples=100, deadline=None)
+@hypothesis.given(value=mutations())
 def test_whatever_was_accepted_can_be_handled(value: JSON) -> None:
     answers: list[Turn] = []
     app = strict_app(lambda text, turn: answers.append(turn))
@@ -885,8 +683,8 @@ def test_whatever_was_accepted_can_be_handled(value: JSON) -> None:
     database_of(app).close()
 
 
-@settings(max_examples=50, deadline=None)
-@given(value=VALUES)
+@hypothesis.settings(max_examples=50, deadline=None)
+@hypothesis.given(value=VALUES)
 def test_any_question_to_the_copilot_has_a_documented_answer(
     storing: FlaskClient, value: t.Any
 ) -> None:

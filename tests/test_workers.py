@@ -10,10 +10,10 @@ import sys
 import threading
 import time
 import typing as t
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from flask import Flask
 from support.apps import (
     AppFactory,
     Scene,
@@ -21,13 +21,12 @@ from support.apps import (
     database_of,
     job_of,
     jobs_of,
-    runtime_of,
     store_of,
     work,
 )
 from support.chatwoot import ChatwootStub
 from support.deliveries import as_bytes, deliver, message
-from support.queue import claim, open_store
+from support.queue import Store, open_store
 from support.waiting import wait_until
 
 from flask_chatwoot import Chatwoot, Turn
@@ -37,7 +36,6 @@ from flask_chatwoot.queue.inspection import Inspection
 from flask_chatwoot.queue.jobs import Job, Queue
 from flask_chatwoot.queue.outbox import Outbox
 from flask_chatwoot.queue.sqlite import SQLiteDatabase
-from flask_chatwoot.queue.store import Store
 from flask_chatwoot.workers import ThreadBackend
 
 ANSWER = "On its way."
@@ -46,37 +44,17 @@ QUICK = {"lease": 0.5, "retry_pause": 0.01}
 
 def workers() -> list[threading.Thread]:
     named = "chatwoot-worker"
-
     return [each for each in threading.enumerate() if each.name.startswith(named)]
-
-
-def all_ended(app: Flask, count: int = 1) -> bool:
-    ended = [job for job in jobs_of(app) if job.state in ("done", "dead")]
-
-    return len(ended) == count
 
 
 def fail(*_: object, **__: object) -> t.Any:
     raise DatabaseError("The disk is gone.")
 
 
-@contextlib.contextmanager
-def other_process(app: Flask, ahead: float = 0.0) -> t.Iterator[Store]:
-    """The database of an app as another process has it, its clock ahead."""
-    store = open_store(database_of(app).path, lambda: time.time() + ahead)
-
-    try:
-        yield store
-    finally:
-        store.database.close()
-
-
-def put(store: Store, id: int = 9001, conversation_id: int = 42) -> None:
+def put(queue: Queue, id: int = 9001, conversation_id: int = 42) -> None:
     """Store a delivery as another process would."""
     payload = as_bytes(message("stored", id=id, conversation_id=conversation_id))
-    store.queue.put(
-        str(id), conversation_id=conversation_id, message_id=id, payload=payload
-    )
+    queue.put(str(id), conversation_id=conversation_id, message_id=id, payload=payload)
 
 
 class Held:
@@ -111,87 +89,120 @@ def held(chatwoot: Chatwoot) -> t.Iterator[Held]:
 
 
 @contextlib.contextmanager
-def running(target: t.Callable[..., object], *args: object) -> t.Iterator[None]:
-    """Call something in a thread, which has ended after the block."""
-    thread = threading.Thread(target=target, args=args)
-    thread.start()
+def running(*targets: t.Callable[[], object]) -> t.Iterator[None]:
+    """Call functions in threads, which have ended after the block."""
+    threads = [threading.Thread(target=target) for target in targets]
+
+    for thread in threads:
+        thread.start()
+
     yield
-    thread.join(20)
-    assert not thread.is_alive()
+
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+@dataclass(frozen=True)
+class Workers(Scene):
+    """A scene whose jobs may be handled in threads."""
+
+    caplog: pytest.LogCaptureFixture
+
+    @property
+    def backend(self) -> ThreadBackend:
+        return t.cast(ThreadBackend, components_of(self.app).backend)
+
+    @property
+    def states(self) -> dict[int, str]:
+        """Of each message that has a job of its own, its state."""
+        return {job.message_id: job.state for job in jobs_of(self.app)}
+
+    def say(self, text: str = "Hello", id: int = 9001, conversation: int = 42) -> str:
+        """Deliver a message; the status in the answer."""
+        body = message(text, id=id, conversation_id=conversation)
+        answer: t.Any = deliver(self.app.test_client(), body).json
+        return str(answer["status"])
+
+    def answer(self, reply: str = ANSWER) -> None:
+        self.chatwoot.reply_provider(lambda text: reply)
+
+    def wait_for(self, *replies: str) -> None:
+        """Block until all jobs are done; their replies are these."""
+        wait_until(lambda: len(self.api.public) == len(replies))
+        wait_until(lambda: {*self.states.values()} == {"done"})
+        assert self.api.public == [*replies]
+
+    def wait_for_log(self, text: str) -> None:
+        wait_until(lambda: text in self.caplog.text)
+
+    @contextlib.contextmanager
+    def other_process(self, ahead: float = 0.0) -> t.Iterator[Store]:
+        """The database as another process has it, its clock ahead."""
+        store = open_store(database_of(self.app).path, lambda: time.time() + ahead)
+
+        with contextlib.closing(store):
+            yield store
+
+
+class MakeWorkers(t.Protocol):
+    def __call__(self, backend: str, workers: int) -> Workers: ...
+
+
+@pytest.fixture
+def make_workers(
+    make_app: AppFactory,
+    chatwoot: Chatwoot,
+    api: ChatwootStub,
+    caplog: pytest.LogCaptureFixture,
+) -> MakeWorkers:
+    def make(backend: str, workers: int) -> Workers:
+        app = make_app(chatwoot, backend=backend, workers=workers, **QUICK)
+        return Workers(app, app.test_client(), api, chatwoot, caplog)
+
+    return make
+
+
+@pytest.fixture(params=["inline", "thread"])
+def either(request: pytest.FixtureRequest, make_workers: MakeWorkers) -> Workers:
+    """With each backend."""
+    return make_workers(request.param, 2)
+
+
+@pytest.fixture
+def inline(make_workers: MakeWorkers) -> Workers:
+    return make_workers("inline", 2)
+
+
+@pytest.fixture
+def threads(make_workers: MakeWorkers) -> Workers:
+    """With three threads."""
+    return make_workers("thread", 3)
 
 
 # -- what every backend does -----------------------------------------------------
 
 
-@pytest.fixture(params=["inline", "thread"])
-def either(
-    request: pytest.FixtureRequest,
-    make_app: AppFactory,
-    chatwoot: Chatwoot,
-    api: ChatwootStub,
-) -> Scene:
-    """A scene with each backend."""
-    app = make_app(chatwoot, backend=request.param, workers=2, **QUICK)
-
-    return Scene(app, app.test_client(), api, chatwoot)
+def test_a_message_that_is_delivered_often_is_answered_once(either: Workers) -> None:
+    either.answer()
+    assert [either.say() for _ in range(4)] == ["accepted", *["duplicate"] * 3]
+    either.wait_for(ANSWER)
 
 
-def test_a_message_is_answered_once_however_often_it_is_delivered(
-    either: Scene,
-) -> None:
-    either.chatwoot.reply_provider(lambda text: ANSWER)
-    answers = [deliver(either.client, message()) for _ in range(4)]
-
-    assert [(answer.status_code, answer.json) for answer in answers] == [
-        (202, {"status": "accepted"}),
-        *[(200, {"status": "duplicate"})] * 3,
-    ]
-    wait_until(lambda: all_ended(either.app))
-    assert either.api.public == [ANSWER]
-
-
-def test_a_conversation_is_answered_in_its_order(either: Scene) -> None:
-    either.chatwoot.reply_provider(lambda text: text)
-    texts = [f"Message {number}." for number in range(20)]
-
-    for number, text in enumerate(texts):
-        deliver(either.client, message(text, id=9001 + number))
-
-    def answered() -> list[str]:
-        return "\n".join(either.api.public).splitlines()
-
-    # Those that came while a turn ran are answered together.
-    wait_until(lambda: len(answered()) == 20)
-    wait_until(lambda: all_ended(either.app, len(either.api.public)))
-    assert answered() == texts
-
-
-def test_messages_that_wait_are_answered_together(either: Scene, held: Held) -> None:
-    client = either.app.test_client()
-
-    with running(deliver, client, message("0", id=9000)):
+def test_messages_that_wait_are_answered_together(either: Workers, held: Held) -> None:
+    with running(lambda: either.say("0", 9000)):
         held.wait()
-
-        for number in range(1, 6):
-            body = message(str(number), id=9000 + number)
-            assert deliver(either.client, body).status_code == 202
-
-        again = deliver(either.client, message("3", id=9003))
-        assert again.json == {"status": "duplicate"}
+        assert {either.say(str(n), 9000 + n) for n in range(1, 6)} == {"accepted"}
+        assert either.say("3", 9003) == "duplicate"
         held.release()
 
-    wait_until(lambda: all_ended(either.app, 2))
+    either.wait_for("1 answered", "5 answered")
     assert held.asked == ["0", "1\n2\n3\n4\n5"]
-    assert either.api.public == ["1 answered", "5 answered"]
 
 
-@pytest.mark.parametrize(
-    "error",
-    [SystemExit(0), SystemExit(1), SystemExit("text"), RuntimeError()],
-    ids=repr,
-)
+@pytest.mark.parametrize("error", [SystemExit(0), SystemExit("x"), RuntimeError()])
 def test_a_provider_that_raises_ends_its_turn_and_nothing_else(
-    either: Scene, error: BaseException
+    either: Workers, error: BaseException
 ) -> None:
     @either.chatwoot.reply_provider
     def provide(text: str) -> str:
@@ -200,21 +211,17 @@ def test_a_provider_that_raises_ends_its_turn_and_nothing_else(
 
         return ANSWER
 
-    assert deliver(either.client, message("raise")).status_code == 202
-    deliver(either.client, message("answer", id=9002, conversation_id=43))
+    assert either.say("raise", 9001) == "accepted"
+    either.say("answer", 9002, conversation=43)
 
-    def states() -> dict[int, str]:
-        return {job.message_id: job.state for job in jobs_of(either.app)}
-
-    wait_until(lambda: states()[9002] == "done")
-    assert states()[9001] != "done"
+    wait_until(lambda: either.states[9002] == "done")
+    assert either.states[9001] != "done"
     assert either.api.public == [ANSWER]
 
 
 def test_an_error_of_our_own_ends_one_attempt_and_nothing_else(
-    either: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    either: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    either.chatwoot.reply_provider(lambda text: ANSWER)
     keep = Outbox.keep
     broken = [True]
 
@@ -224,11 +231,11 @@ def test_an_error_of_our_own_ends_one_attempt_and_nothing_else(
 
         return keep(*args, **values)
 
+    either.answer()
     monkeypatch.setattr(Outbox, "keep", break_once)
-    assert deliver(either.client, message()).status_code == 202
-    deliver(either.client, message(id=9002, conversation_id=43))
-
-    wait_until(lambda: "stopped: builtins.ZeroDivisionError" in caplog.text)
+    assert either.say(id=9001) == "accepted"
+    either.say(id=9002, conversation=43)
+    either.wait_for_log("stopped: builtins.ZeroDivisionError")
 
     def both_answered() -> bool:
         work(either.app)  # inline nothing happens between requests
@@ -237,32 +244,25 @@ def test_an_error_of_our_own_ends_one_attempt_and_nothing_else(
     wait_until(both_answered)
 
 
-def test_a_lost_lease_ends_the_turn_here(
-    either: Scene, caplog: pytest.LogCaptureFixture
-) -> None:
-    with other_process(either.app, ahead=3600) as other:
+def test_a_lost_lease_ends_the_turn_here(either: Workers) -> None:
+    with either.other_process(ahead=3600) as other:
 
         @either.chatwoot.reply_provider
         def provide(text: str) -> str:
-            other.queue.settle(claim(other), "declined", "no_answer")
+            other.finish("declined", "no_answer")
             return ANSWER
 
-        deliver(either.client, message())
-        wait_until(lambda: "Its turn was abandoned here" in caplog.text)
+        either.say()
+        either.wait_for_log("Its turn was abandoned here")
 
-    assert either.api.attempts == []
-    job = job_of(either.app)
-    assert (job.outcome, job.state) == ("declined", "done")
+    assert (either.api.attempts, job_of(either.app).outcome) == ([], "declined")
 
 
 @pytest.mark.slow
-def test_a_slow_turn_keeps_its_lease(either: Scene, held: Held) -> None:
+def test_a_slow_turn_keeps_its_lease(either: Workers, held: Held) -> None:
     claimed = []
 
-    with (
-        other_process(either.app) as other,
-        running(deliver, either.client, message()),
-    ):
+    with either.other_process() as other, running(either.say):
         held.wait()
         until = time.monotonic() + 4 * store_of(either.app).queue.lease
 
@@ -273,148 +273,79 @@ def test_a_slow_turn_keeps_its_lease(either: Scene, held: Held) -> None:
         held.release()
 
     assert set(claimed) == {None}
-    wait_until(lambda: all_ended(either.app))
-    assert either.api.public == ["1 answered"]
+    either.wait_for("1 answered")
     assert job_of(either.app).attempts == 1
-
-
-def test_a_delivery_that_cannot_be_stored_is_an_error(either: Scene) -> None:
-    Path(database_of(either.app).path).write_bytes(b"no database at all. " * 50)
-
-    assert deliver(either.client, message()).status_code == 500
-
-
-@pytest.mark.usefixtures("either")
-def test_making_an_app_starts_nothing_and_opens_nothing(tmp_path: Path) -> None:
-    assert workers() == []
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_an_unconfigured_app_starts_nothing(make_app: AppFactory) -> None:
-    make_app(backend="thread", base_url=None).test_client().get("/")
-
-    assert workers() == []
 
 
 # -- inline ----------------------------------------------------------------------
 
 
-def test_inline_a_request_ends_with_its_turn(scene: Scene) -> None:
-    scene.chatwoot.reply_provider(lambda text: ANSWER)
-    deliver(scene.client, message())
-
-    assert scene.api.public == [ANSWER]
-    assert job_of(scene.app).state == "done"
-
-
 def test_inline_what_was_stored_is_accepted_even_if_no_more_can_be_claimed(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    inline: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = Queue.claim
 
     def broken(queue: Queue, *, tx: t.Any = None) -> t.Any:
         return fail() if tx is None else original(queue, tx=tx)
 
-    scene.chatwoot.reply_provider(lambda text: ANSWER)
+    inline.answer()
     monkeypatch.setattr(Queue, "claim", broken)
 
-    assert deliver(scene.client, message()).status_code == 202
-    assert "no job could be claimed: The disk is gone." in caplog.text
+    assert inline.say() == "accepted"
+    assert "no job could be claimed: The disk is gone." in inline.caplog.text
 
 
-def test_inline_a_request_also_handles_what_was_left(scene: Scene) -> None:
-    scene.chatwoot.reply_provider(lambda text: text)
-    put(store_of(scene.app), 9000, conversation_id=43)
-    deliver(scene.client, message("new"))
+def test_inline_a_request_ends_with_its_turn_and_what_was_left(inline: Workers) -> None:
+    inline.chatwoot.reply_provider(lambda text: text)
+    put(store_of(inline.app).queue, 9000, conversation_id=43)
+    inline.say("new")
 
-    assert sorted(scene.api.public) == ["new", "stored"]
+    assert sorted(inline.api.public) == ["new", "stored"]
+    assert inline.states == {9000: "done", 9001: "done"}
 
 
 # -- threads ---------------------------------------------------------------------
 
 
-@pytest.fixture
-def threads(make_app: AppFactory, chatwoot: Chatwoot, api: ChatwootStub) -> Scene:
-    """A scene with three worker threads."""
-    app = make_app(chatwoot, backend="thread", workers=3, **QUICK)
-
-    return Scene(app, app.test_client(), api, chatwoot)
-
-
-def backend_of(app: Flask) -> ThreadBackend:
-    return t.cast(ThreadBackend, components_of(app).backend)
-
-
-def test_threads_start_with_the_first_request_whatever_it_is(threads: Scene) -> None:
-    threads.app.add_url_rule("/about", view_func=lambda: "about")
+def test_threads_start_with_a_request_and_do_what_was_left(threads: Workers) -> None:
+    threads.answer()
+    put(store_of(threads.app).queue)
 
     with threads.app.app_context():
         assert workers() == []
 
-    assert threads.client.get("/about").text == "about"
-    assert len(workers()) == 3
-    threads.client.get("/about")
-    assert len(workers()) == 3
+    for _ in range(2):
+        threads.client.get("/no such page")
+        assert len(workers()) == 3
+
+    threads.wait_for(ANSWER)
 
 
-def test_what_was_left_is_handled_after_a_restart(threads: Scene) -> None:
-    threads.chatwoot.reply_provider(lambda text: ANSWER)
-    put(store_of(threads.app))
-    threads.client.get("/no such page")
-
-    wait_until(lambda: threads.api.public == [ANSWER])
-
-
-def test_many_first_requests_at_once_start_the_threads_once(threads: Scene) -> None:
+def test_many_first_requests_at_once_start_the_threads_once(threads: Workers) -> None:
     barrier = threading.Barrier(8)
 
     def start() -> None:
         barrier.wait()
-        backend_of(threads.app).start()
+        threads.backend.start()
 
-    with contextlib.ExitStack() as stack:
-        for _ in range(8):
-            stack.enter_context(running(start))
+    with running(*[start] * 8):
+        pass
 
     assert len(workers()) == 3
 
 
-def test_without_workers_a_process_only_stores(
-    make_app: AppFactory, api: ChatwootStub
-) -> None:
-    app = make_app(backend="thread", workers=0)
+def test_without_workers_a_process_only_stores(make_workers: MakeWorkers) -> None:
+    storing = make_workers("thread", 0)
+    assert storing.say() == "accepted"
+    assert (workers(), storing.states) == ([], {9001: "ready"})
 
-    assert deliver(app.test_client(), message()).status_code == 202
+
+def test_an_unconfigured_app_starts_nothing(make_app: AppFactory) -> None:
+    make_app(backend="thread", base_url=None).test_client().get("/")
     assert workers() == []
-    assert job_of(app).state == "ready"
-    assert api.attempts == []
 
 
-def test_other_conversations_are_answered_while_one_is_slow(threads: Scene) -> None:
-    go_on = threading.Event()
-
-    @threads.chatwoot.reply_provider
-    def provide(text: str, turn: Turn) -> str:
-        assert text != "slow" or go_on.wait(20)
-        return text
-
-    deliver(threads.client, message("slow", id=9001))
-    # A message joins a turn that has not begun yet.
-    wait_until(lambda: job_of(threads.app).state == "leased")
-    deliver(threads.client, message("next", id=9002))
-    texts = [f"Message {number}." for number in range(10)]
-
-    for number, text in enumerate(texts):
-        body = message(text, id=9003 + number, conversation_id=43 + number)
-        deliver(threads.client, body)
-
-    wait_until(lambda: sorted(threads.api.public) == sorted(texts))
-    go_on.set()
-    wait_until(lambda: len(threads.api.public) == 12)
-    assert threads.api.public[-2:] == ["slow", "next"]
-
-
-def test_as_many_turns_run_side_by_side_as_there_are_threads(threads: Scene) -> None:
+def test_as_many_turns_run_side_by_side_as_there_are_threads(threads: Workers) -> None:
     together = threading.Barrier(3, timeout=20)
 
     @threads.chatwoot.reply_provider
@@ -423,37 +354,33 @@ def test_as_many_turns_run_side_by_side_as_there_are_threads(threads: Scene) -> 
         return ANSWER
 
     for number in range(3):
-        body = message(id=9001 + number, conversation_id=42 + number)
-        deliver(threads.client, body)
+        threads.say(id=9001 + number, conversation=42 + number)
 
-    wait_until(lambda: len(threads.api.public) == 3)
+    threads.wait_for(*[ANSWER] * 3)
 
 
-def test_a_job_another_process_stored_is_found(threads: Scene) -> None:
-    threads.chatwoot.reply_provider(lambda text: ANSWER)
+def test_a_job_another_process_stored_is_found(threads: Workers) -> None:
+    threads.answer()
     threads.client.get("/")
 
-    with other_process(threads.app) as other:
-        put(other)
+    with threads.other_process() as other:
+        put(other.queue)
 
-    wait_until(lambda: threads.api.public == [ANSWER])
+    threads.wait_for(ANSWER)
 
 
 def test_a_failing_database_does_not_end_the_threads(
-    threads: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    threads: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = Queue.claim
-    repaired = threading.Event()
-    threads.chatwoot.reply_provider(lambda text: ANSWER)
+    threads.answer()
     monkeypatch.setattr(workers_module, "_DATABASE_PAUSE", 0.01)
-    monkeypatch.setattr(
-        Queue, "claim", lambda queue: (original if repaired.is_set() else fail)(queue)
-    )
-    deliver(threads.client, message())
-    wait_until(lambda: "no job could be claimed: The disk is gone." in caplog.text)
-    repaired.set()
 
-    wait_until(lambda: threads.api.public == [ANSWER])
+    with monkeypatch.context() as broken:
+        broken.setattr(Queue, "claim", fail)
+        threads.say()
+        threads.wait_for_log("no job could be claimed: The disk is gone.")
+
+    threads.wait_for(ANSWER)
 
 
 @pytest.mark.parametrize(
@@ -472,9 +399,8 @@ def test_a_failing_database_does_not_end_the_threads(
     ],
 )
 def test_workers_prune_and_checkpoint_the_database(
-    threads: Scene,
+    threads: Workers,
     monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
     store: type,
     duty: str,
     warning: str,
@@ -495,15 +421,15 @@ def test_workers_prune_and_checkpoint_the_database(
 
     assert done.acquire(timeout=10)
     assert done.acquire(timeout=10)
-    wait_until(lambda: error is None or f"{warning}{text}" in caplog.text)
+    wait_until(lambda: error is None or f"{warning}{text}" in threads.caplog.text)
     assert len(workers()) == 3
 
 
 def test_workers_move_the_log_into_the_file(
-    threads: Scene, monkeypatch: pytest.MonkeyPatch
+    threads: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers_module, "_CHECKPOINT_EVERY", 0.0)
-    file = Path(runtime_of(threads.app).config.database_path)
+    file = Path(database_of(threads.app).path)
     threads.client.get("/")
 
     # Without, the file has one page until there are 64 MB of log.
@@ -521,8 +447,8 @@ def test_a_lease_that_cannot_be_renewed_is_logged_and_tried_again(
 
     monkeypatch.setattr(Queue, "renew", broken)
     store = open_store(path, lease=0.03)
-    put(store)
-    job = claim(store)
+    put(store.queue)
+    job = store.claim()
     heartbeat = workers_module.Heartbeat(store.queue)
     heartbeat.watch(job)
 
@@ -530,71 +456,65 @@ def test_a_lease_that_cannot_be_renewed_is_logged_and_tried_again(
     assert "the lease of job 1 was not renewed: The disk is gone." in caplog.text
     heartbeat.leave(job)
     assert heartbeat.running() == []
-    store.database.close()
+    store.close()
 
 
 # -- stopping --------------------------------------------------------------------
 
 
-def test_stopping_lets_running_turns_finish_and_claims_no_more(
-    threads: Scene, held: Held
+def test_stopping_lets_turns_finish_and_claims_no_more(
+    threads: Workers, held: Held
 ) -> None:
-    deliver(threads.client, message(id=9001))
+    threads.say(id=9001)
     held.wait()  # or the next message would join this turn
-    deliver(threads.client, message(id=9002))
+    threads.say(id=9002)
 
-    with running(backend_of(threads.app).stop):
+    with running(threads.backend.stop):
         wait_until(lambda: len(workers()) == 1)  # those that have nothing to do leave
         held.release()
 
     assert workers() == []
-    assert [job.state for job in jobs_of(threads.app)] == ["ready", "done"]
+    assert threads.states == {9001: "done", 9002: "ready"}
     assert threads.api.public == ["1 answered"]
 
 
-def test_stopping_releases_what_does_not_finish(
-    threads: Scene, held: Held, caplog: pytest.LogCaptureFixture
-) -> None:
-    deliver(threads.client, message())
+def test_stopping_releases_what_does_not_finish(threads: Workers, held: Held) -> None:
+    threads.say()
     held.wait()
     started = time.monotonic()
-    backend_of(threads.app).stop(grace=0.1)
+    threads.backend.stop(grace=0.1)
 
     assert time.monotonic() - started < 5
     job = job_of(threads.app)
     assert (job.state, job.attempts) == ("ready", 0)
 
-    with other_process(threads.app) as other:
-        assert other.queue.claim() is not None
+    with threads.other_process() as other:
+        other.claim()
 
     held.release()
-    wait_until(lambda: "Its turn was abandoned here" in caplog.text)
+    threads.wait_for_log("Its turn was abandoned here")
     wait_until(lambda: workers() == [])
     assert threads.api.attempts == []
 
 
 def test_what_cannot_be_released_is_logged(
-    threads: Scene,
-    held: Held,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    threads: Workers, held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    deliver(threads.client, message())
+    threads.say()
     held.wait()
     monkeypatch.setattr(Queue, "postpone", fail)
-    backend_of(threads.app).stop(grace=0.0)
+    threads.backend.stop(grace=0.0)
     held.release()
 
-    assert "job 1 was not released: The disk is gone." in caplog.text
+    assert "job 1 was not released: The disk is gone." in threads.caplog.text
     wait_until(lambda: workers() == [])
 
 
-def test_stopping_twice_or_unstarted_is_harmless(threads: Scene) -> None:
-    backend_of(threads.app).stop()
+def test_stopping_twice_or_unstarted_is_harmless(threads: Workers) -> None:
+    threads.backend.stop()
     threads.client.get("/")
-    backend_of(threads.app).stop()
-    backend_of(threads.app).stop()
-
+    threads.backend.stop()
+    threads.backend.stop()
     assert workers() == []
 
 
@@ -629,6 +549,6 @@ def test_a_process_that_ends_waits_for_its_turns_and_claims_no_more(path: str) -
     run(path, "end")
     store = open_store(path)
     jobs = [(job.state, job.outcome, job.attempts) for job in store.inspection.jobs()]
-    store.database.close()
+    store.close()
 
     assert jobs == [("ready", None, 0), ("done", "declined", 1)]

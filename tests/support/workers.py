@@ -210,7 +210,6 @@ def create_worker() -> Flask:
     @chatwoot.reply_provider
     def reply(text: str) -> str:
         freeze("provider")
-
         return ANSWER
 
     @before_post.connect_via(app)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from support.queue import open_store, put
+from support.queue import open_store
 
 from flask_chatwoot.errors import DatabaseError
 
@@ -29,7 +29,7 @@ def share(path: str) -> t.Any:
 
     def produce(number: int) -> None:
         for key in range(number * 1000, number * 1000 + 100):
-            stored.append(put(store, key, conversation_id=key // 10))
+            stored.append(store.put(key, conversation_id=key // 10))
 
     def consume() -> None:
         while time.monotonic() < deadline:
@@ -63,7 +63,7 @@ def open_at_once(path: str) -> int:
             if not children[-1]:
                 os.close(go)
                 os.read(wait, 1)
-                _exit_after(put, store, number)
+                _exit_after(store.put, number)
 
         os.close(go)
         os.close(wait)
@@ -87,25 +87,25 @@ def _exit_after(work: t.Callable[..., object], *arguments: t.Any) -> None:
 def fork(path: str) -> list[int]:
     """Write before and after forks, in parent, child and grandchild."""
     store = open_store(path, sync="full")
-    put(store, 1)
+    store.put(1)
     child = os.fork()
 
     if not child:
-        put(store, 2)
+        store.put(2)
         grandchild = os.fork()
 
         if not grandchild:
-            put(store, 3)
+            store.put(3)
             store.database.close()
             os._exit(0)
 
         code = os.waitpid(grandchild, 0)[1]
-        put(store, 4)
+        store.put(4)
         os._exit(code)
 
-    put(store, 5)
+    store.put(5)
     code = os.waitpid(child, 0)[1]
-    put(store, 6)
+    store.put(6)
 
     return [code, len(store.inspection.jobs())]
 
@@ -150,10 +150,10 @@ def fork_amid_work(path: str) -> int:
     numbers = iter(range(10**9))
 
     def write() -> None:
-        put(store, next(numbers), payload=bytes(20_000))
+        store.put(next(numbers), payload=bytes(20_000))
 
     def work_in_child(number: int) -> None:
-        put(store, 10**9 + number, payload=bytes(20_000))
+        store.put(10**9 + number, payload=bytes(20_000))
         store.database.checkpoint()
 
     write()
@@ -187,8 +187,7 @@ def talk(path: str, name: str) -> list[int]:
 
     for number in range(1, 151):
         for message in (number + 1000 * int(name), number):
-            if put(
-                store,
+            if store.put(
                 message,
                 kind="message",
                 payload=f"body of {message}".encode(),
@@ -206,7 +205,7 @@ def talk_until_killed(path: str, start: str) -> None:
 
     while True:
         number += 1
-        assert put(store, number, kind="message")
+        assert store.say(number)
         sys.stdout.write(f"{number}\n")
         sys.stdout.flush()
 
@@ -214,7 +213,7 @@ def talk_until_killed(path: str, start: str) -> None:
 def join_and_die(path: str, statement: str) -> None:
     """Die right before a statement of the second message that joins a turn."""
     store = open_store(path)
-    put(store, 2, kind="message", payload=b"two", said=lambda: "second")
+    store.say(2, payload=b"two", said=lambda: "second")
 
     def die(executed: str) -> None:
         if executed.strip().startswith(statement):
@@ -223,7 +222,7 @@ def join_and_die(path: str, statement: str) -> None:
     with store.database._connection() as db:  # type: ignore[attr-defined]
         db.set_trace_callback(die)
 
-    put(store, 3, kind="message", payload=b"three", said=lambda: "third")
+    store.say(3, payload=b"three", said=lambda: "third")
 
 
 def fill_up(path: str) -> list[t.Any]:
@@ -238,13 +237,13 @@ def fill_up(path: str) -> list[t.Any]:
 
     for number in range(1, 1001):
         try:
-            put(store, number, payload=bytes(1000))
+            store.put(number, payload=bytes(1000))
             stored.append(number)
         except DatabaseError as error:
             errors.append(str(error))
 
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-    again = put(store, 2000, payload=bytes(1000))
+    again = store.put(2000, payload=bytes(1000))
     store.database.close()
 
     return [stored, errors, again, [job.message_id for job in store.inspection.jobs()]]
