@@ -101,7 +101,6 @@ class Window:
     def errors(self) -> list[str]:
         """The new entries of the browser's console."""
         driver: t.Any = self.driver  # get_log has no type
-
         return [str(entry["message"]) for entry in driver.get_log("browser")]
 
     def picture(self, name: str) -> None:
@@ -236,11 +235,9 @@ def window(driver: Chrome, address: str, tmp_path: Path) -> t.Iterator[Window]:
 
 
 def test_in_bot_mode_the_customer_gets_the_answer(window: Window) -> None:
-    assert window.visible("pre-chat")
-    assert not window.visible("chat")
+    assert (window.visible("pre-chat"), window.visible("chat")) == (True, False)
 
     window.begin("AI agent")
-
     window.wait_for(FAQ["order"])
     assert not window.visible("pre-chat")
     assert window.focused == "customer-text"
@@ -252,7 +249,6 @@ def test_in_bot_mode_the_customer_gets_the_answer(window: Window) -> None:
 
 def test_in_human_mode_only_operators_see_the_answer(window: Window) -> None:
     window.begin("Human")
-
     window.wait_for(FAQ["order"], "operator-log")
     [note] = window.texts("#operator-log .note")
     assert "Private note, only your team sees it" in note
@@ -350,21 +346,16 @@ def test_markdown_is_shown_as_chatwoot_does(app: Flask, window: Window) -> None:
 
 
 @pytest.mark.parametrize("text", [">" * 9000, "- " * 9000 + "x", "**" * 9000])
-def test_a_text_with_thousands_of_marks_is_shown(
-    app: Flask, window: Window, text: str
-) -> None:
+def test_thousands_of_marks_are_shown(app: Flask, window: Window, text: str) -> None:
     window.begin("Human")
-
     call_chatwoot(app, "1/messages", content=text)
     window.say("Go on.")
-
     window.wait_for("Go on.")
 
 
 def test_a_picture_is_shown_on_both_sides(window: Window, tmp_path: Path) -> None:
     (tmp_path / "lamp.png").write_bytes(PIXEL)
     window.begin("Human")
-
     window.find("customer-files").send_keys(str(tmp_path / "lamp.png"))
     window.wait_for("lamp.png", "chosen-files")
     window.say("This one.")
@@ -377,60 +368,44 @@ def test_a_picture_is_shown_on_both_sides(window: Window, tmp_path: Path) -> Non
 
 
 def test_a_button_can_be_pressed_once(app: Flask, window: Window) -> None:
+    customers, operators = (
+        "#customer-log .buttons button",
+        "#operator-log .buttons button",
+    )
     window.begin_and_wait()
     call_chatwoot(app, "1/messages", **ASKED)
-    window.wait_until(lambda: window.texts("#customer-log .buttons button") != [])
-    assert window.texts("#customer-log .buttons button") == ["Yes", "No"]
+    window.wait_until(lambda: window.texts(customers) == ["Yes", "No"])
     # Operators see the buttons, but cannot press them.
-    window.wait_until(lambda: window.texts("#operator-log .buttons button") != [])
-    assert not any(b.is_enabled() for b in window.all("#operator-log .buttons button"))
+    window.wait_until(lambda: window.texts(operators) != [])
+    assert not any(button.is_enabled() for button in window.all(operators))
 
-    window.click("#customer-log .buttons button")
-
+    window.click(customers)
     window.wait_until(lambda: window.texts("#customer-log .picked") == ["Yes"])
     window.wait_until(lambda: window.texts("#operator-log .picked") == ["Yes"])
-    assert not any(b.is_enabled() for b in window.all("#customer-log .buttons button"))
+    assert not any(button.is_enabled() for button in window.all(customers))
     assert window.focused == "customer-text"
 
 
 def test_the_customer_sees_the_typing_indicator(app: Flask, window: Window) -> None:
     window.begin_and_wait()
-
     call_chatwoot(app, "1/toggle_typing_status", typing_status="on")
     window.wait_for("AI agent is typing…")
     call_chatwoot(app, "1/toggle_typing_status", typing_status="off")
     window.wait_until(lambda: "typing" not in window.text("customer-log"))
 
 
-def test_a_conversation_survives_a_reload_and_ends_with_a_new_one(
-    window: Window, address: str
-) -> None:
+def test_a_conversation_survives_a_reload(window: Window, address: str) -> None:
     window.begin("Human", "First.")
-
     window.open(address)
     window.wait_for("First.")
     window.click("#new-conversation")
-    assert window.visible("pre-chat")
-    assert window.focused == "name"
-    window.begin("Human", "Second.")
+    assert (window.visible("pre-chat"), window.focused) == (True, "name")
 
+    window.begin("Human", "Second.")
     assert "First." not in window.text("customer-log")
     assert window.text("customer-log").count("Second.") == 1
     names = window.texts("#conversations .row-name")
     assert names == ["Ada Lovelace #2", "Ada Lovelace #1"]
-
-
-def test_after_it_is_resolved_the_customer_can_begin_another(window: Window) -> None:
-    window.begin("Human")
-    window.click("#resolve")
-
-    window.wait_until(lambda: window.visible("resolved"))
-    assert "Resolved" in window.text("thread-badges")
-    assert window.text("resolve") == "Reopen"
-    window.click("#start-anew")
-
-    assert window.visible("pre-chat")
-    assert window.focused == "choice"
 
 
 def test_the_operator_selects_another_conversation(window: Window) -> None:
@@ -440,11 +415,21 @@ def test_the_operator_selects_another_conversation(window: Window) -> None:
     assert "First." not in window.text("operator-log")
 
     window.all("#conversations button")[1].click()
-
     window.wait_for("First.", "operator-log")
     assert "Second." not in window.text("operator-log")
     rows = window.all("#conversations .row")
     assert [row.get_attribute("aria-current") for row in rows] == ["false", "true"]
+
+
+def test_after_it_is_resolved_the_customer_can_begin_another(window: Window) -> None:
+    window.begin("Human")
+    window.click("#resolve")
+    window.wait_until(lambda: window.visible("resolved"))
+    assert "Resolved" in window.text("thread-badges")
+    assert window.text("resolve") == "Reopen"
+
+    window.click("#start-anew")
+    assert (window.visible("pre-chat"), window.focused) == (True, "choice")
 
 
 # -- traffic and faults ----------------------------------------------------------
@@ -478,13 +463,6 @@ def test_the_answer_appears_once_the_fault_is_off(
     switch(window, off)
     window.wait_for(FAQ["order"])
     window.wait_for("accepted → replied", "traffic-log")
-
-
-def test_a_server_error_is_shown(window: Window) -> None:
-    switch(window, "[value=error]")
-    window.begin()
-    window.wait_for_one("500", "#traffic-log .status")
-    assert window.texts("#faults-now .badge") == ["answers 500"]
 
 
 @pytest.mark.parametrize(
@@ -564,31 +542,23 @@ def test_everything_can_be_done_with_the_keyboard(window: Window) -> None:
 
 def test_the_focus_can_be_seen(window: Window) -> None:
     window.begin("Human")
-
     assert window.check("withoutVisibleFocus") == []
-
-
-def tree(window: Window) -> list[tuple[str, str]]:
-    """The roles and names that a screen reader gets."""
-    nodes = window.command("Accessibility.getFullAXTree")["nodes"]
-
-    return [
-        (node["role"]["value"], node.get("name", {}).get("value", ""))
-        for node in nodes
-        if not node["ignored"]
-    ]
 
 
 def test_a_screen_reader_gets_roles_and_names(window: Window) -> None:
     window.begin("Human")
     window.wait_until(lambda: window.texts("#operator-log .note") != [])
     window.wait_for("accepted → noted", "traffic-log")
-    nodes = tree(window)
+    nodes = [
+        (node["role"]["value"], node.get("name", {}).get("value", ""))
+        for node in window.command("Accessibility.getFullAXTree")["nodes"]
+        if not node["ignored"]
+    ]
 
     assert {"banner", "main", "log"} <= {role for role, _ in nodes}
     assert {
         *(("region", "Customer"), ("region", "Operator"), ("region", "Traffic")),
-        *(("navigation", "Conversations"), ("toolbar", _ACTIONS)),
+        *(("navigation", "Conversations"), ("toolbar", "Actions for the conversation")),
         *(("textbox", "Your message"), ("button", "Attach a file"), ("button", "Send")),
         *(("radio", "Private note"), ("switch", "Slow provider")),
         *(("combobox", "support_mode"), ("button", "Send delivery 1 again")),
@@ -599,20 +569,15 @@ def test_a_screen_reader_gets_roles_and_names(window: Window) -> None:
     assert window.find("customer-log").get_attribute("aria-live") == "polite"
 
 
-_ACTIONS = "Actions for the conversation"
-
-
 def test_a_screen_reader_announces_notes(window: Window) -> None:
+    def announced() -> str:
+        return t.cast(str, window.find("announcer").get_property("textContent"))
+
     window.begin("Human")
-
     window.answer("A regular.", note=True)
-    window.wait_until(lambda: "A regular." in announced(window))
+    window.wait_until(lambda: "A regular." in announced())
     window.click("#resolve")
-    window.wait_until(lambda: announced(window) == "Conversation 1: Resolved")
-
-
-def announced(window: Window) -> str:
-    return t.cast(str, window.find("announcer").get_property("textContent"))
+    window.wait_until(lambda: announced() == "Conversation 1: Resolved")
 
 
 # -- screens and languages -------------------------------------------------------
@@ -651,9 +616,9 @@ def test_the_page_fits_a_phone_in_landscape(window: Window) -> None:
     window.begin("Human")
     window.resize_to_phone(*reversed(PHONE))
 
-    for part, log in (("customer", "customer-log"), ("operator", "operator-log")):
+    for part in ("customer", "operator"):
         window.click(f"#tab-{part}")
-        assert window.find(log).size["height"] > 90
+        assert window.find(f"{part}-log").size["height"] > 90
         assert window.check("nothingBelow")
         window.picture(f"side-{part}")
 

@@ -65,20 +65,17 @@ class Page:
     def post(self, path: str, **body: t.Any) -> JSON:
         response = self.request("POST", path, json=body)
         assert response.status_code == 200, response.text
-
         return t.cast(JSON, response.json())
 
     def begin(self, choice: str = "AI agent") -> int:
         """Send the pre-chat form; the id of the conversation."""
         form = {"name": "Ada", "choice": choice, "text": QUESTION, "language": "en"}
-
         return t.cast(int, self.post("conversations", **form)["id"])
 
     def begin_and_wait(self, choice: str = "AI agent") -> int:
         """Send the pre-chat form, and wait for the reply."""
         number = self.begin(choice)
         self.wait_until(lambda: self.replies(number))
-
         return number
 
     def talk(self, number: int, path: str, **body: t.Any) -> None:
@@ -95,7 +92,6 @@ class Page:
 
     def replies(self, number: int = 1) -> list[str]:
         messages = self.messages(number)
-
         return [m["text"] for m in messages if (m["author"], m["private"]) == _REPLY]
 
     def traffic(self, kind: str | None = None, what: str | None = None) -> list[JSON]:

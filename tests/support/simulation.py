@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import json
 import threading
 import typing as t
@@ -63,13 +65,11 @@ class Hook:
     def connect(self, sim: Simulator, **options: t.Any) -> Hook:
         self.sim = sim
         sim.connect(self.url, **options)
-
         return self
 
     def drained(self) -> list[tuple[bytes, t.Mapping[str, str]]]:
         if self.sim:
             self.sim.drain()
-
         return self.got
 
     @property
@@ -132,7 +132,6 @@ def delivery_of(sim: Simulator, content: str = "Hi") -> Delivery:
     sim.conversation().customer_says(content)
     sim.drain()
     [delivery] = sim.deliveries
-
     return delivery
 
 
@@ -181,7 +180,6 @@ class Client:
         self, method: str, path: str, timeout: float = 5, **options: t.Any
     ) -> requests.Response:
         url = self._url + path
-
         return requests.request(
             method, url, headers=self._headers, timeout=timeout, **options
         )
@@ -212,12 +210,10 @@ class Client:
 
     def read(self, talk: Talk) -> JSON:
         answer: JSON = self.get(f"/accounts/1/conversations/{talk.id}").json()
-
         return answer
 
     def ids(self, talk: Talk, **query: t.Any) -> list[int]:
         answer = self.get(f"/accounts/1/conversations/{talk.id}/messages", **query)
-
         return [message["id"] for message in answer.json()["payload"]]
 
 
@@ -285,6 +281,25 @@ def webhook(
 ) -> Hook:
     """A connected webhook; unless parametrized, it gets new messages."""
     return hook.connect(sim, kind=kind, events=subscriptions)
+
+
+@dataclasses.dataclass
+class Bench:
+    """What a test of several parts needs; the webhook is connected."""
+
+    sim: Simulator
+    webhook: Hook
+    user: Client
+    bot: Client
+
+    @functools.cached_property
+    def talk(self) -> Talk:
+        return self.sim.conversation()
+
+
+@pytest.fixture
+def bench(sim: Simulator, webhook: Hook, user: Client, bot: Client) -> Bench:
+    return Bench(sim, webhook, user, bot)
 
 
 @pytest.fixture
