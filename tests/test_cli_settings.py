@@ -175,7 +175,7 @@ def test_a_misspelled_key_is_named_once_per_process(
     caplog: pytest.LogCaptureFixture,
     make_app: AppFactory,
 ) -> None:
-    monkeypatch.setattr(extension, "_named", set())
+    monkeypatch.setattr(extension, "_logged", set())
     monkeypatch.setenv("CHATWOOT_WORKER", "3")
     monkeypatch.setenv("CHATWOOT_COLOUR", "red")
 
