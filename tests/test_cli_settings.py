@@ -31,8 +31,6 @@ ERRORS: t.Final = (
     "Error: CHATWOOT_ACCOUNT_ID is 'acme', which must be a whole number.\n"
     "Error: CHATWOOT_TIMEOUT is 'soon', which must be a number of seconds.\n"
 )
-
-
 Run = t.Callable[..., Result]
 
 
@@ -75,7 +73,6 @@ def test_a_command_that_needs_settings_names_all_wrong_ones(
     flask: Run, command: str
 ) -> None:
     result = flask("chatwoot", *command.split(), **WRONG)
-
     assert (result.exit_code, result.output) == (1, ERRORS)
 
 
@@ -152,15 +149,10 @@ Chatwoot(app)
 )
 def test_a_shell_shows_the_same(tmp_path: Path, program: str, code: int) -> None:
     (tmp_path / "host.py").write_text(HOST)
+    command = [sys.executable, *program.split()]
+    captured: t.Any = {"capture_output": True, "text": True, "timeout": 60}
 
-    done = subprocess.run(
-        [sys.executable, *program.split()],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = subprocess.run(command, cwd=tmp_path, check=False, **captured)
 
     assert done.returncode == code, done.stderr
     assert ("CHATWOOT_TIMEOUT is 'soon', which" in done.stderr) is bool(code)
@@ -200,6 +192,11 @@ def rows(result: Result) -> dict[str, str]:
     return {key: rest for key, _, rest in (line.partition(" ") for line in lines)}
 
 
+def assert_rows(listed: dict[str, str], **beginnings: str) -> None:
+    for key, text in beginnings.items():
+        assert listed[f"CHATWOOT_{key}"].startswith(text)
+
+
 def test_settings_are_listed_with_what_is_in_force_and_its_source(
     flask: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,35 +210,30 @@ def test_settings_are_listed_with_what_is_in_force_and_its_source(
     listed = rows(result)
     assert "hunter" not in result.output
     assert [*listed][1:] == [each.key for each in SETTINGS if not each.advanced]
-    for key, expected in {
-        "KEY": "IN FORCE FROM MEANING",
-        "CHATWOOT_BASE_URL": "https://chatwoot.test config Address of Chatwoot. Red",
-        "CHATWOOT_ACCOUNT_ID": "1 config ",
-        "CHATWOOT_API_ACCESS_TOKEN": "set config ",
-        "CHATWOOT_WEBHOOK_SECRET": "set environment ",
-        "CHATWOOT_COPILOT_TOKEN": "not set default ",
-        "CHATWOOT_BOT_VALUES": "not set default ",
-        "CHATWOOT_HUMAN_VALUES": "b, a config ",
-        "CHATWOOT_FALLBACK_MESSAGE": "One moment, please; an operator will an… config",
-        "CHATWOOT_WORKERS": "7 environment ",
-        "CHATWOOT_DATABASE_URL": "sqlite:///chatwoot.sqlite3 default ",
-    }.items():
-        assert listed[key].startswith(expected)
+    assert listed.pop("KEY") == "IN FORCE FROM MEANING"
+    assert_rows(
+        listed,
+        BASE_URL="https://chatwoot.test config Address of Chatwoot. Red",
+        ACCOUNT_ID="1 config ",
+        API_ACCESS_TOKEN="set config ",
+        WEBHOOK_SECRET="set environment ",
+        COPILOT_TOKEN="not set default ",
+        BOT_VALUES="not set default ",
+        HUMAN_VALUES="b, a config ",
+        FALLBACK_MESSAGE="One moment, please; an operator will an… config",
+        WORKERS="7 environment ",
+        DATABASE_URL="sqlite:///chatwoot.sqlite3 default ",
+    )
+
+
+ALL = {"BOT_STATUSES": "open, pending default ", "DEFAULT_MODE": "human default "}
 
 
 @pytest.mark.parametrize(
     ("arguments", "settings", "lines"),
     [
         ([], {"CHATWOOT_TYPING": "off"}, {"TYPING": "false config "}),
-        (
-            ["--all"],
-            {"CHATWOOT_INBOXES": "2,1"},
-            {
-                "BOT_STATUSES": "open, pending default ",
-                "INBOXES": "1, 2 config ",
-                "DEFAULT_MODE": "human default ",
-            },
-        ),
+        (["--all"], {"CHATWOOT_INBOXES": "2,1"}, {**ALL, "INBOXES": "1, 2 config "}),
     ],
     ids=["set", "all"],
 )
@@ -250,7 +242,7 @@ def test_an_advanced_setting_is_listed_where_it_is_set_or_on_request(
 ) -> None:
     listed = rows(flask("chatwoot", "settings", *arguments, **settings))
 
-    assert all(listed[f"CHATWOOT_{k}"].startswith(lines[k]) for k in lines)
+    assert_rows(listed, **lines)
     assert [*listed][1:] == [
         each.key
         for each in SETTINGS
@@ -261,17 +253,13 @@ def test_an_advanced_setting_is_listed_where_it_is_set_or_on_request(
 def test_a_wrong_setting_is_marked_and_explained(flask: Run) -> None:
     result = flask("chatwoot", "settings", **WRONG)
 
-    assert rows(result)["CHATWOOT_TIMEOUT"].startswith("wrong config ")
+    assert_rows(rows(result), TIMEOUT="wrong config ")
     assert result.stderr == ERRORS
 
 
-def test_a_later_change_of_the_configuration_is_not_in_force(
-    make_app: AppFactory,
-) -> None:
-    app = make_app()
+def test_a_later_change_of_the_configuration_is_not_in_force(app: Flask) -> None:
     app.config["CHATWOOT_WORKERS"] = 9
-
-    assert rows(run(app, "settings"))["CHATWOOT_WORKERS"].startswith("4 default ")
+    assert_rows(rows(run(app, "settings")), WORKERS="4 default ")
 
 
 # -- flask chatwoot outcomes ---------------------------------------------------

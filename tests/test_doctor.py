@@ -153,10 +153,6 @@ class DoctorScene(Administered):
         ]
 
     @property
-    def form(self) -> t.Any:
-        return self.inbox["pre_chat_form_options"]["pre_chat_fields"]
-
-    @property
     def field(self) -> t.Any:
         """The one that setup added to the form."""
         return self.form[-1]

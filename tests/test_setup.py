@@ -103,9 +103,9 @@ class SetupScene(Administered):
     @property
     def shown(self) -> list[str]:
         """The names of the fields of the form."""
-        return [field["name"] for field in self.form()]
+        return [field["name"] for field in self.form]
 
-    def form(self, id: int = 3) -> t.Any:
+    def form_of(self, id: int) -> t.Any:
         return self.settings.inboxes[id]["pre_chat_form_options"]["pre_chat_fields"]
 
     # -- what others set up --------------------------------------------------------
@@ -238,7 +238,7 @@ def test_an_empty_account_gets_attribute_form_and_webhook(scene: SetupScene) -> 
         "attribute_values": ["AI agent", "Human"],
     }
     assert scene.inbox["pre_chat_form_enabled"] is True
-    assert scene.form()[-1] == {
+    assert scene.form[-1] == {
         **field("support_mode"),
         "type": "list",
         "label": "Whom do you want to write to?",
@@ -268,7 +268,7 @@ def test_the_texts_of_the_options_can_be_chosen(scene: SetupScene) -> None:
     scene.set_up(options=options)
 
     texts = ["AI агент", "Человек"]
-    assert scene.attribute["attribute_values"] == scene.form()[-1]["values"] == texts
+    assert scene.attribute["attribute_values"] == scene.form[-1]["values"] == texts
     assert scene.plan(options=options).steps == ()
     assert scene.plan().steps == ()  # other texts with the same meaning will do
 
@@ -278,7 +278,7 @@ def test_other_fields_of_a_form_and_their_order_stay(scene: SetupScene) -> None:
     scene.set_form({"pre_chat_message": "Hello", "pre_chat_fields": fields})
     scene.set_up()
 
-    assert scene.form()[:-1] == fields
+    assert scene.form[:-1] == fields
     assert scene.inbox["pre_chat_form_options"]["pre_chat_message"] == "Hello"
 
 
@@ -292,12 +292,12 @@ def test_a_form_is_read_right_before_it_is_changed(scene: SetupScene) -> None:
 
 def test_a_disabled_field_is_enabled_in_its_position(scene: SetupScene) -> None:
     scene.set_up()
-    *others, own = scene.form()
+    *others, own = scene.form
     off = {**own, "enabled": False, "required": False}
     scene.set_form({"pre_chat_fields": [off, *others]}, on=False)
     scene.set_up()
 
-    assert scene.form() == [{**off, "enabled": True}, *others]
+    assert scene.form == [{**off, "enabled": True}, *others]
     assert scene.inbox["pre_chat_form_enabled"] is True
 
 
@@ -306,7 +306,7 @@ def test_several_inboxes_can_be_chosen(scene: SetupScene) -> None:
     scene.add_inbox(8)
     scene.set_up(inbox_ids=(3, 8, 3))
 
-    assert [len(scene.form(id)) for id in (3, 7, 8)] == [4, 3, 4]
+    assert [len(scene.form_of(id)) for id in (3, 7, 8)] == [4, 3, 4]
 
 
 def test_missing_options_are_added_to_an_attribute(scene: SetupScene) -> None:
@@ -318,8 +318,8 @@ def test_missing_options_are_added_to_an_attribute(scene: SetupScene) -> None:
     scene.set_up()
 
     assert scene.attribute["attribute_values"] == ["Robot", "Human", "AI agent"]
-    assert scene.attribute["attribute_display_name"] == scene.form()[-1]["label"]
-    assert scene.form()[-1]["label"] == "Who"
+    assert scene.attribute["attribute_display_name"] == scene.form[-1]["label"]
+    assert scene.form[-1]["label"] == "Who"
 
 
 def test_an_attribute_of_contacts_is_another_one(scene: SetupScene) -> None:
@@ -346,7 +346,7 @@ def test_two_setups_at_once_do_everything_once(scene: SetupScene, bot: bool) -> 
 
     assert undone == [[True] * (3 + bot), [False] * (3 + bot)]
     assert [*map(len, tables)] == [1, 1 - bot, 1 + bot]
-    assert (len(scene.form()), len(scene.writes)) == (4, 3 + bot)
+    assert (len(scene.form), len(scene.writes)) == (4, 3 + bot)
 
 
 # -- what setup refuses --------------------------------------------------------
@@ -576,7 +576,7 @@ def test_a_bot_may_answer_in_an_inbox_without_a_form(scene: SetupScene) -> None:
     scene.set_up(agent_bot=True, inbox_ids=(5,))
 
     assert scene.settings.links.keys() == {5}
-    assert len(scene.form()) == 3
+    assert len(scene.form) == 3
 
 
 # -- teardown ------------------------------------------------------------------
@@ -615,7 +615,7 @@ def test_teardown_leaves_everything_as_it_was(
     before = scene.state
     scene.set_up(agent_bot=bot)
     assert scene.state != before
-    assert scene.form()[-1]["enabled"] is True
+    assert scene.form[-1]["enabled"] is True
 
     assert len(scene.tear_down(url)) == undone
     assert (scene.state, scene.path.exists()) == (before, False)
@@ -630,7 +630,7 @@ def test_later_changes_of_others_stay(scene: SetupScene) -> None:
     scene.set_up()
     scene.attribute["attribute_values"].append("Nobody")
     scene.webhook["subscriptions"].append("contact_created")
-    scene.form().insert(0, field("late"))
+    scene.form.insert(0, field("late"))
     scene.tear_down()
 
     assert scene.attribute["attribute_values"] == ["Robot", "Human", "Nobody"]
@@ -642,14 +642,14 @@ def test_later_changes_of_others_stay(scene: SetupScene) -> None:
 
 def test_an_attribute_is_kept_while_another_form_shows_it(scene: SetupScene) -> None:
     scene.set_up()
-    fields = scene.form()[-1:]
+    fields = scene.form[-1:]
     scene.add_inbox(7)
     scene.set_form({"pre_chat_fields": fields}, id=7)
 
     texts = scene.tear_down()
     assert "Kept the attribute support_mode: the form of inbox 7" in texts[-1]
     assert scene.attribute
-    assert scene.form(7) == fields
+    assert scene.form_of(7) == fields
 
     scene.set_form(admin.default_options(), id=7)
     assert scene.tear_down() == ["Deleted the attribute support_mode."]

@@ -51,5 +51,10 @@ class Administered:
         return self.settings.inboxes[3]
 
     @property
+    def form(self) -> t.Any:
+        """The fields of the inbox's form."""
+        return self.inbox["pre_chat_form_options"]["pre_chat_fields"]
+
+    @property
     def writes(self) -> list[str | None]:
         return [call.endpoint for call in self.sim.calls if call.method != "GET"]
