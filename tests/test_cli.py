@@ -44,7 +44,6 @@ def finish(store: Store, *ending: str | None) -> int:
     job = store.queue.claim()
     assert job is not None
     store.queue.settle(job, *t.cast(tuple[str, str], ending))
-
     return job.message_id
 
 
@@ -74,7 +73,6 @@ def filled(app: Flask, clock: Clock) -> Flask:
 def listed(app: Flask, arguments: str = "") -> list[dict[str, t.Any]]:
     code, printed = run(app, "jobs", "--json", *arguments.split())
     assert code == 0
-
     return t.cast(list[dict[str, t.Any]], json.loads(printed))
 
 
@@ -201,23 +199,11 @@ def test_finished_jobs_are_deleted(
 
 # -- errors --------------------------------------------------------------------
 
-COMMANDS = ["jobs", "jobs retry --dead", "jobs prune", "work"]
 
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_missing_configuration_is_named(make_app: AppFactory, command: str) -> None:
-    app = make_app(base_url=None, account_id=None)
-    wanted = "not configured; set CHATWOOT_BASE_URL, CHATWOOT_ACCOUNT_ID."
-
-    assert run(app, *command.split()) == (1, f"Error: Chatwoot is {wanted}\n")
-
-
-@pytest.mark.parametrize("command", COMMANDS[:3])
+@pytest.mark.parametrize("command", ["jobs", "jobs retry --dead", "jobs prune"])
 def test_an_error_of_the_database_is_reported(app: Flask, command: str) -> None:
     Path(database_of(app).path).write_bytes(b"no database at all. " * 50)
-
     code, printed = run(app, *command.split())
-
     assert (code, printed.startswith("Error: The database '")) == (1, True)
     assert printed.endswith("failed: file is not a database; configure another file.\n")
 
@@ -244,7 +230,6 @@ def test_commands_explain_what_they_accept(
     app: Flask, arguments: str, code: int, text: str
 ) -> None:
     actual, printed = run(app, *arguments.split())
-
     assert actual == code
     assert re.search(text, printed)
 
@@ -301,7 +286,6 @@ def test_a_simulation_without_an_answer_is_an_error(
 ) -> None:
     chatwoot.reply_provider(provider)
     code, printed = run(app, "simulate", "Hello", "--timeout", seconds)
-
     assert (code, printed.splitlines()[-1]) == (1, f"Error: {why}")
 
 

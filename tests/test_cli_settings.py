@@ -31,6 +31,7 @@ ERRORS: t.Final = (
     "Error: CHATWOOT_ACCOUNT_ID is 'acme', which must be a whole number.\n"
     "Error: CHATWOOT_TIMEOUT is 'soon', which must be a number of seconds.\n"
 )
+MISSING: t.Final = f"set {', '.join(NEEDED)}.\n"
 Run = t.Callable[..., Result]
 
 
@@ -65,15 +66,24 @@ def deliver() -> None:
 # -- wrong settings ------------------------------------------------------------
 
 
+NEEDING = ["jobs", "jobs retry --dead", "jobs prune", "why 3", "work"]
+
+
 @pytest.mark.parametrize(
-    "command",
-    ["jobs", "jobs retry --dead", "jobs prune", "why 3", "work", "doctor", "teardown"],
+    ("command", "settings", "printed"),
+    [
+        *((each, WRONG, ERRORS) for each in (*NEEDING, "doctor", "teardown")),
+        *(
+            (each, {}, f"Error: Chatwoot is not configured; {MISSING}")
+            for each in NEEDING
+        ),
+    ],
 )
-def test_a_command_that_needs_settings_names_all_wrong_ones(
-    flask: Run, command: str
+def test_a_command_that_needs_settings_names_what_is_wrong_or_missing(
+    flask: Run, command: str, settings: dict[str, str], printed: str
 ) -> None:
-    result = flask("chatwoot", *command.split(), **WRONG)
-    assert (result.exit_code, result.output) == (1, ERRORS)
+    result = flask("chatwoot", *command.split(), **settings)
+    assert (result.exit_code, result.output) == (1, printed)
 
 
 @pytest.mark.parametrize("settings", [WRONG, {}], ids=["wrong", "none"])
@@ -110,7 +120,6 @@ def test_with_wrong_settings_no_delivery_is_accepted(
     flask: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     result = flask("deliver", **NEEDED | {"CHATWOOT_TIMEOUT": "soon"})
-
     assert result.output == "500\n"
     assert "ConfigError: CHATWOOT_TIMEOUT is 'soon'" in caplog.text
     assert list(tmp_path.iterdir()) == []
@@ -188,7 +197,6 @@ def rows(result: Result) -> dict[str, str]:
     """What is printed of each key, without the spaces between the columns."""
     assert result.exit_code == 0, result.output
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
-
     return {key: rest for key, _, rest in (line.partition(" ") for line in lines)}
 
 
@@ -252,7 +260,6 @@ def test_an_advanced_setting_is_listed_where_it_is_set_or_on_request(
 
 def test_a_wrong_setting_is_marked_and_explained(flask: Run) -> None:
     result = flask("chatwoot", "settings", **WRONG)
-
     assert_rows(rows(result), TIMEOUT="wrong config ")
     assert result.stderr == ERRORS
 

@@ -62,7 +62,6 @@ def environment_in(printed: str) -> dict[str, str]:
     """The lines for the environment, as a shell would read them."""
     _, _, lines = printed.partition("Set in the environment of the app:\n")
     settings = [line for line in lines.splitlines() if line.startswith("CHATWOOT_")]
-
     return dict(shlex.split(line)[0].split("=", 1) for line in settings)
 
 
@@ -98,7 +97,6 @@ def test_setup_shows_its_plan_and_changes_nothing(
     text: str,
 ) -> None:
     actual, printed = scene.run(*SETUP, *arguments, answer=answer)
-
     assert (actual, scene.writes) == (code, [])
     assert (printed.count("  + "), environment_in(printed)) == (3, {})
     assert printed.endswith(text)
@@ -136,7 +134,6 @@ def test_setup_prints_the_environment_and_the_secret_once(scene: CommandScene) -
 def test_setup_names_the_place_of_a_lost_secret(scene: CommandScene) -> None:
     scene.app = scene.make(webhook_secret=None)
     printed = [scene.set_up()[1] for _ in range(2)]
-
     assert ["Integrations → Webhooks" in each for each in printed] == [False, True]
 
 
@@ -190,7 +187,6 @@ def test_a_secret_is_printed_even_if_a_later_step_fails(scene: CommandScene) -> 
 )
 def test_an_invalid_address_is_refused(scene: CommandScene, url: str) -> None:
     code, printed = scene.run("setup", "--url", url, "--yes")
-
     assert (code, scene.sim.calls) == (2, [])
     assert "Give the address alone, like https://app.example.com." in printed
 
@@ -208,7 +204,6 @@ def test_the_address_may_be_that_of_the_app_or_of_its_webhook(
 ) -> None:
     scene.app = scene.make(url_prefix=prefix)
     scene.run("setup", "--url", url, "--inbox", "3", "--yes")
-
     assert scene.webhook["url"] == webhook
 
 
@@ -269,14 +264,12 @@ def test_teardown_changes_nothing_without_confirmation(
     done: CommandScene, arguments: tuple[str, ...]
 ) -> None:
     done.run("teardown", *arguments, answer="n\n")
-
     assert len(done.writes) == 3
     assert done.tear_down() == (0, 0, 3)
 
 
 def test_a_teardown_can_be_continued_after_an_error(done: CommandScene) -> None:
     done.sim.inject(Fault.SERVER_ERROR, endpoint="update_inbox")
-
     assert done.tear_down() == (1, 0, 1)
     assert done.tear_down() == (0, 0, 2)
     assert done.settings.attributes == {}
@@ -368,6 +361,5 @@ def test_after_setup_a_customer_gets_an_answer(
 @pytest.mark.parametrize("command", ["setup", "teardown"])
 def test_the_help_names_the_options(scene: CommandScene, command: str) -> None:
     code, printed = scene.run(command, "--help")
-
     assert code == 0
     assert {*re.findall(r"--[a-z-]+", printed)} >= {"--url", "--yes", "--dry-run"}

@@ -48,24 +48,25 @@ def print_and_reply(text: str) -> str:
         (lambda text: f"You said {text}", f"You said {QUESTION}\n", ""),
         (lambda text: Reply("Two\nlines.", private=True), "Two\nlines.\n", ""),
         (lambda text: None, "", ""),
-        (lambda text: "", "", ""),
         (lambda text: " \n", "", ""),
         (awaited, "Awaited.\n", ""),
         (print_and_reply, "On its way.\n", "thinking\n"),
     ],
-    ids=["str", "Reply", "None", "empty", "blank", "async", "prints"],
+    ids=["str", "Reply", "None", "blank", "async", "prints"],
 )
 def test_stdout_has_the_answer_and_nothing_else(
     bare: Flask, chatwoot: Chatwoot, provider: t.Any, stdout: str, stderr: str
 ) -> None:
     chatwoot.reply_provider(provider)
-
     assert ask(bare, QUESTION) == (0, stdout, stderr)
 
 
-@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize(
+    ("option", "mode"),
+    [((), Mode.BOT), *((("--mode", mode.value), mode) for mode in Mode)],
+)
 def test_the_provider_of_the_mode_is_called(
-    bare: Flask, chatwoot: Chatwoot, mode: Mode
+    bare: Flask, chatwoot: Chatwoot, option: tuple[str, ...], mode: Mode
 ) -> None:
     seen: list[Turn] = []
 
@@ -76,15 +77,8 @@ def test_the_provider_of_the_mode_is_called(
 
     chatwoot.reply_provider(lambda text: "Not called.")
 
-    assert ask(bare, QUESTION, "--mode", mode.value)[1] == "bare\n"
+    assert ask(bare, QUESTION, *option)[1] == "bare\n"
     assert seen == [Turn(text=QUESTION, mode=mode)]
-
-
-def test_the_mode_is_bot_by_default(bare: Flask, chatwoot: Chatwoot) -> None:
-    chatwoot.reply_provider(mode="bot")(lambda text: "Bot.")
-
-    assert ask(bare, QUESTION)[1] == "Bot.\n"
-    assert ask(bare, QUESTION, "--mode", "human")[0] == 1
 
 
 RAISED = "Error: The reply provider raised builtins."

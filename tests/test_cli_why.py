@@ -108,11 +108,6 @@ def test_a_conversation_without_jobs_is_an_error(scene: Scene) -> None:
     assert "flask chatwoot doctor" in printed
 
 
-def test_missing_configuration_is_an_error(make_app: AppFactory) -> None:
-    code, printed = outcome(make_app(base_url=None), "why", "42")
-    assert (code, "set CHATWOOT_BASE_URL" in printed) == (1, True)
-
-
 @pytest.mark.parametrize("number", ["0", "-1", "x", str(2**63)])
 def test_only_the_number_of_a_conversation_is_accepted(app: Flask, number: str) -> None:
     assert outcome(app, "why", number)[0] == 2

@@ -186,7 +186,6 @@ def test_the_environment_of_the_process_is_the_default(
     monkeypatch.setenv("CHATWOOT_WORKERS", "3")
     monkeypatch.setenv("CHATWOOT_TIMEOUT", "7")
     loaded = config.load({"CHATWOOT_WORKERS": 0}, instance_path="/nowhere")
-
     assert (loaded.workers, loaded.timeout) == (0, 7.0)
 
 
@@ -202,7 +201,6 @@ def test_a_configuration_cannot_be_changed() -> None:
 def test_the_words_of_the_host_are_added_to_the_built_in_ones() -> None:
     own = {"CHATWOOT_BOT_VALUES": "Maschine", "CHATWOOT_HUMAN_VALUES": "ai"}
     expected = {"maschine": Mode.BOT, "ai": Mode.HUMAN, "бот": Mode.BOT}
-
     assert load(own).words.items() >= expected.items()
 
 
@@ -244,7 +242,6 @@ def test_a_value_may_be_written_in_several_ways(
 ) -> None:
     key = next(key for key in KEYS if key.name == name)
     found = setting(load({f"CHATWOOT_{name}": value}), key)
-
     assert (found, type(found)) == (expected, type(key.default))
 
 
@@ -252,6 +249,7 @@ def test_a_value_may_be_written_in_several_ways(
 
 
 NOT_TEXT, NOT_WHOLE = "must be text, not", "must be a whole number"
+USERS = ("hunter2", "me:hunter2", "me:p@hunter2")
 NOT_SECONDS = "must be a number of seconds"
 HTTP = "must begin with http:// or https://, like https://"
 SQLITE = "must begin with sqlite:///, like sqlite:///chatwoot.sqlite3 for"
@@ -261,7 +259,16 @@ WRONG: t.Final[t.Sequence[tuple[str, t.Sequence[t.Any], str]]] = [
     ("BASE_URL", ["ftp://x.example", "https://", "http:///path"], HTTP),
     ("BASE_URL", ["https://x:port", "https://[::1", "http://x:99999"], "write it like"),
     ("BASE_URL", ["https://x/?a=b", "https://x/#a", "https://x /a"], "address alone"),
-    ("BASE_URL", ["https://me:hunter2@x.example"], "must not hold a user name"),
+    (
+        "BASE_URL",
+        [f"https://x{end}" for end in ("?a=hunter2", "#hunter2")],
+        "https://x",
+    ),
+    ("BASE_URL", ["https://x/?a=b#hunter2"], "https://x"),
+    ("BASE_URL", [f"https://{user}@x" for user in USERS], "must not hold a user name"),
+    ("BASE_URL", ["https://me:p/hunter2@x", "https://me:hunter2@x:port"], ""),
+    ("BASE_URL", [f"{scheme}//me:hunter2@x" for scheme in ("", "ftp:")], "must begin"),
+    ("BASE_URL", ["me:hunter2@x.example"], "must begin"),
     ("BASE_URL", [1.5, True, b"https://x", ["https://x"]], NOT_TEXT),
     ("ACCOUNT_ID", ["acme", "1.0", "-1", "+1", "1_0", "１", "0x1"], NOT_WHOLE),
     ("ACCOUNT_ID", ["9" * 19, 10**400, -5], NOT_WHOLE),
@@ -338,33 +345,8 @@ def test_a_wrong_value_is_named_with_its_key_and_a_remedy(
     assert {"@", "?", "#"} & {*str(value)} or repr(value) in message
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        *("https://x.example?api_access_token=hunter2", "https://x.example#hunter2"),
-        *("https://x.example/?a=b#hunter2", "https://me:hunter2@x.example"),
-        *("https://me:hunter2@x.example:port", "https://hunter2@x.example"),
-        *("ftp://me:hunter2@x.example", "https://me:p@hunter2@x.example"),
-        *("https://me:p/hunter2@x.example", "me:hunter2@x.example"),
-        "//me:hunter2@x.example",
-    ],
-)
-def test_a_password_or_query_of_the_address_is_not_shown(url: str) -> None:
-    message = refusal({"CHATWOOT_BASE_URL": url})
-
-    assert "CHATWOOT_BASE_URL" in message
-    assert "hunter2" not in message
-    assert "@" in url or "https://x.example" in message
-
-
-def test_a_wrong_value_of_the_environment_is_named_too() -> None:
-    with pytest.raises(ConfigError, match="CHATWOOT_TIMEOUT is 'wrong', which must"):
-        load(environ={"CHATWOOT_TIMEOUT": "wrong"})
-
-
 def test_a_word_for_both_modes_is_refused() -> None:
     message = refusal({"CHATWOOT_BOT_VALUES": "Ja", "CHATWOOT_HUMAN_VALUES": "ja"})
-
     assert "CHATWOOT_BOT_VALUES and CHATWOOT_HUMAN_VALUES" in message
     assert "'ja'" in message
 
@@ -442,7 +424,6 @@ def test_a_wrong_secret_is_refused_and_not_shown(
     name: str, value: t.Any, remedy: str
 ) -> None:
     message = refusal({f"CHATWOOT_{name}": value})
-
     assert message.startswith(f"CHATWOOT_{name} must be ")
     assert remedy in message
     assert not [secret for secret in ("hunter2", "3.14159") if secret in message]
@@ -466,7 +447,6 @@ def test_a_configuration_does_not_show_its_secrets(name: str, instance: str) -> 
 )
 def test_missing_keys_are_named(missing: list[str], instance: str) -> None:
     loaded = load(needed(missing), instance=instance, keep_errors=not missing)
-
     assert loaded.missing == missing
     assert missing or loaded.errors == []
 
@@ -523,14 +503,12 @@ def test_a_relative_database_is_in_the_instance_folder_and_not_made_yet(
 ) -> None:
     chosen = url and url.format(tmp=tmp_path)
     loaded = load(needed(DATABASE_URL=chosen), instance=instance)
-
     assert loaded.database_path == str(tmp_path / expected)
     assert everything_in(tmp_path) == []
 
 
 def test_a_database_that_exists_is_left_as_it_is(tmp_path: Path, file: Path) -> None:
     load(needed() | sqlite(file))
-
     assert everything_in(tmp_path) == ["file"]
     assert file.read_bytes() == b"rows"
 
@@ -610,7 +588,6 @@ def test_an_app_under_test_works_inline_with_a_database_of_its_own(
 def test_an_app_under_test_keeps_what_is_set(instance: str) -> None:
     settings = needed(BACKEND="thread") | sqlite("a.db")
     loaded = load(settings, instance=instance, testing=True)
-
     assert loaded.backend == "thread"
     assert loaded.database_path == os.path.join(instance, "a.db")
 
@@ -621,5 +598,4 @@ def test_an_app_under_test_that_is_not_configured_makes_no_folder(
 ) -> None:
     monkeypatch.setattr(tempfile, "mkdtemp", full_disk)
     loaded = load(settings, testing=True, keep_errors=True)
-
     assert loaded.database_path == "/nowhere/chatwoot.sqlite3"

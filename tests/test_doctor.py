@@ -120,7 +120,6 @@ class DoctorScene(Administered):
         """A second app that has handled a delivery; the first one answers."""
         app = self.make(chatwoot, **settings)
         arrive(app)
-
         return app
 
     def doctor(self, app: Flask | None = None, *arguments: str) -> Report:
@@ -223,7 +222,6 @@ def put(app: Flask, number: int, *, conversation: int = 7, kind: str = "") -> No
 def claim(app: Flask) -> Job:
     job = store_of(app).queue.claim()
     assert job is not None
-
     return job
 
 
@@ -719,7 +717,6 @@ JOBS = [
 def asked(provider: t.Any, **scope: t.Any) -> Cause:
     chatwoot = Chatwoot()
     chatwoot.reply_provider(**scope)(provider)
-
     return with_arguments("--ask", cause=lambda s: s.other(chatwoot))
 
 
@@ -805,7 +802,6 @@ def test_the_number_of_an_account_is_no_status(scene: DoctorScene) -> None:
     context = context_of(scene)
     why = "Chatwoot does not let this token read the settings of account 403."
     context.__dict__["account"] = UnreadableAccount(why, status=401)
-
     assert [finding.mark for finding in server.rights(context)] == [Mark.WARNING]
 
 
@@ -815,7 +811,6 @@ def test_the_number_of_an_account_is_no_status(scene: DoctorScene) -> None:
 def test_a_public_address_passes(scene: DoctorScene) -> None:
     context = context_of(scene, url="https://1.1.1.1/hook")
     assert context.sources == []
-
     passed = Finding(Mark.OK, "address", "The URL is a public address.")
     assert list(address(context)) == [passed]
 

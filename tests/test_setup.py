@@ -286,7 +286,6 @@ def test_a_form_is_read_right_before_it_is_changed(scene: SetupScene) -> None:
     plan = scene.plan()
     scene.set_form({"pre_chat_fields": [field("late")]})
     scene.apply(plan)
-
     assert scene.shown == ["late", "support_mode"]
 
 
@@ -305,7 +304,6 @@ def test_several_inboxes_can_be_chosen(scene: SetupScene) -> None:
     scene.add_inbox(7)
     scene.add_inbox(8)
     scene.set_up(inbox_ids=(3, 8, 3))
-
     assert [len(scene.form_of(id)) for id in (3, 7, 8)] == [4, 3, 4]
 
 
@@ -329,7 +327,6 @@ def test_an_attribute_of_contacts_is_another_one(scene: SetupScene) -> None:
 
 def test_an_existing_webhook_is_subscribed_to_missing_events(scene: SetupScene) -> None:
     scene.add_webhook("webwidget_triggered", "message_created")
-
     assert scene.set_up() == {}
     assert {*scene.webhook["subscriptions"]} == {*SUBSCRIPTIONS, "webwidget_triggered"}
     assert scene.webhook["name"] is None
@@ -482,8 +479,10 @@ def test_a_plan_warns_of_what_an_administrator_should_know(
         assert text in warning
 
 
-def test_an_inbox_without_a_form_gets_no_field(scene: SetupScene) -> None:
-    assert len(scene.plan(inbox_ids=(5,)).steps) == 2
+@with_and_without_bot
+def test_an_inbox_without_a_form_gets_no_field(scene: SetupScene, bot: bool) -> None:
+    scene.set_up(agent_bot=bot, inbox_ids=(5,))
+    assert (len(scene.writes), [*scene.settings.links]) == (2 + bot, [5] * bot)
 
 
 # -- URLs and tokens -----------------------------------------------------------
@@ -570,13 +569,6 @@ def test_a_bot_is_made_and_linked(scene: SetupScene) -> None:
         "CHATWOOT_WEBHOOK_SECRET": scene.bot["secret"],
         "CHATWOOT_API_ACCESS_TOKEN": scene.bot["access_token"],
     }
-
-
-def test_a_bot_may_answer_in_an_inbox_without_a_form(scene: SetupScene) -> None:
-    scene.set_up(agent_bot=True, inbox_ids=(5,))
-
-    assert scene.settings.links.keys() == {5}
-    assert len(scene.form) == 3
 
 
 # -- teardown ------------------------------------------------------------------
@@ -837,6 +829,5 @@ def test_a_record_that_cannot_be_read_is_an_error(tmp_path: Path, text: str) -> 
 def test_no_secret_is_in_the_record(scene: SetupScene) -> None:
     lines = scene.set_up() | scene.set_up(agent_bot=True)
     written = scene.path.read_text()
-
     assert len(lines) == 3
     assert not [value for value in lines.values() if value in written]
