@@ -19,7 +19,6 @@ from support.deliveries import signed
 
 from flask_chatwoot import Chatwoot, DeliveryOutcome, Reason, TurnOutcome, extension
 from flask_chatwoot.config.table import SETTINGS
-from flask_chatwoot.errors import ConfigError
 
 NEEDED: t.Final = {
     "CHATWOOT_BASE_URL": "https://chatwoot.test",
@@ -123,18 +122,6 @@ def test_with_wrong_settings_no_delivery_is_accepted(
     assert result.output == "500\n"
     assert "ConfigError: CHATWOOT_TIMEOUT is 'soon'" in caplog.text
     assert list(tmp_path.iterdir()) == []
-
-
-def test_no_server_starts_with_wrong_settings(flask: Run) -> None:
-    @click.command()
-    def serve() -> None:
-        app = Flask("host")
-        app.config.update(WRONG)
-        Chatwoot(app)
-
-    for result in (flask("run", **WRONG), CliRunner().invoke(serve)):
-        assert isinstance(result.exception, ConfigError)
-        assert str(result.exception) == ERRORS.replace("Error: ", "").strip()
 
 
 HOST = """

@@ -27,7 +27,7 @@ NOTHING = "There is nothing to do.\n"
 with_and_without_bot = pytest.mark.parametrize("bot", [(), ("--agent-bot",)])
 
 
-class CommandScene(Administered):
+class Scene(Administered):
     """An app, and the simulator that its commands change."""
 
     def __init__(self, make_app: AppFactory, sim: Simulator) -> None:
@@ -66,13 +66,13 @@ def environment_in(printed: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def scene(make_app: AppFactory) -> Iterator[CommandScene]:
+def scene(make_app: AppFactory) -> Iterator[Scene]:
     with Simulator(retry_pause=0.0) as simulator:
-        yield CommandScene(make_app, simulator)
+        yield Scene(make_app, simulator)
 
 
 @pytest.fixture
-def done(scene: CommandScene) -> CommandScene:
+def done(scene: Scene) -> Scene:
     """After a setup."""
     scene.set_up()
     return scene
@@ -90,11 +90,7 @@ def done(scene: CommandScene) -> CommandScene:
     ids=["not confirmed", "dry run"],
 )
 def test_setup_shows_its_plan_and_changes_nothing(
-    scene: CommandScene,
-    arguments: tuple[str, ...],
-    answer: str | None,
-    code: int,
-    text: str,
+    scene: Scene, arguments: tuple[str, ...], answer: str | None, code: int, text: str
 ) -> None:
     actual, printed = scene.run(*SETUP, *arguments, answer=answer)
     assert (actual, scene.writes) == (code, [])
@@ -102,7 +98,7 @@ def test_setup_shows_its_plan_and_changes_nothing(
     assert printed.endswith(text)
 
 
-def test_setup_makes_the_confirmed_changes_and_prints_each(scene: CommandScene) -> None:
+def test_setup_makes_the_confirmed_changes_and_prints_each(scene: Scene) -> None:
     code, printed = scene.set_up(answer="y\n")
 
     assert code == 0
@@ -114,7 +110,7 @@ def test_setup_makes_the_confirmed_changes_and_prints_each(scene: CommandScene) 
     ]
 
 
-def test_setup_prints_the_environment_and_the_secret_once(scene: CommandScene) -> None:
+def test_setup_prints_the_environment_and_the_secret_once(scene: Scene) -> None:
     where = {"CHATWOOT_BASE_URL": scene.sim.url, "CHATWOOT_ACCOUNT_ID": "1"}
     _, printed = scene.set_up()
 
@@ -131,13 +127,13 @@ def test_setup_prints_the_environment_and_the_secret_once(scene: CommandScene) -
     assert environment_in(printed) == where
 
 
-def test_setup_names_the_place_of_a_lost_secret(scene: CommandScene) -> None:
+def test_setup_names_the_place_of_a_lost_secret(scene: Scene) -> None:
     scene.app = scene.make(webhook_secret=None)
     printed = [scene.set_up()[1] for _ in range(2)]
     assert ["Integrations → Webhooks" in each for each in printed] == [False, True]
 
 
-def test_setup_takes_the_texts_of_the_options(scene: CommandScene) -> None:
+def test_setup_takes_the_texts_of_the_options(scene: Scene) -> None:
     texts = ("--bot-option", "KI Agent", "--human-option", "Человек", "--label", "Wer?")
     _, printed = scene.set_up(*texts)
 
@@ -148,9 +144,7 @@ def test_setup_takes_the_texts_of_the_options(scene: CommandScene) -> None:
     assert "CHATWOOT_HUMAN_VALUES" not in printed
 
 
-def test_setup_warns_of_changes_by_a_bot_before_the_question(
-    scene: CommandScene,
-) -> None:
+def test_setup_warns_of_changes_by_a_bot_before_the_question(scene: Scene) -> None:
     _, printed = scene.set_up("--agent-bot", answer="y\n")
 
     before, _, after = printed.partition("Change this in Chatwoot?")
@@ -165,7 +159,7 @@ def test_setup_warns_of_changes_by_a_bot_before_the_question(
     assert "Keep your own as CHATWOOT_ADMIN_TOKEN" in after
 
 
-def test_a_secret_is_printed_even_if_a_later_step_fails(scene: CommandScene) -> None:
+def test_a_secret_is_printed_even_if_a_later_step_fails(scene: Scene) -> None:
     scene.sim.inject(Fault.UNPROCESSABLE, endpoint="set_inbox_bot")
 
     code, printed = scene.set_up("--agent-bot")
@@ -185,7 +179,7 @@ def test_a_secret_is_printed_even_if_a_later_step_fails(scene: CommandScene) -> 
         "https://app.example.com:x",
     ],
 )
-def test_an_invalid_address_is_refused(scene: CommandScene, url: str) -> None:
+def test_an_invalid_address_is_refused(scene: Scene, url: str) -> None:
     code, printed = scene.run("setup", "--url", url, "--yes")
     assert (code, scene.sim.calls) == (2, [])
     assert "Give the address alone, like https://app.example.com." in printed
@@ -200,7 +194,7 @@ def test_an_invalid_address_is_refused(scene: CommandScene, url: str) -> None:
     ],
 )
 def test_the_address_may_be_that_of_the_app_or_of_its_webhook(
-    scene: CommandScene, prefix: str, url: str, webhook: str
+    scene: Scene, prefix: str, url: str, webhook: str
 ) -> None:
     scene.app = scene.make(url_prefix=prefix)
     scene.run("setup", "--url", url, "--inbox", "3", "--yes")
@@ -208,7 +202,7 @@ def test_the_address_may_be_that_of_the_app_or_of_its_webhook(
 
 
 def test_the_environment_may_hold_an_administrators_token(
-    scene: CommandScene, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene.app = scene.make(api_access_token=scene.sim.bot_token)
     code, printed = scene.set_up()
@@ -220,7 +214,7 @@ def test_the_environment_may_hold_an_administrators_token(
 
 @pytest.mark.parametrize("command", [SETUP, ("teardown",)])
 def test_missing_keys_are_named(
-    scene: CommandScene, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
     scene.app = scene.make(base_url=None, api_access_token=None)
     code, printed = scene.run(*command)
@@ -231,7 +225,7 @@ def test_missing_keys_are_named(
     assert "set CHATWOOT_BASE_URL." in scene.run(*command)[1]
 
 
-def test_what_prevents_setup_is_printed_as_one_sentence(scene: CommandScene) -> None:
+def test_what_prevents_setup_is_printed_as_one_sentence(scene: Scene) -> None:
     assert scene.run("setup", "--url", APP, "--yes") == (
         1,
         "Error: Choose an inbox with --inbox. Website inboxes of this account: "
@@ -243,9 +237,7 @@ def test_what_prevents_setup_is_printed_as_one_sentence(scene: CommandScene) -> 
 
 
 @with_and_without_bot
-def test_teardown_undoes_what_setup_made(
-    scene: CommandScene, bot: tuple[str, ...]
-) -> None:
+def test_teardown_undoes_what_setup_made(scene: Scene, bot: tuple[str, ...]) -> None:
     forms = repr(scene.settings.inboxes)
     scene.set_up(*bot)
 
@@ -261,21 +253,21 @@ def test_teardown_undoes_what_setup_made(
 
 @pytest.mark.parametrize("arguments", [("--dry-run",), ()])
 def test_teardown_changes_nothing_without_confirmation(
-    done: CommandScene, arguments: tuple[str, ...]
+    done: Scene, arguments: tuple[str, ...]
 ) -> None:
     done.run("teardown", *arguments, answer="n\n")
     assert len(done.writes) == 3
     assert done.tear_down() == (0, 0, 3)
 
 
-def test_a_teardown_can_be_continued_after_an_error(done: CommandScene) -> None:
+def test_a_teardown_can_be_continued_after_an_error(done: Scene) -> None:
     done.sim.inject(Fault.SERVER_ERROR, endpoint="update_inbox")
     assert done.tear_down() == (1, 0, 1)
     assert done.tear_down() == (0, 0, 2)
     assert done.settings.attributes == {}
 
 
-def test_teardown_names_what_was_deleted_before(done: CommandScene) -> None:
+def test_teardown_names_what_was_deleted_before(done: Scene) -> None:
     done.settings.webhooks.clear()
 
     printed = done.run("teardown", "--dry-run")[1]
@@ -284,7 +276,7 @@ def test_teardown_names_what_was_deleted_before(done: CommandScene) -> None:
     assert done.run("teardown") == (0, NOTHING)
 
 
-def test_a_dry_run_of_teardown_keeps_the_record(scene: CommandScene) -> None:
+def test_a_dry_run_of_teardown_keeps_the_record(scene: Scene) -> None:
     settings = scene.settings
     before = copy.deepcopy(settings.inboxes)
     scene.set_up()
@@ -303,7 +295,7 @@ def test_a_dry_run_of_teardown_keeps_the_record(scene: CommandScene) -> None:
     assert scene.run("teardown", "--dry-run")[1].count("  + ") == 3
 
 
-def test_what_teardown_keeps_stays_in_the_record(done: CommandScene) -> None:
+def test_what_teardown_keeps_stays_in_the_record(done: Scene) -> None:
     other, before = done.settings.inboxes[4], copy.deepcopy(done.settings.inboxes[4])
     other |= copy.deepcopy({**done.inbox, "id": 4})
 
@@ -315,7 +307,7 @@ def test_what_teardown_keeps_stays_in_the_record(done: CommandScene) -> None:
     assert done.settings.attributes == {}
 
 
-def test_teardown_recognises_names_where_the_record_is_lost(done: CommandScene) -> None:
+def test_teardown_recognises_names_where_the_record_is_lost(done: Scene) -> None:
     # The record is in the instance folder, wherever the database is.
     (Path(done.app.instance_path) / "chatwoot.setup.json").unlink()
 
@@ -330,7 +322,7 @@ def test_teardown_recognises_names_where_the_record_is_lost(done: CommandScene) 
 
 @with_and_without_bot
 def test_after_setup_a_customer_gets_an_answer(
-    scene: CommandScene, tmp_path: Path, bot: tuple[str, ...]
+    scene: Scene, tmp_path: Path, bot: tuple[str, ...]
 ) -> None:
     apps: list[Wsgi] = []
     chatwoot = Chatwoot()
@@ -359,7 +351,7 @@ def test_after_setup_a_customer_gets_an_answer(
 
 
 @pytest.mark.parametrize("command", ["setup", "teardown"])
-def test_the_help_names_the_options(scene: CommandScene, command: str) -> None:
+def test_the_help_names_the_options(scene: Scene, command: str) -> None:
     code, printed = scene.run(command, "--help")
     assert code == 0
     assert {*re.findall(r"--[a-z-]+", printed)} >= {"--url", "--yes", "--dry-run"}

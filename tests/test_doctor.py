@@ -42,21 +42,7 @@ Change = Callable[[Request], Response | None]
 DAY = 86_400.0
 
 
-class Report(t.NamedTuple):
-    findings: list[JSON]
-
-    @property
-    def lines(self) -> list[str]:
-        """All findings, as ``mark check: what remedy``."""
-        return ["{mark} {check}: {what} {remedy}".format(**f) for f in self.findings]
-
-    @property
-    def problems(self) -> list[str]:
-        """The lines that are not ok."""
-        return [line for line in self.lines if not line.startswith("ok ")]
-
-
-class DoctorScene(Administered):
+class Scene(Administered):
     """An app that is set up in its Chatwoot with a webhook, or with an agent bot.
 
     :ivar answer: Answers at ``url``: the app, unless a test replaces it.
@@ -122,16 +108,19 @@ class DoctorScene(Administered):
         arrive(app)
         return app
 
-    def doctor(self, app: Flask | None = None, *arguments: str) -> Report:
-        """What the command finds. It fails if there is an error."""
+    def doctor(self, app: Flask | None = None, *arguments: str) -> list[str]:
+        """What the command finds, as ``mark check: what remedy``.
+
+        It fails if there is an error.
+        """
         options = ("--json", *arguments, *self.arguments)
         result = run(app or self.app, "doctor", *options)
         assert not [secret for secret in self.secrets if secret in result.output]
-        report = Report(json.loads(result.stdout))
-        has_errors = any(line.startswith("error ") for line in report.lines)
-        assert result.exit_code == has_errors
+        found = json.loads(result.stdout)
+        lines = ["{mark} {check}: {what} {remedy}".format(**each) for each in found]
+        assert result.exit_code == any(line.startswith("error ") for line in lines)
 
-        return report
+        return lines
 
     @property
     def app(self) -> Flask:
@@ -164,6 +153,11 @@ class DoctorScene(Administered):
         return self.other(base_url=self.serve(relay(self.sim, change)))
 
 
+def problems(lines: list[str]) -> list[str]:
+    """The lines that are not ok."""
+    return [line for line in lines if not line.startswith("ok ")]
+
+
 def relay(sim: Simulator, change: Change) -> Wsgi:
     """A proxy before Chatwoot; ``change`` may alter a request or answer it."""
 
@@ -172,13 +166,10 @@ def relay(sim: Simulator, change: Change) -> Wsgi:
         answer = change(request)
 
         if answer is None:
+            url = f"{sim.url}{request.full_path}"
             token = request.environ.get("HTTP_API_ACCESS_TOKEN")
-            passed = requests.request(
-                request.method,
-                f"{sim.url}{request.full_path}",
-                headers={"Api-Access-Token": token} if token else {},
-                timeout=5,
-            )
+            headers = {"Api-Access-Token": token} if token else {}
+            passed = requests.request(request.method, url, headers=headers, timeout=5)
             kind = passed.headers["Content-Type"]
             answer = Response(passed.content, passed.status_code, content_type=kind)
 
@@ -200,13 +191,10 @@ def options() -> JSON:
 
 @pytest.fixture
 def scene(
-    make_app: AppFactory,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    options: JSON,
-) -> Iterator[DoctorScene]:
+    make_app: AppFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: JSON
+) -> Iterator[Scene]:
     with contextlib.ExitStack() as stack:
-        yield DoctorScene(make_app, stack, tmp_path, monkeypatch, **options)
+        yield Scene(make_app, stack, tmp_path, monkeypatch, **options)
 
 
 def put(app: Flask, number: int, *, conversation: int = 7, kind: str = "") -> None:
@@ -250,21 +238,20 @@ CHECKS = [
     "options", [{"arrived": False, "agent_bot": bot} for bot in (False, True)]
 )
 def test_every_check_passes_after_setup_and_a_customers_message(
-    scene: DoctorScene, options: JSON
+    scene: Scene, options: JSON
 ) -> None:
     talk = scene.sim.conversation(custom_attributes={"support_mode": "AI agent"})
     talk.customer_says("Hello")
     scene.sim.wait_until(lambda: talk.replies)
 
-    report = scene.doctor(None, "--ask")
+    lines = scene.doctor(None, "--ask")
 
-    assert report.problems == []
     unwanted = "events" if options["agent_bot"] else ""
     wanted = [*(check for check in CHECKS if check != unwanted), "answer"]
-    assert [finding["check"] for finding in report.findings] == wanted
+    assert [line.split(":")[0] for line in lines] == [f"ok {each}" for each in wanted]
 
 
-def test_a_line_has_a_mark_a_finding_and_a_remedy(scene: DoctorScene) -> None:
+def test_a_line_has_a_mark_a_finding_and_a_remedy(scene: Scene) -> None:
     scene.webhook["subscriptions"].remove("message_updated")
     scene.field["enabled"] = False
 
@@ -280,7 +267,7 @@ def test_a_line_has_a_mark_a_finding_and_a_remedy(scene: DoctorScene) -> None:
     assert not [secret for secret in scene.secrets if secret in printed]
 
 
-def test_doctor_changes_nothing(scene: DoctorScene) -> None:
+def test_doctor_changes_nothing(scene: Scene) -> None:
     def state() -> tuple[str, t.Any]:
         return repr(vars(scene.settings)), store_of(scene.app).inspection.jobs()[0][:4]
 
@@ -290,13 +277,9 @@ def test_doctor_changes_nothing(scene: DoctorScene) -> None:
     assert (state(), scene.writes) == (before, writes)
 
 
-def test_the_provider_is_called_only_with_ask(scene: DoctorScene) -> None:
-    assert "ok answer: " not in " ".join(scene.doctor().lines)
-
-
 # -- one cause and its findings --------------------------------------------------
 
-Cause = Callable[[DoctorScene], t.Any]
+Cause = Callable[[Scene], t.Any]
 
 
 def case(cause: Cause | None, *expected: str, **options: t.Any) -> t.Any:
@@ -323,7 +306,7 @@ def instead_of_chatwoot(answer: Response) -> Cause:
 
 
 def instead_of_the_app(answer: Wsgi) -> Cause:
-    def cause(scene: DoctorScene) -> Flask:
+    def cause(scene: Scene) -> Flask:
         app, scene.answer = scene.app, answer
         return app
 
@@ -331,7 +314,7 @@ def instead_of_the_app(answer: Wsgi) -> Cause:
 
 
 def with_arguments(*arguments: str, cause: Cause = lambda s: None) -> Cause:
-    def change(scene: DoctorScene) -> t.Any:
+    def change(scene: Scene) -> t.Any:
         scene.arguments = arguments
         return cause(scene)
 
@@ -398,11 +381,11 @@ VERSION = [
 ]
 
 
-def bots_token(scene: DoctorScene) -> Flask:
+def bots_token(scene: Scene) -> Flask:
     return scene.other(api_access_token=scene.sim.bot_token)
 
 
-def beside_that_of_an_administrator(scene: DoctorScene) -> Flask:
+def beside_that_of_an_administrator(scene: Scene) -> Flask:
     scene.monkeypatch.setenv("CHATWOOT_ADMIN_TOKEN", scene.sim.user_token)
     return bots_token(scene)
 
@@ -454,14 +437,14 @@ TOKEN = [
 
 
 def options_are(*texts: str) -> Cause:
-    def cause(scene: DoctorScene) -> None:
+    def cause(scene: Scene) -> None:
         scene.attribute["attribute_values"] = [*texts]
         scene.field["values"] = [*texts]
 
     return cause
 
 
-def delete_attribute(scene: DoctorScene) -> None:
+def delete_attribute(scene: Scene) -> None:
     scene.settings.attributes.clear()
     scene.field.update(values=None)
 
@@ -495,20 +478,20 @@ FORM = [
 ]
 
 
-def link_bot(scene: DoctorScene) -> None:
+def link_bot(scene: Scene) -> None:
     """Let an agent bot deliver to the app as well."""
     wanted = {"name": "B", "outgoing_url": scene.url}
     bot = scene.client.call("POST", "/agent_bots", wanted)
     scene.client.call("POST", "/inboxes/3/set_agent_bot", {"agent_bot": bot["id"]})
 
 
-def add_api_inbox(scene: DoctorScene) -> None:
+def add_api_inbox(scene: Scene) -> None:
     row = {"id": 6, "name": "Shop app", "channel_type": "Channel::Api"}
     secret = {"webhook_url": scene.url, "secret": "secret-of-an-inbox"}
     scene.settings.inboxes[6] = row | secret
 
 
-def api_inbox_instead_of_webhook(scene: DoctorScene) -> Flask:
+def api_inbox_instead_of_webhook(scene: Scene) -> Flask:
     add_api_inbox(scene)
     scene.settings.webhooks.clear()
     return scene.other(webhook_secret=["old", "secret-of-an-inbox"])
@@ -518,7 +501,7 @@ def unsubscribe(event: str) -> Cause:
     return lambda s: s.webhook["subscriptions"].remove(event)
 
 
-def delete_webhook(scene: DoctorScene) -> None:
+def delete_webhook(scene: Scene) -> None:
     scene.settings.webhooks.clear()
     scene.arguments = ("--url", scene.url.removesuffix("/chatwoot/webhook"))
 
@@ -562,13 +545,13 @@ WEBHOOK = [
 ]
 
 
-def delete_token(scene: DoctorScene) -> Flask:
+def delete_token(scene: Scene) -> Flask:
     app = scene.other(webhook_token=None)
     scene.webhook["url"], scene.answer = scene.url, app
     return app
 
 
-def delete_token_in_chatwoot(scene: DoctorScene) -> None:
+def delete_token_in_chatwoot(scene: Scene) -> None:
     assert "?token=" in scene.webhook["url"]
     scene.webhook["url"] = scene.url
 
@@ -585,11 +568,7 @@ SECRET = [
     ),
     case(other(webhook_secret="s"), *OLD, "error secret: Remove it", version="4.8.0"),
     case(other(webhook_token="another"), *OLD, APPEND, version="4.8.0"),
-    case(
-        delete_token,
-        *("warning configuration: ", *OLD, NO_TOKEN),
-        version="4.8.0",
-    ),
+    case(delete_token, *("warning configuration: ", *OLD, NO_TOKEN), version="4.8.0"),
     case(None, *OLD, "ok probe: ", version="4.8.0"),
     case(
         delete_token_in_chatwoot,
@@ -640,7 +619,7 @@ PROBE = [
 
 
 def waiting(seconds: float, **settings: t.Any) -> Cause:
-    def cause(scene: DoctorScene) -> Flask:
+    def cause(scene: Scene) -> Flask:
         app = scene.other(**settings) if settings else scene.app
         put(app, 2)
         later(app, seconds)
@@ -649,12 +628,12 @@ def waiting(seconds: float, **settings: t.Any) -> Cause:
     return cause
 
 
-def break_database(scene: DoctorScene) -> None:
+def break_database(scene: Scene) -> None:
     scene.answer = scene.make()
     Path(database_of(scene.app).path).write_bytes(b"no database at all. " * 50)
 
 
-def all_workers_busy(scene: DoctorScene) -> None:
+def all_workers_busy(scene: Scene) -> None:
     for number in (2, 3):
         put(scene.app, number, conversation=number)
 
@@ -663,14 +642,14 @@ def all_workers_busy(scene: DoctorScene) -> None:
     store_of(scene.app).queue.renew(job)
 
 
-def heartbeat(scene: DoctorScene) -> Flask:
+def heartbeat(scene: Scene) -> Flask:
     app = scene.other(backend="thread", workers=2)
     store_of(app).inspection.report("a process", 2)
     return app
 
 
 def behind_another(*, retried: bool) -> Cause:
-    def cause(scene: DoctorScene) -> None:
+    def cause(scene: Scene) -> None:
         for number in (2, 3):
             put(scene.app, number, kind="message" if retried else "alone")
 
@@ -747,29 +726,26 @@ PROVIDER = [
     ],
 )
 def test_a_cause_is_found_and_its_remedy_named(
-    scene: DoctorScene, cause: Cause | None, expected: list[str]
+    scene: Scene, cause: Cause | None, expected: list[str]
 ) -> None:
-    report = scene.doctor(cause and cause(scene))
+    lines = scene.doctor(cause and cause(scene))
+    wanted = [each for each in expected if not each.startswith("ok ")]
+    pairs = [*itertools.zip_longest(wanted, problems(lines), fillvalue="nothing")]
 
-    problems = [each for each in expected if not each.startswith("ok ")]
-    pairs = [*itertools.zip_longest(problems, report.problems, fillvalue="nothing")]
-
-    for each in {*expected} - {*problems}:
+    for each in {*expected} - {*wanted}:
         finding, _, _ = each.partition(": ")
-        (line,) = [line for line in report.lines if line.startswith(f"{finding}: ")]
+        (line,) = [line for line in lines if line.startswith(f"{finding}: ")]
         pairs.append((each, line))
 
     for each, line in pairs:
-        finding, _, texts = each.partition(": ")
+        finding, _, texts = each.replace("{url}", scene.url).partition(": ")
         assert line.startswith(f"{finding}: ")
-        assert all(
-            text.replace("{url}", scene.url) in line for text in texts.split(" … ")
-        )
+        assert all(text in line for text in texts.split(" … "))
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl")
 def test_a_self_signed_certificate_is_an_error_until_it_is_trusted(
-    scene: DoctorScene, tmp_path: Path
+    scene: Scene, tmp_path: Path
 ) -> None:
     key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
     command = [
@@ -783,22 +759,22 @@ def test_a_self_signed_certificate_is_an_error_until_it_is_trusted(
 
     with served(relay(scene.sim, lambda _: None), ssl_context=context) as origin:
         app = scene.other(base_url=f"https://{origin}")
-        (problem,) = scene.doctor(app).problems
+        (problem,) = problems(scene.doctor(app))
         scene.monkeypatch.setenv("REQUESTS_CA_BUNDLE", certificate)
         trusted = scene.doctor(app)
 
     assert problem.startswith("error tls: ")
     assert "self-signed certificate" in problem
     assert "REQUESTS_CA_BUNDLE" in problem
-    assert trusted.problems == []
-    assert "ok tls: The connection to Chatwoot is encrypted. " in trusted.lines
+    assert problems(trusted) == []
+    assert "ok tls: The connection to Chatwoot is encrypted. " in trusted
 
 
-def context_of(scene: DoctorScene, **values: t.Any) -> DoctorContext:
+def context_of(scene: Scene, **values: t.Any) -> DoctorContext:
     return DoctorContext(scene.app.extensions["chatwoot"], **values)
 
 
-def test_the_number_of_an_account_is_no_status(scene: DoctorScene) -> None:
+def test_the_number_of_an_account_is_no_status(scene: Scene) -> None:
     context = context_of(scene)
     why = "Chatwoot does not let this token read the settings of account 403."
     context.__dict__["account"] = UnreadableAccount(why, status=401)
@@ -808,7 +784,7 @@ def test_the_number_of_an_account_is_no_status(scene: DoctorScene) -> None:
 # -- addresses -------------------------------------------------------------------
 
 
-def test_a_public_address_passes(scene: DoctorScene) -> None:
+def test_a_public_address_passes(scene: Scene) -> None:
     context = context_of(scene, url="https://1.1.1.1/hook")
     assert context.sources == []
     passed = Finding(Mark.OK, "address", "The URL is a public address.")
@@ -820,7 +796,7 @@ def test_a_public_address_passes(scene: DoctorScene) -> None:
     [("http://app:5000/hook", Mark.WARNING), ("https://app.example.com", Mark.OK)],
 )
 def test_a_name_that_cannot_be_resolved_is_judged_by_its_form(
-    scene: DoctorScene, url: str, mark: Mark
+    scene: Scene, url: str, mark: Mark
 ) -> None:
     def fail(*_: t.Any) -> None:
         raise OSError

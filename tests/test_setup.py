@@ -42,7 +42,7 @@ OTHER_URL = "https://other.example.com/chatwoot/webhook"
 with_and_without_bot = pytest.mark.parametrize("bot", [False, True])
 
 
-class SetupScene(Administered):
+class Scene(Administered):
     """A simulated Chatwoot with one website inbox, and an administrator's client."""
 
     def __init__(self, sim: Simulator, path: Path) -> None:
@@ -140,9 +140,9 @@ def field(name: str, *, enabled: bool = True) -> JSON:
 
 
 @pytest.fixture
-def scene(version: str, tmp_path: Path) -> t.Iterator[SetupScene]:
+def scene(version: str, tmp_path: Path) -> t.Iterator[Scene]:
     with Simulator(retry_pause=0.0, version=version) as sim:
-        yield SetupScene(sim, tmp_path / "setup.json")
+        yield Scene(sim, tmp_path / "setup.json")
         # In every test, only what Chatwoot describes may be sent.
         assert_described(sim)
 
@@ -216,7 +216,7 @@ def fits(value: t.Any, kind: t.Any) -> bool:
 # -- setup ---------------------------------------------------------------------
 
 
-def test_an_empty_account_gets_attribute_form_and_webhook(scene: SetupScene) -> None:
+def test_an_empty_account_gets_attribute_form_and_webhook(scene: Scene) -> None:
     plan = scene.plan()
 
     assert [text for _, text in plan.steps] == [
@@ -253,7 +253,7 @@ def test_an_empty_account_gets_attribute_form_and_webhook(scene: SetupScene) -> 
 
 @with_and_without_bot
 @pytest.mark.parametrize("version", ["4.2.0", "4.12.0", "4.15.0", "4.16.2"])
-def test_a_second_setup_changes_nothing(scene: SetupScene, bot: bool) -> None:
+def test_a_second_setup_changes_nothing(scene: Scene, bot: bool) -> None:
     scene.set_up(agent_bot=bot)
     before = scene.state
     plan = scene.plan(agent_bot=bot)
@@ -263,7 +263,7 @@ def test_a_second_setup_changes_nothing(scene: SetupScene, bot: bool) -> None:
     assert scene.state == before
 
 
-def test_the_texts_of_the_options_can_be_chosen(scene: SetupScene) -> None:
+def test_the_texts_of_the_options_can_be_chosen(scene: Scene) -> None:
     options = {Mode.BOT: "AI агент", Mode.HUMAN: "Человек"}
     scene.set_up(options=options)
 
@@ -273,7 +273,7 @@ def test_the_texts_of_the_options_can_be_chosen(scene: SetupScene) -> None:
     assert scene.plan().steps == ()  # other texts with the same meaning will do
 
 
-def test_other_fields_of_a_form_and_their_order_stay(scene: SetupScene) -> None:
+def test_other_fields_of_a_form_and_their_order_stay(scene: Scene) -> None:
     fields = [field("topic"), *admin.default_options()["pre_chat_fields"][::-1]]
     scene.set_form({"pre_chat_message": "Hello", "pre_chat_fields": fields})
     scene.set_up()
@@ -282,14 +282,14 @@ def test_other_fields_of_a_form_and_their_order_stay(scene: SetupScene) -> None:
     assert scene.inbox["pre_chat_form_options"]["pre_chat_message"] == "Hello"
 
 
-def test_a_form_is_read_right_before_it_is_changed(scene: SetupScene) -> None:
+def test_a_form_is_read_right_before_it_is_changed(scene: Scene) -> None:
     plan = scene.plan()
     scene.set_form({"pre_chat_fields": [field("late")]})
     scene.apply(plan)
     assert scene.shown == ["late", "support_mode"]
 
 
-def test_a_disabled_field_is_enabled_in_its_position(scene: SetupScene) -> None:
+def test_a_disabled_field_is_enabled_in_its_position(scene: Scene) -> None:
     scene.set_up()
     *others, own = scene.form
     off = {**own, "enabled": False, "required": False}
@@ -300,14 +300,14 @@ def test_a_disabled_field_is_enabled_in_its_position(scene: SetupScene) -> None:
     assert scene.inbox["pre_chat_form_enabled"] is True
 
 
-def test_several_inboxes_can_be_chosen(scene: SetupScene) -> None:
+def test_several_inboxes_can_be_chosen(scene: Scene) -> None:
     scene.add_inbox(7)
     scene.add_inbox(8)
     scene.set_up(inbox_ids=(3, 8, 3))
     assert [len(scene.form_of(id)) for id in (3, 7, 8)] == [4, 3, 4]
 
 
-def test_missing_options_are_added_to_an_attribute(scene: SetupScene) -> None:
+def test_missing_options_are_added_to_an_attribute(scene: Scene) -> None:
     scene.add_attribute("Robot", "Mensch")
     words = vocabulary(bot=["robot"], human=["mensch"])
     exists = "The attribute support_mode exists, with its options."
@@ -320,12 +320,12 @@ def test_missing_options_are_added_to_an_attribute(scene: SetupScene) -> None:
     assert scene.form[-1]["label"] == "Who"
 
 
-def test_an_attribute_of_contacts_is_another_one(scene: SetupScene) -> None:
+def test_an_attribute_of_contacts_is_another_one(scene: Scene) -> None:
     scene.add_attribute(model=1)
     assert "Create the attribute" in scene.plan().steps[0][1]
 
 
-def test_an_existing_webhook_is_subscribed_to_missing_events(scene: SetupScene) -> None:
+def test_an_existing_webhook_is_subscribed_to_missing_events(scene: Scene) -> None:
     scene.add_webhook("webwidget_triggered", "message_created")
     assert scene.set_up() == {}
     assert {*scene.webhook["subscriptions"]} == {*SUBSCRIPTIONS, "webwidget_triggered"}
@@ -333,7 +333,7 @@ def test_an_existing_webhook_is_subscribed_to_missing_events(scene: SetupScene) 
 
 
 @with_and_without_bot
-def test_two_setups_at_once_do_everything_once(scene: SetupScene, bot: bool) -> None:
+def test_two_setups_at_once_do_everything_once(scene: Scene, bot: bool) -> None:
     plans = [scene.plan(agent_bot=bot) for _ in range(2)]
     undone = [
         [step.apply(scene.client).undo is not None for step, _ in plan.steps]
@@ -352,18 +352,18 @@ COMMA: t.Final = {Mode.HUMAN: "A human, please"}
 BOT = {"agent_bot": True}
 NO_ADMINISTRATOR = r"CHATWOOT_ADMIN_TOKEN .* administrator"
 OTHER_BOT = "agent bot 3 answers in inbox 3"
-Prepare = Callable[[SetupScene], object]
+Prepare = Callable[[Scene], object]
 
 
-def nothing(_: SetupScene) -> None:
+def nothing(_: Scene) -> None:
     """Prepare nothing."""
 
 
-def use_the_bots_token(scene: SetupScene) -> None:
+def use_the_bots_token(scene: Scene) -> None:
     scene.client = ChatwootClient(scene.sim.url, 1, scene.sim.bot_token)
 
 
-def refuse(scene: SetupScene, message: str, **wanted: t.Any) -> None:
+def refuse(scene: Scene, message: str, **wanted: t.Any) -> None:
     with pytest.raises(SetupError, match=message):
         scene.plan(**wanted)
 
@@ -384,31 +384,31 @@ def refuse(scene: SetupScene, message: str, **wanted: t.Any) -> None:
     ],
 )
 def test_what_prevents_setup_is_an_error_with_a_remedy(
-    scene: SetupScene, prepare: Prepare, wanted: JSON, message: str
+    scene: Scene, prepare: Prepare, wanted: JSON, message: str
 ) -> None:
     prepare(scene)
     refuse(scene, message, **wanted)
 
 
-def test_the_app_may_configure_an_option_with_a_comma(scene: SetupScene) -> None:
+def test_the_app_may_configure_an_option_with_a_comma(scene: Scene) -> None:
     words = vocabulary(human=COMMA.values())
     assert COMMA[Mode.HUMAN] in scene.plan(options=COMMA, words=words).steps[0][1]
 
 
 @pytest.mark.parametrize("version", ["4.16.0"])
-def test_4_16_0_cannot_list_bots(scene: SetupScene) -> None:
+def test_4_16_0_cannot_list_bots(scene: Scene) -> None:
     refuse(scene, r"4\.16\.1", agent_bot=True)
     assert len(scene.plan().steps) == 3
 
 
-def test_an_error_of_the_server_does_not_mean_missing_rights(scene: SetupScene) -> None:
+def test_an_error_of_the_server_does_not_mean_missing_rights(scene: Scene) -> None:
     scene.sim.inject(Fault.SERVER_ERROR, endpoint="list_webhooks")
 
     with pytest.raises(TransientError):
         scene.plan()
 
 
-def test_a_bot_that_was_linked_after_the_plan_stays(scene: SetupScene) -> None:
+def test_a_bot_that_was_linked_after_the_plan_stays(scene: Scene) -> None:
     plan = scene.plan(agent_bot=True)
     scene.link(scene.sim.bot.id)
 
@@ -420,7 +420,7 @@ def test_a_bot_that_was_linked_after_the_plan_stays(scene: SetupScene) -> None:
 
 @pytest.mark.parametrize("step", [0, -1], ids=["attribute", "webhook"])
 def test_an_answer_without_an_id_is_an_error(
-    scene: SetupScene, step: int, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     call = scene.client.call
 
@@ -444,11 +444,11 @@ OFF = "should be switched off"
 TWICE = "every message would arrive twice"
 
 
-def greet(scene: SetupScene) -> None:
+def greet(scene: Scene) -> None:
     scene.inbox["greeting_enabled"] = True
 
 
-def name_who(scene: SetupScene) -> None:
+def name_who(scene: Scene) -> None:
     scene.add_attribute("AI agent", "Human")
 
 
@@ -471,7 +471,7 @@ def name_who(scene: SetupScene) -> None:
     ],
 )
 def test_a_plan_warns_of_what_an_administrator_should_know(
-    scene: SetupScene, prepare: Prepare, wanted: JSON, texts: list[str]
+    scene: Scene, prepare: Prepare, wanted: JSON, texts: list[str]
 ) -> None:
     prepare(scene)
 
@@ -480,7 +480,7 @@ def test_a_plan_warns_of_what_an_administrator_should_know(
 
 
 @with_and_without_bot
-def test_an_inbox_without_a_form_gets_no_field(scene: SetupScene, bot: bool) -> None:
+def test_an_inbox_without_a_form_gets_no_field(scene: Scene, bot: bool) -> None:
     scene.set_up(agent_bot=bot, inbox_ids=(5,))
     assert (len(scene.writes), [*scene.settings.links]) == (2 + bot, [5] * bot)
 
@@ -498,7 +498,7 @@ def test_an_inbox_without_a_form_gets_no_field(scene: SetupScene, bot: bool) -> 
     ],
 )
 def test_the_url_gets_a_token_where_deliveries_are_not_signed(
-    scene: SetupScene, bot: bool, signs: bool
+    scene: Scene, bot: bool, signs: bool
 ) -> None:
     lines = scene.set_up(agent_bot=bot)
 
@@ -509,7 +509,7 @@ def test_the_url_gets_a_token_where_deliveries_are_not_signed(
     assert len(token) >= 24 or (signs and not token)
 
 
-def test_the_apps_token_is_used_and_not_shown(scene: SetupScene) -> None:
+def test_the_apps_token_is_used_and_not_shown(scene: Scene) -> None:
     plan = scene.plan(token="a b&c")
 
     assert "a b&c" not in repr(plan)
@@ -537,7 +537,7 @@ def test_private_and_public_urls_are_distinguished(url: str, private: bool) -> N
     assert is_private(url) is private
 
 
-def test_the_environment_names_what_the_app_cannot_know(scene: SetupScene) -> None:
+def test_the_environment_names_what_the_app_cannot_know(scene: Scene) -> None:
     request = SetupRequest(
         url=URL,
         key="who",
@@ -556,7 +556,7 @@ def test_the_environment_names_what_the_app_cannot_know(scene: SetupScene) -> No
 # -- agent bots ----------------------------------------------------------------
 
 
-def test_a_bot_is_made_and_linked(scene: SetupScene) -> None:
+def test_a_bot_is_made_and_linked(scene: Scene) -> None:
     plan = scene.plan(agent_bot=True)
     assert plan.steps[-1][1] == "Link the agent bot to inbox 3 (Website)."
 
@@ -574,17 +574,17 @@ def test_a_bot_is_made_and_linked(scene: SetupScene) -> None:
 # -- teardown ------------------------------------------------------------------
 
 
-def other_webhook(scene: SetupScene) -> None:
+def other_webhook(scene: Scene) -> None:
     scene.add_webhook("message_created", url=OTHER_URL)
 
 
-def attribute_webhook_and_form(scene: SetupScene) -> None:
+def attribute_webhook_and_form(scene: Scene) -> None:
     scene.add_attribute("Robot", "Human")
     scene.add_webhook("message_created", "webwidget_triggered")
     scene.set_form({"pre_chat_message": "Hi", "pre_chat_fields": [field("topic")]})
 
 
-def disabled_field(scene: SetupScene) -> None:
+def disabled_field(scene: Scene) -> None:
     scene.add_attribute("bot", "human")
     scene.set_form({"pre_chat_fields": [field("support_mode", enabled=False)]})
 
@@ -601,7 +601,7 @@ def disabled_field(scene: SetupScene) -> None:
     ],
 )
 def test_teardown_leaves_everything_as_it_was(
-    scene: SetupScene, existing: Prepare, bot: bool, url: str | None, undone: int
+    scene: Scene, existing: Prepare, bot: bool, url: str | None, undone: int
 ) -> None:
     existing(scene)
     before = scene.state
@@ -616,7 +616,7 @@ def test_teardown_leaves_everything_as_it_was(
     assert len(scene.writes) == writes
 
 
-def test_later_changes_of_others_stay(scene: SetupScene) -> None:
+def test_later_changes_of_others_stay(scene: Scene) -> None:
     scene.add_attribute("Robot", "Human")
     scene.add_webhook("message_created")
     scene.set_up()
@@ -632,7 +632,7 @@ def test_later_changes_of_others_stay(scene: SetupScene) -> None:
     assert scene.inbox["pre_chat_form_enabled"] is True
 
 
-def test_an_attribute_is_kept_while_another_form_shows_it(scene: SetupScene) -> None:
+def test_an_attribute_is_kept_while_another_form_shows_it(scene: Scene) -> None:
     scene.set_up()
     fields = scene.form[-1:]
     scene.add_inbox(7)
@@ -648,7 +648,7 @@ def test_an_attribute_is_kept_while_another_form_shows_it(scene: SetupScene) -> 
     assert scene.settings.attributes == {}
 
 
-def test_a_bot_that_others_linked_to_an_inbox_is_kept(scene: SetupScene) -> None:
+def test_a_bot_that_others_linked_to_an_inbox_is_kept(scene: Scene) -> None:
     scene.set_up(agent_bot=True)
     id = scene.bot["id"]
     scene.link(id, inbox_id=5)
@@ -657,7 +657,7 @@ def test_a_bot_that_others_linked_to_an_inbox_is_kept(scene: SetupScene) -> None
     assert (scene.settings.links, scene.bot["id"]) == ({5: id}, id)
 
 
-def test_another_bot_or_url_since_setup_stays(scene: SetupScene) -> None:
+def test_another_bot_or_url_since_setup_stays(scene: Scene) -> None:
     scene.set_up(agent_bot=True)
     scene.set_up()
     scene.link(scene.sim.bot.id)
@@ -669,7 +669,7 @@ def test_another_bot_or_url_since_setup_stays(scene: SetupScene) -> None:
     assert scene.webhook["url"] == OTHER_URL
 
 
-def test_two_teardowns_at_once_are_no_error(scene: SetupScene) -> None:
+def test_two_teardowns_at_once_are_no_error(scene: Scene) -> None:
     scene.set_up(agent_bot=True)
     scene.set_up()
     steps = undo_steps(account.read(scene.client), scene.record, URL)
@@ -679,7 +679,7 @@ def test_two_teardowns_at_once_are_no_error(scene: SetupScene) -> None:
     assert (len(words), words.count("Deleted")) == (5, 3)
 
 
-def test_what_others_undid_is_removed_from_the_record_alone(scene: SetupScene) -> None:
+def test_what_others_undid_is_removed_from_the_record_alone(scene: Scene) -> None:
     scene.add_attribute("Robot", "Human")
     scene.add_webhook("message_created")
     scene.set_up()
@@ -706,7 +706,7 @@ def test_what_others_undid_is_removed_from_the_record_alone(scene: SetupScene) -
     assert not scene.path.exists()
 
 
-def test_a_list_or_a_subscription_is_never_emptied(scene: SetupScene) -> None:
+def test_a_list_or_a_subscription_is_never_emptied(scene: Scene) -> None:
     """Chatwoot would refuse, or have a list without options."""
     scene.add_attribute("Robot", "Human")
     scene.add_webhook("contact_created")
@@ -724,9 +724,7 @@ def test_a_list_or_a_subscription_is_never_emptied(scene: SetupScene) -> None:
 
 
 @with_and_without_bot
-def test_what_setup_made_is_recognised_by_name_and_url(
-    scene: SetupScene, bot: bool
-) -> None:
+def test_what_setup_made_is_recognised_by_name_and_url(scene: Scene, bot: bool) -> None:
     other_webhook(scene)
     scene.set_up(agent_bot=bot)
     scene.path.unlink()
@@ -738,7 +736,7 @@ def test_what_setup_made_is_recognised_by_name_and_url(
     assert scene.settings.links == {}
 
 
-def test_the_attribute_that_another_apps_setup_made_stays(scene: SetupScene) -> None:
+def test_the_attribute_that_another_apps_setup_made_stays(scene: Scene) -> None:
     """No form shows it: that app offers its customers' choices in another way."""
     scene.set_up(url=OTHER_URL, inbox_ids=(5,))
     scene.path.unlink()
@@ -750,7 +748,7 @@ def test_the_attribute_that_another_apps_setup_made_stays(scene: SetupScene) -> 
     assert scene.state == before
 
 
-def test_without_record_and_url_nothing_is_undone(scene: SetupScene) -> None:
+def test_without_record_and_url_nothing_is_undone(scene: Scene) -> None:
     scene.set_up()
     scene.path.unlink()
     before = scene.state
@@ -760,9 +758,7 @@ def test_without_record_and_url_nothing_is_undone(scene: SetupScene) -> None:
     assert scene.state == before
 
 
-def test_a_webhook_or_bot_with_the_url_and_another_name_stays(
-    scene: SetupScene,
-) -> None:
+def test_a_webhook_or_bot_with_the_url_and_another_name_stays(scene: Scene) -> None:
     scene.add_attribute("bot", "human")
     scene.add_webhook(*SUBSCRIPTIONS)
     scene.make("/agent_bots", {"name": "B", "outgoing_url": URL})
@@ -826,7 +822,7 @@ def test_a_record_that_cannot_be_read_is_an_error(tmp_path: Path, text: str) -> 
 
 
 @pytest.mark.parametrize("version", ["4.12.0"])
-def test_no_secret_is_in_the_record(scene: SetupScene) -> None:
+def test_no_secret_is_in_the_record(scene: Scene) -> None:
     lines = scene.set_up() | scene.set_up(agent_bot=True)
     written = scene.path.read_text()
     assert len(lines) == 3
