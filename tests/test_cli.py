@@ -67,9 +67,6 @@ def filled(app: Flask, clock: Clock) -> Flask:
     return app
 
 
-# -- jobs ----------------------------------------------------------------------
-
-
 def listed(app: Flask, arguments: str = "") -> list[dict[str, t.Any]]:
     code, printed = run(app, "jobs", "--json", *arguments.split())
     assert code == 0
@@ -131,9 +128,6 @@ def test_an_empty_queue_has_no_rows(app: Flask) -> None:
     assert run(app, "jobs", "retry", "--dead") == (0, "0 jobs will be retried.\n")
 
 
-# -- retry ---------------------------------------------------------------------
-
-
 def states(app: Flask) -> dict[int, str]:
     return {job.id: job.state for job in store_of(app).inspection.jobs()}
 
@@ -178,9 +172,6 @@ def test_dead_jobs_are_retried_in_their_order(app: Flask) -> None:
     assert [finish(store, "replied", None) for _ in range(3)] == [1, 2, 3]
 
 
-# -- prune ---------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("arguments", "printed", "left"),
     [
@@ -195,9 +186,6 @@ def test_finished_jobs_are_deleted(
 ) -> None:
     assert run(filled, "jobs", "prune", *arguments.split()) == (0, printed)
     assert list(states(filled)) == left
-
-
-# -- errors --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("command", ["jobs", "jobs retry --dead", "jobs prune"])
@@ -232,9 +220,6 @@ def test_commands_explain_what_they_accept(
     actual, printed = run(app, *arguments.split())
     assert actual == code
     assert re.search(text, printed)
-
-
-# -- simulate ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -288,8 +273,6 @@ def test_a_simulation_without_an_answer_is_an_error(
     code, printed = run(app, "simulate", "Hello", "--timeout", seconds)
     assert (code, printed.splitlines()[-1]) == (1, f"Error: {why}")
 
-
-# -- work ----------------------------------------------------------------------
 
 needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 

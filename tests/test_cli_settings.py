@@ -62,9 +62,6 @@ def deliver() -> None:
     click.echo(answer.status_code)
 
 
-# -- wrong settings ------------------------------------------------------------
-
-
 NEEDING = ["jobs", "jobs retry --dead", "jobs prune", "why 3", "work"]
 
 
@@ -155,9 +152,6 @@ def test_a_shell_shows_the_same(tmp_path: Path, program: str, code: int) -> None
     assert ("Traceback" in done.stderr) is bool(code and "chatwoot" not in program)
 
 
-# -- misspelled keys -----------------------------------------------------------
-
-
 def test_a_misspelled_key_is_named_once_per_process(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -175,9 +169,6 @@ def test_a_misspelled_key_is_named_once_per_process(
         "These keys are not settings: CHATWOOT_BASE_ULR (did you mean "
         "CHATWOOT_BASE_URL?), CHATWOOT_WORKER (did you mean CHATWOOT_WORKERS?)."
     ]
-
-
-# -- flask chatwoot settings ---------------------------------------------------
 
 
 def rows(result: Result) -> dict[str, str]:
@@ -254,9 +245,6 @@ def test_a_wrong_setting_is_marked_and_explained(flask: Run) -> None:
 def test_a_later_change_of_the_configuration_is_not_in_force(app: Flask) -> None:
     app.config["CHATWOOT_WORKERS"] = 9
     assert_rows(rows(run(app, "settings")), WORKERS="4 default ")
-
-
-# -- flask chatwoot outcomes ---------------------------------------------------
 
 
 def test_every_outcome_and_reason_is_listed_with_its_meaning(flask: Run) -> None:

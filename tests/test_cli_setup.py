@@ -78,9 +78,6 @@ def done(scene: Scene) -> Scene:
     return scene
 
 
-# -- setup ---------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("arguments", "answer", "code", "text"),
     [
@@ -233,9 +230,6 @@ def test_what_prevents_setup_is_printed_as_one_sentence(scene: Scene) -> None:
     )
 
 
-# -- teardown ------------------------------------------------------------------
-
-
 @with_and_without_bot
 def test_teardown_undoes_what_setup_made(scene: Scene, bot: tuple[str, ...]) -> None:
     forms = repr(scene.settings.inboxes)
@@ -315,9 +309,6 @@ def test_teardown_recognises_names_where_the_record_is_lost(done: Scene) -> None
     _, printed = done.run("teardown", "--url", APP, "--yes")
     assert f"Deleted the webhook to {WEBHOOK}." in printed
     assert done.settings.webhooks == {}
-
-
-# -- from setup to an answer -----------------------------------------------------
 
 
 @with_and_without_bot

@@ -134,9 +134,6 @@ def refusal(settings: Settings, *places: t.Any, **options: t.Any) -> str:
     return str(caught.value)
 
 
-# Every key, from every source
-
-
 def test_the_table_of_this_test_knows_every_setting() -> None:
     listed = {key.name.lower() for key in KEYS}
     fields = {field.name for field in dataclasses.fields(Config)}
@@ -204,8 +201,6 @@ def test_the_words_of_the_host_are_added_to_the_built_in_ones() -> None:
     assert load(own).words.items() >= expected.items()
 
 
-# What may be written in several ways
-
 YES: t.Final = (True, "true", "TRUE", " yes ", "on", "1", 1)
 NO: t.Final = (False, "false", "False", "No", "off", "0", 0)
 FLAGS: t.Final = ("YIELD_TO_ASSIGNEE", "NOTE_ON_FAILURE", "TYPING")
@@ -243,9 +238,6 @@ def test_a_value_may_be_written_in_several_ways(
     key = next(key for key in KEYS if key.name == name)
     found = setting(load({f"CHATWOOT_{name}": value}), key)
     assert (found, type(found)) == (expected, type(key.default))
-
-
-# Wrong values
 
 
 NOT_TEXT, NOT_WHOLE = "must be text, not", "must be a whole number"
@@ -439,9 +431,6 @@ def test_a_configuration_does_not_show_its_secrets(name: str, instance: str) -> 
     assert URL in repr(loaded)
 
 
-# What is missing, what is unprotected
-
-
 @pytest.mark.parametrize(
     "missing", [*([key] for key in NEEDED), [], [*NEEDED]], ids=str
 )
@@ -469,9 +458,6 @@ def test_unprotected_endpoints_are_named_with_their_key(
     secrets: list[str], endpoints: list[str]
 ) -> None:
     assert load({f"CHATWOOT_{key}": "x" for key in secrets}).unprotected == endpoints
-
-
-# The database
 
 
 def everything_in(folder: Path) -> list[str]:
@@ -568,9 +554,6 @@ def test_a_database_that_is_not_used_is_not_checked(file: Path, missing: str) ->
 
 def test_a_database_that_is_set_is_checked_even_if_a_key_is_missing(file: Path) -> None:
     assert "CHATWOOT_DATABASE_URL" in refusal(sqlite(file / "a.db"))
-
-
-# Tests of the host
 
 
 def test_an_app_under_test_works_inline_with_a_database_of_its_own(

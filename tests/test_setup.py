@@ -274,19 +274,13 @@ def test_the_texts_of_the_options_can_be_chosen(scene: Scene) -> None:
 
 
 def test_other_fields_of_a_form_and_their_order_stay(scene: Scene) -> None:
+    plan = scene.plan()  # the form is read again right before it is changed
     fields = [field("topic"), *admin.default_options()["pre_chat_fields"][::-1]]
     scene.set_form({"pre_chat_message": "Hello", "pre_chat_fields": fields})
-    scene.set_up()
-
-    assert scene.form[:-1] == fields
-    assert scene.inbox["pre_chat_form_options"]["pre_chat_message"] == "Hello"
-
-
-def test_a_form_is_read_right_before_it_is_changed(scene: Scene) -> None:
-    plan = scene.plan()
-    scene.set_form({"pre_chat_fields": [field("late")]})
     scene.apply(plan)
-    assert scene.shown == ["late", "support_mode"]
+
+    assert (scene.form[:-1], scene.shown[-1]) == (fields, "support_mode")
+    assert scene.inbox["pre_chat_form_options"]["pre_chat_message"] == "Hello"
 
 
 def test_a_disabled_field_is_enabled_in_its_position(scene: Scene) -> None:
@@ -418,20 +412,17 @@ def test_a_bot_that_was_linked_after_the_plan_stays(scene: Scene) -> None:
     assert scene.settings.links == {3: scene.sim.bot.id}
 
 
-@pytest.mark.parametrize("step", [0, -1], ids=["attribute", "webhook"])
+@pytest.mark.parametrize("number", [0, -1], ids=["attribute", "webhook"])
 def test_an_answer_without_an_id_is_an_error(
-    scene: Scene, step: int, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    call = scene.client.call
-
-    def garble(method: str, *args: t.Any, **options: t.Any) -> t.Any:
-        answer = call(method, *args, **options)
-        return {} if method == "POST" else answer
-
-    monkeypatch.setattr(scene.client, "call", garble)
+    step, _ = scene.plan().steps[number]
+    monkeypatch.setattr(
+        scene.client, "call", lambda how, *_, **__: [] if how == "GET" else {}
+    )
 
     with pytest.raises(SetupError, match="contains no id"):
-        scene.plan().steps[step][0].apply(scene.client)
+        step.apply(scene.client)
 
 
 # -- warnings --------------------------------------------------------------------
@@ -764,8 +755,7 @@ def test_a_webhook_or_bot_with_the_url_and_another_name_stays(scene: Scene) -> N
     scene.make("/agent_bots", {"name": "B", "outgoing_url": URL})
     before = scene.state
 
-    assert scene.tear_down(URL) == []
-    assert scene.state == before
+    assert (scene.tear_down(URL), scene.state) == ([], before)
 
 
 # -- the record ----------------------------------------------------------------
