@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from support.apps import AppFactory
-from support.commands import run
+from support.commands import Administered, outcome
 from support.serving import Wsgi, served
 
 from flask_chatwoot import Chatwoot
@@ -22,11 +22,12 @@ from flask_chatwoot.simulator import Fault, Simulator
 APP = "https://app.example.com"
 SETUP = ("setup", "--url", APP, "--inbox", "3")
 WEBHOOK = f"{APP}/chatwoot/webhook"
+NOTHING = "There is nothing to do.\n"
 
 with_and_without_bot = pytest.mark.parametrize("bot", [(), ("--agent-bot",)])
 
 
-class CommandScene:
+class Scene(Administered):
     """An app, and the simulator that its commands change."""
 
     def __init__(self, make_app: AppFactory, sim: Simulator) -> None:
@@ -44,75 +45,58 @@ class CommandScene:
 
     def run(self, *arguments: str, answer: str | None = None) -> tuple[int, str]:
         """Exit code and output of ``flask chatwoot``; ``answer`` is typed."""
-        result = run(self.app, *arguments, answer=answer)
-        return result.exit_code, result.output
+        return outcome(self.app, *arguments, answer=answer)
 
-    @property
-    def settings(self) -> t.Any:
-        """What is set up in the simulator."""
-        return self.sim.admin
+    def set_up(self, *arguments: str, answer: str | None = None) -> tuple[int, str]:
+        """Of inbox 3; confirmed unless something is typed."""
+        yes = () if answer else ("--yes",)
+        return self.run(*SETUP, *arguments, *yes, answer=answer)
 
-    @property
-    def webhook(self) -> t.Any:
-        (row,) = self.settings.webhooks.values()
-        return row
-
-    @property
-    def writes(self) -> list[str | None]:
-        return [call.endpoint for call in self.sim.calls if call.method != "GET"]
+    def tear_down(self, *arguments: str) -> tuple[int, int, int]:
+        """Exit code, and how many steps were not needed and how many were done."""
+        code, printed = self.run("teardown", *arguments, "--yes")
+        return code, printed.count("  = "), printed.count("  ✓ ")
 
 
 def environment_in(printed: str) -> dict[str, str]:
     """The lines for the environment, as a shell would read them."""
     _, _, lines = printed.partition("Set in the environment of the app:\n")
     settings = [line for line in lines.splitlines() if line.startswith("CHATWOOT_")]
-
     return dict(shlex.split(line)[0].split("=", 1) for line in settings)
 
 
 @pytest.fixture
-def scene(make_app: AppFactory) -> Iterator[CommandScene]:
+def scene(make_app: AppFactory) -> Iterator[Scene]:
     with Simulator(retry_pause=0.0) as simulator:
-        yield CommandScene(make_app, simulator)
+        yield Scene(make_app, simulator)
 
 
 @pytest.fixture
-def done(scene: CommandScene) -> CommandScene:
+def done(scene: Scene) -> Scene:
     """After a setup."""
-    scene.run(*SETUP, "--yes")
-
+    scene.set_up()
     return scene
 
 
-# -- setup ---------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
-    ("arguments", "answer", "code", "texts"),
+    ("arguments", "answer", "code", "text"),
     [
-        ((), "n\n", 1, ["Change this in Chatwoot? [y/N]: n"]),
-        (("--dry-run", "--yes"), None, 0, ["Nothing was changed.\n"]),
+        ((), "n\n", 1, "Change this in Chatwoot? [y/N]: n\nAborted!\n"),
+        (("--dry-run", "--yes"), None, 0, "Nothing was changed.\n"),
     ],
     ids=["not confirmed", "dry run"],
 )
 def test_setup_shows_its_plan_and_changes_nothing(
-    scene: CommandScene,
-    arguments: tuple[str, ...],
-    answer: str | None,
-    code: int,
-    texts: list[str],
+    scene: Scene, arguments: tuple[str, ...], answer: str | None, code: int, text: str
 ) -> None:
     actual, printed = scene.run(*SETUP, *arguments, answer=answer)
-
     assert (actual, scene.writes) == (code, [])
-    assert printed.count("  + ") == 3
-    assert all(text in printed for text in texts)
-    assert code or printed.endswith(texts[-1])
-    assert environment_in(printed) == {} or not code
+    assert (printed.count("  + "), environment_in(printed)) == (3, {})
+    assert printed.endswith(text)
 
 
-def test_setup_makes_the_confirmed_changes_and_prints_each(scene: CommandScene) -> None:
-    code, printed = scene.run(*SETUP, answer="y\n")
+def test_setup_makes_the_confirmed_changes_and_prints_each(scene: Scene) -> None:
+    code, printed = scene.set_up(answer="y\n")
 
     assert code == 0
     assert scene.writes == ["create_attribute", "update_inbox", "create_webhook"]
@@ -123,9 +107,9 @@ def test_setup_makes_the_confirmed_changes_and_prints_each(scene: CommandScene) 
     ]
 
 
-def test_setup_prints_the_environment_and_the_secret_once(scene: CommandScene) -> None:
+def test_setup_prints_the_environment_and_the_secret_once(scene: Scene) -> None:
     where = {"CHATWOOT_BASE_URL": scene.sim.url, "CHATWOOT_ACCOUNT_ID": "1"}
-    _, printed = scene.run(*SETUP, "--yes")
+    _, printed = scene.set_up()
 
     secret = scene.webhook["secret"]
     assert environment_in(printed) == {**where, "CHATWOOT_WEBHOOK_SECRET": secret}
@@ -134,63 +118,54 @@ def test_setup_prints_the_environment_and_the_secret_once(scene: CommandScene) -
 
     code, printed = scene.run(*SETUP)  # a second time
 
-    assert code == 0
-    assert len(scene.writes) == 3
-    assert printed.count("  = ") == 3
+    assert (code, len(scene.writes), printed.count("  = ")) == (0, 3, 3)
     assert "There is nothing to do." in printed
     assert secret not in printed
     assert environment_in(printed) == where
 
 
-def test_setup_names_the_place_of_a_lost_secret(scene: CommandScene) -> None:
+def test_setup_names_the_place_of_a_lost_secret(scene: Scene) -> None:
     scene.app = scene.make(webhook_secret=None)
-    assert "Integrations → Webhooks" not in scene.run(*SETUP, "--yes")[1]
+    printed = [scene.set_up()[1] for _ in range(2)]
+    assert ["Integrations → Webhooks" in each for each in printed] == [False, True]
 
-    assert "Integrations → Webhooks" in scene.run(*SETUP, "--yes")[1]
 
-
-def test_setup_takes_the_texts_of_the_options(scene: CommandScene) -> None:
+def test_setup_takes_the_texts_of_the_options(scene: Scene) -> None:
     texts = ("--bot-option", "KI Agent", "--human-option", "Человек", "--label", "Wer?")
+    _, printed = scene.set_up(*texts)
 
-    _, printed = scene.run(*SETUP, "--yes", *texts)
-
-    (attribute,) = scene.settings.attributes.values()
-    assert attribute["attribute_display_name"] == "Wer?"
-    assert attribute["attribute_values"] == ["KI Agent", "Человек"]
+    assert scene.attribute["attribute_display_name"] == "Wer?"
+    assert scene.attribute["attribute_values"] == ["KI Agent", "Человек"]
     # The app knows the second one without a setting.
     assert environment_in(printed)["CHATWOOT_BOT_VALUES"] == "KI Agent"
     assert "CHATWOOT_HUMAN_VALUES" not in printed
 
 
-def test_setup_warns_of_changes_by_a_bot_before_the_question(
-    scene: CommandScene,
-) -> None:
-    _, printed = scene.run(*SETUP, "--agent-bot", answer="y\n")
+def test_setup_warns_of_changes_by_a_bot_before_the_question(scene: Scene) -> None:
+    _, printed = scene.set_up("--agent-bot", answer="y\n")
 
     before, _, after = printed.partition("Change this in Chatwoot?")
     assert "begin as pending" in before
     assert "greetings" in before
-    bot = scene.settings.bots[scene.settings.links[3]]
     assert environment_in(after) == {
         "CHATWOOT_BASE_URL": scene.sim.url,
         "CHATWOOT_ACCOUNT_ID": "1",
-        "CHATWOOT_WEBHOOK_SECRET": bot["secret"],
-        "CHATWOOT_API_ACCESS_TOKEN": bot["access_token"],
+        "CHATWOOT_WEBHOOK_SECRET": scene.bot["secret"],
+        "CHATWOOT_API_ACCESS_TOKEN": scene.bot["access_token"],
     }
     assert "Keep your own as CHATWOOT_ADMIN_TOKEN" in after
 
 
-def test_a_secret_is_printed_even_if_a_later_step_fails(scene: CommandScene) -> None:
+def test_a_secret_is_printed_even_if_a_later_step_fails(scene: Scene) -> None:
     scene.sim.inject(Fault.UNPROCESSABLE, endpoint="set_inbox_bot")
 
-    code, printed = scene.run(*SETUP, "--agent-bot", "--yes")
+    code, printed = scene.set_up("--agent-bot")
 
-    bot = next(row for row in scene.settings.bots.values() if row["outgoing_url"])
     assert code == 1
-    assert environment_in(printed)["CHATWOOT_WEBHOOK_SECRET"] == bot["secret"]
+    assert environment_in(printed)["CHATWOOT_WEBHOOK_SECRET"] == scene.bot["secret"]
     assert "Error: POST /api/v1/accounts/1/inboxes/3/set_agent_bot:" in printed
-    assert scene.run(*SETUP, "--agent-bot", "--yes")[0] == 0
-    assert scene.settings.links == {3: bot["id"]}
+    assert scene.set_up("--agent-bot")[0] == 0
+    assert scene.settings.links == {3: scene.bot["id"]}
 
 
 @pytest.mark.parametrize(
@@ -201,50 +176,42 @@ def test_a_secret_is_printed_even_if_a_later_step_fails(scene: CommandScene) -> 
         "https://app.example.com:x",
     ],
 )
-def test_an_invalid_address_is_refused(scene: CommandScene, url: str) -> None:
+def test_an_invalid_address_is_refused(scene: Scene, url: str) -> None:
     code, printed = scene.run("setup", "--url", url, "--yes")
-
-    assert code == 2
+    assert (code, scene.sim.calls) == (2, [])
     assert "Give the address alone, like https://app.example.com." in printed
-    assert scene.sim.calls == []
 
 
 @pytest.mark.parametrize(
     ("prefix", "url", "webhook"),
     [
-        ("/chatwoot", APP, WEBHOOK),
         ("/chatwoot", f"{APP}/", WEBHOOK),
         ("/chatwoot", WEBHOOK, WEBHOOK),
         ("/bots/chat", APP, f"{APP}/bots/chat/webhook"),
     ],
 )
 def test_the_address_may_be_that_of_the_app_or_of_its_webhook(
-    scene: CommandScene, prefix: str, url: str, webhook: str
+    scene: Scene, prefix: str, url: str, webhook: str
 ) -> None:
     scene.app = scene.make(url_prefix=prefix)
-
     scene.run("setup", "--url", url, "--inbox", "3", "--yes")
-
     assert scene.webhook["url"] == webhook
 
 
 def test_the_environment_may_hold_an_administrators_token(
-    scene: CommandScene, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene.app = scene.make(api_access_token=scene.sim.bot_token)
-    code, printed = scene.run(*SETUP, "--yes")
-    assert code == 1
-    assert "Set CHATWOOT_ADMIN_TOKEN for this command" in printed
+    code, printed = scene.set_up()
+    assert (code, "Set CHATWOOT_ADMIN_TOKEN for this" in printed) == (1, True)
 
     monkeypatch.setenv("CHATWOOT_ADMIN_TOKEN", scene.sim.user_token)
-
-    assert scene.run(*SETUP, "--yes")[0] == 0
-    assert len(scene.writes) == 3
+    assert (scene.set_up()[0], len(scene.writes)) == (0, 3)
 
 
 @pytest.mark.parametrize("command", [SETUP, ("teardown",)])
 def test_missing_keys_are_named(
-    scene: CommandScene, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
     scene.app = scene.make(base_url=None, api_access_token=None)
     code, printed = scene.run(*command)
@@ -252,11 +219,10 @@ def test_missing_keys_are_named(
     assert "set CHATWOOT_BASE_URL, CHATWOOT_API_ACCESS_TOKEN." in printed
 
     monkeypatch.setenv("CHATWOOT_ADMIN_TOKEN", "t")
-
     assert "set CHATWOOT_BASE_URL." in scene.run(*command)[1]
 
 
-def test_what_prevents_setup_is_printed_as_one_sentence(scene: CommandScene) -> None:
+def test_what_prevents_setup_is_printed_as_one_sentence(scene: Scene) -> None:
     assert scene.run("setup", "--url", APP, "--yes") == (
         1,
         "Error: Choose an inbox with --inbox. Website inboxes of this account: "
@@ -264,15 +230,10 @@ def test_what_prevents_setup_is_printed_as_one_sentence(scene: CommandScene) -> 
     )
 
 
-# -- teardown ------------------------------------------------------------------
-
-
 @with_and_without_bot
-def test_teardown_undoes_what_setup_made(
-    scene: CommandScene, bot: tuple[str, ...]
-) -> None:
+def test_teardown_undoes_what_setup_made(scene: Scene, bot: tuple[str, ...]) -> None:
     forms = repr(scene.settings.inboxes)
-    scene.run(*SETUP, *bot, "--yes")
+    scene.set_up(*bot)
 
     code, printed = scene.run("teardown", answer="y\n")
 
@@ -280,49 +241,39 @@ def test_teardown_undoes_what_setup_made(
     assert printed.count("  + ") == printed.count("  ✓ ") == 3 + len(bot)
     settings = scene.settings
     assert settings.attributes == settings.webhooks == settings.links == {}
-    assert settings.bots.keys() == {scene.sim.bot.id}
-    assert repr(scene.settings.inboxes) == forms
-    assert scene.run("teardown") == (0, "There is nothing to do.\n")
+    assert (scene.bot["id"], repr(settings.inboxes)) == (scene.sim.bot.id, forms)
+    assert scene.run("teardown") == (0, NOTHING)
 
 
 @pytest.mark.parametrize("arguments", [("--dry-run",), ()])
 def test_teardown_changes_nothing_without_confirmation(
-    done: CommandScene, arguments: tuple[str, ...]
+    done: Scene, arguments: tuple[str, ...]
 ) -> None:
-    before = len(done.writes)
-
     done.run("teardown", *arguments, answer="n\n")
+    assert len(done.writes) == 3
+    assert done.tear_down() == (0, 0, 3)
 
-    assert len(done.writes) == before
-    assert done.run("teardown", "--yes")[1].count("  ✓ ") == 3
 
-
-def test_a_teardown_can_be_continued_after_an_error(done: CommandScene) -> None:
+def test_a_teardown_can_be_continued_after_an_error(done: Scene) -> None:
     done.sim.inject(Fault.SERVER_ERROR, endpoint="update_inbox")
-
-    code, printed = done.run("teardown", "--yes")
-
-    assert code == 1
-    assert printed.count("  ✓ ") == 1
-    assert done.run("teardown", "--yes")[1].count("  ✓ ") == 2
+    assert done.tear_down() == (1, 0, 1)
+    assert done.tear_down() == (0, 0, 2)
     assert done.settings.attributes == {}
 
 
-def test_teardown_names_what_was_deleted_before(done: CommandScene) -> None:
+def test_teardown_names_what_was_deleted_before(done: Scene) -> None:
     done.settings.webhooks.clear()
 
-    code, printed = done.run("teardown", "--yes")
-
-    assert code == 0
+    printed = done.run("teardown", "--dry-run")[1]
     assert f"does not point to {WEBHOOK} any more." in printed
-    assert (printed.count("  = "), printed.count("  ✓ ")) == (1, 2)
-    assert done.run("teardown")[1] == "There is nothing to do.\n"
+    assert done.tear_down() == (0, 1, 2)
+    assert done.run("teardown") == (0, NOTHING)
 
 
-def test_a_dry_run_of_teardown_keeps_the_record(scene: CommandScene) -> None:
+def test_a_dry_run_of_teardown_keeps_the_record(scene: Scene) -> None:
     settings = scene.settings
     before = copy.deepcopy(settings.inboxes)
-    scene.run(*SETUP, "--yes")
+    scene.set_up()
     tables = (settings.inboxes, settings.webhooks, settings.attributes)
     made = [dict(table) for table in tables]
     settings.inboxes.update(before)
@@ -338,37 +289,31 @@ def test_a_dry_run_of_teardown_keeps_the_record(scene: CommandScene) -> None:
     assert scene.run("teardown", "--dry-run")[1].count("  + ") == 3
 
 
-def test_what_teardown_keeps_stays_in_the_record(done: CommandScene) -> None:
+def test_what_teardown_keeps_stays_in_the_record(done: Scene) -> None:
     other, before = done.settings.inboxes[4], copy.deepcopy(done.settings.inboxes[4])
-    other |= copy.deepcopy({**done.settings.inboxes[3], "id": 4})
+    other |= copy.deepcopy({**done.inbox, "id": 4})
 
-    _, printed = done.run("teardown", "--yes")
-    assert "Kept the attribute support_mode" in printed
-    assert len(done.settings.attributes) == 1
+    assert "Kept the attribute support_mode" in done.run("teardown", "--yes")[1]
+    assert done.attribute
 
     other |= before
-    _, printed = done.run("teardown", "--yes")
-    assert printed.count("  ✓ ") == 1
+    assert done.tear_down() == (0, 0, 1)
     assert done.settings.attributes == {}
 
 
-def test_teardown_recognises_names_where_the_record_is_lost(done: CommandScene) -> None:
+def test_teardown_recognises_names_where_the_record_is_lost(done: Scene) -> None:
     # The record is in the instance folder, wherever the database is.
     (Path(done.app.instance_path) / "chatwoot.setup.json").unlink()
 
-    assert done.run("teardown")[1] == "There is nothing to do.\n"
+    assert done.run("teardown") == (0, NOTHING)
     _, printed = done.run("teardown", "--url", APP, "--yes")
-
     assert f"Deleted the webhook to {WEBHOOK}." in printed
     assert done.settings.webhooks == {}
 
 
-# -- from setup to an answer -----------------------------------------------------
-
-
 @with_and_without_bot
 def test_after_setup_a_customer_gets_an_answer(
-    scene: CommandScene, tmp_path: Path, bot: tuple[str, ...]
+    scene: Scene, tmp_path: Path, bot: tuple[str, ...]
 ) -> None:
     apps: list[Wsgi] = []
     chatwoot = Chatwoot()
@@ -384,8 +329,7 @@ def test_after_setup_a_customer_gets_an_answer(
         database = f"sqlite:///{tmp_path / '2.sqlite3'}"
         apps.append(scene.make(chatwoot, database_url=database, **settings))
 
-        options = scene.settings.inboxes[3]["pre_chat_form_options"]
-        (field,) = [f for f in options["pre_chat_fields"] if f["enabled"]]
+        (field,) = [field for field in scene.form if field["enabled"]]
         choice = {field["name"]: field["values"][0]}
         talk = scene.sim.conversation(custom_attributes=choice)
         talk.customer_says("Hello")
@@ -398,8 +342,7 @@ def test_after_setup_a_customer_gets_an_answer(
 
 
 @pytest.mark.parametrize("command", ["setup", "teardown"])
-def test_the_help_names_the_options(scene: CommandScene, command: str) -> None:
+def test_the_help_names_the_options(scene: Scene, command: str) -> None:
     code, printed = scene.run(command, "--help")
-
     assert code == 0
-    assert set(re.findall(r"--[a-z-]+", printed)) >= {"--url", "--yes", "--dry-run"}
+    assert {*re.findall(r"--[a-z-]+", printed)} >= {"--url", "--yes", "--dry-run"}

@@ -5,21 +5,19 @@ from __future__ import annotations
 import pytest
 from flask import Flask
 from support.apps import AppFactory, Scene, database_of, store_of, work
-from support.commands import run
+from support.commands import outcome
 from support.deliveries import deliver, echo, message
 from support.waiting import Clock
 
 from flask_chatwoot import Chatwoot
-from flask_chatwoot.simulator.payloads import Agent, MessageType
+from flask_chatwoot.simulator.payloads import JSON, Agent, MessageType
 
 QUESTION = "A secret question"
 
 
 @pytest.fixture
-def clock(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+def clock(app: Flask, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr(database_of(app), "clock", clock)
-
     return clock
 
 
@@ -29,27 +27,28 @@ def app(make_app: AppFactory, chatwoot: Chatwoot) -> Flask:
     return make_app(chatwoot, backend="thread", workers=0)
 
 
-def lines_of(app: Flask) -> list[str]:
-    """The lines, without the times and without any customer's text."""
-    result = run(app, "why", "42")
-    assert result.exit_code == 0, result.output
-    assert "secret" not in result.output
+def lines_of(scene: Scene, *bodies: JSON) -> list[str]:
+    """The lines, without the times, after these deliveries were answered."""
+    for body in bodies:
+        deliver(scene.client, body)
+        work(scene.app)
+
+    code, printed = outcome(scene.app, "why", "42")
+    assert code == 0, printed
+    assert "secret" not in printed
 
     return [
         line if line.startswith("  ") else line.partition("  ")[2] or line
-        for line in result.output.splitlines()
+        for line in printed.splitlines()
     ]
 
 
 def test_a_message_that_was_answered(scene: Scene) -> None:
-    deliver(scene.client, message(QUESTION))
-    work(scene.app)
-    deliver(scene.client, echo(scene.api.messages[0]))
+    lines_of(scene, message(QUESTION))
 
-    first, post, end, owner = lines_of(scene.app)
+    first, post, end, owner = lines_of(scene, echo(scene.api.messages[0]))
 
-    assert first == "the customer, message 9001"
-    assert post == "  message posted as 20001"
+    assert (first, post) == ("the customer, message 9001", "  message posted as 20001")
     assert end.startswith("  replied ")
     assert end.endswith(" after 1 attempt")
     assert owner == "No operator has taken over the conversation."
@@ -59,24 +58,19 @@ def test_a_burst_is_one_turn(scene: Scene) -> None:
     for number in (1, 2, 3):
         deliver(scene.client, message(QUESTION, id=number))
 
-    first, state, _ = lines_of(scene.app)
-
+    first, state, _ = lines_of(scene)
     assert first == "the customer, message 1, 3 messages"
     assert state.startswith("  ready, due for ")
 
 
 def test_why_an_answer_became_a_note(scene: Scene) -> None:
     taken = message("secret", id=9000, type=MessageType.OUTGOING, sender=Agent())
-    deliver(scene.client, taken)
-    deliver(scene.client, message(QUESTION))
-    work(scene.app)
 
-    takeover, taken_end, first, post, end, owner = lines_of(scene.app)
+    takeover, taken_end, *turn, end, owner = lines_of(scene, taken, message(QUESTION))
 
     assert takeover == "an operator's reply, message 9000"
     assert taken_end.startswith("  taken_over ")
-    assert first == "the customer, message 9001"
-    assert post == "  note posted as 20001"
+    assert turn == ["the customer, message 9001", "  note posted as 20001"]
     assert end.endswith(" after 1 attempt, because: taken")
     assert owner == "An operator has the conversation: answers become notes."
 
@@ -84,10 +78,8 @@ def test_why_an_answer_became_a_note(scene: Scene) -> None:
 @pytest.mark.usefixtures("clock")
 def test_why_there_is_no_answer_yet(scene: Scene) -> None:
     scene.api.fail(500)
-    deliver(scene.client, message(QUESTION))
-    work(scene.app)
 
-    _, post, state, _ = lines_of(scene.app)
+    _, post, state, _ = lines_of(scene, message(QUESTION))
 
     assert post.startswith("  message unconfirmed, sent ")
     assert state.startswith("  retrying, due in ")
@@ -102,29 +94,20 @@ def test_a_running_turn_and_the_one_behind_it(scene: Scene) -> None:
     assert store_of(scene.app).queue.claim()
     deliver(scene.client, message(QUESTION, id=2))
 
-    _, running, _, waiting, _ = lines_of(scene.app)
-
+    _, running, _, waiting, _ = lines_of(scene)
     assert running == "  leased, its lease ends in 30 s, 1 attempt so far"
     assert waiting == "  blocked: an earlier turn of the conversation is not over"
 
 
 def test_a_conversation_without_jobs_is_an_error(scene: Scene) -> None:
     deliver(scene.client, message(QUESTION, conversation_id=43))
+    code, printed = outcome(scene.app, "why", "42")
 
-    result = run(scene.app, "why", "42")
-
-    assert result.exit_code == 1
-    assert "The database has nothing of conversation 42" in result.output
-    assert "flask chatwoot doctor" in result.output
-
-
-def test_missing_configuration_is_an_error(make_app: AppFactory) -> None:
-    result = run(make_app(base_url=None), "why", "42")
-
-    assert result.exit_code == 1
-    assert "set CHATWOOT_BASE_URL" in result.output
+    assert code == 1
+    assert "The database has nothing of conversation 42" in printed
+    assert "flask chatwoot doctor" in printed
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "x", str(2**63)])
 def test_only_the_number_of_a_conversation_is_accepted(app: Flask, number: str) -> None:
-    assert run(app, "why", number).exit_code == 2
+    assert outcome(app, "why", number)[0] == 2

@@ -5,11 +5,10 @@ import errno
 import os
 import tempfile
 import typing as t
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 
 import pytest
-from flask import Flask
 from werkzeug.debug.repr import debug_repr
 
 from flask_chatwoot import config
@@ -111,6 +110,12 @@ def load(
     )
 
 
+def needed(missing: Container[str] = (), **more: t.Any) -> Settings:
+    """What must be set, and more keys without ``CHATWOOT_``."""
+    kept = {key: value for key, value in NEEDED.items() if key not in missing}
+    return kept | {f"CHATWOOT_{key}": value for key, value in more.items()}
+
+
 def setting(loaded: Config, key: Key) -> t.Any:
     """The value of a key; of the vocabulary, the mode that the key's word means."""
     if key.name.endswith("_VALUES"):
@@ -127,9 +132,6 @@ def refusal(settings: Settings, *places: t.Any, **options: t.Any) -> str:
         load(settings, *places, **options)
 
     return str(caught.value)
-
-
-# Every key, from every source
 
 
 def test_the_table_of_this_test_knows_every_setting() -> None:
@@ -155,47 +157,33 @@ BLANK: t.Final = (None, "", " ", "\n\t")
 def test_a_key_is_looked_up_in_the_app_then_in_the_environment(key: Key) -> None:
     name = f"CHATWOOT_{key.name}"
     of_app, of_environment = {name: key.value}, {name: key.text}
+    blank: list[Settings] = [{}, *({name: value} for value in BLANK)]
+    types = set()
 
     for app, environ, expected, source in [
-        ({}, {}, key.default, "default"),
-        ({}, of_environment, key.from_environment, "environment"),
-        (of_app, {}, key.from_app, "config"),
-        (of_app, of_environment, key.from_app, "config"),
-        *(
-            ({name: b}, of_environment, key.from_environment, "environment")
-            for b in BLANK
-        ),
-        *(({name: b}, {name: b or ""}, key.default, "default") for b in BLANK),
+        *((app, {}, key.default, "default") for app in blank),
+        *(({}, {name: app.get(name) or ""}, key.default, "default") for app in blank),
+        *((a, of_environment, key.from_environment, "environment") for a in blank),
+        *((of_app, each, key.from_app, "config") for each in ({}, of_environment)),
     ]:
         loaded = load(app, environ)
 
         assert setting(loaded, key) == expected
         assert loaded.found[key.name.lower()].source == source
 
+        if source != "default":
+            types.add(type(setting(loaded, key)))
 
-@every_key
-def test_a_key_has_the_same_type_from_every_source(key: Key) -> None:
-    name = f"CHATWOOT_{key.name}"
-    sources = (load({name: key.value}), load(environ={name: key.text}))
-
-    assert len({type(setting(loaded, key)) for loaded in sources}) == 1
-
-
-def test_zero_is_not_blank() -> None:
-    assert load({"CHATWOOT_WORKERS": 0}, {"CHATWOOT_WORKERS": "8"}).workers == 0
+    assert len(types) == 1
 
 
 def test_the_environment_of_the_process_is_the_default(
-    monkeypatch: pytest.MonkeyPatch, instance: str
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    app = Flask("host", instance_path=instance)
-    app.config["CHATWOOT_WORKERS"] = 2
     monkeypatch.setenv("CHATWOOT_WORKERS", "3")
     monkeypatch.setenv("CHATWOOT_TIMEOUT", "7")
-
-    loaded = config.load(app.config, instance_path=app.instance_path)
-
-    assert (loaded.workers, loaded.timeout) == (2, 7.0)
+    loaded = config.load({"CHATWOOT_WORKERS": 0}, instance_path="/nowhere")
+    assert (loaded.workers, loaded.timeout) == (0, 7.0)
 
 
 def test_other_keys_change_nothing() -> None:
@@ -210,11 +198,8 @@ def test_a_configuration_cannot_be_changed() -> None:
 def test_the_words_of_the_host_are_added_to_the_built_in_ones() -> None:
     own = {"CHATWOOT_BOT_VALUES": "Maschine", "CHATWOOT_HUMAN_VALUES": "ai"}
     expected = {"maschine": Mode.BOT, "ai": Mode.HUMAN, "бот": Mode.BOT}
-
     assert load(own).words.items() >= expected.items()
 
-
-# What may be written in several ways
 
 YES: t.Final = (True, "true", "TRUE", " yes ", "on", "1", 1)
 NO: t.Final = (False, "false", "False", "No", "off", "0", 0)
@@ -222,23 +207,20 @@ FLAGS: t.Final = ("YIELD_TO_ASSIGNEE", "NOTE_ON_FAILURE", "TYPING")
 
 WAYS: t.Final[t.Sequence[tuple[str, t.Any, t.Sequence[t.Any]]]] = [
     ("WEBHOOK_SECRET", ("one",), ["one"]),
-    ("WEBHOOK_SECRET", ("a", "b"), ["a,b", " a , b ,", ["a", "b"]]),
+    ("WEBHOOK_SECRET", ("a", "b"), [" a , b ,", ["a", "b"]]),
     ("WEBHOOK_SECRET", ("a",), [("a",), {"a"}, ["a", "", " "]]),
     ("WEBHOOK_SECRET", ("with, comma",), [["with, comma"]]),
     ("WEBHOOK_SECRET", ("7",), [7]),
     ("WEBHOOK_SECRET", ("two words", "ключ"), ["two words, ключ"]),
-    ("INBOXES", {1, 2}, ["1, 2"]),
-    ("INBOXES", {3}, [" 3 ,", 3]),
-    ("INBOXES", {1}, ["1,1,01"]),
-    ("INBOXES", {1, 2, 3}, [[1, "2", " 3 "]]),
-    ("INBOXES", {4}, [(4,), {4}, [4, None, ""]]),
+    ("INBOXES", {1, 2, 3}, [[1, "2", " 3 "], "1, 2,03,1"]),
+    ("INBOXES", {4}, [" 4 ,", 4, (4,), {4}, [4, None, ""]]),
     ("INBOXES", set(), [[]]),
     ("BOT_STATUSES", {"open"}, ["open", {"open"}]),
     ("BOT_STATUSES", {"pending", "snoozed"}, [" Pending , SNOOZED"]),
     ("BOT_STATUSES", {"resolved", "open"}, [["resolved", "open"]]),
     *[(name, True, YES) for name in FLAGS],
     *[(name, False, NO) for name in FLAGS],
-    ("BURST_WINDOW", 0.0, [0, "0", "0.0", 0.0, " 0 ", "0.00"]),
+    ("BURST_WINDOW", 0.0, [0, "0", "0.0", 0.0, " 0 "]),
 ]
 
 
@@ -253,91 +235,83 @@ WAYS: t.Final[t.Sequence[tuple[str, t.Any, t.Sequence[t.Any]]]] = [
 def test_a_value_may_be_written_in_several_ways(
     name: str, value: t.Any, expected: t.Any
 ) -> None:
-    loaded = load({f"CHATWOOT_{name}": value})
     key = next(key for key in KEYS if key.name == name)
-
-    assert setting(loaded, key) == expected
-    assert type(setting(loaded, key)) is type(key.default)
-
-
-# Wrong values
+    found = setting(load({f"CHATWOOT_{name}": value}), key)
+    assert (found, type(found)) == (expected, type(key.default))
 
 
+NOT_TEXT, NOT_WHOLE = "must be text, not", "must be a whole number"
+USERS = ("hunter2", "me:hunter2", "me:p@hunter2")
+NOT_SECONDS = "must be a number of seconds"
+HTTP = "must begin with http:// or https://, like https://"
+SQLITE = "must begin with sqlite:///, like sqlite:///chatwoot.sqlite3 for"
+POSTGRES = "names PostgreSQL, which this version cannot use; write the path of a file"
 WRONG: t.Final[t.Sequence[tuple[str, t.Sequence[t.Any], str]]] = [
-    (
-        "BASE_URL",
-        ["chatwoot.example.com", "localhost:3000", "ftp://x.example", "/chatwoot"],
-        "must begin with http:// or https://, like https://",
-    ),
-    ("BASE_URL", ["https://", "http:///path", "https://:3000"], "must begin with"),
+    ("BASE_URL", ["chatwoot.example.com", "localhost:3000", "/chatwoot"], HTTP),
+    ("BASE_URL", ["ftp://x.example", "https://", "http:///path"], HTTP),
     ("BASE_URL", ["https://x:port", "https://[::1", "http://x:99999"], "write it like"),
     ("BASE_URL", ["https://x/?a=b", "https://x/#a", "https://x /a"], "address alone"),
-    ("BASE_URL", ["https://me:hunter2@x.example"], "must not hold a user name"),
-    ("BASE_URL", [1.5, True, b"https://x", ["https://x"]], "must be text, not"),
-    ("ACCOUNT_ID", ["acme", "1.0", "-1", "+1", "1_0", "１", "0x1"], "a whole number"),
-    ("ACCOUNT_ID", ["9" * 19, 10**400, -5], "must be a whole number"),
+    (
+        "BASE_URL",
+        [f"https://x{end}" for end in ("?a=hunter2", "#hunter2")],
+        "https://x",
+    ),
+    ("BASE_URL", ["https://x/?a=b#hunter2"], "https://x"),
+    ("BASE_URL", [f"https://{user}@x" for user in USERS], "must not hold a user name"),
+    ("BASE_URL", ["https://me:p/hunter2@x", "https://me:hunter2@x:port"], ""),
+    ("BASE_URL", [f"{scheme}//me:hunter2@x" for scheme in ("", "ftp:")], "must begin"),
+    ("BASE_URL", ["me:hunter2@x.example"], "must begin"),
+    ("BASE_URL", [1.5, True, b"https://x", ["https://x"]], NOT_TEXT),
+    ("ACCOUNT_ID", ["acme", "1.0", "-1", "+1", "1_0", "１", "0x1"], NOT_WHOLE),
+    ("ACCOUNT_ID", ["9" * 19, 10**400, -5], NOT_WHOLE),
     ("ACCOUNT_ID", [0, "0", "000"], "must be at least 1"),
-    ("ACCOUNT_ID", [1.0, True, [1], {}], "must be text, not"),
-    ("SUPPORT_MODE_ATTR", [True, 1.5, ["a"]], "must be text, not"),
+    ("ACCOUNT_ID", [1.0, True, [1], {}], NOT_TEXT),
+    ("SUPPORT_MODE_ATTR", [True, 1.5, ["a"]], NOT_TEXT),
     ("URL_PREFIX", ["chatwoot", "https://x", "/<name>", "/a/<int:b>"], "a slash"),
-    ("URL_PREFIX", [True, ["/a"]], "must be text, not"),
-    ("BOT_VALUES", [1.5, True, [None], [1.5], {"a": 1}], "must be text, not"),
-    ("HUMAN_VALUES", [False, [["a"]]], "must be text, not"),
+    ("URL_PREFIX", [True, ["/a"]], NOT_TEXT),
+    ("BOT_VALUES", [1.5, True, [None], [1.5], {"a": 1}], NOT_TEXT),
+    ("HUMAN_VALUES", [False, [["a"]]], NOT_TEXT),
     ("DEFAULT_MODE", ["robot", "both", 0], "must be one of bot, human"),
-    ("INBOXES", ["website", "1 2", "1;2", "-1", "1.0", "3,x", "１"], "a whole number"),
+    ("INBOXES", ["website", "1 2", "1;2", "-1", "1.0", "3,x", "１"], NOT_WHOLE),
     ("INBOXES", [0, "0", [1, 0]], "must be at least 1"),
-    ("INBOXES", [True, 1.5, [1.5], [True], {}, {"1": 2}, [[1]]], "must be text, not"),
+    ("INBOXES", [True, 1.5, [1.5], [True], {}, {"1": 2}, [[1]]], NOT_TEXT),
     ("BOT_STATUSES", ["closed", "open pending", [1], "open,x"], "one of open, pending"),
-    ("BOT_STATUSES", [True, 1.5, [None], [True], {}], "must be text, not"),
-    *[
-        (name, ["maybe", "y", "ja", 2, -1, "truee"], "must be one of true, false")
-        for name in ("YIELD_TO_ASSIGNEE", "NOTE_ON_FAILURE", "TYPING")
-    ],
-    ("TYPING", [1.0, [True], {}], "must be text, not"),
+    ("BOT_STATUSES", [True, 1.5, [None], [True], {}], NOT_TEXT),
+    ("YIELD_TO_ASSIGNEE", ["maybe", "ja", 2, -1], "must be one of true, false"),
+    ("NOTE_ON_FAILURE", ["y"], "must be one of true, false"),
+    ("TYPING", ["truee"], "must be one of true, false"),
+    ("TYPING", [1.0, [True], {}], NOT_TEXT),
     ("MAX_AGE", [0, -1, "0", "nan", "inf", 86_401], "at most a day"),
-    ("MAX_AGE", ["1h", "an hour"], "must be a number of seconds"),
+    ("MAX_AGE", ["1h", "an hour"], NOT_SECONDS),
     ("BURST_WINDOW", [-1, "-0.5", "nan", 86_401], "seconds"),
-    ("BURST_WINDOW", ["soon", "1s"], "must be a number of seconds"),
-    ("BURST_WINDOW", [True, [0]], "must be text, not"),
+    ("BURST_WINDOW", ["soon", "1s"], NOT_SECONDS),
+    ("BURST_WINDOW", [True, [0]], NOT_TEXT),
     ("BURST_MAX", [0, "0", -1, "soon"], "seconds"),
-    ("FALLBACK_MESSAGE", [True, 1.5, ["One moment"]], "must be text, not"),
+    ("FALLBACK_MESSAGE", [True, 1.5, ["One moment"]], NOT_TEXT),
+    ("FALLBACK_MESSAGE", ["caf\udce9"], "must be text in UTF-8"),
     ("BACKEND", ["redis", "threads", 1], "must be one of inline, thread"),
-    ("WORKERS", ["many", "-1", "1.5"], "must be a whole number"),
-    ("WORKERS", [True, 2.0], "must be text, not"),
+    ("WORKERS", ["many", "-1", "1.5"], NOT_WHOLE),
+    ("WORKERS", [True, 2.0], NOT_TEXT),
     ("WORKERS", [1001, "10000000000"], "must be at most 1000"),
-    ("DATABASE_URL", [True, 1.5, ["a"]], "must be text, not"),
-    (
-        "DATABASE_URL",
-        ["a.db", "/var/lib/a.db", "sqlite://", "sqlite://a.db", "sqlite:a", "file:a"],
-        "must begin with sqlite:///, like sqlite:///chatwoot.sqlite3 for",
-    ),
-    ("DATABASE_URL", ["mysql://db.example/app", "redis:///0"], "must begin with sqlit"),
-    (
-        "DATABASE_URL",
-        [
-            *("postgresql://db.example/app", "postgres://db.example/app"),
-            *("postgresql+psycopg://me:hunter2@db.example/app", "POSTGRESQL:///app"),
-        ],
-        "names PostgreSQL, which this version cannot use; write the path of a file",
-    ),
+    ("DATABASE_URL", [True, 1.5, ["a"]], NOT_TEXT),
+    ("DATABASE_URL", ["a.db", "/var/lib/a.db", "sqlite://", "sqlite:a"], SQLITE),
+    ("DATABASE_URL", ["sqlite://a.db", "file:a", "mysql://x/a", "redis:///0"], SQLITE),
+    ("DATABASE_URL", ["postgresql://db.example/app", "POSTGRESQL:///app"], POSTGRES),
+    ("DATABASE_URL", ["postgres://x/app", "postgresql+x://me:hunter2@x/a"], POSTGRES),
     ("DATABASE_URL", ["sqlite:///a.db?mode=ro", "sqlite:///a#b"], "must end with the"),
     ("DATABASE_URL", ["sqlite:///:memory:"], "must be a file, which threads can share"),
-    (
-        "DATABASE_URL",
-        ["sqlite:///", "sqlite:///a/", "sqlite:////var/lib/bot/"],
-        "names a folder; add a name",
-    ),
+    ("DATABASE_URL", ["sqlite:///", "sqlite:///a/"], "names a folder; add a name"),
+    ("DATABASE_URL", ["sqlite:////var/lib/bot/"], "names a folder; add a name"),
     ("DATABASE_URL", ["sqlite:///a\0b"], "is not a name that a file can have"),
-    ("FALLBACK_MESSAGE", ["caf\udce9"], "must be text in UTF-8"),
     ("DATABASE_SYNC", ["off", "extra"], "must be one of full, normal"),
     ("TIMEOUT", [0, "0", -1, "-0.5", 0.0, -1.5], "seconds above zero"),
     ("TIMEOUT", ["nan", "inf", "-inf", "1e999", float("nan")], "above zero"),
-    ("TIMEOUT", ["ten", "10s", "1,5", "'5'"], "must be a number of seconds"),
-    ("TIMEOUT", [True, (3, 10), [10]], "must be text, not"),
+    ("TIMEOUT", ["ten", "10s", "1,5", "'5'"], NOT_SECONDS),
+    ("TIMEOUT", [True, (3, 10), [10]], NOT_TEXT),
     ("MAX_ATTEMPTS", [0, "0"], "must be at least 1"),
-    ("MAX_ATTEMPTS", ["five", -1, "2.5"], "must be a whole number"),
+    ("MAX_ATTEMPTS", ["five", -1, "2.5"], NOT_WHOLE),
     ("MAX_BODY", [0], "must be at least 1"),
-    ("MAX_BODY", ["4MB", "4 194 304"], "must be a whole number"),
+    ("MAX_BODY", ["4MB", "4 194 304"], NOT_WHOLE),
     ("LEASE", [0, "soon"], "seconds"),
     ("RETRY_PAUSE", [0, "soon"], "seconds"),
     ("SETTLE_TIME", [-1, "soon"], "seconds"),
@@ -360,54 +334,24 @@ def test_a_wrong_value_is_named_with_its_key_and_a_remedy(
     assert message.startswith(f"CHATWOOT_{name} is ")
     assert remedy in message
     assert "hunter2" not in message
-
-    if not {"@", "?", "#"} & {*str(value)}:
-        assert repr(value) in message
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        *("https://x.example?api_access_token=hunter2", "https://x.example#hunter2"),
-        *("https://x.example/?a=b#hunter2", "https://me:hunter2@x.example"),
-        *("https://me:hunter2@x.example:port", "https://hunter2@x.example"),
-        *("ftp://me:hunter2@x.example", "https://me:p@hunter2@x.example"),
-        *("https://me:p/hunter2@x.example", "me:hunter2@x.example"),
-        "//me:hunter2@x.example",
-    ],
-)
-def test_a_password_or_query_of_the_address_is_not_shown(url: str) -> None:
-    message = refusal({"CHATWOOT_BASE_URL": url})
-
-    assert "CHATWOOT_BASE_URL" in message
-    assert "hunter2" not in message
-    assert "@" in url or "https://x.example" in message
-
-
-@pytest.mark.parametrize("name", ["ACCOUNT_ID", "TIMEOUT", "BACKEND", "BASE_URL"])
-def test_a_wrong_value_of_the_environment_is_named_too(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"CHATWOOT_{name} is 'wrong', which must"):
-        load(environ={f"CHATWOOT_{name}": "wrong"})
+    assert {"@", "?", "#"} & {*str(value)} or repr(value) in message
 
 
 def test_a_word_for_both_modes_is_refused() -> None:
     message = refusal({"CHATWOOT_BOT_VALUES": "Ja", "CHATWOOT_HUMAN_VALUES": "ja"})
-
     assert "CHATWOOT_BOT_VALUES and CHATWOOT_HUMAN_VALUES" in message
     assert "'ja'" in message
 
 
-def test_all_wrong_settings_are_named_at_once(instance: str, tmp_path: Path) -> None:
-    file = tmp_path / "file"
-    file.write_bytes(b"")
-    wrong = NEEDED | {
-        "CHATWOOT_TIMEOUT": "soon",
-        "CHATWOOT_ACCOUNT_ID": "acme",
-        "CHATWOOT_COPILOT_TOKEN": "hunter2 and more",
-        "CHATWOOT_DATABASE_URL": f"sqlite:///{file}/a.db",
-        "CHATWOOT_BOT_VALUES": "ja",
-        "CHATWOOT_HUMAN_VALUES": "ja",
-    }
+def test_all_wrong_settings_are_named_at_once(file: Path) -> None:
+    wrong = needed(
+        TIMEOUT="soon",
+        ACCOUNT_ID="acme",
+        COPILOT_TOKEN="hunter2 and more",
+        DATABASE_URL=f"sqlite:///{file}/a.db",
+        BOT_VALUES="ja",
+        HUMAN_VALUES="ja",
+    )
 
     lines = refusal(wrong, {"CHATWOOT_WORKERS": "many"}).split("\n")
 
@@ -419,9 +363,7 @@ def test_all_wrong_settings_are_named_at_once(instance: str, tmp_path: Path) -> 
 
 
 def test_errors_can_be_kept_and_then_the_app_is_not_configured() -> None:
-    settings = NEEDED | {"CHATWOOT_TIMEOUT": "soon", "CHATWOOT_WORKERS": 2}
-
-    loaded = load(settings, keep_errors=True)
+    loaded = load(needed(TIMEOUT="soon", WORKERS=2), keep_errors=True)
 
     assert loaded.errors == [
         "CHATWOOT_TIMEOUT is 'soon', which must be a number of seconds."
@@ -449,62 +391,51 @@ def test_only_a_key_that_is_nearly_a_known_one_is_misspelled(
     assert misspelled([key, "DEBUG"]) == ({key: meant} if meant else {})
 
 
-WRONG_SECRETS = [
-    *(
-        (name, value, "quote it")
-        for name in SECRETS
-        for value in [
-            *(3.14159, True, b"hunter2", {"hunter2": 1}, ["good", 3.14159]),
-            [b"hunter2"],
-        ]
-    ),
+HUNTER = ["hunter2 and more", "hunter2-ключ", "hunter2\nX-Evil: 1", "hunter2\x7f"]
+WRONG_SECRETS: t.Final[t.Sequence[tuple[str, t.Sequence[t.Any]]]] = [
+    ("quote it", [3.14159, True, b"hunter2", {"hunter2": 1}]),
+    ("quote it", [["good", 3.14159], [b"hunter2"]]),
     # Bytes of the environment that are not UTF-8 become lone surrogates.
-    *((name, "hunter2\udce9", "must be text in UTF-8") for name in SECRETS),
-    *(
-        (name, f"hunter2{end}", "copy it again")
-        for name in SECRETS
-        if "TOKEN" in name  # it becomes a header
-        for end in (" and more", "-ключ", "\nX-Evil: 1", "\x7f")
-    ),
+    ("must be text in UTF-8", ["hunter2\udce9"]),
+    ("copy it again", HUNTER),
 ]
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "remedy"), WRONG_SECRETS, ids=lambda each: ascii(each)
+    ("name", "value", "remedy"),
+    [
+        (name, value, remedy)
+        for name in SECRETS
+        for remedy, values in WRONG_SECRETS
+        for value in values
+        if "TOKEN" in name or values is not HUNTER  # a token becomes a header
+    ],
+    ids=lambda each: ascii(each),
 )
 def test_a_wrong_secret_is_refused_and_not_shown(
     name: str, value: t.Any, remedy: str
 ) -> None:
     message = refusal({f"CHATWOOT_{name}": value})
-
     assert message.startswith(f"CHATWOOT_{name} must be ")
     assert remedy in message
-    assert "hunter2" not in message
-    assert "3.14159" not in message
+    assert not [secret for secret in ("hunter2", "3.14159") if secret in message]
 
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_a_configuration_does_not_show_its_secrets(name: str, instance: str) -> None:
-    loaded = load(NEEDED | {f"CHATWOOT_{name}": "hunter2"}, instance=instance)
+    loaded = load(needed(**{name: "hunter2"}), instance=instance)
+    shown = (repr(loaded), str(loaded), debug_repr(loaded))  # the last on error pages
 
     assert "hunter2" in str(getattr(loaded, name.lower()))
-    assert "hunter2" not in repr(loaded)
-    assert "hunter2" not in str(loaded)
-    assert "hunter2" not in debug_repr(loaded)  # on an error page
+    assert not [text for text in shown if "hunter2" in text]
     assert URL in repr(loaded)
-
-
-# What is missing, what is unprotected
 
 
 @pytest.mark.parametrize(
     "missing", [*([key] for key in NEEDED), [], [*NEEDED]], ids=str
 )
 def test_missing_keys_are_named(missing: list[str], instance: str) -> None:
-    settings = {name: value for name, value in NEEDED.items() if name not in missing}
-
-    loaded = load(settings, instance=instance, keep_errors=not missing)
-
+    loaded = load(needed(missing), instance=instance, keep_errors=not missing)
     assert loaded.missing == missing
     assert missing or loaded.errors == []
 
@@ -529,9 +460,6 @@ def test_unprotected_endpoints_are_named_with_their_key(
     assert load({f"CHATWOOT_{key}": "x" for key in secrets}).unprotected == endpoints
 
 
-# The database
-
-
 def everything_in(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
@@ -544,7 +472,6 @@ def sqlite(path: Path | str) -> Settings:
 def file(tmp_path: Path) -> Path:
     file = tmp_path / "file"
     file.write_bytes(b"rows")
-
     return file
 
 
@@ -552,9 +479,7 @@ def file(tmp_path: Path) -> Path:
     ("url", "expected"),
     [
         (None, "instance/chatwoot.sqlite3"),
-        ("sqlite:///other.db", "instance/other.db"),
         ("sqlite:///deep/er/other.db", "instance/deep/er/other.db"),
-        ("sqlite:///{tmp}/elsewhere.db", "elsewhere.db"),
         ("sqlite:///{tmp}/not/yet/there.db", "not/yet/there.db"),
         ("sqlite:///with space.db", "instance/with space.db"),
     ],
@@ -562,17 +487,14 @@ def file(tmp_path: Path) -> Path:
 def test_a_relative_database_is_in_the_instance_folder_and_not_made_yet(
     tmp_path: Path, instance: str, url: str | None, expected: str
 ) -> None:
-    chosen = {"CHATWOOT_DATABASE_URL": url and url.format(tmp=tmp_path)}
-
-    loaded = load(NEEDED | chosen, instance=instance)
-
+    chosen = url and url.format(tmp=tmp_path)
+    loaded = load(needed(DATABASE_URL=chosen), instance=instance)
     assert loaded.database_path == str(tmp_path / expected)
     assert everything_in(tmp_path) == []
 
 
 def test_a_database_that_exists_is_left_as_it_is(tmp_path: Path, file: Path) -> None:
-    load(NEEDED | sqlite(file))
-
+    load(needed() | sqlite(file))
     assert everything_in(tmp_path) == ["file"]
     assert file.read_bytes() == b"rows"
 
@@ -581,24 +503,27 @@ def full_disk(**_: t.Any) -> t.NoReturn:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+def forbidden(path: str, mode: int) -> bool:
+    return False
+
+
+NOT_FOLDER = [
+    " names ",
+    "{tmp}/file'",
+    "another path, or let this process write there.",
+]
+
+
 @pytest.mark.parametrize(
     ("name", "fault", "texts"),
     [
-        ("", None, ["CHATWOOT_DATABASE_URL names {tmp!r}, which ", "choose another"]),
-        ("file", (os, "access", lambda path, mode: False), ["may write"]),
-        (
-            "file/a.db",
-            None,
-            [
-                "CHATWOOT_DATABASE_URL names ",
-                "{tmp}/file'",
-                "Choose another path, or let this process write there.",
-            ],
-        ),
+        ("", None, [" names {tmp!r}, which ", "choose another"]),
+        ("file", (os, "access", forbidden), ["may write"]),
+        ("file/a.db", None, NOT_FOLDER),
         (
             "instance/a.db",
             (tempfile, "TemporaryFile", full_disk),
-            ["CHATWOOT_DATABASE_URL", "No space left on device", "{tmp!r}"],
+            ["No space left on device", "{tmp!r}"],
         ),
     ],
     ids=["a folder", "not writable", "below a file", "full disk"],
@@ -614,7 +539,7 @@ def test_a_database_that_cannot_be_written_is_refused(
     if fault is not None:
         monkeypatch.setattr(*fault)
 
-    message = refusal(NEEDED | sqlite(tmp_path / name))
+    message = refusal(needed() | sqlite(tmp_path / name))
 
     assert all(text.format(tmp=str(tmp_path)) in message for text in texts)
     assert message.startswith("CHATWOOT_DATABASE_URL")
@@ -623,10 +548,7 @@ def test_a_database_that_cannot_be_written_is_refused(
 
 @pytest.mark.parametrize("missing", NEEDED)
 def test_a_database_that_is_not_used_is_not_checked(file: Path, missing: str) -> None:
-    settings = {name: value for name, value in NEEDED.items() if name != missing}
-
-    loaded = load(settings, instance=f"{file}/instance")
-
+    loaded = load(needed([missing]), instance=f"{file}/instance")
     assert loaded.database_path == f"{file}/instance/chatwoot.sqlite3"
 
 
@@ -634,43 +556,29 @@ def test_a_database_that_is_set_is_checked_even_if_a_key_is_missing(file: Path) 
     assert "CHATWOOT_DATABASE_URL" in refusal(sqlite(file / "a.db"))
 
 
-# Tests of the host
-
-
 def test_an_app_under_test_works_inline_with_a_database_of_its_own(
     tmp_path: Path, instance: str
 ) -> None:
-    first = load(NEEDED, instance=instance, testing=True)
-    second = load(NEEDED, instance=instance, testing=True)
+    apps = [load(needed(), instance=instance, testing=True) for _ in range(2)]
+    folders = [Path(loaded.database_path).parent for loaded in apps]
 
-    assert first.backend == second.backend == "inline"
-    assert first.database_path != second.database_path
+    assert {loaded.backend for loaded in apps} == {"inline"}
+    assert len({loaded.database_path for loaded in apps}) == 2
     assert everything_in(tmp_path) == []
-
-    for loaded in (first, second):
-        folder = Path(loaded.database_path).parent
-        assert folder.is_dir()
-        assert list(folder.iterdir()) == []
+    assert [[*folder.iterdir()] for folder in folders] == [[], []]
 
 
 def test_an_app_under_test_keeps_what_is_set(instance: str) -> None:
-    settings = NEEDED | {"CHATWOOT_BACKEND": "thread"} | sqlite("a.db")
-
+    settings = needed(BACKEND="thread") | sqlite("a.db")
     loaded = load(settings, instance=instance, testing=True)
-
     assert loaded.backend == "thread"
     assert loaded.database_path == os.path.join(instance, "a.db")
 
 
-@pytest.mark.parametrize("settings", [{}, NEEDED | {"CHATWOOT_TIMEOUT": "soon"}])
+@pytest.mark.parametrize("settings", [{}, needed(TIMEOUT="soon")])
 def test_an_app_under_test_that_is_not_configured_makes_no_folder(
     monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
-    def fail(**_: t.Any) -> t.NoReturn:
-        pytest.fail("A folder was made for a database that is not used.")
-
-    monkeypatch.setattr(tempfile, "mkdtemp", fail)
-
+    monkeypatch.setattr(tempfile, "mkdtemp", full_disk)
     loaded = load(settings, testing=True, keep_errors=True)
-
     assert loaded.database_path == "/nowhere/chatwoot.sqlite3"
