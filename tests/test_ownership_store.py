@@ -150,8 +150,7 @@ def test_a_durable_change_is_forced_to_the_disk(
 
 
 @pytest.mark.parametrize(
-    ("touch", "kept"),
-    [(state.returned, KEEP), (resolved(9002), LONGEST_ABSENCE)],
+    ("touch", "kept"), [(state.returned, KEEP), (resolved(9002), LONGEST_ABSENCE)]
 )
 def test_a_conversation_that_ended_is_deleted_later(
     store: OwnershipStore, clock: Clock, touch: Transition, kept: float
