@@ -59,7 +59,7 @@ class Desk:
 
     @property
     def attributes(self) -> JSON:
-        return self.talk.current.custom_attributes
+        return dict(self.talk.current.custom_attributes)
 
     @property
     def writes(self) -> list[str]:
@@ -150,7 +150,7 @@ def test_a_server_that_does_not_return_what_it_kept_gets_all_attributes(
         mock.get(url, status=401)
         mock.post(f"{url}/custom_attributes", body=body)
         make().changes.hand_off(42, known, NOTHING)
-        last = json.loads(mock.calls[-1].request.body or "")
+        last = json.loads(t.cast(bytes, mock.calls[-1].request.body))
 
     assert last == written({**KEPT, "support_mode": "human"})[1]
 

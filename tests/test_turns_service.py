@@ -53,6 +53,8 @@ from flask_chatwoot.simulator.payloads import (
 )
 from flask_chatwoot.turns.handoff import ConversationChanges
 
+Ending = tuple[str | None, str | None]
+
 ANSWER = "On its way."
 FALLBACK = "Sorry, a colleague will answer you."
 INVALID = (
@@ -69,9 +71,9 @@ FILE = ("a.txt", b"a", "text/plain")
 FROM_OPERATOR = Message(id=9100, type=MessageType.OUTGOING, sender=Agent())
 QUESTION = Message(id=9001)
 HANDS_OFF = Reply("One moment.", handoff=Handoff("asked for a person", team_id=7))
-HAND_OFF = [TO_HUMAN, ("assignments", {"team_id": 7})]
+HAND_OFF: list[tuple[str, JSON]] = [TO_HUMAN, ("assignments", {"team_id": 7})]
 FAILED = ("dead", "provider_invalid")
-HANDED_OFF = ("handed_off", None)
+HANDED_OFF: Ending = ("handed_off", None)
 
 
 @pytest.fixture
@@ -137,11 +139,11 @@ class Turns:
         self.work()
 
     @property
-    def ended(self) -> list[tuple[str, str | None]]:
+    def ended(self) -> list[Ending]:
         return [(each["outcome"], each["reason"]) for each in self._signalled]
 
     @property
-    def ending(self) -> tuple[str | None, str | None]:
+    def ending(self) -> Ending:
         """How the only job ended."""
         return ending_of(self.app)
 
@@ -218,7 +220,7 @@ class Whole(t.NamedTuple):
     answer: t.Any
     posted: tuple[list[str], list[str]]
     changes: list[tuple[str, JSON]]
-    ending: tuple[str, str | None]
+    ending: Ending
 
 
 FAILS = Whole(7, ([FALLBACK], [f"{INVALID}{IS_HANDED_OFF}"]), [TO_HUMAN], FAILED)
@@ -383,7 +385,7 @@ def test_a_retried_turn_forgets_its_last_posts_and_answers(turns: Turns) -> None
     ids=["which succeeds", "which fails again"],
 )
 def test_a_retry_drops_last_posts_that_were_not_sent(
-    turns: Turns, answers: t.Any, notes: list[str], ending: tuple[str, str]
+    turns: Turns, answers: t.Any, notes: list[str], ending: Ending
 ) -> None:
     turns.answer(*answers)
     turns.api.fail(422)
