@@ -148,7 +148,6 @@ def test_statuses_assignees_and_ages_are_compared_with_the_settings(
 @pytest.mark.parametrize(("status", "reason"), [("snoozed", None), ("open", "status")])
 def test_the_statuses_of_the_bot_can_be_chosen(status: str, reason: str | None) -> None:
     settings = PolicySettings(statuses=frozenset({"snoozed"}))
-
     assert default_policy(facts(status=status, settings=settings)).reason == reason
 
 
@@ -224,7 +223,6 @@ def test_a_policy_may_return_a_mode_or_the_name_of_an_audience(
     scene: Scene, value: t.Any, public: int, notes: int
 ) -> None:
     ending = ending_with(scene, lambda facts: value)
-
     assert (len(scene.api.public), len(scene.api.notes)) == (public, notes)
     assert ending["reason"] is None
 
@@ -247,7 +245,6 @@ def test_a_policy_that_returns_no_decision_posts_nothing_public(
 
 def test_a_reason_that_cannot_be_stored_is_cleaned(scene: Scene) -> None:
     ending_with(scene, lambda facts: Decision(OPERATORS, "half \ud83d of it"))
-
     assert_noted(scene, "half ? of it")
 
 
@@ -297,5 +294,4 @@ def test_there_is_one_policy_and_it_stays_callable(chatwoot: Chatwoot) -> None:
 
 def test_a_policy_may_call_the_built_in_one(scene: Scene) -> None:
     ending_with(scene, lambda facts: default_policy(facts._replace(taken=True)))
-
     assert_noted(scene, "taken")

@@ -196,7 +196,6 @@ CALLS: dict[str, t.Callable[[OwnershipStore], t.Any]] = {
 
 def test_every_method_is_tested_with_a_broken_file() -> None:
     methods = {name for name in vars(OwnershipStore) if not name.startswith("_")}
-
     assert set(CALLS) == methods
 
 

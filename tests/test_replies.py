@@ -150,7 +150,6 @@ def test_a_provider_is_called_with_what_it_declares(
     function: t.Any, arguments: tuple[t.Any, ...]
 ) -> None:
     provider = registered(function)
-
     assert provider.arguments(TURN) == arguments
     inspect.signature(provider.function).bind(*arguments)
 
@@ -384,7 +383,6 @@ def test_a_hand_off_takes_the_ids_of_an_enumeration() -> None:
 
 def test_the_repr_of_a_hand_off_has_ids_and_no_reason() -> None:
     described = repr(Handoff("secret words", team_id=2))
-
     assert "team_id=2" in described
     assert "secret words" not in described
 
@@ -418,7 +416,6 @@ def test_choices_are_texts_or_titles_with_values(
 
 def test_choices_are_changed_to_what_can_be_stored() -> None:
     answer = as_answer(Reply("Which one?", choices=["a\ud800b", ("c\0d", "e\udfff")]))
-
     assert answer is not None
     assert choices_of(answer.replies[0]) == [("a?b", "a?b"), ("cd", "e?")]
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import time
 import typing as t
 
 import pytest
-import requests
 from flask import Flask
-from support.apps import database_of
 from support.stories import ASKED, QUESTION, Begin, Story, Thinker
 
-from flask_chatwoot import Chatwoot, Post, Reply, Turn, after_post
+from flask_chatwoot import Chatwoot, Post, Reply, after_post
 from flask_chatwoot.simulator import Fault
 from flask_chatwoot.turns import typing_indicator
 
@@ -76,16 +73,6 @@ def test_another_pick_is_answered_and_a_repeated_pick_is_not(story: Story) -> No
 
 
 @pytest.mark.usefixtures("choices")
-def test_a_pick_hours_after_the_question_is_answered(story: Story, app: Flask) -> None:
-    story.asks()
-    database_of(app).clock = lambda: time.time() + 3 * 3600
-    story.talk.customer_picks(story.talk.posted[0], "June")
-
-    assert story.lines()[-1] == "Uma User: You picked: June"
-    assert story.endings() == ["replied", "replied"]
-
-
-@pytest.mark.usefixtures("choices")
 def test_on_other_channels_the_customer_sends_the_title(begin: Begin) -> None:
     story = begin(channel="whatsapp")
     story.asks()
@@ -123,47 +110,11 @@ def test_a_form_becomes_one_line_for_each_field(
 # -- files and lists -----------------------------------------------------------
 
 
-def test_a_picture_without_text_is_answered(story: Story, chatwoot: Chatwoot) -> None:
-    @chatwoot.reply_provider
-    def reply(text: str, turn: Turn) -> str:
-        [picture] = turn.attachments
-        content = requests.get(picture.url or "", timeout=5).content
-        return f"{picture.type}, {picture.size} bytes, {content == PICTURE}, {text!r}"
-
-    story.talk.customer_says(attachments=[FILE])
-
-    assert story.lines() == [
-        "Ada Lovelace: [order.png]",
-        f"Uma User: image, {len(PICTURE)} bytes, True, ''",
-    ]
-
-
-@pytest.mark.slow
-def test_a_turn_has_the_files_of_its_whole_burst(
-    begin: Begin, chatwoot: Chatwoot
-) -> None:
-    @chatwoot.reply_provider
-    def reply(text: str, turn: Turn) -> str:
-        of_each = [len(message.attachments) for message in turn.messages]
-        return f"{text}: {len(turn.attachments)} files, {of_each}"
-
-    story = begin(burst_window=1.0)
-    story.talk.customer_says("Look", attachments=[("a.png", PICTURE, "image/png")])
-    story.talk.customer_says(attachments=[("b.pdf", b"%PDF", "application/pdf")])
-
-    assert story.lines() == [
-        "Ada Lovelace: Look [a.png]",
-        "Ada Lovelace: [b.pdf]",
-        "Uma User: Look: 2 files, [1, 1]",
-    ]
-
-
 def test_a_file_whose_request_had_no_answer_is_sent_once(
     story: Story, chatwoot: Chatwoot
 ) -> None:
     chatwoot.reply_provider(lambda text: Reply(attachments=[FILE]))
     story.sim.inject(Fault.CUT_AFTER)
-
     story.goes(ASKED, "Uma User: [order.png]")
 
 

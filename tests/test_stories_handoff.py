@@ -59,11 +59,23 @@ def test_hand_off_and_return(begin: Begin, version: str, back: str) -> None:
     )
 
 
-@pytest.mark.parametrize("back", [RETURN, RESOLVE])
-def test_a_conversation_returns_to_the_bot_after_a_takeover(
-    story: Story, back: str
+@pytest.mark.parametrize(
+    ("mode", "lines", "after"),
+    [
+        ("bot", [HELP, ASKED, NOTE, RETURN, ASKED, ANSWER], "bot"),
+        ("bot", [HELP, ASKED, NOTE, RESOLVE, ASKED, ANSWER], "bot"),
+        ("bot", [HELP, RETURN, HELP, ASKED, NOTE], "human"),
+        ("bot", [RESOLVE, HELP, ASKED, NOTE], "human"),
+        ("human", [HELP, RESOLVE, ASKED, NOTE], "human"),
+    ],
+    ids=["return", "resolve", "again", "after a resolve", "the customer's choice"],
+)
+def test_an_operators_answer_takes_over_until_a_return_or_a_resolve(
+    begin: Begin, mode: str, lines: list[str], after: str
 ) -> None:
-    story.goes(HELP, ASKED, NOTE, back, ASKED, ANSWER)
+    story = begin(mode=mode)
+    story.goes(*lines)
+    assert story.attributes == {"support_mode": after}
 
 
 def test_an_answer_followed_by_a_resolve_leaves_the_next_question_to_the_bot(
@@ -108,27 +120,6 @@ def test_an_answer_delivered_twice_does_not_take_over_twice(story: Story) -> Non
     story.sim.deliver(answer)
 
     assert story.lines() == [HELP]
-    story.goes(ASKED, ANSWER)
-
-
-def test_an_answer_after_the_resolve_takes_over(story: Story) -> None:
-    story.goes(RESOLVE, "Olga Operator: By the way, it has arrived.", ASKED, NOTE)
-    assert story.endings() == ["taken_over", "noted taken"]
-
-
-def test_a_resolve_keeps_the_customers_choice_of_human_mode(begin: Begin) -> None:
-    story = begin(mode="human")
-
-    story.goes(HELP, RESOLVE, ASKED, NOTE)
-    assert story.attributes == {"support_mode": "human"}
-
-
-def test_an_operator_takes_over_again_after_the_return(story: Story) -> None:
-    for line in (HELP, "Olga Operator: Back again."):
-        story.goes(line)
-        assert story.attributes == {"support_mode": "human"}
-        story.returns()
-
     story.goes(ASKED, ANSWER)
 
 

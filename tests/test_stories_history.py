@@ -60,7 +60,6 @@ THIRD: t.Final = [
 
 def test_a_users_token_reads_the_history(story: Story, seen: list[Entries]) -> None:
     three_turns(story)
-
     assert seen == [[], THIRD[:2], THIRD]
     assert story.calls("list_messages")
 

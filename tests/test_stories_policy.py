@@ -12,13 +12,8 @@ from support.apps import database_of
 from support.stories import ASKED, Begin, Story, Thinker
 
 from flask_chatwoot import (
-    Assignee,
-    Audience,
     Chatwoot,
-    Decision,
-    PolicyContext,
     PolicySettings,
-    default_policy,
 )
 from flask_chatwoot.simulator.payloads import Agent, Contact
 
@@ -110,7 +105,6 @@ def test_the_conversation_and_the_settings_decide(
     begin: Begin, options: dict[str, t.Any], answer: str, ending: str
 ) -> None:
     story = begin(**options)
-
     story.goes(ASKED, answer)
     assert story.endings() == [ending]
 
@@ -127,32 +121,5 @@ def test_a_question_older_than_the_setting_is_only_noted(
 
 def test_a_blocked_contact_gets_no_answer(begin: Begin) -> None:
     story = begin(contact=Contact(blocked=True), status="open")
-
     story.goes(ASKED)
     assert story.refusals == ["blocked"]
-
-
-def test_a_host_may_decide_with_a_reason_of_its_own(
-    begin: Begin, chatwoot: Chatwoot
-) -> None:
-    seen: list[PolicyContext] = []
-
-    @chatwoot.policy
-    def policy(facts: PolicyContext) -> Decision:
-        seen.append(facts)
-
-        if facts.inbox_id == 4:
-            return Decision(Audience.OPERATORS, "this inbox is watched")
-
-        return default_policy(facts)
-
-    story, other = begin(inbox_id=4, contact=Contact(id=7)), begin(inbox_id=5)
-    story.talk.assign(story.sim.operator)
-
-    story.goes(ASKED, NOTED)
-    other.goes(ASKED, ANSWERED)
-    assert story.endings() == ["noted this inbox is watched", "replied"]
-    assert seen[0].assignee == Assignee("user", story.sim.operator.id)
-    assert (seen[0].mode, seen[0].status, seen[0].can_reply) == ("bot", "open", True)
-    # Before the provider, and again right before the public post.
-    assert [facts.live for facts in seen if facts.inbox_id == 5] == [False, True]

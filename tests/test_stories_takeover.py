@@ -133,13 +133,6 @@ def test_nothing_public_is_posted_while_the_live_state_cannot_be_read(
     assert story.endings() == ["dead server_error"]
 
 
-def test_the_answer_is_posted_as_soon_as_the_live_state_can_be_read(
-    story: Story, quick: None
-) -> None:
-    story.sim.inject(Fault.SERVER_ERROR, endpoint="conversation", times=2)
-    story.goes(ASKED, ANSWER)
-
-
 def test_a_takeover_holds_even_if_the_attribute_cannot_be_set(
     begin: Begin, quick: None
 ) -> None:
@@ -149,12 +142,3 @@ def test_a_takeover_holds_even_if_the_attribute_cannot_be_set(
     story.goes("Olga Operator: May I help you?", ASKED, NOTE)
     assert story.endings() == ["dead server_error", "noted taken"]
     assert story.attributes == {"support_mode": "bot"}
-
-
-def test_a_takeover_of_a_conversation_in_human_mode_sets_no_attribute(
-    begin: Begin, quick: None
-) -> None:
-    story = begin(mode="human")
-
-    story.goes(ASKED, NOTE, "Olga Operator: Let me see.")
-    assert story.calls("custom_attributes") == []

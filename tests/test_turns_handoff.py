@@ -74,7 +74,6 @@ Make = t.Callable[..., Parts]
 def make(make_app: AppFactory) -> Make:
     def make(**settings: t.Any) -> Parts:
         components = components_of(make_app(**settings))
-
         return Parts(components.turns.changes, components.ownership)
 
     return make
@@ -112,7 +111,6 @@ def written(attributes: JSON, **more: t.Any) -> tuple[str, JSON]:
 @pytest.mark.parametrize("whose", ["user", "bot"])
 def test_the_attribute_says_human_and_the_others_stay(desk: Desk) -> None:
     desk.hand_off(custom_attributes=desk.attributes)
-
     assert desk.attributes == {"support_mode": "human", **KEPT}
     assert (desk.holding.taken, desk.holding.marked) == (True, True)
 
@@ -120,7 +118,6 @@ def test_the_attribute_says_human_and_the_others_stay(desk: Desk) -> None:
 @pytest.mark.parametrize("version", ["4.17.0"])
 def test_a_server_that_merges_gets_only_the_one_attribute(desk: Desk) -> None:
     desk.hand_off()
-
     (call,) = [c for c in desk.sim.calls if c.endpoint == "custom_attributes"]
     assert call.json == written({"support_mode": "human"}, merge=True)[1]
 
@@ -179,7 +176,6 @@ def test_the_attribute_is_written_in_the_words_of_the_form(
 ) -> None:
     api.live = {"custom_attributes": {"support_mode": chosen}}
     make(**settings).changes.set_human(42, UNKNOWN)
-
     assert api.changes == [written({"support_mode": human})]
 
 
@@ -214,7 +210,6 @@ def test_the_attribute_may_have_another_name_and_the_others_a_strange_type(
 ) -> None:
     api.live = {"custom_attributes": attributes}
     make(**settings).changes.set_human(42, UNKNOWN)
-
     assert api.changes == [written(after)]
 
 
@@ -233,7 +228,6 @@ def test_only_a_pending_conversation_is_opened(desk: Desk, status: str) -> None:
 
 def test_set_human_changes_the_attribute_and_nothing_else(desk: Desk) -> None:
     desk.changes.set_human(42, UNKNOWN)
-
     assert desk.writes == ["custom_attributes"]
 
 
@@ -284,7 +278,6 @@ def test_a_pending_conversation_is_opened_if_it_still_is_pending(
 ) -> None:
     api.live = None if live is None else {"status": live}
     make().changes.open_pending(42, Conversation(42, status=known))
-
     assert api.changes == ([("toggle_status", {"status": "open"})] if opened else [])
 
 
@@ -317,13 +310,11 @@ def test_strange_ids_are_not_assigned(
 ) -> None:
     api.live = {"custom_attributes": {"support_mode": "human"}}
     make().changes.hand_off(42, UNKNOWN, handoff)
-
     assert api.changes == []
 
 
 def test_only_what_is_needed_later_is_kept_of_a_hand_off() -> None:
     kept = json.loads(encode(Handoff("asked for a person", team_id=2, assignee_id=4)))
-
     assert kept == {"team": 2, "assignee": 4}
 
 
@@ -332,7 +323,6 @@ def test_only_what_is_needed_later_is_kept_of_a_hand_off() -> None:
 
 def turn_of(*texts: str) -> Turn:
     messages = tuple(Message(number, text) for number, text in enumerate(texts, 1))
-
     return Turn(text="\n".join(texts), mode=Mode.BOT, messages=messages)
 
 
@@ -372,7 +362,6 @@ def test_a_note_quotes_no_more_than_an_excerpt(text: str) -> None:
 @pytest.mark.parametrize("text", ["a\nb", "a\r\nb", "\n\na\n\n# b\n", "> a\n\n- b"])
 def test_every_line_of_a_quote_is_marked(text: str) -> None:
     _, _, quote = note(Handoff(), turn_of(text), "").partition("wrote:\n\n")
-
     assert all(line.startswith("> ") for line in quote.splitlines())
 
 

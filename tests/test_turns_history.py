@@ -180,14 +180,12 @@ def test_a_limit_below_one_returns_none(past: Past, limit: int) -> None:
 )
 def test_the_newest_that_fit_are_kept(past: Past, characters: int, kept: int) -> None:
     past.customer_says("aaaaa", "bbbbb", "ccccc", "Now")
-
     entries = [user("aaaaa"), user("bbbbb"), user("ccccc")]
     assert past.read(characters=characters) == entries[3 - kept :]
 
 
 def test_a_short_message_before_one_that_is_too_long_is_left_out(past: Past) -> None:
     past.customer_says("short", "long" * 100, "short too", "Now")
-
     assert past.read(characters=100) == [user("short too")]
 
 
@@ -315,14 +313,12 @@ def test_messages_kept_before_a_resolve_are_deleted(past: Past) -> None:
 
 def test_a_hundred_messages_are_kept(past: Past) -> None:
     past.keep(*(Entry(n, "user", f"{n}") for n in range(1, 151)))
-
     assert past.read(before=999, limit=500) == [user(f"{n}") for n in range(51, 151)]
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udfffb", "\0", "Привет 👩‍🚀"])
 def test_every_text_can_be_kept(past: Past, text: str) -> None:
     past.keep(Entry(1, "user", text), Entry(2, "user", "Hello"))
-
     assert past.read(before=9)[-1] == user("Hello")
 
 

@@ -12,6 +12,7 @@ import requests
 from flask import Flask
 from support.apps import recorded
 from support.chatwoot import BASE_URL, TOKEN, ChatwootStub, refused
+from support.queue import claim, put
 from support.waiting import Clock
 from urllib3 import exceptions as urllib3_errors
 
@@ -57,11 +58,8 @@ class Posts:
 
     def kept(self, *texts: str, private: bool = False) -> Job:
         """A claimed job with its drafts."""
-        self.store.queue.put(
-            "1:message_created:9001", conversation_id=42, message_id=9001, payload=b"{}"
-        )
-        job = self.store.queue.claim()
-        assert job is not None
+        put(self.store, 9001)
+        job = claim(self.store)
         drafts = [DraftPart(text, private) for text in texts or (TEXT,)]
         self.store.outbox.keep(job, drafts)
 
@@ -70,8 +68,7 @@ class Posts:
     def again(self, job: Job) -> Job:
         """The job as the next attempt has it."""
         self.store.queue.postpone(job, -1e9)
-        claimed = self.store.queue.claim()
-        assert claimed is not None
+        claimed = claim(self.store)
         assert claimed.id == job.id
 
         return claimed
@@ -79,7 +76,6 @@ class Posts:
     def post(self, job: Job, *, settle: Settle | None = None) -> list[int]:
         """Post the drafts of a job that Chatwoot does not have; all message ids."""
         ensure = functools.partial(self.poster.ensure_posted, job, settle=settle)
-
         return [ensure(draft, mode=Mode.BOT) for draft in job.drafts]
 
     def attempt(self, job: Job) -> Job:
@@ -92,7 +88,6 @@ class Posts:
     def fail(self, how: int | Exception, *texts: str, **options: t.Any) -> Job:
         """Fail to post a new job; the job as the next attempt has it."""
         self.api.fail(how, stored=options.pop("stored", False))
-
         return self.attempt(self.kept(*texts, **options))
 
 
@@ -213,7 +208,6 @@ def test_a_job_whose_last_post_is_unconfirmed_is_not_settled(posts: Posts) -> No
 
 def test_liquid_reaches_chatwoot_escaped(posts: Posts) -> None:
     posts.post(posts.kept(LIQUID))
-
     assert posts.api.public == [escape(LIQUID)] != [LIQUID]
 
 

@@ -92,7 +92,6 @@ def test_retry_after_makes_a_pause_longer_and_never_shorter(
     wait: float | None, longest: float
 ) -> None:
     pause = pause_after(api(TransientError, 429, wait), 1, 2.0)
-
     assert max(wait or 0.0, 1.6) <= pause <= longest
 
 

@@ -24,6 +24,7 @@ from support.apps import (
     work,
 )
 from support.deliveries import as_bytes, deliver, message
+from support.queue import put
 from support.waiting import Clock
 
 from flask_chatwoot import (
@@ -81,7 +82,6 @@ def app(
     make_app: AppFactory, chatwoot: Chatwoot, request: pytest.FixtureRequest
 ) -> Flask:
     settings = getattr(request, "param", {})
-
     return make_app(chatwoot, fallback_message=FALLBACK, **settings)
 
 
@@ -114,12 +114,8 @@ class Turns:
 
     def put(self, *, id: int = 9001, conversation_id: int = 42) -> None:
         """Store a delivery without handling it."""
-        store_of(self.app).queue.put(
-            f"1:message_created:{id}",
-            conversation_id=conversation_id,
-            message_id=id,
-            payload=as_bytes(message(id=id, conversation_id=conversation_id)),
-        )
+        raw = as_bytes(message(id=id, conversation_id=conversation_id))
+        put(store_of(self.app), id, conversation_id=conversation_id, payload=raw)
 
     def fail(self) -> None:
         """Let a turn fail for good; its last posts are stored, and not sent yet."""
@@ -169,7 +165,6 @@ def turns(scene: Scene, clock: Clock) -> t.Iterator[Turns]:
 def live(*history: Message, mode: str = "bot", status: str = "open") -> JSON:
     """The conversation, as Chatwoot returns it."""
     current = Conversation(status=status, custom_attributes={"support_mode": mode})
-
     return api_conversation(current, history)
 
 
@@ -575,7 +570,6 @@ def ask(
 def fetched(posted: Message) -> list[bytes]:
     """The files of a message, as Chatwoot has them now."""
     urls = [file["data_url"] for file in posted.attachments]
-
     return [requests.get(url, timeout=5).content for url in urls]
 
 
@@ -599,7 +593,6 @@ def test_files_and_choices_reach_the_customer(ask: Ask, tmp_path: Path) -> None:
 
 def test_a_file_alone_is_an_answer(app: Flask, ask: Ask) -> None:
     (posted,) = ask(lambda text: Reply(attachments=[FILE])).posted
-
     assert ending_of(app) == ("replied", None)
     assert (fetched(posted), posted.private) == ([b"a"], False)
 

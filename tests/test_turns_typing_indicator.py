@@ -234,5 +234,4 @@ def test_a_strange_answer_does_not_end_the_thread(body: str) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_it_works_in_a_child_forked_during_work() -> None:
     ignored = "ignore::DeprecationWarning"  # of Python 3.12, about threads and forks
-
     subprocess.run([sys.executable, "-W", ignored, PROGRAM], check=True, timeout=60)
