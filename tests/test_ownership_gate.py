@@ -353,18 +353,13 @@ def test_a_post_that_is_confirmed_meanwhile_is_recognised(
 
 
 def changed(
-    before: t.Any = None,
-    after: t.Any = None,
-    *,
-    status: str = "open",
-    conversation_id: int = 42,
-    **fields: t.Any,
+    before: t.Any = None, after: t.Any = None, **fields: t.Any
 ) -> ConversationEvent:
     """The delivery of a changed attribute."""
     attributes = {"support_mode": before}, {"support_mode": after}
     body = payloads.conversation_event(
         "conversation_updated",
-        Conversation(id=conversation_id, status=status),
+        Conversation(id=42),
         changed={"custom_attributes": attributes},
     )
     event = events.parse(json.dumps({**body, **fields}).encode())
@@ -373,13 +368,11 @@ def changed(
     return event
 
 
-def status_changed(current: str) -> ConversationEvent:
+def status_changed(current: str, **fields: t.Any) -> ConversationEvent:
     """The status is as of the delivery, the change as of the event."""
-    change = {"previous_value": "open", "current_value": current}
-
-    return changed(
-        event="conversation_status_changed", changed_attributes=[{"status": change}]
-    )
+    change = {"status": {"previous_value": "open", "current_value": current}}
+    fields = {"event": "conversation_status_changed", **fields}
+    return changed(changed_attributes=[change], **fields)
 
 
 def other_change(change: t.Any) -> ConversationEvent:
@@ -399,7 +392,7 @@ def other_change(change: t.Any) -> ConversationEvent:
         (changed("human", ["bot"]), True),
         # undone before the delivery was made
         (changed("human", "bot", custom_attributes={"support_mode": "human"}), True),
-        (changed("human", "bot", conversation_id=43), True),
+        (changed("human", "bot", id=43), True),
         (status_changed("resolved"), False),
         (status_changed("open"), True),
         (status_changed("snoozed"), True),
@@ -419,12 +412,19 @@ def test_a_return_or_a_resolve_ends_a_takeover(
 
 def test_a_resolve_keeps_the_newest_message_only(case: GateCase) -> None:
     case.see(handed_off)
-    changes = [{"status": {"previous_value": "open", "current_value": "resolved"}}]
-    case.sees_conversation(
-        changed(status="resolved", messages=[{"id": 120}], changed_attributes=changes)
-    )
-
+    case.sees_conversation(status_changed("resolved", messages=[{"id": 120}]))
     assert case.ownership.load(42) == Ownership(resolved_message_id=120)
+
+
+@pytest.mark.usefixtures("api")
+def test_a_mode_that_the_app_has_set_ends_with_a_resolve(case: GateCase) -> None:
+    in_human_mode = asked(custom_attributes={"support_mode": "human"})
+    case.see(handed_off)
+    case.see(attribute_set, '"bot"')
+    assert case.before(in_human_mode) == TAKEN
+
+    case.sees_conversation(status_changed("resolved", messages=[{"id": 99}]))
+    assert case.before(in_human_mode) == CUSTOMER
 
 
 def shown(value: t.Any, at: t.Any, *, id: int = 100) -> MessageEvent:
@@ -512,15 +512,11 @@ def test_the_live_state_is_read_right_before_a_public_post(live: LiveCase) -> No
 
     assert (live.before(live.event), live.reads()) == (CUSTOMER, 0)
     assert (live.audience(), live.reads()) == (Audience.OPERATORS, 1)
-    delivered = PolicyContext(
-        Mode.BOT, status="open", last_speaker=Speaker.CUSTOMER, inbox_id=3
+    before, now = (facts._replace(age=0.0) for facts in live.seen)
+    assert (before.mode, before.status, before.live) == (Mode.BOT, "open", False)
+    assert now == before._replace(
+        mode=Mode.HUMAN, status="snoozed", assignee=Assignee("user", 4), live=True
     )
-    assert [facts._replace(age=0.0) for facts in live.seen] == [
-        delivered,
-        delivered._replace(
-            mode=Mode.HUMAN, status="snoozed", assignee=Assignee("user", 4), live=True
-        ),
-    ]
 
 
 def test_the_live_state_is_not_read_before_a_note(live: LiveCase) -> None:

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from support.stories import ASKED, QUESTION, Begin, Story, Thinker
 
-from flask_chatwoot import Chatwoot, Post, Reply, after_post
+from flask_chatwoot import Chatwoot, Post, Reply, Turn, after_post
 from flask_chatwoot.simulator import Fault
 from flask_chatwoot.turns import typing_indicator
 
@@ -108,6 +108,26 @@ def test_a_form_becomes_one_line_for_each_field(
 
 
 # -- files and lists -----------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_turn_has_the_files_of_its_whole_burst(
+    begin: Begin, chatwoot: Chatwoot
+) -> None:
+    @chatwoot.reply_provider
+    def reply(text: str, turn: Turn) -> str:
+        of_each = [len(message.attachments) for message in turn.messages]
+        return f"{text}: {len(turn.attachments)} files, {of_each}"
+
+    story = begin(burst_window=1.0)
+    story.talk.customer_says("Look", attachments=[("a.png", PICTURE, "image/png")])
+    story.talk.customer_says(attachments=[("b.pdf", b"%PDF", "application/pdf")])
+
+    assert story.lines() == [
+        "Ada Lovelace: Look [a.png]",
+        "Ada Lovelace: [b.pdf]",
+        "Uma User: Look: 2 files, [1, 1]",
+    ]
 
 
 def test_a_file_whose_request_had_no_answer_is_sent_once(
