@@ -189,9 +189,7 @@ def written(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_context_is_read_from_deliveries_of_every_version(
-    case: GateCase, version: str
-) -> None:
+def test_every_version_delivers_the_whole_context(case: GateCase, version: str) -> None:
     said = Message(id=100, content="x", created_at=T0 - 90)
     contact, inbox = Contact(blocked=True), payloads.Inbox(id=7)
     fields = {"status": "pending", "assignee": OLGA, "can_reply": False}
@@ -211,9 +209,7 @@ def test_the_context_is_read_from_deliveries_of_every_version(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_an_agent_bot_is_not_the_operator_with_its_id(
-    case: GateCase, version: str
-) -> None:
+def test_an_agent_bot_is_no_operator_with_its_id(case: GateCase, version: str) -> None:
     case.before(asked(version=version, assignee=Agent(id=4, bot=True)))
     known = parse_version(version) >= (4, 8)
     assert case.facts.assignee == (Assignee("agent_bot", 4) if known else None)
@@ -524,7 +520,7 @@ def test_the_live_state_is_not_read_before_a_note(live: LiveCase) -> None:
     assert (live.reads(), live.facts.live) == (0, False)
 
 
-def test_a_contact_blocked_meanwhile_gets_no_answer(
+def test_a_contact_blocked_later_gets_no_answer(
     case: GateCase, api: ChatwootStub
 ) -> None:
     current = Conversation(contact=Contact(blocked=True))
@@ -567,9 +563,7 @@ def test_an_answer_whose_delivery_is_lost_takes_over(live: LiveCase) -> None:
 
 
 @pytest.mark.parametrize("by_operator", [False, True])
-def test_a_message_before_the_question_is_no_answer(
-    live: LiveCase, by_operator: bool
-) -> None:
+def test_an_earlier_message_is_no_answer(live: LiveCase, by_operator: bool) -> None:
     says = live.talk.operator_says if by_operator else live.talk.automation_says
     says("Earlier.")
     event = live.asks()
@@ -601,9 +595,7 @@ def test_the_apps_post_is_no_answer_of_an_operator(live: LiveCase) -> None:
     assert live.audience() is Audience.NOBODY
 
 
-def test_a_live_state_that_says_bot_returns_it_once_the_attribute_was_set(
-    live: LiveCase,
-) -> None:
+def test_a_live_bot_mode_returns_it_once_the_attribute_was_set(live: LiveCase) -> None:
     live.see(handed_off)
     assert (live.before(live.event), live.reads(), live.taken) == (TAKEN, 1, True)
 
@@ -736,7 +728,7 @@ def test_a_token_that_may_read_nothing_is_not_used_for_every_conversation(
 
 @pytest.mark.parametrize("token", ["user", "bot"])
 @pytest.mark.parametrize("version", ["4.12.0", "4.14.2"])
-def test_a_bot_may_read_from_4_14_2_on(
+def test_bots_may_read_from_4_14_2_on(
     live: LiveCase, version: str, token: Token
 ) -> None:
     assert live.audience() is Audience.CUSTOMER

@@ -236,9 +236,7 @@ def test_a_policy_may_return_a_mode_or_the_name_of_an_audience(
     ],
     ids=repr,
 )
-def test_a_policy_that_returns_no_decision_posts_nothing_public(
-    scene: Scene, value: t.Any
-) -> None:
+def test_what_is_no_decision_posts_nothing_public(scene: Scene, value: t.Any) -> None:
     assert ending_with(scene, lambda facts: value)["reason"] is Reason.POLICY_FAILED
     assert_noted(scene)
 
@@ -278,9 +276,7 @@ def test_a_policy_that_fails_right_before_the_post_withdraws_it(
 
 
 @pytest.mark.parametrize("function", [None, "policy", 1, Decision(CUSTOMER)], ids=repr)
-def test_what_is_no_function_is_refused_as_a_policy(
-    chatwoot: Chatwoot, function: t.Any
-) -> None:
+def test_what_is_no_function_is_no_policy(chatwoot: Chatwoot, function: t.Any) -> None:
     with pytest.raises(ConfigError, match="must be a function"):
         chatwoot.policy(function)
 

@@ -80,9 +80,7 @@ def test_conversations_and_accounts_are_kept_apart(
     assert other.load(42) == Ownership(resolved_message_id=7)
 
 
-def test_one_of_many_messages_at_once_takes_a_conversation_over(
-    store: OwnershipStore,
-) -> None:
+def test_one_of_many_messages_at_once_takes_over(store: OwnershipStore) -> None:
     with ThreadPoolExecutor(8) as pool:
         changes = pool.map(lambda id: store.apply(42, wrote(id)), range(1, 41))
 
@@ -104,7 +102,7 @@ def test_a_change_is_committed_with_its_cause_or_not_at_all(
     assert store.load(42) == Ownership()
 
 
-def test_an_event_that_changes_nothing_writes_nothing(
+def test_an_event_without_change_writes_nothing(
     store: OwnershipStore, path: str
 ) -> None:
     store.apply(42, wrote(9001))

@@ -40,9 +40,7 @@ def thinker(chatwoot: Chatwoot) -> Thinker:
 @pytest.mark.parametrize(
     ("kind", "bot"), [("account", "Uma User"), ("bot", "Assistant")]
 )
-def test_on_the_website_the_customer_picks_with_a_button(
-    begin: Begin, kind: str, bot: str
-) -> None:
+def test_a_website_shows_choices_as_buttons(begin: Begin, kind: str, bot: str) -> None:
     story = begin(kind=kind)
     story.asks()
     [question] = story.talk.posted
@@ -86,9 +84,7 @@ def test_on_other_channels_the_customer_sends_the_title(begin: Begin) -> None:
     ]
 
 
-def test_a_form_becomes_one_line_for_each_field(
-    story: Story, chatwoot: Chatwoot
-) -> None:
+def test_a_form_becomes_one_line_per_field(story: Story, chatwoot: Chatwoot) -> None:
     chatwoot.reply_provider(lambda text: f"Thanks: {text}")
     fields = [{"name": "email", "type": "email"}, {"name": "order", "type": "text"}]
     form = story.talk.add(
@@ -111,9 +107,7 @@ def test_a_form_becomes_one_line_for_each_field(
 
 
 @pytest.mark.slow
-def test_a_turn_has_the_files_of_its_whole_burst(
-    begin: Begin, chatwoot: Chatwoot
-) -> None:
+def test_a_turn_has_the_files_of_its_burst(begin: Begin, chatwoot: Chatwoot) -> None:
     @chatwoot.reply_provider
     def reply(text: str, turn: Turn) -> str:
         of_each = [len(message.attachments) for message in turn.messages]
@@ -130,7 +124,7 @@ def test_a_turn_has_the_files_of_its_whole_burst(
     ]
 
 
-def test_a_file_whose_request_had_no_answer_is_sent_once(
+def test_a_file_is_sent_once_if_no_answer_came(
     story: Story, chatwoot: Chatwoot
 ) -> None:
     chatwoot.reply_provider(lambda text: Reply(attachments=[FILE]))

@@ -78,9 +78,7 @@ def test_an_operators_answer_takes_over_until_a_return_or_a_resolve(
     assert story.attributes == {"support_mode": after}
 
 
-def test_an_answer_followed_by_a_resolve_leaves_the_next_question_to_the_bot(
-    story: Story,
-) -> None:
+def test_after_an_answer_and_its_resolve_the_bot_goes_on(story: Story) -> None:
     story.talk.operator_says("It has arrived, so I close this.")
     story.resolves()
 

@@ -99,7 +99,10 @@ def test_only_these_chatwoot_inboxes_are_answered(begin: Begin) -> None:
         ({"assignee": ASSISTANT, "policy": YIELDING}, ANSWERED, "replied"),
         ({"channel": "whatsapp", "can_reply": False}, NOTED, "noted window_closed"),
     ],
-    ids=repr,
+    ids=[
+        *("open", "pending", "not among the statuses", "assigned"),
+        *("yields to an operator", "and to no bot", "window closed"),
+    ],
 )
 def test_the_conversation_and_the_settings_decide(
     begin: Begin, options: dict[str, t.Any], answer: str, ending: str
@@ -109,9 +112,7 @@ def test_the_conversation_and_the_settings_decide(
     assert story.endings() == [ending]
 
 
-def test_a_question_older_than_the_setting_is_only_noted(
-    begin: Begin, app: Flask
-) -> None:
+def test_a_question_older_than_allowed_is_noted(begin: Begin, app: Flask) -> None:
     story = begin(policy=PolicySettings(max_age=60))
     database_of(app).clock = lambda: time.time() + 90
 

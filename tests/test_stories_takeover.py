@@ -28,9 +28,7 @@ def quick(chatwoot: Chatwoot) -> None:
     chatwoot.reply_provider(lambda text: f"You asked: {text}")
 
 
-def test_an_operator_answers_before_the_provider(
-    story: Story, thinker: Thinker
-) -> None:
+def test_an_operator_is_first_to_answer(story: Story, thinker: Thinker) -> None:
     with story.during(thinker, delivered=True):
         story.talk.operator_says("It left this morning.")
 
@@ -63,7 +61,7 @@ def test_the_live_state_shows_an_answer_whose_webhook_is_late(
     assert story.endings()[0] == "declined answered"
 
 
-def test_a_reply_from_the_channels_own_app_takes_over(
+def test_a_reply_from_the_channels_app_takes_over(
     begin: Begin, thinker: Thinker
 ) -> None:
     story = begin(channel="whatsapp")
@@ -133,9 +131,7 @@ def test_nothing_public_is_posted_while_the_live_state_cannot_be_read(
     assert story.endings() == ["dead server_error"]
 
 
-def test_a_takeover_holds_even_if_the_attribute_cannot_be_set(
-    begin: Begin, quick: None
-) -> None:
+def test_a_takeover_needs_no_attribute_to_hold(begin: Begin, quick: None) -> None:
     story = begin(max_attempts=2)
     story.sim.inject(Fault.SERVER_ERROR, endpoint="custom_attributes", times=None)
 

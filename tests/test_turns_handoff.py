@@ -305,9 +305,7 @@ def test_a_step_that_fails_is_an_error_and_operators_have_it_nevertheless(
 @pytest.mark.parametrize(
     "handoff", ["{}", "null", "[]", '{"team": "1", "assignee": [2]}', '{"team": true}']
 )
-def test_strange_ids_are_not_assigned(
-    make: Make, api: ChatwootStub, handoff: str
-) -> None:
+def test_odd_ids_are_not_assigned(make: Make, api: ChatwootStub, handoff: str) -> None:
     api.live = {"custom_attributes": {"support_mode": "human"}}
     make().changes.hand_off(42, UNKNOWN, handoff)
     assert api.changes == []

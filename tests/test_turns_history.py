@@ -138,9 +138,7 @@ def test_an_email_is_read_without_what_it_quotes(past: Past) -> None:
     ("count", "limit", "pages"),
     [(19, 20, 1), (21, 20, 1), (45, 40, 2), (45, 45, 3), (45, 200, 3)],
 )
-def test_more_than_a_page_is_read(
-    past: Past, count: int, limit: int, pages: int
-) -> None:
+def test_several_pages_are_read(past: Past, count: int, limit: int, pages: int) -> None:
     past.customer_says(*(f"Message {number}" for number in range(count)), "Now")
 
     kept = range(max(0, count - limit), count)
@@ -278,9 +276,7 @@ def test_a_users_token_keeps_nothing(past: Past) -> None:
 
 
 @pytest.mark.parametrize("fault", [Fault.SERVER_ERROR, Fault.CUT_BEFORE])
-def test_a_failure_does_not_decide_whether_messages_are_kept(
-    past: Past, fault: Fault
-) -> None:
+def test_a_failure_does_not_decide_what_is_kept(past: Past, fault: Fault) -> None:
     past.sim.inject(fault, endpoint="list_messages")
 
     past.bot.learn(past.talk.id)

@@ -354,9 +354,7 @@ def test_a_post_that_arrived_is_found(
 
 
 @pytest.mark.parametrize("failure", UNANSWERED)
-def test_a_post_that_did_not_arrive_is_made_again_in_time(
-    posts: Posts, failure: str
-) -> None:
+def test_a_post_that_did_not_arrive_is_made_later(posts: Posts, failure: str) -> None:
     job = posts.fail(FAILURES[failure][0])
     assert job.drafts[0].sent_at == posts.clock.now
     posts.clock.advance(SETTLE_TIME - 7)
@@ -390,9 +388,7 @@ def test_an_old_servers_post_is_found_raw_or_escaped(posts: Posts, stored: str) 
     ],
     ids=str,
 )
-def test_what_is_not_the_post_is_no_evidence(
-    posts: Posts, other: dict[str, t.Any]
-) -> None:
+def test_another_message_is_no_evidence(posts: Posts, other: dict[str, t.Any]) -> None:
     job = posts.fail(TIMED_OUT)
     posts.api.add(**{"content": TEXT, **other})
 
@@ -458,7 +454,7 @@ def test_a_bots_token_has_only_the_echo_for_evidence(posts: Posts) -> None:
 
 
 @pytest.mark.parametrize("status", [404, 429, 500])
-def test_nothing_is_sent_if_the_messages_cannot_be_listed(
+def test_nothing_is_sent_if_messages_cannot_be_listed(
     posts: Posts, status: int
 ) -> None:
     job = posts.fail(TIMED_OUT)

@@ -75,7 +75,7 @@ def test_an_error_means_retries_last_posts_and_a_reason(
         *((100, LONGEST_PAUSE), (397, LONGEST_PAUSE), (10**18, LONGEST_PAUSE)),
     ],
 )
-def test_pauses_grow_sixfold_up_to_a_limit_and_are_spread(
+def test_pauses_grow_sixfold_to_a_limit_with_spread(
     attempt: int, seconds: float
 ) -> None:
     pauses = [pause_after(api(TransientError), attempt, 2.0) for _ in range(200)]

@@ -397,9 +397,7 @@ def test_a_retry_drops_last_posts_that_were_not_sent(
 # -- hand-off ------------------------------------------------------------------
 
 
-def test_a_hand_off_that_fails_is_tried_again_without_another_post(
-    turns: Turns,
-) -> None:
+def test_a_hand_off_that_fails_is_retried_without_another_post(turns: Turns) -> None:
     turns.answer(HANDS_OFF)
     turns.api.change_faults = [500, 503]
     turns.deliver()

@@ -79,7 +79,7 @@ def test_it_is_shown_until_the_work_ends_in_any_way(
     case.becomes("on", "off")
 
 
-def test_it_is_not_shown_for_a_fast_answer(
+def test_a_fast_answer_shows_nothing(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(typing_indicator, "AFTER", 60.0)
