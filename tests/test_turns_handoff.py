@@ -252,17 +252,6 @@ def test_a_hand_off_may_be_repeated(desk: Desk) -> None:
     assert desk.writes == ["custom_attributes", "toggle_status", "toggle_status"]
 
 
-@pytest.mark.parametrize("endpoint", ["custom_attributes", "toggle_status"])
-def test_after_a_refused_step_the_others_are_made(desk: Desk, endpoint: str) -> None:
-    desk.sim.inject(Fault.UNPROCESSABLE, endpoint=endpoint)
-
-    with pytest.raises(PermanentError):
-        desk.hand_off(encode(Handoff(team_id=desk.sim.team.id)))
-
-    assert desk.writes == ["custom_attributes", "toggle_status", "assignments"]
-    assert desk.talk.current.team == desk.sim.team
-
-
 @pytest.mark.parametrize(
     ("known", "live", "opened"),
     [
@@ -281,23 +270,28 @@ def test_a_pending_conversation_is_opened_if_it_still_is_pending(
     assert api.changes == ([("toggle_status", {"status": "open"})] if opened else [])
 
 
+ALL_STEPS: t.Final = ["custom_attributes", "toggle_status", "assignments"]
+
+
 @pytest.mark.parametrize(
-    ("endpoint", "fault", "kind"),
+    ("endpoint", "fault", "kind", "steps"),
     [
-        ("conversation", Fault.SERVER_ERROR, TransientError),
-        ("custom_attributes", Fault.SERVER_ERROR, TransientError),
-        ("custom_attributes", Fault.UNAUTHORIZED, PermanentError),
-        ("assignments", Fault.NOT_FOUND, PermanentError),
+        ("conversation", Fault.SERVER_ERROR, TransientError, []),
+        ("custom_attributes", Fault.SERVER_ERROR, TransientError, ALL_STEPS[:1]),
+        ("custom_attributes", Fault.UNAUTHORIZED, PermanentError, ALL_STEPS),
+        ("toggle_status", Fault.UNPROCESSABLE, PermanentError, ALL_STEPS),
+        ("assignments", Fault.NOT_FOUND, PermanentError, ALL_STEPS),
     ],
 )
-def test_a_step_that_fails_is_an_error_and_operators_have_it_nevertheless(
-    desk: Desk, endpoint: str, fault: Fault, kind: type[APIError]
+def test_only_a_temporary_error_of_a_step_keeps_off_the_next_steps(
+    desk: Desk, endpoint: str, fault: Fault, kind: type[APIError], steps: list[str]
 ) -> None:
     desk.sim.inject(fault, endpoint=endpoint)
 
     with pytest.raises(kind):
         desk.hand_off(encode(Handoff(team_id=desk.sim.team.id)))
 
+    assert desk.writes == steps
     assert desk.holding.taken
     assert KEPT.items() <= desk.attributes.items()
 
