@@ -46,10 +46,8 @@ def ended(state: Ownership, message_id: int) -> Ownership:
     [
         (NOBODY, operator_wrote, [9005], TAKEN),
         (TAKEN, operator_wrote, [9005], TAKEN),
-        (TAKEN, operator_wrote, [9001], TAKEN),
         (TAKEN, operator_wrote, [9006], wrote(TAKEN, 9006)),
         (MARKED, operator_wrote, [9005], MARKED),
-        (RETURNED, operator_wrote, [9001], RETURNED),
         (RETURNED, operator_wrote, [9005], RETURNED),
         (RETURNED, operator_wrote, [9006], wrote(TAKEN, 9006)),
         (RESOLVED, operator_wrote, [9003], wrote(RESOLVED, 9003)),
@@ -61,11 +59,8 @@ def ended(state: Ownership, message_id: int) -> Ownership:
         (NOBODY, resolved, [9003], RESOLVED),
         (MARKED, resolved, [0], RETURNED),
         (MARKED, resolved, [9005], ended(RETURNED, 9005)),
-        (MARKED, resolved, [9006], ended(RETURNED, 9006)),
         (MARKED, resolved, [9004], ended(MARKED, 9004)),
-        (MARKED, resolved, [9001], ended(MARKED, 9001)),
         (RESOLVED, resolved, [0], RESOLVED),
-        (RESOLVED, resolved, [9001], RESOLVED),
         (RESOLVED, resolved, [9003], RESOLVED),
         (RESOLVED, resolved, [9009], ended(NOBODY, 9009)),
         (NOBODY, returned, [], NOBODY),
@@ -113,7 +108,6 @@ def test_an_event_changes_the_state(
         (NOBODY, 1, True),
         (TAKEN, 9005, True),
         (TAKEN, 9006, False),
-        (TAKEN, 9001, False),
         (MARKED, 9005, False),
         (RETURNED, 9005, False),
         (RETURNED, 9006, True),
@@ -137,7 +131,6 @@ def test_the_former_value_is_restored_after_a_resolve_only() -> None:
 
 def test_the_first_former_value_outlives_a_second_takeover() -> None:
     again = attribute_set(handed_off(resolved(FORMER, 9006)))
-
     assert resolved(again, 9007).to_restore == '"AI agent"'
 
 

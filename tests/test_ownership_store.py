@@ -17,17 +17,14 @@ from flask_chatwoot.ownership import state
 from flask_chatwoot.ownership.state import Ownership, Transition
 from flask_chatwoot.ownership.store import LONGEST_ABSENCE, OwnershipStore
 from flask_chatwoot.queue.sqlite import SQLiteDatabase, SQLiteTransaction
+from flask_chatwoot.queue.store import Store
 
 DAY = 86_400.0
 KEEP = 7 * DAY
 
-EVERYTHING: t.Final = Ownership(
-    taken=True,
-    marked=True,
-    former='"AI agent"',
-    operator_message_id=9001,
-    human_at=100.5,
-    resolved_message_id=8999,
+TAKEN: t.Final = Ownership(taken=True, operator_message_id=9001)
+EVERYTHING: t.Final = TAKEN._replace(
+    marked=True, former='"AI agent"', human_at=100.5, resolved_message_id=8999
 )
 
 
@@ -41,9 +38,6 @@ def database(path: str, clock: Clock) -> t.Iterator[SQLiteDatabase]:
 @pytest.fixture
 def store(database: SQLiteDatabase) -> OwnershipStore:
     return OwnershipStore(database)
-
-
-TAKEN: t.Final = Ownership(taken=True, operator_message_id=9001)
 
 
 def wrote(message_id: int) -> Transition:
@@ -76,22 +70,17 @@ def test_the_whole_state_survives_the_process(
 
 
 def test_conversations_and_accounts_are_kept_apart(
-    store: OwnershipStore, path: str, clock: Clock
+    store: OwnershipStore, neighbour: Store
 ) -> None:
-    database = SQLiteDatabase(path, account_id=2, sync="normal", clock=clock)
-    other = OwnershipStore(database)
+    other = OwnershipStore(neighbour.database)
     store.apply(42, wrote(9001))
     other.apply(42, resolved(7))
 
-    assert store.load(42) == TAKEN
-    assert store.load(43) == Ownership()
+    assert (store.load(42), store.load(43)) == (TAKEN, Ownership())
     assert other.load(42) == Ownership(resolved_message_id=7)
-    database.close()
 
 
-def test_one_of_many_messages_at_once_takes_a_conversation_over(
-    store: OwnershipStore,
-) -> None:
+def test_one_of_many_messages_at_once_takes_over(store: OwnershipStore) -> None:
     with ThreadPoolExecutor(8) as pool:
         changes = pool.map(lambda id: store.apply(42, wrote(id)), range(1, 41))
 
@@ -113,7 +102,7 @@ def test_a_change_is_committed_with_its_cause_or_not_at_all(
     assert store.load(42) == Ownership()
 
 
-def test_an_event_that_changes_nothing_writes_nothing(
+def test_an_event_without_change_writes_nothing(
     store: OwnershipStore, path: str
 ) -> None:
     store.apply(42, wrote(9001))
@@ -150,8 +139,7 @@ def test_a_durable_change_is_forced_to_the_disk(
 
 
 @pytest.mark.parametrize(
-    ("touch", "kept"),
-    [(state.returned, KEEP), (resolved(9002), LONGEST_ABSENCE)],
+    ("touch", "kept"), [(state.returned, KEEP), (resolved(9002), LONGEST_ABSENCE)]
 )
 def test_a_conversation_that_ended_is_deleted_later(
     store: OwnershipStore, clock: Clock, touch: Transition, kept: float
@@ -169,12 +157,7 @@ def test_a_conversation_that_ended_is_deleted_later(
 
 
 @pytest.mark.parametrize(
-    "known",
-    [
-        Ownership(taken=True),
-        TAKEN,
-        Ownership(former='"AI agent"', resolved_message_id=9002),
-    ],
+    "known", [TAKEN, Ownership(former='"AI agent"', resolved_message_id=9002)]
 )
 def test_a_state_that_is_needed_is_never_deleted(
     store: OwnershipStore, clock: Clock, known: Ownership
@@ -197,7 +180,6 @@ CALLS: dict[str, t.Callable[[OwnershipStore], t.Any]] = {
 
 def test_every_method_is_tested_with_a_broken_file() -> None:
     methods = {name for name in vars(OwnershipStore) if not name.startswith("_")}
-
     assert set(CALLS) == methods
 
 
@@ -226,10 +208,8 @@ def test_no_call_for_a_conversation_reads_a_whole_table(
     CALLS[call](store)
 
     with contextlib.closing(sqlite3.connect(path)) as db:
-        plans = [
-            db.execute(f"EXPLAIN QUERY PLAN {sql}", v).fetchall() for sql, v in asked
-        ]
+        plans = [db.execute(f"EXPLAIN QUERY PLAN {sql}", v) for sql, v in asked]
+        steps = [row[-1] for plan in plans for row in plan]
 
-    assert asked
-    steps = [row[-1] for plan in plans for row in plan]
+    assert steps
     assert [step for step in steps if "SCAN" in step or "TEMP B-TREE" in step] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 import functools
@@ -65,7 +66,7 @@ def three(text: str, turn: Turn, model: str) -> str:
     return text + turn.mode + model
 
 
-async def coroutine_one(text: str) -> str:
+async def coroutine(text: str) -> str:
     return text
 
 
@@ -82,10 +83,7 @@ async def async_generator(text: str) -> t.AsyncIterator[str]:
 
 
 class Answerer:
-    def method(self, text: str) -> str:
-        return text
-
-    def method_two(self, text: str, turn: Turn) -> str:
+    def method(self, text: str, turn: Turn) -> str:
         return text + turn.mode
 
     @classmethod
@@ -120,13 +118,11 @@ TEXT: dict[str, t.Any] = {
     "text, *, limit=3": lambda text, *, limit=3: text,
     "text, *args, **kwargs": lambda text, *args, **kwargs: text,
     "*args": lambda *args: args[0],
-    "lambda": lambda text: text,
     "partial with a turn": functools.partial(two, turn=TURN),
     "partial": functools.partial(one),
-    "method": Answerer().method,
     "class method": Answerer.class_method,
     "object": Answerer(),
-    "coroutine": coroutine_one,
+    "coroutine": coroutine,
 }
 BOTH: dict[str, t.Any] = {
     "function": two,
@@ -134,9 +130,8 @@ BOTH: dict[str, t.Any] = {
     "text, turn, limit=3": lambda text, turn, limit=3: text,
     "text, turn, /": lambda text, turn, /: text,
     "decorated": decorated,
-    "lambda": lambda text, turn: text,
     "partial of three": functools.partial(three, model="x"),
-    "method": Answerer().method_two,
+    "method": Answerer().method,
     "static method": Answerer.static_method,
     "async object": AsyncAnswerer(),
     "coroutine": coroutine_two,
@@ -155,7 +150,6 @@ def test_a_provider_is_called_with_what_it_declares(
     function: t.Any, arguments: tuple[t.Any, ...]
 ) -> None:
     provider = registered(function)
-
     assert provider.arguments(TURN) == arguments
     inspect.signature(provider.function).bind(*arguments)
 
@@ -163,11 +157,8 @@ def test_a_provider_is_called_with_what_it_declares(
 @pytest.mark.parametrize(
     ("function", "is_async"),
     [
-        (one, False),
-        (coroutine_one, True),
-        (functools.partial(coroutine_two), True),
-        (Answerer(), False),
-        (AsyncAnswerer(), True),
+        *((one, False), (coroutine, True), (functools.partial(coroutine_two), True)),
+        *((Answerer(), False), (AsyncAnswerer(), True)),
     ],
 )
 def test_the_function_of_an_async_provider_is_a_coroutine_function(
@@ -181,9 +172,8 @@ NO_PROVIDERS: dict[str, t.Any] = {
     "*, text": lambda *, text: text,
     "text, *, turn": lambda text, *, turn: text,
     "**kwargs": lambda **kwargs: "",
-    "three": three,
+    "three parameters": three,
     "partial with the text": functools.partial(one, "bound"),
-    "three parameters": lambda a, b, c: "",
     "generator": generator,
     "async generator": async_generator,
     "partial generator": functools.partial(generator),
@@ -193,26 +183,18 @@ NO_PROVIDERS: dict[str, t.Any] = {
     "built-in": max,
     "name": "reply",
     "None": None,
-    "number": 42,
     "list": [one],
-    "text": two("", TURN),
 }
 
 
 @pytest.mark.parametrize("function", NO_PROVIDERS.values(), ids=NO_PROVIDERS)
 def test_what_cannot_be_a_provider_is_refused_at_once(function: t.Any) -> None:
-    registry = Registry()
-
     with pytest.raises(ProviderError):
-        registry.add(function, mode=None, inbox_id=None)
-
-    assert not registry
+        registered(function)
 
 
 def test_a_refusal_names_the_function_and_what_it_should_take() -> None:
-    expected = r"three\(text.*the text, or the text and the turn"
-
-    with pytest.raises(ProviderError, match=expected):
+    with pytest.raises(ProviderError, match=r"three\(text.*the text, or the text and"):
         registered(three)
 
 
@@ -242,9 +224,9 @@ EVERYWHERE = ((None, None), ("bot", None), ("human", None), (None, 3), ("bot", 3
         (EVERYWHERE[::-1], BOT, 3, ("bot", 3)),
         (EVERYWHERE[::-1], HUMAN, 3, (None, 3)),
         ([(None, None)], HUMAN, 3, (None, None)),
-        ([(None, None)], BOT, None, (None, None)),
         ([("bot", None), (None, 3)], BOT, 3, (None, 3)),
         ([("bot", None)], HUMAN, 3, None),
+        ([(Mode.BOT, None)], BOT, 3, (Mode.BOT, None)),
         ([(None, 3)], BOT, 4, None),
         ([(None, 3)], BOT, None, None),
         ([("bot", 3)], HUMAN, 3, None),
@@ -254,8 +236,10 @@ EVERYWHERE = ((None, None), ("bot", None), ("human", None), (None, 3), ("bot", 3
 def test_the_narrowest_match_answers(
     places: t.Sequence[Place], mode: Mode, inbox_id: int | None, expected: Place | None
 ) -> None:
-    found = registry_of(*places).find(mode, inbox_id)
+    registry = registry_of(*places)
+    found = registry.find(mode, inbox_id)
 
+    assert bool(registry) is bool(places)
     assert (found and (found.mode, found.inbox_id)) == expected
 
 
@@ -268,7 +252,7 @@ def test_the_narrowest_match_answers(
         ("human", 3, "mode human in inbox 3"),
     ],
 )
-def test_a_place_can_be_taken_only_once(
+def test_a_place_is_taken_once(
     mode: str | None, inbox_id: int | None, words: str
 ) -> None:
     registry = Registry()
@@ -282,14 +266,6 @@ def test_a_place_can_be_taken_only_once(
     assert found.function is one
 
 
-def test_registries_are_independent() -> None:
-    full, empty = registry_of((None, None)), Registry()
-
-    assert full
-    assert not empty
-    assert empty.find(BOT, None) is None
-
-
 NO_MODES: t.Final[tuple[t.Any, ...]] = ("", "robot", "BOT", 1, [], ("bot",))
 
 
@@ -300,18 +276,11 @@ NO_MODES: t.Final[tuple[t.Any, ...]] = ("", "robot", "BOT", 1, [], ("bot",))
         *((None, i, "above zero") for i in (0, -1, True, "3", 3.0, 2**63, [3])),
     ],
 )
-def test_a_place_that_cannot_exist_is_refused(
+def test_an_impossible_place_is_refused(
     mode: t.Any, inbox_id: t.Any, words: str
 ) -> None:
     with pytest.raises(ProviderError, match=words):
         Registry().add(one, mode=mode, inbox_id=inbox_id)
-
-
-def test_a_mode_may_be_given_as_a_member() -> None:
-    registry = registry_of((Mode.BOT, None))
-
-    assert registry.find(BOT, None) is not None
-    assert registry.find(HUMAN, None) is None
 
 
 # -- what a provider returns ---------------------------------------------------------
@@ -322,10 +291,7 @@ ALONE = Reply(attachments=["invoice.pdf"])
 @pytest.mark.parametrize(
     ("value", "replies"),
     [
-        ("On its way.", [Reply("On its way.")]),
         ("  kept \n", [Reply("  kept \n")]),
-        (Reply("x"), [Reply("x")]),
-        (Reply("x", private=True), [Reply("x", private=True)]),
         (Reply("x", private=False), [Reply("x", private=False)]),
         ("a\0b", [Reply("ab")]),
         (Reply("a\0b", private=True), [Reply("ab", private=True)]),
@@ -364,18 +330,15 @@ def test_anything_else_is_no_reply(value: t.Any, listed: bool) -> None:
     assert "4111" not in str(caught.value)
 
 
-def test_a_list_in_a_list_is_no_reply() -> None:
+def test_a_coroutine_or_a_list_in_a_list_is_no_reply() -> None:
     with pytest.raises(ProviderError, match="returned list;"):
         as_answer([["one"]])
 
-
-def test_a_coroutine_without_its_await_is_no_reply() -> None:
-    coroutine = coroutine_one("x")
-
-    with pytest.raises(ProviderError, match="coroutine"):
-        as_answer(coroutine)
-
-    coroutine.close()
+    with (
+        contextlib.closing(coroutine("x")) as without_await,
+        pytest.raises(ProviderError, match="coroutine"),
+    ):
+        as_answer(without_await)
 
 
 @settings(deadline=None)
@@ -411,26 +374,24 @@ def test_a_provider_may_hand_the_conversation_off(
     assert as_answer(value) == Answer(replies, handoff)
 
 
-class Team(enum.IntEnum):
-    SALES = 3
-
-
 def test_a_hand_off_takes_the_ids_of_an_enumeration() -> None:
+    class Team(enum.IntEnum):
+        SALES = 3
+
     assert Handoff(team_id=Team.SALES).team_id == 3
+
+
+def test_the_repr_of_a_hand_off_has_ids_and_no_reason() -> None:
+    described = repr(Handoff("secret words", team_id=2))
+    assert "team_id=2" in described
+    assert "secret words" not in described
 
 
 @pytest.mark.parametrize("number", ["3", 0, -1, True, 1.5, [3]], ids=repr)
 @pytest.mark.parametrize("field", ["team_id", "assignee_id"])
-def test_a_hand_off_to_something_that_is_no_id_is_refused(
-    field: str, number: t.Any
-) -> None:
+def test_a_hand_off_to_what_is_no_id_is_refused(field: str, number: t.Any) -> None:
     with pytest.raises((TypeError, ValueError), match=rf"Handoff\({field}\)"):
         Handoff("x", **{field: number})
-
-
-def test_the_repr_of_a_hand_off_has_no_reason() -> None:
-    assert "secret words" not in repr(Handoff("secret words", team_id=2))
-    assert "team_id=2" in repr(Handoff("secret words", team_id=2))
 
 
 # -- choices -------------------------------------------------------------------------
@@ -453,7 +414,6 @@ def test_choices_are_texts_or_titles_with_values(
 
 def test_choices_are_changed_to_what_can_be_stored() -> None:
     answer = as_answer(Reply("Which one?", choices=["a\ud800b", ("c\0d", "e\udfff")]))
-
     assert answer is not None
     assert choices_of(answer.replies[0]) == [("a?b", "a?b"), ("cd", "e?")]
 
@@ -496,21 +456,16 @@ def test_an_attachment_of_another_type_is_refused(attachment: t.Any) -> None:
         uploads_of(Reply(attachments=[attachment]))
 
 
-@pytest.mark.parametrize("name", ["missing.pdf", "", "x" * 300])
+@pytest.mark.parametrize(
+    "name", ["missing.pdf", "", "x" * 300, "a\0b", "a\ud800b"], ids=repr
+)
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
 
-    with pytest.raises(ProviderError) as caught:
+    with pytest.raises(ProviderError, match="cannot be read") as caught:
         uploads_of(Reply(attachments=[path]))
 
     assert repr(str(path)) in str(caught.value)
-    assert "cannot be read" in str(caught.value)
-
-
-@pytest.mark.parametrize("name", ["a\0b", "a\ud800b"], ids=repr)
-def test_a_path_that_cannot_exist_is_no_attachment(name: str) -> None:
-    with pytest.raises(ProviderError, match="cannot be read"):
-        uploads_of(Reply(attachments=[name]))
 
 
 def test_a_message_takes_fifteen_files_and_no_more() -> None:
@@ -528,12 +483,10 @@ def test_a_message_takes_fifteen_files_and_no_more() -> None:
     [
         *(("content", v, type(v).__name__) for v in (None, 1, b"x", ["x"], Reply("x"))),
         *(("choices", v, "must be a list") for v in (None, 1, True, object(), "AB")),
-        *(("attachments", v, "must be a list") for v in (None, 1, True, object())),
-        *(("attachments", v, "must be a list") for v in ("a.pdf", b"b.pdf")),
-        ("attachments", "a long name of a file.pdf", "must be a list"),
+        *(("attachments", v, "must be a list") for v in (None, 1, "a.pdf", b"b.pdf")),
     ],
 )
-def test_a_field_of_another_type_is_refused(
+def test_a_field_of_a_wrong_type_is_refused(
     field: str, value: t.Any, words: str
 ) -> None:
     with pytest.raises(TypeError, match=rf"Reply\({field}\).*{words}"):
@@ -543,13 +496,9 @@ def test_a_field_of_another_type_is_refused(
 @pytest.mark.parametrize(
     ("mode", "private", "expected"),
     [
-        (BOT, None, False),
-        (BOT, False, False),
-        (BOT, True, True),
-        *((BOT, private, True) for private in (1, "yes", [True])),
-        (HUMAN, None, True),
-        (HUMAN, True, True),
-        (HUMAN, False, True),
+        *((BOT, private, False) for private in (None, False)),
+        *((BOT, private, True) for private in (True, 1, "yes", [True])),
+        *((HUMAN, private, True) for private in (None, True, False)),
     ],
 )
 def test_only_bot_mode_makes_public_messages_and_only_if_private_is_false(
@@ -625,7 +574,6 @@ def test_a_turn_contains_all_that_is_known_of_its_messages() -> None:
 
 def test_a_turn_of_attachments_has_no_text() -> None:
     turn = turn_of(event(RAW), (Message(1, "", (PICTURE,)),), mode=BOT)
-
     assert (turn.text, turn.attachments) == ("", (PICTURE,))
 
 
@@ -644,8 +592,8 @@ def test_a_turn_is_frozen_and_its_repr_has_nothing_of_the_customer() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         turn.text = "other words"  # type: ignore[misc]
 
-    for words in ("secret words", "Ada", "ada@example.com", "Invoice", "x.example"):
-        assert words not in repr(turn)
+    secrets = ("secret words", "Ada", "ada@example.com", "Invoice", "x.example")
+    assert [words for words in secrets if words in repr(turn)] == []
 
 
 def test_the_history_is_read_only_on_demand() -> None:

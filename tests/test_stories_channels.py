@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-import time
 import typing as t
-from pathlib import Path
 
 import pytest
-import requests
 from flask import Flask
-from support.apps import database_of
 from support.stories import ASKED, QUESTION, Begin, Story, Thinker
 
 from flask_chatwoot import Chatwoot, Post, Reply, Turn, after_post
@@ -45,9 +40,7 @@ def thinker(chatwoot: Chatwoot) -> Thinker:
 @pytest.mark.parametrize(
     ("kind", "bot"), [("account", "Uma User"), ("bot", "Assistant")]
 )
-def test_on_the_website_the_customer_picks_with_a_button(
-    begin: Begin, kind: str, bot: str
-) -> None:
+def test_a_website_shows_choices_as_buttons(begin: Begin, kind: str, bot: str) -> None:
     story = begin(kind=kind)
     story.asks()
     [question] = story.talk.posted
@@ -78,16 +71,6 @@ def test_another_pick_is_answered_and_a_repeated_pick_is_not(story: Story) -> No
 
 
 @pytest.mark.usefixtures("choices")
-def test_a_pick_hours_after_the_question_is_answered(story: Story, app: Flask) -> None:
-    story.asks()
-    database_of(app).clock = lambda: time.time() + 3 * 3600
-    story.talk.customer_picks(story.talk.posted[0], "June")
-
-    assert story.lines()[-1] == "Uma User: You picked: June"
-    assert story.endings() == ["replied", "replied"]
-
-
-@pytest.mark.usefixtures("choices")
 def test_on_other_channels_the_customer_sends_the_title(begin: Begin) -> None:
     story = begin(channel="whatsapp")
     story.asks()
@@ -101,33 +84,7 @@ def test_on_other_channels_the_customer_sends_the_title(begin: Begin) -> None:
     ]
 
 
-@pytest.mark.usefixtures("choices")
-def test_a_note_lists_the_choices(begin: Begin) -> None:
-    begin(mode="human").goes(
-        ASKED, "Uma User (note): Which one?", "    - May", "    - June"
-    )
-
-
-def test_choices_that_become_a_note_are_listed(
-    story: Story, chatwoot: Chatwoot
-) -> None:
-    thinker = chatwoot.reply_provider(Thinker(Reply("Which?", choices=["A", "B"])))
-
-    with story.during(thinker):
-        story.talk.set_attribute("support_mode", "human")
-
-    assert story.lines() == [
-        ASKED,
-        "Uma User (note): Which?",
-        "    - A",
-        "    - B",
-    ]
-    assert story.talk.posted[0].content_type == "text"
-
-
-def test_a_form_becomes_one_line_for_each_field(
-    story: Story, chatwoot: Chatwoot
-) -> None:
+def test_a_form_becomes_one_line_per_field(story: Story, chatwoot: Chatwoot) -> None:
     chatwoot.reply_provider(lambda text: f"Thanks: {text}")
     fields = [{"name": "email", "type": "email"}, {"name": "order", "type": "text"}]
     form = story.talk.add(
@@ -149,25 +106,8 @@ def test_a_form_becomes_one_line_for_each_field(
 # -- files and lists -----------------------------------------------------------
 
 
-def test_a_picture_without_text_is_answered(story: Story, chatwoot: Chatwoot) -> None:
-    @chatwoot.reply_provider
-    def reply(text: str, turn: Turn) -> str:
-        [picture] = turn.attachments
-        content = requests.get(picture.url or "", timeout=5).content
-        return f"{picture.type}, {picture.size} bytes, {content == PICTURE}, {text!r}"
-
-    story.talk.customer_says(attachments=[FILE])
-
-    assert story.lines() == [
-        "Ada Lovelace: [order.png]",
-        f"Uma User: image, {len(PICTURE)} bytes, True, ''",
-    ]
-
-
 @pytest.mark.slow
-def test_a_turn_has_the_files_of_its_whole_burst(
-    begin: Begin, chatwoot: Chatwoot
-) -> None:
+def test_a_turn_has_the_files_of_its_burst(begin: Begin, chatwoot: Chatwoot) -> None:
     @chatwoot.reply_provider
     def reply(text: str, turn: Turn) -> str:
         of_each = [len(message.attachments) for message in turn.messages]
@@ -184,49 +124,12 @@ def test_a_turn_has_the_files_of_its_whole_burst(
     ]
 
 
-@pytest.mark.parametrize(("mode", "mark"), [("bot", ""), ("human", " (note)")])
-def test_files_are_sent(
-    begin: Begin, chatwoot: Chatwoot, tmp_path: Path, mode: str, mark: str
-) -> None:
-    label = tmp_path / "label.pdf"
-    label.write_bytes(b"%PDF label")
-    files: list[Path | tuple[str, bytes, str]] = [label, FILE]
-    chatwoot.reply_provider(lambda text: Reply("Here they are.", attachments=files))
-    story = begin(mode=mode)
-
-    story.goes(ASKED, f"Uma User{mark}: Here they are. [label.pdf] [order.png]")
-    assert [
-        requests.get(str(file["data_url"]), timeout=5).content
-        for file in story.talk.posted[0].attachments
-    ] == [b"%PDF label", PICTURE]
-
-
-def test_a_file_whose_request_had_no_answer_is_sent_once(
+def test_a_file_is_sent_once_if_no_answer_came(
     story: Story, chatwoot: Chatwoot
 ) -> None:
     chatwoot.reply_provider(lambda text: Reply(attachments=[FILE]))
     story.sim.inject(Fault.CUT_AFTER)
-
     story.goes(ASKED, "Uma User: [order.png]")
-
-
-def test_several_messages_from_one_turn(story: Story, chatwoot: Chatwoot) -> None:
-    chatwoot.reply_provider(
-        lambda text: [
-            "It left this morning.",
-            Reply("A guess, to be checked.", private=True),
-            None,
-            Reply("Anything else?", choices=["Yes", "No"]),
-        ]
-    )
-
-    story.goes(
-        ASKED,
-        "Uma User: It left this morning.",
-        "Uma User (note): A guess, to be checked.",
-        "Uma User: Anything else?",
-    )
-    assert story.endings() == ["replied"]
 
 
 def test_an_operators_answer_between_two_messages_withholds_the_second(
@@ -252,14 +155,6 @@ def test_an_operators_answer_between_two_messages_withholds_the_second(
 # -- the typing indicator --------------------------------------------------------
 
 
-def shown(story: Story) -> list[str]:
-    """Everything that was sent about typing, when the last was that it ended."""
-    story.rest()
-    typing = story.sim.wait_until(lambda: "off" in story.talk.typing)
-
-    return story.talk.typing if typing else []
-
-
 @pytest.mark.parametrize("kind", ["account", "bot"])
 def test_typing_is_shown_until_a_slow_provider_has_answered(
     begin: Begin, thinker: Thinker, kind: str
@@ -269,39 +164,8 @@ def test_typing_is_shown_until_a_slow_provider_has_answered(
     with story.during(thinker):
         story.sim.wait_until(lambda: story.talk.typing == ["on"])
 
-    assert shown(story) == ["on", "off"]
     assert story.talk.replies == ["On its way."]
-
-
-@pytest.mark.parametrize("error", [None, LookupError])
-def test_typing_ends_even_if_nothing_is_posted(
-    begin: Begin, chatwoot: Chatwoot, error: type[Exception] | None
-) -> None:
-    thinker = Thinker("thought")
-
-    @chatwoot.reply_provider
-    def reply(text: str, turn: Turn) -> None:
-        thinker(text, turn)
-
-        if error is not None:
-            raise error
-
-    story = begin(max_attempts=1)
-
-    with story.during(thinker):
-        story.sim.wait_until(lambda: story.talk.typing == ["on"])
-
-    assert shown(story) == ["on", "off"]
-    assert story.talk.replies == []
-
-
-def test_typing_is_not_shown_for_a_quick_answer(
-    story: Story, chatwoot: Chatwoot
-) -> None:
-    chatwoot.reply_provider(lambda text: "On its way.")
-
-    story.goes(ASKED, "Uma User: On its way.")
-    assert story.talk.typing == []
+    assert story.sim.wait_until(lambda: story.talk.typing == ["on", "off"])
 
 
 def test_typing_is_not_shown_for_a_note(begin: Begin, chatwoot: Chatwoot) -> None:
@@ -316,36 +180,6 @@ def test_typing_is_not_shown_for_a_note(begin: Begin, chatwoot: Chatwoot) -> Non
 
     assert story.lines()[-1] == "Uma User (note): On its way."
     assert story.talk.typing == []
-
-
-def test_a_server_that_refuses_typing_is_logged_once(
-    begin: Begin, thinker: Thinker, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A bot's token is refused before 4.12."""
-    caplog.set_level(logging.INFO, logger="flask_chatwoot")
-    first, second = begin(version="4.11.0", kind="bot"), begin()
-
-    with first.during(thinker):
-        second.talk.customer_says("Where is mine?")
-        first.sim.wait_until(lambda: first.calls("toggle_typing_status"))
-        first.sim.wait_until(lambda: "typing indicator" in caplog.text)
-
-    assert first.lines()[-1] == second.lines()[-1] == "Assistant: On its way."
-    assert caplog.text.count("typing indicator is not shown") == 1
-
-
-def test_typing_is_refreshed_before_the_widget_hides_it(
-    story: Story, thinker: Thinker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert typing_indicator.REFRESH < 30
-    monkeypatch.setattr(typing_indicator, "REFRESH", 0.1)
-
-    with story.during(thinker):
-        story.sim.wait_until(lambda: story.talk.typing.count("on") >= 3)
-
-    *on, last = shown(story)
-    assert set(on) == {"on"}
-    assert last == "off"
 
 
 def test_typing_can_be_switched_off(begin: Begin, thinker: Thinker) -> None:

@@ -10,7 +10,6 @@ from support.apps import AppFactory
 from support.stories import Begin, Story
 
 from flask_chatwoot import Chatwoot, Reply, Turn
-from flask_chatwoot.simulator import Fault
 from flask_chatwoot.simulator.payloads import MessageType
 from flask_chatwoot.testing import SimulatorFactory
 
@@ -61,7 +60,6 @@ THIRD: t.Final = [
 
 def test_a_users_token_reads_the_history(story: Story, seen: list[Entries]) -> None:
     three_turns(story)
-
     assert seen == [[], THIRD[:2], THIRD]
     assert story.calls("list_messages")
 
@@ -106,29 +104,6 @@ def test_the_history_begins_after_a_resolve(story: Story, seen: list[Entries]) -
     assert seen == [[], [], [user("Two"), assistant("Re: Two")]]
 
 
-def test_long_histories_are_read_page_by_page_and_cut(
-    story: Story, chatwoot: Chatwoot
-) -> None:
-    seen: list[Entries] = []
-
-    @chatwoot.reply_provider
-    def reply(text: str, turn: Turn) -> None:
-        seen.extend([turn.history(limit=50), turn.history(3), turn.history(9, 9)])
-
-    said = [f"{number:04}" for number in range(70)]
-
-    for text in said:
-        story.talk.add(story.sim.bot, text)
-        story.talk.operator_says("Noted.", private=True)
-
-    story.rest()  # or the list has to be read beside 140 deliveries
-    story.asks("And now?")
-
-    texts = [[entry["content"] for entry in entries] for entries in seen]
-    assert texts == [said[-50:], said[-3:], said[-2:]]
-    assert story.talk.transcript.count("Noted.") == 70
-
-
 @pytest.mark.slow
 def test_a_burst_is_not_its_own_history(begin: Begin, seen: list[Entries]) -> None:
     story = begin(burst_window=1.0)
@@ -161,13 +136,3 @@ def test_a_pick_follows_its_question_in_the_history(
     asked = [user("One"), assistant("Re: One. Which one?")]
     picked = [user("June"), assistant("Re: June. Which one?")]
     assert seen == [[], asked, [*asked, *picked]]
-
-
-def test_a_history_that_cannot_be_read_is_empty(
-    story: Story, seen: list[Entries], caplog: pytest.LogCaptureFixture
-) -> None:
-    story.sim.inject(Fault.SERVER_ERROR, times=None, endpoint="list_messages")
-
-    story.goes("Ada Lovelace: One", "Uma User: Re: One")
-    assert seen == [[]]
-    assert "there is no history" in caplog.text

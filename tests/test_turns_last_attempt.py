@@ -51,7 +51,7 @@ def ended(store: Store) -> list[JobRow]:
 
 @pytest.mark.parametrize("token", ["user", "bot"])
 @pytest.mark.parametrize("fault", [Fault.CUT_AFTER, Fault.HANG_AFTER])
-def test_what_arrived_with_the_last_attempt_is_found(
+def test_what_the_last_attempt_sent_is_found(
     ask: Ask, fault: Fault, token: str
 ) -> None:
     sim, talk, store = ask(fault, token)
@@ -110,9 +110,7 @@ def test_an_echo_that_comes_after_the_end_saves_the_retry(ask: Ask) -> None:
     assert talk.replies == [ANSWER]
 
 
-def test_a_worker_that_dies_after_the_last_post_leaves_the_turn_answered(
-    ask: Ask,
-) -> None:
+def test_a_worker_that_dies_after_the_last_post_leaves_it_answered(ask: Ask) -> None:
     sim, talk, store = ask(Fault.RATE_LIMITED, "user")
     [job] = sim.wait_until(lambda: ended(store))
     assert (job.outcome, job.reason) == ("dead", "rate_limited")

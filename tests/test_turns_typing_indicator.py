@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import subprocess
@@ -32,216 +33,186 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(typing_indicator, "AFTER", 0.03)
     monkeypatch.setattr(typing_indicator, "_LOOK", 0.01)
     monkeypatch.setattr(typing_indicator, "_IDLE", 0.05)
-    wait_until(lambda: not threads())  # those that other tests have left
-
-
-@pytest.fixture
-def sim() -> t.Iterator[Simulator]:
-    with Simulator() as sim:
-        yield sim
-        wait_until(lambda: not threads())  # before the server goes away
-
-
-@pytest.fixture
-def talk(sim: Simulator) -> Talk:
-    return sim.conversation()
+    ended()  # also the threads that other tests have left
 
 
 def threads() -> list[threading.Thread]:
     return [each for each in threading.enumerate() if each.name == THREAD]
 
 
+def ended() -> None:
+    wait_until(lambda: not threads())
+
+
+class Case:
+    """The indicator of an app, and a conversation to show it in."""
+
+    def __init__(self, sim: Simulator, token: str) -> None:
+        self.sim, self.talk = sim, sim.conversation()
+        self.client = ChatwootClient(sim.url, 1, token, timeout=0.5)
+        self.indicator = TypingIndicator(self.client)
+
+    def shown(self, talk: Talk | None = None) -> t.ContextManager[None]:
+        return self.indicator.shown((talk or self.talk).id)
+
+    def becomes(self, *switched: str, talk: Talk | None = None) -> None:
+        """Wait until it was switched like this, and no further."""
+        wait_until(lambda: (talk or self.talk).typing == list(switched))
+
+
 @pytest.fixture
-def typing(sim: Simulator) -> TypingIndicator:
-    return TypingIndicator(ChatwootClient(sim.url, 1, sim.user_token))
+def case(sim: Simulator) -> t.Iterator[Case]:
+    yield Case(sim, sim.user_token)
+    ended()  # before the server goes away
 
 
-def test_it_is_shown_while_the_provider_works(
-    talk: Talk, typing: TypingIndicator
+@pytest.mark.parametrize("error", [None, RuntimeError, KeyboardInterrupt, SystemExit])
+def test_it_is_shown_until_the_work_ends_in_any_way(
+    case: Case, error: type[BaseException] | None
 ) -> None:
-    with typing.shown(talk.id):
-        wait_until(lambda: talk.typing == ["on"])
+    with pytest.raises(error) if error else contextlib.nullcontext(), case.shown():
+        case.becomes("on")
 
-    wait_until(lambda: talk.typing == ["on", "off"])
-
-
-@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
-def test_it_is_hidden_however_the_work_ends(
-    talk: Talk, error: type[BaseException], typing: TypingIndicator
-) -> None:
-    def work() -> None:
-        with typing.shown(talk.id):
-            wait_until(lambda: talk.typing == ["on"])
+        if error:
             raise error
 
-    with pytest.raises(error):
-        work()
-
-    wait_until(lambda: talk.typing == ["on", "off"])
+    case.becomes("on", "off")
 
 
-def test_it_is_not_shown_for_a_fast_answer(
-    sim: Simulator, talk: Talk, monkeypatch: pytest.MonkeyPatch, typing: TypingIndicator
+def test_a_fast_answer_shows_nothing(
+    case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(typing_indicator, "AFTER", 60.0)
 
     for _ in range(3):
-        with typing.shown(talk.id):
+        with case.shown():
             pass
 
-    wait_until(lambda: not threads())  # it has looked, and seen that all is over
+    ended()  # it has looked, and seen that all is over
+    assert case.sim.calls == []
 
-    assert sim.calls == []
 
-
-def test_it_is_shown_after_a_delay(talk: Talk, typing: TypingIndicator) -> None:
+def test_it_is_shown_after_a_delay(case: Case) -> None:
     started = time.monotonic()
 
-    with typing.shown(talk.id):
-        wait_until(lambda: talk.typing)
+    with case.shown():
+        wait_until(lambda: case.talk.typing)
 
     assert time.monotonic() - started >= 0.03
 
 
 def test_it_is_refreshed_before_the_widget_hides_it(
-    talk: Talk, monkeypatch: pytest.MonkeyPatch, typing: TypingIndicator
+    case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert typing_indicator.REFRESH < 30
     monkeypatch.setattr(typing_indicator, "REFRESH", 0.02)
 
-    with typing.shown(talk.id):
-        wait_until(lambda: len(talk.typing) >= 3)
+    with case.shown():
+        wait_until(lambda: len(case.talk.typing) >= 3)
 
-    wait_until(lambda: talk.typing[-1] == "off")
-    assert set(talk.typing[:-1]) == {"on"}
+    wait_until(lambda: case.talk.typing[-1] == "off")
+    assert set(case.talk.typing[:-1]) == {"on"}
 
 
-def test_it_is_not_refreshed_at_every_look(
-    sim: Simulator, talk: Talk, typing: TypingIndicator
-) -> None:
-    other = sim.conversation()
+def test_it_is_not_refreshed_at_every_look(case: Case) -> None:
+    other = case.sim.conversation()
 
-    with typing.shown(talk.id):
-        wait_until(lambda: talk.typing)
+    with case.shown():
+        case.becomes("on")
 
         for _ in range(3):  # the thread has looked at both meanwhile
-            with typing.shown(other.id):
+            with case.shown(other):
                 wait_until(lambda: other.typing[-1:] == ["on"])
 
             wait_until(lambda: other.typing[-1:] == ["off"])
 
-        assert talk.typing == ["on"]
+        assert case.talk.typing == ["on"]
 
 
-def test_conversations_are_independent(sim: Simulator, typing: TypingIndicator) -> None:
-    one, two = sim.conversation(), sim.conversation()
+def test_conversations_are_independent(case: Case) -> None:
+    other = case.sim.conversation()
 
-    with typing.shown(one.id):
-        with typing.shown(two.id):
-            wait_until(lambda: one.typing == two.typing == ["on"])
+    with case.shown():
+        with case.shown(other):
+            wait_until(lambda: case.talk.typing == other.typing == ["on"])
 
-        wait_until(lambda: two.typing == ["on", "off"])
-        assert one.typing == ["on"]
+        case.becomes("on", "off", talk=other)
+        assert case.talk.typing == ["on"]
 
-    wait_until(lambda: one.typing == ["on", "off"])
-
-
-def test_one_thread_serves_all_and_ends_without_work(
-    talk: Talk, typing: TypingIndicator
-) -> None:
-
-    with typing.shown(talk.id), typing.shown(talk.id):
-        wait_until(lambda: talk.typing)
-        assert len(threads()) == 1
-
-    wait_until(lambda: not threads())
-
-    with typing.shown(talk.id):
-        wait_until(lambda: talk.typing[-1] == "on")
-        assert len(threads()) == 1
+    case.becomes("on", "off")
 
 
-def test_without_the_setting_it_is_not_shown(sim: Simulator, talk: Talk) -> None:
-    client = ChatwootClient(sim.url, 1, sim.user_token)
+def test_one_thread_serves_all_and_ends_without_work(case: Case) -> None:
+    for _ in range(2):
+        with case.shown(), case.shown():
+            wait_until(lambda: case.talk.typing[-1:] == ["on"])
+            assert len(threads()) == 1
 
-    with TypingIndicator(client, wanted=False).shown(talk.id):
+        ended()
+
+
+def test_without_the_setting_it_is_not_shown(case: Case) -> None:
+    with TypingIndicator(case.client, wanted=False).shown(case.talk.id):
         assert not threads()
 
-    assert sim.calls == []
+    assert case.sim.calls == []
 
 
-@pytest.mark.parametrize(
-    "fault", [Fault.UNAUTHORIZED, Fault.NOT_FOUND, Fault.UNPROCESSABLE]
-)
+@pytest.mark.parametrize("fault", [Fault.UNAUTHORIZED, Fault.NOT_FOUND])
 def test_after_a_refusal_no_more_requests_are_sent(
-    sim: Simulator,
-    talk: Talk,
-    fault: Fault,
-    caplog: pytest.LogCaptureFixture,
-    typing: TypingIndicator,
+    case: Case, fault: Fault, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sim.inject(fault, times=None, endpoint="toggle_typing_status")
+    case.sim.inject(fault, times=None, endpoint="toggle_typing_status")
 
     with caplog.at_level(logging.INFO, logger="flask_chatwoot"):
         for _ in range(3):
-            with typing.shown(talk.id):
+            with case.shown():
                 wait_until(lambda: "is not shown any more" in caplog.text)
 
-        wait_until(lambda: not threads())
+        ended()
 
-    assert len(sim.calls) == 1
+    assert len(case.sim.calls) == 1
     assert caplog.text.count("is not shown any more") == 1
 
 
-def test_a_bots_token_before_4_12_is_refused_once() -> None:
-    with Simulator(version="4.11.0") as sim:
-        talk = sim.conversation()
-        typing = TypingIndicator(ChatwootClient(sim.url, 1, sim.bot_token))
+@pytest.mark.parametrize("version", ["4.11.0"])
+def test_a_bots_token_before_4_12_is_refused_once(sim: Simulator) -> None:
+    case = Case(sim, sim.bot_token)
 
-        for _ in range(2):
-            with typing.shown(talk.id):
-                wait_until(lambda: sim.calls)
+    for _ in range(2):
+        with case.shown():
+            wait_until(lambda: sim.calls)
 
-        wait_until(lambda: not threads())
-
-        assert [call.status for call in sim.calls] == [401]
+    ended()
+    assert [call.status for call in sim.calls] == [401]
 
 
-@pytest.mark.parametrize(
-    "fault", [Fault.SERVER_ERROR, Fault.RATE_LIMITED, Fault.CUT_BEFORE]
-)
+@pytest.mark.parametrize("fault", [Fault.SERVER_ERROR, Fault.CUT_BEFORE])
 def test_after_another_failure_the_next_work_is_shown(
-    sim: Simulator,
-    talk: Talk,
-    fault: Fault,
-    caplog: pytest.LogCaptureFixture,
-    typing: TypingIndicator,
+    case: Case, fault: Fault, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sim.inject(fault, endpoint="toggle_typing_status")
+    case.sim.inject(fault, endpoint="toggle_typing_status")
 
-    with typing.shown(talk.id):
-        wait_until(lambda: sim.calls)
+    with case.shown():
+        wait_until(lambda: case.sim.calls)
 
-    wait_until(lambda: talk.typing == ["off"])
+    case.becomes("off")
 
-    with typing.shown(talk.id):
-        wait_until(lambda: talk.typing == ["off", "on"])
+    with case.shown():
+        case.becomes("off", "on")
 
     assert caplog.text == ""
 
 
-def test_a_server_that_hangs_delays_no_turn(
-    sim: Simulator, talk: Talk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = ChatwootClient(sim.url, 1, sim.user_token, timeout=0.5)
-    sim.inject(Fault.HANG, endpoint="toggle_typing_status")
+def test_a_server_that_hangs_delays_no_turn(case: Case) -> None:
+    case.sim.inject(Fault.HANG, endpoint="toggle_typing_status")
 
-    with TypingIndicator(client).shown(talk.id):
-        wait_until(lambda: sim.calls)
+    with case.shown():
+        wait_until(lambda: case.sim.calls)
         started = time.monotonic()
 
     assert time.monotonic() - started < 0.4
-    wait_until(lambda: talk.typing == ["off"])
+    case.becomes("off")
 
 
 @pytest.mark.parametrize("body", ["", "null", "<html>", "[]"])
@@ -256,12 +227,11 @@ def test_a_strange_answer_does_not_end_the_thread(body: str) -> None:
             wait_until(lambda: len(mock.calls) == 1)
 
         wait_until(lambda: len(mock.calls) == 2)
-        wait_until(lambda: not threads())
+        ended()
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_it_works_in_a_child_forked_during_work() -> None:
     ignored = "ignore::DeprecationWarning"  # of Python 3.12, about threads and forks
-
     subprocess.run([sys.executable, "-W", ignored, PROGRAM], check=True, timeout=60)
