@@ -13,7 +13,7 @@ import pytest
 import responses
 from support.apps import see
 from support.chatwoot import BASE_URL, TOKEN, ChatwootStub
-from support.queue import claim, open_store, put, sent
+from support.queue import Store, open_store
 from support.waiting import Clock
 
 from flask_chatwoot.client import ChatwootClient
@@ -44,7 +44,6 @@ from flask_chatwoot.payloads.events import ConversationEvent, MessageEvent
 from flask_chatwoot.payloads.liquid import escape
 from flask_chatwoot.queue.inspection import KEEP
 from flask_chatwoot.queue.outbox import Draft
-from flask_chatwoot.queue.store import Store
 from flask_chatwoot.simulator import Fault, Simulator, payloads
 from flask_chatwoot.simulator.payloads import (
     Agent,
@@ -118,8 +117,8 @@ class GateCase:
 
     def sending(self, content: str) -> Draft:
         """A draft whose request was sent, and has had no answer yet."""
-        put(self.store, 100)
-        return sent(self.store, claim(self.store), content)
+        self.store.put(100)
+        return self.store.sent(self.store.claim(), content)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import requests
 from flask import Flask
 from support.apps import recorded
 from support.chatwoot import BASE_URL, TOKEN, ChatwootStub, refused
-from support.queue import claim, put
+from support.queue import Store
 from support.waiting import Clock
 from urllib3 import exceptions as urllib3_errors
 
@@ -31,7 +31,6 @@ from flask_chatwoot.payloads.fields import MARKER
 from flask_chatwoot.payloads.liquid import escape
 from flask_chatwoot.queue.jobs import Job
 from flask_chatwoot.queue.outbox import Draft, DraftPart, Outbox
-from flask_chatwoot.queue.store import Store
 from flask_chatwoot.simulator.payloads import MessageType
 from flask_chatwoot.turns.posting import Poster, Settle, TooSoonError
 
@@ -58,8 +57,8 @@ class Posts:
 
     def kept(self, *texts: str, private: bool = False) -> Job:
         """A claimed job with its drafts."""
-        put(self.store, 9001)
-        job = claim(self.store)
+        self.store.put(9001)
+        job = self.store.claim()
         drafts = [DraftPart(text, private) for text in texts or (TEXT,)]
         self.store.outbox.keep(job, drafts)
 
@@ -68,7 +67,7 @@ class Posts:
     def again(self, job: Job) -> Job:
         """The job as the next attempt has it."""
         self.store.queue.postpone(job, -1e9)
-        claimed = claim(self.store)
+        claimed = self.store.claim()
         assert claimed.id == job.id
 
         return claimed

@@ -24,7 +24,6 @@ from support.apps import (
     work,
 )
 from support.deliveries import as_bytes, deliver, message
-from support.queue import put
 from support.waiting import Clock
 
 from flask_chatwoot import (
@@ -115,7 +114,9 @@ class Turns:
     def put(self, *, id: int = 9001, conversation_id: int = 42) -> None:
         """Store a delivery without handling it."""
         raw = as_bytes(message(id=id, conversation_id=conversation_id))
-        put(store_of(self.app), id, conversation_id=conversation_id, payload=raw)
+        store_of(self.app).queue.put(
+            str(id), conversation_id=conversation_id, message_id=id, payload=raw
+        )
 
     def fail(self) -> None:
         """Let a turn fail for good; its last posts are stored, and not sent yet."""
