@@ -251,6 +251,7 @@ _FROM_3: t.Final = (
     "UPDATE draft SET unconfirmed_at = sent_at WHERE message_id IS NULL",
     "ALTER TABLE file RENAME COLUMN kind TO media_type",
     "ALTER TABLE said RENAME TO transcript",
+    "ALTER TABLE conversation RENAME COLUMN person_message_id TO operator_message_id",
     *(
         f"DROP INDEX {name}"
         for name in (

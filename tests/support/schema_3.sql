@@ -60,7 +60,7 @@ CREATE TABLE IF NOT EXISTS conversation (
     taken INTEGER NOT NULL DEFAULT 0,
     marked INTEGER NOT NULL DEFAULT 0,
     former TEXT,
-    operator_message_id INTEGER NOT NULL DEFAULT 0,
+    person_message_id INTEGER NOT NULL DEFAULT 0,
     human_at REAL,
     resolved_message_id INTEGER NOT NULL DEFAULT 0,
     touched_at REAL NOT NULL,
