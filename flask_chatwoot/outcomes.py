@@ -95,6 +95,7 @@ class Reason(_Ending):
         "policy_failed",
         "The host's policy raised, or returned no decision.",
     )
+    POLICY = "policy", "The host's policy decided so, and gave no reason."
     SUPERSEDED = (
         "superseded",
         "The customer wrote again: the note was withheld; the next turn answers both.",

@@ -207,24 +207,28 @@ def test_a_host_decides_with_a_reason_of_its_own(
 
     assert (len(scene.api.public), len(scene.api.notes)) == (public, notes)
     assert len(asked) == calls
-    assert audience is CUSTOMER or ending["reason"] == reason
+    unnamed = Reason.POLICY if audience is NOBODY else None
+    assert audience is CUSTOMER or ending["reason"] == (reason or unnamed)
 
 
 @pytest.mark.parametrize(
-    ("value", "public", "notes"),
+    ("value", "public", "notes", "reason"),
     [
-        *((Mode.BOT, 1, 0), (Mode.HUMAN, 0, 1), (CUSTOMER, 1, 0)),
-        (Decision(t.cast(t.Any, "operators")), 0, 1),
-        *(("customer", 1, 0), ("operators", 0, 1), ("nobody", 0, 0)),
+        (Mode.BOT, 1, 0, None),
+        (Mode.HUMAN, 0, 1, None),
+        (Decision(t.cast(t.Any, "operators")), 0, 1, None),
+        ("customer", 1, 0, None),
+        ("operators", 0, 1, Reason.POLICY),
+        ("nobody", 0, 0, Reason.POLICY),
     ],
     ids=repr,
 )
 def test_a_policy_may_return_a_mode_or_the_name_of_an_audience(
-    scene: Scene, value: t.Any, public: int, notes: int
+    scene: Scene, value: t.Any, public: int, notes: int, reason: Reason | None
 ) -> None:
     ending = ending_with(scene, lambda facts: value)
     assert (len(scene.api.public), len(scene.api.notes)) == (public, notes)
-    assert ending["reason"] is None
+    assert ending["reason"] == reason
 
 
 @pytest.mark.parametrize(
@@ -248,10 +252,10 @@ def test_a_reason_that_cannot_be_stored_is_cleaned(scene: Scene) -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [RuntimeError("4111 1111"), KeyError("4111"), RecursionError()],
+    [RuntimeError("4111 1111"), KeyError("4111"), RecursionError(), SystemExit("4111")],
 )
 def test_a_policy_that_raises_posts_nothing_public_and_is_logged(
-    scene: Scene, error: Exception, caplog: pytest.LogCaptureFixture
+    scene: Scene, error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
     def policy(facts: PolicyContext) -> t.NoReturn:
         raise error

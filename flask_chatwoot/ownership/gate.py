@@ -122,7 +122,9 @@ class Gate:
 
         try:
             decision = decision_from(self.find_policy()(known))
-        except Exception as error:  # noqa: BLE001 - the host's code, any error at all
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the host's code, any error at all
             log.error("the policy raised %s", trace(error))  # noqa: TRY400
 
         return decision or Decision(Audience.OPERATORS, Reason.POLICY_FAILED)

@@ -28,6 +28,7 @@ class Decision(t.NamedTuple):
 
     :ivar reason: Why the customer gets no answer, for ``turn_finished`` and
         ``flask chatwoot jobs``: a :class:`~flask_chatwoot.Reason`, or a short text.
+        For nobody, ``None`` becomes ``Reason.POLICY``.
     """
 
     audience: Audience
@@ -89,7 +90,14 @@ Policy = t.Callable[[PolicyContext], PolicyAnswer]
 
 
 def default_policy(context: PolicyContext) -> Decision:
-    """The built-in policy: the first line of the table that holds."""
+    """The built-in policy. The first line that applies decides:
+
+    - nobody: an e-mail written by a machine, a blocked contact, an operator's answer;
+    - operators: a takeover, human mode, a status other than ``CHATWOOT_BOT_STATUSES``,
+      an assigned operator with ``CHATWOOT_YIELD_TO_ASSIGNEE``, a message older than
+      ``CHATWOOT_MAX_AGE``, a closed messaging window;
+    - customer: everything else.
+    """
     for holds, audience, reason in _TABLE:
         if holds(context):
             return Decision(audience, reason)
@@ -135,7 +143,8 @@ def decision_from(answer: t.Any) -> Decision | None:
         return Decision(_AUDIENCES[answer])
 
     if not isinstance(answer, Decision):
-        answer = Decision(answer)
+        withheld = answer in (Audience.OPERATORS, Audience.NOBODY)
+        answer = Decision(answer, Reason.POLICY if withheld else None)
 
     audience, reason = answer
 
@@ -143,7 +152,8 @@ def decision_from(answer: t.Any) -> Decision | None:
         return None
 
     if reason is None:
-        return Decision(Audience(audience))
+        silent = audience == Audience.NOBODY
+        return Decision(Audience(audience), Reason.POLICY if silent else None)
 
     if not isinstance(reason, str):
         return None
