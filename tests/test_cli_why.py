@@ -13,6 +13,7 @@ from flask_chatwoot import Chatwoot
 from flask_chatwoot.simulator.payloads import JSON, Agent, MessageType
 
 QUESTION = "A secret question"
+UNANSWERABLE = "A secret question without an answer"
 
 
 @pytest.fixture
@@ -23,7 +24,13 @@ def clock(app: Flask, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def app(make_app: AppFactory, chatwoot: Chatwoot) -> Flask:
-    chatwoot.reply_provider(lambda text: "secret answer")
+    @chatwoot.reply_provider
+    def reply(text: str) -> str:
+        if text == UNANSWERABLE:
+            raise RuntimeError(text)
+
+        return "secret answer"
+
     return make_app(chatwoot, backend="thread", workers=0)
 
 
@@ -85,6 +92,22 @@ def test_why_there_is_no_answer_yet(scene: Scene) -> None:
     assert state.startswith("  retrying, due in ")
     assert state.endswith(
         " s, 1 attempt (1 failed by Chatwoot) so far, because: server_error"
+    )
+
+
+def test_all_failures_of_a_turn_that_was_given_up_are_counted(
+    scene: Scene, clock: Clock
+) -> None:
+    deliver(scene.client, message(UNANSWERABLE))
+
+    for _ in range(5):
+        work(scene.app)
+        clock.advance(1000)
+
+    *_, end, _ = lines_of(scene)
+    assert "  dead " in end
+    assert end.endswith(
+        " after 5 attempts (5 failed by the provider), because: provider_failed"
     )
 
 

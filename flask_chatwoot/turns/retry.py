@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 def postponed(queue: Queue, config: Config, job: Job, error: ChatwootError) -> bool:
     """Release a failed job for another attempt, if that may succeed; whether it may."""
+    queue.failed(job, _cause_of(error))
     reason = reason_of(error)
     left = config.max_attempts - job.attempts
     # After the last attempt a post may still be searched for.
@@ -44,7 +45,6 @@ def postponed(queue: Queue, config: Config, job: Job, error: ChatwootError) -> b
         return False
 
     pause = pause_after(error, job.attempts, config.retry_pause)
-    queue.failed(job, _cause_of(error))
     queue.postpone(job, pause, reason=reason)
     log.warning("job %s failed (%s), again in %.0f s: %s", job.id, reason, pause, error)
 
