@@ -149,7 +149,7 @@ def _question(body: bytes) -> str:
 def _refuse_unauthenticated(error: SignatureError) -> ResponseReturnValue:
     log.warning("a request to %s was refused: %s", request.path, error)
 
-    return {"error": "invalid signature"}, error.status
+    return {"error": "unauthorized"}, error.status
 
 
 @blueprint.errorhandler(DeliveryError)

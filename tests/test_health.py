@@ -40,7 +40,7 @@ def test_without_the_token_the_answer_is_401(app: Flask, token: str | None) -> N
 
     answer = ask(app, token)
 
-    assert (answer.status_code, answer.json) == (401, {"error": "invalid signature"})
+    assert (answer.status_code, answer.json) == (401, {"error": "unauthorized"})
 
 
 EMPTY: JSON = {"oldest": None, "states": {}, "outcomes": {}, "workers": 0}

@@ -398,7 +398,7 @@ def test_the_end_does_not_wait_for_a_slow_provider(app: Flask) -> None:
     ("fault", "copy"),
     [
         ("duplicate", (200, "valid", "duplicate", None)),
-        ("forged", (401, "wrong", "refused", "invalid signature")),
+        ("forged", (401, "wrong", "refused", "unauthorized")),
     ],
 )
 def test_with_a_fault_of_its_delivery_a_message_is_answered_once(

@@ -471,7 +471,7 @@ def test_the_answer_appears_once_the_fault_is_off(
         (["[value=cut]"], ["accepted → replied", "unanswered (cut_after)"]),
         (
             ["[name=duplicate]", "[name=forged]"],
-            ["duplicate", "refused (invalid signature)", "bad signature"],
+            ["duplicate", "refused (unauthorized)", "bad signature"],
         ),
     ],
     ids=["cut connection", "duplicate and forged"],

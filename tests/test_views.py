@@ -34,7 +34,7 @@ from flask_chatwoot.simulator.payloads import (
 
 COPILOT = "/chatwoot/copilot"
 BEARER = {"Authorization": "Bearer token-of-a-page"}
-INVALID = {"error": "invalid signature"}
+INVALID = {"error": "unauthorized"}
 ANSWER = "On its way."
 
 Send = t.Callable[[FlaskClient, bytes], TestResponse]
