@@ -127,7 +127,7 @@ class Reply:
     :ivar private: ``True`` makes it a note in bot mode, too. In human mode it is
         always a note.
     :ivar handoff: ``True``, or a :class:`Handoff` that says more: operators
-        have the conversation after this reply. No effect in human mode.
+        have the conversation after this reply. In human mode only notes are posted.
     :ivar attachments: Paths, or ``(name, bytes, media type)``; 15 at most.
     :ivar choices: Texts, or ``(title, value)``, for the customer to pick from. In a
         note they are listed.
@@ -149,6 +149,9 @@ class Reply:
         if not isinstance(content, str):
             kind = type(content).__name__
             raise TypeError(f"Reply(content) must be text, not {kind}.")
+
+        if not isinstance(self.handoff, bool | Handoff):
+            raise TypeError("Reply(handoff) must be a bool or a Handoff.")
 
         for name, several in (
             ("attachments", self.attachments),

@@ -482,6 +482,7 @@ def test_a_message_takes_fifteen_files_and_no_more() -> None:
     ("field", "value", "words"),
     [
         *(("content", v, type(v).__name__) for v in (None, 1, b"x", ["x"], Reply("x"))),
+        *(("handoff", v, "must be a bool") for v in (None, 1, "yes")),
         *(("choices", v, "must be a list") for v in (None, 1, True, object(), "AB")),
         *(("attachments", v, "must be a list") for v in (None, 1, "a.pdf", b"b.pdf")),
     ],
