@@ -16,21 +16,28 @@ log = logging.getLogger(__name__)
 
 _signals = Namespace()
 
-before_post = _signals.signal("before-post")
-"""Sent before every attempt to create a message in Chatwoot. Receives ``post``, the
-:class:`~flask_chatwoot.Post` that will be created."""
+before_post = _signals.signal(
+    "before-post",
+    """Sent before every attempt to create a message in Chatwoot. Receives ``post``, the
+    :class:`~flask_chatwoot.Post` that will be created.""",
+)
 
-after_post = _signals.signal("after-post")
-"""Sent after every attempt, exactly once per :data:`before_post`. Receives ``post``,
-``message_id`` (the created message's id, or ``None``), ``error`` (the
-failure, usually an :class:`~flask_chatwoot.errors.APIError`, or ``None``) and
-``seconds`` (the duration of the attempt). Both an id and an error mean that the message
-was created and that its id could not be stored."""
+after_post = _signals.signal(
+    "after-post",
+    """Sent after every attempt, exactly once per :data:`before_post`. Receives
+    ``post``, ``message_id`` (the created message's id, or ``None``), ``error`` (the
+    failure, usually an :class:`~flask_chatwoot.errors.APIError`, or ``None``) and
+    ``seconds`` (the duration of the attempt). Both an id and an error mean that the
+    message was created and that its id could not be stored.""",
+)
 
-turn_finished = _signals.signal("turn-finished")
-"""Sent when a turn has ended. Receives ``turn`` (the
-:class:`~flask_chatwoot.Turn`), ``outcome`` (a :class:`~flask_chatwoot.TurnOutcome`)
-and ``reason`` (a :class:`~flask_chatwoot.Reason`, or ``None``)."""
+turn_finished = _signals.signal(
+    "turn-finished",
+    """Sent when a turn has ended. Receives ``turn`` (the
+    :class:`~flask_chatwoot.Turn`), ``outcome`` (a :class:`~flask_chatwoot.TurnOutcome`)
+    and ``reason`` (a :class:`~flask_chatwoot.Reason`, a text of the host's policy, or
+    ``None``).""",
+)
 
 
 def send(signal: NamedSignal, sender: t.Any, **values: t.Any) -> None:
