@@ -136,11 +136,11 @@ class Chatwoot:
         return register if function is None else register(function)
 
     def policy(self, function: P) -> P:
-        """Register the function that decides who hears an answer; returned unchanged.
+        """Register the function that decides who gets an answer; returned unchanged.
 
         It takes the :class:`~flask_chatwoot.PolicyContext` and returns a
         :class:`~flask_chatwoot.Decision`; a :class:`~flask_chatwoot.Mode` (bot: the
-        customer hears it, human: operators); or ``"customer"``, ``"operators"`` or
+        customer gets it, human: operators); or ``"customer"``, ``"operators"`` or
         ``"nobody"``. It is called before the provider, and again right before each
         post, in several threads at once, so it must be quick. It may call the built-in
         one, :func:`flask_chatwoot.default_policy`. If it raises or returns anything
@@ -198,10 +198,11 @@ def _warn(settings: Config) -> None:
         )
 
     if unprotected:
+        sentences.append(f"Anybody may call {' and '.join(unprotected)}. Set the key.")
+
+    if any("/webhook" in each for each in unprotected):
         sentences.append(
-            f"Anybody may call {' and '.join(unprotected)}. Set the key in "
-            "parentheses; for Chatwoot before 4.12, which cannot sign, "
-            "CHATWOOT_WEBHOOK_TOKEN."
+            "For Chatwoot before 4.12, which cannot sign, set CHATWOOT_WEBHOOK_TOKEN."
         )
 
     if sentences:
