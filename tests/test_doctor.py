@@ -663,7 +663,7 @@ def behind_another(*, retried: bool) -> Cause:
     return cause
 
 
-READY = "warning age: is 100 s old … flask chatwoot jobs --state ready"
+READY = "warning age: the oldest came 100 s ago … flask chatwoot jobs --state ready"
 NO_WORKER = "error workers: 1 jobs wait, and no worker runs."
 JOBS = [
     case(
@@ -673,8 +673,7 @@ JOBS = [
     ),
     case(
         lambda s: arrive(s.app, number=2, outcome="dead"),
-        "warning dead: 1 dead jobs wait for a decision (unauthorized). … "
-        "flask chatwoot jobs retry --dead",
+        "warning dead: Dead jobs: 1 (unauthorized). … flask chatwoot jobs retry --dead",
     ),
     case(waiting(20)),
     case(
@@ -687,9 +686,9 @@ JOBS = [
     ),
     case(all_workers_busy, "warning age: ", "warning workers: raise CHATWOOT_WORKERS"),
     case(other(backend="thread", workers=2), "warning workers: Is the app running"),
-    case(heartbeat, "ok workers: running worker threads: 2"),
+    case(heartbeat, "ok workers: worker threads seen lately: 2"),
     case(behind_another(retried=False), "warning age: ", "ok workers: "),
-    case(behind_another(retried=True), "warning age: The oldest of 1 "),
+    case(behind_another(retried=True), "warning age: Jobs that wait: 1; "),
 ]
 
 

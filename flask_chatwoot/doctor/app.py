@@ -178,7 +178,7 @@ def database(context: DoctorContext) -> Findings:
 
 def _age(waiting: list[JobRow]) -> Findings:
     oldest = max((job.age for job in waiting), default=0.0)
-    what = f"The oldest of {len(waiting)} waiting jobs is {oldest:.0f} s old."
+    what = f"Jobs that wait: {len(waiting)}; the oldest came {oldest:.0f} s ago."
 
     if oldest > LONGEST_WAIT:
         yield warned(
@@ -199,9 +199,9 @@ def _dead(dead: list[JobRow]) -> Findings:
     reasons = ", ".join(sorted({job.reason or "unknown" for job in dead}))
     yield warned(
         "dead",
-        f"{len(dead)} dead jobs wait for a decision ({reasons}).",
+        f"Dead jobs: {len(dead)} ({reasons}).",
         "Remove the cause, and run flask chatwoot jobs retry --dead; or delete them "
-        "with flask chatwoot jobs prune --dead.",
+        "with flask chatwoot jobs prune --dead --days 0, all but the newest job.",
     )
 
 
@@ -221,7 +221,7 @@ def _workers(
 
     if not idle and (alive or context.config.backend == "inline"):
         yield passed(
-            "workers", f"No job waits too long; running worker threads: {alive}."
+            "workers", f"No job waits too long; worker threads seen lately: {alive}."
         )
     elif not idle:
         yield warned("workers", "No worker had a heartbeat lately.", _start(context))

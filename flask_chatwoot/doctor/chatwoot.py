@@ -138,7 +138,7 @@ def webhook(context: DoctorContext) -> Findings:
         return
 
     if context.url is None:
-        addresses = ", ".join(context.addresses) or "none"
+        addresses = ", ".join(context.addresses) or "there is none"
         yield warned(
             "webhook",
             f"It is not clear which webhook in Chatwoot is this app's: {addresses}.",
