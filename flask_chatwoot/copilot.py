@@ -19,7 +19,9 @@ def suggest(runtime: Runtime, text: str, mode: Mode = Mode.HUMAN) -> str | None:
     provider = runtime.providers.find(turn.mode, None)
 
     if provider is None:
-        raise NoProviderError(f"No reply provider is registered for mode {mode}.")
+        raise NoProviderError(
+            f"No reply provider is registered for mode {mode} in every inbox."
+        )
 
     answer = ask(runtime.app, provider, turn)
     texts = [reply.content for reply in answer.replies] if answer else []

@@ -91,7 +91,12 @@ def raise_error(text: str) -> str:
 @pytest.mark.parametrize(
     ("provider", "question", "code", "texts"),
     [
-        (None, QUESTION, 1, ["Error: No reply provider is registered for mode bot.\n"]),
+        (
+            None,
+            QUESTION,
+            1,
+            ["Error: No reply provider is registered for mode bot in every inbox.\n"],
+        ),
         (raise_error, QUESTION, 1, [f"{RAISED}LookupError\n", "in raise_error"]),
         (lambda text: 42, QUESTION, 1, ["Error: A reply provider returned int;"]),
         (lambda text: "Yes?", " ", 2, ["Usage: ", "The text is blank"]),

@@ -20,7 +20,7 @@ def _inspection() -> Inspection:
 @click.option(
     "--state",
     type=click.Choice([state.value for state in JobState]),
-    help="Only these jobs.",
+    help="Only jobs in this state.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON array.")
 @click.option(
@@ -70,7 +70,10 @@ def retry(ids: tuple[int, ...], dead: bool) -> None:
 @click.option("--dead", is_flag=True, help="Dead jobs too; they cannot be restored.")
 @with_appcontext
 def prune(days: float, dead: bool) -> None:
-    """Delete finished jobs. Later duplicates of their messages are answered again."""
+    """Delete finished jobs, but never the newest job.
+
+    Later duplicates of their messages are answered again.
+    """
     pruned = _inspection().prune(older_than=days * 86400, dead=dead)
     click.echo(f"{_counted(pruned)} deleted.")
 

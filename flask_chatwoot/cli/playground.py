@@ -9,8 +9,14 @@ from flask_chatwoot.runtime import current_runtime
 
 
 @click.command()
-@click.option("--port", default=5100, show_default=True, help="0: any that is free.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=5100,
+    show_default=True,
+    help="0: any that is free.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option(
     "--expose", is_flag=True, help="Accept a --host that other machines can reach."
 )

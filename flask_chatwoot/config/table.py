@@ -224,13 +224,13 @@ SETTINGS: t.Final = (
         "lease",
         to.lease,
         30.0,
-        "Seconds after which a job of a process that ended is claimed by another.",
+        "Seconds after which a job of a killed process is claimed by another.",
     ),
     Setting(
         "retry_pause",
         to.seconds,
         2.0,
-        "Seconds before the second attempt; each later pause is six times as long.",
+        "Seconds before the second attempt; each later one is about six times as long.",
     ),
     Setting(
         "settle_time",

@@ -450,7 +450,10 @@ class CapturedPost(Post):
 
 @contextlib.contextmanager
 def captured_posts(app: Flask) -> t.Iterator[list[CapturedPost]]:
-    """A list that grows with every attempt of an app to create a message."""
+    """Yield a list that grows with every attempt of an app to create a message.
+
+    ``with captured_posts(app) as posts:``
+    """
     posts: list[CapturedPost] = []
 
     def record(
