@@ -93,10 +93,9 @@ def test_an_export_has_a_docstring_of_its_own(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["before_post", "after_post", "turn_finished"])
 def test_a_signal_documents_what_it_sends(name: str) -> None:
-    source = inspect.getsource(flask_chatwoot.signals)
-    docstring = source.partition(f"\n{name} = ")[2].split('"""')[1]
+    docstring = inspect.getdoc(getattr(flask_chatwoot, name)) or ""
 
-    assert "Receives ``" in docstring
+    assert "Receives ``" in docstring.replace("\n", " ")
 
 
 @pytest.mark.parametrize("name", ["flask_chatwoot", *MODULES])

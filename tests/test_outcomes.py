@@ -17,7 +17,7 @@ CLOSED: dict[type[StrEnum], set[str]] = {
         *("outgoing", "private", "template", "activity", "unknown_type", "empty"),
         *("auto_reply", "blocked"),
         *("taken", "answered", "status", "assigned", "too_old", "window_closed"),
-        *("policy_failed", "superseded"),
+        *("policy_failed", "policy", "superseded"),
         *("no_answer", "no_provider", "provider_failed", "provider_invalid"),
         *("unauthorized", "not_found", "refused", "redirected", "rate_limited"),
         *("server_error", "unreachable", "unconfirmed", "crashed", "unreadable"),

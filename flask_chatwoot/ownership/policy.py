@@ -90,7 +90,7 @@ Policy = t.Callable[[PolicyContext], PolicyAnswer]
 
 
 def default_policy(context: PolicyContext) -> Decision:
-    """The built-in policy. The first line that applies decides:
+    """The built-in policy: the first line that applies decides.
 
     - nobody: an e-mail written by a machine, a blocked contact, an operator's answer;
     - operators: a takeover, human mode, a status other than ``CHATWOOT_BOT_STATUSES``,
