@@ -18,7 +18,7 @@ from .runtime import KEY, Runtime
 from .signals import turn_finished
 from .simulator import Simulator, Talk
 from .simulator.deliveries import Kind
-from .simulator.payloads import Message, MessageType
+from .simulator.payloads import MessageRecord, MessageType
 from .simulator.server import serving
 from .turns.attempt import Ending
 
@@ -141,7 +141,7 @@ def _transcript(talk: Talk) -> str:
     )
 
 
-def _line(message: Message) -> str:
+def _line(message: MessageRecord) -> str:
     author = "customer" if message.type is MessageType.INCOMING else "bot"
     text = (message.content or "").replace("\n", "\n" + " " * 12)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from .config import Config
 from .outcomes import DeliveryOutcome, Reason
-from .ownership.deliveries import see_human, see_operator, transition_of
+from .ownership.deliveries import record_human, record_operator, transition_of
 from .ownership.gate import is_ours
 from .ownership.mode import Mode, ModeAttribute
 from .ownership.store import OwnershipStore
@@ -139,8 +139,8 @@ class Ingest:
 
         # In one transaction: after a crash in between, the mode would never be set.
         with self.queue.transaction(durable=True) as tx:
-            takes_over = see_operator(self.ownership, event, tx)
-            see_human(self.ownership, event, self.modes, tx)
+            takes_over = record_operator(self.ownership, event, tx)
+            record_human(self.ownership, event, self.modes, tx)
             sets_mode = takes_over and (
                 self.modes.resolve(event.conversation) is Mode.BOT
             )

@@ -20,7 +20,7 @@ from flask_chatwoot import (
     turn_finished,
 )
 from flask_chatwoot.simulator import Talk
-from flask_chatwoot.simulator.payloads import Contact
+from flask_chatwoot.simulator.payloads import ContactRecord
 
 Fields = dict[str, t.Any]
 
@@ -72,7 +72,9 @@ def test_a_pending_conversation_without_an_answer_is_handed_off_with_a_note(
     [
         pytest.param(False, {"status": "open"}, id="open"),
         pytest.param(
-            False, {"status": "pending", "contact": Contact(blocked=True)}, id="blocked"
+            False,
+            {"status": "pending", "contact": ContactRecord(blocked=True)},
+            id="blocked",
         ),
         pytest.param(True, {"status": "pending", "channel": "email"}, id="machine"),
     ],

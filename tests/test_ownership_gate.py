@@ -21,7 +21,11 @@ from flask_chatwoot.errors import APIError, PermanentError, TransientError
 from flask_chatwoot.outcomes import Reason
 from flask_chatwoot.ownership import policy
 from flask_chatwoot.ownership.context import LONGEST_DELAY
-from flask_chatwoot.ownership.deliveries import see_human, see_operator, transition_of
+from flask_chatwoot.ownership.deliveries import (
+    record_human,
+    record_operator,
+    transition_of,
+)
 from flask_chatwoot.ownership.gate import Gate, is_ours
 from flask_chatwoot.ownership.live import REFUSALS, RETRY_AFTER, LiveState
 from flask_chatwoot.ownership.mode import Mode, ModeAttribute, vocabulary
@@ -47,9 +51,9 @@ from flask_chatwoot.queue.outbox import Draft
 from flask_chatwoot.simulator import Fault, Simulator, payloads
 from flask_chatwoot.simulator.payloads import (
     Agent,
-    Contact,
-    Conversation,
-    Message,
+    ContactRecord,
+    ConversationRecord,
+    MessageRecord,
     MessageType,
     parse_version,
 )
@@ -95,8 +99,8 @@ class GateCase:
             return False
 
         with self.store.queue.transaction() as tx:
-            takes_over = see_operator(self.ownership, event, tx)
-            see_human(self.ownership, event, self.gate.modes, tx)
+            takes_over = record_operator(self.ownership, event, tx)
+            record_human(self.ownership, event, self.gate.modes, tx)
 
         return takes_over
 
@@ -152,19 +156,19 @@ def event_of(body: t.Any) -> MessageEvent:
 
 
 def delivered(
-    message: Message, conversation: Conversation, version: str = "4.16.2"
+    message: MessageRecord, conversation: ConversationRecord, version: str = "4.16.2"
 ) -> MessageEvent:
     number = parse_version(version)
     return event_of(payloads.message_event(message, conversation, version=number))
 
 
 def asked(
-    message: Message | None = None, *, version: str = "4.16.2", **fields: t.Any
+    message: MessageRecord | None = None, *, version: str = "4.16.2", **fields: t.Any
 ) -> MessageEvent:
     """A customer's question, in a conversation in bot mode by default."""
     fields = {"custom_attributes": {"support_mode": "bot"}, **fields}
-    question = message or Message(id=100, content="Where is it?")
-    return delivered(question, Conversation(**fields), version)
+    question = message or MessageRecord(id=100, content="Where is it?")
+    return delivered(question, ConversationRecord(**fields), version)
 
 
 def written(
@@ -177,11 +181,11 @@ def written(
     **fields: t.Any,
 ) -> MessageEvent:
     """A message to the customer."""
-    said = Message(
+    said = MessageRecord(
         id=id, content=content, sender=sender, type=MessageType.OUTGOING, **fields
     )
 
-    return delivered(said, Conversation(id=conversation_id), version)
+    return delivered(said, ConversationRecord(id=conversation_id), version)
 
 
 # -- the policy's context, from a delivery -----------------------------------------
@@ -189,8 +193,8 @@ def written(
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_version_delivers_the_whole_context(case: GateCase, version: str) -> None:
-    said = Message(id=100, content="x", created_at=T0 - 90)
-    contact, inbox = Contact(blocked=True), payloads.Inbox(id=7)
+    said = MessageRecord(id=100, content="x", created_at=T0 - 90)
+    contact, inbox = ContactRecord(blocked=True), payloads.Inbox(id=7)
     fields = {"status": "pending", "assignee": OLGA, "can_reply": False}
     event = asked(said, version=version, contact=contact, inbox=inbox, **fields)
 
@@ -235,7 +239,7 @@ def test_the_age_is_that_of_the_message_or_of_its_delivery(
     case: GateCase, digest: str, waited: float, age: float
 ) -> None:
     """The server's clock may be wrong; a click has the time of its question."""
-    event = asked(Message(id=100, created_at=T0 - waited))
+    event = asked(MessageRecord(id=100, created_at=T0 - waited))
     case.before(event._replace(digest=digest) if digest else event, T0 - 10)
     assert case.facts.age == pytest.approx(age)
 
@@ -278,9 +282,9 @@ def test_an_operator_who_answers_takes_over(case: GateCase, version: str) -> Non
     assert case.sees_message(written(version=version))
     assert not case.sees_message(written("And more.", id=103, version=version))
 
-    assert case.before(asked(Message(id=102))) == ANSWERED
+    assert case.before(asked(MessageRecord(id=102))) == ANSWERED
     assert case.facts.last_speaker is Speaker.OPERATOR
-    assert case.before(asked(Message(id=104))) == TAKEN
+    assert case.before(asked(MessageRecord(id=104))) == TAKEN
 
 
 @pytest.mark.parametrize(
@@ -354,7 +358,7 @@ def changed(
     attributes = {"support_mode": before}, {"support_mode": after}
     body = payloads.conversation_event(
         "conversation_updated",
-        Conversation(id=42),
+        ConversationRecord(id=42),
         changed={"custom_attributes": attributes},
     )
     event = events.parse(json.dumps({**body, **fields}).encode())
@@ -426,7 +430,7 @@ def shown(value: t.Any, at: t.Any, *, id: int = 100) -> MessageEvent:
     """A question whose delivery shows the attribute, and the time of that state."""
     attributes = {"support_mode": value}
     state = {"id": 42, "custom_attributes": attributes, "updated_at": at}
-    return event_of({**asked(Message(id=id)).raw, "conversation": state})
+    return event_of({**asked(MessageRecord(id=id)).raw, "conversation": state})
 
 
 @pytest.mark.parametrize(
@@ -522,7 +526,7 @@ def test_the_live_state_is_not_read_before_a_note(live: LiveCase) -> None:
 def test_a_contact_blocked_later_gets_no_answer(
     case: GateCase, api: ChatwootStub
 ) -> None:
-    current = Conversation(contact=Contact(blocked=True))
+    current = ConversationRecord(contact=ContactRecord(blocked=True))
     api.live = payloads.api_conversation(current, [])
     assert (case.before(asked()), case.before_post(asked())) == (CUSTOMER, BLOCKED)
 

@@ -13,7 +13,7 @@ from support.chatwoot import ChatwootStub
 from support.deliveries import deliver, message
 
 from flask_chatwoot import Chatwoot
-from flask_chatwoot.simulator.payloads import Conversation, api_conversation
+from flask_chatwoot.simulator.payloads import ConversationRecord, api_conversation
 
 MOST_CALLS: t.Final = 60
 
@@ -72,7 +72,7 @@ def test_an_inline_turn_needs_few_calls_between_rooms(
     client = make_app(chatwoot).test_client()
 
     if readable:
-        shown = Conversation(custom_attributes={"support_mode": "bot"})
+        shown = ConversationRecord(custom_attributes={"support_mode": "bot"})
         api.live = api_conversation(shown, [])
 
     # The first turns open the database and learn what may be read.

@@ -30,7 +30,7 @@ from flask_chatwoot.errors import SignatureError
 from flask_chatwoot.simulator import ENDPOINTS, Fault, Simulator, Talk, payloads, routes
 from flask_chatwoot.simulator.conversations import FLOOD, NO_INCOMING, TOO_LONG
 from flask_chatwoot.simulator.deliveries import Kind
-from flask_chatwoot.simulator.payloads import Contact, MessageType
+from flask_chatwoot.simulator.payloads import ContactRecord, MessageType
 
 MESSAGES: t.Final = "/accounts/1/conversations/1/messages"
 ID: t.Final = "X-Chatwoot-Delivery"
@@ -297,7 +297,7 @@ def test_message_ids_count_through_all_conversations(sim: Simulator) -> None:
 
 
 def test_contacts_differ_unless_given(sim: Simulator) -> None:
-    ada = Contact(id=5, name="Ada", email="ada@example.com")
+    ada = ContactRecord(id=5, name="Ada", email="ada@example.com")
     ids = [sim.conversation(contact=c).current.contact.id for c in (None, None, ada)]
     assert (len(set(ids)), ids[2]) == (3, 5)
 
@@ -324,7 +324,7 @@ def test_the_bot_owns_new_conversations_since_4_16_2(bench: Bench, by: t.Any) ->
 def test_a_customers_message_reopens_the_conversation(
     bench: Bench, before: str, blocked: bool, after: str
 ) -> None:
-    contact = Contact(id=1, blocked=blocked)
+    contact = ContactRecord(id=1, blocked=blocked)
     talk = bench.sim.conversation(status=before, contact=contact)
     talk.operator_says("Hello")
     unchanged = talk.status

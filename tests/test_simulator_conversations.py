@@ -9,8 +9,8 @@ from support.simulation import JSON, Bench, Client, Hook, activities, values
 
 from flask_chatwoot.simulator import Simulator, Talk
 from flask_chatwoot.simulator.payloads import (
-    Contact,
-    Message,
+    ContactRecord,
+    MessageRecord,
     MessageType,
     parse_version,
 )
@@ -359,14 +359,14 @@ def test_a_message_has_at_most_15_files(bench: Bench, number: int, code: int) ->
 # -- choices and forms ---------------------------------------------------------
 
 
-def offer(client: Client, talk: Talk) -> Message:
+def offer(client: Client, talk: Talk) -> MessageRecord:
     """Post a choice."""
     fields = {"content_type": "input_select", "content_attributes": {"items": ITEMS}}
     client.create(talk, "Well?", **fields)
     return talk.posted[-1]
 
 
-def ask(client: Client, talk: Talk) -> Message:
+def ask(client: Client, talk: Talk) -> MessageRecord:
     """Post a form."""
     fields = {"content_type": "form", "content_attributes": {"items": FORM}}
     client.create(talk, "Where?", **fields)
@@ -435,7 +435,7 @@ def test_a_choice_outside_of_a_website_is_a_message(bench: Bench) -> None:
 def test_what_a_customer_cannot_do_is_an_error(sim: Simulator, bot: Client) -> None:
     talk, elsewhere = sim.conversation(), sim.conversation(channel=WHATSAPP)
     choice, form, text = offer(bot, talk), ask(bot, talk), talk.operator_says("Hello")
-    wrong: list[tuple[t.Callable[..., Message], tuple[t.Any, ...], str]] = [
+    wrong: list[tuple[t.Callable[..., MessageRecord], tuple[t.Any, ...], str]] = [
         (talk.customer_picks, (choice, "Maybe"), "'Maybe'"),
         (talk.customer_picks, (text, "Yes"), "to pick"),
         (talk.customer_fills, (form, {"street": "Main"}), "street"),
@@ -639,7 +639,7 @@ def test_an_activity_is_shown_by_the_api_only(bench: Bench) -> None:
 
 @pytest.mark.parametrize("kind", ["bot"])
 def test_a_conversation_of_a_blocked_contact_begins_resolved(bench: Bench) -> None:
-    talk = bench.sim.conversation(contact=Contact(id=1, blocked=True))
+    talk = bench.sim.conversation(contact=ContactRecord(id=1, blocked=True))
     talk.customer_says("Hi")
     assert (talk.status, talk.current.assignee) == ("resolved", None)
     assert bench.webhook.events == ["message_created"]

@@ -13,10 +13,10 @@ from support.simulation import values
 from flask_chatwoot.simulator import liquid, payloads
 from flask_chatwoot.simulator.payloads import (
     Agent,
-    Contact,
-    Conversation,
+    ContactRecord,
+    ConversationRecord,
     Inbox,
-    Message,
+    MessageRecord,
     MessageType,
     Team,
     Version,
@@ -24,17 +24,17 @@ from flask_chatwoot.simulator.payloads import (
 
 BOT = Agent(id=9, name="Assistant", bot=True)
 OLGA = Agent(id=5, name="Olga", email="olga@example.com")
-NOTE = Message(
+NOTE = MessageRecord(
     id=9003, content="psst", type=MessageType.OUTGOING, private=True, sender=OLGA
 )
-ACTIVITY = Message(id=9004, content="…", type=MessageType.ACTIVITY, sender=None)
-HELLO = Message()
-TALK = Conversation()
+ACTIVITY = MessageRecord(id=9004, content="…", type=MessageType.ACTIVITY, sender=None)
+HELLO = MessageRecord()
+TALK = ConversationRecord()
 MOMENT: t.Final = "2026-07-27T09:12:33.123Z"
 
 
 def delivered(
-    message: Message = HELLO, talk: Conversation = TALK, **options: t.Any
+    message: MessageRecord = HELLO, talk: ConversationRecord = TALK, **options: t.Any
 ) -> payloads.JSON:
     return payloads.message_event(message, talk, **options)
 
@@ -92,21 +92,25 @@ CONTACT_KEYS: t.Final = {
         (None, None, None),
         (OLGA, {"id", "name", "email", "type"}, "user"),
         (BOT, {"id", "name", "type"}, "agent_bot"),
-        (Contact(), CONTACT_KEYS, None),
+        (ContactRecord(), CONTACT_KEYS, None),
     ],
     ids=["none", "operator", "bot", "contact"],
 )
 def test_a_sender_has_the_keys_of_its_kind(
     sender: payloads.Sender, keys: set[str] | None, type: str | None
 ) -> None:
-    shown = delivered(Message(sender=sender))["sender"]
+    shown = delivered(MessageRecord(sender=sender))["sender"]
     assert (shown and set(shown)) == keys
     assert (shown or {}).get("type") == type
 
 
 def test_the_contact_is_always_the_sender_of_the_conversation() -> None:
-    talk = Conversation(contact=Contact(id=7, custom_attributes={"plan": "gold"}))
-    sender = delivered(Message(sender=BOT), talk)["conversation"]["meta"]["sender"]
+    talk = ConversationRecord(
+        contact=ContactRecord(id=7, custom_attributes={"plan": "gold"})
+    )
+    sender = delivered(MessageRecord(sender=BOT), talk)["conversation"]["meta"][
+        "sender"
+    ]
 
     assert values(sender, "id type custom_attributes") == [
         *(7, "contact", {"plan": "gold"})
@@ -114,7 +118,7 @@ def test_the_contact_is_always_the_sender_of_the_conversation() -> None:
 
 
 def test_the_inner_message_is_the_last_public_one() -> None:
-    body = delivered(NOTE, history=[Message(id=9001), NOTE, ACTIVITY])
+    body = delivered(NOTE, history=[MessageRecord(id=9001), NOTE, ACTIVITY])
     assert (body["id"], inner(body)["id"]) == (9003, 9001)
     assert delivered(NOTE)["conversation"]["messages"] == []
 
@@ -131,7 +135,7 @@ def test_the_inner_message_has_numbers_where_the_outer_one_has_words() -> None:
     [(OLGA, ["User", 5]), (BOT, ["AgentBot", 9]), (None, [None] * 2)],
 )
 def test_the_inner_message_names_its_author(sender: t.Any, author: t.Any) -> None:
-    shown = inner(delivered(Message(sender=sender)))
+    shown = inner(delivered(MessageRecord(sender=sender)))
     assert values(shown, "sender_type sender_id") == author
     assert ("sender" in shown) == (sender is not None)
 
@@ -158,7 +162,7 @@ def test_the_account_is_named_since_4_14_2(version: Version, there: bool) -> Non
 def test_bots_and_the_type_of_assignee_are_shown_since_4_8(
     version: Version, assignee: Agent | None, kind: str | None, shown: t.Any
 ) -> None:
-    body = delivered(talk=Conversation(assignee=assignee), version=version)
+    body = delivered(talk=ConversationRecord(assignee=assignee), version=version)
     meta = body["conversation"]["meta"]
     user = 5 if assignee == OLGA else None  # only users are assignees further inside
 
@@ -171,7 +175,9 @@ def test_bots_and_the_type_of_assignee_are_shown_since_4_8(
     ("version", "there"), [((4, 12, 1), False), ((4, 13, 0), True)]
 )
 def test_files_have_a_type_since_4_13(version: Version, there: bool) -> None:
-    message = Message(content=None, attachments=({"file_type": "audio"}, {"id": 1}))
+    message = MessageRecord(
+        content=None, attachments=({"file_type": "audio"}, {"id": 1})
+    )
     body = delivered(message, version=version)
     answer = payloads.api_message(message, TALK, version=version)
     first, second = body["attachments"]
@@ -205,8 +211,8 @@ HTML: t.Final = "<p>a &lt;b&gt;\\\nc</p>\n<p>d</p>\n"
 def test_content_is_what_that_version_makes_of_it(
     version: Version, channel: str, content: str | None, expected: str | None
 ) -> None:
-    talk = Conversation(inbox=Inbox(channel=f"Channel::{channel}"))
-    body = delivered(Message(content=content), talk, version=version)
+    talk = ConversationRecord(inbox=Inbox(channel=f"Channel::{channel}"))
+    body = delivered(MessageRecord(content=content), talk, version=version)
     assert body["content"] == expected
     assert inner(body)["content"] == content
 
@@ -230,8 +236,8 @@ def test_changed_attributes_may_be_null_or_absent() -> None:
 
 
 def test_changes_are_named_as_chatwoots_columns() -> None:
-    before = Conversation(assignee=BOT, labels=("a",))
-    after = Conversation(
+    before = ConversationRecord(assignee=BOT, labels=("a",))
+    after = ConversationRecord(
         assignee=OLGA,
         labels=("a", "b"),
         team=Team(),
@@ -255,7 +261,9 @@ def test_changes_are_named_as_chatwoots_columns() -> None:
 
 
 def test_a_conversation_has_its_team_and_snoozed_until() -> None:
-    talk = Conversation(team=Team(id=4, name="sales"), snoozed_until=payloads.EPOCH)
+    talk = ConversationRecord(
+        team=Team(id=4, name="sales"), snoozed_until=payloads.EPOCH
+    )
     event = payloads.conversation_event("conversation_updated", talk)
 
     for body in (event, payloads.api_conversation(talk, [])):
@@ -292,7 +300,7 @@ def test_automatic_e_mails_are_not_flagged_before_4_5() -> None:
 
 
 def test_the_api_shows_a_message_with_numbers() -> None:
-    message = Message(type=MessageType.OUTGOING, sender=BOT)
+    message = MessageRecord(type=MessageType.OUTGOING, sender=BOT)
 
     assert payloads.api_message(message, TALK) == {
         "id": 9001,
@@ -311,19 +319,19 @@ def test_the_api_shows_a_message_with_numbers() -> None:
 
 
 def test_the_api_shows_messages_with_the_meta_data_of_their_conversation() -> None:
-    talk = Conversation(labels=("billing",), assignee=OLGA)
-    body = payloads.api_messages([Message(), NOTE], talk)
+    talk = ConversationRecord(labels=("billing",), assignee=OLGA)
+    body = payloads.api_messages([MessageRecord(), NOTE], talk)
 
     assert [message["id"] for message in body["payload"]] == [9001, 9003]
     assert values(body["meta"], "labels contact.id assignee.id") == [["billing"], 55, 5]
-    assert "assignee" not in payloads.api_messages([], Conversation())["meta"]
+    assert "assignee" not in payloads.api_messages([], ConversationRecord())["meta"]
 
 
 def test_the_api_shows_a_conversation() -> None:
     mode = {"support_mode": "bot"}
-    talk = Conversation(status="pending", custom_attributes=mode)
+    talk = ConversationRecord(status="pending", custom_attributes=mode)
     body = payloads.api_conversation(talk, [HELLO, NOTE, ACTIVITY])
-    empty = payloads.api_conversation(Conversation(assignee=OLGA), [])
+    empty = payloads.api_conversation(ConversationRecord(assignee=OLGA), [])
 
     assert values(body, "id account_id status custom_attributes meta.channel") == [
         *(42, 1, "pending", mode, "Channel::WebWidget")
@@ -357,12 +365,12 @@ def test_the_profile_names_the_accounts() -> None:
 
 # -- Liquid --------------------------------------------------------------------
 
-ADA = Contact(
+ADA = ContactRecord(
     name="ada king LOVELACE",
     email="ada@example.com",
     custom_attributes={"plan": "gold"},
 )
-DROPS = payloads.drops(Conversation(contact=ADA), BOT)
+DROPS = payloads.drops(ConversationRecord(contact=ADA), BOT)
 
 
 @pytest.mark.parametrize(
@@ -416,7 +424,7 @@ def test_an_error_in_liquid_leaves_the_whole_text_unchanged(broken: str) -> None
 
 
 def test_a_single_name_has_no_first_and_last() -> None:
-    drops = payloads.drops(Conversation(contact=Contact(name="ada")), None)
+    drops = payloads.drops(ConversationRecord(contact=ContactRecord(name="ada")), None)
     assert liquid.render("{{contact.name}}{{contact.last_name}}", drops) == "Ada"
     assert liquid.render("{{agent.name}}", drops) == ""
 

@@ -12,7 +12,7 @@ from support.simulation import Bench, Client, Hook, delivery_of, running, values
 from flask_chatwoot.simulator import Fault, File, Simulator, Talk
 from flask_chatwoot.simulator.deliveries import Signing
 from flask_chatwoot.simulator.files import PUBLIC, STORE
-from flask_chatwoot.simulator.payloads import Message
+from flask_chatwoot.simulator.payloads import MessageRecord
 from flask_chatwoot.simulator.redaction import redacted, redacted_url
 
 CAT: t.Final = File("a/b cät.png", b"\x89PNG cat", "image/png")
@@ -23,7 +23,7 @@ def fetch(url: str, *, follow: bool = True) -> requests.Response:
     return requests.get(url, allow_redirects=follow, timeout=5)
 
 
-def url_of(message: Message) -> str:
+def url_of(message: MessageRecord) -> str:
     return str(message.attachments[0]["data_url"])
 
 

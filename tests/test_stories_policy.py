@@ -15,7 +15,7 @@ from flask_chatwoot import (
     Chatwoot,
     PolicySettings,
 )
-from flask_chatwoot.simulator.payloads import Agent, Contact
+from flask_chatwoot.simulator.payloads import Agent, ContactRecord
 
 ANSWERED = "Uma User: On its way."
 NOTED = "Uma User (note): On its way."
@@ -121,6 +121,6 @@ def test_a_question_older_than_allowed_is_noted(begin: Begin, app: Flask) -> Non
 
 
 def test_a_blocked_contact_gets_no_answer(begin: Begin) -> None:
-    story = begin(contact=Contact(blocked=True), status="open")
+    story = begin(contact=ContactRecord(blocked=True), status="open")
     story.goes(ASKED)
     assert story.refusals == ["blocked"]

@@ -45,8 +45,8 @@ from flask_chatwoot.simulator import Fault, Simulator, Talk
 from flask_chatwoot.simulator.payloads import (
     JSON,
     Agent,
-    Conversation,
-    Message,
+    ConversationRecord,
+    MessageRecord,
     MessageType,
     api_conversation,
     conversation_event,
@@ -68,8 +68,8 @@ HAND_OFF_NOTE = (
 TO_HUMAN = ("custom_attributes", {"custom_attributes": {"support_mode": "human"}})
 PICTURE = {"file_type": "image", "data_url": "https://x.test/1"}
 FILE = ("a.txt", b"a", "text/plain")
-FROM_OPERATOR = Message(id=9100, type=MessageType.OUTGOING, sender=Agent())
-QUESTION = Message(id=9001)
+FROM_OPERATOR = MessageRecord(id=9100, type=MessageType.OUTGOING, sender=Agent())
+QUESTION = MessageRecord(id=9001)
 HANDS_OFF = Reply("One moment.", handoff=Handoff("asked for a person", team_id=7))
 HAND_OFF: list[tuple[str, JSON]] = [TO_HUMAN, ("assignments", {"team_id": 7})]
 FAILED = ("dead", "provider_invalid")
@@ -163,9 +163,11 @@ def turns(scene: Scene, clock: Clock) -> t.Iterator[Turns]:
         yield Turns(scene, clock, signalled)
 
 
-def live(*history: Message, mode: str = "bot", status: str = "open") -> JSON:
+def live(*history: MessageRecord, mode: str = "bot", status: str = "open") -> JSON:
     """The conversation, as Chatwoot returns it."""
-    current = Conversation(status=status, custom_attributes={"support_mode": mode})
+    current = ConversationRecord(
+        status=status, custom_attributes={"support_mode": mode}
+    )
     return api_conversation(current, history)
 
 
@@ -364,7 +366,9 @@ def test_a_retried_turn_forgets_its_last_posts_and_answers(turns: Turns) -> None
     turns.deliver()
     assert turns.counts == ([FALLBACK], 1)
 
-    over = Conversation(status="resolved", custom_attributes={"support_mode": "bot"})
+    over = ConversationRecord(
+        status="resolved", custom_attributes={"support_mode": "bot"}
+    )
     client = turns.app.test_client()
     deliver(client, conversation_event("conversation_resolved", over))
     turns.retry()
@@ -557,7 +561,7 @@ def ask(
         yield asks
 
 
-def fetched(posted: Message) -> list[bytes]:
+def fetched(posted: MessageRecord) -> list[bytes]:
     """The files of a message, as Chatwoot has them now."""
     urls = [file["data_url"] for file in posted.attachments]
     return [requests.get(url, timeout=5).content for url in urls]

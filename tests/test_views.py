@@ -27,7 +27,7 @@ from flask_chatwoot.outcomes import DeliveryOutcome, Reason
 from flask_chatwoot.payloads import signature
 from flask_chatwoot.simulator.payloads import (
     JSON,
-    Conversation,
+    ConversationRecord,
     MessageType,
     conversation_event,
 )
@@ -130,7 +130,7 @@ def test_a_second_delivery_is_a_duplicate(scene: Views, ids: list[str]) -> None:
 Q: t.Final = message()
 IGNORED: list[tuple[str, JSON]] = [
     ("other_event", Q | {"event": "message_updated"}),
-    ("conversation", conversation_event("conversation_opened", Conversation())),
+    ("conversation", conversation_event("conversation_opened", ConversationRecord())),
     ("other_account", message(account_id=2)),
     ("outgoing", message(type=MessageType.OUTGOING)),
     ("private", message(type=MessageType.OUTGOING, private=True)),

@@ -13,7 +13,9 @@ from .state import Transition
 from .store import OwnershipStore
 
 
-def see_operator(store: OwnershipStore, event: MessageEvent, tx: Transaction) -> bool:
+def record_operator(
+    store: OwnershipStore, event: MessageEvent, tx: Transaction
+) -> bool:
     """Record that an operator wrote to the customer.
 
     :return: Whether the operator took the conversation over and the attribute is not
@@ -25,7 +27,7 @@ def see_operator(store: OwnershipStore, event: MessageEvent, tx: Transaction) ->
     return state.takes_over(before, event.message.id)
 
 
-def see_human(
+def record_human(
     store: OwnershipStore, event: MessageEvent, modes: ModeAttribute, tx: Transaction
 ) -> None:
     """Record that the attribute says human, if it does."""

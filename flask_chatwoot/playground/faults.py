@@ -12,7 +12,7 @@ from flask import current_app
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.replies import Provider, Registry
 from flask_chatwoot.simulator import Fault, Simulator
-from flask_chatwoot.simulator.payloads import JSON, Message
+from flask_chatwoot.simulator.payloads import JSON, MessageRecord
 
 
 class ApiFault(StrEnum):
@@ -90,7 +90,7 @@ class FaultSwitches:
         with self._changed:
             self._changed.wait_for(lambda: not self.current.slow, self._seconds)
 
-    def deliver(self, say: t.Callable[[], Message]) -> Message:
+    def deliver(self, say: t.Callable[[], MessageRecord]) -> MessageRecord:
         """Send a message of the customer, with the faults of its delivery."""
         faults = self.current
 

@@ -18,7 +18,7 @@ from flask_chatwoot.replies import Turn
 from flask_chatwoot.runtime import KEY, Runtime
 from flask_chatwoot.signals import turn_finished
 from flask_chatwoot.simulator import Simulator, Talk
-from flask_chatwoot.simulator.payloads import JSON, Contact, Message
+from flask_chatwoot.simulator.payloads import JSON, ContactRecord, MessageRecord
 
 from .faults import Faults, FaultSwitches, SlowedRegistry
 from .snapshots import conversation_snapshot
@@ -54,7 +54,7 @@ class Session:
         self._simulator = simulator
         self._traffic = Traffic(simulator)
         self._talks: dict[int, Talk] = {}
-        self._contacts: dict[str, Contact] = {}
+        self._contacts: dict[str, ContactRecord] = {}
         self._contact_ids = itertools.count(1001)
         self._changed = threading.Condition()
         self._changes = 0
@@ -70,7 +70,9 @@ class Session:
         """
         with self._changing():
             if name not in self._contacts:
-                self._contacts[name] = Contact(id=next(self._contact_ids), name=name)
+                self._contacts[name] = ContactRecord(
+                    id=next(self._contact_ids), name=name
+                )
 
             talk = self._simulator.conversation(
                 contact=self._contacts[name],
@@ -262,7 +264,7 @@ class Session:
         except KeyError:
             raise LookupError(f"There is no conversation {number}.") from None
 
-    def _message(self, number: int, message_id: int) -> Message:
+    def _message(self, number: int, message_id: int) -> MessageRecord:
         for message in self._talk(number).messages:
             if message.id == message_id:
                 return message

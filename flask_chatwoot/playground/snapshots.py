@@ -7,7 +7,13 @@ import typing as t
 from flask_chatwoot.config import Config
 from flask_chatwoot.ownership.mode import Mode, meaning
 from flask_chatwoot.simulator import Talk
-from flask_chatwoot.simulator.payloads import JSON, Agent, Contact, Message, Sender
+from flask_chatwoot.simulator.payloads import (
+    JSON,
+    Agent,
+    ContactRecord,
+    MessageRecord,
+    Sender,
+)
 
 
 def conversation_snapshot(talk: Talk, config: Config, operator: Agent) -> JSON:
@@ -36,7 +42,7 @@ def _mode_of(choice: t.Any, config: Config) -> Mode:
     return meaning(choice, config.words) or config.default_mode
 
 
-def _message(message: Message, operator: Agent) -> JSON:
+def _message(message: MessageRecord, operator: Agent) -> JSON:
     attributes = message.content_attributes
     picked = attributes.get("submitted_values") or []
 
@@ -59,13 +65,13 @@ def _author(sender: Sender, operator: Agent) -> str:
     if sender is None:
         return "system"
 
-    if isinstance(sender, Contact):
+    if isinstance(sender, ContactRecord):
         return "customer"
 
     return "operator" if sender == operator else "bot"
 
 
-def _buttons(message: Message) -> list[t.Any]:
+def _buttons(message: MessageRecord) -> list[t.Any]:
     if message.content_type != "input_select":
         return []
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .payloads import Agent, Conversation
+from .payloads import Agent, ConversationRecord
 
 BOT_FAILED: t.Final = (
     "Conversation was marked open by system due to an error with the agent bot."
@@ -23,7 +23,9 @@ _STATUS: t.Final[t.Mapping[str, str]] = {
 }
 
 
-def texts(before: Conversation, after: Conversation, by: Agent) -> list[str]:
+def texts(
+    before: ConversationRecord, after: ConversationRecord, by: Agent
+) -> list[str]:
     """A text for each change that gets an activity, in Chatwoot's order.
 
     There is none when a bot is assigned or removed, unlike an operator.
@@ -38,14 +40,14 @@ def texts(before: Conversation, after: Conversation, by: Agent) -> list[str]:
     return [text for text in found if text]
 
 
-def _status(before: Conversation, after: Conversation, by: Agent) -> str:
+def _status(before: ConversationRecord, after: ConversationRecord, by: Agent) -> str:
     if before.status == after.status:
         return ""
 
     return _STATUS[after.status].format(by.name)
 
 
-def _priority(before: Conversation, after: Conversation, by: Agent) -> str:
+def _priority(before: ConversationRecord, after: ConversationRecord, by: Agent) -> str:
     old, new = before.priority, after.priority
 
     if old == new:
@@ -60,7 +62,9 @@ def _priority(before: Conversation, after: Conversation, by: Agent) -> str:
     return f"{by.name} changed the priority from {old} to {new}"
 
 
-def _labels(before: Conversation, after: Conversation, by: Agent) -> list[str]:
+def _labels(
+    before: ConversationRecord, after: ConversationRecord, by: Agent
+) -> list[str]:
     added = [label for label in after.labels if label not in before.labels]
     removed = [label for label in before.labels if label not in after.labels]
 
@@ -71,7 +75,7 @@ def _labels(before: Conversation, after: Conversation, by: Agent) -> list[str]:
     ]
 
 
-def _assignee(before: Conversation, after: Conversation, by: Agent) -> str:
+def _assignee(before: ConversationRecord, after: ConversationRecord, by: Agent) -> str:
     """One text for team and assignee: a changed team names a new assignee too."""
     old, new = _operator(before), _operator(after)
 
@@ -91,7 +95,10 @@ def _assignee(before: Conversation, after: Conversation, by: Agent) -> str:
 
 
 def _team(
-    before: Conversation, after: Conversation, by: Agent, assigned: Agent | None
+    before: ConversationRecord,
+    after: ConversationRecord,
+    by: Agent,
+    assigned: Agent | None,
 ) -> str:
     if after.team:
         via = f"{assigned.name} via " if assigned else ""
@@ -101,7 +108,7 @@ def _team(
     return f"Unassigned from {before.team.name if before.team else ''} by {by.name}"
 
 
-def _operator(conversation: Conversation) -> Agent | None:
+def _operator(conversation: ConversationRecord) -> Agent | None:
     assignee = conversation.assignee
 
     return None if assignee and assignee.bot else assignee

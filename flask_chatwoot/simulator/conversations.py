@@ -15,7 +15,7 @@ from . import liquid, payloads
 from .encoding import from_json
 from .files import File
 from .parameters import as_id, as_integer, as_list, is_true, parameters
-from .payloads import JSON, Agent, Message, MessageType
+from .payloads import JSON, Agent, MessageRecord, MessageType
 from .refusals import RefusedError, check_attributes, check_parts
 from .state import API_CHANNEL, State, StoredConversation
 
@@ -317,7 +317,9 @@ def _wanted_status(given: JSON) -> JSON:
     return {"status": status, "snoozed_until": float(until)}
 
 
-def _page(messages: list[Message], query: t.Mapping[str, str]) -> list[Message]:
+def _page(
+    messages: list[MessageRecord], query: t.Mapping[str, str]
+) -> list[MessageRecord]:
     """The page that the query selects (``app/finders/message_finder.rb``)."""
     before, after = as_integer(query.get("before")), as_integer(query.get("after"))
 

@@ -25,7 +25,7 @@ from collections import Counter
 from . import payloads
 from .api import API, Call, Fault, PlannedFault
 from .deliveries import Delivery, Kind, Signing, WebhookSender, signs
-from .payloads import Contact, Message
+from .payloads import ContactRecord, MessageRecord
 from .routes import ENDPOINTS
 from .server import Server
 from .state import Role, State, Token
@@ -176,7 +176,7 @@ class Simulator:
         self,
         *,
         id: int | None = None,
-        contact: Contact | None = None,
+        contact: ContactRecord | None = None,
         inbox_id: int = 3,
         channel: str = "Channel::WebWidget",
         status: str | None = None,
@@ -188,7 +188,7 @@ class Simulator:
         :param contact: ``None``: a new one.
         :param status: ``None``: ``"resolved"`` if the contact is blocked, else
             ``"pending"`` if a bot is connected, else ``"open"``.
-        :param fields: Further fields of :class:`payloads.Conversation`, such as
+        :param fields: Further fields of :class:`payloads.ConversationRecord`, such as
             ``custom_attributes``.
         :raises ValueError: There is a conversation with this id.
         """
@@ -213,7 +213,7 @@ class Simulator:
 
     def deliver(
         self,
-        message: Message,
+        message: MessageRecord,
         *,
         times: int = 1,
         signing: Signing = "valid",

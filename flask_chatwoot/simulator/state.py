@@ -20,9 +20,9 @@ from .payloads import (
     JSON,
     Account,
     Agent,
-    Contact,
-    Conversation,
-    Message,
+    ContactRecord,
+    ConversationRecord,
+    MessageRecord,
     MessageType,
     Team,
 )
@@ -55,9 +55,9 @@ class StoredConversation:
     :ivar typing: Each ``"on"`` and ``"off"`` of the typing indicator.
     """
 
-    current: Conversation
-    messages: list[Message] = field(default_factory=list)
-    posted: list[Message] = field(default_factory=list)
+    current: ConversationRecord
+    messages: list[MessageRecord] = field(default_factory=list)
+    posted: list[MessageRecord] = field(default_factory=list)
     typing: list[str] = field(default_factory=list)
 
     @property
@@ -143,17 +143,17 @@ class State:
     # Conversations
 
     def new_conversation(
-        self, *, id: int | None, contact: Contact | None, **fields: t.Any
+        self, *, id: int | None, contact: ContactRecord | None, **fields: t.Any
     ) -> StoredConversation:
         """See ``Simulator.conversation``."""
         with self.changing():
-            contact = contact or Contact(id=next(self._contact_ids))
+            contact = contact or ContactRecord(id=next(self._contact_ids))
             id = max(self.conversations, default=0) + 1 if id is None else id
 
             if id in self.conversations:
                 raise ValueError(f"There is a conversation {id} already.")
 
-            current = Conversation(
+            current = ConversationRecord(
                 id=id,
                 account=self.account,
                 contact=contact,
@@ -165,7 +165,7 @@ class State:
 
         return stored
 
-    def _beginning(self, contact: Contact) -> JSON:
+    def _beginning(self, contact: ContactRecord) -> JSON:
         """Status and assignee at the start (``determine_conversation_status``)."""
         if contact.blocked:
             return {"status": "resolved"}
@@ -244,16 +244,16 @@ class State:
         posted: bool = False,
         attachments: t.Sequence[Attached] = (),
         **fields: t.Any,
-    ) -> Message:
+    ) -> MessageRecord:
         """Store a message with all effects it has in ``app/models/message.rb``.
 
         :param posted: Whether it counts as made through the API.
         """
-        incoming = isinstance(sender, Contact)
+        incoming = isinstance(sender, ContactRecord)
         kind = MessageType.INCOMING if incoming else MessageType.OUTGOING
 
         with self.changing():
-            message = Message(
+            message = MessageRecord(
                 content=content,
                 sender=sender,
                 attachments=tuple(map(self.files.attachment, attachments)),
@@ -279,8 +279,8 @@ class State:
         self.add(stored, None, text, type=MessageType.ACTIVITY)
 
     def edit(
-        self, stored: StoredConversation, message: Message, **fields: t.Any
-    ) -> Message:
+        self, stored: StoredConversation, message: MessageRecord, **fields: t.Any
+    ) -> MessageRecord:
         """Change a message, and send ``message_updated``.
 
         :raises ValueError: It is not a message of this conversation.
@@ -325,7 +325,7 @@ class State:
     def message_event(
         self,
         stored: StoredConversation,
-        message: Message,
+        message: MessageRecord,
         name: str = "message_created",
     ) -> WebhookEvent:
         """The event of a message, with the conversation as it is now."""

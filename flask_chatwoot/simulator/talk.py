@@ -6,7 +6,7 @@ import typing as t
 
 from . import payloads
 from .files import Attached, name_in
-from .payloads import JSON, Agent, Conversation, Message, MessageType
+from .payloads import JSON, Agent, ConversationRecord, MessageRecord, MessageType
 from .state import WEBSITE, State, StoredConversation
 
 
@@ -24,12 +24,12 @@ class Talk:
     # State
 
     @property
-    def current(self) -> Conversation:
+    def current(self) -> ConversationRecord:
         """The conversation as it is now."""
         return self._stored.current
 
     @current.setter
-    def current(self, conversation: Conversation) -> None:
+    def current(self, conversation: ConversationRecord) -> None:
         with self._state.changing():
             self._stored.current = conversation
 
@@ -44,13 +44,13 @@ class Talk:
         return self.current.status
 
     @property
-    def messages(self) -> list[Message]:
+    def messages(self) -> list[MessageRecord]:
         """All of them, activities and notes included, oldest first."""
         with self._state.lock:
             return list(self._stored.messages)
 
     @property
-    def posted(self) -> list[Message]:
+    def posted(self) -> list[MessageRecord]:
         """The messages that were made through the API, oldest first."""
         with self._state.lock:
             return list(self._stored.posted)
@@ -92,7 +92,7 @@ class Talk:
         *,
         attachments: t.Sequence[Attached] = (),
         **fields: t.Any,
-    ) -> Message:
+    ) -> MessageRecord:
         """Store an incoming message, and deliver it in the background.
 
         A snoozed conversation opens; a resolved one becomes *pending* if a bot is
@@ -101,14 +101,14 @@ class Talk:
         :param attachments: Files as ``(name, bytes, content type)``, which can be
             fetched at the URL in the delivery; or the payload of an attachment, used
             as it is.
-        :param fields: Further fields of :class:`payloads.Message`.
+        :param fields: Further fields of :class:`payloads.MessageRecord`.
         :raises RuntimeError: There are files, and the simulator is not started.
         """
         return self.add(
             self.current.contact, content, attachments=attachments, **fields
         )
 
-    def customer_mails(self, reply: str, **fields: t.Any) -> Message:
+    def customer_mails(self, reply: str, **fields: t.Any) -> MessageRecord:
         """Store a customer's e-mail, and deliver it, quoted history included.
 
         :param fields: Of :func:`payloads.incoming_email`, such as ``quoted``,
@@ -122,7 +122,7 @@ class Talk:
             content_attributes=mail.content_attributes,
         )
 
-    def customer_picks(self, message: Message, item: str) -> Message:
+    def customer_picks(self, message: MessageRecord, item: str) -> MessageRecord:
         """Choose an item of an ``input_select``, and deliver the choice.
 
         A website stores it in the message itself, so that ``message_updated`` comes
@@ -148,8 +148,8 @@ class Talk:
         return self._submit(message, chosen)
 
     def customer_fills(
-        self, message: Message, answers: t.Mapping[str, t.Any]
-    ) -> Message:
+        self, message: MessageRecord, answers: t.Mapping[str, t.Any]
+    ) -> MessageRecord:
         """Send a ``form`` on the website, and deliver ``message_updated``.
 
         Other channels show no form
@@ -173,7 +173,7 @@ class Talk:
 
         return self._submit(message, *given)
 
-    def _submit(self, message: Message, *values: JSON) -> Message:
+    def _submit(self, message: MessageRecord, *values: JSON) -> MessageRecord:
         attributes = {**message.content_attributes, "submitted_values": [*values]}
 
         return self.edit(message, content_attributes=attributes)
@@ -182,11 +182,13 @@ class Talk:
 
     def operator_says(
         self, content: str | None, *, private: bool = False, **fields: t.Any
-    ) -> Message:
+    ) -> MessageRecord:
         """Store what an operator wrote in the dashboard, and deliver it."""
         return self.add(self._state.operator, content, private=private, **fields)
 
-    def operator_says_from_phone(self, content: str | None, **fields: t.Any) -> Message:
+    def operator_says_from_phone(
+        self, content: str | None, **fields: t.Any
+    ) -> MessageRecord:
         """Store what an operator wrote in the channel's own app, and deliver it.
 
         Chatwoot gets it as an echo, without its author: there is no sender, but
@@ -196,7 +198,7 @@ class Talk:
 
     def automation_says(
         self, content: str | None, *, rule_id: int = 1, **fields: t.Any
-    ) -> Message:
+    ) -> MessageRecord:
         """Store what an automation rule sends, and deliver it.
 
         It has no sender, but the id of its rule
@@ -204,7 +206,9 @@ class Talk:
         """
         return self._add_unsigned(content, {"automation_rule_id": rule_id}, fields)
 
-    def _add_unsigned(self, content: str | None, mark: JSON, fields: JSON) -> Message:
+    def _add_unsigned(
+        self, content: str | None, mark: JSON, fields: JSON
+    ) -> MessageRecord:
         attributes = {**mark, **fields.pop("content_attributes", {})}
 
         return self.add(None, content, content_attributes=attributes, **fields)
@@ -252,7 +256,7 @@ class Talk:
         posted: bool = False,
         attachments: t.Sequence[Attached] = (),
         **fields: t.Any,
-    ) -> Message:
+    ) -> MessageRecord:
         """Store a message of any author, and deliver it unless it is an activity.
 
         :param posted: Whether it counts as made through the API.
@@ -267,10 +271,10 @@ class Talk:
             **fields,
         )
 
-    def edit(self, message: Message, **fields: t.Any) -> Message:
+    def edit(self, message: MessageRecord, **fields: t.Any) -> MessageRecord:
         """Change a message, and deliver ``message_updated``.
 
-        :param fields: Fields of :class:`payloads.Message`, with new values.
+        :param fields: Fields of :class:`payloads.MessageRecord`, with new values.
         :return: The message as it is now.
         :raises ValueError: It is not a message of this conversation.
         """
@@ -281,7 +285,7 @@ class Talk:
         self._state.type(self._stored, author, status, private=private)
 
 
-def _line(message: Message) -> str:
+def _line(message: MessageRecord) -> str:
     attributes = message.content_attributes
     parts = [message.content or "", *(f"[{name_in(a)}]" for a in message.attachments)]
     values = attributes.get("submitted_values")
@@ -296,7 +300,7 @@ def _line(message: Message) -> str:
     return f"{_author(message)}{mark}: {text}"
 
 
-def _author(message: Message) -> str:
+def _author(message: MessageRecord) -> str:
     if message.sender:
         return message.sender.name
 

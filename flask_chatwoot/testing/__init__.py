@@ -49,7 +49,7 @@ from .samples import (
 if t.TYPE_CHECKING:
     from flask_chatwoot.simulator import Delivery, Simulator, Talk
     from flask_chatwoot.simulator.deliveries import Kind
-    from flask_chatwoot.simulator.payloads import Message
+    from flask_chatwoot.simulator.payloads import MessageRecord
 
 __all__ = [
     "CHANNELS",
@@ -115,7 +115,7 @@ class ChatwootTalk:
         return self.talk.id
 
     @property
-    def messages(self) -> list[Message]:
+    def messages(self) -> list[MessageRecord]:
         """All messages, notes and activities included, oldest first."""
         return self.talk.messages
 
@@ -144,7 +144,7 @@ class ChatwootTalk:
         """The reason of the outcome; ``None`` if it has none."""
         return self._end and self._end.reason
 
-    def operator_says(self, content: str, *, private: bool = False) -> Message:
+    def operator_says(self, content: str, *, private: bool = False) -> MessageRecord:
         """Write as an operator. Blocks until the app has answered the delivery."""
         __tracebackhide__ = True
         message = self.talk.operator_says(content, private=private)
@@ -154,7 +154,7 @@ class ChatwootTalk:
 
     def customer_says(
         self, content: str | None, *, wait: float | None = None, **fields: t.Any
-    ) -> Message:
+    ) -> MessageRecord:
         """Write as the customer. Blocks until the app has handled the message.
 
         That is when the turn that answers it has ended, or its delivery was ignored,

@@ -20,7 +20,7 @@ from flask_chatwoot.runtime import current_runtime
 # The simulator is imported where it is used: every run of pytest loads this module,
 # also in other projects of the same environment.
 if t.TYPE_CHECKING:
-    from flask_chatwoot.simulator.payloads import Conversation, Version
+    from flask_chatwoot.simulator.payloads import ConversationRecord, Version
 
 JSON = dict[str, t.Any]
 Channel = t.Literal["website", "api", "email", "whatsapp"]
@@ -97,7 +97,7 @@ def customer_message(
             text, quoted=_OLDER_MAIL, version=sample.parsed, **fields
         )
     else:
-        message = payloads.Message(content=text, **fields)
+        message = payloads.MessageRecord(content=text, **fields)
 
     return payloads.message_event(message, conversation, version=sample.parsed)
 
@@ -120,7 +120,7 @@ def operator_message(
         "type": payloads.MessageType.OUTGOING,
         **sample.message,
     }
-    message = payloads.Message(content=text, private=private, **fields)
+    message = payloads.MessageRecord(content=text, private=private, **fields)
 
     return payloads.message_event(message, sample.talk(), version=sample.parsed)
 
@@ -221,7 +221,7 @@ class _Sample:
 
         return parse_version(VERSIONS.get(self.version, self.version))
 
-    def talk(self) -> Conversation:
+    def talk(self) -> ConversationRecord:
         """The conversation the delivery is about."""
         from flask_chatwoot.simulator import payloads
 
@@ -230,13 +230,13 @@ class _Sample:
             if self.mode is None
             else {self.attribute: self.mode},
             "additional_attributes": _VISIT.get(self.channel, {}),
-            "contact": payloads.Contact(**_CONTACT.get(self.channel, {})),
+            "contact": payloads.ContactRecord(**_CONTACT.get(self.channel, {})),
             **self._for_bots(),
             **({} if self.status is None else {"status": self.status}),
             **self.conversation,
         }
 
-        return payloads.Conversation(
+        return payloads.ConversationRecord(
             id=self.conversation_id,
             account=payloads.Account(id=self.account_id),
             inbox=payloads.Inbox(

@@ -17,8 +17,8 @@ from flask_chatwoot.simulator import payloads
 from flask_chatwoot.simulator.payloads import (
     JSON,
     Agent,
-    Conversation,
-    Message,
+    ConversationRecord,
+    MessageRecord,
     MessageType,
 )
 
@@ -95,7 +95,7 @@ class ChatwootStub:
     ) -> JSON:
         """Put a message into a conversation."""
         created = payloads.api_message(
-            Message(
+            MessageRecord(
                 id=next(self._ids) if id is None else id,
                 content=content,
                 private=private,
@@ -103,7 +103,7 @@ class ChatwootStub:
                 sender=Agent(),
                 content_attributes=attributes or {},
             ),
-            Conversation(id=conversation_id),
+            ConversationRecord(id=conversation_id),
         )
         self.messages.append(created)
 

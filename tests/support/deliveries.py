@@ -15,8 +15,8 @@ from flask_chatwoot.simulator.payloads import (
     JSON,
     Account,
     Agent,
-    Conversation,
-    Message,
+    ConversationRecord,
+    MessageRecord,
     MessageType,
     Version,
 )
@@ -37,7 +37,7 @@ def message(
     **fields: t.Any,
 ) -> JSON:
     """The body of a delivery about one message, from a customer unless told."""
-    conversation = Conversation(
+    conversation = ConversationRecord(
         id=conversation_id,
         account=Account(id=account_id),
         inbox=payloads.Inbox(id=inbox_id),
@@ -45,7 +45,7 @@ def message(
     )
 
     return payloads.message_event(
-        Message(id=id, content=text, **fields), conversation, version=version
+        MessageRecord(id=id, content=text, **fields), conversation, version=version
     )
 
 

@@ -13,7 +13,7 @@ from flask import Flask
 from flask_chatwoot import Chatwoot, Turn
 from flask_chatwoot.config import Config
 from flask_chatwoot.simulator import Talk
-from flask_chatwoot.simulator.payloads import Message
+from flask_chatwoot.simulator.payloads import MessageRecord
 from flask_chatwoot.testing import ChatwootSim, SimulatorFactory
 
 from .apps import jobs_of
@@ -95,7 +95,7 @@ class Story:
     @contextlib.contextmanager
     def during(
         self, thinker: Thinker, text: str = QUESTION, *, delivered: bool = False
-    ) -> t.Iterator[Message]:
+    ) -> t.Iterator[MessageRecord]:
         """Ask a question; the block runs while the provider is at work on it.
 
         :param delivered: The provider answers after every delivery of the block.

@@ -8,8 +8,8 @@ from .records import (
     NEWEST,
     Account,
     Agent,
-    Contact,
-    Conversation,
+    ContactRecord,
+    ConversationRecord,
     History,
     MessageType,
     Sender,
@@ -30,7 +30,7 @@ from .shared import (
 
 
 def api_messages(
-    page: History, conversation: Conversation, *, version: Version = NEWEST
+    page: History, conversation: ConversationRecord, *, version: Version = NEWEST
 ) -> JSON:
     """The answer to a request for messages, of which ``page`` holds some."""
     meta: JSON = {
@@ -51,7 +51,7 @@ def api_messages(
 
 
 def api_conversation(
-    conversation: Conversation, history: History, *, version: Version = NEWEST
+    conversation: ConversationRecord, history: History, *, version: Version = NEWEST
 ) -> JSON:
     """A conversation as the API shows it (``_conversation.json.jbuilder``)."""
     others = [m for m in history if m.type is not MessageType.ACTIVITY]
@@ -91,7 +91,7 @@ def api_conversation(
     }
 
 
-def api_status(conversation: Conversation, *, success: bool | None) -> JSON:
+def api_status(conversation: ConversationRecord, *, success: bool | None) -> JSON:
     """The answer to a changed status (``toggle_status.json.jbuilder``)."""
     return {
         "meta": {},
@@ -154,7 +154,7 @@ def profile(
     }
 
 
-def drops(conversation: Conversation, author: Sender) -> JSON:
+def drops(conversation: ConversationRecord, author: Sender) -> JSON:
     """The values that template code in a message may use (``app/drops``)."""
     contact = conversation.contact
 
@@ -176,7 +176,7 @@ def drops(conversation: Conversation, author: Sender) -> JSON:
     }
 
 
-def _names(sender: Contact | Agent) -> JSON:
+def _names(sender: ContactRecord | Agent) -> JSON:
     words = [word.capitalize() for word in sender.name.split()]
     name = {"id": sender.id, "name": " ".join(words)}
 

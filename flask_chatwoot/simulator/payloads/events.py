@@ -12,10 +12,10 @@ from .records import (
     NEWEST,
     Account,
     Agent,
-    Contact,
-    Conversation,
+    ContactRecord,
+    ConversationRecord,
     History,
-    Message,
+    MessageRecord,
     MessageType,
     Sender,
     Version,
@@ -38,8 +38,8 @@ HTML_CHANNELS: t.Final = frozenset({"Channel::Email", "Channel::WebWidget"})
 
 
 def message_event(
-    message: Message,
-    conversation: Conversation,
+    message: MessageRecord,
+    conversation: ConversationRecord,
     *,
     history: History | None = None,
     version: Version = NEWEST,
@@ -77,7 +77,7 @@ def message_event(
 
 def conversation_event(
     event: str,
-    conversation: Conversation,
+    conversation: ConversationRecord,
     *,
     history: History = (),
     version: Version = NEWEST,
@@ -103,7 +103,7 @@ def conversation_event(
 
 def typing_event(
     event: str,
-    conversation: Conversation,
+    conversation: ConversationRecord,
     author: Agent,
     *,
     private: bool = False,
@@ -123,7 +123,7 @@ def typing_event(
 
 
 def changes(
-    before: Conversation, after: Conversation
+    before: ConversationRecord, after: ConversationRecord
 ) -> dict[str, tuple[t.Any, t.Any]]:
     """The columns that differ: name to (before, after).
 
@@ -135,7 +135,7 @@ def changes(
     return {name: (old[name], new[name]) for name in new if old[name] != new[name]}
 
 
-def content(message: Message, channel: str, version: Version) -> str | None:
+def content(message: MessageRecord, channel: str, version: Version) -> str | None:
     """The text as this version delivers it.
 
     4.9.0 to 4.12.0 send it as rendered for the channel, which for websites and e-mail
@@ -157,7 +157,7 @@ def content(message: Message, channel: str, version: Version) -> str | None:
 
 
 def conversation_data(
-    conversation: Conversation, history: History, version: Version
+    conversation: ConversationRecord, history: History, version: Version
 ) -> JSON:
     """The conversation inside a delivery.
 
@@ -201,14 +201,14 @@ def incoming_email(
     auto_reply: bool = False,
     version: Version = NEWEST,
     **fields: t.Any,
-) -> Message:
+) -> MessageRecord:
     """A customer's e-mail. Its content is the whole text, history included.
 
     Despite its name, ``content_attributes.email.text_content.quoted`` is the new text
     without that history (``app/presenters/mail_presenter.rb``).
 
     :param quoted: The older mail below the reply.
-    :param fields: Further fields of :class:`Message`.
+    :param fields: Further fields of :class:`MessageRecord`.
     """
     full = f"{reply}\n\n{quoted}".rstrip()
     mail: JSON = {
@@ -223,12 +223,12 @@ def incoming_email(
     if version >= (4, 5):
         mail["auto_reply"] = auto_reply
 
-    message = Message(content=full, content_type="incoming_email", **fields)
+    message = MessageRecord(content=full, content_type="incoming_email", **fields)
 
     return replace(message, content_attributes={"email": mail, "cc_email": None})
 
 
-def _columns(conversation: Conversation) -> JSON:
+def _columns(conversation: ConversationRecord) -> JSON:
     assignee, team = conversation.assignee, conversation.team
     kind = class_of(assignee)
 
@@ -251,7 +251,7 @@ def _paragraphs(text: str) -> str:
     return "".join(f"<p>{html.escape(part)}</p>\n" for part in parts)
 
 
-def _public(history: History) -> list[Message]:
+def _public(history: History) -> list[MessageRecord]:
     return [
         message
         for message in history
@@ -264,7 +264,7 @@ def _webhook_sender(sender: Sender, account: Account) -> JSON | None:
     if sender is None:
         return None
 
-    if isinstance(sender, Contact):
+    if isinstance(sender, ContactRecord):
         body = {**sender_data(sender), "avatar": "", "account": named(account)}
         del body["type"]
         return body

@@ -43,7 +43,7 @@ class Inbox:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contact:
+class ContactRecord:
     """A customer."""
 
     id: int = 55
@@ -74,12 +74,12 @@ class Team:
     name: str = "support"
 
 
-Sender = Contact | Agent | None
+Sender = ContactRecord | Agent | None
 """``None``: an automation, a greeting, a survey or an activity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class MessageRecord:
     """One message.
 
     :ivar id: Unique in the installation.
@@ -92,7 +92,7 @@ class Message:
     content: str | None = "Hello"
     type: MessageType = MessageType.INCOMING
     private: bool = False
-    sender: Sender = field(default_factory=Contact)
+    sender: Sender = field(default_factory=ContactRecord)
     created_at: float = EPOCH
     content_type: str = "text"
     content_attributes: t.Mapping[str, t.Any] = field(default_factory=dict)
@@ -103,7 +103,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Conversation:
+class ConversationRecord:
     """A conversation without its messages.
 
     :ivar id: The display id: the one in URLs, counted per account.
@@ -113,7 +113,7 @@ class Conversation:
     id: int = 42
     account: Account = field(default_factory=Account)
     inbox: Inbox = field(default_factory=Inbox)
-    contact: Contact = field(default_factory=Contact)
+    contact: ContactRecord = field(default_factory=ContactRecord)
     status: str = "open"
     snoozed_until: float | None = None
     assignee: Agent | None = None
@@ -126,7 +126,7 @@ class Conversation:
     created_at: float = EPOCH
 
 
-History = t.Sequence[Message]
+History = t.Sequence[MessageRecord]
 """All messages of a conversation, oldest first."""
 
 

@@ -9,11 +9,11 @@ from .records import (
     NEWEST,
     Account,
     Agent,
-    Contact,
-    Conversation,
+    ContactRecord,
+    ConversationRecord,
     History,
     Inbox,
-    Message,
+    MessageRecord,
     MessageType,
     Sender,
     Team,
@@ -22,7 +22,10 @@ from .records import (
 
 
 def api_message(
-    message: Message, conversation: Conversation, *, version: Version = NEWEST
+    message: MessageRecord,
+    conversation: ConversationRecord,
+    *,
+    version: Version = NEWEST,
 ) -> JSON:
     """A message as the API shows it (``app/views/api/v1/models/_message``)."""
     body: JSON = {
@@ -49,7 +52,10 @@ def api_message(
 
 
 def pushed_message(
-    message: Message, conversation: Conversation, history: History, version: Version
+    message: MessageRecord,
+    conversation: ConversationRecord,
+    history: History,
+    version: Version,
 ) -> JSON:
     """A message inside a conversation: ``push_event_data`` in ``message.rb``.
 
@@ -78,7 +84,7 @@ def pushed_message(
     }
 
 
-def meta_data(conversation: Conversation, version: Version) -> JSON:
+def meta_data(conversation: ConversationRecord, version: Version) -> JSON:
     """``meta`` of a conversation. Before 4.8 only users are assignees."""
     assignee = conversation.assignee
 
@@ -98,9 +104,9 @@ def meta_data(conversation: Conversation, version: Version) -> JSON:
     return meta
 
 
-def sender_data(sender: Contact | Agent) -> JSON:
+def sender_data(sender: ContactRecord | Agent) -> JSON:
     """A contact, user or bot, except as the author in a delivery."""
-    if isinstance(sender, Contact):
+    if isinstance(sender, ContactRecord):
         return {
             "id": sender.id,
             "type": "contact",
@@ -133,7 +139,7 @@ def class_of(sender: Sender) -> str | None:
     if sender is None:
         return None
 
-    if isinstance(sender, Contact):
+    if isinstance(sender, ContactRecord):
         return "Contact"
 
     return "AgentBot" if sender.bot else "User"
@@ -144,7 +150,7 @@ def named(record: Account | Inbox | Team) -> JSON:
     return {"id": record.id, "name": record.name}
 
 
-def contact_inbox_data(conversation: Conversation) -> JSON:
+def contact_inbox_data(conversation: ConversationRecord) -> JSON:
     """``contact_inbox`` of a conversation."""
     created = iso_time(conversation.created_at)
 
@@ -161,7 +167,7 @@ def contact_inbox_data(conversation: Conversation) -> JSON:
 
 
 def attachments_data(
-    message: Message, conversation: Conversation, version: Version
+    message: MessageRecord, conversation: ConversationRecord, version: Version
 ) -> list[JSON]:
     """The attachments; their content type is shown since 4.13."""
     common: JSON = {
@@ -186,7 +192,7 @@ def attachments_data(
     ]
 
 
-def times(conversation: Conversation, history: History) -> JSON:
+def times(conversation: ConversationRecord, history: History) -> JSON:
     """Times of a conversation in whole unix seconds, and how much is unread."""
     last = int(last_activity(conversation, history))
 
@@ -201,7 +207,7 @@ def times(conversation: Conversation, history: History) -> JSON:
     }
 
 
-def last_activity(conversation: Conversation, history: History) -> float:
+def last_activity(conversation: ConversationRecord, history: History) -> float:
     """Unix seconds of the last message, else of the beginning."""
     return history[-1].created_at if history else conversation.created_at
 
@@ -210,7 +216,7 @@ def _unread(history: History) -> int:
     return sum(message.type is MessageType.INCOMING for message in history)
 
 
-def _source_id(conversation: Conversation) -> str:
+def _source_id(conversation: ConversationRecord) -> str:
     return f"00000000-0000-4000-9000-{conversation.contact.id:012d}"
 
 
