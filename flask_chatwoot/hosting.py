@@ -20,6 +20,7 @@ from .simulator import Simulator, Talk
 from .simulator.deliveries import Kind
 from .simulator.payloads import MessageRecord, MessageType
 from .simulator.server import serving
+from .simulator.talk import text_of
 from .turns.attempt import Ending
 
 
@@ -143,6 +144,10 @@ def _transcript(talk: Talk) -> str:
 
 def _line(message: MessageRecord) -> str:
     author = "customer" if message.type is MessageType.INCOMING else "bot"
-    text = (message.content or "").replace("\n", "\n" + " " * 12)
+    choices = [
+        f"[{each['title']}]" for each in message.content_attributes.get("items", ())
+    ]
+    text = " ".join(filter(None, [text_of(message), *choices]))
+    indented = text.replace("\n", "\n" + " " * 12)
 
-    return f"  {'note' if message.private else author:<8}  {text}"
+    return f"  {'note' if message.private else author:<8}  {indented}"

@@ -84,6 +84,15 @@ def test_the_command_shows_the_conversation_or_what_was_wrong(
     assert expected in output
 
 
+def test_files_and_choices_are_shown(app: Flask, chatwoot: Chatwoot) -> None:
+    file = Reply(attachments=[("4711.pdf", b"%PDF", "application/pdf")])
+    chatwoot.reply_provider(lambda text: [file, Reply("Which?", choices=["A", "B"])])
+
+    _, output = simulate(app, QUESTION)
+
+    assert output.count("  bot       [4711.pdf]\n  bot       Which? [A] [B]\n") == 2
+
+
 @pytest.mark.slow
 def test_a_slow_provider_is_not_waited_for(app: Flask, chatwoot: Chatwoot) -> None:
     go_on = threading.Event()

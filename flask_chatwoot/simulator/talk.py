@@ -285,7 +285,8 @@ class Talk:
         self._state.type(self._stored, author, status, private=private)
 
 
-def _line(message: MessageRecord) -> str:
+def text_of(message: MessageRecord) -> str:
+    """The text, with files, picked items and answers of a form in brackets."""
     attributes = message.content_attributes
     parts = [message.content or "", *(f"[{name_in(a)}]" for a in message.attachments)]
     values = attributes.get("submitted_values")
@@ -294,8 +295,12 @@ def _line(message: MessageRecord) -> str:
         named = f"{value['name']}: " if "name" in value else ""
         parts.append(f"[{named}{value.get('title', value.get('value'))}]")
 
+    return " ".join(filter(None, parts))
+
+
+def _line(message: MessageRecord) -> str:
     mark = " (note)" if message.private else ""
-    text = " ".join(filter(None, parts)).replace("\n", "\n    ")
+    text = text_of(message).replace("\n", "\n    ")
 
     return f"{_author(message)}{mark}: {text}"
 
