@@ -245,7 +245,7 @@ USERS = ("hunter2", "me:hunter2", "me:p@hunter2")
 NOT_SECONDS = "must be a number of seconds"
 HTTP = "must begin with http:// or https://, like https://"
 SQLITE = "must begin with sqlite:///, like sqlite:///chatwoot.sqlite3 for"
-POSTGRES = "names PostgreSQL, which this version cannot use; write the path of a file"
+POSTGRES = "names PostgreSQL; this version cannot use it. Write the path of a file"
 WRONG: t.Final[t.Sequence[tuple[str, t.Sequence[t.Any], str]]] = [
     ("BASE_URL", ["chatwoot.example.com", "localhost:3000", "/chatwoot"], HTTP),
     ("BASE_URL", ["ftp://x.example", "https://", "http:///path"], HTTP),

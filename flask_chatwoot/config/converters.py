@@ -216,7 +216,7 @@ def database_url(value: t.Any) -> str:
 
     if scheme.startswith("postgres"):
         raise ValueError(
-            "names PostgreSQL, which this version cannot use; write the path of a file "
+            "names PostgreSQL; this version cannot use it. Write the path of a file "
             f"on a local disk, like {example}."
         )
 
