@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import typing as t
 from pathlib import Path
 
@@ -91,15 +90,6 @@ def test_files_and_choices_are_shown(app: Flask, chatwoot: Chatwoot) -> None:
     _, output = simulate(app, QUESTION)
 
     assert output.count("  bot       [4711.pdf]\n  bot       Which? [A] [B]\n") == 2
-
-
-@pytest.mark.slow
-def test_a_slow_provider_is_not_waited_for(app: Flask, chatwoot: Chatwoot) -> None:
-    go_on = threading.Event()
-    chatwoot.reply_provider(lambda text: go_on.wait(20) and "Late.")
-    code, output = simulate(app, QUESTION, "--timeout", "0.2")
-    go_on.set()
-    assert (code, "Error: No answer within 0.2 s." in output) == (1, True)
 
 
 def test_a_delivery_that_the_app_refuses_is_an_error(app: Flask) -> None:
