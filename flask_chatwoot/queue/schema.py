@@ -55,7 +55,7 @@ A job that was given up counts as dead for the answer that it did not post.
 import enum
 import typing as t
 
-VERSION: t.Final = 4
+VERSION: t.Final = 5
 
 
 class JobState(enum.StrEnum):
@@ -143,6 +143,7 @@ _JOB_COLUMNS: t.Final = """
     finished_at REAL,
     outcome TEXT,
     reason TEXT,
+    worker TEXT,  -- name of the process that has the lease
     payload BLOB  -- last, or what is behind it would be read through it
 """
 
@@ -262,6 +263,12 @@ _FROM_3: t.Final = (
     *INDEXES,
 )
 
-MIGRATIONS: t.Final[t.Mapping[int, t.Sequence[str]]] = {0: CREATE, 3: _FROM_3}
+_FROM_4: t.Final = ("ALTER TABLE job ADD COLUMN worker TEXT",)
+
+MIGRATIONS: t.Final[t.Mapping[int, t.Sequence[str]]] = {
+    0: CREATE,
+    3: _FROM_3,
+    4: _FROM_4,
+}
 """What makes the tables of this version from those of another; 0 is an empty file.
 Foreign keys must not be enforced meanwhile."""
