@@ -2,50 +2,34 @@
 
 from __future__ import annotations
 
-import typing as t
-
 import pytest
 from flask import Flask
 from support.apps import recorded
-from support.stories import ASKED, Begin, Thinker
+from support.stories import ASKED, Begin
 
 from flask_chatwoot import Chatwoot, Reason, TurnOutcome, turn_finished
 from flask_chatwoot.simulator import Fault
 
 FALLBACK = "Something went wrong, a colleague will look at it."
-FAILED = (
+HANDED_OFF = (
     "Uma User (note): **The bot could not answer.** Its reply function failed, on "
-    "every attempt."
+    "every attempt. The conversation is handed off."
 )
-HANDED_OFF = f"{FAILED} The conversation is handed off."
-INVALID = (
-    "Uma User (note): **The bot could not answer.** Its reply function returned "
-    "something unusable. The conversation is handed off."
-)
-TWICE: t.Final = {"max_attempts": 2, "fallback_message": FALLBACK}
 
 
-@pytest.fixture
-def broken(chatwoot: Chatwoot) -> None:
-    """The app's provider, which raises an error with text of the customer."""
-
-    @chatwoot.reply_provider
-    def reply(text: str) -> t.NoReturn:
-        raise ZeroDivisionError(f"secret of {text}")
+def fail(text: str) -> str:
+    raise ZeroDivisionError(f"secret of {text}")
 
 
-@pytest.fixture
-def thinker(chatwoot: Chatwoot) -> Thinker:
-    """The app's provider, which returns what is no reply."""
-    return chatwoot.reply_provider(Thinker(answer=42))
-
-
-@pytest.mark.usefixtures("broken")
-def test_failure_with_a_fallback(begin: Begin, app: Flask) -> None:
-    story = begin(**TWICE, status="pending", custom_attributes={"order": 4711})
+@pytest.mark.parametrize("fallback", [FALLBACK, None])
+def test_a_failure_is_noted_and_handed_off_with_a_fallback_if_there_is_one(
+    begin: Begin, app: Flask, fallback: str | None
+) -> None:
+    fields = {"status": "pending", "custom_attributes": {"order": 4711}}
+    story = begin(answer=fail, max_attempts=2, fallback_message=fallback, **fields)
 
     with recorded(turn_finished, app) as endings:
-        story.goes(ASKED, HANDED_OFF, f"Uma User: {FALLBACK}")
+        story.goes(ASKED, HANDED_OFF, *([f"Uma User: {fallback}"] if fallback else []))
         story.sim.wait_until(lambda: endings)
 
     assert [(end["outcome"], end["reason"]) for end in endings] == [
@@ -53,15 +37,6 @@ def test_failure_with_a_fallback(begin: Begin, app: Flask) -> None:
     ]
     assert story.attributes == {"order": 4711, "support_mode": "human"}
     assert story.talk.status == "open"
-
-
-@pytest.mark.usefixtures("broken")
-def test_failure_without_a_fallback(begin: Begin) -> None:
-    story = begin(max_attempts=2)
-
-    story.goes(ASKED, HANDED_OFF)
-    assert story.endings() == ["dead provider_failed"]
-    assert story.attributes == {"support_mode": "human"}
 
 
 def test_answers_after_a_failure_are_notes(begin: Begin, chatwoot: Chatwoot) -> None:
@@ -73,69 +48,11 @@ def test_answers_after_a_failure_are_notes(begin: Begin, chatwoot: Chatwoot) -> 
     assert story.talk.replies == [FALLBACK]
 
 
-def test_what_is_no_reply_fails_at_once(begin: Begin, chatwoot: Chatwoot) -> None:
-    chatwoot.reply_provider(lambda text: 42)
-    story = begin(fallback_message=FALLBACK)
-
-    story.goes(
-        ASKED,
-        INVALID,
-        f"Uma User: {FALLBACK}",
-    )
-    assert story.endings() == ["dead provider_invalid"]
-
-
-@pytest.mark.usefixtures("broken")
-@pytest.mark.parametrize(("note_on_failure", "notes"), [(False, []), (True, [FAILED])])
-def test_a_failure_in_human_mode_is_noted_if_configured(
-    begin: Begin, note_on_failure: bool, notes: list[str]
-) -> None:
-    story = begin(**TWICE, note_on_failure=note_on_failure, mode="human")
-
-    story.goes(ASKED, *notes)
-    assert story.endings() == ["dead provider_failed"]
-    assert story.calls("custom_attributes") == []
-
-
-def test_no_fallback_is_posted_after_an_operators_answer(
-    begin: Begin, thinker: Thinker
-) -> None:
-    story = begin(max_attempts=1, fallback_message=FALLBACK)
-
-    with story.during(thinker, delivered=True):
-        story.talk.operator_says("It left this morning.")
-
-    assert story.lines() == [ASKED, "Olga Operator: It left this morning."]
-    assert story.endings()[0] == "dead provider_invalid"
-
-
-def test_the_note_does_not_mention_a_fallback_that_was_withheld(
-    begin: Begin, thinker: Thinker
-) -> None:
-    story = begin(max_attempts=1, fallback_message=FALLBACK)
-
-    with story.during(thinker):
-        story.talk.set_attribute("support_mode", "human")
-
-    assert story.lines() == [ASKED, INVALID]
-
-
-@pytest.mark.usefixtures("broken")
 def test_a_fallback_whose_request_had_no_answer_is_posted_once(begin: Begin) -> None:
-    story = begin(**TWICE)
+    story = begin(answer=fail, max_attempts=2, fallback_message=FALLBACK)
     story.sim.inject(Fault.CUT_AFTER)
     story.asks()
 
     assert story.talk.replies == [FALLBACK]
     assert len(story.talk.notes) == 1
     assert story.endings() == ["dead provider_failed"]
-
-
-def test_the_note_is_posted_even_while_no_fallback_may_be(begin: Begin) -> None:
-    """Without a provider the turn fails; without the live state nothing is public."""
-    story = begin(**TWICE)
-    story.sim.inject(Fault.SERVER_ERROR, times=None, endpoint="conversation")
-    story.asks()
-
-    assert story.talk.replies == []
-    assert len(story.talk.notes) == 1
