@@ -16,22 +16,8 @@ ANSWER = f"Assistant: You asked: {QUESTION}"
 NOTE = f"Assistant (note): You asked: {QUESTION}"
 HELP = "Olga Operator: May I help you?"
 LEFT = "Olga Operator: It left this morning."
+OPERATOR = "An operator, please."
 RETURN, RESOLVE = "[returned to the bot]", "[resolved]"
-
-HANDED_OFF = [
-    "Ada Lovelace: An operator, please.",
-    "Assistant: One moment.",
-    "Assistant (note): **The bot hands this conversation off.** Reason: asked for an "
-    "operator",
-    "    ",
-    "    The customer wrote:",
-    "    ",
-    "    > An operator, please.",
-    "    ",
-    "    The bot answered:",
-    "    ",
-    "    > One moment.",
-]
 
 
 @pytest.fixture(params=VERSIONS)
@@ -66,8 +52,8 @@ def test_a_pending_conversation_stays_with_the_bot(
 def test_a_hand_off_opens_the_conversation(bot: Begin, provider: None) -> None:
     story = bot(custom_attributes={"order": 4711})
 
-    story.goes(*HANDED_OFF)
-    assert story.talk.status == "open"
+    story.asks(OPERATOR)
+    assert (story.talk.status, story.talk.replies) == ("open", ["One moment."])
     assert story.talk.current.assignee is None
     assert story.attributes == {"order": 4711, "support_mode": "human"}
 
@@ -78,7 +64,8 @@ def test_a_hand_off_opens_the_conversation(bot: Begin, provider: None) -> None:
 def test_an_operator_returns_or_resolves_the_conversation(
     story: Story, provider: None, back: list[str]
 ) -> None:
-    story.goes(*HANDED_OFF, *back, ASKED, ANSWER)
+    story.asks(OPERATOR)
+    story.goes(*back, ASKED, ANSWER)
 
 
 @pytest.mark.parametrize("mode", ["bot", "human"])
@@ -89,30 +76,22 @@ def test_an_operator_returns_a_conversation_that_an_answer_took_over(
     bot(mode=mode).goes(HELP, RETURN, ASKED, ANSWER)
 
 
+@pytest.mark.parametrize("before", [(), (HELP, RETURN)], ids=["", "again"])
 def test_an_operator_takes_over_before_the_provider_answers(
-    story: Story, thinker: Thinker
+    story: Story, thinker: Thinker, before: tuple[str, ...]
 ) -> None:
+    story.goes(*before)
+
     with story.during(thinker, delivered=True):
         story.talk.operator_takes()
         story.talk.operator_says("It left this morning.")
 
-    assert story.lines() == [ASKED, LEFT]
+    assert story.lines() == [*before[:1], ASKED, LEFT]
     story.goes(
         "Ada Lovelace: And the invoice?",
         "Assistant (note): You asked: And the invoice?",
     )
     assert story.attributes == {"support_mode": "human"}
-
-
-def test_an_operator_takes_over_again_before_the_provider_answers(
-    story: Story, thinker: Thinker
-) -> None:
-    story.goes(HELP, RETURN)
-
-    with story.during(thinker, delivered=True):
-        story.talk.operator_says("It left this morning.")
-
-    assert story.lines() == [HELP, ASKED, LEFT]
 
 
 def test_in_human_mode_the_conversation_is_opened_for_operators(
