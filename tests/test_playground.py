@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import os
-import signal as signals
 import socket
-import subprocess
-import sys
 import threading
 import time
 import typing as t
@@ -18,6 +14,7 @@ import pytest
 import requests
 from flask import Flask, request
 from support.apps import AppFactory, jobs_of, runtime_of
+from support.commands import outcome, spawn
 from support.deliveries import SECRET
 from support.playground import ASKED, BUTTONS, JSON, OFF, QUESTION, Page, call_chatwoot
 from support.simulation import verify
@@ -37,7 +34,6 @@ from flask_chatwoot.turns.retry import pause_after
 
 ANSWER = "On its way."
 FORM = {"name": "Ada", "choice": "AI agent", "text": QUESTION, "language": "en"}
-PROGRAMS = Path(__file__).parent / "support" / "programs"
 
 
 @pytest.fixture
@@ -619,14 +615,9 @@ def test_only_loopback_addresses_are_loopback(host: str, loopback: bool) -> None
     assert is_loopback(host) is loopback
 
 
-def run(app: Flask, *arguments: str) -> tuple[int, str]:
-    result = app.test_cli_runner().invoke(args=("chatwoot", "playground", *arguments))
-    return result.exit_code, result.output
-
-
 @pytest.mark.parametrize("host", [EVERY, "192.168.1.5", "::", ""])
 def test_other_machines_are_refused_without_expose(app: Flask, host: str) -> None:
-    code, output = run(app, "--host", host, "--port", "0")
+    code, output = outcome(app, "playground", "--host", host, "--port", "0")
     assert code == 2
     assert "--expose" in output
 
@@ -634,7 +625,7 @@ def test_other_machines_are_refused_without_expose(app: Flask, host: str) -> Non
 def test_a_port_in_use_is_named(app: Flask) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        code, output = run(app, "--port", port)
+        code, output = outcome(app, "playground", "--port", port)
 
     assert code == 1
     assert f"port {port}" in output
@@ -681,16 +672,10 @@ def test_the_end_closes_the_server_and_ends_its_threads(app: Flask) -> None:
 
 
 @pytest.mark.slow
-def test_one_command_starts_it_and_prints_the_address(tmp_path: Path) -> None:
-    command = ["--app", str(PROGRAMS / "shop.py"), "chatwoot", "playground"]
+def test_one_command_starts_it_and_prints_the_address() -> None:
+    options = {"PYTHONUNBUFFERED": 1}
 
-    with subprocess.Popen(
-        [sys.executable, "-m", "flask", *command, "--port", "0"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with spawn("shop.py", "playground", "--port", "0", **options) as process:
         assert process.stdout
 
         try:
@@ -699,7 +684,7 @@ def test_one_command_starts_it_and_prints_the_address(tmp_path: Path) -> None:
             with contextlib.closing(Page(address)) as page:
                 page.begin_and_wait()
 
-            process.send_signal(signals.SIGTERM)
+            process.terminate()
             assert process.wait(30) == 0
         finally:
             process.kill()

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import typing as t
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +9,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from support.apps import runtime_of
+from support.commands import spawn
 from support.stories import ASKED, QUESTION, Begin, Story, Thinker
 
 from flask_chatwoot import Chatwoot, Message, Turn
@@ -155,28 +152,18 @@ def start_workers(tmp_path: Path) -> t.Iterator[t.Callable[[Story, Flask], None]
 
         def start(story: Story, app: Flask) -> None:
             config = runtime_of(app).config
-            env = {key: str(value) for key, value in story.sim.settings().items()} | {
+            env = {
+                **story.sim.settings(),
                 "CHATWOOT_COPILOT_TOKEN": "token-of-a-page",
                 "CHATWOOT_DATABASE_URL": f"sqlite:///{config.database_path}",
-                "CHATWOOT_BURST_WINDOW": str(config.burst_window),
-                "ASKED": str(tmp_path / "asked"),
+                "CHATWOOT_BURST_WINDOW": config.burst_window,
+                "ASKED": tmp_path / "asked",
             }
-            path = "support/programs/crash_app.py"
-            command = ["-m", "flask", "--app", path, "chatwoot", "work"]
-            processes = [
-                subprocess.Popen(
-                    [sys.executable, *command],
-                    cwd=Path(__file__).parent,
-                    env={**os.environ, **env},
-                    stdout=subprocess.PIPE,
-                    text=True,
-                )
-                for _ in range(2)
-            ]
+            processes = [spawn("crash_app.py", "work", **env) for _ in range(2)]
 
             for process in processes:
                 stack.enter_context(process)
-                stack.callback(process.send_signal, signal.SIGTERM)
+                stack.callback(process.terminate)
 
             for process in processes:
                 assert process.stdout is not None

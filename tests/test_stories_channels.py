@@ -10,6 +10,7 @@ from support.stories import ASKED, QUESTION, Begin, Story, Thinker
 
 from flask_chatwoot import Chatwoot, Post, Reply, Turn, after_post
 from flask_chatwoot.simulator import Fault
+from flask_chatwoot.turns import typing_indicator
 
 PICTURE = b"\x89PNG and so on"
 FILE = ("order.png", PICTURE, "image/png")
@@ -179,3 +180,15 @@ def test_typing_is_not_shown_for_a_note(begin: Begin, chatwoot: Chatwoot) -> Non
 
     assert story.lines()[-1] == "Uma User (note): On its way."
     assert story.talk.typing == []
+
+
+def test_typing_can_be_switched_off(begin: Begin, thinker: Thinker) -> None:
+    story = begin(typing=False)
+
+    with story.during(thinker), pytest.raises(TimeoutError):
+        story.sim.wait_until(
+            lambda: story.calls("toggle_typing_status"),
+            timeout=2 * typing_indicator.AFTER,
+        )
+
+    assert story.lines()[-1] == "Uma User: On its way."

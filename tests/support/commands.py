@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import typing as t
+from pathlib import Path
 
 from click.testing import Result
 from flask import Flask
@@ -20,6 +24,18 @@ def outcome(app: Flask, *arguments: str, **typed: str | None) -> tuple[int, str]
     """Exit code and output, errors included."""
     result = run(app, *arguments, **typed)
     return result.exit_code, result.output
+
+
+def spawn(program: str, *arguments: str, **env: object) -> subprocess.Popen[str]:
+    """Run ``flask chatwoot`` of a program of ours in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "flask", "--app", program, "chatwoot", *arguments],
+        cwd=Path(__file__).parent / "programs",
+        env={**os.environ, **{key: str(value) for key, value in env.items()}},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 class Administered:
