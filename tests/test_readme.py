@@ -57,14 +57,6 @@ def run(text: str, **names: t.Any) -> dict[str, t.Any]:
 # -- the code ------------------------------------------------------------------------
 
 
-def test_the_first_example_is_an_app_that_answers() -> None:
-    space = run("Chatwoot(app)")
-
-    assert isinstance(space["app"], Flask)
-    assert isinstance(space["chatwoot"], Chatwoot)
-    assert "warehouse" in space["reply"]("Where is my order?")
-
-
 def test_the_example_of_a_test_passes(chatwoot_sim: ChatwootSim) -> None:
     app = run("Chatwoot(app)")["app"]
     tests = run("chatwoot_sim")
@@ -203,22 +195,6 @@ def test_the_provider_alone_is_asked() -> None:
     [line] = [line for line in COMMANDS if "chatwoot ask" in line]
 
     assert output_of(line).stdout.startswith("It leaves our warehouse within a day")
-
-
-REFERENCE: dict[str, list[str]] = {
-    "outcomes": [*package.DeliveryOutcome, *package.TurnOutcome, *package.Reason],
-    "settings": [setting.key for setting in SETTINGS if not setting.advanced],
-    "settings --all": [setting.key for setting in SETTINGS],
-}
-
-
-@pytest.mark.parametrize("line", REFERENCE)
-def test_the_reference_that_the_readme_leaves_out_is_complete(line: str) -> None:
-    runner = run("Chatwoot(app)")["app"].test_cli_runner()
-    result = runner.invoke(args=["chatwoot", *line.split()])
-    listed = {row.split()[0] for row in result.output.splitlines() if row.strip()}
-
-    assert {*REFERENCE[line]} <= listed
 
 
 # -- the text ------------------------------------------------------------------------
