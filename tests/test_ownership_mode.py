@@ -118,20 +118,19 @@ def test_the_first_place_with_a_known_value_decides(number: int) -> None:
     assert who(raw) is BOT
 
 
-@pytest.mark.parametrize("path", [*HOLDERS, ("conversation", "meta")], ids=".".join)
-@pytest.mark.parametrize("value", [None, "bot", 1, True, [], ["bot"], [{}]], ids=repr)
-def test_a_holder_of_no_object_is_skipped(path: tuple[str, ...], value: t.Any) -> None:
+WITHIN = ("meta", "custom_attributes", "additional_attributes")
+OBJECTS = [*HOLDERS, *(("conversation", name) for name in WITHIN)]
+
+
+@pytest.mark.parametrize("path", OBJECTS, ids=".".join)
+@pytest.mark.parametrize(
+    "value", [None, "bot", 1, True, [], ["bot"], [ATTRIBUTE], [{}]], ids=repr
+)
+def test_what_is_no_object_is_skipped(path: tuple[str, ...], value: t.Any) -> None:
     elsewhere = PLACES[-1] if path[0] != "sender" else PLACES[0]
-    raw = put(put({}, elsewhere, "bot"), path, value)
-    assert who(raw) is BOT
-
-
-@pytest.mark.parametrize("value", [None, "bot", 1, True, [], [ATTRIBUTE]], ids=repr)
-@pytest.mark.parametrize("attributes", ["custom_attributes", "additional_attributes"])
-def test_attributes_of_another_type_are_skipped(attributes: str, value: t.Any) -> None:
-    raw = put({}, ("conversation", attributes), value)
+    raw = put({}, path, value)
     assert who(raw) is HUMAN
-    assert who(put(raw, PLACES[-1], "bot")) is BOT
+    assert who(put(put({}, elsewhere, "bot"), path, value)) is BOT
 
 
 @pytest.mark.parametrize(
