@@ -220,14 +220,6 @@ def test_missing_keys_are_named(
     assert "set CHATWOOT_BASE_URL." in scene.run(*command)[1]
 
 
-def test_what_prevents_setup_is_printed_as_one_sentence(scene: Scene) -> None:
-    assert scene.run("setup", "--url", APP, "--yes") == (
-        1,
-        "Error: Choose an inbox with --inbox. Website inboxes of this account: "
-        "inbox 3 (Website), inbox 4 (Shop).\n",
-    )
-
-
 @with_and_without_bot
 def test_teardown_undoes_what_setup_made(scene: Scene, bot: tuple[str, ...]) -> None:
     forms = repr(scene.settings.inboxes)

@@ -1,9 +1,7 @@
-"""``flask chatwoot ask``, as a shell sees it."""
+"""``flask chatwoot ask``."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 import typing as t
 from pathlib import Path
@@ -140,22 +138,3 @@ def test_nothing_is_posted_stored_or_started(
     assert api.attempts == []
     assert not Path(runtime_of(app).config.database_path).exists()
     assert store_of(app).inspection.jobs() == []
-
-
-APP = r"""
-from flask import Flask
-from flask_chatwoot import Chatwoot
-app = Flask(__name__)
-chatwoot = Chatwoot(app)
-chatwoot.reply_provider(lambda text: f'Re: {text} \u2713')
-"""
-
-
-def test_the_command_prints_the_answer_alone_in_a_shell(tmp_path: Path) -> None:
-    """Of an app that is not configured."""
-    (tmp_path / "myapp.py").write_text(APP)
-    flask = (sys.executable, "-X", "utf8", "-m", "flask", "--app", "myapp")
-    command = [*flask, "chatwoot", "ask", QUESTION, "--mode", "bot"]
-
-    printed = subprocess.check_output(command, cwd=tmp_path, timeout=60)
-    assert printed.decode().splitlines() == [f"Re: {QUESTION} ✓"]
