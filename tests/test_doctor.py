@@ -10,8 +10,6 @@ import contextlib
 import itertools
 import json
 import shutil
-import ssl
-import subprocess
 import time
 import typing as t
 from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +22,7 @@ from support.apps import AppFactory, database_of, store_of
 from support.commands import Administered, outcome, run
 from support.serving import Wsgi, served
 from support.waiting import Clock
+from support.workers import certificate
 from werkzeug.wrappers import Request, Response
 
 from flask_chatwoot import Chatwoot
@@ -746,20 +745,13 @@ def test_a_cause_is_found_and_its_remedy_named(
 def test_a_self_signed_certificate_is_an_error_until_it_is_trusted(
     scene: Scene, tmp_path: Path
 ) -> None:
-    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
-    command = [
-        *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-        *("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"),
-        *("-keyout", key, "-out", certificate),
-    ]
-    subprocess.run(command, check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context, chain = certificate(tmp_path, "localhost")
 
     with served(relay(scene.sim, lambda _: None), ssl_context=context) as origin:
+        origin = origin.replace("127.0.0.1", "localhost")
         app = scene.other(base_url=f"https://{origin}")
         (problem,) = problems(scene.doctor(app))
-        scene.monkeypatch.setenv("REQUESTS_CA_BUNDLE", certificate)
+        scene.monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(chain))
         trusted = scene.doctor(app)
 
     assert problem.startswith("error tls: ")
