@@ -108,9 +108,7 @@ def test_jobs_are_listed_as_json(filled: Flask) -> None:
         ("--state dead --limit 1", [2]),
     ],
 )
-def test_the_list_of_jobs_can_be_limited(
-    filled: Flask, arguments: str, ids: list[int]
-) -> None:
+def test_the_list_can_be_limited(filled: Flask, arguments: str, ids: list[int]) -> None:
     assert [job["id"] for job in listed(filled, arguments)] == ids
 
 
@@ -227,9 +225,7 @@ def take_long(text: str) -> None:
     time.sleep(0.8)
 
 
-def test_a_simulation_without_an_answer_in_time_is_an_error(
-    app: Flask, chatwoot: Chatwoot
-) -> None:
+def test_a_simulation_waits_for_a_while_only(app: Flask, chatwoot: Chatwoot) -> None:
     chatwoot.reply_provider(take_long)
     code, printed = run(app, "simulate", "Hello", "--timeout", "0.2")
     assert (code, printed.splitlines()[-1]) == (1, "Error: No answer within 0.2 s.")
@@ -278,9 +274,7 @@ def worker(tmp_path: Path) -> t.Iterator[Worker]:
 
 @needs_signals
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_worker_answers_what_is_stored_and_stops_at_a_signal(
-    worker: Worker, number: int
-) -> None:
+def test_a_worker_answers_and_stops_at_a_signal(worker: Worker, number: int) -> None:
     sim, store = worker.sim, worker.store
     talk = sim.conversation(id=42, custom_attributes={"support_mode": "bot"})
     put(store, 1, conversation=42, text="before")
@@ -301,9 +295,7 @@ def test_a_worker_answers_what_is_stored_and_stops_at_a_signal(
 
 @needs_signals
 @pytest.mark.parametrize("env", [{}, {"ASYNC": "1"}], ids=["def", "async def"])
-def test_a_worker_leaves_what_does_not_finish_to_another(
-    worker: Worker, env: dict[str, str]
-) -> None:
+def test_a_slow_turn_is_left_to_another(worker: Worker, env: dict[str, str]) -> None:
     worker.sim.conversation(id=42)
     put(worker.store, 1, conversation=42, text="slow")
     worker.start("--threads", "1", **env)

@@ -32,9 +32,7 @@ stop.wait()
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 @pytest.mark.parametrize("thread", ["main", "threading.get_ident()"])
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-def test_a_signal_ends_the_wait_whichever_thread_gets_it(
-    thread: str, name: str
-) -> None:
+def test_a_signal_ends_the_wait_in_whichever_thread(thread: str, name: str) -> None:
     program = PROGRAM.format(thread=thread, name=name)
 
     assert subprocess.run([sys.executable, "-c", program], timeout=30).returncode == 0

@@ -95,9 +95,7 @@ def test_why_there_is_no_answer_yet(scene: Scene) -> None:
     )
 
 
-def test_all_failures_of_a_turn_that_was_given_up_are_counted(
-    scene: Scene, clock: Clock
-) -> None:
+def test_all_failures_of_a_dead_turn_are_counted(scene: Scene, clock: Clock) -> None:
     deliver(scene.client, message(UNANSWERABLE))
 
     for _ in range(5):

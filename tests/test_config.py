@@ -177,9 +177,7 @@ def test_a_key_is_looked_up_in_the_app_then_in_the_environment(key: Key) -> None
     assert len(types) == 1
 
 
-def test_the_environment_of_the_process_is_the_default(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_process_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHATWOOT_WORKERS", "3")
     monkeypatch.setenv("CHATWOOT_TIMEOUT", "7")
     loaded = config.load({"CHATWOOT_WORKERS": 0}, instance_path="/nowhere")
@@ -232,9 +230,7 @@ WAYS: t.Final[t.Sequence[tuple[str, t.Any, t.Sequence[t.Any]]]] = [
         for value in values
     ],
 )
-def test_a_value_may_be_written_in_several_ways(
-    name: str, value: t.Any, expected: t.Any
-) -> None:
+def test_the_ways_to_write_a_value(name: str, value: t.Any, expected: t.Any) -> None:
     key = next(key for key in KEYS if key.name == name)
     found = setting(load({f"CHATWOOT_{name}": value}), key)
     assert (found, type(found)) == (expected, type(key.default))
@@ -353,9 +349,7 @@ def test_errors_can_be_kept_and_then_the_app_is_not_configured() -> None:
         ("XCHATWOOT_BASE_URL", None),
     ],
 )
-def test_only_a_key_that_is_nearly_a_known_one_is_misspelled(
-    key: str, meant: str | None
-) -> None:
+def test_only_a_key_near_a_known_one_is_misspelled(key: str, meant: str | None) -> None:
     assert misspelled([key, "DEBUG"]) == ({key: meant} if meant else {})
 
 
@@ -380,9 +374,7 @@ WRONG_SECRETS: t.Final[t.Sequence[tuple[str, t.Sequence[t.Any]]]] = [
     ],
     ids=lambda each: ascii(each),
 )
-def test_a_wrong_secret_is_refused_and_not_shown(
-    name: str, value: t.Any, remedy: str
-) -> None:
+def test_a_refused_secret_is_not_shown(name: str, value: t.Any, remedy: str) -> None:
     message = refusal({f"CHATWOOT_{name}": value})
     assert message.startswith(f"CHATWOOT_{name} must be ")
     assert remedy in message

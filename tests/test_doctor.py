@@ -236,9 +236,7 @@ CHECKS = [
 @pytest.mark.parametrize(
     "options", [{"arrived": False, "agent_bot": bot} for bot in (False, True)]
 )
-def test_every_check_passes_after_setup_and_a_customers_message(
-    scene: Scene, options: JSON
-) -> None:
+def test_all_checks_pass_after_setup_and_a_message(scene: Scene, options: JSON) -> None:
     talk = scene.sim.conversation(custom_attributes={"support_mode": "AI agent"})
     talk.customer_says("Hello")
     scene.sim.wait_until(lambda: talk.replies)

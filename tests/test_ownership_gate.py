@@ -523,9 +523,7 @@ def test_the_live_state_is_not_read_before_a_note(live: LiveCase) -> None:
     assert (live.reads(), live.facts.live) == (0, False)
 
 
-def test_a_contact_blocked_later_gets_no_answer(
-    case: GateCase, api: ChatwootStub
-) -> None:
+def test_who_is_blocked_later_gets_no_answer(case: GateCase, api: ChatwootStub) -> None:
     current = ConversationRecord(contact=ContactRecord(blocked=True))
     api.live = payloads.api_conversation(current, [])
     assert (case.before(asked()), case.before_post(asked())) == (CUSTOMER, BLOCKED)
@@ -731,9 +729,7 @@ def test_a_token_that_may_read_nothing_is_not_used_for_every_conversation(
 
 @pytest.mark.parametrize("token", ["user", "bot"])
 @pytest.mark.parametrize("version", ["4.12.0", "4.14.2"])
-def test_bots_may_read_from_4_14_2_on(
-    live: LiveCase, version: str, token: Token
-) -> None:
+def test_bots_read_from_4_14_2_on(live: LiveCase, version: str, token: Token) -> None:
     assert live.audience() is Audience.CUSTOMER
     assert live.facts.live is (token == "user" or version == "4.14.2")
 

@@ -15,6 +15,7 @@ from flask_chatwoot.ownership.mode import (
 from flask_chatwoot.payloads.conversation import conversation_from
 from flask_chatwoot.payloads.fields import as_object
 
+JSON = dict[str, t.Any]
 BOT, HUMAN = Mode.BOT, Mode.HUMAN
 ATTRIBUTE = "support_mode"
 WORDS = vocabulary()
@@ -34,9 +35,7 @@ PLACES: t.Final = [
 """Every place of the choice, in the order of their precedence."""
 
 
-def put(
-    raw: dict[str, t.Any], place: tuple[str, ...], value: t.Any
-) -> dict[str, t.Any]:
+def put(raw: JSON, place: tuple[str, ...], value: t.Any) -> JSON:
     *path, key = place
     holder = raw
 
@@ -105,7 +104,7 @@ def test_every_place_is_read(place: tuple[str, ...], mode: Mode) -> None:
 
 @pytest.mark.parametrize("number", range(len(PLACES)))
 def test_the_first_place_with_a_known_value_decides(number: int) -> None:
-    raw: dict[str, t.Any] = {}
+    raw: JSON = {}
 
     for place in PLACES[:number]:
         put(raw, place, "an option of another form")

@@ -101,9 +101,7 @@ def test_in_human_mode_the_answer_is_a_note(page: Page, choice: str) -> None:
     assert page.conversation().get("mode") == "human"
 
 
-def test_the_provider_gets_the_fields_of_the_form(
-    turns: list[Turn], page: Page
-) -> None:
+def test_a_provider_gets_the_fields_of_the_form(turns: list[Turn], page: Page) -> None:
     assert page.begin_and_wait() != page.begin_and_wait()
     first, second = turns
 
@@ -315,9 +313,7 @@ def test_a_turn_shows_why_there_is_no_answer(chatwoot: Chatwoot, page: Page) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("fault", "code"), [("error", 500), ("limit", 429)])
-def test_a_post_is_retried_until_the_fault_is_off(
-    page: Page, fault: str, code: int
-) -> None:
+def test_a_post_is_retried_until_it_succeeds(page: Page, fault: str, code: int) -> None:
     page.faults(api=fault)
     page.begin()
     page.wait_until(lambda: code in page.posts())

@@ -678,9 +678,7 @@ def test_every_text_has_enough_contrast(window: Window, scheme: str) -> None:
     assert back == {"light": "rgb(238, 242, 247)", "dark": "rgb(14, 19, 26)"}[scheme]
 
 
-def test_the_language_is_the_browsers_or_the_one_chosen(
-    window: Window, address: str
-) -> None:
+def test_the_language_is_the_browsers_or_chosen(window: Window, address: str) -> None:
     assert window.text("customer-title") == "Customer"
 
     window.speak("ru-RU")

@@ -31,7 +31,7 @@ def story(bot: Begin) -> Story:
     return bot()
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def provider(chatwoot: Chatwoot) -> None:
     @chatwoot.reply_provider
     def reply(text: str) -> t.Any:
@@ -41,15 +41,18 @@ def provider(chatwoot: Chatwoot) -> None:
         return f"You asked: {text}"
 
 
-def test_a_pending_conversation_stays_with_the_bot(
-    story: Story, provider: None
-) -> None:
+@pytest.fixture
+def thinker(chatwoot: Chatwoot) -> Thinker:
+    return chatwoot.reply_provider(mode="bot")(Thinker())
+
+
+def test_a_pending_conversation_stays_with_the_bot(story: Story) -> None:
     story.goes(ASKED, ANSWER)
     assert story.talk.status == "pending"
     assert {call.token for call in story.sim.calls} == {"bot"}
 
 
-def test_a_hand_off_opens_the_conversation(bot: Begin, provider: None) -> None:
+def test_a_hand_off_opens_the_conversation(bot: Begin) -> None:
     story = bot(custom_attributes={"order": 4711})
 
     story.asks(OPERATOR)
@@ -62,7 +65,7 @@ def test_a_hand_off_opens_the_conversation(bot: Begin, provider: None) -> None:
 
 @pytest.mark.parametrize("back", [["Olga Operator: Here I am.", RETURN], [RESOLVE]])
 def test_an_operator_returns_or_resolves_the_conversation(
-    story: Story, provider: None, back: list[str]
+    story: Story, back: list[str]
 ) -> None:
     story.asks(OPERATOR)
     story.goes(*back, ASKED, ANSWER)
@@ -70,7 +73,7 @@ def test_an_operator_returns_or_resolves_the_conversation(
 
 @pytest.mark.parametrize("mode", ["bot", "human"])
 def test_an_operator_returns_a_conversation_that_an_answer_took_over(
-    bot: Begin, provider: None, mode: str
+    bot: Begin, mode: str
 ) -> None:
     """Bots before 4.13 see the return only with the next message."""
     bot(mode=mode).goes(HELP, RETURN, ASKED, ANSWER)
@@ -94,9 +97,7 @@ def test_an_operator_takes_over_before_the_provider_answers(
     assert story.attributes == {"support_mode": "human"}
 
 
-def test_in_human_mode_the_conversation_is_opened_for_operators(
-    bot: Begin, provider: None
-) -> None:
+def test_in_human_mode_the_conversation_is_opened_for_operators(bot: Begin) -> None:
     story = bot(mode="human")
     assert story.talk.status == "pending"
 
@@ -104,18 +105,14 @@ def test_in_human_mode_the_conversation_is_opened_for_operators(
     assert story.talk.status == "open"
 
 
-def test_the_app_does_not_yield_to_its_own_agent_bot(
-    begin: Begin, provider: None
-) -> None:
+def test_the_app_does_not_yield_to_its_own_agent_bot(begin: Begin) -> None:
     story = begin(kind="bot", policy=PolicySettings(yield_to_assignee=True))
     assert story.talk.current.assignee == story.sim.bot
 
     story.goes(ASKED, ANSWER)
 
 
-def test_a_webhook_beside_the_agent_bot_doubles_nothing(
-    story: Story, provider: None
-) -> None:
+def test_a_webhook_beside_the_agent_bot_doubles_nothing(story: Story) -> None:
     """With both, each message is delivered twice, under two ids."""
     story.goes(ASKED, ANSWER)
     story.sim.connect(

@@ -32,9 +32,7 @@ def turns(chatwoot: Chatwoot) -> list[Turn]:
     return turns
 
 
-def test_five_messages_before_the_first_answer_are_two_turns(
-    story: Story, thinker: Thinker
-) -> None:
+def test_messages_during_a_turn_are_one_more(story: Story, thinker: Thinker) -> None:
     with story.during(thinker, FIVE[0], delivered=True):
         for text in FIVE[1:]:
             story.talk.customer_says(text)
@@ -71,9 +69,7 @@ def test_five_messages_in_one_window_are_one_turn(
     assert story.endings() == ["replied"]
 
 
-def test_a_pick_in_a_burst_keeps_the_place_of_its_delivery(
-    story: Story, thinker: Thinker
-) -> None:
+def test_a_pick_keeps_the_place_of_its_delivery(story: Story, thinker: Thinker) -> None:
     """A pick has the id of its question, which is older than the whole burst."""
     question = story.talk.add(
         story.sim.bot,
@@ -132,9 +128,7 @@ def test_a_note_for_an_outdated_question_is_withheld_for_burst_max(
     assert story.endings() == endings
 
 
-def test_a_duplicate_delivery_is_in_the_burst_once(
-    story: Story, thinker: Thinker
-) -> None:
+def test_a_duplicate_is_in_the_burst_once(story: Story, thinker: Thinker) -> None:
     with story.during(thinker, "Hello", delivered=True):
         second = story.talk.customer_says("Where is my order?")
         story.sim.deliver(second, times=3)

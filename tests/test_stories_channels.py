@@ -124,9 +124,7 @@ def test_a_turn_has_the_files_of_its_burst(begin: Begin, chatwoot: Chatwoot) -> 
     ]
 
 
-def test_a_file_is_sent_once_if_no_answer_came(
-    story: Story, chatwoot: Chatwoot
-) -> None:
+def test_one_file_is_sent_if_no_answer_came(story: Story, chatwoot: Chatwoot) -> None:
     chatwoot.reply_provider(lambda text: Reply(attachments=[FILE]))
     story.sim.inject(Fault.CUT_AFTER)
     story.goes(ASKED, "Uma User: [order.png]")

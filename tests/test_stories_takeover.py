@@ -30,9 +30,7 @@ def test_an_operator_is_first_to_answer(story: Story, thinker: Thinker) -> None:
     assert story.attributes == {"support_mode": "human"}
 
 
-def test_the_live_state_shows_an_answer_whose_webhook_is_late(
-    story: Story, thinker: Thinker
-) -> None:
+def test_an_answer_counts_before_its_webhook(story: Story, thinker: Thinker) -> None:
     with story.during(thinker), story.sim.holding():
         story.talk.operator_says("It left this morning.")
         story.talk.operator_says("I am on it.", private=True)
@@ -43,9 +41,7 @@ def test_the_live_state_shows_an_answer_whose_webhook_is_late(
     assert story.endings()[0] == "declined answered"
 
 
-def test_a_reply_from_the_channels_app_takes_over(
-    begin: Begin, thinker: Thinker
-) -> None:
+def test_a_reply_in_the_channels_app_takes_over(begin: Begin, thinker: Thinker) -> None:
     story = begin(channel="whatsapp")
 
     with story.during(thinker):
@@ -57,9 +53,7 @@ def test_a_reply_from_the_channels_app_takes_over(
     assert story.attributes == {"support_mode": "human"}
 
 
-def test_a_message_of_a_machine_does_not_answer_the_question(
-    story: Story, thinker: Thinker
-) -> None:
+def test_a_machines_message_is_no_answer(story: Story, thinker: Thinker) -> None:
     with story.during(thinker, delivered=True):
         story.talk.automation_says("We are busy today.")
         story.talk.add(story.sim.bot, "I am another bot.")
