@@ -30,7 +30,7 @@ ERRORS: t.Final = (
     "Error: CHATWOOT_ACCOUNT_ID is 'acme', which must be a whole number.\n"
     "Error: CHATWOOT_TIMEOUT is 'soon', which must be a number of seconds.\n"
 )
-MISSING: t.Final = f"set {', '.join(NEEDED)}.\n"
+MISSING: t.Final = f"Error: Chatwoot is not configured; set {', '.join(NEEDED)}.\n"
 Run = t.Callable[..., Result]
 
 
@@ -69,10 +69,7 @@ NEEDING = ["jobs", "jobs retry --dead", "jobs prune", "why 3", "work"]
     ("command", "settings", "printed"),
     [
         *((each, WRONG, ERRORS) for each in (*NEEDING, "doctor", "teardown")),
-        *(
-            (each, {}, f"Error: Chatwoot is not configured; {MISSING}")
-            for each in NEEDING
-        ),
+        *((each, {}, MISSING) for each in NEEDING),
     ],
 )
 def test_a_command_that_needs_settings_names_what_is_wrong_or_missing(

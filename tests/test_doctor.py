@@ -400,15 +400,9 @@ BOT_READS = "warning version: let a bot's token read conversations"
 BOT_UNSIGNED = "warning version: does not sign the deliveries of agent bots"
 TOKEN = [
     case(other(api_access_token="x"), "error token: Profile Settings → Access Token"),
-    case(
-        lambda s: s.behind(drop_token), "error token: drops the header Api-Access-Tok"
-    ),
+    case(lambda s: s.behind(drop_token), "error token: drops the header Api-Access"),
     case(lambda s: s.fail("profile"), "error token: answers 500 … See Chatwoot's log"),
-    case(
-        bots_token,
-        "warning token: cannot list messages … to a user's token",
-        "warning rights: ",
-    ),
+    case(bots_token, "warning token: list messages … to a user's", "warning rights: "),
     case(beside_that_of_an_administrator, "warning token: "),
     case(
         beside_that_of_an_administrator,
@@ -417,8 +411,7 @@ TOKEN = [
     ),
     case(
         other(account_id=2),
-        "error account: does not belong to account 2, but to: 1. … "
-        "Set CHATWOOT_ACCOUNT_ID to the number",
+        "error account: belong to account 2, but to: 1. … Set CHATWOOT_ACCOUNT_ID to",
     ),
     case(
         lambda s: setattr(s.sim._state, "role", "agent"),
@@ -460,18 +453,12 @@ FORM = [
         "warning options: 'Carrier pigeon' means nothing … "
         "CHATWOOT_BOT_VALUES or CHATWOOT_HUMAN_VALUES",
     ),
-    case(
-        options_are("AI agent"),
-        "error options: means human to this app … CHATWOOT_HUMAN_VALUES",
-    ),
+    case(options_are("AI agent"), "error options: means human … CHATWOOT_HUMAN_VALUES"),
     case(lambda s: s.inbox.update(pre_chat_form_enabled=False), SWITCHED_OFF),
     case(lambda s: s.field.update(enabled=False), SWITCHED_OFF, "ok attribute: list"),
     case(lambda s: s.form.pop() and None, NO_FORM),
     case(lambda s: s.field.update(required=False), "warning required: Make it requir"),
-    case(
-        lambda s: s.field.update(values=["Yes", "No"]),
-        "warning options: Save the attribute again",
-    ),
+    case(lambda s: s.field.update(values=["Yes", "No"]), "warning options: Save the"),
 ]
 
 
@@ -503,11 +490,11 @@ def delete_webhook(scene: Scene) -> None:
     scene.arguments = ("--url", scene.url.removesuffix("/chatwoot/webhook"))
 
 
+TICK = "… Settings → Integrations → Webhooks"
 WEBHOOK = [
     case(
         delete_webhook,
-        "error webhook: Nothing in Chatwoot delivers to {url}. … "
-        "Run flask chatwoot setup",
+        "error webhook: Nothing in Chatwoot delivers to {url}. … flask chatwoot setup",
     ),
     case(
         with_arguments("--url", "https://127.0.0.1:1"),
@@ -527,16 +514,8 @@ WEBHOOK = [
         lambda s: s.webhook.update(url="https://other.example.com/hook"),
         "warning webhook: Give the address of this app with --url",
     ),
-    *(
-        case(
-            unsubscribe(event),
-            f"{mark} events: {event} … Settings → Integrations → Webhooks",
-        )
-        for event, mark in [
-            ("message_created", "error"),
-            ("message_updated", "warning"),
-        ]
-    ),
+    case(unsubscribe("message_created"), f"error events: message_created {TICK}"),
+    case(unsubscribe("message_updated"), f"warning events: message_updated {TICK}"),
     case(link_bot, "warning duplicates: , agent bot  … Delete or unlink all but one"),
     case(add_api_inbox, "warning duplicates: API inbox 6"),
 ]
@@ -582,21 +561,17 @@ ADDRESS = [
             ("4.16.2", "error", "SAFE_FETCH_ALLOW_PRIVATE_NETWORK=true"),
         ]
     ),
-    case(
-        lambda s: later(s.app, 3 * DAY),
-        "warning address: No delivery arrived for 3 days.",
-    ),
+    case(lambda s: later(s.app, 3 * DAY), "warning address: No delivery … for 3 days."),
 ]
+NOT_CONFIGURED = Response('{"status": "ignored", "reason": "not_configured"}', 200)
 PROBE = [
     case(
         lambda s: s.webhook.update(url=f"{unused_url()}/chatwoot/webhook"),
         "error probe: does not reach http://127.0.0.1: … Is the app running there",
     ),
     *(
-        case(
-            instead_of_the_app(answer), f"error probe: ({answer.status_code}) … {text}"
-        )
-        for answer, text in [
+        case(instead_of_the_app(each), f"error probe: ({each.status_code}) … {text}")
+        for each, text in [
             (Response("no", 400), "csrf.exempt(chatwoot.blueprint)"),
             (Response("no", 403), "Let Chatwoot pass the proxy"),
             (Response("no", 404), "CHATWOOT_URL_PREFIX"),
@@ -606,12 +581,7 @@ PROBE = [
             (moved("/x"), "final URL in Chatwoot; compare the slash"),
         ]
     ),
-    case(
-        instead_of_the_app(
-            Response('{"status": "ignored", "reason": "not_configured"}', 200)
-        ),
-        "error probe: Set the same keys there",
-    ),
+    case(instead_of_the_app(NOT_CONFIGURED), "error probe: Set the same keys there"),
 ]
 
 
@@ -701,16 +671,10 @@ def fail(text: str) -> str:
 
 PROVIDER = [
     case(lambda s: s.other(Chatwoot()), "error provider: @chatwoot.reply_provider"),
-    case(
-        asked(fail),
-        "error answer: raised builtins.RuntimeError … flask chatwoot simulate",
-    ),
+    case(asked(fail), "error answer: raised builtins.RuntimeError … chatwoot simulate"),
     case(asked(lambda text: 3), "error answer: returned int"),
     case(asked(lambda text: None), "warning answer: meant to decline"),
-    case(
-        asked(lambda text: "Hi", mode="bot"),
-        "warning answer: flask chatwoot simulate TEXT",
-    ),
+    case(asked(lambda text: "Hi", mode="bot"), "warning answer: flask … simulate TEXT"),
 ]
 
 

@@ -16,10 +16,9 @@ from support.chatwoot import BASE_URL, TOKEN, ChatwootStub
 from support.queue import Store, open_store
 from support.waiting import Clock
 
+from flask_chatwoot import Audience, PolicyContext, PolicySettings, Reason
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError, PermanentError, TransientError
-from flask_chatwoot.outcomes import Reason
-from flask_chatwoot.ownership import policy
 from flask_chatwoot.ownership.context import LONGEST_DELAY
 from flask_chatwoot.ownership.deliveries import (
     record_human,
@@ -29,12 +28,7 @@ from flask_chatwoot.ownership.deliveries import (
 from flask_chatwoot.ownership.gate import Gate, is_ours
 from flask_chatwoot.ownership.live import REFUSALS, RETRY_AFTER, LiveState
 from flask_chatwoot.ownership.mode import Mode, ModeAttribute, vocabulary
-from flask_chatwoot.ownership.policy import (
-    Audience,
-    Decision,
-    PolicyContext,
-    PolicySettings,
-)
+from flask_chatwoot.ownership.policy import Decision, default_policy
 from flask_chatwoot.ownership.state import (
     Ownership,
     attribute_set,
@@ -133,7 +127,7 @@ def case(path: str, clock: Clock) -> t.Iterator[GateCase]:
 
     def recording(context: PolicyContext) -> Decision:
         seen.append(context)
-        return policy.default_policy(context)
+        return default_policy(context)
 
     gate = Gate(
         find_policy=lambda: recording,
@@ -685,9 +679,7 @@ def test_a_refused_read_is_repeated_after_ten_minutes(
     case: GateCase, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     now = Clock(time.monotonic())
-    monkeypatch.setattr(
-        "flask_chatwoot.ownership.live.time", SimpleNamespace(monotonic=now)
-    )
+    monkeypatch.setattr(f"{LiveState.__module__}.time", SimpleNamespace(monotonic=now))
 
     with responses.RequestsMock() as mock:
         url = f"{BASE_URL}/api/v1/accounts/1/conversations/42"
@@ -710,13 +702,11 @@ def test_a_refused_read_does_not_count_for_other_conversations(live: LiveCase) -
     assert live.facts.live
 
 
-@pytest.mark.parametrize(
-    ("seen_before", "calls"), [(False, REFUSALS), (True, REFUSALS + 3)]
-)
+@pytest.mark.parametrize(("seen", "calls"), [(False, REFUSALS), (True, REFUSALS + 3)])
 def test_a_token_that_may_read_nothing_is_not_used_for_every_conversation(
-    live: LiveCase, seen_before: bool, calls: int
+    live: LiveCase, seen: bool, calls: int
 ) -> None:
-    if seen_before:
+    if seen:
         live.gate.live.conversation(live.talk.id)
 
     live.sim.inject(Fault.UNAUTHORIZED, times=None, endpoint="conversation")

@@ -85,9 +85,7 @@ def test_an_unknown_value_means_no_mode(value: t.Any) -> None:
     assert meaning(value, WORDS) is None
 
 
-@pytest.mark.parametrize(
-    "raw", [{}, {"contact": {"custom_attributes": {ATTRIBUTE: ""}}}]
-)
+@pytest.mark.parametrize("raw", [{}, put({}, PLACES[0], "")])
 @pytest.mark.parametrize("default", list(Mode))
 def test_without_a_known_value_the_default_decides(raw: t.Any, default: Mode) -> None:
     assert who(raw, default=default) is default

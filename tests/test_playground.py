@@ -142,9 +142,8 @@ def test_the_customer_presses_a_button_of_a_message(app: Flask, page: Page) -> N
     number = page.begin_and_wait()
     asked = call_chatwoot(app, f"{number}/messages", **ASKED)
     page.wait_until(lambda: page.messages()[-1]["buttons"])
-    assert shown(page.messages()[-1:], "id buttons picked") == [
-        (asked["id"], BUTTONS, [])
-    ]
+    [last] = shown(page.messages()[-1:], "id buttons picked")
+    assert last == (asked["id"], BUTTONS, [])
 
     page.talk(number, "pick", message=asked["id"], value="yes")
     page.wait_until(lambda: any(m["picked"] for m in page.messages()))

@@ -43,6 +43,7 @@ pytestmark = pytest.mark.slow
 
 CHECKS = (PROGRAMS / "page_checks.js").read_text(encoding="utf-8")
 
+LOGS = ("customer", "operator")
 WIDE = (1400, 900)
 PHONE = (390, 844)
 
@@ -347,18 +348,15 @@ def test_a_picture_is_shown_on_both_sides(window: Window, tmp_path: Path) -> Non
     window.wait_for("lamp.png", "chosen-files")
     window.say("This one.")
 
-    for log in ("customer-log", "operator-log"):
-        picture = f"#{log} [alt='lamp.png']"
+    for who in LOGS:
+        picture = f"#{who}-log [alt='lamp.png']"
         window.wait_until(functools.partial(window.check, "widthOf", picture))
 
     assert window.texts("#chosen-files li") == []
 
 
 def test_a_button_can_be_pressed_once(app: Flask, window: Window) -> None:
-    customers, operators = (
-        "#customer-log .buttons button",
-        "#operator-log .buttons button",
-    )
+    customers, operators = (f"#{who}-log .buttons button" for who in LOGS)
     window.begin_and_wait()
     call_chatwoot(app, "1/messages", **ASKED)
     window.wait_until(lambda: window.texts(customers) == ["Yes", "No"])
@@ -592,7 +590,7 @@ def test_the_page_fits_a_phone_in_landscape(window: Window) -> None:
     window.begin("Human")
     window.resize_to_phone(*reversed(PHONE))
 
-    for part in ("customer", "operator"):
+    for part in LOGS:
         window.click(f"#tab-{part}")
         assert window.find(f"{part}-log").size["height"] > 90
         assert window.check("nothingBelow")

@@ -417,9 +417,8 @@ def test_an_answer_without_an_id_is_an_error(
     scene: Scene, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step, _ = scene.plan().steps[number]
-    monkeypatch.setattr(
-        scene.client, "call", lambda how, *_, **__: [] if how == "GET" else {}
-    )
+    empty = {"GET": [], "POST": {}}
+    monkeypatch.setattr(scene.client, "call", lambda how, *_, **__: empty[how])
 
     with pytest.raises(SetupError, match="contains no id"):
         step.apply(scene.client)

@@ -15,6 +15,7 @@ from support.stories import ASKED, QUESTION, Begin, Story, Thinker
 from flask_chatwoot import Chatwoot, Message, Turn
 
 FIVE = ("Hello", "I have a question", "about my order", "number 4711", "Where is it?")
+NOTE = "Uma User (note): You asked: "
 MAY = "The one of May, I mean."
 SAID = [f"Ada Lovelace: {text}" for text in FIVE]
 
@@ -103,11 +104,7 @@ def test_a_customer_who_does_not_stop_writing_is_answered_after_burst_max(
     ("options", "answer", "endings"),
     [
         ({}, f"    {MAY}", ["declined superseded", "noted"]),
-        (
-            {"burst_max": 0.001},
-            f"Uma User (note): You asked: {MAY}",
-            ["noted", "noted"],
-        ),
+        ({"burst_max": 0.001}, f"{NOTE}{MAY}", ["noted", "noted"]),
     ],
     ids=["within burst_max", "after burst_max"],
 )
@@ -123,8 +120,7 @@ def test_a_note_for_an_outdated_question_is_withheld_for_burst_max(
     with story.during(thinker, delivered=True):
         story.talk.customer_says(MAY)
 
-    note = f"Uma User (note): You asked: {QUESTION}"
-    assert story.lines() == [ASKED, f"Ada Lovelace: {MAY}", note, answer]
+    assert story.lines() == [ASKED, f"Ada Lovelace: {MAY}", NOTE + QUESTION, answer]
     assert story.endings() == endings
 
 
