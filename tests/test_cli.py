@@ -14,55 +14,35 @@ from flask import Flask
 from support.apps import AppFactory, database_of, store_of
 from support.commands import outcome as run
 from support.commands import spawn
-from support.deliveries import message
-from support.queue import open_store
+from support.deliveries import as_bytes, message
+from support.queue import DAY, Store, open_store
 from support.waiting import Clock, wait_until
 
 from flask_chatwoot import Chatwoot, cli
 from flask_chatwoot.queue.schema import JobState
-from flask_chatwoot.queue.store import Store
 from flask_chatwoot.simulator import Fault, Simulator
-
-DAY = 86400.0
-
-
-def put(
-    store: Store, number: int, *, conversation: int | None = None, text: str = "Hello"
-) -> None:
-    conversation = conversation or 40 + number
-    body = message(text, id=number, conversation_id=conversation)
-    store.queue.put(
-        f"1:message_created:{number}",
-        conversation_id=conversation,
-        message_id=number,
-        payload=json.dumps(body).encode(),
-    )
-
-
-def finish(store: Store, *ending: str | None) -> int:
-    """Claim a job and end it; its message."""
-    job = store.queue.claim()
-    assert job is not None
-    store.queue.settle(job, *t.cast(tuple[str, str], ending))
-    return job.message_id
 
 
 @pytest.fixture
-def filled(app: Flask, clock: Clock) -> Flask:
-    """Jobs 1 to 4: done two days ago, dead, claimed, waiting."""
-    store = store_of(app)
+def store(app: Flask, clock: Clock) -> Store:
     database_of(app).clock = clock
-    put(store, 1)
-    finish(store, "declined", "no_answer")
-    clock.advance(2 * DAY)
-    put(store, 2)
-    finish(store, "dead", "refused")
-    clock.advance(3 * 3600)
-    put(store, 3)
-    clock.advance(600)
-    assert store.queue.claim() is not None
-    put(store, 4)
-    clock.advance(5)
+    return Store.of(database_of(app))
+
+
+@pytest.fixture
+def filled(app: Flask, store: Store) -> Flask:
+    """Jobs 1 to 4: done two days ago, dead, claimed, waiting."""
+    store.put(1, conversation_id=41)
+    store.finish("declined", "no_answer")
+    store.advance(2 * DAY)
+    store.put(2)
+    store.finish("dead", "refused")
+    store.advance(3 * 3600)
+    store.put(3, conversation_id=43)
+    store.advance(600)
+    store.claim()
+    store.put(4, conversation_id=44)
+    store.advance(5)
 
     return app
 
@@ -112,9 +92,9 @@ def test_the_list_can_be_limited(filled: Flask, arguments: str, ids: list[int]) 
     assert [job["id"] for job in listed(filled, arguments)] == ids
 
 
-def test_a_hundred_jobs_are_listed_by_default(app: Flask) -> None:
+def test_a_hundred_jobs_are_listed_by_default(app: Flask, store: Store) -> None:
     for number in range(1, 121):
-        put(store_of(app), number)
+        store.put(number)
 
     assert len(listed(app)) == 100
     assert len(listed(app, "--limit 0")) == 120
@@ -159,15 +139,13 @@ def test_only_dead_jobs_are_retried(
     assert states(filled) == before | changed
 
 
-def test_dead_jobs_are_retried_in_their_order(app: Flask) -> None:
-    store = store_of(app)
-
+def test_dead_jobs_are_retried_in_their_order(app: Flask, store: Store) -> None:
     for number in (1, 2, 3):
-        put(store, number, conversation=42)
-        finish(store, "dead", "unauthorized")
+        store.put(number)
+        store.finish("dead", "unauthorized")
 
     assert run(app, "jobs", "retry", "--dead") == (0, "3 jobs will be retried.\n")
-    assert [finish(store, "replied", None) for _ in range(3)] == [1, 2, 3]
+    assert [store.finish() for _ in range(3)] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -253,6 +231,10 @@ class Worker:
         self._stack.enter_context(self._process)
         self._stack.callback(self._process.kill)
 
+    def ask(self, number: int, text: str) -> None:
+        """Store a question, as another process would."""
+        self.store.put(number, payload=as_bytes(message(text, id=number)))
+
     def stop(self, number: int) -> tuple[int, list[str]]:
         """Send a signal; the exit code, and what was printed."""
         self._process.send_signal(number)
@@ -277,11 +259,11 @@ def worker(tmp_path: Path) -> t.Iterator[Worker]:
 def test_a_worker_answers_and_stops_at_a_signal(worker: Worker, number: int) -> None:
     sim, store = worker.sim, worker.store
     talk = sim.conversation(id=42, custom_attributes={"support_mode": "bot"})
-    put(store, 1, conversation=42, text="before")
+    worker.ask(1, "before")
     sim.inject(Fault.RATE_LIMITED)
     worker.start()
     sim.wait_until(lambda: talk.replies == ["Answer to before"])
-    put(store, 2, conversation=42, text="during")
+    worker.ask(2, "during")
     sim.wait_until(lambda: len(talk.replies) == 2)
     wait_until(lambda: not store.inspection.jobs(JobState.LEASED))
 
@@ -297,7 +279,7 @@ def test_a_worker_answers_and_stops_at_a_signal(worker: Worker, number: int) -> 
 @pytest.mark.parametrize("env", [{}, {"ASYNC": "1"}], ids=["def", "async def"])
 def test_a_slow_turn_is_left_to_another(worker: Worker, env: dict[str, str]) -> None:
     worker.sim.conversation(id=42)
-    put(worker.store, 1, conversation=42, text="slow")
+    worker.ask(1, "slow")
     worker.start("--threads", "1", **env)
     wait_until(worker.asked.exists)
 

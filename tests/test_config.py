@@ -193,12 +193,6 @@ def test_a_configuration_cannot_be_changed() -> None:
         load().timeout = 1.0  # type: ignore[misc]
 
 
-def test_the_words_of_the_host_are_added_to_the_built_in_ones() -> None:
-    own = {"CHATWOOT_BOT_VALUES": "Maschine", "CHATWOOT_HUMAN_VALUES": "ai"}
-    expected = {"maschine": Mode.BOT, "ai": Mode.HUMAN, "бот": Mode.BOT}
-    assert load(own).words.items() >= expected.items()
-
-
 YES: t.Final = (True, "true", "TRUE", " yes ", "on", "1", 1)
 NO: t.Final = (False, "false", "False", "No", "off", "0", 0)
 FLAGS: t.Final = ("YIELD_TO_ASSIGNEE", "NOTE_ON_FAILURE", "TYPING")

@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 import requests
 from flask import Flask
-from support.apps import AppFactory, database_of, store_of
+from support.apps import AppFactory, database_of
 from support.commands import Administered, outcome, run
+from support.queue import DAY, Store
 from support.serving import Wsgi, served
 from support.waiting import Clock
 from support.workers import certificate
@@ -30,15 +31,12 @@ from flask_chatwoot.client import ChatwootClient, RawAnswer
 from flask_chatwoot.doctor import server
 from flask_chatwoot.doctor.chatwoot import address
 from flask_chatwoot.doctor.facts import DoctorContext, Finding, Mark, UnreadableAccount
-from flask_chatwoot.queue.jobs import Job
 from flask_chatwoot.setup import account
 from flask_chatwoot.setup.plan import SetupRequest, plan_setup
 from flask_chatwoot.simulator import Fault, Simulator
 
 JSON = dict[str, t.Any]
 Change = Callable[[Request], Response | None]
-
-DAY = 86_400.0
 
 
 class Scene(Administered):
@@ -196,27 +194,14 @@ def scene(
         yield Scene(make_app, stack, tmp_path, monkeypatch, **options)
 
 
-def put(app: Flask, number: int, *, conversation: int = 7, kind: str = "") -> None:
-    store_of(app).queue.put(
-        f"1:message_created:{number}",
-        conversation_id=conversation,
-        message_id=number,
-        payload=b"{}",
-        kind=kind or "message",
-    )
-
-
-def claim(app: Flask) -> Job:
-    job = store_of(app).queue.claim()
-    assert job is not None
-    return job
+def stored(app: Flask) -> Store:
+    return Store.of(database_of(app))
 
 
 def arrive(app: Flask, *, number: int = 1, outcome: str = "replied") -> None:
     """Let a delivery arrive and its turn end."""
-    put(app, number, conversation=number)
-    reason = "unauthorized" if outcome == "dead" else None
-    store_of(app).queue.settle(claim(app), outcome, reason)
+    stored(app).put(number, conversation_id=number)
+    stored(app).finish(outcome, "unauthorized" if outcome == "dead" else None)
 
 
 def later(app: Flask, seconds: float) -> None:
@@ -266,7 +251,7 @@ def test_a_line_has_a_mark_a_finding_and_a_remedy(scene: Scene) -> None:
 
 def test_doctor_changes_nothing(scene: Scene) -> None:
     def state() -> tuple[str, t.Any]:
-        return repr(vars(scene.settings)), store_of(scene.app).inspection.jobs()[0][:4]
+        return repr(vars(scene.settings)), stored(scene.app).inspection.jobs()[0][:4]
 
     before, writes = state(), scene.writes
     scene.doctor(None, "--ask")
@@ -588,7 +573,7 @@ PROBE = [
 def waiting(seconds: float, **settings: t.Any) -> Cause:
     def cause(scene: Scene) -> Flask:
         app = scene.other(**settings) if settings else scene.app
-        put(app, 2)
+        stored(app).put(2)
         later(app, seconds)
         return app
 
@@ -602,28 +587,28 @@ def break_database(scene: Scene) -> None:
 
 def all_workers_busy(scene: Scene) -> None:
     for number in (2, 3):
-        put(scene.app, number, conversation=number)
+        stored(scene.app).put(number, conversation_id=number)
 
-    job = claim(scene.app)
+    job = stored(scene.app).claim()
     later(scene.app, 100)
-    store_of(scene.app).queue.renew(job)
+    stored(scene.app).queue.renew(job)
 
 
 def heartbeat(scene: Scene) -> Flask:
     app = scene.other(backend="thread", workers=2)
-    store_of(app).inspection.report("a process", 2)
+    stored(app).inspection.report("a process", 2)
     return app
 
 
 def behind_another(*, retried: bool) -> Cause:
     def cause(scene: Scene) -> None:
         for number in (2, 3):
-            put(scene.app, number, kind="message" if retried else "alone")
+            stored(scene.app).put(number, kind="message" if retried else "alone")
 
-        job = claim(scene.app)
+        job = stored(scene.app).claim()
 
         if retried:
-            store_of(scene.app).queue.postpone(job, 600)
+            stored(scene.app).queue.postpone(job, 600)
 
         later(scene.app, 100)
 

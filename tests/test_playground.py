@@ -84,21 +84,20 @@ def shown(lines: t.Iterable[JSON], names: str) -> list[tuple[t.Any, ...]]:
 # -- the customer ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("choice", ["AI agent", "AI агент"])
-def test_in_bot_mode_the_customer_gets_the_answer(page: Page, choice: str) -> None:
-    conversation = page.conversation(page.begin_and_wait(choice))
-    assert page.replies() == [ANSWER]
-    assert (conversation["mode"], conversation["name"]) == ("bot", "Ada")
-    assert [m["author"] for m in page.messages()] == ["customer", "bot"]
+MODES = {"AI agent": "bot", "AI агент": "bot", "Human": "human", "Человек": "human"}
 
 
-@pytest.mark.parametrize("choice", ["Human", "Человек"])
-def test_in_human_mode_the_answer_is_a_note(page: Page, choice: str) -> None:
+@pytest.mark.parametrize(("choice", "mode"), MODES.items())
+def test_the_choice_decides_who_gets_the_answer(
+    page: Page, choice: str, mode: str
+) -> None:
     page.begin(choice)
     page.wait_until(lambda: len(page.messages()) == 2)
-    note = page.messages()[1]
-    assert (note["private"], note["text"], page.replies()) == (True, ANSWER, [])
-    assert page.conversation().get("mode") == "human"
+    answers = [("customer", QUESTION, False), ("bot", ANSWER, mode == "human")]
+    assert shown(page.messages(), "author text private") == answers
+    assert page.replies() == [ANSWER] * (mode == "bot")
+    assert page.conversation()["name"] == "Ada"
+    assert page.conversation()["mode"] == mode
 
 
 def test_a_provider_gets_the_fields_of_the_form(turns: list[Turn], page: Page) -> None:
