@@ -417,7 +417,7 @@ def test_an_answer_without_an_id_is_an_error(
     scene: Scene, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step, _ = scene.plan().steps[number]
-    empty = {"GET": [], "POST": {}}
+    empty: JSON = {"GET": [], "POST": {}}
     monkeypatch.setattr(scene.client, "call", lambda how, *_, **__: empty[how])
 
     with pytest.raises(SetupError, match="contains no id"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from support.stories import ASKED, QUESTION, Begin, Story, Thinker
 
-from flask_chatwoot import Chatwoot
 from flask_chatwoot.simulator import Fault
 
 ANSWER = f"Uma User: You asked: {QUESTION}"
@@ -14,10 +13,8 @@ LEFT = "Olga Operator: It left this morning."
 INVOICE = "Ada Lovelace: And the invoice?"
 
 
-@pytest.fixture
-def quick(chatwoot: Chatwoot) -> None:
-    """The app's provider, which answers at once."""
-    chatwoot.reply_provider(lambda text: f"You asked: {text}")
+def quick(text: str) -> str:
+    return f"You asked: {text}"
 
 
 def test_an_operator_is_first_to_answer(story: Story, thinker: Thinker) -> None:
@@ -68,9 +65,9 @@ def test_a_machines_message_is_no_answer(story: Story, thinker: Thinker) -> None
 
 @pytest.mark.parametrize("fault", [None, Fault.CUT_AFTER])
 def test_our_own_echo_without_a_marker_does_not_take_over(
-    begin: Begin, quick: None, fault: Fault | None
+    begin: Begin, fault: Fault | None
 ) -> None:
-    story = begin(version="4.8.0")
+    story = begin(version="4.8.0", answer=quick)
 
     if fault is not None:
         story.sim.inject(fault)
@@ -92,8 +89,8 @@ def test_an_operator_with_the_apps_token_takes_over_on_an_old_server(
     assert story.attributes == {"support_mode": "human"}
 
 
-def test_a_takeover_needs_no_attribute_to_hold(begin: Begin, quick: None) -> None:
-    story = begin(max_attempts=2)
+def test_a_takeover_needs_no_attribute_to_hold(begin: Begin) -> None:
+    story = begin(max_attempts=2, answer=quick)
     story.sim.inject(Fault.SERVER_ERROR, endpoint="custom_attributes", times=None)
 
     story.goes("Olga Operator: May I help you?", ASKED, NOTE)
