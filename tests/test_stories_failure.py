@@ -56,3 +56,13 @@ def test_a_fallback_whose_request_had_no_answer_is_posted_once(begin: Begin) -> 
     assert story.talk.replies == [FALLBACK]
     assert len(story.talk.notes) == 1
     assert story.endings() == ["dead provider_failed"]
+
+
+def test_the_note_is_posted_even_while_no_fallback_may_be(begin: Begin) -> None:
+    """Without a provider the turn fails; without the live state nothing is public."""
+    story = begin(max_attempts=2, fallback_message=FALLBACK)
+    story.sim.inject(Fault.SERVER_ERROR, times=None, endpoint="conversation")
+    story.asks()
+
+    assert story.talk.replies == []
+    assert len(story.talk.notes) == 1

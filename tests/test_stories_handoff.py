@@ -78,6 +78,14 @@ def test_an_operators_answer_takes_over_until_a_return_or_a_resolve(
     assert story.attributes == {"support_mode": after}
 
 
+def test_after_an_answer_and_its_resolve_the_bot_goes_on(story: Story) -> None:
+    story.talk.operator_says("It has arrived, so I close this.")
+    story.resolves()
+
+    assert story.lines() == [ARRIVED]
+    story.goes(ASKED, ANSWER)
+
+
 def test_an_answer_delivered_after_its_resolve_does_not_take_over(story: Story) -> None:
     """One click sends and resolves; either delivery may come first."""
     with story.sim.holding():

@@ -89,6 +89,21 @@ def test_an_operator_with_the_apps_token_takes_over_on_an_old_server(
     assert story.attributes == {"support_mode": "human"}
 
 
+@pytest.mark.slow
+def test_nothing_public_is_posted_while_the_live_state_cannot_be_read(
+    begin: Begin,
+) -> None:
+    story = begin(max_attempts=3, answer=quick)
+    story.sim.inject(Fault.SERVER_ERROR, endpoint="conversation", times=None)
+
+    story.goes(
+        ASKED,
+        "Uma User (note): **The bot could not answer.** Chatwoot failed, on every "
+        "attempt. The conversation is handed off.",
+    )
+    assert story.endings() == ["dead server_error"]
+
+
 def test_a_takeover_needs_no_attribute_to_hold(begin: Begin) -> None:
     story = begin(max_attempts=2, answer=quick)
     story.sim.inject(Fault.SERVER_ERROR, endpoint="custom_attributes", times=None)
