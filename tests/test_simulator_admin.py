@@ -11,29 +11,24 @@ from support.simulation import JSON, Client, Hook, values, verify
 from flask_chatwoot.simulator import Simulator, admin, routes
 
 ATTRIBUTES = "/custom_attribute_definitions"
+MODEL = "conversation_attribute"
+VALUES = ["Invoice", "Delivery"]
 TOPIC = {
-    "attribute_display_name": "Topic",
-    "attribute_key": "topic",
-    "attribute_display_type": 6,
-    "attribute_model": 0,
-    "attribute_values": ["Invoice", "Delivery"],
+    **{"attribute_display_name": "Topic", "attribute_key": "topic"},
+    **{"attribute_display_type": 6, "attribute_model": 0, "attribute_values": VALUES},
 }
 HOOK = {"url": "https://app.example.com/hook", "subscriptions": ["message_created"]}
 TAKEN = "https://app.example.com/taken"
 BOT = {"name": "Assistant", "outgoing_url": "https://app.example.com/hook"}
 NO_BOTS = {"error": "Access to this endpoint is not authorized for bots"}
 LINK = "/inboxes/3/set_agent_bot"
+PATHS = ("/inboxes", "/webhooks", "/agent_bots")
 NO_RIGHT = {"error": "You are not authorized to do this action"}
 NOT_FOUND = {"error": "Resource could not be found"}
 FIELD = {
-    "field_type": "conversation_attribute",
-    "name": "topic",
-    "type": "list",
-    "label": "Topic",
-    "placeholder": "Pick one",
-    "values": ["Invoice", "Delivery"],
-    "required": True,
-    "enabled": True,
+    **{"field_type": MODEL, "name": "topic", "type": "list"},
+    **{"label": "Topic", "placeholder": "Pick one", "values": VALUES},
+    **{"required": True, "enabled": True},
 }
 
 
@@ -123,15 +118,9 @@ def test_4_16_0_fails_to_serve_agent_bots(call: Account, status: int) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
-        ("PATCH", f"{ATTRIBUTES}/99", {}),
-        ("PATCH", "/inboxes/99", {}),
-        ("PATCH", "/webhooks/99", {}),
-        ("PATCH", "/agent_bots/99", {}),
-        ("POST", LINK, {"agent_bot": 99}),
-        ("POST", LINK, {"agent_bot": "x"}),
-        ("POST", LINK, {"agent_bot": "²"}),
+        *(("PATCH", f"{path}/99", {}) for path in (ATTRIBUTES, *PATHS)),
+        *(("POST", LINK, {"agent_bot": id}) for id in (99, "x", "²")),
     ],
-    ids=["attribute", "inbox", "webhook", "bot", "to link", "a letter", "a power"],
 )
 def test_an_unknown_id_is_not_found(
     call: Account, method: str, path: str, body: JSON
@@ -143,14 +132,13 @@ def test_an_unknown_id_is_not_found(
 # -- custom attributes ---------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ["conversation_attribute", "0"])
+@pytest.mark.parametrize("model", [MODEL, "0"])
 def test_attributes_are_shown_with_names(call: Account, model: str) -> None:
     made = call.ok("POST", ATTRIBUTES, TOPIC)
     other = call.ok("POST", ATTRIBUTES, {**TOPIC, "attribute_model": 1})
+    types = values(made, "attribute_display_type attribute_model")
 
-    assert values(made, "attribute_display_type attribute_model attribute_values") == [
-        *("list", "conversation_attribute", ["Invoice", "Delivery"])
-    ]
+    assert (types, made["attribute_values"]) == (["list", MODEL], VALUES)
     assert call.ok("GET", ATTRIBUTES) == [made, other]
     assert call.ok("GET", ATTRIBUTES, attribute_model=model) == [made]
 
@@ -196,15 +184,13 @@ def test_the_forms_follow_an_attribute(call: Account) -> None:
 def test_there_are_inboxes_to_begin_with(call: Account) -> None:
     inboxes = call.ok("GET", "/inboxes")["payload"]
     first, _, third = inboxes
+    names = [field["name"] for field in call.fields()]
 
     assert [values(inbox, "id channel_type") for inbox in inboxes] == [
-        [3, "Channel::WebWidget"],
-        [4, "Channel::WebWidget"],
+        *([id, "Channel::WebWidget"] for id in (3, 4)),
         [5, "Channel::Email"],
     ]
-    assert [field["name"] for field in call.fields()] == [
-        *("emailAddress", "fullName", "phoneNumber")
-    ]
+    assert names == ["emailAddress", "fullName", "phoneNumber"]
     assert first["pre_chat_form_enabled"] is False
     assert first["pre_chat_form_options"] == call.form()
     assert "pre_chat_form_options" not in third

@@ -67,15 +67,15 @@ def test_an_invalid_version_is_refused(text: str) -> None:
 
 def test_a_message_is_delivered_with_all_keys() -> None:
     body = delivered()
+    fields = "event message_type created_at inbox conversation.id"
+    shown = ["message_created", "incoming", MOMENT, {"id": 3, "name": "Website"}, 42]
 
     assert body.keys() == {
         *("account", "additional_attributes", "content", "content_attributes"),
         *("content_type", "conversation", "created_at", "event", "id", "inbox"),
         *("message_type", "private", "sender", "source_id"),
     }
-    assert values(body, "event message_type created_at inbox conversation.id") == [
-        *("message_created", "incoming", MOMENT, {"id": 3, "name": "Website"}, 42)
-    ]
+    assert values(body, fields) == shown
     assert "attachments" not in inner(body)
     assert delivered(event="message_updated")["event"] == "message_updated"
 
@@ -105,16 +105,11 @@ def test_a_sender_has_the_keys_of_its_kind(
 
 
 def test_the_contact_is_always_the_sender_of_the_conversation() -> None:
-    talk = ConversationRecord(
-        contact=ContactRecord(id=7, custom_attributes={"plan": "gold"})
-    )
-    sender = delivered(MessageRecord(sender=BOT), talk)["conversation"]["meta"][
-        "sender"
-    ]
-
-    assert values(sender, "id type custom_attributes") == [
-        *(7, "contact", {"plan": "gold"})
-    ]
+    contact = ContactRecord(id=7, custom_attributes={"plan": "gold"})
+    body = delivered(MessageRecord(sender=BOT), ConversationRecord(contact=contact))
+    sender = body["conversation"]["meta"]["sender"]
+    assert values(sender, "id type") == [7, "contact"]
+    assert sender["custom_attributes"] == {"plan": "gold"}
 
 
 def test_the_inner_message_is_the_last_public_one() -> None:
@@ -140,13 +135,12 @@ def test_the_inner_message_names_its_author(sender: t.Any, author: t.Any) -> Non
     assert ("sender" in shown) == (sender is not None)
 
 
-@pytest.mark.parametrize(
-    ("version", "there"), [((4, 14, 1), False), ((4, 14, 2), True)]
-)
-def test_the_account_is_named_since_4_14_2(version: Version, there: bool) -> None:
-    body = delivered(version=version)
+@pytest.mark.parametrize("version", [(4, 14, 1), (4, 14, 2)])
+def test_the_account_is_named_since_4_14_2(version: Version) -> None:
+    conversation = delivered(version=version)["conversation"]
     event = payloads.conversation_event("conversation_opened", TALK, version=version)
-    assert ("account" in body["conversation"]) == ("account" in event) == there
+    there = version == (4, 14, 2)
+    assert ("account" in conversation) == ("account" in event) == there
 
 
 @pytest.mark.parametrize(
@@ -169,24 +163,6 @@ def test_bots_and_the_type_of_assignee_are_shown_since_4_8(
     assert meta.get("assignee_type", "absent") == kind
     assert (meta["assignee"] and meta["assignee"]["id"]) == shown
     assert inner(body)["conversation"]["assignee_id"] == user
-
-
-@pytest.mark.parametrize(
-    ("version", "there"), [((4, 12, 1), False), ((4, 13, 0), True)]
-)
-def test_files_have_a_type_since_4_13(version: Version, there: bool) -> None:
-    message = MessageRecord(
-        content=None, attachments=({"file_type": "audio"}, {"id": 1})
-    )
-    body = delivered(message, version=version)
-    answer = payloads.api_message(message, TALK, version=version)
-    first, second = body["attachments"]
-
-    assert values(first, "file_type message_id") == ["audio", 9001]
-    assert values(second, "id") == [1]
-    assert body["content"] is None
-    assert ("content_type" in first) == there
-    assert answer["attachments"] == [first, second]
 
 
 MARKED: t.Final = "a <b>\\\nc\n\nd\n"
@@ -220,11 +196,10 @@ def test_content_is_what_that_version_makes_of_it(
 def test_a_conversation_event_is_the_conversation_itself() -> None:
     event, changed = "conversation_status_changed", {"status": ("pending", "open")}
     body = payloads.conversation_event(event, TALK, changed=changed)
-    change = {"previous_value": "pending", "current_value": "open"}
+    change = {"status": {"previous_value": "pending", "current_value": "open"}}
 
-    assert values(body, "id status changed_attributes messages") == [
-        *(42, "open", [{"status": change}], [])
-    ]
+    assert values(body, "id status messages") == [42, "open", []]
+    assert body["changed_attributes"] == [change]
     assert "conversation" not in body
 
 
@@ -261,34 +236,12 @@ def test_changes_are_named_as_chatwoots_columns() -> None:
 
 
 def test_a_conversation_has_its_team_and_snoozed_until() -> None:
-    talk = ConversationRecord(
-        team=Team(id=4, name="sales"), snoozed_until=payloads.EPOCH
-    )
+    team: t.Any = {"id": 4, "name": "sales"}
+    talk = ConversationRecord(team=Team(**team), snoozed_until=payloads.EPOCH)
     event = payloads.conversation_event("conversation_updated", talk)
 
     for body in (event, payloads.api_conversation(talk, [])):
-        assert body["meta"]["team"] == {"id": 4, "name": "sales"}
-        assert body["snoozed_until"] == MOMENT
-
-
-def test_a_typing_event_has_its_author() -> None:
-    body = payloads.typing_event("conversation_typing_on", TALK, OLGA)
-    names = "event user.id conversation.id is_private"
-    assert body.keys() == {"conversation", "event", "is_private", "user"}
-    assert values(body, names) == ["conversation_typing_on", 5, 42, False]
-
-
-def test_an_e_mail_carries_its_history_in_content_only() -> None:
-    full = "Yes.\n\n> Really?"
-    message = payloads.incoming_email("Yes.", quoted="> Really?", auto_reply=True)
-    body = delivered(message)
-    mail = body["content_attributes"]["email"]
-
-    assert values(body, "content content_type") == [full, "incoming_email"]
-    assert values(mail, "text_content.quoted text_content.full auto_reply") == [
-        *("Yes.", full, True)
-    ]
-    assert inner(body)["processed_message_content"] == "Yes."
+        assert values(body, "meta.team snoozed_until") == [team, MOMENT]
 
 
 def test_automatic_e_mails_are_not_flagged_before_4_5() -> None:
@@ -333,15 +286,14 @@ def test_the_api_shows_a_conversation() -> None:
     body = payloads.api_conversation(talk, [HELLO, NOTE, ACTIVITY])
     empty = payloads.api_conversation(ConversationRecord(assignee=OLGA), [])
 
-    assert values(body, "id account_id status custom_attributes meta.channel") == [
-        *(42, 1, "pending", mode, "Channel::WebWidget")
-    ]
+    assert values(body, "id account_id status") == [42, 1, "pending"]
+    assert body["custom_attributes"] == mode
+    assert body["meta"]["channel"] == "Channel::WebWidget"
     assert body["messages"][0]["id"] == 9004
     assert body["last_non_activity_message"]["id"] == 9003
     assert "assignee" not in body["meta"]
-    assert values(empty, "messages last_non_activity_message meta.assignee_type") == [
-        *([], None, "User")
-    ]
+    assert values(empty, "messages last_non_activity_message") == [[], None]
+    assert empty["meta"]["assignee_type"] == "User"
 
 
 def test_the_api_shows_a_new_assignee() -> None:
@@ -350,17 +302,10 @@ def test_the_api_shows_a_new_assignee() -> None:
     bot = payloads.api_assignee(BOT, account)
     team = payloads.api_team(Team(), account)
 
-    assert values(operator, "id email account_id role") == [
-        *(5, "olga@example.com", 4, "agent")
-    ]
+    assert values(operator, "id account_id role") == [5, 4, "agent"]
+    assert operator["email"] == "olga@example.com"
     assert (values(bot, "id name"), "email" in bot) == ([9, "Assistant"], False)
     assert values(team, "id name account_id") == [1, "support", 4]
-
-
-def test_the_profile_names_the_accounts() -> None:
-    body = payloads.profile(OLGA, payloads.Account(id=4), token="abc")
-    assert values(body, "id access_token") == [5, "abc"]
-    assert [account["id"] for account in body["accounts"]] == [4]
 
 
 # -- Liquid --------------------------------------------------------------------
