@@ -36,12 +36,10 @@ def test_a_customer_attaches_a_file(webhook: Hook, file: t.Any, talk: Talk) -> N
     [body] = webhook.bodies
     [attachment] = body["attachments"]
     url = attachment["data_url"]
-    answer = fetch(url)
+    answer, fields = fetch(url), "file_type file_size content_type thumb_url"
 
     assert body["content"] is None
-    assert values(attachment, "file_type file_size content_type thumb_url") == [
-        *("image", 8, "image/png", url)
-    ]
+    assert values(attachment, fields) == ["image", 8, "image/png", url]
     assert (answer.status_code, answer.content) == (200, CAT.content)
     assert answer.headers["Content-Type"] == "image/png"
     assert talk.transcript == "Ada Lovelace: [a/b cät.png]"
@@ -51,26 +49,17 @@ def test_a_file_has_a_redirect_and_no_token(sim: Simulator, talk: Talk) -> None:
     url = url_of(talk.customer_says("See", attachments=[CAT]))
     first = fetch(url, follow=False)
     second = fetch(first.headers["Location"], follow=False)
+    calls = [values(call, "endpoint status token answer") for call in sim.calls]
 
     assert url.startswith(f"{sim.url}{PUBLIC}/")
     assert first.headers["Location"].startswith(f"{sim.url}{STORE}/")
     assert second.content == CAT.content
-    assert [values(call, "endpoint status token answer") for call in sim.calls] == [
-        ["file", 302, None, None],
-        ["stored_file", 200, None, None],
-    ]
+    assert calls == [["file", 302, None, None], ["stored_file", 200, None, None]]
 
 
 @pytest.mark.parametrize("path", [PUBLIC, STORE])
 def test_an_unknown_file_is_not_found(sim: Simulator, path: str) -> None:
     assert fetch(f"{sim.url}{path}/0123/cat.png").status_code == 404
-
-
-@pytest.mark.parametrize("endpoint", ["file", "stored_file"])
-def test_fetching_a_file_can_fail(sim: Simulator, talk: Talk, endpoint: str) -> None:
-    url = url_of(talk.customer_says("See", attachments=[CAT]))
-    sim.inject(Fault.SERVER_ERROR, endpoint=endpoint)
-    assert [fetch(url).status_code for _ in range(2)] == [500, 200]
 
 
 def test_a_file_may_have_neither_name_nor_type(talk: Talk) -> None:
@@ -81,8 +70,10 @@ def test_a_file_may_have_neither_name_nor_type(talk: Talk) -> None:
 
 
 def test_an_attachment_without_a_file_is_unchanged(webhook: Hook, talk: Talk) -> None:
-    talk.customer_says(attachments=[{"file_type": "location", "coordinates_lat": 52.5}])
-    assert webhook.bodies[0]["attachments"][0]["coordinates_lat"] == 52.5
+    place = {"id": 7, "file_type": "location", "coordinates_lat": 52.5}
+    message = talk.customer_says(attachments=[place])
+    assert place.items() <= webhook.bodies[0]["attachments"][0].items()
+    assert webhook.bodies[0]["attachments"][0]["message_id"] == message.id
 
 
 def test_operators_attach_files_too(talk: Talk) -> None:
@@ -114,18 +105,6 @@ def test_the_bytes_of_a_file_are_not_in_the_list_of_calls(bench: Bench) -> None:
 # -- calls ---------------------------------------------------------------------
 
 
-def test_a_call_keeps_its_request_and_its_answer(bench: Bench) -> None:
-    created = bench.user.create(bench.talk, "Hello").json()
-    path = f"/accounts/1/conversations/{bench.talk.id}/messages"
-    listed = bench.user.get(path, after="1").json()
-    first, second = bench.sim.calls
-
-    assert (first.json, first.answer) == ({"content": "Hello"}, created)
-    assert first.answer["content"] == "Hello"
-    assert values(second, "query json answer") == [{"after": "1"}, None, listed]
-    assert "Hello" not in repr(bench.sim.calls)
-
-
 def test_refusals_and_texts_are_kept(sim: Simulator, user: Client, talk: Talk) -> None:
     sim.inject(Fault.RATE_LIMITED)
     sim.inject(Fault.CUT_AFTER)
@@ -135,10 +114,8 @@ def test_refusals_and_texts_are_kept(sim: Simulator, user: Client, talk: Talk) -
         user.create(talk, "b")
 
     user.create(talk, "\0")
-
-    assert [call.answer for call in sim.calls] == [
-        *("Retry later\n", None, {"error": "string contains null byte"})
-    ]
+    refusal = {"error": "string contains null byte"}
+    assert [call.answer for call in sim.calls] == ["Retry later\n", None, refusal]
 
 
 def all_of(things: t.Iterable[t.Any]) -> str:
@@ -226,22 +203,16 @@ def test_only_bots_get_the_events_of_bots(sim: Simulator, hook: Hook) -> None:
     with pytest.raises(ValueError, match="conversation_opened"):
         hook.connect(sim, events=["message_created", "conversation_opened"])
 
-    hook.connect(sim, kind="bot")
-    sim.conversation(status="pending").reopen()
-
-    assert hook.events[0] == "conversation_opened"
-
 
 def test_a_repeated_delivery_is_equal(bench: Bench) -> None:
     message = bench.talk.customer_says("Helo")
     bench.sim.drain()
     bench.talk.edit(message, content="Hello")
     bench.sim.repeat(bench.sim.deliveries[0])
+    first, second = bench.webhook.headers
 
     assert bench.webhook.contents == ["Helo", "Helo"]
-    assert (
-        len({headers["X-Chatwoot-Delivery"] for headers in bench.webhook.headers}) == 1
-    )
+    assert first["X-Chatwoot-Delivery"] == second["X-Chatwoot-Delivery"]
 
 
 # -- waiting for a change ------------------------------------------------------
