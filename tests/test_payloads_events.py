@@ -26,21 +26,26 @@ Change = tuple[Path, t.Any]
 ABSENT: t.Final = ...
 
 
+def replace(payload: dict[str, t.Any], path: Path, value: t.Any) -> None:
+    """Set or remove a value, unless what is to hold it is of another type."""
+    *parts, key = path.split(".")
+    holder: t.Any = payload
+
+    for part in parts:
+        holder = holder.setdefault(part, {}) if isinstance(holder, dict) else None
+
+    if isinstance(holder, dict) and value is not ABSENT:
+        holder[key] = value
+    elif isinstance(holder, dict):
+        holder.pop(key, None)
+
+
 def changed(*changes: Change) -> dict[str, t.Any]:
     """A message with some of its values replaced or removed."""
     payload = copy.deepcopy(MESSAGE)
 
     for path, value in changes:
-        *parts, key = path.split(".")
-        holder = payload
-
-        for part in parts:
-            holder = holder.setdefault(part, {})
-
-        holder[key] = value
-
-        if value is ABSENT:
-            del holder[key]
+        replace(payload, path, value)
 
     return payload
 
@@ -521,10 +526,8 @@ def test_a_conversation_is_read(name: str) -> None:
     )
     assert event.change_of("support_mode") == ("human", "bot")
     assert event.change_of("topic") is None
-    assert (event.conversation_id, repr(event)) == (
-        42,
-        f"<ConversationEvent {name} 42>",
-    )
+    assert event.conversation_id == 42
+    assert repr(event) == f"<ConversationEvent {name} 42>"
 
 
 OTHERS = ("conversation_created", "conversation_typing_on", "Conversation_updated", "x")
@@ -616,21 +619,11 @@ PATHS = [
 
 @st.composite
 def broken_messages(draw: st.DrawFn) -> dict[str, t.Any]:
-    payload = copy.deepcopy(MESSAGE)
-    payload["event"] = draw(st.sampled_from(NAMES))
-    payload["message_type"] = draw(st.sampled_from(["incoming", "outgoing"]))
+    types = st.sampled_from(["incoming", "outgoing"])
+    named = [("event", draw(st.sampled_from(NAMES))), ("message_type", draw(types))]
+    paths = draw(st.lists(st.sampled_from(PATHS), max_size=4))
 
-    for path in draw(st.lists(st.sampled_from(PATHS), max_size=4)):
-        *parts, key = path.split(".")
-        holder: t.Any = payload
-
-        for part in parts:
-            holder = holder.get(part) if isinstance(holder, dict) else None
-
-        if isinstance(holder, dict):
-            holder[key] = draw(JSON)
-
-    return payload
+    return changed(*named, *((path, draw(JSON)) for path in paths))
 
 
 MODE: t.Final = ModeAttribute("support_mode", vocabulary(), Mode.HUMAN)
