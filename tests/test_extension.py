@@ -165,9 +165,7 @@ SECRETS: t.Final = "webhook_secret copilot_token"
 ALL: t.Final = "BASE_URL, CHATWOOT_ACCOUNT_ID, CHATWOOT_API_ACCESS_TOKEN"
 IGNORED: t.Final = "Deliveries are acknowledged and ignored (not_configured)."
 SET: t.Final = "Set the key."
-TOKEN: t.Final = (
-    "For Chatwoot before 4.12, which cannot sign, set CHATWOOT_WEBHOOK_TOKEN."
-)
+TOKEN = "For Chatwoot before 4.12, which cannot sign, set CHATWOOT_WEBHOOK_TOKEN."
 
 
 @pytest.mark.parametrize(
@@ -305,9 +303,7 @@ def test_a_database_is_free_again_when_its_app_is_collected(tmp_path: Path) -> N
 # -- the client ------------------------------------------------------------------
 
 
-def test_the_client_is_the_one_of_the_current_app(
-    two_apps: TwoApps, chatwoot: Chatwoot
-) -> None:
+def test_the_client_is_the_current_apps(two_apps: TwoApps, chatwoot: Chatwoot) -> None:
     for app in two_apps(chatwoot, chatwoot):
         with app.app_context():
             assert chatwoot.client is components_of(app).client
@@ -317,9 +313,7 @@ def test_the_client_is_the_one_of_the_current_app(
         _ = chatwoot.client
 
 
-def test_without_configuration_the_error_names_what_to_set(
-    make_app: AppFactory, chatwoot: Chatwoot
-) -> None:
+def test_the_error_names_what_to_set(make_app: AppFactory, chatwoot: Chatwoot) -> None:
     app = make_app(chatwoot, base_url=None)
 
     with app.app_context(), pytest.raises(ConfigError, match=r"; set CHATWOOT_BASE_U"):

@@ -68,9 +68,7 @@ def test_an_empty_conversation_can_be_replied_to() -> None:
         *[(value, None, None) for value in [*NOTHING, [4], "Olga", 4]],
     ],
 )
-def test_the_assignee_has_an_id_and_a_type(
-    assignee: t.Any, kind: t.Any, expected: Assignee | None
-) -> None:
+def test_the_assignee_is_read(assignee: t.Any, kind: t.Any, expected: t.Any) -> None:
     meta = {"assignee": assignee} | ({"assignee_type": kind} if kind else {})
     assert conversation_from({"meta": meta}).assignee == expected
 
@@ -112,9 +110,7 @@ def in_meta(found: t.Any, **values: t.Any) -> JSON:
         ({"contact": {"id": "5", "name": 1, "custom_attributes": [1]}}, Contact()),
     ],
 )
-def test_the_contact_is_found_wherever_chatwoot_puts_it(
-    delivery: JSON, expected: Contact
-) -> None:
+def test_the_contact_is_found_wherever_it_is(delivery: JSON, expected: Contact) -> None:
     conversation = as_object(delivery.get("conversation"))
     assert conversation_from(conversation, delivery).contact == expected
 

@@ -299,9 +299,7 @@ def auto_reply(value: t.Any) -> Change:
         ([("message_type", "outgoing"), ("content", "")], Reason.OUTGOING),
     ],
 )
-def test_a_message_that_needs_no_answer_has_a_reason(
-    changes: list[Change], reason: Reason | None
-) -> None:
+def test_a_message_to_ignore_has_a_reason(changes: list[Change], reason: t.Any) -> None:
     assert event_of(*changes).reason_to_ignore(1) is reason
 
 

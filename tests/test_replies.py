@@ -147,9 +147,7 @@ BOTH: dict[str, t.Any] = {
         *(pytest.param(f, ("Hello", TURN), id=f"{id}: turn") for id, f in BOTH.items()),
     ],
 )
-def test_a_provider_is_called_with_what_it_declares(
-    function: t.Any, arguments: tuple[t.Any, ...]
-) -> None:
+def test_a_provider_gets_what_it_declares(function: t.Any, arguments: t.Any) -> None:
     provider = registered(function)
     assert provider.arguments(TURN) == arguments
     inspect.signature(provider.function).bind(*arguments)
@@ -162,9 +160,7 @@ def test_a_provider_is_called_with_what_it_declares(
         *((Answerer(), False), (AsyncAnswerer(), True)),
     ],
 )
-def test_the_function_of_an_async_provider_is_a_coroutine_function(
-    function: t.Any, is_async: bool
-) -> None:
+def test_an_async_provider_is_a_coroutine(function: t.Any, is_async: bool) -> None:
     assert inspect.iscoroutinefunction(registered(function).function) is is_async
 
 
@@ -356,9 +352,7 @@ def test_every_text_can_be_stored(text: str) -> None:
         ([None, Handoff()], (), Handoff()),
     ],
 )
-def test_a_provider_may_hand_the_conversation_off(
-    value: t.Any, replies: tuple[Reply, ...], handoff: Handoff
-) -> None:
+def test_providers_may_hand_off(value: t.Any, replies: t.Any, handoff: Handoff) -> None:
     assert as_answer(value) == Answer(replies, handoff)
 
 
@@ -394,9 +388,7 @@ def test_a_hand_off_to_what_is_no_id_is_refused(field: str, number: t.Any) -> No
         ((["Yes", "y"],), [("Yes", "y")]),
     ],
 )
-def test_choices_are_texts_or_titles_with_values(
-    choices: t.Any, items: list[tuple[str, str]]
-) -> None:
+def test_choices_are_texts_or_titles_with_values(choices: t.Any, items: t.Any) -> None:
     assert choices_of(Reply("Which one?", choices=choices)) == items
 
 
@@ -444,9 +436,7 @@ def test_an_attachment_of_another_type_is_refused(attachment: t.Any) -> None:
         uploads_of(Reply(attachments=[attachment]))
 
 
-@pytest.mark.parametrize(
-    "name", ["missing.pdf", "", "x" * 300, "a\0b", "a\ud800b"], ids=repr
-)
+@pytest.mark.parametrize("name", ["gone", "", "x" * 300, "a\0b", "a\ud800b"], ids=repr)
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
 
@@ -475,9 +465,7 @@ def test_a_message_takes_fifteen_files_and_no_more() -> None:
         *(("attachments", v, "must be a list") for v in (None, 1, "a.pdf", b"b.pdf")),
     ],
 )
-def test_a_field_of_a_wrong_type_is_refused(
-    field: str, value: t.Any, words: str
-) -> None:
+def test_a_field_of_wrong_type_is_refused(field: str, value: t.Any, words: str) -> None:
     with pytest.raises(TypeError, match=rf"Reply\({field}\).*{words}"):
         Reply(**{"content": "Which one?", field: value})
 

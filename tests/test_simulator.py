@@ -255,9 +255,7 @@ def test_no_server_at_the_url_is_a_failure(sim: Simulator) -> None:
         assert delivery_of(sim).error == "ConnectionError"
 
 
-@pytest.mark.parametrize(
-    "host", ["example.com", "192.168.0.1", "127.0.0.1.evil.com", ""]
-)
+@pytest.mark.parametrize("host", ["example.com", "192.168.0.1", "127.0.0.1.x.com", ""])
 def test_deliveries_stay_on_this_machine(sim: Simulator, host: str) -> None:
     for loopback in ("localhost", "[::1]"):
         sim.connect(f"http://{loopback}:1/")
@@ -406,11 +404,6 @@ def test_incoming_messages_are_for_api_inboxes(sim: Simulator, user: Client) -> 
     assert values(answer, "message_type sender.type content") == [0, "contact", text]
 
 
-def test_liquid_in_a_reply_is_evaluated(bot: Client, talk: Talk) -> None:
-    bot.create(talk, "{{contact.name}} {{nobody}}`{{contact.name}}`")
-    assert talk.replies == ["Ada Lovelace `{{contact.name}}`"]
-
-
 @pytest.mark.parametrize(
     ("body", "stored"),
     [
@@ -454,9 +447,7 @@ def test_content_attributes_are_kept(bench: Bench, given: t.Any, kept: JSON) -> 
     ],
     ids=["too long", "null byte", "incoming on a website", "a text", "a list"],
 )
-def test_a_bad_message_is_refused(
-    bench: Bench, body: t.Any, code: int, error: str
-) -> None:
+def test_a_bad_message_fails(bench: Bench, body: t.Any, code: int, error: str) -> None:
     answer = bench.bot.do(bench.talk, "messages", body)
     assert (answer.status_code, answer.json()) == (code, {"error": error})
     assert bench.talk.messages == []
@@ -502,13 +493,6 @@ def test_messages_come_in_pages(user: Client, talk: Talk) -> None:
 def test_a_span_of_messages_ends_after_1000(user: Client, talk: Talk) -> None:
     talk._stored.messages.extend([talk.customer_says("Hi")] * 1_100)
     assert len(user.ids(talk, after=1, before=9_999)) == 1_000
-
-
-def test_internal_messages_can_be_left_out(user: Client, talk: Talk) -> None:
-    public = talk.customer_says("Hi")
-    note = talk.operator_says("psst", private=True)
-    assert user.ids(talk, filter_internal_messages="") == [public.id, note.id]
-    assert user.ids(talk, filter_internal_messages="false") == [public.id]
 
 
 # -- the other endpoints, and who may use them ----------------------------------

@@ -24,9 +24,7 @@ from flask_chatwoot.simulator.payloads import (
 
 BOT = Agent(id=9, name="Assistant", bot=True)
 OLGA = Agent(id=5, name="Olga", email="olga@example.com")
-NOTE = MessageRecord(
-    id=9003, content="psst", type=MessageType.OUTGOING, private=True, sender=OLGA
-)
+NOTE = MessageRecord(id=9003, type=MessageType.OUTGOING, private=True, sender=OLGA)
 ACTIVITY = MessageRecord(id=9004, content="…", type=MessageType.ACTIVITY, sender=None)
 HELLO = MessageRecord()
 TALK = ConversationRecord()
@@ -212,26 +210,18 @@ def test_changed_attributes_may_be_null_or_absent() -> None:
 
 def test_changes_are_named_as_chatwoots_columns() -> None:
     before = ConversationRecord(assignee=BOT, labels=("a",))
-    after = ConversationRecord(
-        assignee=OLGA,
-        labels=("a", "b"),
-        team=Team(),
-        status="snoozed",
-        snoozed_until=payloads.EPOCH,
-        custom_attributes={"k": 1},
-        priority="high",
-    )
+    fields: payloads.JSON = {
+        **{"assignee": OLGA, "labels": ("a", "b"), "team": Team(), "priority": "high"},
+        **{"status": "snoozed", "snoozed_until": payloads.EPOCH},
+        "custom_attributes": {"k": 1},
+    }
 
     assert payloads.changes(before, before) == {}
-    assert payloads.changes(before, after) == {
-        "status": ("open", "snoozed"),
-        "snoozed_until": (None, MOMENT),
-        "assignee_id": (None, 5),
-        "assignee_agent_bot_id": (9, None),
-        "team_id": (None, 1),
-        "custom_attributes": ({}, {"k": 1}),
-        "label_list": (["a"], ["a", "b"]),
-        "priority": (None, "high"),
+    assert payloads.changes(before, ConversationRecord(**fields)) == {
+        **{"status": ("open", "snoozed"), "snoozed_until": (None, MOMENT)},
+        **{"assignee_id": (None, 5), "assignee_agent_bot_id": (9, None)},
+        **{"team_id": (None, 1), "custom_attributes": ({}, {"k": 1})},
+        **{"label_list": (["a"], ["a", "b"]), "priority": (None, "high")},
     }
 
 
@@ -256,16 +246,9 @@ def test_the_api_shows_a_message_with_numbers() -> None:
     message = MessageRecord(type=MessageType.OUTGOING, sender=BOT)
 
     assert payloads.api_message(message, TALK) == {
-        "id": 9001,
-        "content": "Hello",
-        "inbox_id": 3,
-        "conversation_id": 42,
-        "message_type": 1,
-        "content_type": "text",
-        "status": "sent",
-        "content_attributes": {},
-        "created_at": 1785143553,
-        "private": False,
+        **{"id": 9001, "content": "Hello", "inbox_id": 3, "conversation_id": 42},
+        **{"message_type": 1, "content_type": "text", "content_attributes": {}},
+        **{"status": "sent", "created_at": 1785143553, "private": False},
         "source_id": None,
         "sender": {"id": 9, "name": "Assistant", "avatar_url": "", "type": "agent_bot"},
     }
@@ -310,29 +293,25 @@ def test_the_api_shows_a_new_assignee() -> None:
 
 # -- Liquid --------------------------------------------------------------------
 
-ADA = ContactRecord(
-    name="ada king LOVELACE",
-    email="ada@example.com",
-    custom_attributes={"plan": "gold"},
-)
+PLAN = {"plan": "gold"}
+MAIL = "ada@example.com"
+ADA = ContactRecord(name="ada king LOVELACE", email=MAIL, custom_attributes=PLAN)
 DROPS = payloads.drops(ConversationRecord(contact=ADA), BOT)
+UNSET = ["contact.phone_number", "contact.name.first", "agent.first_name"]
+CODE = ["`{{ contact.name }}`", "`a\n{% if %}\nb`", "```\n{{ contact.name }}\n```"]
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", ""),
-        ("Hello } %} }} {", "Hello } %} }} {"),
+        *((plain, plain) for plain in ("", "Hello } %} }} {")),
         ("Hi {{contact.name}}!", "Hi Ada King Lovelace!"),
         ("{{ contact.first_name }}/{{ contact.last_name }}", "Ada/Lovelace"),
         ("<{{ contact.email }}>", "<ada@example.com>"),
-        ("{{contact.phone_number}}", ""),
         ("{{ contact.custom_attribute.plan }}", "gold"),
-        ("{{ contact.custom_attribute }}", ""),
-        ("{{ contact.name.first }}", ""),
+        *((f"{{{{ {name} }}}}", "") for name in [*UNSET, "contact.custom_attribute"]),
         ("{{ conversation.display_id }} {{ inbox.name }}", "42 Website"),
         ("{{ account.name }} {{ agent.name }}", "Acme Assistant"),
-        ("{{ agent.first_name }}", ""),
         ("a{{ nobody }}b{{ }}c", "abc"),
         ("{{ 5 }}{{ -1.5 }}", "5-1.5"),
         ("{{ '{' }}{ \"{{ '%' }}}", '{{ "%}'),
@@ -344,10 +323,8 @@ DROPS = payloads.drops(ConversationRecord(contact=ADA), BOT)
         ("a\n{%- raw -%} {{ x }} {% endraw %}\nb", "a {{ x }} b"),
         ("{% raw %}{{ x }}{% y %}{% endraw %}", "{{ x }}{% y %}"),
         ("{% raw %}{{ x {% endraw %}z", "{{ x z"),
-        ("`{{ contact.name }}`", "`{{ contact.name }}`"),
+        *((code, code) for code in CODE),
         ("`{{` and {{ 'x' }} and `%}`", "`{{` and x and `%}`"),
-        ("`a\n{% if %}\nb`", "`a\n{% if %}\nb`"),
-        ("```\n{{ contact.name }}\n```", "```\n{{ contact.name }}\n```"),
         ("`{% endraw %}{{ 'gone' }}{% raw %}`", "`gone`"),
     ],
 )

@@ -311,9 +311,7 @@ SLOW = pytest.param("hang_after", marks=pytest.mark.slow)
 
 @pytest.mark.parametrize("fault", [*FAULTS, SLOW])
 @pytest.mark.parametrize("first", [True, False], ids=["before the app", "after it"])
-def test_after_a_fault_there_is_one_reply(
-    bench: Bench, fault: str, first: bool
-) -> None:
+def test_after_faults_there_is_one_reply(bench: Bench, fault: str, first: bool) -> None:
     if not first:
         bench.begin()
 
@@ -449,9 +447,7 @@ def test_payloads_differ_as_the_versions_do() -> None:
         ("4.12", "bot", ["pending", None]),
     ],
 )
-def test_the_conversations_of_a_bot_are_pending(
-    version: str, kind: Kind, shown: list[str | None]
-) -> None:
+def test_bot_conversations_are_pending(version: str, kind: Kind, shown: t.Any) -> None:
     conversation = customer_message(version=version, kind=kind)["conversation"]
     assert values(conversation, "status meta.assignee_type") == shown
 
@@ -469,23 +465,16 @@ def test_payloads_show_the_channel() -> None:
 
 
 def test_payloads_take_the_fields_that_are_given() -> None:
-    payload = customer_message(
-        None,
-        mode="human",
-        attribute="who",
-        account_id=2,
-        inbox_id=4,
-        id=77,
-        status="snoozed",
-        message={"attachments": ({"file_type": "audio"},)},
-        conversation={"labels": ("vip",)},
-    )
+    mode: t.Any = {"mode": "human", "attribute": "who", "status": "snoozed"}
+    ids: t.Any = {"account_id": 2, "inbox_id": 4, "id": 77}
+    sound, marked = {"attachments": ({"file_type": "audio"},)}, {"labels": ("vip",)}
+    payload = customer_message(None, message=sound, conversation=marked, **mode, **ids)
+    conversation = payload["conversation"]
 
     assert values(payload, "id content account.id inbox.id") == [77, None, 2, 4]
     assert payload["attachments"][0]["file_type"] == "audio"
-    assert values(payload["conversation"], "custom_attributes status labels") == [
-        *({"who": "human"}, "snoozed", ["vip"])
-    ]
+    assert values(conversation, "status labels") == ["snoozed", ["vip"]]
+    assert conversation["custom_attributes"] == {"who": "human"}
     assert not customer_message(mode=None)["conversation"]["custom_attributes"]
     assert customer_message()["id"] != customer_message()["id"]
 

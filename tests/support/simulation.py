@@ -179,10 +179,8 @@ class Client:
     def request(
         self, method: str, path: str, timeout: float = 5, **options: t.Any
     ) -> requests.Response:
-        url = self._url + path
-        return requests.request(
-            method, url, headers=self._headers, timeout=timeout, **options
-        )
+        url, usual = self._url + path, {"headers": self._headers}
+        return requests.request(method, url, timeout=timeout, **usual, **options)
 
     def get(self, path: str, **query: t.Any) -> requests.Response:
         return self.request("GET", path, params=query)
@@ -197,9 +195,7 @@ class Client:
     def create(self, talk: Talk, content: t.Any, **fields: t.Any) -> requests.Response:
         return self.do(talk, "messages", {"content": content, **fields})
 
-    def upload(
-        self, talk: Talk, files: list[t.Any], **fields: str
-    ) -> requests.Response:
+    def upload(self, talk: Talk, files: t.Any, **fields: str) -> requests.Response:
         """Post a form with attachments; each is (name, content, type)."""
         return self.request(
             "POST",
@@ -276,9 +272,7 @@ def hook() -> Iterator[Hook]:
 
 
 @pytest.fixture
-def webhook(
-    sim: Simulator, hook: Hook, kind: Kind, subscriptions: t.Sequence[str]
-) -> Hook:
+def webhook(sim: Simulator, hook: Hook, kind: Kind, subscriptions: list[str]) -> Hook:
     """A connected webhook; unless parametrized, it gets new messages."""
     return hook.connect(sim, kind=kind, events=subscriptions)
 
