@@ -6,7 +6,7 @@ import typing as t
 
 import pytest
 import requests
-from support.simulation import JSON, Client, Hook, values, verify
+from support.simulation import JSON, NO_BOTS, NOT_FOUND, Client, Hook, values, verify
 
 from flask_chatwoot.simulator import Simulator, admin, routes
 
@@ -18,13 +18,12 @@ TOPIC = {
     **{"attribute_display_type": 6, "attribute_model": 0, "attribute_values": VALUES},
 }
 HOOK = {"url": "https://app.example.com/hook", "subscriptions": ["message_created"]}
+INVALID = "Subscriptions Invalid events"
 TAKEN = "https://app.example.com/taken"
 BOT = {"name": "Assistant", "outgoing_url": "https://app.example.com/hook"}
-NO_BOTS = {"error": "Access to this endpoint is not authorized for bots"}
 LINK = "/inboxes/3/set_agent_bot"
 PATHS = ("/inboxes", "/webhooks", "/agent_bots")
 NO_RIGHT = {"error": "You are not authorized to do this action"}
-NOT_FOUND = {"error": "Resource could not be found"}
 FIELD = {
     **{"field_type": MODEL, "name": "topic", "type": "list"},
     **{"label": "Topic", "placeholder": "Pick one", "values": VALUES},
@@ -249,13 +248,10 @@ def test_a_webhook_may_be_wrapped_in_its_name(call: Account) -> None:
     ("change", "message"),
     [
         ({"url": TAKEN}, "Url has already been taken"),
-        ({"url": "app.example.com"}, "Url is invalid"),
-        ({"url": None}, "Url is invalid"),
-        ({"subscriptions": []}, "Subscriptions Invalid events"),
-        ({"subscriptions": ["tea_made"]}, "Subscriptions Invalid events"),
-        ({"subscriptions": [{}]}, "Subscriptions Invalid events"),
+        *(({"url": url}, "Url is invalid") for url in ("app.example.com", None)),
+        *(({"subscriptions": s}, INVALID) for s in ([], ["tea_made"], [{}])),
     ],
-    ids=["taken", "no scheme", "no url", "no events", "unknown event", "an object"],
+    ids=repr,
 )
 def test_a_bad_webhook_is_refused(call: Account, change: JSON, message: str) -> None:
     call.webhook(url=TAKEN)

@@ -256,13 +256,10 @@ def test_no_labels_are_an_empty_list(sim: Simulator, user: Client, body: JSON) -
 @pytest.mark.parametrize(
     ("method", "what", "since"),
     [
-        ("POST", "/toggle_status", "4.2.0"),
-        ("POST", "/toggle_priority", "4.2.0"),
-        ("POST", "/custom_attributes", "4.2.0"),
-        ("POST", "/assignments", "4.2.0"),
+        *(("POST", f"/toggle_{what}", "4.2.0") for what in ("status", "priority")),
+        *(("POST", what, "4.2.0") for what in ("/custom_attributes", "/assignments")),
         ("POST", "/toggle_typing_status", "4.12.0"),
-        ("GET", "", "4.14.2"),
-        ("GET", "/labels", "4.14.2"),
+        *(("GET", what, "4.14.2") for what in ("", "/labels")),
         ("POST", "/labels", "4.14.2"),
     ],
 )
@@ -281,15 +278,12 @@ def test_bots_may_use_what_their_version_permits(
 @pytest.mark.parametrize(
     ("what", "body", "code"),
     [
-        ("toggle_status", {"status": "closed"}, 500),
-        ("toggle_status", {"status": ["open"]}, 500),
+        *(("toggle_status", {"status": value}, 500) for value in ("closed", ["open"])),
         ("toggle_status", {"status": "snoozed", "snoozed_until": "tomorrow"}, 500),
         ("toggle_status", {"status": "snoozed", "snoozed_until": ""}, 500),
-        ("toggle_priority", {"priority": "huge"}, 500),
-        ("toggle_priority", {"priority": ["low"]}, 500),
+        *(("toggle_priority", {"priority": value}, 500) for value in ("huge", ["low"])),
         ("custom_attributes", {}, 500),
-        ("custom_attributes", {"custom_attributes": None}, 500),
-        ("custom_attributes", {"custom_attributes": [1]}, 500),
+        *(("custom_attributes", {"custom_attributes": v}, 500) for v in (None, [1])),
         ("toggle_status", ["open"], 400),
     ],
 )

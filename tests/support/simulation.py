@@ -24,6 +24,9 @@ JSON = dict[str, t.Any]
 Answer = Callable[[JSON], Response]
 Start = Callable[..., Simulator]
 
+NO_BOTS: t.Final = {"error": "Access to this endpoint is not authorized for bots"}
+NOT_FOUND: t.Final = {"error": "Resource could not be found"}
+
 
 class Hook:
     """A webhook that keeps the deliveries it gets.
