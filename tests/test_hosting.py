@@ -9,6 +9,7 @@ import pytest
 import requests
 from flask import Flask
 from support.apps import AppFactory, components_of, jobs_of
+from support.commands import outcome
 
 from flask_chatwoot import Chatwoot, Mode, Reply
 from flask_chatwoot.hosting import converse, hosted
@@ -27,11 +28,6 @@ def app(tmp_path: Path) -> Flask:
 @pytest.fixture
 def chatwoot(app: Flask) -> Chatwoot:
     return Chatwoot(app)
-
-
-def simulate(app: Flask, *args: str) -> tuple[int, str]:
-    result = app.test_cli_runner().invoke(args=["chatwoot", "simulate", *args])
-    return result.exit_code, result.output
 
 
 def transcript(customer: list[str], operators: list[str]) -> str:
@@ -70,7 +66,7 @@ def test_the_command_shows_the_conversation_or_what_was_wrong(
     chatwoot: Chatwoot, app: Flask, reply: t.Any, args: t.Any, code: int, expected: str
 ) -> None:
     chatwoot.reply_provider(lambda text: reply(text) if callable(reply) else reply)
-    exit_code, output = simulate(app, *args)
+    exit_code, output = outcome(app, "simulate", *args)
     assert exit_code == code
     assert expected in output
 
@@ -78,14 +74,14 @@ def test_the_command_shows_the_conversation_or_what_was_wrong(
 def test_files_and_choices_are_shown(app: Flask, chatwoot: Chatwoot) -> None:
     file = Reply(attachments=[("4711.pdf", b"%PDF", "application/pdf")])
     chatwoot.reply_provider(lambda text: [file, Reply("Which?", choices=["A", "B"])])
-    _, output = simulate(app, QUESTION)
+    _, output = outcome(app, "simulate", QUESTION)
     assert output.count("  bot       [4711.pdf]\n  bot       Which? [A] [B]\n") == 2
 
 
 def test_a_delivery_that_the_app_refuses_is_an_error(app: Flask) -> None:
     Chatwoot(app)
     app.before_request(lambda: ("Log in first.", 403))
-    code, output = simulate(app, QUESTION)
+    code, output = outcome(app, "simulate", QUESTION)
     assert (code, "Error: The app answered 403 to the delivery" in output) == (1, True)
 
 

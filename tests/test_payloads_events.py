@@ -553,12 +553,11 @@ def change(before: t.Any, after: t.Any) -> dict[str, t.Any]:
     return {"custom_attributes": {"previous_value": before, "current_value": after}}
 
 
-def mode(value: t.Any) -> dict[str, t.Any]:
-    return {"support_mode": value}
-
-
 def between(before: t.Any, after: t.Any) -> list[t.Any]:
     return [None, {"status": 1}, change(before, after)]
+
+
+KEY: t.Final = "support_mode"
 
 
 @pytest.mark.parametrize(
@@ -569,16 +568,16 @@ def between(before: t.Any, after: t.Any) -> list[t.Any]:
         *[([], None), ([change("a", "b")], None), (between(HUMAN, HUMAN), None)],
         ([{"custom_attributes": {}}, {"custom_attributes": ["human", "bot"]}], None),
         ([{"status": {"previous_value": 0, "current_value": 1}}], None),
-        (between(mode("human"), {}), ("human", None)),
+        (between(HUMAN, {}), ("human", None)),
         *[(between({}, BOT), (None, "bot")), (between(None, BOT), (None, "bot"))],
-        (between("x", mode(["bot"])), (None, ["bot"])),
-        (between(mode(1), mode({"a": 1})), (1, {"a": 1})),
+        (between("x", {KEY: ["bot"]}), (None, ["bot"])),
+        (between({KEY: 1}, {KEY: {"a": 1}}), (1, {"a": 1})),
     ],
     ids=repr,
 )
 def test_the_change_of_an_attribute_is_read(listed: t.Any, expected: t.Any) -> None:
     event = conversation(changed_attributes=listed)
-    assert event.change_of("support_mode") == expected
+    assert event.change_of(KEY) == expected
 
 
 # Any JSON whatsoever

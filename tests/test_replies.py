@@ -104,10 +104,6 @@ class AsyncAnswerer:
         return text + turn.mode
 
 
-class NotCallable:
-    """Has no ``__call__``."""
-
-
 @functools.wraps(two)
 def decorated(*args: t.Any, **kwargs: t.Any) -> str:
     return two(*args, **kwargs)
@@ -175,12 +171,10 @@ NO_PROVIDERS: dict[str, t.Any] = {
     "async generator": async_generator,
     "partial generator": functools.partial(generator),
     "class": Answerer,
-    "class without __call__": NotCallable,
-    "object without __call__": NotCallable(),
+    "object without __call__": object(),
     "built-in": max,
     "name": "reply",
     "None": None,
-    "list": [one],
 }
 
 
