@@ -174,13 +174,14 @@ def test_attachments_are_read(listed: t.Any, expected: tuple[Attachment, ...]) -
     ("attributes", "marker", "deleted"),
     [
         ({MARKER: "job-1"}, "job-1", False),
-        *[(value, None, False) for value in ({MARKER: 1}, {}, None, [MARKER])],
+        *[(value, None, False) for value in ({MARKER: 1}, {}, None, [MARKER], "x", 1)],
         ({"deleted": True}, None, True),
     ],
 )
 def test_attributes_are_read(attributes: t.Any, marker: str, deleted: bool) -> None:
-    message = read(content_attributes=attributes)
+    message = read(content="Hello", content_attributes=attributes)
     assert (message.marker, message.deleted) == (marker, deleted)
+    assert message.text == "Hello"
 
 
 MAIL: t.Final = {"email": {"text_content": {"quoted": "short"}}}

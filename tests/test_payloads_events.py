@@ -66,22 +66,16 @@ def message_of(*changes: Change) -> ChatwootMessage:
 
 
 def test_a_message_is_read() -> None:
+    text, author = "Where is my order?", Speaker.CUSTOMER
+    said: t.Any = {"id": 9001, "type": "incoming", "content": text, "text": text}
+    known: t.Any = {"id": 42, "account_id": 1, "inbox_id": 3, "status": "open"}
+
     assert event_of() == MessageEvent(
         name="message_created",
         account_id=1,
-        message=ChatwootMessage(
-            id=9001,
-            type="incoming",
-            content="Where is my order?",
-            text="Where is my order?",
-            speaker=Speaker.CUSTOMER,
-            created_at=1785143553.123,
-        ),
+        message=ChatwootMessage(**said, speaker=author, created_at=1785143553.123),
         conversation=Conversation(
-            id=42,
-            account_id=1,
-            inbox_id=3,
-            status="open",
+            **known,
             additional_attributes={"browser_language": "de"},
             channel="Channel::WebWidget",
             contacts=(ADA, ADA),
@@ -388,12 +382,6 @@ def test_the_quoted_history_is_removed(mail: t.Any, text: str | None) -> None:
     assert message.text == (text or content)
 
 
-@pytest.mark.parametrize("attributes", [None, [], "email", 1, ["email"]], ids=repr)
-def test_content_attributes_of_another_type_are_ignored(attributes: t.Any) -> None:
-    message = message_of(("content_attributes", attributes))
-    assert (message.text, message.marker) == ("Where is my order?", None)
-
-
 def test_a_rendered_e_mail_is_read_from_its_trimmed_part() -> None:
     mail = {"text_content": {"quoted": "Yes."}}
     message = message_of(("content", RENDERED), ("content_attributes.email", mail))
@@ -508,17 +496,12 @@ def conversation(**values: t.Any) -> t.Any:
 @pytest.mark.parametrize("name", events.CONVERSATION_EVENTS)
 def test_a_conversation_is_read(name: str) -> None:
     event = conversation(event=name)
+    known: t.Any = {"id": 42, "account_id": 1, "status": "open", "contacts": (ADA,)}
 
     assert event == ConversationEvent(
         name=name,
         account_id=1,
-        conversation=Conversation(
-            id=42,
-            account_id=1,
-            status="open",
-            custom_attributes={"support_mode": "bot"},
-            contacts=(ADA,),
-        ),
+        conversation=Conversation(**known, custom_attributes={"support_mode": "bot"}),
         changes=(("custom_attributes", HUMAN, BOT),),
         raw={**CONVERSATION, "event": name},
     )

@@ -18,6 +18,7 @@ TOPIC = {
     **{"attribute_display_type": 6, "attribute_model": 0, "attribute_values": VALUES},
 }
 HOOK = {"url": "https://app.example.com/hook", "subscriptions": ["message_created"]}
+NO_EVENTS: list[t.Any] = [[], ["tea_made"], [{}]]
 INVALID = "Subscriptions Invalid events"
 TAKEN = "https://app.example.com/taken"
 BOT = {"name": "Assistant", "outgoing_url": "https://app.example.com/hook"}
@@ -249,7 +250,7 @@ def test_a_webhook_may_be_wrapped_in_its_name(call: Account) -> None:
     [
         ({"url": TAKEN}, "Url has already been taken"),
         *(({"url": url}, "Url is invalid") for url in ("app.example.com", None)),
-        *(({"subscriptions": s}, INVALID) for s in ([], ["tea_made"], [{}])),
+        *(({"subscriptions": s}, INVALID) for s in NO_EVENTS),
     ],
     ids=repr,
 )

@@ -64,6 +64,7 @@ def test_a_snooze_has_an_end(webhook: Hook, user: Client, talk: Talk) -> None:
 
     assert answer["payload"]["snoozed_until"] == read["snoozed_until"] == WAKES
     assert [body["snoozed_until"] for body in webhook.bodies] == [WAKES, None]
+    assert webhook.changes[0]["snoozed_until"] == (None, WAKES)
 
 
 def test_a_snooze_ends_with_the_customers_next_message(sim: Simulator) -> None:
@@ -199,11 +200,18 @@ def test_an_operator_is_assigned_and_removed(bench: Bench) -> None:
     given = bot.do(talk, "assignments", {"assignee_id": "2"}).json()
     owner = talk.current.assignee
     taken = bot.do(talk, "assignments", {"assignee_id": None}).json()
+    team = bot.do(talk, "assignments", {"team_id": 1}).json()
+    operator = ["Olga Operator", "agent", 2, 1, "olga@example.com"]
 
-    assert values(given, "name role") == ["Olga Operator", "agent"]
+    assert values(given, "name role id account_id email") == operator
     assert owner == bench.sim.operator
     assert taken is talk.current.assignee is None
-    assert webhook.changes == [{"assignee_id": (None, 2)}, {"assignee_id": (2, None)}]
+    assert values(team, "id name account_id") == [1, "support", 1]
+    assert webhook.bodies[2]["meta"]["team"] == {"id": 1, "name": "support"}
+    assert webhook.changes == [
+        *({"assignee_id": (None, 2)}, {"assignee_id": (2, None)}),
+        {"team_id": (None, 1)},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -229,6 +237,7 @@ def test_an_assignment_changes_the_assignee_or_the_team(
 
     assert answer.status_code == 200
     assert (answer.json() or {}).get("name") == name
+    assert ("email" in (answer.json() or {})) == (name == "Uma User")
     assert (assignee and assignee["name"]) == after[0]
     assert team == (after[1] and {"id": 1, "name": after[1]})
 
@@ -603,8 +612,11 @@ def test_a_conversation_of_a_blocked_contact_begins_resolved(bench: Bench) -> No
     assert bench.webhook.events == ["message_created"]
 
 
-@pytest.mark.parametrize("version", ["4.14.1"])
-def test_events_have_the_keys_of_the_version(sim: Simulator, webhook: Hook) -> None:
-    sim.conversation(status="open").resolve()
-    assert webhook.events[-2:] == STATUS_EVENTS
-    assert not any("account" in body for body in webhook.bodies)
+@pytest.mark.parametrize(("version", "named"), [("4.14.1", False), ("4.14.2", True)])
+def test_deliveries_name_the_account_since_4_14_2(bench: Bench, named: bool) -> None:
+    bench.talk.customer_says("Hi")
+    bench.talk.resolve()
+    message, *events = bench.webhook.bodies
+
+    assert [event["event"] for event in events] == STATUS_EVENTS
+    assert ["account" in x for x in (message["conversation"], *events)] == [named] * 3

@@ -18,7 +18,6 @@ from flask_chatwoot.simulator.payloads import (
     Inbox,
     MessageRecord,
     MessageType,
-    Team,
     Version,
 )
 
@@ -133,14 +132,6 @@ def test_the_inner_message_names_its_author(sender: t.Any, author: t.Any) -> Non
     assert ("sender" in shown) == (sender is not None)
 
 
-@pytest.mark.parametrize("version", [(4, 14, 1), (4, 14, 2)])
-def test_the_account_is_named_since_4_14_2(version: Version) -> None:
-    conversation = delivered(version=version)["conversation"]
-    event = payloads.conversation_event("conversation_opened", TALK, version=version)
-    there = version == (4, 14, 2)
-    assert ("account" in conversation) == ("account" in event) == there
-
-
 @pytest.mark.parametrize(
     ("version", "assignee", "kind", "shown"),
     [
@@ -191,47 +182,11 @@ def test_content_is_what_that_version_makes_of_it(
     assert inner(body)["content"] == content
 
 
-def test_a_conversation_event_is_the_conversation_itself() -> None:
-    event, changed = "conversation_status_changed", {"status": ("pending", "open")}
-    body = payloads.conversation_event(event, TALK, changed=changed)
-    change = {"status": {"previous_value": "pending", "current_value": "open"}}
-
-    assert values(body, "id status messages") == [42, "open", []]
-    assert body["changed_attributes"] == [change]
-    assert "conversation" not in body
-
-
 def test_changed_attributes_may_be_null_or_absent() -> None:
     updated = payloads.conversation_event("conversation_updated", TALK)
     opened = payloads.conversation_event("conversation_opened", TALK)
     assert updated["changed_attributes"] is None
     assert "changed_attributes" not in opened
-
-
-def test_changes_are_named_as_chatwoots_columns() -> None:
-    before = ConversationRecord(assignee=BOT, labels=("a",))
-    fields: payloads.JSON = {
-        **{"assignee": OLGA, "labels": ("a", "b"), "team": Team(), "priority": "high"},
-        **{"status": "snoozed", "snoozed_until": payloads.EPOCH},
-        "custom_attributes": {"k": 1},
-    }
-
-    assert payloads.changes(before, before) == {}
-    assert payloads.changes(before, ConversationRecord(**fields)) == {
-        **{"status": ("open", "snoozed"), "snoozed_until": (None, MOMENT)},
-        **{"assignee_id": (None, 5), "assignee_agent_bot_id": (9, None)},
-        **{"team_id": (None, 1), "custom_attributes": ({}, {"k": 1})},
-        **{"label_list": (["a"], ["a", "b"]), "priority": (None, "high")},
-    }
-
-
-def test_a_conversation_has_its_team_and_snoozed_until() -> None:
-    team: t.Any = {"id": 4, "name": "sales"}
-    talk = ConversationRecord(team=Team(**team), snoozed_until=payloads.EPOCH)
-    event = payloads.conversation_event("conversation_updated", talk)
-
-    for body in (event, payloads.api_conversation(talk, [])):
-        assert values(body, "meta.team snoozed_until") == [team, MOMENT]
 
 
 def test_automatic_e_mails_are_not_flagged_before_4_5() -> None:
@@ -277,18 +232,6 @@ def test_the_api_shows_a_conversation() -> None:
     assert "assignee" not in body["meta"]
     assert values(empty, "messages last_non_activity_message") == [[], None]
     assert empty["meta"]["assignee_type"] == "User"
-
-
-def test_the_api_shows_a_new_assignee() -> None:
-    account = payloads.Account(id=4)
-    operator = payloads.api_assignee(OLGA, account)
-    bot = payloads.api_assignee(BOT, account)
-    team = payloads.api_team(Team(), account)
-
-    assert values(operator, "id account_id role") == [5, 4, "agent"]
-    assert operator["email"] == "olga@example.com"
-    assert (values(bot, "id name"), "email" in bot) == ([9, "Assistant"], False)
-    assert values(team, "id name account_id") == [1, "support", 4]
 
 
 # -- Liquid --------------------------------------------------------------------

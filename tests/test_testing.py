@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from support.apps import AppFactory, jobs_of
+from support.apps import AppFactory
 from support.simulation import values, verify
 
 import flask_chatwoot
@@ -134,20 +134,6 @@ def test_a_conversation_has_the_mode_that_is_given_or_the_default_of_the_app(
     assert default.replies == human.notes == ["On its way."]
     assert (human.last_reply, human.outcome) == (None, TurnOutcome.NOTED)
     assert dict(human.talk.current.custom_attributes) == {"who": "Operator"}
-
-
-def test_an_app_gets_its_own_chatwoot_back(app: Flask, chatwoot: Chatwoot) -> None:
-    chatwoot.reply_provider(lambda text: "On its way.")
-    own = app.extensions["chatwoot"]
-
-    with ChatwootSim() as sim:
-        talk = sim.conversation(app)
-        talk.customer_says(QUESTION)
-        assert app.extensions["chatwoot"] is not own
-
-    assert talk.replies == ["On its way."]
-    assert app.extensions["chatwoot"] is own
-    assert jobs_of(app) == []
 
 
 def test_conversations_of_one_app_are_separate(bench: Bench) -> None:

@@ -182,8 +182,8 @@ class Client:
     def request(
         self, method: str, path: str, timeout: float = 5, **options: t.Any
     ) -> requests.Response:
-        url, usual = self._url + path, {"headers": self._headers}
-        return requests.request(method, url, timeout=timeout, **usual, **options)
+        options["headers"] = self._headers
+        return requests.request(method, self._url + path, timeout=timeout, **options)
 
     def get(self, path: str, **query: t.Any) -> requests.Response:
         return self.request("GET", path, params=query)
