@@ -204,7 +204,6 @@ def test_the_api_lists_the_text_as_typed(fields: JSON, text: str) -> None:
 
 # Who wrote
 
-
 USER: t.Final = {"id": 4, "name": "Olga", "type": "user"}
 PHONE: t.Final = {"external_echo": True}
 OPERATOR, MACHINE = Speaker.OPERATOR, Speaker.MACHINE

@@ -221,7 +221,6 @@ def test_a_deep_body_raises_nothing_but_a_payload_error(depth: int) -> None:
 
 # Values of an unexpected type
 
-
 TYPES = ("incoming", "outgoing", "activity", "template")
 NO_TYPES: t.Final[list[t.Any]] = [
     *(4, -1, 2**70, "Incoming", "0", "", None, True, False, 1.5, [], ["incoming"]),
@@ -390,7 +389,6 @@ def test_a_rendered_e_mail_is_read_from_its_trimmed_part() -> None:
 
 
 # Answers given with buttons and forms
-
 
 QUESTION: t.Final = (
     ("event", "message_updated"),
@@ -564,7 +562,6 @@ def test_the_change_of_an_attribute_is_read(listed: t.Any, expected: t.Any) -> N
 
 
 # Any JSON whatsoever
-
 
 NAMES = ["message_created", "message_updated", *events.CONVERSATION_EVENTS]
 USUAL = ["incoming", "message_created", "bot", "contact", "<p>x</p>", 9001]

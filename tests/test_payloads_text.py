@@ -12,7 +12,6 @@ from flask_chatwoot.simulator.liquid import render
 
 # Liquid
 
-
 END = "\n{{ 'end' }}"
 
 

@@ -370,7 +370,7 @@ def test_a_hand_off_to_what_is_no_id_is_refused(field: str, number: t.Any) -> No
         Handoff("x", **{field: number})
 
 
-# -- choices -------------------------------------------------------------------------
+# -- choices and attachments ---------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -390,9 +390,6 @@ def test_choices_are_changed_to_what_can_be_stored() -> None:
     answer = as_answer(Reply("Which one?", choices=["a\ud800b", ("c\0d", "e\udfff")]))
     assert answer is not None
     assert choices_of(answer.replies[0]) == [("a?b", "a?b"), ("cd", "e?")]
-
-
-# -- attachments ---------------------------------------------------------------------
 
 
 def test_files_are_read_from_the_disk_or_taken_as_they_are(tmp_path: Path) -> None:

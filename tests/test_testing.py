@@ -290,7 +290,6 @@ def test_nothing_is_started_before_it_is_needed() -> None:
 
 # -- faults --------------------------------------------------------------------
 
-
 FAULTS = ["server_error", "rate_limited", "cut_before", "cut_after"]
 SLOW = pytest.param("hang_after", marks=pytest.mark.slow)
 
@@ -533,7 +532,6 @@ def test_headers_sign_a_body_and_its_time() -> None:
 
 
 # -- the plugin ----------------------------------------------------------------
-
 
 HostProject = t.Callable[..., subprocess.CompletedProcess[str]]
 
