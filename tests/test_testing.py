@@ -461,6 +461,7 @@ def test_payloads_take_the_fields_that_are_given() -> None:
     assert values(conversation, "status labels") == ["snoozed", ["vip"]]
     assert conversation["custom_attributes"] == {"who": "human"}
     assert not customer_message(mode=None)["conversation"]["custom_attributes"]
+    assert customer_message()["conversation"]["id"] == 42
     assert customer_message()["id"] != customer_message()["id"]
 
 
