@@ -158,6 +158,11 @@ INDEXES: t.Final = (
     # Dead jobs may still have drafts under way.
     """CREATE INDEX job_dead ON job (account_id, conversation_id)
         WHERE outcome = 'dead'""",
+    # What there is to prune, oldest first, and how many have which outcome.
+    """CREATE INDEX job_finished ON job (account_id, finished_at, outcome)
+        WHERE finished_at IS NOT NULL""",
+    """CREATE INDEX conversation_touched ON conversation (account_id, touched_at)""",
+    """CREATE INDEX transcript_said ON transcript (account_id, said_at)""",
     """CREATE INDEX follow_up_job ON follow_up (job_id)""",
     """CREATE INDEX follow_up_body ON follow_up (job_id) WHERE payload IS NOT NULL""",
     """CREATE INDEX draft_job ON draft (job_id)""",
@@ -263,7 +268,13 @@ _FROM_3: t.Final = (
     *INDEXES,
 )
 
-_FROM_4: t.Final = ("ALTER TABLE job ADD COLUMN worker TEXT",)
+_FROM_4: t.Final = (
+    "ALTER TABLE job ADD COLUMN worker TEXT",
+    *(
+        next(index for index in INDEXES if f" {name} " in index)
+        for name in ("job_finished", "conversation_touched", "transcript_said")
+    ),
+)
 
 MIGRATIONS: t.Final[t.Mapping[int, t.Sequence[str]]] = {
     0: CREATE,

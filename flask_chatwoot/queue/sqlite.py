@@ -86,6 +86,7 @@ class SQLiteDatabase(Forkable):
         self._sync = sync
         self._lock = threading.Lock()
         self._checkpointing = threading.Lock()
+        self._inspecting = threading.Lock()
         self._db: sqlite3.Connection | None = None
         self._level = ""
         self._forced = 0
@@ -109,14 +110,8 @@ class SQLiteDatabase(Forkable):
         """
         with self._checkpointing:
             try:
-                db = sqlite3.connect(
-                    f"{Path(self.path).absolute().as_uri()}?mode=rw", uri=True
-                )
-
-                try:
+                with contextlib.closing(self._second_connection()) as db:
                     db.execute(_CHECKPOINT)
-                finally:
-                    db.close()
             except sqlite3.Error as error:
                 raise self._failed(error) from error
 
@@ -160,6 +155,50 @@ class SQLiteDatabase(Forkable):
             yield SQLiteTransaction(db, self.clock())
 
     @contextlib.contextmanager
+    def inspect(self) -> t.Iterator[SQLiteTransaction]:
+        """A block that reads for long, and sees one state of the file.
+
+        On a connection of its own: it waits for no writer, and no writer waits for it.
+        In each process one thread at a time has such a block.
+        """
+        if not self._inspecting.acquire(timeout=_BUSY):
+            raise self._busy()
+
+        try:
+            self._make()
+
+            with contextlib.closing(self._second_connection()) as db:
+                db.execute("PRAGMA query_only = ON")
+                db.execute("BEGIN")
+                yield SQLiteTransaction(db, self.clock())
+        except (sqlite3.Error, OSError) as error:
+            raise self._failed(error) from error
+        finally:
+            self._inspecting.release()
+
+    def _second_connection(self) -> sqlite3.Connection:
+        """A connection besides the one that writes; makes no file."""
+        return sqlite3.connect(
+            f"{Path(self.path).absolute().as_uri()}?mode=rw",
+            uri=True,
+            timeout=_BUSY,
+            isolation_level=None,
+        )
+
+    def _make(self) -> None:
+        """Make the file and its tables, unless they are there."""
+        if self._opened is not None and self._opened == _identity(self.path):
+            return
+
+        with self._connection():
+            if self._is_gone():
+                self._drop()
+                self._open()
+
+    def _busy(self) -> DatabaseError:
+        return DatabaseError(f"The database {self.path!r} is busy with other threads.")
+
+    @contextlib.contextmanager
     def _connection(self, *, durable: bool = False) -> t.Iterator[sqlite3.Connection]:
         """The one connection of this process, for one thread at a time.
 
@@ -168,9 +207,7 @@ class SQLiteDatabase(Forkable):
         thread per request opens no file per request.
         """
         if not self._lock.acquire(timeout=_BUSY):
-            raise DatabaseError(
-                f"The database {self.path!r} is busy with other threads."
-            )
+            raise self._busy()
 
         try:
             db = self._ready(durable)
@@ -292,12 +329,14 @@ class SQLiteDatabase(Forkable):
     def before_fork(self) -> None:
         """Close the file, and keep it closed."""
         self._checkpointing.acquire()
+        self._inspecting.acquire()
         self._lock.acquire()
         self._drop()
 
     def after_fork(self) -> None:
         """Let the file be opened again."""
         self._lock.release()
+        self._inspecting.release()
         self._checkpointing.release()
 
     def _drop(self) -> None:
