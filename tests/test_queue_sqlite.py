@@ -194,7 +194,7 @@ def test_no_other_user_may_read_the_file(store: Store, path: str) -> None:
     store.put(9001)
 
     files = sorted(Path(path).parent.iterdir())
-    names = [f"chatwoot.sqlite3{ending}" for ending in ("", "-shm", "-wal")]
+    names = [f"chatwoot.sqlite3{end}" for end in ("", "-lock", "-shm", "-wal")]
     assert [file.name for file in files] == names
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 

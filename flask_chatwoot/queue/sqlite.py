@@ -16,10 +16,17 @@ from flask_chatwoot.errors import DatabaseError
 
 from . import schema
 from .database import Rows, Values
+from .write_order import WriteOrder
+
+_DECIDED: t.Final = 3.9
+"""Seconds after which a transaction has begun or failed. Chatwoot waits 5 s for an
+answer."""
 
 _BUSY: t.Final = 2.0
-"""Seconds to wait for another thread, and then for another process. Chatwoot waits 5 s
-for an answer."""
+"""Seconds of these to wait for another thread."""
+
+_ORDERED: t.Final = 1.0
+"""Seconds of these to wait in the order of the writers."""
 
 _SMALLEST_SQLITE: t.Final = (3, 35, 0)
 """The first that knows ``RETURNING``, of March 2021."""
@@ -87,8 +94,10 @@ class SQLiteDatabase(Forkable):
         self._lock = threading.Lock()
         self._checkpointing = threading.Lock()
         self._inspecting = threading.Lock()
+        self._order = WriteOrder(f"{path}-lock")
         self._db: sqlite3.Connection | None = None
         self._level = ""
+        self._patience = _DECIDED
         self._forced = 0
         self._opened: tuple[int, int] | None = None
         self._look_at = 0.0
@@ -96,10 +105,13 @@ class SQLiteDatabase(Forkable):
 
     def force(self) -> None:
         """Force to the disk what this process has written so far."""
+        started = time.monotonic()
+
         with self._connection(durable=True) as db:
             if db.total_changes != self._forced:
-                # The whole log is forced, so any statement that writes a page will do.
-                db.execute(f"PRAGMA user_version = {schema.VERSION}")
+                with self._turn(db, started):
+                    # The whole log is forced, so any write of a page will do.
+                    db.execute(f"PRAGMA user_version = {schema.VERSION}")
 
     def checkpoint(self) -> None:
         """Move SQLite's log into the file, so that the log can start again.
@@ -141,12 +153,27 @@ class SQLiteDatabase(Forkable):
         :param durable: The writes survive what ``sync`` promises; other writes may be
             lost when the power fails, and the work is then repeated.
         """
-        with self._connection(durable=durable) as db:
+        started = time.monotonic()
+
+        with self._connection(durable=durable) as db, self._turn(db, started):
             # At once, so that what is read in the block is still true when it writes.
             db.execute("BEGIN IMMEDIATE")
 
             with db:  # commits, or rolls back
                 yield SQLiteTransaction(db, self.clock())
+
+    @contextlib.contextmanager
+    def _turn(self, db: sqlite3.Connection, started: float) -> t.Iterator[None]:
+        """A block that writes, after the processes that came before."""
+        with self._order.turn(_ORDERED):
+            patience = started + _DECIDED - time.monotonic()
+
+            # Rarely: only after a long wait, and once after that.
+            if abs(patience - self._patience) > 0.5:
+                db.execute(f"PRAGMA busy_timeout = {patience * 1000:.0f}")
+                self._patience = patience
+
+            yield
 
     @contextlib.contextmanager
     def read(self) -> t.Iterator[SQLiteTransaction]:
@@ -247,7 +274,7 @@ class SQLiteDatabase(Forkable):
             )
 
         db = sqlite3.connect(
-            self.path, timeout=_BUSY, isolation_level=None, check_same_thread=False
+            self.path, timeout=_DECIDED, isolation_level=None, check_same_thread=False
         )
 
         try:
@@ -258,6 +285,7 @@ class SQLiteDatabase(Forkable):
 
         self._db = db
         self._level = ""
+        self._patience = _DECIDED
         self._forced = 0
         self._opened = _identity(self.path)
         self._closing = weakref.finalize(self, db.close)
@@ -332,6 +360,10 @@ class SQLiteDatabase(Forkable):
         self._inspecting.acquire()
         self._lock.acquire()
         self._drop()
+
+    def reset_in_child(self) -> None:
+        """Keep no lock of the parent."""
+        self._order.reset_in_child()
 
     def after_fork(self) -> None:
         """Let the file be opened again."""
