@@ -174,7 +174,8 @@ def test_a_file_without_a_folder_is_made_where_the_process_is_once_it_is_used(
     database.force()
     database.close()
 
-    assert [file.name for file in tmp_path.iterdir()] == ["chatwoot.sqlite3"]
+    names = sorted(file.name for file in tmp_path.iterdir())
+    assert names == ["chatwoot.sqlite3", "chatwoot.sqlite3-clock"]
 
 
 def test_a_file_is_made_once_and_stays_what_it_is(database: SQLiteDatabase) -> None:

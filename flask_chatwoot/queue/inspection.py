@@ -77,7 +77,7 @@ WHERE account_id = :account AND finished_at IS NULL
 
 _WORKERS: t.Final = """
 SELECT coalesce(sum(threads), 0) FROM worker
-WHERE account_id = :account AND seen_at > :now - :alive
+WHERE account_id = :account AND seen_at > :now - :alive AND seen_at < :now + :alive
 """
 
 _OUTCOMES: t.Final = """

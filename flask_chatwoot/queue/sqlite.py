@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sqlite3
 import threading
@@ -16,6 +17,7 @@ from flask_chatwoot.errors import DatabaseError
 
 from . import schema
 from .database import Rows, Values
+from .timeline import Timeline
 from .write_order import WriteOrder
 
 _DECIDED: t.Final = 3.9
@@ -76,7 +78,8 @@ class SQLiteDatabase(Forkable):
 
     :param path: Made on first use, folders included.
     :param sync: ``"full"`` survives power loss, ``"normal"`` a crash of the process.
-    :param clock: Unix seconds.
+    :param clock: Unix seconds; ``None``: one time for all processes of the file, which
+        no change of the machine's clock moves.
     """
 
     def __init__(
@@ -85,11 +88,12 @@ class SQLiteDatabase(Forkable):
         *,
         account_id: int,
         sync: str = "full",
-        clock: t.Callable[[], float] = time.time,
+        clock: t.Callable[[], float] | None = None,
     ) -> None:
         self.path = path
         self.account_id = account_id
-        self.clock = clock
+        self._timeline = Timeline(f"{path}-clock") if clock is None else None
+        self.clock: t.Callable[[], float] = clock or t.cast(Timeline, self._timeline)
         self._sync = sync
         self._lock = threading.Lock()
         self._checkpointing = threading.Lock()
@@ -145,6 +149,9 @@ class SQLiteDatabase(Forkable):
         """Close the file; the next call opens it again."""
         with self._lock:
             self._drop()
+
+            if self._timeline is not None:
+                self._timeline.leave()
 
     @contextlib.contextmanager
     def transaction(self, *, durable: bool = False) -> t.Iterator[SQLiteTransaction]:
@@ -291,7 +298,24 @@ class SQLiteDatabase(Forkable):
         self._closing = weakref.finalize(self, db.close)
         self._closing.atexit = False  # threads may still use it then
 
+        if self._timeline is not None:
+            self._timeline.join(functools.partial(self._adapt, db))
+
         return db
+
+    def _adapt(self, db: sqlite3.Connection, by: float | None) -> None:
+        """Adapt times in the file to a clock that was set; no process has it open."""
+        db.execute("BEGIN IMMEDIATE")
+
+        with db:
+            now = self.clock()
+
+            if by is None:
+                (latest,) = db.execute(schema.LATEST_TIME).fetchone()
+                by = min(0.0, now - (latest or now))
+
+            for statement in schema.ADAPT_TIMES:
+                db.execute(statement, {"now": now, "by": by})
 
     def _prepare(self, db: sqlite3.Connection) -> None:
         # A commit changes few bytes of each page that it writes, so pages are small.
@@ -364,6 +388,9 @@ class SQLiteDatabase(Forkable):
     def reset_in_child(self) -> None:
         """Keep no lock of the parent."""
         self._order.reset_in_child()
+
+        if self._timeline is not None:
+            self._timeline.leave()
 
     def after_fork(self) -> None:
         """Let the file be opened again."""
