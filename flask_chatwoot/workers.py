@@ -34,6 +34,12 @@ _DATABASE_PAUSE: t.Final = 5.0
 
 _PRUNE_EVERY: t.Final = 3600.0
 
+_PRUNE_ROWS: t.Final = 2000
+"""Rows that are pruned at once; a turn waits meanwhile. If there are more, the next
+ones follow after a pause."""
+
+_PRUNE_PAUSE: t.Final = 10.0
+
 _REPORT_EVERY: t.Final = ALIVE / 3
 
 _CHECKPOINT_EVERY: t.Final = 1.0
@@ -223,9 +229,14 @@ class Upkeep:
         self._due.clear()
 
     def _prune(self) -> None:
-        self._store.inspection.prune()
-        self._store.transcript.prune(KEEP)
-        self._ownership.prune(KEEP)
+        pruned = (
+            self._store.inspection.prune(at_most=_PRUNE_ROWS),
+            self._store.transcript.prune(KEEP, at_most=_PRUNE_ROWS),
+            self._ownership.prune(KEEP, at_most=_PRUNE_ROWS),
+        )
+
+        if max(pruned) >= _PRUNE_ROWS:
+            self._due["prune"] = time.monotonic() + _PRUNE_PAUSE
 
     def _is_due(self, duty: str, every: float) -> bool:
         """Whether a duty is due; the next time is then ``every`` seconds from now.

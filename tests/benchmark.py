@@ -2,8 +2,9 @@
 
 ``python tests/benchmark.py`` prints a table, ``--json`` the same for programs, and
 ``--rows acknowledgement,claim`` only some of it. Both sides of a ratio are measured in
-one run, in alternating rounds. A row above its bar is measured once more; the exit code
-is 1 if it is above its bar again. Rows without a bar are there to compare with.
+one run, in alternating rounds. A row that misses its bar is measured once more; the
+exit code is 1 if it misses it again. Throughput has to reach its bar, every other row
+may not exceed it. ``million_rows`` takes minutes: it is measured only when it is named.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import typing as t
 from functools import partial
@@ -34,6 +36,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.test import create_environ
 
 from flask_chatwoot import Chatwoot
+from flask_chatwoot.queue.inspection import Inspection
 from flask_chatwoot.queue.jobs import Queue
 from flask_chatwoot.queue.sqlite import SQLiteDatabase
 from flask_chatwoot.testing import customer_message, encoded, signed
@@ -42,6 +45,7 @@ SECRET: t.Final = "benchmark"
 SYNC: t.Final = ("normal", "full")
 WEBHOOK: t.Final = "/chatwoot/webhook"
 MESSAGES: t.Final = "/api/v1/accounts/1/conversations/1/messages"
+HEALTH: t.Final = "/chatwoot/health"
 PAYLOAD: t.Final = bytes(3700)
 
 BARS: t.Final[t.Mapping[str, float]] = {
@@ -52,6 +56,12 @@ BARS: t.Final[t.Mapping[str, float]] = {
     "claim, 200 000 done / 1 000": 1.5,
     "claim, 200 000 unfinished / 1 000": 1.5,
     "import / import flask, requests": 1.2,
+    "throughput, normal / bare route": 0.45,
+    "throughput, full / bare route": 0.30,
+    "p99, normal / its median": 25.0,
+    "p99, full / its median": 6.0,
+    "p99 beside health, 1 000 000 jobs / without": 2.0,
+    "p99 beside prune, 1 000 000 jobs / without": 2.0,
 }
 
 Rows = dict[str, float]
@@ -78,15 +88,15 @@ SELECT 1, n / 3, n, '1:message_created:' || n, 'message', 0, {} FROM number
 """
 
 
-def filled_queue(path: Path, state: str, rows: int) -> Queue:
-    """A queue with many jobs. To put them in one by one would take minutes."""
-    queue = Queue(SQLiteDatabase(str(path), account_id=1, sync="normal"))
-    put(queue, 1)  # makes the tables
+def filled_database(path: Path, state: str, rows: int) -> SQLiteDatabase:
+    """One with many jobs. To put them in one by one would take minutes."""
+    database = SQLiteDatabase(str(path), account_id=1, sync="normal")
+    put(Queue(database), 1)  # makes the tables
 
     with contextlib.closing(sqlite3.connect(path)) as db, db:
         db.execute(_FILL.format(_VALUES[state]), {"rows": rows, "payload": PAYLOAD})
 
-    return queue
+    return database
 
 
 def put(queue: Queue, count: int) -> None:
@@ -133,6 +143,7 @@ def chatwoot_app(path: Path | str, sync: str, **settings: str) -> Flask:
         CHATWOOT_ACCOUNT_ID=1,
         CHATWOOT_API_ACCESS_TOKEN="benchmark",
         CHATWOOT_WEBHOOK_SECRET=SECRET,
+        CHATWOOT_HEALTH_TOKEN=SECRET,
         CHATWOOT_DATABASE_URL=f"sqlite:///{path}",
         CHATWOOT_DATABASE_SYNC=sync,
         CHATWOOT_WORKERS=0,
@@ -273,7 +284,10 @@ def claim(folder: Path) -> Rows:
 
     for state in ("done", "unfinished"):
         few, many = (
-            partial(measure, filled_queue(folder / f"{state}-{count}", state, count))
+            partial(
+                measure,
+                Queue(filled_database(folder / f"{state}-{count}", state, count)),
+            )
             for count in (1000, 200_000)
         )
         fewest, most = cheapest(9, few, many)
@@ -302,32 +316,50 @@ def import_time(_: Path) -> Rows:
     return {"import / import flask, requests": cost / needed}
 
 
-def wall_clock(folder: Path) -> Rows:
-    """Throughput and 99th percentile under load from eight connections."""
-    if not shutil.which("wrk"):
-        print("wall_clock: skipped, wrk is not installed", file=sys.stderr)
-        return {}
-
-    load = folder / "load"
-
-    with load.open("wb") as file:
+def write_deliveries(path: Path) -> Path:
+    """Write new deliveries for ``wrk``, each with its length before it."""
+    with path.open("wb") as file:
         for body in (delivery() for _ in range(20_000)):
             headers = signed(body, SECRET) | {"Content-Length": len(body)}
             head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
             whole = f"POST {WEBHOOK} HTTP/1.1\r\n{head}\r\n".encode() + body
             file.write(b"%8d%s" % (len(whole), whole))
 
+    return path
+
+
+def loaded(url: str, load: Path) -> dict[str, float]:
+    """What eight connections see of a server in three seconds."""
     wrk = ["wrk", "-t1", "-c8", "-d3s", "-s", str(Path(__file__).with_suffix(".lua"))]
+    command = [*wrk, url, "--", str(load)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True)
+    seen: dict[str, float] = json.loads(output.stdout.splitlines()[-1])
+
+    if seen["errors"]:
+        raise AssertionError(f"Not every delivery was accepted: {seen}.")
+
+    return seen
+
+
+def has_wrk(measurement: str) -> bool:
+    if found := shutil.which("wrk") is not None:
+        return found
+
+    print(f"{measurement}: skipped, wrk is not installed", file=sys.stderr)
+    return False
+
+
+def wall_clock(folder: Path) -> Rows:
+    """Throughput and 99th percentile under load from eight connections."""
+    if not has_wrk("wall_clock"):
+        return {}
+
+    load = write_deliveries(folder / "load")
     seen: dict[str, list[dict[str, float]]] = {name: [] for name in ("bare", *SYNC)}
 
     for _, (name, results) in itertools.product(range(3), seen.items()):
         with gunicorn(name, folder / f"{next(_ids)}.sqlite3") as url:
-            command = [*wrk, url, "--", str(load)]
-            output = subprocess.run(command, check=True, capture_output=True, text=True)
-            results.append(json.loads(output.stdout.splitlines()[-1]))
-
-        if results[-1]["errors"]:
-            raise AssertionError(f"Not every delivery was accepted: {results[-1]}.")
+            results.append(loaded(url, load))
 
     def median(name: str, key: str) -> float:
         return statistics.median(each[key] for each in seen[name])
@@ -342,18 +374,85 @@ def wall_clock(folder: Path) -> Rows:
     return rows
 
 
+@contextlib.contextmanager
+def beside(act: t.Callable[[], object]) -> t.Iterator[None]:
+    """A block during which something is done about twice a second."""
+    ended = threading.Event()
+
+    def repeat() -> None:
+        while not ended.wait(0.5):
+            act()
+
+    thread = threading.Thread(target=repeat)
+    thread.start()
+
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def million_rows(folder: Path) -> Rows:
+    """99th percentile of deliveries while others read or prune many finished jobs."""
+    if not has_wrk("million_rows"):
+        return {}
+
+    path = folder / "million.sqlite3"
+    database = filled_database(path, "done", 1_000_000)
+    inspection = Inspection(database)
+    bearer = {"Authorization": f"Bearer {SECRET}"}
+    seen: dict[str, list[float]] = {"without": [], "health": [], "prune": []}
+
+    with gunicorn("normal", path) as url:
+        acts: dict[str, t.Callable[[], object]] = {
+            "without": lambda: None,
+            "health": lambda: requests.get(url + HEALTH, headers=bearer, timeout=60),
+            "prune": lambda: inspection.prune(at_most=2000),
+        }
+
+        for _, (name, act) in itertools.product(range(3), acts.items()):
+            load = write_deliveries(folder / "load")  # a delivery twice is cheaper
+
+            with beside(act):
+                seen[name].append(loaded(url, load)["p99"])
+
+    database.close()
+    without = statistics.median(seen.pop("without"))
+
+    return {
+        f"p99 beside {name}, 1 000 000 jobs / without": statistics.median(p99) / without
+        for name, p99 in seen.items()
+    }
+
+
 MEASUREMENTS: t.Final[t.Mapping[str, t.Callable[[Path], Rows]]] = {
     each.__name__: each
-    for each in (acknowledgement, inline_turn, claim, import_time, wall_clock)
+    for each in (
+        *(acknowledgement, inline_turn, claim, import_time, wall_clock),
+        million_rows,
+    )
 }
 
+BY_HAND: t.Final = {"million_rows"}
+"""What is only measured when it is named."""
 
-def above_bar(rows: Rows) -> set[str]:
-    return {name for name, value in rows.items() if value > BARS.get(name, value)}
+
+def missed(rows: Rows) -> set[str]:
+    """The rows that miss their bar."""
+    return {
+        name for name, value in rows.items() if name in BARS and misses(name, value)
+    }
+
+
+def misses(name: str, value: float) -> bool:
+    is_floor = name.startswith("throughput")
+
+    return value < BARS[name] if is_floor else value > BARS[name]
 
 
 def measured(measurement: str) -> Rows:
-    """Its rows; those above their bar are measured once more."""
+    """Its rows; those that miss their bar are measured once more."""
 
     def measure() -> Rows:
         with tempfile.TemporaryDirectory() as folder:
@@ -361,9 +460,9 @@ def measured(measurement: str) -> Rows:
 
     rows = measure()
 
-    if above := above_bar(rows):
+    if again_wanted := missed(rows):
         again = measure()
-        rows |= {name: again[name] for name in above}
+        rows |= {name: again[name] for name in again_wanted}
 
     return rows
 
@@ -373,7 +472,11 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--rows", metavar="NAME,…", help=", ".join(MEASUREMENTS))
     options = parser.parse_args()
-    wanted = options.rows.split(",") if options.rows else [*MEASUREMENTS]
+    wanted = (
+        options.rows.split(",")
+        if options.rows
+        else [each for each in MEASUREMENTS if each not in BY_HAND]
+    )
 
     if unknown := {*wanted} - {*MEASUREMENTS}:
         parser.error(f"there are no rows {', '.join(sorted(unknown))}")
@@ -386,14 +489,14 @@ def main() -> int:
 
         for name, value in () if options.json else rows.items():
             bar = f"{BARS[name]:.2f}" if name in BARS else ""
-            verdict = "above" if name in above_bar(rows) else ""
-            print(f"{name:<40} {value:8.2f} {bar:>6}  {verdict}".rstrip(), flush=True)
+            verdict = "missed" if name in missed(rows) else ""
+            print(f"{name:<44} {value:8.2f} {bar:>6}  {verdict}".rstrip(), flush=True)
 
     if options.json:
         entries = {k: {"value": v, "bar": BARS.get(k)} for k, v in report.items()}
         print(json.dumps(entries, indent=2))
 
-    return 1 if above_bar(report) else 0
+    return 1 if missed(report) else 0
 
 
 if __name__ == "__main__":

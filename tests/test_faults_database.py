@@ -90,7 +90,6 @@ _connect = sqlite3.connect
 
 
 @pytest.mark.slow
-@known_fault("A delivery is refused while the figures of /health are read.")
 def test_a_delivery_is_accepted_while_health_reads_the_database(
     make_app: AppFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -259,7 +259,6 @@ HOUR: t.Final = 3600.0
 
 
 @pytest.mark.slow
-@known_fault("What is due by the old time waits until the clock is there again.")
 def test_a_clock_set_back_in_a_running_process_keeps_nothing_waiting(
     sim: Simulator, host: Host
 ) -> None:
@@ -278,7 +277,6 @@ def test_a_clock_set_back_in_a_running_process_keeps_nothing_waiting(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("job", ["waiting", "leased"])
-@known_fault("A due time far ahead is waited for after a clock was set back.")
 def test_a_clock_set_back_before_a_start_keeps_nothing_waiting(
     sim: Simulator, host: Host, job: str
 ) -> None:

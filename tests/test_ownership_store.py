@@ -139,34 +139,42 @@ def test_a_durable_change_is_forced_to_the_disk(
 
 
 @pytest.mark.parametrize(
-    ("touch", "kept"), [(state.returned, KEEP), (resolved(9002), LONGEST_ABSENCE)]
+    ("touch", "kept"),
+    [
+        (state.returned, KEEP),
+        (resolved(9002), LONGEST_ABSENCE),
+        (wrote(9003), LONGEST_ABSENCE),
+        (becomes(Ownership(former='"AI agent"')), LONGEST_ABSENCE),
+    ],
+    ids=["returned", "resolved", "taken", "with a former value"],
 )
-def test_a_conversation_that_ended_is_deleted_later(
+def test_a_conversation_is_deleted_once_its_state_is_not_needed(
     store: OwnershipStore, clock: Clock, touch: Transition, kept: float
 ) -> None:
     store.apply(42, wrote(9001))
     clock.advance(2 * KEEP)
     store.apply(42, touch)
+    known = store.load(42)
     clock.advance(kept)
-    store.prune(KEEP)
-    assert store.load(42).operator_message_id == 9001
+    assert store.prune(KEEP) == 0
+    assert store.load(42) == known
 
     clock.advance(1)
-    store.prune(KEEP)
+    assert store.prune(KEEP) == 1
     assert store.load(42) == Ownership()
 
 
-@pytest.mark.parametrize(
-    "known", [TAKEN, Ownership(former='"AI agent"', resolved_message_id=9002)]
-)
-def test_a_state_that_is_needed_is_never_deleted(
-    store: OwnershipStore, clock: Clock, known: Ownership
+def test_only_conversations_of_this_account_are_deleted(
+    store: OwnershipStore, path: str, clock: Clock
 ) -> None:
-    store.apply(42, becomes(known))
-    clock.advance(1000 * DAY)
-    store.prune(KEEP)
+    database = SQLiteDatabase(path, account_id=2, clock=clock)
+    neighbour = OwnershipStore(database)
+    neighbour.apply(42, wrote(9001))
+    clock.advance(2 * LONGEST_ABSENCE)
 
-    assert store.load(42) == known
+    assert store.prune(KEEP) == 0
+    assert neighbour.prune(KEEP) == 1
+    database.close()
 
 
 # -- faults ----------------------------------------------------------------------

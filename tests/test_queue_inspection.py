@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+import threading
+import typing as t
+
 import pytest
 from support.queue import DAY, Store
 
-from flask_chatwoot.queue.inspection import ALIVE, DraftRow, Health, JobRow
-from flask_chatwoot.queue.schema import DraftState, JobState
+from flask_chatwoot.queue.inspection import (
+    ALIVE,
+    DraftRow,
+    Health,
+    Inspection,
+    JobRow,
+)
+from flask_chatwoot.queue.schema import UNFINISHED, DraftState, JobState
+from flask_chatwoot.queue.sqlite import SQLiteTransaction
 
 # -- operators -----------------------------------------------------------------
 
@@ -121,7 +133,8 @@ def test_a_large_clean_up_leaves_nothing_behind(store: Store) -> None:
         store.finish()
 
     store.advance(1)
-    assert store.inspection.prune(older_than=0) == 1100
+    assert store.inspection.prune(older_than=0, at_most=60) == 60
+    assert store.inspection.prune(older_than=0) == 1040
     assert len(store.inspection.jobs()) == 1
 
 
@@ -165,3 +178,62 @@ def test_health_counts_states_outcomes_and_threads(store: Store) -> None:
     )
     store.inspection.report("two", 0)
     assert store.inspection.health().workers == 0
+
+
+def test_the_heartbeats_of_another_account_are_kept(
+    store: Store, neighbour: Store
+) -> None:
+    neighbour.inspection.report("one", 4)
+    store.advance(2 * 3600)
+    store.inspection.report("two", 3)
+    neighbour.inspection.report("three", 2)
+
+    names = store.read("SELECT name FROM worker ORDER BY name")
+    assert names == [("three",), ("two",)]
+
+
+CALLS: dict[str, t.Callable[[Inspection], object]] = {
+    "health": Inspection.health,
+    "prune": Inspection.prune,
+    "the unfinished": lambda inspection: inspection.jobs(*UNFINISHED),
+    "the dead": lambda inspection: inspection.jobs(JobState.DEAD),
+    "a story": lambda inspection: inspection.story(42),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_nothing_that_runs_beside_deliveries_reads_all_jobs(
+    four: Store, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, t.Any]] = []
+    execute = SQLiteTransaction.execute
+
+    def spy(tx: SQLiteTransaction, sql: str, values: t.Any = None) -> t.Any:
+        asked.append((sql, values))
+        return execute(tx, sql, values)
+
+    monkeypatch.setattr(SQLiteTransaction, "execute", spy)
+    CALLS[call](four.inspection)
+
+    with contextlib.closing(sqlite3.connect(four.path)) as db:
+        plans = [db.execute(f"EXPLAIN QUERY PLAN {sql}", v) for sql, v in asked]
+        steps = [row[-1] for plan in plans for row in plan]
+
+    assert steps
+    assert [step for step in steps if "SCAN job" in step] == []
+
+
+def test_what_operators_see_is_read_while_others_write(four: Store) -> None:
+    seen: list[object] = []
+
+    def look() -> None:
+        seen.extend([len(four.inspection.jobs()), four.inspection.health().states])
+
+    with four.database.transaction(durable=True) as tx:
+        tx.execute("DELETE FROM job")
+        reader = threading.Thread(target=look)
+        reader.start()
+        reader.join(10)
+        assert seen == [4, {"done": 1, "dead": 1, "leased": 1, "ready": 1}]
+
+    assert four.inspection.jobs() == []

@@ -305,17 +305,22 @@ def test_the_answer_of_a_job_that_was_given_up_is_undelivered(store: Store) -> N
 
 # -- older files -----------------------------------------------------------------
 
-SCHEMA_3 = Path(__file__).parent / "support/schema_3.sql"
+OLD_VERSIONS: t.Final = (3, 4)
 
 
-@pytest.fixture
-def old(path: str) -> str:
-    """The path of a file of version 3, with rows in every table."""
+@pytest.fixture(params=OLD_VERSIONS)
+def old(path: str, request: pytest.FixtureRequest) -> str:
+    """The path of a file of an older version, with rows in every table."""
+    script = Path(__file__).parent / f"support/schema_{request.param}.sql"
     db = sqlite3.connect(path)
-    db.executescript(SCHEMA_3.read_text(encoding="utf-8"))
+    db.executescript(script.read_text(encoding="utf-8"))
     db.close()
 
     return path
+
+
+def test_every_older_version_is_migrated() -> None:
+    assert set(schema.MIGRATIONS) == {0, *OLD_VERSIONS}
 
 
 def test_an_older_file_is_migrated_with_all_it_holds(old: str, clock: Clock) -> None:
@@ -384,11 +389,11 @@ def test_a_migrated_file_has_all_tables(old: str, tmp_path: Path, clock: Clock) 
 def test_a_migration_that_fails_leaves_the_file_as_it_was(
     old: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    statements = (*schema.MIGRATIONS[3], "no statement")
+    failing = {n: (*each, "no statement") for n, each in schema.MIGRATIONS.items()}
     before = everything(old)
 
     with monkeypatch.context() as patch:
-        patch.setattr(schema, "MIGRATIONS", {3: statements})
+        patch.setattr(schema, "MIGRATIONS", failing)
 
         with pytest.raises(DatabaseError, match="syntax error"):
             open_store(old, clock).inspection.jobs()

@@ -174,7 +174,8 @@ def test_a_file_without_a_folder_is_made_where_the_process_is_once_it_is_used(
     database.force()
     database.close()
 
-    assert [file.name for file in tmp_path.iterdir()] == ["chatwoot.sqlite3"]
+    names = sorted(file.name for file in tmp_path.iterdir())
+    assert names == ["chatwoot.sqlite3", "chatwoot.sqlite3-clock"]
 
 
 def test_a_file_is_made_once_and_stays_what_it_is(database: SQLiteDatabase) -> None:
@@ -194,7 +195,7 @@ def test_no_other_user_may_read_the_file(store: Store, path: str) -> None:
     store.put(9001)
 
     files = sorted(Path(path).parent.iterdir())
-    names = [f"chatwoot.sqlite3{ending}" for ending in ("", "-shm", "-wal")]
+    names = [f"chatwoot.sqlite3{end}" for end in ("", "-lock", "-shm", "-wal")]
     assert [file.name for file in files] == names
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 

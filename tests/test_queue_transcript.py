@@ -165,8 +165,18 @@ def test_what_was_said_long_ago_is_pruned(transcript: Transcript, clock: Clock) 
     transcript.prune(KEEP)
     assert ids(transcript) == [9002]
 
-    transcript.prune(-1)
+    assert transcript.prune(-1) == 1
     assert transcript.is_kept()
+
+
+def test_only_messages_of_this_account_are_pruned(
+    store: Store, neighbour: Store, clock: Clock
+) -> None:
+    neighbour.transcript.add(42, said(9001))
+    clock.advance(2 * KEEP)
+
+    assert store.transcript.prune(KEEP) == 0
+    assert neighbour.transcript.prune(KEEP) == 1
 
 
 CALLS: dict[str, t.Callable[[Transcript], t.Any]] = {

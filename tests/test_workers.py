@@ -409,7 +409,7 @@ def test_workers_prune_and_checkpoint_the_database(
 ) -> None:
     done = threading.Semaphore(0)
 
-    def do(_: object) -> int:
+    def do(_: object, **__: object) -> int:
         done.release()
         if error is not None:
             raise error

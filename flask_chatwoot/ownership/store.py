@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import typing as t
 
-from flask_chatwoot.queue.database import Database, Transaction
+from flask_chatwoot.queue.database import Database, Deletion, Transaction
 
 from .state import Ownership, Transition
 
 LONGEST_ABSENCE: t.Final = 365 * 86_400.0
-"""Seconds after which a resolved conversation is not expected to go on."""
+"""Seconds without any change after which a conversation is not expected to go on."""
 
 _LOAD: t.Final = """
 SELECT taken, marked, former, operator_message_id, human_at, resolved_message_id
@@ -31,10 +31,23 @@ INSERT INTO conversation (
     touched_at = excluded.touched_at
 """
 
-_PRUNE: t.Final = """
-DELETE FROM conversation WHERE touched_at < :touched AND NOT taken AND former IS NULL
-AND (resolved_message_id = 0 OR touched_at < :resolved)
+_FORGOTTEN: t.Final = """
+touched_at < :now - :age AND (
+    touched_at < :now - :longest
+    OR (NOT taken AND former IS NULL AND resolved_message_id = 0)
+)
 """
+
+_PRUNE: t.Final = Deletion(
+    f"""
+    SELECT id FROM conversation WHERE account_id = :account AND {_FORGOTTEN}
+    LIMIT :limit
+    """,  # noqa: S608 - from constants
+    ("id",),
+    f"""
+    DELETE FROM conversation WHERE account_id = :account AND id = :id AND {_FORGOTTEN}
+    """,  # noqa: S608 - from constants
+)
 
 
 class Change(t.NamedTuple):
@@ -85,19 +98,19 @@ class OwnershipStore:
         with self._database.transaction(durable=durable) as own:
             return self._apply(own, conversation_id, transition)
 
-    def prune(self, older_than: float) -> None:
-        """Delete conversations whose state is no longer needed.
+    def prune(self, older_than: float, *, at_most: int | None = None) -> int:
+        """Delete conversations whose state is no longer needed; return their number.
 
-        A customer may write again long after a resolve: the message id of the resolve
-        and the attribute's former value are needed then.
+        A customer may write again long after a takeover or a resolve: for a year the
+        state, the message id of the resolve and the attribute's former value are kept.
+        Blocks for long if there are many, and leaves other writers half of that time.
 
         :param older_than: Seconds since the last change.
+        :param at_most: Conversations to delete; ``None``: all.
         """
-        with self._database.transaction() as tx:
-            tx.execute(
-                _PRUNE,
-                {"touched": tx.now - older_than, "resolved": tx.now - LONGEST_ABSENCE},
-            )
+        values = {"age": older_than, "longest": LONGEST_ABSENCE}
+
+        return _PRUNE.run(self._database, values, at_most=at_most)
 
     def _apply(
         self, tx: Transaction, conversation_id: int, transition: Transition

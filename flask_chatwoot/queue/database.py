@@ -1,9 +1,16 @@
 """The interface between the stores and a database."""
 
 import contextlib
+import time
 import typing as t
 
 Values = t.Mapping[str, t.Any]
+
+_STEP: t.Final = 50
+"""Rows that are deleted in one transaction. A delivery waits for it."""
+
+_FOUND: t.Final = 5000
+"""Rows that are looked for at once."""
 
 
 class Rows(t.Protocol):
@@ -59,7 +66,10 @@ class Database(t.Protocol):
         """
 
     def read(self) -> contextlib.AbstractContextManager[Transaction]:
-        """A block that only reads, and does not block writers."""
+        """A block that reads little, and does not block writers of other processes."""
+
+    def inspect(self) -> contextlib.AbstractContextManager[Transaction]:
+        """A block that reads for long. It waits for no writer, and none for it."""
 
     def force(self) -> None:
         """Make durable what this process has written so far."""
@@ -79,3 +89,65 @@ def joined(
         return contextlib.nullcontext(tx)
 
     return database.transaction(durable=durable)
+
+
+class Deletion(t.NamedTuple):
+    """Two statements that delete rows, many or few, without making others wait.
+
+    :ivar find: Selects the columns that ``delete`` needs, of at most ``:limit`` rows.
+    :ivar columns: Their names.
+    :ivar delete: Deletes one row, if that is still right.
+    """
+
+    find: str
+    columns: tuple[str, ...]
+    delete: str
+
+    def run(
+        self, database: Database, values: Values, *, at_most: int | None = None
+    ) -> int:
+        """Delete what is found; return the number of rows.
+
+        Blocks for long if there are many. Other writers come in between: after each
+        step it leaves them as much time as the step took.
+
+        :param values: Of both statements, besides ``now`` and ``account``.
+        :param at_most: Rows to delete; ``None``: all.
+        """
+        total = 0
+
+        while at_most is None or total < at_most:
+            limit = _FOUND if at_most is None else min(_FOUND, at_most - total)
+            found = self._find(database, {**values, "limit": limit})
+
+            for rows in _in_steps(found):
+                started = time.monotonic()
+                total += self._delete(database, values, rows)
+                time.sleep(time.monotonic() - started)
+
+            if len(found) < limit:
+                break
+
+        return total
+
+    def _find(self, database: Database, values: Values) -> list[dict[str, t.Any]]:
+        with database.inspect() as tx:
+            named = {"account": database.account_id, "now": tx.now, **values}
+            rows = tx.execute(self.find, named).fetchall()
+
+        return [dict(zip(self.columns, row, strict=True)) for row in rows]
+
+    def _delete(
+        self, database: Database, values: Values, rows: t.Iterable[Values]
+    ) -> int:
+        with database.transaction() as tx:
+            named = {"account": database.account_id, "now": tx.now, **values}
+
+            return sum(
+                tx.execute(self.delete, {**named, **row}).rowcount for row in rows
+            )
+
+
+def _in_steps(rows: list[dict[str, t.Any]]) -> t.Iterator[list[dict[str, t.Any]]]:
+    for start in range(0, len(rows), _STEP):
+        yield rows[start : start + _STEP]

@@ -3,7 +3,7 @@
 import typing as t
 
 from . import schema
-from .database import Database
+from .database import Database, Deletion
 from .schema import DraftState, JobState
 
 KEEP: t.Final = 7 * 24 * 3600.0
@@ -17,7 +17,7 @@ SELECT * FROM (
     SELECT id, conversation_id, message_id, {schema.JOB_STATE} AS state,
         :now - received_at, attempts, provider_attempts, chatwoot_attempts, outcome,
         reason
-    FROM job WHERE account_id = :account
+    FROM job WHERE account_id = :account {{among}}
 ) AS listed WHERE state IN ({{states}}) ORDER BY id DESC LIMIT :limit
 """  # noqa: S608 - from constants
 
@@ -32,15 +32,29 @@ UPDATE job SET finished_at = NULL, outcome = NULL, reason = NULL, attempts = 0,
 WHERE id = :job AND account_id = :account AND outcome = 'dead'
 """
 
-_PRUNE: t.Final = """
-DELETE FROM job WHERE id IN (
-    SELECT id FROM job
-    WHERE account_id = :account AND finished_at < :before
-    AND (outcome <> 'dead' OR :dead)
+_AMONG: t.Final[t.Mapping[tuple[bool, bool, bool], str]] = {
+    (True, False, False): "AND finished_at IS NULL",
+    (False, True, False): "AND outcome = 'dead'",
+}
+"""The index that has the unfinished, the dead or the done jobs, if only one of these is
+wanted; otherwise all jobs are read, newest first."""
+
+_FINISHED: t.Final = "finished_at < :now - :age AND (outcome <> 'dead' OR :dead)"
+
+_PRUNE: t.Final = Deletion(
+    f"""
+    SELECT id FROM job WHERE account_id = :account AND {_FINISHED}
     AND id < (SELECT max(id) FROM job)  -- or SQLite would use its id again,
     -- and an operator would confuse two jobs
-    ORDER BY id LIMIT 500
+    ORDER BY finished_at LIMIT :limit
+    """,  # noqa: S608 - from constants
+    ("job",),
+    f"DELETE FROM job WHERE id = :job AND {_FINISHED}",  # noqa: S608 - the same
 )
+
+_PRUNE_WORKERS: t.Final = """
+DELETE FROM worker
+WHERE account_id = :account AND (threads = 0 OR seen_at < :now - 3600)
 """
 
 _STORY: t.Final = f"""
@@ -63,12 +77,19 @@ WHERE account_id = :account AND finished_at IS NULL
 
 _WORKERS: t.Final = """
 SELECT coalesce(sum(threads), 0) FROM worker
-WHERE account_id = :account AND seen_at > :now - :alive
+WHERE account_id = :account AND seen_at > :now - :alive AND seen_at < :now + :alive
 """
 
+_OUTCOMES: t.Final = """
+SELECT CASE outcome WHEN 'dead' THEN 'dead' ELSE 'done' END, outcome, count(*)
+FROM job INDEXED BY job_finished
+WHERE account_id = :account AND finished_at IS NOT NULL GROUP BY outcome
+"""
+"""Reads an index; the planner has no figures by which it would prefer that."""
+
 _STATES: t.Final = f"""
-SELECT {schema.JOB_STATE}, outcome, count(*) FROM job
-WHERE account_id = :account GROUP BY 1, 2
+SELECT {schema.JOB_STATE}, NULL, count(*) FROM job
+WHERE account_id = :account AND finished_at IS NULL GROUP BY 1
 """  # noqa: S608 - from constants
 
 _BEAT: t.Final = """
@@ -178,9 +199,10 @@ class Inspection:
             "account": self._database.account_id,
             "limit": _NO_LIMIT if limit is None else limit,
         }
+        statement = _LIST.format(states=names, among=_AMONG.get(_kinds(states), ""))
 
-        with self._database.read() as tx:
-            rows = tx.execute(_LIST.format(states=names), values | {"now": tx.now})
+        with self._database.inspect() as tx:
+            rows = tx.execute(statement, values | {"now": tx.now})
 
             return [
                 JobRow(id, conversation, message, JobState(state), *rest)
@@ -194,7 +216,7 @@ class Inspection:
             "conversation": conversation_id,
         }
 
-        with self._database.read() as tx:
+        with self._database.inspect() as tx:
             jobs = tx.execute(_STORY, names | {"now": tx.now}).fetchall()
             drafts: dict[int, list[DraftRow]] = {}
 
@@ -210,7 +232,7 @@ class Inspection:
         ]
 
     def health(self) -> Health:
-        """The figures of the queue; reads every row."""
+        """The figures of the queue. Reads an index of the finished jobs."""
         names: dict[str, t.Any] = {
             "account": self._database.account_id,
             "alive": ALIVE,
@@ -218,16 +240,17 @@ class Inspection:
         states: dict[str, int] = {}
         outcomes: dict[str, int] = {}
 
-        with self._database.read() as tx:
+        with self._database.inspect() as tx:
             names["now"] = tx.now
             (oldest,) = tx.execute(_OLDEST, names).fetchone()
             (workers,) = tx.execute(_WORKERS, names).fetchone()
+            rows = [*tx.execute(_STATES, names), *tx.execute(_OUTCOMES, names)]
 
-            for state, outcome, count in tx.execute(_STATES, names):
-                states[state] = states.get(state, 0) + count
+        for state, outcome, count in rows:
+            states[state] = states.get(state, 0) + count
 
-                if outcome is not None:
-                    outcomes[outcome] = count
+            if outcome is not None:
+                outcomes[outcome] = count
 
         return Health(oldest, states, outcomes, workers)
 
@@ -245,9 +268,7 @@ class Inspection:
         with self._database.transaction() as tx:
             values["now"] = tx.now
             tx.execute(_BEAT, values)
-            tx.execute(
-                "DELETE FROM worker WHERE threads = 0 OR seen_at < :now - 3600", values
-            )
+            tx.execute(_PRUNE_WORKERS, values)
 
     def retry(self, job_ids: t.Iterable[int]) -> list[int]:
         """Revive dead jobs with all their attempts; return the ids of those revived."""
@@ -269,26 +290,30 @@ class Inspection:
 
         return revived
 
-    def prune(self, *, older_than: float = KEEP, dead: bool = False) -> int:
+    def prune(
+        self,
+        *,
+        older_than: float = KEEP,
+        dead: bool = False,
+        at_most: int | None = None,
+    ) -> int:
         """Delete jobs finished this many seconds ago; return their number.
 
-        Deliveries of pruned messages are no longer recognised as duplicates. In
-        several short transactions, so that nothing waits for a large clean-up.
+        Deliveries of pruned messages are no longer recognised as duplicates. Blocks for
+        long if there are many, and leaves other writers half of that time.
 
         :param dead: Delete dead jobs too.
+        :param at_most: Jobs to delete, those that finished first; ``None``: all.
         """
-        values = {
-            "account": self._database.account_id,
-            "before": self._database.clock() - older_than,
-            "dead": dead,
-        }
-        total = 0
+        values = {"age": older_than, "dead": dead}
 
-        while True:
-            with self._database.transaction() as tx:
-                pruned = tx.execute(_PRUNE, values).rowcount
+        return _PRUNE.run(self._database, values, at_most=at_most)
 
-            total += pruned
 
-            if not pruned:
-                return total
+def _kinds(states: t.Collection[JobState]) -> tuple[bool, bool, bool]:
+    """Whether unfinished, dead and done jobs are among those in these states."""
+    return (
+        any(state in schema.UNFINISHED for state in states),
+        JobState.DEAD in states,
+        JobState.DONE in states,
+    )

@@ -9,6 +9,9 @@ A customer's message joins the waiting job of its conversation, if there is one 
 worker has begun to answer: it becomes a follow-up of that job, and the whole burst is
 one turn. Only the newest payload of a job is kept.
 
+A due time further ahead than any pause was stored by a clock that was wrong: it counts
+as due.
+
 The states of a job, and what changes them, are described in
 :mod:`~flask_chatwoot.queue.schema`.
 """
@@ -30,16 +33,27 @@ from .outbox import (
     keep_all,
     keep_message_id,
 )
+from .schema import LONGEST_PAUSE
 
-_DUE: t.Final = """
+_JOB: t.Final = """
 SELECT id, conversation_id, message_id, kind, payload, received_at, attempts, handoff,
     failure
-FROM job WHERE account_id = :account AND due_at <= :now ORDER BY due_at, id LIMIT 1
+FROM job WHERE account_id = :account
 """
 
-_IS_DUE: t.Final = """
-SELECT 1 FROM job WHERE account_id = :account AND due_at <= :now LIMIT 1
-"""
+_DUE: t.Final = f"{_JOB} AND due_at <= :now ORDER BY due_at, id LIMIT 1"
+
+_FAR: t.Final = f"{_JOB} AND due_at > :now + {LONGEST_PAUSE} LIMIT 1"
+"""Stored by a clock that was wrong."""
+
+_IS_DUE: t.Final = f"""
+SELECT
+    EXISTS (SELECT 1 FROM job WHERE account_id = :account AND due_at <= :now)
+    OR EXISTS (
+        SELECT 1 FROM job
+        WHERE account_id = :account AND due_at > :now + {LONGEST_PAUSE}
+    )
+"""  # noqa: S608 - from constants
 
 _CLAIM: t.Final = """
 UPDATE job SET claim = :claim, due_at = :due, attempts = attempts + 1 WHERE id = :job
@@ -225,7 +239,7 @@ class Queue:
         with self._database.read() as seen:
             values = {"account": self._database.account_id, "now": seen.now}
 
-            if seen.execute(_IS_DUE, values).fetchone() is None:
+            if not seen.execute(_IS_DUE, values).fetchone()[0]:
                 return None
 
         with self._database.transaction() as own:
@@ -233,7 +247,7 @@ class Queue:
 
     def _claim_due(self, tx: Transaction) -> Job | None:
         values = {"account": self._database.account_id, "now": tx.now}
-        row = tx.execute(_DUE, values).fetchone()
+        row = tx.execute(_DUE, values).fetchone() or tx.execute(_FAR, values).fetchone()
 
         return None if row is None else self._claim(tx, row)
 
@@ -285,7 +299,7 @@ class Queue:
         values = _lease(job) | {"free": int(free), "reason": reason}
 
         with self._database.transaction() as tx:
-            values["due"] = tx.now + seconds
+            values["due"] = tx.now + min(seconds, LONGEST_PAUSE)
             expect_one(tx.execute(_POSTPONE, values).rowcount, job)
 
     def failed(self, job: Job, by: FailedBy) -> None:

@@ -136,6 +136,8 @@ def bring_forward(
 
     job_id, kind, received_at, newest_at = first
     due = window.due(kind, received_at, max(received_at, newest_at or 0.0))
+    # What came by a clock that was ahead waits no longer than what comes now.
+    due = min(due, window.due(kind, tx.now, tx.now))
     tx.execute(
         "UPDATE job SET due_at = :due WHERE id = :job AND due_at IS NULL",
         {"due": due, "job": job_id},

@@ -100,12 +100,36 @@ UNFINISHED: t.Final = tuple(
     state for state in JobState if state not in (JobState.DONE, JobState.DEAD)
 )
 
-JOB_STATE: t.Final = """
+LONGEST_PAUSE: t.Final = 86_400.0
+"""Seconds. No lease and no pause is longer: what is due later was stored by a clock
+that was wrong, and is due."""
+
+ADAPT_TIMES: t.Final = (
+    # Whoever had a lease is dead.
+    """UPDATE job SET due_at = CASE WHEN claim IS NULL THEN due_at + :by ELSE :now END
+        WHERE due_at IS NOT NULL""",
+    """UPDATE draft SET sent_at = sent_at + :by, unconfirmed_at = unconfirmed_at + :by
+        WHERE message_id IS NULL""",
+)
+"""What a clock means that was set by some seconds while no process had the file open:
+each pause lasts as long as before."""
+
+LATEST_TIME: t.Final = """
+SELECT max(
+    (SELECT coalesce(max(seen_at), 0) FROM worker),
+    coalesce((SELECT received_at FROM job ORDER BY id DESC LIMIT 1), 0)
+)
+"""
+"""The latest time that was stored, within one heartbeat of workers."""
+
+JOB_STATE: t.Final = f"""
 CASE
     WHEN job.outcome = 'dead' THEN 'dead'
     WHEN job.finished_at IS NOT NULL THEN 'done'
     WHEN job.due_at IS NULL THEN 'blocked'
-    WHEN job.claim IS NOT NULL AND job.due_at > :now THEN 'leased'
+    WHEN job.due_at > :now + {LONGEST_PAUSE} AND job.failure IS NULL THEN 'ready'
+    WHEN job.claim IS NOT NULL
+        AND job.due_at > :now AND job.due_at <= :now + {LONGEST_PAUSE} THEN 'leased'
     WHEN job.failure IS NOT NULL THEN 'giving_up'
     WHEN job.due_at <= :now THEN 'ready'
     WHEN job.attempts > 0 THEN 'retrying'
@@ -158,6 +182,11 @@ INDEXES: t.Final = (
     # Dead jobs may still have drafts under way.
     """CREATE INDEX job_dead ON job (account_id, conversation_id)
         WHERE outcome = 'dead'""",
+    # What there is to prune, oldest first, and how many have which outcome.
+    """CREATE INDEX job_finished ON job (account_id, finished_at, outcome)
+        WHERE finished_at IS NOT NULL""",
+    """CREATE INDEX conversation_touched ON conversation (account_id, touched_at)""",
+    """CREATE INDEX transcript_said ON transcript (account_id, said_at)""",
     """CREATE INDEX follow_up_job ON follow_up (job_id)""",
     """CREATE INDEX follow_up_body ON follow_up (job_id) WHERE payload IS NOT NULL""",
     """CREATE INDEX draft_job ON draft (job_id)""",
@@ -263,7 +292,13 @@ _FROM_3: t.Final = (
     *INDEXES,
 )
 
-_FROM_4: t.Final = ("ALTER TABLE job ADD COLUMN worker TEXT",)
+_FROM_4: t.Final = (
+    "ALTER TABLE job ADD COLUMN worker TEXT",
+    *(
+        next(index for index in INDEXES if f" {name} " in index)
+        for name in ("job_finished", "conversation_touched", "transcript_said")
+    ),
+)
 
 MIGRATIONS: t.Final[t.Mapping[int, t.Sequence[str]]] = {
     0: CREATE,

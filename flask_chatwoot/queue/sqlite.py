@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sqlite3
 import threading
@@ -16,10 +17,18 @@ from flask_chatwoot.errors import DatabaseError
 
 from . import schema
 from .database import Rows, Values
+from .timeline import Timeline
+from .write_order import WriteOrder
+
+_DECIDED: t.Final = 3.9
+"""Seconds after which a transaction has begun or failed. Chatwoot waits 5 s for an
+answer."""
 
 _BUSY: t.Final = 2.0
-"""Seconds to wait for another thread, and then for another process. Chatwoot waits 5 s
-for an answer."""
+"""Seconds of these to wait for another thread."""
+
+_ORDERED: t.Final = 1.0
+"""Seconds of these to wait in the order of the writers."""
 
 _SMALLEST_SQLITE: t.Final = (3, 35, 0)
 """The first that knows ``RETURNING``, of March 2021."""
@@ -69,7 +78,8 @@ class SQLiteDatabase(Forkable):
 
     :param path: Made on first use, folders included.
     :param sync: ``"full"`` survives power loss, ``"normal"`` a crash of the process.
-    :param clock: Unix seconds.
+    :param clock: Unix seconds; ``None``: one time for all processes of the file, which
+        no change of the machine's clock moves.
     """
 
     def __init__(
@@ -78,16 +88,20 @@ class SQLiteDatabase(Forkable):
         *,
         account_id: int,
         sync: str = "full",
-        clock: t.Callable[[], float] = time.time,
+        clock: t.Callable[[], float] | None = None,
     ) -> None:
         self.path = path
         self.account_id = account_id
-        self.clock = clock
+        self._timeline = Timeline(f"{path}-clock") if clock is None else None
+        self.clock: t.Callable[[], float] = clock or t.cast(Timeline, self._timeline)
         self._sync = sync
         self._lock = threading.Lock()
         self._checkpointing = threading.Lock()
+        self._inspecting = threading.Lock()
+        self._order = WriteOrder(f"{path}-lock")
         self._db: sqlite3.Connection | None = None
         self._level = ""
+        self._patience = _DECIDED
         self._forced = 0
         self._opened: tuple[int, int] | None = None
         self._look_at = 0.0
@@ -95,10 +109,13 @@ class SQLiteDatabase(Forkable):
 
     def force(self) -> None:
         """Force to the disk what this process has written so far."""
+        started = time.monotonic()
+
         with self._connection(durable=True) as db:
             if db.total_changes != self._forced:
-                # The whole log is forced, so any statement that writes a page will do.
-                db.execute(f"PRAGMA user_version = {schema.VERSION}")
+                with self._turn(db, started):
+                    # The whole log is forced, so any write of a page will do.
+                    db.execute(f"PRAGMA user_version = {schema.VERSION}")
 
     def checkpoint(self) -> None:
         """Move SQLite's log into the file, so that the log can start again.
@@ -109,14 +126,8 @@ class SQLiteDatabase(Forkable):
         """
         with self._checkpointing:
             try:
-                db = sqlite3.connect(
-                    f"{Path(self.path).absolute().as_uri()}?mode=rw", uri=True
-                )
-
-                try:
+                with contextlib.closing(self._second_connection()) as db:
                     db.execute(_CHECKPOINT)
-                finally:
-                    db.close()
             except sqlite3.Error as error:
                 raise self._failed(error) from error
 
@@ -139,6 +150,9 @@ class SQLiteDatabase(Forkable):
         with self._lock:
             self._drop()
 
+            if self._timeline is not None:
+                self._timeline.leave()
+
     @contextlib.contextmanager
     def transaction(self, *, durable: bool = False) -> t.Iterator[SQLiteTransaction]:
         """A block whose writes are committed as a whole, or rolled back.
@@ -146,7 +160,9 @@ class SQLiteDatabase(Forkable):
         :param durable: The writes survive what ``sync`` promises; other writes may be
             lost when the power fails, and the work is then repeated.
         """
-        with self._connection(durable=durable) as db:
+        started = time.monotonic()
+
+        with self._connection(durable=durable) as db, self._turn(db, started):
             # At once, so that what is read in the block is still true when it writes.
             db.execute("BEGIN IMMEDIATE")
 
@@ -154,10 +170,67 @@ class SQLiteDatabase(Forkable):
                 yield SQLiteTransaction(db, self.clock())
 
     @contextlib.contextmanager
+    def _turn(self, db: sqlite3.Connection, started: float) -> t.Iterator[None]:
+        """A block that writes, after the processes that came before."""
+        with self._order.turn(_ORDERED):
+            patience = started + _DECIDED - time.monotonic()
+
+            # Rarely: only after a long wait, and once after that.
+            if abs(patience - self._patience) > 0.5:
+                db.execute(f"PRAGMA busy_timeout = {patience * 1000:.0f}")
+                self._patience = patience
+
+            yield
+
+    @contextlib.contextmanager
     def read(self) -> t.Iterator[SQLiteTransaction]:
         """A block that only reads, and does not block writers."""
         with self._connection() as db:
             yield SQLiteTransaction(db, self.clock())
+
+    @contextlib.contextmanager
+    def inspect(self) -> t.Iterator[SQLiteTransaction]:
+        """A block that reads for long, and sees one state of the file.
+
+        On a connection of its own: it waits for no writer, and no writer waits for it.
+        In each process one thread at a time has such a block.
+        """
+        if not self._inspecting.acquire(timeout=_BUSY):
+            raise self._busy()
+
+        try:
+            self._make()
+
+            with contextlib.closing(self._second_connection()) as db:
+                db.execute("PRAGMA query_only = ON")
+                db.execute("BEGIN")
+                yield SQLiteTransaction(db, self.clock())
+        except (sqlite3.Error, OSError) as error:
+            raise self._failed(error) from error
+        finally:
+            self._inspecting.release()
+
+    def _second_connection(self) -> sqlite3.Connection:
+        """A connection besides the one that writes; makes no file."""
+        return sqlite3.connect(
+            f"{Path(self.path).absolute().as_uri()}?mode=rw",
+            uri=True,
+            timeout=_BUSY,
+            isolation_level=None,
+        )
+
+    def _make(self) -> None:
+        """Make the file and its tables, unless they are there."""
+        if self._opened is not None and self._opened == _identity(self.path):
+            return
+
+        with self._connection():
+            if self._is_gone():
+                self._drop()
+                self._open()
+
+    def _busy(self) -> DatabaseError:
+        return DatabaseError(f"The database {self.path!r} is busy with other threads.")
 
     @contextlib.contextmanager
     def _connection(self, *, durable: bool = False) -> t.Iterator[sqlite3.Connection]:
@@ -168,9 +241,7 @@ class SQLiteDatabase(Forkable):
         thread per request opens no file per request.
         """
         if not self._lock.acquire(timeout=_BUSY):
-            raise DatabaseError(
-                f"The database {self.path!r} is busy with other threads."
-            )
+            raise self._busy()
 
         try:
             db = self._ready(durable)
@@ -210,7 +281,7 @@ class SQLiteDatabase(Forkable):
             )
 
         db = sqlite3.connect(
-            self.path, timeout=_BUSY, isolation_level=None, check_same_thread=False
+            self.path, timeout=_DECIDED, isolation_level=None, check_same_thread=False
         )
 
         try:
@@ -221,12 +292,30 @@ class SQLiteDatabase(Forkable):
 
         self._db = db
         self._level = ""
+        self._patience = _DECIDED
         self._forced = 0
         self._opened = _identity(self.path)
         self._closing = weakref.finalize(self, db.close)
         self._closing.atexit = False  # threads may still use it then
 
+        if self._timeline is not None:
+            self._timeline.join(functools.partial(self._adapt, db))
+
         return db
+
+    def _adapt(self, db: sqlite3.Connection, by: float | None) -> None:
+        """Adapt times in the file to a clock that was set; no process has it open."""
+        db.execute("BEGIN IMMEDIATE")
+
+        with db:
+            now = self.clock()
+
+            if by is None:
+                (latest,) = db.execute(schema.LATEST_TIME).fetchone()
+                by = min(0.0, now - (latest or now))
+
+            for statement in schema.ADAPT_TIMES:
+                db.execute(statement, {"now": now, "by": by})
 
     def _prepare(self, db: sqlite3.Connection) -> None:
         # A commit changes few bytes of each page that it writes, so pages are small.
@@ -292,12 +381,21 @@ class SQLiteDatabase(Forkable):
     def before_fork(self) -> None:
         """Close the file, and keep it closed."""
         self._checkpointing.acquire()
+        self._inspecting.acquire()
         self._lock.acquire()
         self._drop()
+
+    def reset_in_child(self) -> None:
+        """Keep no lock of the parent."""
+        self._order.reset_in_child()
+
+        if self._timeline is not None:
+            self._timeline.leave()
 
     def after_fork(self) -> None:
         """Let the file be opened again."""
         self._lock.release()
+        self._inspecting.release()
         self._checkpointing.release()
 
     def _drop(self) -> None:

@@ -6,7 +6,7 @@ received are kept here, until the conversation is resolved.
 
 import typing as t
 
-from .database import Database, Transaction, joined
+from .database import Database, Deletion, Transaction, joined
 
 _KEPT: t.Final = 100
 """The number of messages that are kept of a conversation."""
@@ -39,6 +39,18 @@ _FORGET: t.Final = """
 DELETE FROM transcript WHERE account_id = :account AND conversation_id = :conversation
 AND (:newest = 0 OR message_id <= :newest)
 """
+
+_PRUNE: t.Final = Deletion(
+    """
+    SELECT conversation_id, message_id, role FROM transcript
+    WHERE account_id = :account AND said_at < :now - :age LIMIT :limit
+    """,
+    ("conversation", "message", "role"),
+    """
+    DELETE FROM transcript WHERE account_id = :account
+    AND conversation_id = :conversation AND message_id = :message AND role = :role
+    """,
+)
 
 _NEWEST_ID: t.Final = 2**63 - 1
 
@@ -130,13 +142,14 @@ class Transcript:
         with joined(self._database, tx) as tx:
             tx.execute(_FORGET, self._names(conversation_id) | {"newest": newest})
 
-    def prune(self, older_than: float) -> None:
-        """Delete messages of all accounts that are older than this many seconds."""
-        with self._database.transaction() as tx:
-            tx.execute(
-                "DELETE FROM transcript WHERE said_at < :before",
-                {"before": tx.now - older_than},
-            )
+    def prune(self, older_than: float, *, at_most: int | None = None) -> int:
+        """Delete messages that are older than this many seconds; return their number.
+
+        Blocks for long if there are many, and leaves other writers half of that time.
+
+        :param at_most: Messages to delete; ``None``: all.
+        """
+        return _PRUNE.run(self._database, {"age": older_than}, at_most=at_most)
 
     def _names(self, conversation_id: int = 0) -> dict[str, t.Any]:
         return {

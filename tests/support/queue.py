@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import time
 import typing as t
 
 from flask_chatwoot.queue import store
@@ -144,7 +143,7 @@ class Store(store.Store):
 
 def open_store(
     path: object,
-    clock: t.Callable[[], float] = time.time,
+    clock: t.Callable[[], float] | None = None,
     *,
     account_id: int = 1,
     sync: str = "normal",

@@ -105,7 +105,7 @@ VALUES
         x'33'),
     (4, 1, 42, 9004, 'k4', 'alone', 13, NULL, NULL, 0, NULL, NULL, 0, NULL, NULL, NULL,
         x'34'),
-    (5, 1, 43, 9005, 'k5', 'message', 14, 2000000000, 'token', 2, NULL, NULL, 0, NULL,
+    (5, 1, 43, 9005, 'k5', 'message', 14, 1750000020, 'token', 2, NULL, NULL, 0, NULL,
         NULL, 'server_error', x'35'),
     (6, 1, 44, 9007, 'k7', 'take_over', 15, 15, NULL, 0, NULL, NULL, 0, NULL, NULL,
         NULL, x'37');
