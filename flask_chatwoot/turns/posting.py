@@ -105,7 +105,9 @@ class UnstoredIds(Forkable):
         with self._lock:
             self._ids[draft.id] = draft, message_id
 
-        self._thread.ensure()
+        # Without a thread, the next attempt of this process stores it.
+        with contextlib.suppress(RuntimeError):
+            self._thread.ensure()
 
     def get(self, draft: Draft) -> int | None:
         """The id of a draft's message, if it is not stored yet."""
