@@ -19,6 +19,7 @@ from flask import Flask
 from flask_chatwoot import signals
 from flask_chatwoot.background import BackgroundThread, Forkable, register_for_forks
 from flask_chatwoot.client import ChatwootClient
+from flask_chatwoot.config import MARGIN
 from flask_chatwoot.errors import (
     APIError,
     ChatwootError,
@@ -31,10 +32,6 @@ from flask_chatwoot.queue.jobs import Job
 from flask_chatwoot.queue.outbox import Draft, Outbox
 
 from .evidence import Evidence
-
-MARGIN: t.Final = 2.0
-"""Seconds of the lease that must be left after the longest request. So much time may
-pass between the look at the lease and the request."""
 
 _STORE_EVERY: t.Final = 0.5
 """Seconds between two attempts to store the id of a message."""
