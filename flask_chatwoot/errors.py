@@ -106,6 +106,11 @@ class APIError(ChatwootError):
         self.retry_after = retry_after
         self.bad_token = bad_token
 
+    @property
+    def lacks_right(self) -> bool:
+        """Whether Chatwoot knows the token, which may not do this, as some bots'."""
+        return self.kind == "permanent" and self.status == 401 and not self.bad_token
+
 
 class TransientError(APIError):
     """Chatwoot was unreachable or busy, or something else answered in its place.

@@ -2,17 +2,17 @@
 
 ``requests`` limits each pause of an answer, not the whole of it, and judges by the kind
 of an exception whether a request was sent. So the connections here note what happens on
-them in the :class:`Call` of the thread.
+them in the :class:`Call` that is under way.
 """
 
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import http.client
 import io
 import os
 import socket
-import threading
 import time
 import typing as t
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class AnswerTooLongError(requests.RequestException):
 
 @dataclass(eq=False)
 class Call:
-    """One request of a thread, and what has happened to it.
+    """One request, and what has happened to it.
 
     :ivar deadline: By :func:`time.monotonic`; nothing is sent or read after it.
     :ivar connected: A new connection was opened for it.
@@ -60,24 +60,22 @@ class Call:
         return max(self.deadline - time.monotonic(), 0.0)
 
 
-_this_thread = threading.local()
+_under_way: contextvars.ContextVar[Call | None] = contextvars.ContextVar(
+    "flask_chatwoot_call", default=None
+)
+"""That of this thread or greenlet."""
 
 
 @contextlib.contextmanager
 def call_within(seconds: float) -> t.Iterator[Call]:
     """The time in which this thread makes a request."""
-    call = _this_thread.call = Call(time.monotonic() + seconds)
+    call = Call(time.monotonic() + seconds)
+    before = _under_way.set(call)
 
     try:
         yield call
     finally:
-        _this_thread.call = None
-
-
-def _call() -> Call | None:
-    call: Call | None = getattr(_this_thread, "call", None)
-
-    return call
+        _under_way.reset(before)
 
 
 # -- what is noted and limited on a connection -----------------------------------
@@ -94,7 +92,7 @@ class _BoundedReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: t.Any) -> int | None:
-        call = _call()
+        call = _under_way.get()
 
         if call is not None:
             if not call.left:
@@ -127,13 +125,13 @@ class _BoundedResponse(http.client.HTTPResponse):
 
 
 class _Noted(HTTPConnection):
-    """A connection that notes what happens in the :class:`Call` of the thread."""
+    """A connection that notes what happens in the :class:`Call` under way."""
 
     response_class = _BoundedResponse
     _opening = False
 
     def connect(self) -> None:
-        if (call := _call()) is not None:
+        if (call := _under_way.get()) is not None:
             call.connected = True
 
         self._opening = True
@@ -147,7 +145,7 @@ class _Noted(HTTPConnection):
         if self.sock is None and self.auto_open:
             self.connect()
 
-        call = None if self._opening else _call()
+        call = None if self._opening else _under_way.get()
 
         if call is not None:
             if not call.left and not call.sent:

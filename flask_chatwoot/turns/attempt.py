@@ -70,6 +70,7 @@ class Attempt:
         self._turn = turn
         self._delivered = known.event.conversation
         self._posted: list[TranscriptEntry] = []
+        self._drafts: t.Sequence[Draft] = job.drafts
         self._made = {draft.id for draft in job.drafts if draft.message_id is not None}
 
     def run(self) -> None:
@@ -145,7 +146,7 @@ class Attempt:
                 return answer
 
             posts, handoff = parts_of(answer, self._turn)
-            drafts = self._parts.outbox.keep(job, posts, handoff=handoff)
+            drafts = self._drafts = self._parts.outbox.keep(job, posts, handoff=handoff)
 
         ending = self._post_all(drafts, handoff)
 
@@ -345,7 +346,7 @@ class Attempt:
             return self._end_without_last_posts(job.failure)
 
         posts, handoff = last_posts(reason, self._known.context, self._parts.config)
-        posts += rest_of(job.drafts, self._made, self._parts.outbox.files)
+        posts += rest_of(self._drafts, self._made, self._parts.outbox.files)
 
         if not posts or (error is not None and not allows_posts(error)):
             return Ending(TurnOutcome.DEAD, reason)

@@ -105,7 +105,7 @@ class Evidence:
         except APIError as error:
             # A bot's token may never list messages. Then the delivery of the post on
             # our own webhook is all the evidence there can be.
-            if error.kind != "permanent" or error.status != 401 or error.bad_token:
+            if not error.lacks_right:
                 raise
 
             return []
@@ -148,7 +148,7 @@ class Evidence:
             try:
                 self._author = "user", as_id(self.client.profile().get("id"))
             except APIError as error:
-                if error.kind != "permanent" or error.bad_token:
+                if not error.lacks_right:
                     raise
 
                 self._author = "agent_bot", None

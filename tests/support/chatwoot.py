@@ -96,15 +96,16 @@ class ChatwootStub:
         private: bool = False,
         type: MessageType = MessageType.OUTGOING,
         attributes: JSON | None = None,
+        sender: Agent | None = None,
     ) -> JSON:
-        """Put a message into a conversation."""
+        """Put a message into a conversation; by us, unless by another sender."""
         created = payloads.api_message(
             MessageRecord(
                 id=next(self._ids) if id is None else id,
                 content=content,
                 private=private,
                 type=type,
-                sender=Agent(),
+                sender=sender or Agent(),
                 content_attributes=attributes or {},
             ),
             ConversationRecord(id=conversation_id),
