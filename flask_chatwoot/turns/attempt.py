@@ -29,7 +29,7 @@ from .messages import follow_up_of
 from .parts import TurnParts
 from .posting import TooSoonError
 from .providers import ask, provider_for
-from .retry import allows_posts, crashed, postponed, reason_of
+from .retry import allows_posts, crashed, postponed, reason_of, unconfirmed
 
 log = logging.getLogger(__name__)
 
@@ -116,9 +116,8 @@ class Attempt:
 
             return self._answer()
         except TooSoonError as error:
-            self._parts.queue.postpone(
-                job, error.seconds, free=True, reason=Reason.UNCONFIRMED
-            )
+            reason = job.reason or Reason.UNCONFIRMED
+            self._parts.queue.postpone(job, error.seconds, free=True, reason=reason)
             return None
         except HandoffError as failed:
             if postponed(self._parts.queue, self._parts.config, job, failed.error):
@@ -331,7 +330,7 @@ class Attempt:
 
         self._made |= {each.id for each in job.drafts if each not in missing}
         sent = any(draft.tried_at is not None for draft in missing)
-        reason = Reason.UNCONFIRMED if sent else Reason.CRASHED
+        reason = unconfirmed(job) if sent else Reason.CRASHED
         log.error("job %s is dead (%s)", job.id, reason)
 
         return self._give_up(reason)

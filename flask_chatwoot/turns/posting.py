@@ -36,6 +36,9 @@ from .evidence import Evidence
 _STORE_EVERY: t.Final = 0.5
 """Seconds between two attempts to store the id of a message."""
 
+_STORE_FOR: t.Final = 3600.0
+"""Seconds after which no more attempts are made."""
+
 
 class Post(t.NamedTuple):
     """A message about to be created in Chatwoot, or just attempted.
@@ -77,13 +80,14 @@ class UnstoredIds(Forkable):
     """Ids of messages that Chatwoot has and the database could not store. Thread-safe.
 
     A thread stores them as soon as the database can be written again: before that, the
-    next attempt would not know of the post, if no message can be listed.
+    next attempt would not know of the post, if no message can be listed. After
+    :data:`_STORE_FOR` it gives up.
     """
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
         self._lock = threading.Lock()
-        self._ids: dict[int, tuple[Draft, int]] = {}
+        self._ids: dict[int, tuple[Draft, int, float]] = {}
         self._thread = BackgroundThread(
             "chatwoot-ids",
             self._store_all,
@@ -100,7 +104,7 @@ class UnstoredIds(Forkable):
     def add(self, draft: Draft, message_id: int) -> None:
         """Store an id later."""
         with self._lock:
-            self._ids[draft.id] = draft, message_id
+            self._ids[draft.id] = draft, message_id, time.monotonic() + _STORE_FOR
 
         # Without a thread, the next attempt of this process stores it.
         with contextlib.suppress(RuntimeError):
@@ -109,18 +113,27 @@ class UnstoredIds(Forkable):
     def get(self, draft: Draft) -> int | None:
         """The id of a draft's message, if it is not stored yet."""
         with self._lock:
-            return self._ids.get(draft.id, (draft, None))[1]
+            known = self._ids.get(draft.id)
+
+        return None if known is None else known[1]
+
+    def forget(self, draft: Draft) -> None:
+        """Do not store an id: it is stored."""
+        with self._lock:
+            self._ids.pop(draft.id, None)
 
     def _store_all(self) -> None:
         with self._lock:
             waiting = list(self._ids.values())
 
-        for draft, message_id in waiting:
-            with contextlib.suppress(DatabaseError):
+        for draft, message_id, until in waiting:
+            try:
                 self._outbox.posted(draft, message_id)
+            except DatabaseError:
+                if time.monotonic() < until:
+                    continue
 
-                with self._lock:
-                    self._ids.pop(draft.id, None)
+            self.forget(draft)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -242,6 +255,7 @@ class Poster:
 
         if message_id is not None:
             self.outbox.posted(draft, message_id)
+            self._unstored.forget(draft)
             return message_id
 
         # Chatwoot may still work on a request that timed out here. It ends requests

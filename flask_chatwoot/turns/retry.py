@@ -119,6 +119,13 @@ def reason_of(error: ChatwootError) -> Reason:
     return Reason.PROVIDER_INVALID
 
 
+def unconfirmed(job: Job) -> Reason:
+    """The reason of a turn whose last post was answered, if at all, without a yes."""
+    answered = (Reason.SERVER_ERROR, Reason.REDIRECTED)
+
+    return Reason(job.reason) if job.reason in answered else Reason.UNCONFIRMED
+
+
 def _api_reason(error: APIError) -> Reason:
     status, is_unknown = error.status, isinstance(error, UnknownError)
 
