@@ -85,6 +85,8 @@ class APIError(ChatwootError):
     :ivar status: The HTTP status, or ``None`` if there was no answer.
     :ivar endpoint: Method and path, without host, query or body.
     :ivar retry_after: Seconds from the header of that name, or ``None``.
+    :ivar bad_token: Chatwoot does not know the token, or got none; false if the token
+        lacks a right, for which Chatwoot has the same status 401.
     """
 
     kind: t.ClassVar[str]
@@ -96,27 +98,40 @@ class APIError(ChatwootError):
         endpoint: str,
         status: int | None = None,
         retry_after: float | None = None,
+        bad_token: bool = False,
     ) -> None:
         super().__init__(f"{endpoint}: {message}")
         self.endpoint = endpoint
         self.status = status
         self.retry_after = retry_after
+        self.bad_token = bad_token
+
+    @property
+    def lacks_right(self) -> bool:
+        """Whether Chatwoot knows the token, which may not do this, as some bots'."""
+        return self.kind == "permanent" and self.status == 401 and not self.bad_token
 
 
 class TransientError(APIError):
-    """Chatwoot was unreachable or busy, or failed. It is safe to retry later."""
+    """Chatwoot was unreachable or busy, or something else answered in its place.
+
+    It is safe to retry later.
+    """
 
     kind = "transient"
 
 
 class PermanentError(APIError):
-    """Chatwoot refused the request, and would refuse a retry."""
+    """Chatwoot itself refused the request, and would refuse a retry.
+
+    With one exception: a 401 may pass, when a token is being replaced.
+    """
 
     kind = "permanent"
 
 
 class UnknownError(APIError):
-    """The request was sent without a usable answer: Chatwoot may have obeyed."""
+    """The request was sent, and no answer shows that Chatwoot did not obey."""
 
     kind = "unknown"
 

@@ -156,12 +156,17 @@ class Ingest:
 
     def _confirm_post(self, event: MessageEvent) -> None:
         """The delivery of our own post proves that it arrived."""
+        if event.message.marker is not None:
+            self.outbox.note_markers()
+
         candidates = self.outbox.under_way(
             event.conversation.id, message_id=event.message.id
         )
 
         for draft in candidates:
-            if is_post_of(draft, event.message):
+            by_text = not self.outbox.keeps_markers()
+
+            if is_post_of(draft, event.message, by_text=by_text):
                 self.outbox.posted(draft, event.message.id)
                 return
 

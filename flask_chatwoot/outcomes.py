@@ -114,7 +114,8 @@ class Reason(_Ending):
     )
     UNAUTHORIZED = (
         "unauthorized",
-        "Chatwoot answered 401 or 403: wrong token, or no access to the conversation.",
+        "Chatwoot answered 401 twice, or 403: wrong token, or no access to the "
+        "conversation.",
     )
     NOT_FOUND = (
         "not_found",
@@ -122,11 +123,16 @@ class Reason(_Ending):
     )
     REFUSED = (
         "refused",
-        "Chatwoot answered 422 or another status that repeating does not change.",
+        "Chatwoot answered 422 or another status between 400 and 499.",
     )
     REDIRECTED = (
         "redirected",
         "CHATWOOT_BASE_URL answers with a redirect, which is not followed.",
+    )
+    NOT_CHATWOOT = (
+        "not_chatwoot",
+        "Something else answered in Chatwoot's place, on every attempt: a proxy, a "
+        "maintenance page, or another program at CHATWOOT_BASE_URL.",
     )
     RATE_LIMITED = "rate_limited", "Chatwoot answered 429, on every attempt."
     SERVER_ERROR = "server_error", "Chatwoot answered 5xx, on every attempt."

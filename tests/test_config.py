@@ -86,9 +86,9 @@ KEYS = [
     Key("TIMEOUT", 10.0, "2.5", 2.5, 3, 3.0),
     Key("MAX_ATTEMPTS", 5, "1", 1, 9, 9),
     Key("MAX_BODY", 4 * 1024 * 1024, "1000", 1000, 2000, 2000),
-    Key("LEASE", 30.0, "60", 60.0, 0.5, 0.5),
+    Key("LEASE", 30.0, "60", 60.0, 24, 24.0),
     Key("RETRY_PAUSE", 2.0, "0.1", 0.1, 4, 4.0),
-    Key("SETTLE_TIME", 30.0, "1e1", 10.0, 5.5, 5.5),
+    Key("SETTLE_TIME", 30.0, "2e1", 20.0, 11, 11.0),
 ]
 every_key = pytest.mark.parametrize("key", KEYS, ids=lambda key: key.name)
 
@@ -278,6 +278,8 @@ WRONG: t.Final[t.Sequence[tuple[str, t.Sequence[t.Any], str]]] = [
     (f"{POSITIVE} BURST_WINDOW SETTLE_TIME", [True, (3, 10), [10]], NOT_TEXT),
     ("BURST_WINDOW SETTLE_TIME", [-1, "-0.5", "nan"], "seconds"),
     ("MAX_AGE BURST_WINDOW", [86_401], "at most a day"),
+    ("LEASE", [23.9, 1], "at least 24, twice CHATWOOT_TIMEOUT and 2 seconds"),
+    ("SETTLE_TIME", [10.9, 1], "at least 11, CHATWOOT_TIMEOUT and 1 second"),
 ]
 
 

@@ -54,10 +54,10 @@ class Host:
             "ASKED": str(self._asked),
             "CRASH_MARK": str(self.crashed),
             "CHATWOOT_DATABASE_URL": f"sqlite:///{self.database_path}",
-            "CHATWOOT_LEASE": "1",
+            "CHATWOOT_LEASE": "6",
             "CHATWOOT_RETRY_PAUSE": "0.1",
-            "CHATWOOT_SETTLE_TIME": "1.5",
-            "CHATWOOT_TIMEOUT": "20",
+            "CHATWOOT_SETTLE_TIME": "2",
+            "CHATWOOT_TIMEOUT": "1",
             **env,
         }
         sim.connect(f"{self._url}/chatwoot/webhook")

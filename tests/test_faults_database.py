@@ -177,10 +177,6 @@ def disk() -> t.Iterator[Disk]:
 
 
 @pytest.mark.slow
-@known_fault(
-    "With a bot's token, a post that could not be noted because the disk was full "
-    "is made again."
-)
 def test_a_post_that_could_not_be_noted_on_a_full_disk_is_not_repeated(
     make_app: AppFactory, chatwoot: Chatwoot, disk: Disk
 ) -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from support.apps import AppFactory, jobs_of, work
-from support.faults import known_fault
 from support.stories import QUESTION, Begin
 from support.workers import (
     ANSWER,
@@ -44,11 +43,6 @@ def work_until_ended(app: Flask) -> None:
 
 
 # -- an answer that is lost or cannot be read ---------------------------------------
-
-TAKEN_AS_PROOF: t.Final = known_fault(
-    "An answer to a post that cannot be read is taken as proof that no message was "
-    "created."
-)
 
 
 @pytest.fixture
@@ -88,13 +82,9 @@ def ask(make_app: AppFactory, chatwoot: Chatwoot) -> Ask:
     "given",
     [
         pytest.param(
-            answer(408, b"<html>408 Request Time-out</html>"),
-            marks=TAKEN_AS_PROOF,
-            id="408 of a proxy",
+            answer(408, b"<html>408 Request Time-out</html>"), id="408 of a proxy"
         ),
-        pytest.param(
-            answer(425, b"Too Early\n"), marks=TAKEN_AS_PROOF, id="425 of a proxy"
-        ),
+        pytest.param(answer(425, b"Too Early\n"), id="425 of a proxy"),
         pytest.param(
             answer(200, b'{"id": 1}', "Content-Length: 9", "Content-Length: 8"),
             id="two lengths",
@@ -111,10 +101,6 @@ def test_a_post_whose_answer_cannot_be_read_is_looked_for_before_it_is_repeated(
         assert ask(there, given) == ([ANSWER], ["replied"])
 
 
-@known_fault(
-    "A connection that breaks behind a proxy is taken as proof that the post was not "
-    "sent."
-)
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_post_whose_answer_a_proxy_lost_is_looked_for_before_it_is_repeated(
     ask: Ask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scheme: str
@@ -176,9 +162,6 @@ def frozen(worker: Worker) -> t.Iterator[None]:
 
 
 @pytest.mark.slow
-@known_fault(
-    "A turn whose lease has ended posts all the same if no other worker took its job."
-)
 @needs_waitid
 def test_a_worker_that_froze_beyond_its_lease_looks_again_before_it_posts(
     receiver: Receiver,
@@ -229,24 +212,9 @@ def test_a_worker_that_froze_in_the_provider_does_not_add_a_second_reply(
 @pytest.mark.parametrize(
     ("version", "fault"),
     [
-        pytest.param(
-            "4.8.0",
-            Fault.CUT_AFTER,
-            marks=known_fault(
-                "On a server that keeps no markers, a note that lists choices is not "
-                "known again and is posted twice."
-            ),
-        ),
-        *(
-            pytest.param(
-                "4.16.2",
-                fault,
-                marks=known_fault(
-                    "A note that is posted again no longer lists the choices."
-                ),
-            )
-            for fault in (Fault.RATE_LIMITED, Fault.CUT_BEFORE)
-        ),
+        ("4.8.0", Fault.CUT_AFTER),
+        ("4.16.2", Fault.RATE_LIMITED),
+        ("4.16.2", Fault.CUT_BEFORE),
     ],
 )
 def test_a_note_that_lists_choices_is_posted_once_and_whole(
@@ -269,10 +237,6 @@ def test_a_note_that_lists_choices_is_posted_once_and_whole(
 # -- evidence --------------------------------------------------------------------------
 
 
-@known_fault(
-    "A message without our marker is taken for our post because its text is the same, "
-    "though the server keeps markers."
-)
 def test_an_equal_text_of_an_operator_is_no_evidence_on_a_server_with_markers(
     begin: Begin, app: Flask
 ) -> None:

@@ -12,7 +12,6 @@ import requests
 from flask import Flask, appcontext_pushed
 from support.apps import AppFactory, jobs_of
 from support.chatwoot import ChatwootStub
-from support.faults import known_fault
 from support.servers import (
     ANSWER,
     QUESTION,
@@ -157,22 +156,8 @@ ODD_AT_A_READ: t.Final = (PROXY_404, JSON_404, MAINTENANCE, STATIC_405, GONE, HT
 @pytest.mark.parametrize(
     ("step", "page"),
     [
-        *(
-            pytest.param(
-                "look",
-                page,
-                marks=known_fault("An odd answer at a look ends the turn."),
-            )
-            for page in (*ODD_AT_A_READ, JSON_200)
-        ),
-        *(
-            pytest.param(
-                "post",
-                page,
-                marks=known_fault("An odd answer, or one 401, at a post ends it."),
-            )
-            for page in (*ODD_AT_A_READ[:-1], ONCE_401)
-        ),
+        *(("look", page) for page in (*ODD_AT_A_READ, JSON_200)),
+        *(("post", page) for page in (*ODD_AT_A_READ[:-1], ONCE_401)),
     ],
 )
 @pytest.mark.usefixtures("answers")
@@ -190,7 +175,6 @@ def test_a_look_or_post_that_gets_an_odd_answer_is_made_again(
 
 
 @pytest.mark.parametrize("page", ODD_AT_A_READ)
-@known_fault("An answer that is not Chatwoot's, at the search for a post, ends it.")
 @pytest.mark.usefixtures("answers")
 def test_a_search_for_a_post_that_gets_an_odd_answer_is_made_again(
     sim: Simulator, gateway: Gateway, behind: Flask, page: str
@@ -208,7 +192,6 @@ def test_a_search_for_a_post_that_gets_an_odd_answer_is_made_again(
 
 @pytest.mark.parametrize("page", [PROXY_404, MAINTENANCE, STATIC_405, ONCE_401])
 @pytest.mark.parametrize("step", ["attribute", "status", "assignment"])
-@known_fault("An answer that is not Chatwoot's, or one 401, ends a hand-off half-way.")
 def test_a_step_of_a_handoff_that_gets_an_odd_answer_is_made_again(
     sim: Simulator,
     gateway: Gateway,
@@ -239,7 +222,6 @@ def test_a_step_of_a_handoff_that_gets_an_odd_answer_is_made_again(
 
 
 @pytest.mark.slow
-@known_fault("A text that raises while it is read is claimed again and again for ever.")
 def test_a_text_that_cannot_be_read_does_not_block_its_conversation(
     make_app: AppFactory, chatwoot: Chatwoot
 ) -> None:
@@ -276,7 +258,6 @@ def test_a_text_that_cannot_be_read_does_not_block_its_conversation(
 
 
 @pytest.mark.slow
-@known_fault("What fails before the attempt is looked at is claimed again for ever.")
 def test_a_turn_whose_context_cannot_be_made_is_dead_after_its_attempts(
     make_app: AppFactory, chatwoot: Chatwoot, api: ChatwootStub
 ) -> None:

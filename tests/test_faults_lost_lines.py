@@ -103,9 +103,6 @@ def line() -> t.Iterator[Line]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kept_back", ["all of it", "the body"])
-@known_fault(
-    "CHATWOOT_TIMEOUT limits each pause of an answer, and not the whole of it."
-)
 @pytest.mark.usefixtures("answers")
 def test_an_answer_that_comes_in_drops_ends_by_a_total_time(
     make_app: AppFactory, chatwoot: Chatwoot, line: Line, kept_back: str
@@ -136,7 +133,6 @@ def test_an_answer_that_comes_in_drops_ends_by_a_total_time(
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "compressed"])
-@known_fault("An answer of any size is read into memory, compressed ones as well.")
 @pytest.mark.usefixtures("answers")
 def test_an_answer_of_32_mebibytes_is_not_taken(
     make_app: AppFactory, chatwoot: Chatwoot, line: Line, packed: bool
@@ -196,9 +192,6 @@ def balancer() -> t.Iterator[Balancer]:
 
 
 @pytest.mark.slow
-@known_fault(
-    "A note on a connection that was cut while idle waits for the settle time."
-)
 @pytest.mark.usefixtures("answers")
 def test_a_connection_that_was_cut_while_idle_delays_a_note_by_2_s_at_most(
     make_app: AppFactory, chatwoot: Chatwoot, balancer: Balancer

@@ -23,6 +23,9 @@ ROWS = (
 """From the bottom up; ``""`` is the package itself. A room is a package or a flat
 module, and imports from lower rows only, late imports included."""
 
+CLIENT = ("answers", "connections")
+"""Where the client translates the errors of its libraries, and limits them."""
+
 LONGEST_MODULE = 500
 LONGEST_FUNCTION = 40
 MOST_FLAT_MODULES = 16
@@ -164,8 +167,12 @@ def test_what_is_below_turns_knows_no_flask(name: str) -> None:
 @pytest.mark.parametrize(
     ("library", "modules"),
     [
-        ("requests", {"client", "simulator.deliveries"}),
-        *[("urllib3", {"client"}), ("sqlite3", {"queue.sqlite"})],
+        (
+            "requests",
+            {*(f"client.{x}" for x in CLIENT), "client.raw", "simulator.deliveries"},
+        ),
+        ("urllib3", {*(f"client.{x}" for x in CLIENT), "client.api"}),
+        ("sqlite3", {"queue.sqlite"}),
     ],
 )
 def test_a_library_is_used_in_one_place(library: str, modules: set[str]) -> None:

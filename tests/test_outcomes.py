@@ -19,7 +19,8 @@ CLOSED: dict[type[StrEnum], set[str]] = {
         *("taken", "answered", "status", "assigned", "too_old", "window_closed"),
         *("policy_failed", "policy", "superseded"),
         *("no_answer", "no_provider", "provider_failed", "provider_invalid"),
-        *("unauthorized", "not_found", "refused", "redirected", "rate_limited"),
+        *("unauthorized", "not_found", "refused", "redirected", "not_chatwoot"),
+        "rate_limited",
         *("server_error", "unreachable", "unconfirmed", "crashed", "unreadable"),
     },
 }

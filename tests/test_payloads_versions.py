@@ -34,6 +34,14 @@ def test_only_some_versions_render(version: str, expected: bool) -> None:
 
 @pytest.mark.parametrize(
     ("version", "expected"),
+    [("4.2.0", False), ("4.8.9", False), ("4.9.0", True), ("5.0", True), ("", False)],
+)
+def test_only_later_versions_keep_markers(version: str, expected: bool) -> None:
+    assert versions.keeps_markers(version) is expected
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
     [
         *[(text, False) for text in ("4.16.2", "3.17.0", "", "develop", "4")],
         *[(text, True) for text in ("4.17.0", "4.17", "4.18.0-rc1", "5.0.0")],

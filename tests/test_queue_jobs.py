@@ -199,11 +199,16 @@ def test_a_job_is_due_when_the_lease_of_its_worker_ends(store: Store) -> None:
     assert store.claim().attempts == 3
 
 
-@pytest.mark.parametrize("end", ["postponed", "settled"])
+@pytest.mark.parametrize("end", ["postponed", "settled", "not taken over"])
 def test_renewing_a_lease_that_has_ended_does_nothing(store: Store, end: str) -> None:
     store.put(9001)
     job = store.claim()
-    TAKE_OVERS[end](store, job)
+
+    if end == "not taken over":
+        store.advance(LEASE)
+    else:
+        TAKE_OVERS[end](store, job)
+
     before = store.everything()
     store.queue.renew(job)
 

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import typing as t
+
 import pytest
 from flask import Flask
 from support.apps import recorded
 from support.stories import ASKED, Begin
 
-from flask_chatwoot import Chatwoot, Reason, TurnOutcome, turn_finished
+from flask_chatwoot import (
+    Chatwoot,
+    Post,
+    Reason,
+    Reply,
+    TurnOutcome,
+    after_post,
+    turn_finished,
+)
 from flask_chatwoot.simulator import Fault
 
 FALLBACK = "Something went wrong, a colleague will look at it."
@@ -46,6 +56,48 @@ def test_answers_after_a_failure_are_notes(begin: Begin, chatwoot: Chatwoot) -> 
     story.asks("How much?")
     story.goes("Ada Lovelace: One, then?", "Uma User (note): Number 0.5")
     assert story.talk.replies == [FALLBACK]
+
+
+@pytest.mark.parametrize("mode", ["bot", "human"])
+def test_what_is_missing_of_half_a_reply_becomes_a_note(
+    begin: Begin, app: Flask, mode: str
+) -> None:
+    invoice = ("invoice.pdf", b"%PDF", "application/pdf")
+    rest = Reply("Two.", choices=("Yes", "No"), attachments=[invoice])
+    story = begin(answer=["One.", rest], mode=mode)
+
+    def refuse_the_next(sender: Flask, post: Post, **values: t.Any) -> None:
+        if post.content == "One.":
+            story.sim.inject(Fault.UNPROCESSABLE)
+
+    with after_post.connected_to(refuse_the_next, sender=app):
+        story.asks()
+
+    missing = story.talk.posted[-1]
+    assert missing.content == (
+        "**As far as is known, this part of the answer was not posted:**\n\n"
+        "Two.\n- Yes\n- No"
+    )
+    assert missing.private
+    assert [file["file_size"] for file in missing.attachments] == [4]
+    assert story.talk.replies == (["One."] if mode == "bot" else [])
+    assert story.endings() == ["dead refused"]
+
+
+@pytest.mark.parametrize(
+    ("times", "ending", "replies"),
+    [(1, "replied", ["Yes."]), (2, "dead unauthorized", [])],
+)
+def test_a_token_is_refused_when_chatwoot_refuses_it_twice(
+    begin: Begin, times: int, ending: str, replies: list[str]
+) -> None:
+    """Once it may just have been replaced."""
+    story = begin(answer="Yes.")
+    story.sim.inject(Fault.UNAUTHORIZED, times=times)
+    story.asks()
+
+    assert story.endings() == [ending]
+    assert story.talk.replies == replies
 
 
 def test_a_fallback_whose_request_had_no_answer_is_posted_once(begin: Begin) -> None:

@@ -8,11 +8,11 @@ import typing as t
 import pytest
 import responses
 from support.apps import AppFactory, components_of, ending_of, see
-from support.chatwoot import BASE_URL, ChatwootStub
+from support.chatwoot import BASE_URL, SAID, ChatwootStub
 from support.deliveries import deliver, message
 
 from flask_chatwoot import Chatwoot
-from flask_chatwoot.errors import APIError, PermanentError, TransientError
+from flask_chatwoot.errors import APIError, PermanentError, TransientError, UnknownError
 from flask_chatwoot.outcomes import Reason
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.ownership.state import Ownership, operator_wrote, resolved
@@ -135,17 +135,17 @@ def test_a_server_that_says_it_merges_but_replaces_loses_nothing(
     ]
 
 
-@pytest.mark.parametrize("body", ["", "null", "[]", "{}", '{"custom_attributes": 1}'])
+@pytest.mark.parametrize("kept", [{}, {"topic": "Invoice"}])
 def test_a_server_that_does_not_return_what_it_kept_gets_all_attributes(
-    make: Make, body: str
+    make: Make, kept: JSON
 ) -> None:
     known = Conversation(42, custom_attributes=KEPT)
     url = f"{BASE_URL}/api/v1/accounts/1/conversations/42"
 
     with responses.RequestsMock() as mock:
         mock.get(f"{BASE_URL}/api", json={"version": "5.0.0"})
-        mock.get(url, status=401)
-        mock.post(f"{url}/custom_attributes", body=body)
+        mock.get(url, status=401, body=SAID)
+        mock.post(f"{url}/custom_attributes", json={"custom_attributes": kept})
         make().changes.hand_off(42, known, NOTHING)
         last = json.loads(t.cast(bytes, mock.calls[-1].request.body))
 
@@ -277,13 +277,14 @@ ALL_STEPS: t.Final = ["custom_attributes", "toggle_status", "assignments"]
     ("endpoint", "fault", "kind", "steps"),
     [
         ("conversation", Fault.SERVER_ERROR, TransientError, []),
-        ("custom_attributes", Fault.SERVER_ERROR, TransientError, ALL_STEPS[:1]),
+        ("custom_attributes", Fault.CUT_BEFORE, UnknownError, ALL_STEPS[:1]),
+        ("custom_attributes", Fault.SERVER_ERROR, TransientError, ALL_STEPS),
         ("custom_attributes", Fault.UNAUTHORIZED, PermanentError, ALL_STEPS),
         ("toggle_status", Fault.UNPROCESSABLE, PermanentError, ALL_STEPS),
         ("assignments", Fault.NOT_FOUND, PermanentError, ALL_STEPS),
     ],
 )
-def test_only_a_temporary_error_of_a_step_keeps_off_the_next_steps(
+def test_a_step_that_fails_keeps_off_the_next_steps_only_without_an_answer(
     desk: Desk, endpoint: str, fault: Fault, kind: type[APIError], steps: list[str]
 ) -> None:
     desk.sim.inject(fault, endpoint=endpoint)
@@ -360,6 +361,7 @@ def test_every_line_of_a_quote_is_marked(text: str) -> None:
 IN_WORDS: t.Final = (
     *(Reason.PROVIDER_FAILED, Reason.PROVIDER_INVALID, Reason.NO_PROVIDER),
     *(Reason.REFUSED, Reason.RATE_LIMITED, Reason.SERVER_ERROR),
+    *(Reason.NOT_CHATWOOT, Reason.REDIRECTED),
     *(Reason.UNREACHABLE, Reason.UNCONFIRMED, Reason.CRASHED),
 )
 

@@ -31,8 +31,8 @@ def ask(tmp_path: Path) -> t.Iterator[Ask]:
         def asks(fault: Fault, token: str) -> tuple[Simulator, Talk, Store]:
             sim = stack.enter_context(Simulator())
             settings = {
-                "max_attempts": 1, "settle_time": 0.5, "retry_pause": 0.05,
-                "timeout": 0.5, "lease": 1.0,
+                "max_attempts": 1, "settle_time": 1.5, "retry_pause": 0.05,
+                "timeout": 0.5, "lease": 5.0,
                 "api_access_token": getattr(sim, f"{token}_token"),
             }  # fmt: skip
             stack.enter_context(hosted(app, sim, **settings))

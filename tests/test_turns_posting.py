@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import typing as t
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
@@ -12,12 +13,13 @@ import requests
 from flask import Flask
 from support.apps import recorded
 from support.chatwoot import BASE_URL, TOKEN, ChatwootStub, refused
-from support.queue import Store
-from support.waiting import Clock
+from support.queue import LEASE, Store
+from support.waiting import Clock, wait_until
 from urllib3 import exceptions as urllib3_errors
 
 from flask_chatwoot import Mode, Post, after_post, before_post
 from flask_chatwoot.client import ChatwootClient
+from flask_chatwoot.config import MARGIN
 from flask_chatwoot.errors import (
     APIError,
     DatabaseError,
@@ -31,7 +33,7 @@ from flask_chatwoot.payloads.fields import MARKER
 from flask_chatwoot.payloads.liquid import escape
 from flask_chatwoot.queue.jobs import Job
 from flask_chatwoot.queue.outbox import Draft, DraftPart, Outbox
-from flask_chatwoot.simulator.payloads import MessageType
+from flask_chatwoot.simulator.payloads import Agent, MessageType
 from flask_chatwoot.turns.posting import Poster, Settle, TooSoonError
 
 SETTLE_TIME = 20.0
@@ -72,6 +74,12 @@ class Posts:
 
         return claimed
 
+    def settled(self, job: Job) -> Job:
+        """The job as an attempt after the settle time has it."""
+        self.clock.advance(SETTLE_TIME)
+
+        return self.again(job)
+
     def post(self, job: Job, *, settle: Settle | None = None) -> list[int]:
         """Post the drafts of a job that Chatwoot does not have; all message ids."""
         ensure = functools.partial(self.poster.ensure_posted, job, settle=settle)
@@ -107,6 +115,7 @@ def signals_of(posts: Posts) -> t.Iterator[tuple[Seen, Seen]]:
         yield begun, ended
 
 
+GONE: t.Final = {"deleted": True}
 TIMED_OUT = requests.ReadTimeout()
 CUT = requests.ConnectionError(urllib3_errors.ProtocolError("Connection aborted."))
 FAILURES: dict[str, tuple[int | Exception, type[APIError]]] = {
@@ -115,10 +124,10 @@ FAILURES: dict[str, tuple[int | Exception, type[APIError]]] = {
     "time-out": (TIMED_OUT, UnknownError),
     "cut connection": (CUT, UnknownError),
     **{str(s): (s, PermanentError) for s in (401, 404, 422)},
-    **{str(s): (s, TransientError) for s in (429, 500, 502)},
-    "redirect": (302, PermanentError),
+    **{str(s): (s, TransientError) for s in (400, 429)},
+    **{str(s): (s, UnknownError) for s in (302, 500, 502)},
 }
-UNANSWERED = ["time-out", "cut connection", "500", "502"]
+UNANSWERED = ["time-out", "cut connection", "302", "500", "502"]
 NOTHING_DONE = [failure for failure in FAILURES if failure not in UNANSWERED]
 
 
@@ -142,8 +151,7 @@ def test_a_note_is_never_posted_in_public(posts: Posts) -> None:
 
     for how in (500, TIMED_OUT, refused()):
         posts.api.fail(how)
-        job = posts.attempt(job)
-        posts.clock.advance(SETTLE_TIME)
+        job = posts.settled(posts.attempt(job))
 
     posts.post(job)
     assert [given["private"] for given in posts.api.attempts] == [True] * 4
@@ -167,8 +175,7 @@ def test_looking_for_a_post_sends_no_message_and_no_signal(posts: Posts) -> None
         assert not posts.poster.find(job, job.drafts[0])
         assert posts.api.looks == 0
         posts.store.outbox.sending(job, job.drafts[0])
-        posts.clock.advance(SETTLE_TIME)
-        assert not posts.poster.find(job, posts.again(job).drafts[0])
+        assert not posts.poster.find(job, posts.settled(job).drafts[0])
 
     assert (posts.api.looks, posts.api.attempts, signals) == (1, [], ([], []))
 
@@ -306,10 +313,12 @@ def test_without_intent_on_disk_nothing_is_sent(posts: Posts) -> None:
     assert [each["message_id"] for each in ended] == [None]
 
 
+@pytest.mark.parametrize("lists", [200, 401], ids=["user", "bot"])
 def test_a_post_whose_id_cannot_be_stored_is_an_error_and_not_made_again(
-    posts: Posts, monkeypatch: pytest.MonkeyPatch
+    posts: Posts, monkeypatch: pytest.MonkeyPatch, lists: int
 ) -> None:
     job = posts.kept()
+    posts.api.lists = lists
     full = Mock(side_effect=DatabaseError("The disk is full."))
 
     with monkeypatch.context() as patch, signals_of(posts) as (_, ended):
@@ -319,8 +328,57 @@ def test_a_post_whose_id_cannot_be_stored_is_an_error_and_not_made_again(
             posts.post(job)
 
     assert [each["message_id"] for each in ended] == [20001]
+    posts.clock.advance(SETTLE_TIME)
     posts.post(posts.again(job))
     assert posts.api.public == [TEXT]
+
+
+def test_an_id_that_could_not_be_stored_is_stored_as_soon_as_it_can_be(
+    posts: Posts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = Mock(side_effect=DatabaseError("The disk is full."))
+
+    with monkeypatch.context() as patch, contextlib.suppress(DatabaseError):
+        patch.setattr(Outbox, "posted", full)
+        posts.post(posts.kept())
+
+    wait_until(lambda: posts.store.outbox.is_ours(20001))
+
+
+@pytest.mark.parametrize(("left", "posted"), [(12.0, [TEXT]), (11.9, [])])
+def test_a_post_begins_only_if_the_lease_outlasts_it(
+    posts: Posts, left: float, posted: list[str]
+) -> None:
+    """A request may take 10 s, and 2 s may pass before it begins."""
+    job = posts.kept()
+    posts.clock.advance(LEASE - left)
+
+    with contextlib.nullcontext() if posted else pytest.raises(LeaseLostError):
+        posts.post(job)
+
+    assert posts.api.public == posted
+
+
+def test_a_process_that_stands_still_after_the_look_at_its_lease_posts_nothing(
+    posts: Posts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = Clock()
+    sending = Outbox.sending
+
+    def stand_still(*args: t.Any, **values: t.Any) -> None:
+        sending(*args, **values)
+        now.advance(MARGIN + 0.1)
+
+    monkeypatch.setattr(Outbox, "sending", stand_still)
+    monkeypatch.setattr(
+        "flask_chatwoot.turns.posting.time",
+        SimpleNamespace(monotonic=now, perf_counter=now),
+    )
+
+    with pytest.raises(LeaseLostError):
+        posts.post(posts.kept())
+
+    assert posts.api.attempts == []
 
 
 @pytest.mark.parametrize("failure", NOTHING_DONE)
@@ -371,6 +429,7 @@ def test_a_post_that_did_not_arrive_is_made_later(posts: Posts, failure: str) ->
 
 @pytest.mark.parametrize("stored", [LIQUID, escape(LIQUID), f"\n{LIQUID}\n"])
 def test_an_old_servers_post_is_found_raw_or_escaped(posts: Posts, stored: str) -> None:
+    posts.api.keeps_markers = False
     job = posts.fail(TIMED_OUT, LIQUID)
     posts.api.add(stored)
     posts.post(job)
@@ -395,13 +454,63 @@ def test_another_message_is_no_evidence(posts: Posts, other: dict[str, t.Any]) -
         posts.post(job)
 
 
+US, OTHER = Agent(), Agent(id=2)
+DELETED: t.Final = {"content": "This message was deleted", "attributes": GONE}
+
+
+@pytest.mark.parametrize(
+    ("keeps_markers", "message", "is_evidence"),
+    [
+        (True, {"sender": OTHER}, False),  # an operator wrote the same
+        (True, {"sender": US}, True),  # had it sent again: its marker is gone
+        (True, {"sender": US, "content": "On its way"}, False),
+        (True, {"sender": US, **DELETED}, True),
+        (True, {"sender": OTHER, **DELETED}, False),
+        (True, {"sender": US, **DELETED, "private": True}, False),
+        (False, {"sender": OTHER}, True),
+        (False, {"sender": US, **DELETED}, True),
+    ],
+)
+def test_a_message_without_a_marker_is_evidence_if_the_post_may_have_lost_it(
+    posts: Posts, keeps_markers: bool, message: dict[str, t.Any], is_evidence: bool
+) -> None:
+    posts.api.keeps_markers = keeps_markers
+    job = posts.fail(TIMED_OUT)
+    posts.api.add(**{"content": TEXT, **message})
+
+    with contextlib.nullcontext() if is_evidence else pytest.raises(TooSoonError):
+        posts.post(job)
+
+    assert len(posts.api.attempts) == 1
+
+
+@pytest.mark.parametrize("keeps_markers", [True, False])
+def test_a_blank_text_is_no_evidence(posts: Posts, keeps_markers: bool) -> None:
+    """As that of a reply which is a file only."""
+    posts.api.keeps_markers = keeps_markers
+    job = posts.fail(TIMED_OUT, " ")
+    posts.api.add("", sender=US)
+
+    with pytest.raises(TooSoonError):
+        posts.post(job)
+
+
+def test_once_a_marker_was_seen_no_version_is_asked_for(posts: Posts) -> None:
+    posts.api.version = None
+    posts.store.outbox.note_markers()
+    job = posts.fail(TIMED_OUT)
+    posts.api.add(TEXT, sender=OTHER)
+
+    with pytest.raises(TooSoonError):
+        posts.post(job)
+
+
 def test_one_message_is_not_evidence_for_two_drafts(posts: Posts) -> None:
     posts.api.keeps_markers = False
     job = posts.kept("Yes.", "Yes.")
     posts.poster.ensure_posted(job, job.drafts[0], mode=Mode.BOT)
     posts.api.fail(TIMED_OUT)
-    job = posts.attempt(posts.again(job))
-    posts.clock.advance(SETTLE_TIME)
+    job = posts.settled(posts.attempt(posts.again(job)))
     posts.post(job)
     assert posts.api.public == ["Yes.", "Yes."]
 
@@ -431,8 +540,7 @@ def test_evidence_is_searched_in_many_messages(
 
     posts.api.fail(TIMED_OUT, stored=stored)
     job = posts.attempt(job)
-    posts.clock.advance(0 if stored else SETTLE_TIME)
-    posts.post(job)
+    posts.post(job if stored else posts.settled(job))
 
     assert (posts.api.looks, len(posts.api.attempts)) == (looks, attempts)
 
@@ -476,6 +584,7 @@ def test_nothing_is_sent_if_messages_cannot_be_listed(
         ({"message_type": 1, "content_attributes": {MARKER: "n"}}, False),
         ({"message_type": 1, "private": True}, False),
         ({"message_type": 1, "content": 7}, False),
+        ({"message_type": 1, "attachments": [{"file_type": "file"}]}, False),
         ({"message_type": ["outgoing"]}, False),
         ({"message_type": "1"}, False),
         ({"message_type": 1, "content_attributes": "text", "content": [TEXT]}, False),
@@ -490,4 +599,5 @@ def test_a_post_is_known_in_a_delivery_and_in_a_list(
     found = message_from({"id": 1, "content": TEXT, "private": False, **message})
 
     assert found is not None
-    assert is_post_of(draft, found) is ours
+    assert is_post_of(draft, found, by_text=True) is ours
+    assert is_post_of(draft, found, by_text=False) is (found.marker == "m")

@@ -39,7 +39,7 @@ from flask_chatwoot.queue.sqlite import SQLiteDatabase
 from flask_chatwoot.workers import ThreadBackend
 
 ANSWER = "On its way."
-QUICK = {"lease": 0.5, "retry_pause": 0.01}
+QUICK = {"lease": 4.1, "timeout": 0.05, "settle_time": 1.1, "retry_pause": 0.01}
 
 
 def workers() -> list[threading.Thread]:
@@ -235,7 +235,7 @@ def test_an_error_of_our_own_ends_one_attempt_and_nothing_else(
     monkeypatch.setattr(Outbox, "keep", break_once)
     assert either.say(id=9001) == "accepted"
     either.say(id=9002, conversation=43)
-    either.wait_for_log("stopped: builtins.ZeroDivisionError")
+    either.wait_for_log("failed: builtins.ZeroDivisionError")
 
     def both_answered() -> bool:
         work(either.app)  # inline nothing happens between requests

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .loading import Config, load
+from .loading import MARGIN, Config, load
 
-__all__ = ["Config", "load"]
+__all__ = ["MARGIN", "Config", "load"]

@@ -146,16 +146,6 @@ def pause(value: t.Any) -> float:
     return 0.0 if _number(value) == 0 else seconds(value)
 
 
-def lease(value: t.Any) -> float:
-    """Seconds, long enough for a heartbeat to renew the lease."""
-    given = seconds(value)
-
-    if given < 0.1:
-        raise ValueError("must be at least 0.1 seconds, or it ends before a heartbeat.")
-
-    return given
-
-
 def one_of(*known: str) -> t.Callable[[t.Any], str]:
     """One of these words, in small or capital letters."""
 

@@ -19,6 +19,10 @@ from .table import OTHER_KEYS, PREFIX, SETTINGS, Setting
 
 Source = t.Literal["config", "environment", "default"]
 
+MARGIN: t.Final = 2.0
+"""Seconds of a lease that must be left beside the longest request: as much as may pass
+between the look at the lease and the request."""
+
 ALIKE: t.Final = 0.85
 """The similarity from which an unknown key counts as a misspelled known one."""
 
@@ -142,6 +146,7 @@ def load(
     if url.source != "default" or (configured and not testing):
         _check_database(found, path)
 
+    _check_times(found)
     errors = [each.error for each in found.values() if each.error]
 
     if errors and not keep_errors:
@@ -217,6 +222,35 @@ def _address(text: str) -> str:
     address = text.partition("?")[0].partition("#")[0]
 
     return address if address == text else f"{address}?…"
+
+
+# -- times that must fit together ------------------------------------------------
+
+
+def _check_times(found: dict[str, Found]) -> None:
+    """A request ends before the lease does, and before it counts as lost."""
+    timeout = found["timeout"].value
+    reasons = {
+        "lease": (
+            2 * (timeout + MARGIN),
+            f"twice CHATWOOT_TIMEOUT and {MARGIN:g} seconds: a post begins only if the "
+            "lease outlasts it",
+        ),
+        "settle_time": (
+            timeout + 1.0,
+            "CHATWOOT_TIMEOUT and 1 second: until then a post may still be under way",
+        ),
+    }
+
+    for name, (least, reason) in reasons.items():
+        given = found[name]
+
+        if not given.error and given.value < least:
+            error = (
+                f"{given.setting.key} is {given.value:g}, which must be at least "
+                f"{least:g}, {reason}."
+            )
+            found[name] = replace(given, error=error)
 
 
 # -- the database --------------------------------------------------------------

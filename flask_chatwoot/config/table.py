@@ -212,7 +212,9 @@ SETTINGS: t.Final = (
         "full",
         "full survives power loss, normal a crash of the process.",
     ),
-    Setting("timeout", to.seconds, 10.0, "Seconds to wait for Chatwoot's API."),
+    Setting(
+        "timeout", to.seconds, 10.0, "Seconds that a request to Chatwoot may take."
+    ),
     Setting("max_attempts", to.whole(1), 5, "Attempts at one turn before it is dead."),
     Setting(
         "max_body",
@@ -222,9 +224,10 @@ SETTINGS: t.Final = (
     ),
     Setting(
         "lease",
-        to.lease,
+        to.seconds,
         30.0,
-        "Seconds after which a job of a killed process is claimed by another.",
+        "Seconds after which the job of a worker that gives no sign is claimed by "
+        "another; at least twice CHATWOOT_TIMEOUT and 2.",
     ),
     Setting(
         "retry_pause",
@@ -237,7 +240,7 @@ SETTINGS: t.Final = (
         to.seconds,
         30.0,
         "Seconds until a post without an answer is repeated; more than Chatwoot's "
-        "RACK_TIMEOUT_SERVICE_TIMEOUT.",
+        "RACK_TIMEOUT_SERVICE_TIMEOUT, and at least CHATWOOT_TIMEOUT and 1.",
     ),
 )
 """Every setting, in the order in which they are shown."""

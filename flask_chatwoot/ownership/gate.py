@@ -238,7 +238,10 @@ def is_ours(outbox: Outbox, conversation_id: int, message: ChatwootMessage) -> b
     # In this order: a post that is confirmed between the two is found by the second.
     under_way = outbox.under_way(conversation_id, message_id=message.id)
 
-    if any(is_post_of(draft, message) for draft in under_way):
-        return True
+    if under_way:
+        by_text = not outbox.keeps_markers()
+
+        if any(is_post_of(draft, message, by_text=by_text) for draft in under_way):
+            return True
 
     return outbox.is_ours(message.id)

@@ -55,8 +55,10 @@ class LiveState:
                 raise
 
             # Then the state in deliveries counts. A token that may do nothing at all
-            # fails at the post.
-            self._note_refusal(conversation_id, now)
+            # fails at the post; one that is being replaced may read again soon.
+            if not error.bad_token:
+                self._note_refusal(conversation_id, now)
+
             return None
 
         self._reads = True

@@ -87,6 +87,7 @@ class ChatwootMessage(t.NamedTuple):
         empty.
     :ivar created_at: Unix seconds.
     :ivar auto_reply: Whether it is an e-mail that a machine wrote.
+    :ivar author: Its sender's type, such as ``"user"`` or ``"agent_bot"``, and id.
     """
 
     id: int
@@ -102,6 +103,7 @@ class ChatwootMessage(t.NamedTuple):
     created_at: float | None = None
     auto_reply: bool = False
     deleted: bool = False
+    author: tuple[str, int] | None = None
 
     def __repr__(self) -> str:
         return f"<ChatwootMessage {self.id}>"
@@ -277,6 +279,7 @@ def message_from(
         created_at=as_seconds(raw.get("created_at")),
         auto_reply=mail.get("auto_reply") is True,
         deleted=bool(attributes.get("deleted")),
+        author=_author(as_object(raw.get("sender"))),
     )
 
 
@@ -289,20 +292,57 @@ class _Draft(t.Protocol):
     def private(self) -> bool: ...
     @property
     def content(self) -> str: ...
+    @property
+    def files(self) -> int: ...
 
 
-def is_post_of(draft: _Draft, message: ChatwootMessage) -> bool:
-    """Whether a message is the post of a draft."""
+def is_post_of(draft: _Draft, message: ChatwootMessage, *, by_text: bool) -> bool:
+    """Whether a message is the post of a draft.
+
+    :param by_text: The server may keep no markers, as before 4.9
+        (``app/builders/messages/message_builder.rb``), so that text and number of files
+        decide for a message without one. With markers, an equal text is an operator's.
+    """
     if message.marker is not None:
         return message.marker == draft.marker
 
-    # Before 4.9 Chatwoot drops the marker (app/builders/messages/message_builder.rb).
+    return by_text and _says_the_same(draft, message)
+
+
+def may_have_lost_marker(draft: _Draft, message: ChatwootMessage) -> bool:
+    """Whether a message may be the post of a draft, although it has no marker.
+
+    For a server that keeps markers, and a message by the author of our posts: an
+    operator who deletes a message, or has a failed one sent again, empties its
+    ``content_attributes``; a deleted one loses its text and its files, too
+    (``app/controllers/api/v1/accounts/conversations/messages_controller.rb``).
+    """
+    if message.marker is not None:
+        return False
+
+    if message.deleted:
+        return message.type == "outgoing" and message.private == draft.private
+
+    return _says_the_same(draft, message)
+
+
+def _says_the_same(draft: _Draft, message: ChatwootMessage) -> bool:
+    """Whether two texts are equal. Blank ones say nothing."""
+    text = draft.content.strip()
+
     return (
-        message.type == "outgoing"
+        bool(text)
+        and message.type == "outgoing"
         and message.private == draft.private
-        and message.content.strip()
-        in (draft.content.strip(), escape(draft.content).strip())
+        and message.content.strip() in (text, escape(draft.content).strip())
+        and len(message.attachments) == draft.files
     )
+
+
+def _author(sender: Object) -> tuple[str, int] | None:
+    kind, sender_id = as_text(sender.get("type")), as_id(sender.get("id"))
+
+    return (kind.lower(), sender_id) if kind and sender_id else None
 
 
 def _type(value: t.Any) -> str:
@@ -431,7 +471,10 @@ def unrendered(html: str) -> str:
     for pattern, text in _UNRENDERED:
         html = re.sub(pattern, text, html)
 
-    return unescape(html).strip("\n")
+    try:
+        return unescape(html).strip("\n")
+    except ValueError:  # a character number of more digits than Python reads
+        return html.strip("\n")
 
 
 _UNRENDERED: t.Final = (

@@ -1,5 +1,10 @@
-"""The errors for HTTP statuses other than 2xx, of Chatwoot or a proxy."""
+"""The errors for HTTP statuses other than 2xx, of Chatwoot or of something before it.
 
+A proxy, a load balancer or a maintenance page answers with the same statuses. Only an
+error in Chatwoot's own JSON is the word of Chatwoot.
+"""
+
+import json
 import math
 import re
 import time
@@ -7,49 +12,117 @@ import typing as t
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
-from flask_chatwoot.errors import APIError, PermanentError, TransientError
+from flask_chatwoot.errors import (
+    APIError,
+    PermanentError,
+    TransientError,
+    UnknownError,
+)
+
+from .fields import Object, as_object, as_text
 
 LONGEST_PAUSE: t.Final = 3600.0
 """Seconds. A longer ``Retry-After`` is shortened to this."""
 
+_FINAL: t.Final = (401, 403, 404, 422)
+"""Statuses with which Chatwoot refuses for good. A 401 may also pass; see
+:attr:`~flask_chatwoot.errors.APIError.bad_token`."""
 
-def refusal(status: int, headers: t.Mapping[str, str], endpoint: str) -> APIError:
+
+def refusal(
+    status: int,
+    headers: t.Mapping[str, str],
+    body: bytes,
+    *,
+    endpoint: str,
+    creates: bool = False,
+) -> APIError:
     """Return the error for a status other than 2xx.
 
     :param headers: The headers of the answer, with case-insensitive keys.
     :param endpoint: The endpoint that the error names.
+    :param creates: The request creates a message. Unless the answer shows that it did
+        not, the error is an :class:`~flask_chatwoot.errors.UnknownError`.
     """
-    if status in (408, 425, 429) or status >= 500:
-        return TransientError(
-            f"Chatwoot answered {status}.",
-            endpoint=endpoint,
-            status=status,
-            retry_after=retry_after(headers.get("Retry-After")),
-        )
+    said = own_error(body)
 
-    if 300 <= status < 400:
-        return PermanentError(
-            _redirected(headers.get("Location", "")), endpoint=endpoint, status=status
-        )
-
-    return PermanentError(
-        _HINTS.get(status, f"Chatwoot answered {status}."),
+    return _kind(status, creates=creates, own=said is not None)(
+        _text(status, headers, own=said is not None),
         endpoint=endpoint,
         status=status,
+        retry_after=retry_after(headers.get("Retry-After")),
+        bad_token=status == 401 and said is not None and _is_about_token(said),
     )
 
 
+def _kind(status: int, *, creates: bool, own: bool) -> type[APIError]:
+    if own and status in _FINAL:
+        return PermanentError
+
+    # Chatwoot counts requests before all else (config/initializers/rack_attack.rb).
+    nothing_made = status == 429 or (own and 400 <= status < 500)
+
+    return UnknownError if creates and not nothing_made else TransientError
+
+
+def own_error(body: bytes) -> Object | None:
+    """The JSON of an error that Chatwoot's application wrote; ``None``: another's.
+
+    Chatwoot writes ``{"error": "…"}``, ``{"errors": ["…"]}`` or ``{"message": "…",
+    "attributes": […]}``, and nothing else
+    (``app/controllers/concerns/request_exception_handler.rb``). Gateways and other
+    frameworks write ``message`` alone, or add a status, a path or a time.
+    """
+    try:
+        said = as_object(json.loads(body))
+    except (ValueError, RecursionError):
+        return None
+
+    error, errors = as_text(said.get("error")), said.get("errors")
+    is_own = (
+        (bool(error) and said.keys() <= {"error", "message"})
+        or (isinstance(errors, list) and said.keys() <= {"errors", "success"})
+        or said.keys() == {"message", "attributes"}
+    )
+
+    return said if is_own else None
+
+
+def _is_about_token(said: Object) -> bool:
+    """Whether a 401 means that the token is unknown or was not sent.
+
+    Otherwise it is known and lacks the right: Chatwoot answers 401 to that as well
+    (``app/controllers/concerns/access_token_auth_helper.rb``).
+    """
+    return "errors" in said or said.get("error") == "Invalid Access Token"
+
+
+def _text(status: int, headers: t.Mapping[str, str], *, own: bool) -> str:
+    if 300 <= status < 400:
+        return _redirected(headers.get("Location", ""))
+
+    if own and status in _HINTS:
+        return f"Chatwoot answered {status}. {_HINTS[status]}"
+
+    if own or status == 429 or status >= 500:
+        return f"Chatwoot answered {status}."
+
+    return f"the answer is {status}, and not one of Chatwoot's. {_ELSE[status == 401]}"
+
+
+_ELSE: t.Final = (
+    "A proxy may have given it; see CHATWOOT_BASE_URL, too.",
+    "A proxy may have given it, or removed the token; see CHATWOOT_API_ACCESS_TOKEN.",
+)
+
 _HINTS: t.Final = {
     401: (
-        "Chatwoot answered 401. The token is wrong, has no access to this account or "
-        "conversation, or was removed by a proxy; see CHATWOOT_API_ACCESS_TOKEN."
+        "The token is wrong, has no access to this account or conversation, or was "
+        "removed by a proxy; see CHATWOOT_API_ACCESS_TOKEN."
     ),
-    403: "Chatwoot answered 403. The account's plan does not include the API.",
-    404: (
-        "Chatwoot answered 404. There is no such conversation in the account; see "
-        "CHATWOOT_ACCOUNT_ID."
-    ),
-    422: "Chatwoot answered 422. It does not accept the message.",
+    403: "The account's plan does not include the API.",
+    404: "There is no such conversation in the account; see CHATWOOT_ACCOUNT_ID.",
+    422: "It does not accept the message.",
 }
 
 

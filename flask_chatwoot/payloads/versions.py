@@ -70,6 +70,13 @@ def renders_content(text: str) -> bool:
     return version is not None and RENDERS <= version < RENDERS_NO_MORE
 
 
+def keeps_markers(text: str) -> bool:
+    """Whether this server version stores the markers of messages."""
+    version = parse(text)
+
+    return version is not None and version >= KEEPS_MARKERS
+
+
 def merges_attributes(text: str) -> bool:
     """Whether this server version supports ``merge`` for attributes.
 

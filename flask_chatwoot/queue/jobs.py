@@ -37,7 +37,7 @@ from .schema import LONGEST_PAUSE
 
 _JOB: t.Final = """
 SELECT id, conversation_id, message_id, kind, payload, received_at, attempts, handoff,
-    failure
+    failure, reason
 FROM job WHERE account_id = :account
 """
 
@@ -134,6 +134,7 @@ class Job(t.NamedTuple):
     :ivar received_at: Unix seconds.
     :ivar handoff: What was kept about the hand-off of the conversation, or ``None``.
     :ivar failure: The reason why the job was given up, or ``None``.
+    :ivar reason: Why the attempt before this one failed, or ``None``.
     :ivar follow_ups: Further messages, oldest first. Those of a turn that this one
         superseded are older than the job's own.
     """
@@ -149,6 +150,7 @@ class Job(t.NamedTuple):
     kind: str = MESSAGE
     handoff: str | None = None
     failure: str | None = None
+    reason: str | None = None
     follow_ups: tuple[FollowUp, ...] = ()
 
     def __repr__(self) -> str:
@@ -253,7 +255,7 @@ class Queue:
 
     def _claim(self, tx: Transaction, row: t.Sequence[t.Any]) -> Job:
         job_id, conversation, message, kind, payload, received, attempts, *rest = row
-        handoff, failure = rest
+        handoff, failure, reason = rest
         claim = secrets.token_hex(16)
         values = {"job": job_id, "claim": claim, "due": tx.now + self.lease}
         tx.execute(_CLAIM, values)
@@ -270,16 +272,22 @@ class Queue:
             claim=claim,
             handoff=handoff,
             failure=failure,
+            reason=reason,
             drafts=drafts_of(tx, job_id, about_failure=failure is not None),
             follow_ups=tuple(FollowUp(*each) for each in follow_ups),
         )
 
     def renew(self, job: Job) -> None:
-        """Restart the lease; do nothing if it was lost or has ended."""
+        """Restart the lease; do nothing if it was lost or has ended.
+
+        A worker that stood still beyond its lease must not have it again: what it
+        knows of the conversation is old.
+        """
         with self._database.transaction() as tx:
             tx.execute(
-                "UPDATE job SET due_at = :due WHERE id = :job AND claim = :claim",
-                _lease(job) | {"due": tx.now + self.lease},
+                "UPDATE job SET due_at = :due WHERE id = :job AND claim = :claim"
+                " AND due_at > :now",
+                _lease(job) | {"now": tx.now, "due": tx.now + self.lease},
             )
 
     def postpone(

@@ -34,9 +34,12 @@ VALUES (:draft, :name, :content, :media_type)
 """
 
 _SENDING: t.Final = """
-UPDATE draft SET sent_at = :now, unconfirmed_at = NULL, private = private OR :private
+UPDATE draft SET sent_at = :now, unconfirmed_at = NULL, private = private OR :private,
+    content = :content, choices = :choices
 WHERE id = :draft
-AND EXISTS (SELECT 1 FROM job WHERE id = :job AND claim = :claim)
+AND EXISTS (
+    SELECT 1 FROM job WHERE id = :job AND claim = :claim AND due_at >= :now + :reserve
+)
 """
 
 _POSTED: t.Final = "UPDATE draft SET message_id = :message WHERE id = :draft"
@@ -117,6 +120,7 @@ class Outbox:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._markers_kept = False
 
     def keep(
         self, job: Leased, parts: t.Iterable[DraftPart], *, handoff: str | None = None
@@ -139,15 +143,23 @@ class Outbox:
 
             return keep_all(tx, job, parts, about_failure=False)
 
-    def sending(self, job: Leased, draft: Draft) -> None:
-        """Record that a request for the draft is about to be sent.
+    def sending(self, job: Leased, draft: Draft, *, reserve: float = 0.0) -> None:
+        """Record that a request for the draft is about to be sent, as it is now.
 
-        A draft that was kept as a note stays one, whatever the argument says.
+        Its text is kept as well: an answer that became a note is recognised and
+        repeated as that note. A draft that was kept as a note stays one, whatever the
+        argument says.
 
-        :raises LeaseLostError: Another worker has the job now; do not send.
+        :param reserve: Seconds of the lease that must be left: as long as the request
+            may take, or another worker could send the draft meanwhile.
+        :raises LeaseLostError: Another worker has the job now, or may soon have it;
+            do not send.
         """
         values = {
             "private": draft.private,
+            "content": draft.content,
+            "choices": _dumped(draft.choices),
+            "reserve": reserve,
             "draft": draft.id,
             "job": job.id,
             "claim": job.claim,
@@ -156,7 +168,11 @@ class Outbox:
         with self._database.transaction(durable=True) as tx:
             written = tx.execute(_SENDING, values | {"now": tx.now}).rowcount
 
-        expect_one(written, job)
+        if written != 1:
+            raise LeaseLostError(
+                f"Job {job.id} was claimed by another worker, or may be before the "
+                "request ends."
+            )
 
     def posted(
         self,
@@ -211,6 +227,31 @@ class Outbox:
 
             return found.fetchone() is not None
 
+    def keeps_markers(self) -> bool:
+        """Whether this Chatwoot is known to keep the markers of messages."""
+        if not self._markers_kept:
+            with self._database.read() as tx:
+                found = tx.execute(
+                    "SELECT 1 FROM trait WHERE account_id = :account"
+                    " AND name = 'markers'",
+                    {"account": self._database.account_id},
+                )
+                self._markers_kept = found.fetchone() is not None
+
+        return self._markers_kept
+
+    def note_markers(self) -> None:
+        """Keep, for all processes, that this Chatwoot keeps markers."""
+        if self.keeps_markers():
+            return
+
+        with self._database.transaction() as tx:
+            tx.execute(
+                "INSERT INTO trait (account_id, name) VALUES (:account, 'markers')"
+                " ON CONFLICT DO NOTHING",
+                {"account": self._database.account_id},
+            )
+
     def under_way(self, conversation_id: int, *, message_id: int) -> list[Draft]:
         """Drafts of which a message seen in Chatwoot may be the post.
 
@@ -251,7 +292,7 @@ def _keep(
         "marker": marker,
         "private": part.private,
         "content": part.content,
-        "choices": json.dumps(part.choices) if part.choices else None,
+        "choices": _dumped(part.choices),
         "files": len(part.files),
         "about_failure": about_failure,
         "job": job.id,
@@ -273,6 +314,10 @@ def _keep(
         choices=tuple(part.choices),
         files=len(part.files),
     )
+
+
+def _dumped(choices: t.Sequence[tuple[str, str]]) -> str | None:
+    return json.dumps(choices) if choices else None
 
 
 def drafts_of(

@@ -71,9 +71,9 @@ __all__ = [
 ]
 
 _SOON: t.Final[t.Mapping[str, t.Any]] = {
-    "timeout": 2.0,
+    "timeout": 1.0,
     "retry_pause": 0.005,
-    "settle_time": 0.5,
+    "settle_time": 2.0,
 }
 """Short times, as the simulator is on this machine: a test with a fault stays fast."""
 

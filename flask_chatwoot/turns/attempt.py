@@ -10,6 +10,7 @@ from flask_chatwoot import signals
 from flask_chatwoot.errors import (
     APIError,
     ChatwootError,
+    DatabaseError,
     ProviderError,
     ProviderFailedError,
 )
@@ -23,12 +24,12 @@ from flask_chatwoot.queue.transcript import TranscriptEntry
 from flask_chatwoot.replies import Answer, Turn
 
 from .drafts import as_note, parts_of
-from .giving_up import last_posts
+from .giving_up import last_posts, rest_of
 from .messages import follow_up_of
 from .parts import TurnParts
 from .posting import TooSoonError
 from .providers import ask, provider_for
-from .retry import allows_posts, postponed, reason_of
+from .retry import allows_posts, crashed, postponed, reason_of, unconfirmed
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,8 @@ class Attempt:
         self._turn = turn
         self._delivered = known.event.conversation
         self._posted: list[TranscriptEntry] = []
+        self._drafts: t.Sequence[Draft] = job.drafts
+        self._made = {draft.id for draft in job.drafts if draft.message_id is not None}
 
     def run(self) -> None:
         """Make the attempt. Blocks while the provider and Chatwoot work.
@@ -94,6 +97,17 @@ class Attempt:
 
     def _end(self) -> Ending | None:
         """How the turn ended, or ``None`` if it is not over."""
+        try:
+            return self._end_unless_crashed()
+        except DatabaseError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a message can cause
+            if crashed(self._parts.queue, self._parts.config, self._job, error):
+                return None
+
+            return self._give_up(Reason.CRASHED)
+
+    def _end_unless_crashed(self) -> Ending | None:
         job = self._job
 
         try:
@@ -102,9 +116,8 @@ class Attempt:
 
             return self._answer()
         except TooSoonError as error:
-            self._parts.queue.postpone(
-                job, error.seconds, free=True, reason=Reason.UNCONFIRMED
-            )
+            reason = job.reason or Reason.UNCONFIRMED
+            self._parts.queue.postpone(job, error.seconds, free=True, reason=reason)
             return None
         except HandoffError as failed:
             if postponed(self._parts.queue, self._parts.config, job, failed.error):
@@ -132,7 +145,7 @@ class Attempt:
                 return answer
 
             posts, handoff = parts_of(answer, self._turn)
-            drafts = self._parts.outbox.keep(job, posts, handoff=handoff)
+            drafts = self._drafts = self._parts.outbox.keep(job, posts, handoff=handoff)
 
         ending = self._post_all(drafts, handoff)
 
@@ -232,6 +245,8 @@ class Attempt:
             settle=functools.partial(self._settle, after, draft) if is_last else None,
         )
 
+        self._made.add(draft.id)
+
         if not draft.private:
             entry = TranscriptEntry(message_id, "assistant", draft.content)
             self._posted.append(entry)
@@ -313,8 +328,9 @@ class Attempt:
         if job.drafts and not missing:
             return self._answer()  # nothing is left to post
 
+        self._made |= {each.id for each in job.drafts if each not in missing}
         sent = any(draft.tried_at is not None for draft in missing)
-        reason = Reason.UNCONFIRMED if sent else Reason.CRASHED
+        reason = unconfirmed(job) if sent else Reason.CRASHED
         log.error("job %s is dead (%s)", job.id, reason)
 
         return self._give_up(reason)
@@ -329,6 +345,7 @@ class Attempt:
             return self._end_without_last_posts(job.failure)
 
         posts, handoff = last_posts(reason, self._known.context, self._parts.config)
+        posts += rest_of(self._drafts, self._made, self._parts.outbox.files)
 
         if not posts or (error is not None and not allows_posts(error)):
             return Ending(TurnOutcome.DEAD, reason)

@@ -5,14 +5,19 @@ Pure functions.
 
 from __future__ import annotations
 
+import typing as t
+
 from flask_chatwoot.config import Config
 from flask_chatwoot.outcomes import Reason
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.ownership.policy import PolicyContext
-from flask_chatwoot.queue.outbox import DraftPart
+from flask_chatwoot.payloads.channels import split
+from flask_chatwoot.payloads.fields import Upload
+from flask_chatwoot.queue.outbox import Draft, DraftPart
 from flask_chatwoot.replies import Handoff
 
 from . import handoff
+from .drafts import as_note
 
 
 def last_posts(
@@ -35,3 +40,37 @@ def last_posts(
         return [DraftPart(handoff.failure_note(reason, handed_off=False), True)], None
 
     return [], None
+
+
+def rest_of(
+    drafts: t.Sequence[Draft],
+    made: t.Collection[int],
+    files_of: t.Callable[[Draft], list[Upload]],
+) -> list[DraftPart]:
+    """Notes with what is missing of a reply of which a part was posted.
+
+    Without them operators would not know how it was to go on. Of a reply that was not
+    posted at all nothing is missing.
+
+    :param made: Ids of the drafts that were posted.
+    """
+    if not any(draft.id in made for draft in drafts):
+        return []
+
+    missing = [draft for draft in drafts if draft.id not in made]
+
+    return [note for draft in missing for note in _notes(draft, files_of(draft))]
+
+
+def _notes(draft: Draft, files: t.Sequence[Upload]) -> list[DraftPart]:
+    *texts, last = split(_MISSING + as_note(draft).content)
+
+    return [
+        *(DraftPart(text, True) for text in texts),
+        DraftPart(last, True, (), files),
+    ]
+
+
+_MISSING: t.Final = (
+    "**As far as is known, this part of the answer was not posted:**\n\n"
+)

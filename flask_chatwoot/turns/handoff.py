@@ -10,7 +10,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from flask_chatwoot.client import ChatwootClient
-from flask_chatwoot.errors import APIError, PermanentError
+from flask_chatwoot.errors import APIError
 from flask_chatwoot.outcomes import Reason
 from flask_chatwoot.ownership import state
 from flask_chatwoot.ownership.gate import Gate
@@ -65,6 +65,8 @@ _FAILURES: t.Final = {
     Reason.PROVIDER_INVALID: "Its reply function returned something unusable.",
     Reason.NO_PROVIDER: "No reply function is registered.",
     Reason.REFUSED: "Chatwoot did not accept its message.",
+    Reason.NOT_CHATWOOT: "Something else answered in Chatwoot's place.",
+    Reason.REDIRECTED: "Chatwoot's address answers with a redirect.",
     Reason.RATE_LIMITED: "Chatwoot received too many requests.",
     Reason.SERVER_ERROR: "Chatwoot failed, on every attempt.",
     Reason.UNREACHABLE: "Chatwoot could not be reached.",
@@ -110,17 +112,21 @@ class ConversationChanges:
         """
         self.gate.store.apply(conversation_id, state.handed_off)
         current = self._current(conversation_id, delivered)
-        refused: PermanentError | None = None
+        failed: APIError | None = None
 
-        # A step that is refused does not keep operators from the conversation.
+        # A step that fails does not keep operators from the conversation. Without an
+        # answer the others would only wait as long.
         for step in self._steps(conversation_id, current, handoff):
             try:
                 step()
-            except PermanentError as error:
-                refused = refused or error
+            except APIError as error:
+                if error.status is None:
+                    raise
 
-        if refused is not None:
-            raise refused
+                failed = failed or error
+
+        if failed is not None:
+            raise failed
 
     def _steps(
         self, conversation_id: int, current: Conversation, handoff: str

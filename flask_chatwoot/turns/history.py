@@ -44,7 +44,7 @@ class History:
         try:
             self.reader.messages(conversation_id)
         except APIError as error:
-            if error.status != 401:
+            if not error.lacks_right:
                 return
 
             self.transcript.set_kept(True)

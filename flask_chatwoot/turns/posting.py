@@ -7,30 +7,37 @@ message. So the intent is stored before the request is sent, and before it is se
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import threading
 import time
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flask import Flask
 
 from flask_chatwoot import signals
+from flask_chatwoot.background import BackgroundThread, Forkable, register_for_forks
 from flask_chatwoot.client import ChatwootClient
+from flask_chatwoot.config import MARGIN
 from flask_chatwoot.errors import (
     APIError,
     ChatwootError,
-    TransientError,
+    DatabaseError,
+    LeaseLostError,
+    UnknownError,
 )
 from flask_chatwoot.ownership.mode import Mode
-from flask_chatwoot.payloads.conversation import ChatwootMessage, is_post_of
 from flask_chatwoot.queue.jobs import Job
 from flask_chatwoot.queue.outbox import Draft, Outbox
 
-_PAGE: t.Final = 100
-"""Messages that Chatwoot lists after one (``app/finders/message_finder.rb``)."""
+from .evidence import Evidence
 
-_PAGES: t.Final = 10
-"""Pages to search for a post."""
+_STORE_EVERY: t.Final = 0.5
+"""Seconds between two attempts to store the id of a message."""
+
+_STORE_FOR: t.Final = 3600.0
+"""Seconds after which no more attempts are made."""
 
 
 class Post(t.NamedTuple):
@@ -69,6 +76,66 @@ class TooSoonError(ChatwootError):
         self.seconds = seconds
 
 
+class UnstoredIds(Forkable):
+    """Ids of messages that Chatwoot has and the database could not store. Thread-safe.
+
+    A thread stores them as soon as the database can be written again: before that, the
+    next attempt would not know of the post, if no message can be listed. After
+    :data:`_STORE_FOR` it gives up.
+    """
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._lock = threading.Lock()
+        self._ids: dict[int, tuple[Draft, int, float]] = {}
+        self._thread = BackgroundThread(
+            "chatwoot-ids",
+            self._store_all,
+            busy=lambda: bool(self._ids),
+            every=lambda: _STORE_EVERY,
+        )
+        register_for_forks(self)
+
+    def reset_in_child(self) -> None:
+        """They are the parent's."""
+        self._lock = threading.Lock()
+        self._ids = {}
+
+    def add(self, draft: Draft, message_id: int) -> None:
+        """Store an id later."""
+        with self._lock:
+            self._ids[draft.id] = draft, message_id, time.monotonic() + _STORE_FOR
+
+        # Without a thread, the next attempt of this process stores it.
+        with contextlib.suppress(RuntimeError):
+            self._thread.ensure()
+
+    def get(self, draft: Draft) -> int | None:
+        """The id of a draft's message, if it is not stored yet."""
+        with self._lock:
+            known = self._ids.get(draft.id)
+
+        return None if known is None else known[1]
+
+    def forget(self, draft: Draft) -> None:
+        """Do not store an id: it is stored."""
+        with self._lock:
+            self._ids.pop(draft.id, None)
+
+    def _store_all(self) -> None:
+        with self._lock:
+            waiting = list(self._ids.values())
+
+        for draft, message_id, until in waiting:
+            try:
+                self._outbox.posted(draft, message_id)
+            except DatabaseError:
+                if time.monotonic() < until:
+                    continue
+
+            self.forget(draft)
+
+
 @dataclass(eq=False, repr=False, kw_only=True)
 class Poster:
     """Posts the drafts of one app's jobs. Threads share it.
@@ -84,6 +151,14 @@ class Poster:
     outbox: Outbox
     clock: t.Callable[[], float]
     settle_time: float
+    _evidence: Evidence = field(init=False)
+    _unstored: UnstoredIds = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._unstored = UnstoredIds(self.outbox)
+        self._evidence = Evidence(
+            client=self.client, reader=self.reader, outbox=self.outbox
+        )
 
     def ensure_posted(
         self, job: Job, draft: Draft, *, mode: Mode, settle: Settle | None = None
@@ -127,9 +202,9 @@ class Poster:
         started = time.perf_counter()
 
         try:
-            self.outbox.sending(job, draft)
+            self._begin(job, draft)
             message_id = self._create(draft, post)
-            keep(message_id)
+            self._keep(draft, message_id, keep)
         except Exception as error:
             failure = error
             raise
@@ -145,6 +220,26 @@ class Poster:
 
         return message_id
 
+    def _begin(self, job: Job, draft: Draft) -> None:
+        """Record that a request begins now, and that there is time for it."""
+        looked = time.monotonic()
+        self.outbox.sending(job, draft, reserve=self.client.timeout + MARGIN)
+
+        if time.monotonic() - looked > MARGIN:
+            self.outbox.unsent(draft)
+            raise LeaseLostError(f"Job {job.id} stood still right before its post.")
+
+    def _keep(
+        self, draft: Draft, message_id: int, keep: t.Callable[[int], None]
+    ) -> None:
+        try:
+            keep(message_id)
+        except LeaseLostError:  # the id is stored
+            raise
+        except DatabaseError:
+            self._unstored.add(draft, message_id)
+            raise
+
     def find(self, job: Job, draft: Draft) -> int | None:
         """The message id of a draft that Chatwoot has; ``None`` if it has none.
 
@@ -156,10 +251,11 @@ class Poster:
         if draft.message_id is not None or draft.tried_at is None:
             return draft.message_id
 
-        message_id = self._look(job, draft)
+        message_id = self._unstored.get(draft) or self._evidence.find(job, draft)
 
         if message_id is not None:
             self.outbox.posted(draft, message_id)
+            self._unstored.forget(draft)
             return message_id
 
         # Chatwoot may still work on a request that timed out here. It ends requests
@@ -194,56 +290,10 @@ class Poster:
                 files=uploads,
             )
         except APIError as error:
-            if _did_nothing(error):
-                self.outbox.unsent(draft)
-            else:
+            if isinstance(error, UnknownError):
                 self.outbox.unconfirmed(draft)
+                self._evidence.learn_markers()
+            else:
+                self.outbox.unsent(draft)
 
             raise
-
-    # -- evidence --------------------------------------------------------------
-
-    def _look(self, job: Job, draft: Draft) -> int | None:
-        """The post of a draft in Chatwoot's list of messages, or ``None``."""
-        after = job.message_id
-
-        for _ in range(_PAGES):
-            page = self._page(job.conversation_id, after)
-
-            for message in page:
-                if message.id > after and self._is_it(message, draft):
-                    return message.id
-
-                after = max(after, message.id)
-
-            if len(page) < _PAGE:
-                return None
-
-        return None
-
-    def _is_it(self, message: ChatwootMessage, draft: Draft) -> bool:
-        return is_post_of(draft, message) and not self.outbox.is_ours(
-            message.id, but=draft
-        )
-
-    def _page(self, conversation_id: int, after: int) -> list[ChatwootMessage]:
-        try:
-            return self.reader.messages(conversation_id, after=after)
-        except APIError as error:
-            # A bot's token may never list messages. Then the delivery of the post on
-            # our own webhook is all the evidence there can be.
-            if error.status == 401:
-                return []
-
-            raise
-
-
-def _did_nothing(error: APIError) -> bool:
-    """Whether the refused request surely made no message.
-
-    A 5xx does not say: Chatwoot, or a proxy before it, may have failed afterwards.
-    """
-    if isinstance(error, TransientError):
-        return error.status is None or error.status < 500
-
-    return error.kind == "permanent"

@@ -13,6 +13,7 @@ from flask_chatwoot.errors import (
     NoProviderError,
     ProviderFailedError,
     UnknownError,
+    trace,
 )
 from flask_chatwoot.outcomes import Reason
 from flask_chatwoot.queue.jobs import FailedBy, Job, Queue
@@ -28,6 +29,9 @@ _BY_STATUS: t.Final = {
     429: Reason.RATE_LIMITED,
 }
 
+_PASSING: t.Final = (408, 429)
+"""Statuses with a reason of their own, whoever answers with them."""
+
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +44,9 @@ def postponed(queue: Queue, config: Config, job: Job, error: ChatwootError) -> b
     # After the last attempt a post may still be searched for.
     again = left > 0 or (left == 0 and isinstance(error, UnknownError))
 
-    if not (again and is_temporary(error)):
+    may_pass = is_temporary(error) or _is_first_401(job, error)
+
+    if not (again and may_pass):
         log.error("job %s is dead (%s): %s", job.id, reason, error)
         return False
 
@@ -51,12 +57,38 @@ def postponed(queue: Queue, config: Config, job: Job, error: ChatwootError) -> b
     return True
 
 
+def crashed(queue: Queue, config: Config, job: Job, error: Exception) -> bool:
+    """Release a job whose attempt raised something unexpected; whether it may go on.
+
+    Without this it would be claimed again for ever, each time its lease ends.
+    """
+    log.error("job %s failed: %s", job.id, trace(error))
+
+    if job.attempts >= config.max_attempts:
+        return False
+
+    pause = pause_after(error, job.attempts, config.retry_pause)
+    queue.postpone(job, pause, reason=Reason.CRASHED)
+
+    return True
+
+
 def is_temporary(error: ChatwootError) -> bool:
     """Whether another attempt may succeed."""
     if isinstance(error, APIError):
         return error.kind != "permanent"
 
     return isinstance(error, ProviderFailedError)
+
+
+def _is_first_401(job: Job, error: ChatwootError) -> bool:
+    """Whether Chatwoot refused the token now, and not in the attempt before.
+
+    A token that is being replaced is unknown for a moment.
+    """
+    refused = isinstance(error, APIError) and error.status == 401
+
+    return refused and (job.attempts == 1 or job.reason != Reason.UNAUTHORIZED)
 
 
 def _cause_of(error: ChatwootError) -> FailedBy:
@@ -87,23 +119,32 @@ def reason_of(error: ChatwootError) -> Reason:
     return Reason.PROVIDER_INVALID
 
 
+def unconfirmed(job: Job) -> Reason:
+    """The reason of a turn whose last post was answered, if at all, without a yes."""
+    answered = (Reason.SERVER_ERROR, Reason.REDIRECTED)
+
+    return Reason(job.reason) if job.reason in answered else Reason.UNCONFIRMED
+
+
 def _api_reason(error: APIError) -> Reason:
-    if isinstance(error, UnknownError):
-        return Reason.UNCONFIRMED
+    status, is_unknown = error.status, isinstance(error, UnknownError)
 
-    if error.status is None:
-        return Reason.UNREACHABLE
+    if status is None:
+        return Reason.UNCONFIRMED if is_unknown else Reason.UNREACHABLE
 
-    if 300 <= error.status < 400:
+    if 300 <= status < 400:
         return Reason.REDIRECTED
 
-    if error.status >= 500:
+    if status >= 500:
         return Reason.SERVER_ERROR
 
-    return _BY_STATUS.get(error.status, Reason.REFUSED)
+    if error.kind == "permanent" or status in _PASSING:
+        return _BY_STATUS.get(status, Reason.REFUSED)
+
+    return Reason.UNCONFIRMED if is_unknown else Reason.NOT_CHATWOOT
 
 
-def pause_after(error: ChatwootError, attempt: int, base: float) -> float:
+def pause_after(error: Exception, attempt: int, base: float) -> float:
     """Seconds to wait after an attempt: growing sixfold, spread by a fifth.
 
     With five attempts and the default base of 2 s they span about eight minutes,

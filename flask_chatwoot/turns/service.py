@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import typing as t
 
-from flask_chatwoot.errors import APIError, PayloadError
+from flask_chatwoot.errors import APIError, DatabaseError, PayloadError
 from flask_chatwoot.outcomes import Reason, TurnOutcome
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.ownership.policy import Audience
@@ -16,7 +16,7 @@ from flask_chatwoot.replies import HistoryReader, Message
 from .attempt import Attempt
 from .messages import TAKEOVER, event_in, messages_of, turn_of
 from .parts import TurnParts
-from .retry import postponed, reason_of
+from .retry import crashed, postponed, reason_of
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,24 @@ class Service:
         :param event: The job's newest delivery, if it is parsed already.
         :raises DatabaseError: The database failed, or another worker has the job now.
         """
+        # The turn itself ends a job without attempts, unless that is where it crashes.
+        if job.attempts > self._parts.config.max_attempts + 1:
+            self._end_crashed(job)
+            return
+
+        try:
+            self._handle(job, event)
+        except DatabaseError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a message can cause
+            if not crashed(self._parts.queue, self._parts.config, job, error):
+                self._end_crashed(job)
+
+    def _end_crashed(self, job: Job) -> None:
+        log.error("job %s is dead (%s)", job.id, Reason.CRASHED)
+        self._parts.queue.settle(job, TurnOutcome.DEAD, Reason.CRASHED)
+
+    def _handle(self, job: Job, event: MessageEvent | None) -> None:
         try:
             event = event or event_in(job.newest)
             messages = messages_of(job, event, self._parts.poster.client)

@@ -26,6 +26,10 @@ BASE_URL: t.Final = "https://chatwoot.test"
 TOKEN: t.Final = "token-of-a-user"
 
 
+SAID: t.Final = '{"error": "Said by Chatwoot"}'
+"""What Chatwoot writes when it refuses."""
+
+
 class StubFault(t.NamedTuple):
     status: int
     headers: t.Mapping[str, str]
@@ -92,15 +96,16 @@ class ChatwootStub:
         private: bool = False,
         type: MessageType = MessageType.OUTGOING,
         attributes: JSON | None = None,
+        sender: Agent | None = None,
     ) -> JSON:
-        """Put a message into a conversation."""
+        """Put a message into a conversation; by us, unless by another sender."""
         created = payloads.api_message(
             MessageRecord(
                 id=next(self._ids) if id is None else id,
                 content=content,
                 private=private,
                 type=type,
-                sender=Agent(),
+                sender=sender or Agent(),
                 content_attributes=attributes or {},
             ),
             ConversationRecord(id=conversation_id),
@@ -124,6 +129,7 @@ class ChatwootStub:
         mock.add_callback(responses.POST, path, self._create)
         mock.add_callback(responses.GET, path, self._list)
         mock.add_callback(responses.GET, f"{BASE_URL}/api", self._probe)
+        mock.get(f"{BASE_URL}/api/v1/profile", json={"id": Agent().id})
         conversation = rf"{BASE_URL}/api/v1/accounts/1/conversations/\d+"
         mock.add_callback(responses.GET, re.compile(rf"{conversation}$"), self._show)
         mock.add_callback(
@@ -143,7 +149,7 @@ class ChatwootStub:
             fault = self._faults.pop(0) if self._faults else None
 
             if fault and not fault.stored:
-                return fault.status, fault.headers, fault.error or "{}"
+                return fault.status, fault.headers, fault.error or SAID
 
             created = self.add(
                 given["content"],
@@ -155,7 +161,7 @@ class ChatwootStub:
             )
 
         if fault:
-            return fault.status, fault.headers, fault.error or "{}"
+            return fault.status, fault.headers, fault.error or SAID
 
         return 200, {}, json.dumps(created)
 
@@ -171,13 +177,17 @@ class ChatwootStub:
                 if m["conversation_id"] == _conversation(request) and m["id"] > after
             ][:100]
 
-        return self.lists, {}, json.dumps({"meta": {}, "payload": page})
+        listed = json.dumps({"meta": {}, "payload": page})
+
+        return self.lists, {}, listed if self.lists == 200 else SAID
 
     def _show(self, request: t.Any) -> tuple[int, t.Mapping[str, str], str]:
         if self.live is None:
-            return 401, {}, "{}"
+            return 401, {}, SAID
 
-        return self.shows, {}, json.dumps(self.live)
+        shown = {"id": _conversation(request), **self.live}
+
+        return self.shows, {}, json.dumps(shown) if self.shows == 200 else SAID
 
     def _change(self, request: t.Any) -> tuple[int, t.Mapping[str, str], str]:
         name = request.url.rpartition("/")[2]
@@ -187,17 +197,19 @@ class ChatwootStub:
             return 200, {}, ""
 
         if self.change_faults:
-            return self.change_faults.pop(0), {}, "{}"
+            return self.change_faults.pop(0), {}, SAID
 
         self.changes.append((name, given))
 
-        return 200, {}, json.dumps(given)
+        return 200, {}, json.dumps({"id": 1, "payload": {}, **given})
 
     def _probe(self, request: t.Any) -> tuple[int, t.Mapping[str, str], str]:
         if self.version is None:
             return 500, {}, ""
 
-        return 200, {}, json.dumps({"version": self.version})
+        version = self.version if self.keeps_markers else "4.8.0"
+
+        return 200, {}, json.dumps({"version": version})
 
 
 def _conversation(request: t.Any) -> int:
