@@ -38,6 +38,10 @@ _REPORT_EVERY: t.Final = ALIVE / 3
 
 _CHECKPOINT_EVERY: t.Final = 1.0
 
+_LOOK_FOR_DEAD_EVERY: t.Final = 1.0
+
+_NO_HEARTBEAT: t.Final = "the heartbeat of this process was not stored"
+
 log = logging.getLogger(__name__)
 
 
@@ -193,17 +197,24 @@ class InlineBackend:
 
 
 class Upkeep:
-    """Periodic duties of workers: heartbeat, pruning, checkpoints. Threads share it."""
+    """Periodic duties of workers. Threads share it."""
 
     def __init__(self, store: Store, ownership: OwnershipStore) -> None:
         self._store = store
         self._ownership = ownership
         self._due: dict[str, float] = {}
+        self._name = uuid.uuid4().hex
 
-    def run(self, worker: str, threads: int) -> None:
-        """Do what is due."""
+    def run(self, threads: int) -> None:
+        """Do what is due.
+
+        :param threads: How many turns this process runs side by side.
+        """
+        if self._is_due("dead", _LOOK_FOR_DEAD_EVERY):
+            _attempt("jobs of dead processes were not taken over", self._end_leases)
+
         if self._is_due("report", _REPORT_EVERY):
-            self.report(worker, threads)
+            _attempt(_NO_HEARTBEAT, functools.partial(self._report, threads))
 
         if self._is_due("prune", _PRUNE_EVERY):
             _attempt("the database was not pruned", self._prune)
@@ -213,14 +224,26 @@ class Upkeep:
                 "SQLite's log was not checkpointed", self._store.database.checkpoint
             )
 
-    def report(self, worker: str, threads: int) -> None:
-        """Store the heartbeat of a process; 0 threads mean that it ends."""
-        report = functools.partial(self._store.inspection.report, worker, threads)
-        _attempt("the heartbeat of this process was not stored", report)
+    def end(self) -> None:
+        """This process handles no more jobs."""
+        _attempt(_NO_HEARTBEAT, functools.partial(self._report, 0))
+        self._store.database.processes.leave()
 
     def reset(self) -> None:
-        """Make every duty due."""
+        """Make every duty due, in a new process."""
         self._due.clear()
+        self._name = uuid.uuid4().hex
+
+    def _report(self, threads: int) -> None:
+        # The second is a name for operators, where the death of a process is not seen.
+        name = self._store.database.processes.enter() or self._name
+        self._store.inspection.report(name, threads)
+
+    def _end_leases(self) -> None:
+        ended = self._store.queue.end_leases()
+
+        if ended:
+            log.warning("%d jobs of a process that died are taken over", ended)
 
     def _prune(self) -> None:
         self._store.inspection.prune()
@@ -265,7 +288,6 @@ class ThreadBackend(Forkable):
     def _begin(self) -> None:
         self._stopping = threading.Event()
         self._wake = threading.Semaphore(0)
-        self._name = uuid.uuid4().hex
         self._workers: list[threading.Thread] = []
         self._starting = threading.Lock()
 
@@ -338,11 +360,11 @@ class ThreadBackend(Forkable):
         self._runner.release_all()
 
         if self._workers:
-            self._upkeep.report(self._name, 0)
+            self._upkeep.end()
 
     def _work(self) -> None:
         while not self._stopping.is_set():
-            self._upkeep.run(self._name, self._threads)
+            self._upkeep.run(self._threads)
 
             if not self._run_once():
                 self._wake.acquire(timeout=_POLL)

@@ -3,6 +3,8 @@
 import contextlib
 import typing as t
 
+from .liveness import Processes
+
 Values = t.Mapping[str, t.Any]
 
 
@@ -43,10 +45,12 @@ class Database(t.Protocol):
     cannot be read or written.
 
     :ivar clock: The time, in Unix seconds.
+    :ivar processes: Those that share it.
     """
 
     account_id: int
     clock: t.Callable[[], float]
+    processes: Processes
 
     def transaction(
         self, *, durable: bool = False

@@ -13,6 +13,7 @@ a message opens a debounce window  (none)                waiting    Queue.put
 a delivery comes behind another    (none)                blocked    Queue.put
 its window or pause ends           waiting retrying      ready
 its lease ends                     leased                ready
+its process has died               leased                ready      Queue.end_leases
 a worker claims it                 ready giving_up       leased     Queue.claim
 its attempt fails                  leased                retrying   Queue.postpone
 its attempt does not count         leased                waiting    Queue.postpone
@@ -30,7 +31,7 @@ it is pruned with the dead         done dead             (none)     Inspection.p
 Until another worker claims a job whose lease has ended, the worker that had it may
 still end it. A message that comes next in line may have to wait for its debounce window
 when the job before it ends. A job that was given up and leased is *giving_up* again
-when that lease ends or its attempt fails.
+when that lease ends, its process has died or its attempt fails.
 
 The states of a draft:
 

@@ -16,6 +16,7 @@ from flask_chatwoot.errors import DatabaseError
 
 from . import schema
 from .database import Rows, Values
+from .liveness import Processes, ProcessLocks
 
 _BUSY: t.Final = 2.0
 """Seconds to wait for another thread, and then for another process. Chatwoot waits 5 s
@@ -83,6 +84,7 @@ class SQLiteDatabase(Forkable):
         self.path = path
         self.account_id = account_id
         self.clock = clock
+        self.processes: Processes = ProcessLocks(f"{path}-processes")
         self._sync = sync
         self._lock = threading.Lock()
         self._checkpointing = threading.Lock()
@@ -138,6 +140,8 @@ class SQLiteDatabase(Forkable):
         """Close the file; the next call opens it again."""
         with self._lock:
             self._drop()
+
+        self.processes.leave()
 
     @contextlib.contextmanager
     def transaction(self, *, durable: bool = False) -> t.Iterator[SQLiteTransaction]:
