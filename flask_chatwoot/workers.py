@@ -11,7 +11,12 @@ import typing as t
 import uuid
 import weakref
 
-from .background import BackgroundThread, Forkable, register_for_forks
+from .background import (
+    BackgroundThread,
+    Forkable,
+    register_for_forks,
+    try_to_start,
+)
 from .config import Config
 from .errors import ChatwootError, DatabaseError, LeaseLostError, trace
 from .ingest import Backend, Put
@@ -31,6 +36,9 @@ _POLL: t.Final = 0.25
 
 _DATABASE_PAUSE: t.Final = 5.0
 """Seconds without a claim after the database failed."""
+
+_START_PAUSE: t.Final = 5.0
+"""Seconds between two tries to start threads that could not be started."""
 
 _PRUNE_EVERY: t.Final = 3600.0
 
@@ -83,6 +91,11 @@ class Heartbeat(Forkable):
 
         self._thread.ensure()
 
+    def ensure(self) -> None:
+        """Renew the leases, if no thread could be started for that before."""
+        if self._running:
+            self._thread.ensure()
+
     def leave(self, job: Job) -> None:
         """Stop renewing a job's lease."""
         with self._lock:
@@ -114,6 +127,7 @@ class JobRunner:
 
         :raises DatabaseError: No job could be claimed.
         """
+        self._heartbeat.ensure()
         job = self._queue.claim()
 
         if job is None:
@@ -163,8 +177,9 @@ class InlineBackend:
         self._runner = runner
         self._store = store
 
-    def start(self) -> None:
+    def start(self) -> bool:
         """Nothing runs between requests."""
+        return True
 
     def accept(self, put: Put, event: MessageEvent, body: bytes) -> bool:
         """Store a delivery, handle it, and then whatever else is due."""
@@ -290,6 +305,8 @@ class ThreadBackend(Forkable):
         self._wake = threading.Semaphore(0)
         self._workers: list[threading.Thread] = []
         self._starting = threading.Lock()
+        # Not while start() runs, which has just begun to start them.
+        self._complete_at = time.monotonic() + _START_PAUSE
 
     def reset_in_child(self) -> None:
         """Start over in the child, which has no copy of the threads."""
@@ -306,26 +323,28 @@ class ThreadBackend(Forkable):
         """Whether any of its threads is alive."""
         return any(worker.is_alive() for worker in self._workers)
 
-    def start(self) -> None:
-        """Start the threads of this process, once."""
-        if self._workers or not self._threads:
-            return
+    def start(self) -> bool:
+        """Start the threads of this process, once.
+
+        :return: ``False`` if no more threads can be started at the moment; those that
+            run, and the next delivery, try again.
+        """
+        if len(self._workers) == self._threads:
+            return True
 
         with self._starting:
-            if self._workers:
-                return
-
-            self._workers = [
-                threading.Thread(
+            for number in range(len(self._workers), self._threads):
+                worker = threading.Thread(
                     target=self._work, name=f"chatwoot-worker-{number}", daemon=True
                 )
-                for number in range(self._threads)
-            ]
 
-            for worker in self._workers:
-                worker.start()
+                if self._stopping.is_set() or not try_to_start(worker):
+                    return False
 
-            _stop_at_exit()
+                self._workers.append(worker)
+                _stop_at_exit()
+
+        return True
 
     def accept(self, put: Put, event: MessageEvent, body: bytes) -> bool:
         """Store a delivery and wake a worker."""
@@ -364,10 +383,19 @@ class ThreadBackend(Forkable):
 
     def _work(self) -> None:
         while not self._stopping.is_set():
+            self._complete()
             self._upkeep.run(self._threads)
 
             if not self._run_once():
                 self._wake.acquire(timeout=_POLL)
+
+    def _complete(self) -> None:
+        """Start the threads that could not be started before."""
+        missing = len(self._workers) < self._threads
+
+        if missing and time.monotonic() >= self._complete_at:
+            self._complete_at = time.monotonic() + _START_PAUSE
+            self.start()
 
     def _run_once(self) -> bool:
         try:
@@ -395,10 +423,11 @@ def _stop_at_exit() -> None:
     import concurrent.futures.thread  # noqa: F401 - last registered, first called
 
     register = getattr(threading, "_register_atexit", atexit.register)
-    register(_stop_all)
+    register(stop_all)
 
 
-def _stop_all() -> None:
+def stop_all() -> None:
+    """Stop the backends of this process; blocks for the grace of each."""
     for each in list(_backends):
         if not each.stopped:
             each.stop()
