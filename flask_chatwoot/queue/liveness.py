@@ -44,6 +44,9 @@ else:
 _TRIES: t.Final = 3
 """A process that looks for the dead may have the lock of a new file for a moment."""
 
+_PAUSE: t.Final = 60.0
+"""Seconds until the next try where no file could be locked."""
+
 _DAY: t.Final = 24 * 3600.0
 
 log = logging.getLogger(__name__)
@@ -74,7 +77,8 @@ class Processes(t.Protocol):
 class ProcessLocks(Forkable):
     """:class:`Processes` of one machine, which lock files in a folder.
 
-    Where files cannot be locked, one line is logged and no process is ever found dead.
+    Where files cannot be locked, one line is logged, and the death of this process is
+    not noticed.
 
     :param folder: Made on first use.
     """
@@ -84,14 +88,14 @@ class ProcessLocks(Forkable):
         self._lock = threading.Lock()
         self._judging = threading.Lock()
         self._entered: tuple[str, int] | None = None
-        self._failed = False
+        self._try_at = 0.0
+        self._logged = False
         register_for_forks(self)
 
     def reset_in_child(self) -> None:
         """The file is the parent's; closing it here does not end the parent's lock."""
         self._lock = threading.Lock()
         self._judging = threading.Lock()
-        self._failed = False
 
         if self._entered is not None:
             path, fd = self._entered
@@ -106,7 +110,7 @@ class ProcessLocks(Forkable):
         Does not block.
         """
         with self._lock:
-            if self._entered is None and not self._failed:
+            if self._entered is None and time.monotonic() >= self._try_at:
                 self._enter()
 
             return None if self._entered is None else Path(self._entered[0]).name
@@ -116,14 +120,19 @@ class ProcessLocks(Forkable):
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
             self._entered = path, fd = _locked_file(os.path.realpath(self._folder))
         except OSError as error:
-            self._failed = True
+            self._try_at = time.monotonic() + _PAUSE
+            self._log(error)
+        else:
+            self._closing = weakref.finalize(self, _close, path, fd)
+
+    def _log(self, error: OSError) -> None:
+        if not self._logged:
+            self._logged = True
             log.warning(
                 "Files in %r cannot be locked (%s). The jobs of a process that is "
                 "killed are taken over when their leases end.",
                 *(self._folder, error.strerror or "lost to other processes"),
             )
-        else:
-            self._closing = weakref.finalize(self, _close, path, fd)
 
     def leave(self) -> None:
         """Unlock the file and remove it."""
