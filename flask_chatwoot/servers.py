@@ -53,10 +53,14 @@ def call_when_ready_in_child(start: Callback) -> None:
     Children that a provider forks are not meant: only gunicorn's own, with
     ``--preload``.
     """
-    forked_by = next(_frames(but=__package__), None)
+    forked_by = next(_frames(but=_FORKS), None)
 
     if forked_by is not None and _is_in(forked_by, "gunicorn.arbiter", "spawn_worker"):
         _call_after_init(forked_by.f_locals["worker"], start)
+
+
+_FORKS: t.Final = ("flask_chatwoot", "gevent")
+"""Packages whose functions are called between ``os.fork`` and this module."""
 
 
 def is_importing() -> bool:
@@ -204,17 +208,17 @@ _sigterm: t.Final = _Sigterm()
 # -- the stack ---------------------------------------------------------------------
 
 
-def _frames(*, but: str | None = None) -> t.Iterator[types.FrameType]:
+def _frames(*, but: t.Collection[str] = ()) -> t.Iterator[types.FrameType]:
     """The calls under way in this thread, innermost first.
 
-    :param but: Leave out those of a package.
+    :param but: Leave out those of these packages.
     """
     frame: types.FrameType | None = sys._getframe(1)
 
     while frame is not None:
-        name = str(frame.f_globals.get("__name__"))
+        package = str(frame.f_globals.get("__name__")).partition(".")[0]
 
-        if but is None or name.partition(".")[0] != but:
+        if package not in but:
             yield frame
 
         frame = frame.f_back

@@ -305,6 +305,8 @@ class ThreadBackend(Forkable):
         self._wake = threading.Semaphore(0)
         self._workers: list[threading.Thread] = []
         self._starting = threading.Lock()
+        self._ending = threading.Lock()
+        self._ended = False
         # Not while start() runs, which has just begun to start them.
         self._complete_at = time.monotonic() + _START_PAUSE
 
@@ -365,9 +367,16 @@ class ThreadBackend(Forkable):
     def stop(self, grace: float = GRACE) -> None:
         """Claim no more, let running turns finish, and release the rest.
 
-        Blocks for at most ``grace`` seconds.
+        Blocks for at most ``grace`` seconds. A further call waits for the first.
         """
         self._stopping.set()
+
+        with self._ending:
+            if not self._ended:
+                self._ended = True
+                self._end(grace)
+
+    def _end(self, grace: float) -> None:
         deadline = time.monotonic() + grace
 
         for _ in self._workers:
@@ -429,5 +438,4 @@ def _stop_at_exit() -> None:
 def stop_all() -> None:
     """Stop the backends of this process; blocks for the grace of each."""
     for each in list(_backends):
-        if not each.stopped:
-            each.stop()
+        each.stop()
