@@ -184,7 +184,7 @@ class Runtime(Forkable):
         In the main thread, SIGTERM is handled as by :meth:`await_server`.
         """
         if not servers.is_importing():
-            self.start()
+            servers.call_here(self.start)
             servers.call_before_sigterm(workers.stop_all, always=True)
 
 

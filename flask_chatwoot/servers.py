@@ -72,6 +72,30 @@ def is_importing() -> bool:
     )
 
 
+def call_here(start: Callback) -> None:
+    """Call a function now, or in the processes that serve if this one only forks them.
+
+    uWSGI imports the app before it forks, unless it has ``--lazy-apps``, and calls a
+    hook in each child. Python's own hooks for forks are not called there.
+    """
+    uwsgi: t.Any = sys.modules.get("uwsgi")  # exists in its processes only
+
+    if uwsgi is None or uwsgi.worker_id():
+        start()
+        return
+
+    former = getattr(uwsgi, "post_fork_hook", None)
+
+    def post_fork_hook() -> None:
+        if former is not None:
+            former()
+
+        if uwsgi.worker_id():
+            start()
+
+    uwsgi.post_fork_hook = post_fork_hook
+
+
 def _call_after_init(worker: t.Any, start: Callback) -> None:
     """Add to a hook of gunicorn's, which a worker calls before it serves requests.
 
@@ -145,10 +169,16 @@ def call_before_sigterm(stop: Callback, *, always: bool = False) -> None:
     :param always: Under any server; else only where one imports the app now that is
         known to need it.
     """
-    if threading.current_thread() is threading.main_thread() and (
-        always or _is_abrupt()
-    ):
+    if threading.current_thread() is not threading.main_thread():
+        return
+
+    if _is_abrupt() or (always and not _handles_signals_in_c()):
         _sigterm.handle(stop)
+
+
+def _handles_signals_in_c() -> bool:
+    """Whether the server does; Python does not know of it then."""
+    return not {"uwsgi", "mod_wsgi"}.isdisjoint(sys.modules)
 
 
 def _is_abrupt() -> bool:

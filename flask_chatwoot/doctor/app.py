@@ -253,8 +253,9 @@ def _start(context: DoctorContext) -> str:
         return "CHATWOOT_WORKERS is 0: run flask chatwoot work beside the app."
 
     return (
-        "Is the app running, and did it serve a request since its start? If not, run "
-        "flask chatwoot work."
+        "Is the app running? Under gunicorn and flask run its workers start with it, "
+        "elsewhere with the first request or by chatwoot.start(app). Or run flask "
+        "chatwoot work."
     )
 
 
