@@ -42,9 +42,10 @@ class Put(t.Protocol):
 class Backend(t.Protocol):
     """Runs the jobs of one app."""
 
-    def start(self) -> bool:
+    def start(self, *, late: bool = False) -> bool:
         """Called once this process serves requests, or works without any.
 
+        :param late: A request is the reason.
         :return: ``False`` if it must be called again, since no thread could be started.
         """
 

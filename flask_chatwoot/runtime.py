@@ -64,9 +64,9 @@ class Components:
 
         return {"status": "late" if late else "ok", **seen._asdict()}
 
-    def start(self) -> bool:
+    def start(self, *, late: bool = False) -> bool:
         """Start the backend; ``False`` if that must be tried again."""
-        return self.backend.start()
+        return self.backend.start(late=late)
 
     def close(self) -> None:
         """Stop the backend, which may block for its grace, and close the database."""
@@ -85,7 +85,7 @@ class NotConfigured:
         """There are no figures."""
         return {"status": "not_configured"}
 
-    def start(self) -> bool:
+    def start(self, *, late: bool = False) -> bool:
         """There is nothing to start."""
         return True
 
@@ -168,14 +168,17 @@ class Runtime(Forkable):
         servers.call_when_ready_in_child(self.start)
 
     def _on_request(self, app: Flask, **_: object) -> None:
-        self.start()
+        self.start(late=True)
 
-    def start(self) -> None:
-        """Start the backend, unless it runs; with the next request if that fails."""
+    def start(self, *, late: bool = False) -> None:
+        """Start the backend, unless it runs; with the next request if that fails.
+
+        :param late: A request is the reason.
+        """
         if self.app.extensions[KEY] is not self:  # a simulator has taken its place
             return
 
-        if self.components.start():
+        if self.components.start(late=late):
             request_started.disconnect(self._on_request)
 
     def start_here(self) -> None:

@@ -176,6 +176,13 @@ def call_before_sigterm(stop: Callback, *, always: bool = False) -> None:
         _sigterm.handle(stop)
 
 
+def is_ended_by_sigterm() -> bool:
+    """Whether SIGTERM ends this process at once, whatever it does. In any thread."""
+    is_default = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+    return is_default and not _handles_signals_in_c()
+
+
 def _handles_signals_in_c() -> bool:
     """Whether the server does; Python does not know of it then."""
     return not {"uwsgi", "mod_wsgi"}.isdisjoint(sys.modules)

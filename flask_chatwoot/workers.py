@@ -11,6 +11,7 @@ import typing as t
 import uuid
 import weakref
 
+from . import servers
 from .background import (
     BackgroundThread,
     Forkable,
@@ -24,6 +25,7 @@ from .ownership.store import OwnershipStore
 from .payloads.events import MessageEvent
 from .queue.inspection import ALIVE, KEEP
 from .queue.jobs import Job, Queue
+from .queue.schema import WorkerLimit
 from .queue.store import Store
 from .turns.service import Service
 
@@ -177,7 +179,7 @@ class InlineBackend:
         self._runner = runner
         self._store = store
 
-    def start(self) -> bool:
+    def start(self, *, late: bool = False) -> bool:
         """Nothing runs between requests."""
         return True
 
@@ -220,16 +222,17 @@ class Upkeep:
         self._due: dict[str, float] = {}
         self._name = uuid.uuid4().hex
 
-    def run(self, threads: int) -> None:
+    def run(self, threads: int, *, late: bool) -> None:
         """Do what is due.
 
         :param threads: How many turns this process runs side by side.
+        :param late: They were started by a request.
         """
         if self._is_due("dead", _LOOK_FOR_DEAD_EVERY):
             _attempt("jobs of dead processes were not taken over", self._end_leases)
 
         if self._is_due("report", _REPORT_EVERY):
-            _attempt(_NO_HEARTBEAT, functools.partial(self._report, threads))
+            _attempt(_NO_HEARTBEAT, functools.partial(self._report, threads, late))
 
         if self._is_due("prune", _PRUNE_EVERY):
             _attempt("the database was not pruned", self._prune)
@@ -241,7 +244,7 @@ class Upkeep:
 
     def end(self) -> None:
         """This process handles no more jobs."""
-        _attempt(_NO_HEARTBEAT, functools.partial(self._report, 0))
+        _attempt(_NO_HEARTBEAT, functools.partial(self._report, 0, late=False))
         self._store.database.processes.leave()
 
     def reset(self) -> None:
@@ -249,10 +252,14 @@ class Upkeep:
         self._due.clear()
         self._name = uuid.uuid4().hex
 
-    def _report(self, threads: int) -> None:
+    def _report(self, threads: int, late: bool) -> None:
         # The second is a name for operators, where the death of a process is not seen.
         name = self._store.database.processes.enter() or self._name
-        self._store.inspection.report(name, threads)
+        limits = [
+            *([WorkerLimit.LATE_START] if late else []),
+            *([WorkerLimit.NO_GRACE] if servers.is_ended_by_sigterm() else []),
+        ]
+        self._store.inspection.report(name, threads, limits)
 
     def _end_leases(self) -> None:
         ended = self._store.queue.end_leases()
@@ -307,6 +314,7 @@ class ThreadBackend(Forkable):
         self._starting = threading.Lock()
         self._ending = threading.Lock()
         self._ended = False
+        self._late = False
         # Not while start() runs, which has just begun to start them.
         self._complete_at = time.monotonic() + _START_PAUSE
 
@@ -325,14 +333,17 @@ class ThreadBackend(Forkable):
         """Whether any of its threads is alive."""
         return any(worker.is_alive() for worker in self._workers)
 
-    def start(self) -> bool:
+    def start(self, *, late: bool = False) -> bool:
         """Start the threads of this process, once.
 
+        :param late: A request starts them.
         :return: ``False`` if no more threads can be started at the moment; those that
             run, and the next delivery, try again.
         """
         if len(self._workers) == self._threads:
             return True
+
+        self._late |= late
 
         with self._starting:
             for number in range(len(self._workers), self._threads):
@@ -393,7 +404,7 @@ class ThreadBackend(Forkable):
     def _work(self) -> None:
         while not self._stopping.is_set():
             self._complete()
-            self._upkeep.run(self._threads)
+            self._upkeep.run(self._threads, late=self._late)
 
             if not self._run_once():
                 self._wake.acquire(timeout=_POLL)

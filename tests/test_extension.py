@@ -15,12 +15,22 @@ from pathlib import Path
 import pytest
 from flask import Blueprint, Flask, request_started
 from flask.testing import FlaskClient
-from support.apps import AppFactory, Scene, components_of, job_of, recorded, runtime_of
+from support.apps import (
+    AppFactory,
+    Scene,
+    components_of,
+    job_of,
+    recorded,
+    runtime_of,
+    store_of,
+)
 from support.chatwoot import ChatwootStub
 from support.deliveries import SECRET, deliver, message, signed
+from support.waiting import wait_until
 
 from flask_chatwoot import Chatwoot, Turn, turn_finished
 from flask_chatwoot.errors import ConfigError, ProviderError
+from flask_chatwoot.queue.schema import WorkerLimit
 from flask_chatwoot.workers import ThreadBackend
 
 ANSWER = "On its way."
@@ -334,6 +344,21 @@ def test_start_starts_the_workers_once(threaded: Flask, chatwoot: Chatwoot) -> N
 
     assert started(threaded)
     assert set(threading.enumerate()) <= running
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["start()", "a request"])
+def test_operators_see_which_workers_had_to_wait_for_a_request(
+    threaded: Flask, chatwoot: Chatwoot, late: bool
+) -> None:
+    if late:
+        threaded.test_client().get("/")
+    else:
+        chatwoot.start(threaded)
+
+    inspection = store_of(threaded).inspection
+    wait_until(lambda: inspection.health().workers)
+
+    assert (WorkerLimit.LATE_START in inspection.limits()) == late
 
 
 def test_start_needs_an_app_with_the_extension(chatwoot: Chatwoot) -> None:

@@ -80,6 +80,15 @@ class JobState(enum.StrEnum):
     """Given up; its text is kept for an operator who revives it."""
 
 
+class WorkerLimit(enum.StrEnum):
+    """What a process with workers cannot do under its server."""
+
+    LATE_START = "late_start"
+    """It started them with its first request."""
+    NO_GRACE = "no_grace"
+    """SIGTERM ends it in the middle of a turn."""
+
+
 class DraftState(enum.StrEnum):
     """The progress of a draft."""
 
@@ -224,6 +233,7 @@ CREATE: t.Final = (
         name TEXT NOT NULL,
         threads INTEGER NOT NULL,
         seen_at REAL NOT NULL,
+        limits TEXT NOT NULL DEFAULT '',  -- names of WorkerLimit, with spaces between
         PRIMARY KEY (account_id, name)
     ) WITHOUT ROWID""",
     """CREATE TABLE trait (
@@ -240,7 +250,10 @@ _KEPT_COLUMNS: t.Final = """
     attempts, handoff, failure, finished_at, outcome, reason, payload
 """
 
+_LIMITS: t.Final = "ALTER TABLE worker ADD COLUMN limits TEXT NOT NULL DEFAULT ''"
+
 _FROM_3: t.Final = (
+    _LIMITS,
     f"CREATE TABLE new_job ({_JOB_COLUMNS})",
     # Until version 3 a due time below zero stood for one that no claim had seen yet.
     f"INSERT INTO new_job ({_KEPT_COLUMNS}, due_at)"  # noqa: S608 - from constants
@@ -264,7 +277,7 @@ _FROM_3: t.Final = (
     *INDEXES,
 )
 
-_FROM_4: t.Final = ("ALTER TABLE job ADD COLUMN worker TEXT",)
+_FROM_4: t.Final = ("ALTER TABLE job ADD COLUMN worker TEXT", _LIMITS)
 
 MIGRATIONS: t.Final[t.Mapping[int, t.Sequence[str]]] = {
     0: CREATE,
