@@ -6,11 +6,14 @@ threads that it lacks. :func:`register_for_forks` registers what must be reset.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
 import typing as t
 import weakref
+
+log = logging.getLogger(__name__)
 
 
 class Forkable:
@@ -61,6 +64,28 @@ if hasattr(os, "register_at_fork"):
     )
 
 
+_lock_at_import: t.Final = threading.Lock
+
+
+def is_patched_since() -> bool:
+    """Whether gevent or the like has replaced Python's threads since the import.
+
+    The locks that were made before then block all of its threads at once.
+    """
+    return threading.Lock is not _lock_at_import
+
+
+def try_to_start(thread: threading.Thread) -> bool:
+    """Start a thread; ``False`` where no more can be started at the moment."""
+    try:
+        thread.start()
+    except RuntimeError as error:  # what Python raises at the limit of a container
+        log.warning("%s was not started: %s", thread.name, error)
+        return False
+
+    return True
+
+
 class BackgroundThread(Forkable):
     """A daemon thread that repeats a step as long as there is work.
 
@@ -89,14 +114,18 @@ class BackgroundThread(Forkable):
         register_for_forks(self)
 
     def ensure(self) -> None:
-        """Start it, unless it runs. Call it after there is work."""
+        """Start it, unless it runs. Call it after there is work.
+
+        Where no thread can be started at the moment, a later call starts it.
+        """
         with self._lock:
             if self._thread is None:
                 thread = threading.Thread(
                     target=self._repeat, name=self._name, daemon=True
                 )
-                thread.start()
-                self._thread = thread
+
+                if try_to_start(thread):
+                    self._thread = thread
 
     def reset_in_child(self) -> None:
         """Start over in the child, which has no copy of the thread."""

@@ -83,11 +83,33 @@ class Chatwoot:
         app.extensions[KEY] = runtime
         app.register_blueprint(views.blueprint, url_prefix=settings.url_prefix)
         app.cli.add_command(cli.chatwoot)
-        runtime.await_request()
+        runtime.await_server()
         _warn_of_misspelled_keys(app)
 
         if not commanded:
             _warn(settings)
+
+    def start(self, app: Flask) -> None:
+        """Start the workers of an app in this process, without waiting for a request.
+
+        For servers that do not say when they are ready: call it once, at the end of the
+        module that the server imports, or in a server's hook that is called in each
+        process after it was forked. Until then no threads run and nothing is claimed.
+        gunicorn and ``flask run`` need no call; there it has no effect before they are
+        ready. Nor has it any under the other commands of ``flask``. A process that is
+        forked later does not work before its first request.
+
+        Does not block. A second call does nothing. In the main thread, and where the
+        server leaves SIGTERM to the system, running turns then get eight seconds after
+        a SIGTERM, and the process ends as it would have before.
+
+        :raises ConfigError: ``init_app`` was not called for the app.
+        """
+        with app.app_context():
+            runtime = current_runtime(keep_errors=True)
+
+        if not cli.is_under_command():
+            runtime.start_here()
 
     @property
     def client(self) -> ChatwootClient:

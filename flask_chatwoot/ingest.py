@@ -42,8 +42,12 @@ class Put(t.Protocol):
 class Backend(t.Protocol):
     """Runs the jobs of one app."""
 
-    def start(self) -> None:
-        """Called with the first request that this process serves."""
+    def start(self, *, late: bool = False) -> bool:
+        """Called once this process serves requests, or works without any.
+
+        :param late: A request is the reason.
+        :return: ``False`` if it must be called again, since no thread could be started.
+        """
 
     def accept(self, put: Put, event: MessageEvent, body: bytes) -> bool:
         """Store a delivery, and handle its job now or later.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flask import Flask, current_app, request_started
 
-from . import workers
+from . import servers, workers
 from .background import Forkable, register_for_forks
 from .client import ChatwootClient
 from .config import Config
@@ -64,9 +64,9 @@ class Components:
 
         return {"status": "late" if late else "ok", **seen._asdict()}
 
-    def start(self) -> None:
-        """Start the backend."""
-        self.backend.start()
+    def start(self, *, late: bool = False) -> bool:
+        """Start the backend; ``False`` if that must be tried again."""
+        return self.backend.start(late=late)
 
     def close(self) -> None:
         """Stop the backend, which may block for its grace, and close the database."""
@@ -85,8 +85,9 @@ class NotConfigured:
         """There are no figures."""
         return {"status": "not_configured"}
 
-    def start(self) -> None:
+    def start(self, *, late: bool = False) -> bool:
         """There is nothing to start."""
+        return True
 
     def close(self) -> None:
         """There is nothing to close."""
@@ -146,19 +147,48 @@ class Runtime(Forkable):
 
     # -- starting the backend ----------------------------------------------------
 
+    def await_server(self) -> None:
+        """Start the backend when the server is ready, where it says so.
+
+        Elsewhere with the next request. Running turns get their grace on SIGTERM where
+        the server would end the process at once.
+        """
+        self.await_request()
+        servers.call_when_ready(self.start)
+        servers.call_before_sigterm(workers.stop_all)
+
     def await_request(self) -> None:
         """Start the backend with the next request; later ones have no overhead."""
-        request_started.connect(self._start, self.app)
+        request_started.connect(self._on_request, self.app)
         register_for_forks(self)
 
     def reset_in_child(self) -> None:
-        """The child starts a backend of its own."""
-        request_started.connect(self._start, self.app)
+        """The child starts a backend of its own, if it serves requests."""
+        request_started.connect(self._on_request, self.app)
+        servers.call_when_ready_in_child(self.start)
 
-    def _start(self, app: Flask, **_: object) -> None:
-        if app.extensions[KEY] is self:  # and no simulator has taken its place
-            request_started.disconnect(self._start)
-            self.components.start()
+    def _on_request(self, app: Flask, **_: object) -> None:
+        self.start(late=True)
+
+    def start(self, *, late: bool = False) -> None:
+        """Start the backend, unless it runs; with the next request if that fails.
+
+        :param late: A request is the reason.
+        """
+        if self.app.extensions[KEY] is not self:  # a simulator has taken its place
+            return
+
+        if self.components.start(late=late):
+            request_started.disconnect(self._on_request)
+
+    def start_here(self) -> None:
+        """Start the backend in this process, or when the server is ready.
+
+        In the main thread, SIGTERM is handled as by :meth:`await_server`.
+        """
+        if not servers.is_importing():
+            servers.call_here(self.start)
+            servers.call_before_sigterm(workers.stop_all, always=True)
 
 
 def current_runtime(*, keep_errors: bool = False) -> Runtime:

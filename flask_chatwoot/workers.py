@@ -11,7 +11,13 @@ import typing as t
 import uuid
 import weakref
 
-from .background import BackgroundThread, Forkable, register_for_forks
+from . import servers
+from .background import (
+    BackgroundThread,
+    Forkable,
+    register_for_forks,
+    try_to_start,
+)
 from .config import Config
 from .errors import ChatwootError, DatabaseError, LeaseLostError, trace
 from .ingest import Backend, Put
@@ -19,6 +25,7 @@ from .ownership.store import OwnershipStore
 from .payloads.events import MessageEvent
 from .queue.inspection import ALIVE, KEEP
 from .queue.jobs import Job, Queue
+from .queue.schema import WorkerLimit
 from .queue.store import Store
 from .turns.service import Service
 
@@ -32,6 +39,9 @@ _POLL: t.Final = 0.25
 _DATABASE_PAUSE: t.Final = 5.0
 """Seconds without a claim after the database failed."""
 
+_START_PAUSE: t.Final = 5.0
+"""Seconds between two tries to start threads that could not be started."""
+
 _PRUNE_EVERY: t.Final = 3600.0
 
 _PRUNE_ROWS: t.Final = 2000
@@ -43,6 +53,10 @@ _PRUNE_PAUSE: t.Final = 10.0
 _REPORT_EVERY: t.Final = ALIVE / 3
 
 _CHECKPOINT_EVERY: t.Final = 1.0
+
+_LOOK_FOR_DEAD_EVERY: t.Final = 1.0
+
+_NO_HEARTBEAT: t.Final = "the heartbeat of this process was not stored"
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +99,11 @@ class Heartbeat(Forkable):
 
         self._thread.ensure()
 
+    def ensure(self) -> None:
+        """Renew the leases, if no thread could be started for that before."""
+        if self._running:
+            self._thread.ensure()
+
     def leave(self, job: Job) -> None:
         """Stop renewing a job's lease."""
         with self._lock:
@@ -116,6 +135,7 @@ class JobRunner:
 
         :raises DatabaseError: No job could be claimed.
         """
+        self._heartbeat.ensure()
         job = self._queue.claim()
 
         if job is None:
@@ -165,8 +185,9 @@ class InlineBackend:
         self._runner = runner
         self._store = store
 
-    def start(self) -> None:
+    def start(self, *, late: bool = False) -> bool:
         """Nothing runs between requests."""
+        return True
 
     def accept(self, put: Put, event: MessageEvent, body: bytes) -> bool:
         """Store a delivery, handle it, and then whatever else is due."""
@@ -199,17 +220,25 @@ class InlineBackend:
 
 
 class Upkeep:
-    """Periodic duties of workers: heartbeat, pruning, checkpoints. Threads share it."""
+    """Periodic duties of workers. Threads share it."""
 
     def __init__(self, store: Store, ownership: OwnershipStore) -> None:
         self._store = store
         self._ownership = ownership
         self._due: dict[str, float] = {}
+        self._name = uuid.uuid4().hex
 
-    def run(self, worker: str, threads: int) -> None:
-        """Do what is due."""
+    def run(self, threads: int, *, late: bool) -> None:
+        """Do what is due.
+
+        :param threads: How many turns this process runs side by side.
+        :param late: They were started by a request.
+        """
+        if self._is_due("dead", _LOOK_FOR_DEAD_EVERY):
+            _attempt("jobs of dead processes were not taken over", self._end_leases)
+
         if self._is_due("report", _REPORT_EVERY):
-            self.report(worker, threads)
+            _attempt(_NO_HEARTBEAT, functools.partial(self._report, threads, late))
 
         if self._is_due("prune", _PRUNE_EVERY):
             _attempt("the database was not pruned", self._prune)
@@ -219,14 +248,30 @@ class Upkeep:
                 "SQLite's log was not checkpointed", self._store.database.checkpoint
             )
 
-    def report(self, worker: str, threads: int) -> None:
-        """Store the heartbeat of a process; 0 threads mean that it ends."""
-        report = functools.partial(self._store.inspection.report, worker, threads)
-        _attempt("the heartbeat of this process was not stored", report)
+    def end(self) -> None:
+        """This process handles no more jobs."""
+        _attempt(_NO_HEARTBEAT, functools.partial(self._report, 0, late=False))
+        self._store.database.processes.leave()
 
     def reset(self) -> None:
-        """Make every duty due."""
+        """Make every duty due, in a new process."""
         self._due.clear()
+        self._name = uuid.uuid4().hex
+
+    def _report(self, threads: int, late: bool) -> None:
+        # The second is a name for operators, where the death of a process is not seen.
+        name = self._store.database.processes.enter() or self._name
+        limits = [
+            *([WorkerLimit.LATE_START] if late else []),
+            *([WorkerLimit.NO_GRACE] if servers.is_ended_by_sigterm() else []),
+        ]
+        self._store.inspection.report(name, threads, limits)
+
+    def _end_leases(self) -> None:
+        ended = self._store.queue.end_leases()
+
+        if ended:
+            log.warning("%d jobs of a process that died are taken over", ended)
 
     def _prune(self) -> None:
         pruned = (
@@ -276,9 +321,13 @@ class ThreadBackend(Forkable):
     def _begin(self) -> None:
         self._stopping = threading.Event()
         self._wake = threading.Semaphore(0)
-        self._name = uuid.uuid4().hex
         self._workers: list[threading.Thread] = []
         self._starting = threading.Lock()
+        self._ending = threading.Lock()
+        self._ended = False
+        self._late = False
+        # Not while start() runs, which has just begun to start them.
+        self._complete_at = time.monotonic() + _START_PAUSE
 
     def reset_in_child(self) -> None:
         """Start over in the child, which has no copy of the threads."""
@@ -295,26 +344,31 @@ class ThreadBackend(Forkable):
         """Whether any of its threads is alive."""
         return any(worker.is_alive() for worker in self._workers)
 
-    def start(self) -> None:
-        """Start the threads of this process, once."""
-        if self._workers or not self._threads:
-            return
+    def start(self, *, late: bool = False) -> bool:
+        """Start the threads of this process, once.
+
+        :param late: A request starts them.
+        :return: ``False`` if no more threads can be started at the moment; those that
+            run, and the next delivery, try again.
+        """
+        if len(self._workers) == self._threads:
+            return True
+
+        self._late |= late
 
         with self._starting:
-            if self._workers:
-                return
-
-            self._workers = [
-                threading.Thread(
+            for number in range(len(self._workers), self._threads):
+                worker = threading.Thread(
                     target=self._work, name=f"chatwoot-worker-{number}", daemon=True
                 )
-                for number in range(self._threads)
-            ]
 
-            for worker in self._workers:
-                worker.start()
+                if self._stopping.is_set() or not try_to_start(worker):
+                    return False
 
-            _stop_at_exit()
+                self._workers.append(worker)
+                _stop_at_exit()
+
+        return True
 
     def accept(self, put: Put, event: MessageEvent, body: bytes) -> bool:
         """Store a delivery and wake a worker."""
@@ -335,9 +389,16 @@ class ThreadBackend(Forkable):
     def stop(self, grace: float = GRACE) -> None:
         """Claim no more, let running turns finish, and release the rest.
 
-        Blocks for at most ``grace`` seconds.
+        Blocks for at most ``grace`` seconds. A further call waits for the first.
         """
         self._stopping.set()
+
+        with self._ending:
+            if not self._ended:
+                self._ended = True
+                self._end(grace)
+
+    def _end(self, grace: float) -> None:
         deadline = time.monotonic() + grace
 
         for _ in self._workers:
@@ -349,14 +410,23 @@ class ThreadBackend(Forkable):
         self._runner.release_all()
 
         if self._workers:
-            self._upkeep.report(self._name, 0)
+            self._upkeep.end()
 
     def _work(self) -> None:
         while not self._stopping.is_set():
-            self._upkeep.run(self._name, self._threads)
+            self._complete()
+            self._upkeep.run(self._threads, late=self._late)
 
             if not self._run_once():
                 self._wake.acquire(timeout=_POLL)
+
+    def _complete(self) -> None:
+        """Start the threads that could not be started before."""
+        missing = len(self._workers) < self._threads
+
+        if missing and time.monotonic() >= self._complete_at:
+            self._complete_at = time.monotonic() + _START_PAUSE
+            self.start()
 
     def _run_once(self) -> bool:
         try:
@@ -384,10 +454,10 @@ def _stop_at_exit() -> None:
     import concurrent.futures.thread  # noqa: F401 - last registered, first called
 
     register = getattr(threading, "_register_atexit", atexit.register)
-    register(_stop_all)
+    register(stop_all)
 
 
-def _stop_all() -> None:
+def stop_all() -> None:
+    """Stop the backends of this process; blocks for the grace of each."""
     for each in list(_backends):
-        if not each.stopped:
-            each.stop()
+        each.stop()

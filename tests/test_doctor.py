@@ -31,6 +31,7 @@ from flask_chatwoot.client import ChatwootClient, RawAnswer
 from flask_chatwoot.doctor import server
 from flask_chatwoot.doctor.chatwoot import address
 from flask_chatwoot.doctor.facts import DoctorContext, Finding, Mark, UnreadableAccount
+from flask_chatwoot.queue.schema import WorkerLimit
 from flask_chatwoot.setup import account
 from flask_chatwoot.setup.plan import SetupRequest, plan_setup
 from flask_chatwoot.simulator import Fault, Simulator
@@ -600,6 +601,15 @@ def heartbeat(scene: Scene) -> Flask:
     return app
 
 
+def limited(limit: WorkerLimit) -> Cause:
+    def cause(scene: Scene) -> Flask:
+        app = scene.other(backend="thread", workers=2)
+        store_of(app).inspection.report("a process", 2, [limit])
+        return app
+
+    return cause
+
+
 def behind_another(*, retried: bool) -> Cause:
     def cause(scene: Scene) -> None:
         for number in (2, 3):
@@ -639,6 +649,14 @@ JOBS = [
     case(all_workers_busy, "warning age: ", "warning workers: raise CHATWOOT_WORKERS"),
     case(other(backend="thread", workers=2), "warning workers: Is the app running"),
     case(heartbeat, "ok workers: worker threads seen lately: 2"),
+    case(
+        limited(WorkerLimit.LATE_START),
+        "warning start: with its first request … chatwoot.start(app), or run",
+    ),
+    case(
+        limited(WorkerLimit.NO_GRACE),
+        "warning stop: SIGTERM ends a process … chatwoot.start(app) in its main",
+    ),
     case(behind_another(retried=False), "warning age: ", "ok workers: "),
     case(behind_another(retried=True), "warning age: Jobs that wait: 1; "),
 ]

@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
+import types
 import typing as t
 from pathlib import Path
 
 import pytest
 from flask import Blueprint, Flask, request_started
-from support.apps import AppFactory, Scene, components_of, job_of, recorded, runtime_of
+from support.apps import (
+    AppFactory,
+    Scene,
+    components_of,
+    job_of,
+    recorded,
+    runtime_of,
+    store_of,
+)
 from support.chatwoot import ChatwootStub
 from support.deliveries import SECRET, deliver, message, signed
+from support.waiting import wait_until
 
 from flask_chatwoot import Chatwoot, Turn, turn_finished
 from flask_chatwoot.errors import ConfigError, ProviderError
+from flask_chatwoot.queue.schema import WorkerLimit
+from flask_chatwoot.workers import ThreadBackend
 
 ANSWER = "On its way."
 
@@ -272,6 +285,75 @@ def test_only_the_first_request_starts_the_backend(make_app: AppFactory) -> None
     app.test_client().get("/hello")
     listeners.append(len(list(request_started.receivers_for(app))))
     assert (listeners, app.before_request_funcs) == ([1, 0], {})
+
+
+def started(app: Flask) -> bool:
+    return t.cast(ThreadBackend, components_of(app).backend).busy
+
+
+@pytest.fixture
+def threaded(make_app: AppFactory, chatwoot: Chatwoot) -> t.Iterator[Flask]:
+    """An app whose workers have not started."""
+    former = signal.getsignal(signal.SIGTERM)
+    app = make_app(chatwoot, backend="thread", workers=1)
+    assert not started(app)
+    yield app
+    signal.signal(signal.SIGTERM, former)
+
+
+def test_start_starts_the_workers_once(threaded: Flask, chatwoot: Chatwoot) -> None:
+    chatwoot.start(threaded)
+    running = set(threading.enumerate())
+    chatwoot.start(threaded)
+    threaded.test_client().get("/")
+
+    assert started(threaded)
+    assert set(threading.enumerate()) <= running
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["start()", "a request"])
+def test_operators_see_which_workers_had_to_wait_for_a_request(
+    threaded: Flask, chatwoot: Chatwoot, late: bool
+) -> None:
+    if late:
+        threaded.test_client().get("/")
+    else:
+        chatwoot.start(threaded)
+
+    inspection = store_of(threaded).inspection
+    wait_until(lambda: inspection.health().workers)
+
+    assert (WorkerLimit.LATE_START in inspection.limits()) == late
+
+
+def test_start_needs_an_app_with_the_extension(chatwoot: Chatwoot) -> None:
+    with pytest.raises(ConfigError, match="has no Chatwoot"):
+        chatwoot.start(Flask("bare"))
+
+
+def test_start_leaves_an_app_alone_that_is_not_configured(
+    make_app: AppFactory, chatwoot: Chatwoot
+) -> None:
+    chatwoot.start(make_app(chatwoot, base_url=None))
+
+
+def test_start_waits_until_uwsgi_has_forked(
+    threaded: Flask, chatwoot: Chatwoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hooked: list[str] = []
+    uwsgi: t.Any = types.SimpleNamespace(
+        worker_id=lambda: 0, post_fork_hook=lambda: hooked.append("the host's")
+    )
+    monkeypatch.setitem(sys.modules, "uwsgi", uwsgi)
+
+    chatwoot.start(threaded)
+    uwsgi.post_fork_hook()  # as in a mule, which serves no requests
+    assert not started(threaded)
+
+    uwsgi.worker_id = lambda: 1
+    uwsgi.post_fork_hook()
+    assert started(threaded)
+    assert hooked == ["the host's"] * 2
 
 
 def test_two_apps_cannot_share_a_database(make_app: AppFactory, tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ import typing as t
 
 import pytest
 from support.apps import AppFactory
-from support.faults import known_fault
 from support.servers import (
     ANSWER,
     QUESTION,
@@ -251,7 +250,6 @@ def limit(monkeypatch: pytest.MonkeyPatch) -> Limit:
 
 
 @pytest.mark.slow
-@known_fault("Workers that could not be started once are never started again.")
 @pytest.mark.usefixtures("answers")
 def test_workers_that_could_not_be_started_are_started_later(
     limit: Limit, make_app: AppFactory, chatwoot: Chatwoot, sim: Simulator

@@ -19,7 +19,6 @@ import pytest
 import requests
 from flask import has_request_context
 from support.apps import AppFactory
-from support.faults import known_fault
 from support.servers import ask, comes_true, ended, new_talk, thread_settings
 from support.waiting import wait_until
 
@@ -47,6 +46,7 @@ class Host:
             "PYTHONUNBUFFERED": "1",
         }
         shutil.copy(PROGRAM, folder / "host.py")
+        (folder / "patched.py").write_text("from gevent.monkey import *; patch_all()")
         self.set_clock(0.0)
 
     def set_clock(self, ahead: float) -> None:
@@ -55,8 +55,12 @@ class Host:
         new.write_text(str(ahead))
         new.replace(self._folder / "ahead")
 
+    def touch(self, name: str) -> None:
+        """Make a file that the app obeys."""
+        (self._folder / name).touch()
+
     def shut(self) -> None:
-        (self._folder / "shut").touch()
+        self.touch("shut")
 
     def open(self) -> None:
         (self._folder / "shut").unlink()
@@ -110,6 +114,7 @@ class Host:
                 env=self._env,
                 pass_fds=[fd],
                 process_group=0,
+                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
@@ -128,16 +133,25 @@ class Host:
         """The processes that have called the provider, once for each time."""
         return self._pids("asked")
 
+    @property
+    def starters(self) -> list[int]:
+        """The processes that have started workers, once for each."""
+        return self._pids("started")
+
     def _pids(self, name: str) -> list[int]:
         path = self._folder / name
 
         return [int(pid) for pid in path.read_text().split()] if path.exists() else []
 
     @property
+    def log(self) -> str:
+        """What all processes have written."""
+        return (self._folder / "log").read_text()
+
+    @property
     def address(self) -> str | None:
         """The address that a server has logged."""
-        log = (self._folder / "log").read_text()
-        found = re.search(r"http://127\.0\.0\.1:\d+", log)
+        found = re.search(r"http://127\.0\.0\.1:\d+", self.log)
 
         return found and found[0]
 
@@ -168,46 +182,108 @@ def host(sim: Simulator, tmp_path: Path) -> t.Iterator[Host]:
 
 GUNICORN: t.Final = ("gunicorn", "--bind", "fd://FD", "--graceful-timeout", "1")
 THREADS: t.Final = ("--worker-class", "gthread", "--threads", "2")
+GEVENT: t.Final = ("--worker-class", "gevent")
 FLASK_RUN: t.Final = ("flask", "--app", "host", "run", "--port", "0")
+WAITRESS: t.Final = ("waitress", "--listen", "127.0.0.1:0", "host:app")
+UVICORN: t.Final = ("uvicorn", "--interface", "wsgi", "--port", "0", "host:app")
 
 SERVERS: t.Final = {
     "gunicorn sync": (*GUNICORN, "host:app"),
     "gunicorn sync --preload": (*GUNICORN, "--preload", "host:app"),
     "gunicorn gthread": (*GUNICORN, *THREADS, "host:app"),
     "gunicorn gthread --preload": (*GUNICORN, *THREADS, "--preload", "host:app"),
+    "gunicorn gevent": (*GUNICORN, *GEVENT, "host:app"),
+    "gunicorn gevent --preload, patched before": (
+        *(*GUNICORN, *GEVENT, "--preload", "--config", "python:patched", "host:app"),
+    ),
     "flask run": FLASK_RUN,
     "flask run --reload": (*FLASK_RUN, "--reload"),
+    "waitress and start()": WAITRESS,
+    "uvicorn and start()": UVICORN,
 }
+
+
+def need(server: str) -> None:
+    """Skip the test where a server is not installed."""
+    for name in ("gunicorn", "gevent", "waitress", "uvicorn"):
+        if name in server:
+            pytest.importorskip(name)
+
+
+PARENTS: t.Final = {name for name in SERVERS if "gunicorn" in name or "reload" in name}
+"""Those whose first process serves no requests."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("server", SERVERS)
-@known_fault("Workers start with the first request, and not with the process.")
 def test_what_waited_is_answered_within_5_s_of_a_restart_without_any_request(
     sim: Simulator, host: Host, server: str
 ) -> None:
-    if server.startswith("gunicorn"):
-        pytest.importorskip("gunicorn")
-
+    need(server)
     talk = new_talk(sim)
     host.store(talk)
     stored_by = len(host.importers)
+    host.touch("slow")  # providers are registered after a while
 
-    host.start(*SERVERS[server])
+    if "start()" in server:
+        host.touch("starts")
+
+    process = host.start(*SERVERS[server])
+    wait_until(lambda: len(host.importers) > stored_by, timeout=30.0)
     comes_true(lambda: talk.replies, within=5.0)
 
-    assert len(host.importers) > stored_by
     assert talk.replies == [ANSWER]
+    assert (process.pid in host.starters) == (server not in PARENTS)
+
+
+@pytest.mark.slow
+def test_gevent_is_refused_where_the_app_was_imported_before_it(host: Host) -> None:
+    need("gunicorn gevent")
+
+    process = host.start(*GUNICORN, *GEVENT, "--preload", "host:app")
+
+    assert process.wait(30) != 0
+    assert "Leave --preload out, or begin gunicorn.conf.py with: from gev" in host.log
+    assert host.starters == []
+
+
+IMPORTERS: t.Final = {
+    "a script": (("timeit", "-n", "1", "-r", "1", "import host"), False),
+    "pytest": (("pytest", "--collect-only", "host.py"), False),
+    "flask shell": (("flask", "--app", "host", "shell"), True),
+    "flask routes": (("flask", "--app", "host", "routes"), True),
+    "gunicorn --check-config": (("gunicorn", "--check-config", "host:app"), True),
+}
+"""What imports the app and serves no requests; and whether the app calls start()."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("who", IMPORTERS)
+def test_whoever_merely_imports_the_app_starts_nothing(
+    sim: Simulator, host: Host, who: str
+) -> None:
+    need(who)
+    module, starts = IMPORTERS[who]
+    host.store(talk := new_talk(sim))
+
+    if starts:
+        host.touch("starts")
+
+    host.start(*module).wait(20)
+
+    assert len(host.importers) == 2
+    assert host.starters == []
+    assert talk.replies == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("who", ["another process", "the process after it"])
-@known_fault("The turn of a killed process goes on after the lease only.")
 def test_the_turn_of_a_killed_process_goes_on_within_3_s(
     sim: Simulator, host: Host, who: str
 ) -> None:
     talk = new_talk(sim)
     host.store(talk)
+    host.touch("forks")  # the provider has a child process, which lives on
     killed = host.start_shut(*WORK)
 
     if who == "another process":
@@ -229,10 +305,9 @@ def test_the_turn_of_a_killed_process_goes_on_within_3_s(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "server",
-    [FLASK_RUN, ("waitress", "--listen", "127.0.0.1:0", "host:app")],
-    ids=["flask run", "waitress"],
+    [FLASK_RUN, WAITRESS, UVICORN],
+    ids=["flask run", "waitress", "uvicorn"],
 )
-@known_fault("Servers that leave SIGTERM to the system end in the middle of a turn.")
 def test_a_running_turn_gets_its_grace_on_sigterm(
     sim: Simulator, host: Host, server: tuple[str, ...]
 ) -> None:

@@ -167,7 +167,7 @@ def left_on_disk(store: Store) -> list[bytes]:
     """The secrets in the file and its journal, of which nothing is left."""
     store.read("PRAGMA wal_checkpoint(TRUNCATE)")
     folder = Path(t.cast(SQLiteDatabase, store.database).path).parent
-    found = b"".join(file.read_bytes() for file in folder.iterdir())
+    found = b"".join(file.read_bytes() for file in folder.rglob("*") if file.is_file())
 
     return [secret for secret in SECRETS if secret in found]
 

@@ -93,9 +93,22 @@ class Scene(t.NamedTuple):
         self.store.settle(self.lease, outcome, None)
 
 
+class DeadProcess:
+    """Claims jobs, and is found dead when somebody looks."""
+
+    def enter(self) -> str:
+        return "a process"
+
+    def dead(self) -> t.Iterator[str]:
+        yield "a process"
+
+    def leave(self) -> None: ...
+
+
 @pytest.fixture
 def scene(path: str, clock: Clock) -> t.Iterator[Scene]:
     store = open_store(path, clock, lease=LEASE, window=PAUSE)
+    store.database.processes = DeadProcess()
     yield Scene(store, clock, [])
     store.close()
 
@@ -159,6 +172,7 @@ EVENTS: dict[str, t.Callable[[Scene], t.Any]] = {
     "a delivery comes behind another": come_behind,
     "its window or pause ends": lambda scene: scene.clock.advance(PAUSE),
     "its lease ends": end_lease,
+    "its process has died": lambda scene: scene.store.queue.end_leases(),
     "a worker claims it": lambda scene: scene.store.queue.claim(),
     "its attempt fails": Scene.postpone,
     "its attempt does not count": lambda scene: scene.postpone(free=True),
@@ -174,7 +188,7 @@ EVENTS: dict[str, t.Callable[[Scene], t.Any]] = {
 }
 
 NEEDS_LEASE = {event for event, (starts, _) in JOBS.items() if starts == ["leased"]}
-NEEDS_LEASE.remove("its lease ends")
+NEEDS_LEASE -= {"its lease ends", "its process has died"}
 
 
 def test_every_event_of_the_tables_is_tested_and_every_state_is_reached() -> None:

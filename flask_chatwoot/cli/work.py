@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import typing as t
 
 import click
 from flask.cli import with_appcontext
@@ -12,6 +13,9 @@ from flask_chatwoot.runtime import current_runtime
 from flask_chatwoot.workers import ThreadBackend
 
 from .stop import Stop
+
+_START_PAUSE: t.Final = 1.0
+"""Seconds between two tries to start the first thread."""
 
 
 @click.command()
@@ -31,8 +35,12 @@ def work(threads: int | None) -> None:
         configured.upkeep,
         threads=threads or runtime.config.workers or 4,
     )
-    backend.start()
     click.echo("Working. Ctrl-C stops.")
+
+    # Where no thread can be started at the moment, there is none that tries again.
+    while not (backend.start() or backend.busy or stop.wait(_START_PAUSE)):
+        pass
+
     stop.wait()
     click.echo("Finishing the turns that run.")
     backend.stop()

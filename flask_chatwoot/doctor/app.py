@@ -18,7 +18,7 @@ from flask_chatwoot.errors import (
 from flask_chatwoot.outcomes import DeliveryOutcome, Reason
 from flask_chatwoot.payloads import signature
 from flask_chatwoot.queue.inspection import JobRow
-from flask_chatwoot.queue.schema import UNFINISHED, JobState
+from flask_chatwoot.queue.schema import UNFINISHED, JobState, WorkerLimit
 from flask_chatwoot.setup import account
 
 from .facts import DoctorContext, Finding, Findings, failed, passed, warned
@@ -209,6 +209,7 @@ def _workers(
     context: DoctorContext, waiting: list[JobRow], leased: list[JobRow]
 ) -> Findings:
     """Jobs that wait too long are an error even if a worker had a heartbeat."""
+    yield from _limits(context)
     alive = context.store.inspection.health().workers
     busy = {job.conversation_id for job in leased}
     idle = [
@@ -238,6 +239,28 @@ def _workers(
         )
 
 
+def _limits(context: DoctorContext) -> Findings:
+    """What the servers of the processes that work cannot do."""
+    limits = context.store.inspection.limits()
+
+    if WorkerLimit.LATE_START in limits:
+        yield warned(
+            "start",
+            "A process started its workers with its first request: after a restart, "
+            "jobs wait for one.",
+            "End the module that its server imports with chatwoot.start(app), or run "
+            "flask chatwoot work.",
+        )
+
+    if WorkerLimit.NO_GRACE in limits:
+        yield warned(
+            "stop",
+            "SIGTERM ends a process in the middle of its turns.",
+            "Call chatwoot.start(app) in its main thread before the server starts, or "
+            "run flask chatwoot work.",
+        )
+
+
 def _first_in_line(waiting: list[JobRow]) -> list[JobRow]:
     """The first job of each conversation; the others wait for it."""
     first: dict[int, JobRow] = {}
@@ -253,8 +276,9 @@ def _start(context: DoctorContext) -> str:
         return "CHATWOOT_WORKERS is 0: run flask chatwoot work beside the app."
 
     return (
-        "Is the app running, and did it serve a request since its start? If not, run "
-        "flask chatwoot work."
+        "Is the app running? Under gunicorn and flask run its workers start with it, "
+        "elsewhere with the first request or by chatwoot.start(app). Or run flask "
+        "chatwoot work."
     )
 
 

@@ -4,6 +4,8 @@ import contextlib
 import time
 import typing as t
 
+from .liveness import Processes
+
 Values = t.Mapping[str, t.Any]
 
 _STEP: t.Final = 50
@@ -50,10 +52,12 @@ class Database(t.Protocol):
     cannot be read or written.
 
     :ivar clock: The time, in Unix seconds.
+    :ivar processes: Those that share it.
     """
 
     account_id: int
     clock: t.Callable[[], float]
+    processes: Processes
 
     def transaction(
         self, *, durable: bool = False

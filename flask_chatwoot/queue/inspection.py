@@ -4,7 +4,7 @@ import typing as t
 
 from . import schema
 from .database import Database, Deletion
-from .schema import DraftState, JobState
+from .schema import DraftState, JobState, WorkerLimit
 
 KEEP: t.Final = 7 * 24 * 3600.0
 """Seconds for which a finished job is kept, so that a duplicate is recognised."""
@@ -93,9 +93,14 @@ WHERE account_id = :account AND finished_at IS NULL GROUP BY 1
 """  # noqa: S608 - from constants
 
 _BEAT: t.Final = """
-INSERT INTO worker (account_id, name, threads, seen_at)
-VALUES (:account, :name, :threads, :now)
-ON CONFLICT (account_id, name) DO UPDATE SET threads = :threads, seen_at = :now
+INSERT INTO worker (account_id, name, threads, seen_at, limits)
+VALUES (:account, :name, :threads, :now, :limits)
+ON CONFLICT (account_id, name)
+DO UPDATE SET threads = :threads, seen_at = :now, limits = :limits
+"""
+
+_LIMITS: t.Final = """
+SELECT limits FROM worker WHERE account_id = :account AND seen_at > :now - :alive
 """
 
 _NO_LIMIT: t.Final = 2**63 - 1
@@ -254,7 +259,18 @@ class Inspection:
 
         return Health(oldest, states, outcomes, workers)
 
-    def report(self, worker: str, threads: int) -> None:
+    def limits(self) -> set[WorkerLimit]:
+        """Those of the processes whose heartbeat is recent."""
+        values = {"account": self._database.account_id, "alive": ALIVE}
+
+        with self._database.read() as tx:
+            rows = tx.execute(_LIMITS, values | {"now": tx.now}).fetchall()
+
+        return {WorkerLimit(name) for (names,) in rows for name in names.split()}
+
+    def report(
+        self, worker: str, threads: int, limits: t.Iterable[WorkerLimit] = ()
+    ) -> None:
         """Record the heartbeat of a process with workers; 0 threads: it ends.
 
         :param worker: The name of the process, which no other process has.
@@ -263,6 +279,7 @@ class Inspection:
             "account": self._database.account_id,
             "name": worker,
             "threads": threads,
+            "limits": " ".join(limits),
         }
 
         with self._database.transaction() as tx:

@@ -56,7 +56,17 @@ SELECT
 """  # noqa: S608 - from constants
 
 _CLAIM: t.Final = """
-UPDATE job SET claim = :claim, due_at = :due, attempts = attempts + 1 WHERE id = :job
+UPDATE job SET claim = :claim, worker = :worker, due_at = :due, attempts = attempts + 1
+WHERE id = :job
+"""
+
+_END_LEASES: t.Final = """
+UPDATE job SET due_at = :now WHERE account_id = :account AND due_at > :now
+AND claim IS NOT NULL AND worker = :worker
+"""
+
+_FORGET: t.Final = """
+DELETE FROM worker WHERE account_id = :account AND name = :worker
 """
 
 _FOLLOW_UPS: t.Final = """
@@ -257,7 +267,12 @@ class Queue:
         job_id, conversation, message, kind, payload, received, attempts, *rest = row
         handoff, failure, reason = rest
         claim = secrets.token_hex(16)
-        values = {"job": job_id, "claim": claim, "due": tx.now + self.lease}
+        values = {
+            "job": job_id,
+            "claim": claim,
+            "worker": self._database.processes.enter(),
+            "due": tx.now + self.lease,
+        }
         tx.execute(_CLAIM, values)
         follow_ups = tx.execute(_FOLLOW_UPS, values).fetchall()
 
@@ -289,6 +304,22 @@ class Queue:
                 " AND due_at > :now",
                 _lease(job) | {"now": tx.now, "due": tx.now + self.lease},
             )
+
+    def end_leases(self) -> int:
+        """End the leases of processes that have died; return their number.
+
+        Their attempts count.
+        """
+        ended = 0
+
+        for worker in self._database.processes.dead():
+            values = {"account": self._database.account_id, "worker": worker}
+
+            with self._database.transaction() as tx:
+                ended += tx.execute(_END_LEASES, values | {"now": tx.now}).rowcount
+                tx.execute(_FORGET, values)
+
+        return ended
 
     def postpone(
         self,

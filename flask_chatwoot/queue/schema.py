@@ -13,6 +13,7 @@ a message opens a debounce window  (none)                waiting    Queue.put
 a delivery comes behind another    (none)                blocked    Queue.put
 its window or pause ends           waiting retrying      ready
 its lease ends                     leased                ready
+its process has died               leased                ready      Queue.end_leases
 a worker claims it                 ready giving_up       leased     Queue.claim
 its attempt fails                  leased                retrying   Queue.postpone
 its attempt does not count         leased                waiting    Queue.postpone
@@ -30,7 +31,7 @@ it is pruned with the dead         done dead             (none)     Inspection.p
 Until another worker claims a job whose lease has ended, the worker that had it may
 still end it. A message that comes next in line may have to wait for its debounce window
 when the job before it ends. A job that was given up and leased is *giving_up* again
-when that lease ends or its attempt fails.
+when that lease ends, its process has died or its attempt fails.
 
 The states of a draft:
 
@@ -77,6 +78,15 @@ class JobState(enum.StrEnum):
     """Finished, and its text is erased."""
     DEAD = "dead"
     """Given up; its text is kept for an operator who revives it."""
+
+
+class WorkerLimit(enum.StrEnum):
+    """What a process with workers cannot do under its server."""
+
+    LATE_START = "late_start"
+    """It started them with its first request."""
+    NO_GRACE = "no_grace"
+    """SIGTERM ends it in the middle of a turn."""
 
 
 class DraftState(enum.StrEnum):
@@ -252,6 +262,7 @@ CREATE: t.Final = (
         name TEXT NOT NULL,
         threads INTEGER NOT NULL,
         seen_at REAL NOT NULL,
+        limits TEXT NOT NULL DEFAULT '',  -- names of WorkerLimit, with spaces between
         PRIMARY KEY (account_id, name)
     ) WITHOUT ROWID""",
     """CREATE TABLE trait (
@@ -268,7 +279,10 @@ _KEPT_COLUMNS: t.Final = """
     attempts, handoff, failure, finished_at, outcome, reason, payload
 """
 
+_LIMITS: t.Final = "ALTER TABLE worker ADD COLUMN limits TEXT NOT NULL DEFAULT ''"
+
 _FROM_3: t.Final = (
+    _LIMITS,
     f"CREATE TABLE new_job ({_JOB_COLUMNS})",
     # Until version 3 a due time below zero stood for one that no claim had seen yet.
     f"INSERT INTO new_job ({_KEPT_COLUMNS}, due_at)"  # noqa: S608 - from constants
@@ -294,6 +308,7 @@ _FROM_3: t.Final = (
 
 _FROM_4: t.Final = (
     "ALTER TABLE job ADD COLUMN worker TEXT",
+    _LIMITS,
     *(
         next(index for index in INDEXES if f" {name} " in index)
         for name in ("job_finished", "conversation_touched", "transcript_said")

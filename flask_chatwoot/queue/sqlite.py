@@ -17,6 +17,7 @@ from flask_chatwoot.errors import DatabaseError
 
 from . import schema
 from .database import Rows, Values
+from .liveness import Processes, ProcessLocks
 from .timeline import Timeline
 from .write_order import WriteOrder
 
@@ -94,6 +95,7 @@ class SQLiteDatabase(Forkable):
         self.account_id = account_id
         self._timeline = Timeline(f"{path}-clock") if clock is None else None
         self.clock: t.Callable[[], float] = clock or t.cast(Timeline, self._timeline)
+        self.processes: Processes = ProcessLocks(f"{path}-processes")
         self._sync = sync
         self._lock = threading.Lock()
         self._checkpointing = threading.Lock()
@@ -152,6 +154,8 @@ class SQLiteDatabase(Forkable):
 
             if self._timeline is not None:
                 self._timeline.leave()
+
+        self.processes.leave()
 
     @contextlib.contextmanager
     def transaction(self, *, durable: bool = False) -> t.Iterator[SQLiteTransaction]:

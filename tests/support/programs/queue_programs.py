@@ -225,6 +225,20 @@ def join_and_die(path: str, statement: str) -> None:
     store.say(3, payload=b"three", said=lambda: "third")
 
 
+def hold(path: str) -> None:
+    """Claim a job and keep it; a forked child, if any, lives as long as the input."""
+    store = open_store(path)
+    store.inspection.report(store.database.processes.enter() or "", 1)
+    job = store.claim()
+
+    if os.fork():
+        sys.stdout.write(f"{job.id}\n")
+        sys.stdout.flush()
+
+    sys.stdin.read()
+    os._exit(0)
+
+
 def fill_up(path: str) -> list[t.Any]:
     """Store deliveries while the file may not grow beyond 200 KB, and one after it."""
     import resource
@@ -253,7 +267,7 @@ PROGRAMS: t.Final[t.Mapping[str, t.Callable[..., t.Any]]] = {
     program.__name__: program
     for program in (
         *(share, open_at_once, fork, fork_amid_work),
-        *(talk, talk_until_killed, join_and_die, fill_up),
+        *(talk, talk_until_killed, join_and_die, hold, fill_up),
     )
 }
 

@@ -1,11 +1,13 @@
-"""An app whose clock and provider obey files beside it; it is copied to a folder.
+"""An app whose clock, import and provider obey files beside it; it is copied there.
 
 As a program it delivers the payloads of its standard input, as JSON, and ends.
 """
 
 import json
+import multiprocessing
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -31,21 +33,44 @@ def enter(name: str) -> None:
         file.write(f"{os.getpid()}\n")
 
 
+def wait_while(name: str) -> None:
+    while (folder / name).exists():
+        time.sleep(0.02)
+
+
+class Thread(threading.Thread):
+    def start(self) -> None:
+        if self.name.startswith("chatwoot-worker"):
+            enter("started")
+
+        super().start()
+
+
+threading.Thread = Thread  # type: ignore[misc]
 app = Flask(__name__, instance_path=str(folder))
 chatwoot = Chatwoot(app)
+
+if (folder / "slow").exists():
+    time.sleep(1.0)
 
 
 @chatwoot.reply_provider
 def reply(text: str) -> str:
     enter("asked")
 
-    while (folder / "shut").exists():
-        time.sleep(0.02)
+    if (folder / "forks").exists():
+        fork = multiprocessing.get_context("fork")
+        fork.Process(target=wait_while, args=("forks",)).start()
+
+    wait_while("shut")
 
     return f"Answer to {text}"
 
 
 enter("imported")
+
+if (folder / "starts").exists():
+    chatwoot.start(app)
 
 if __name__ == "__main__":
     for payload in json.load(sys.stdin):
