@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import requests
 from flask import Flask
-from support.apps import AppFactory, database_of
+from support.apps import AppFactory, database_of, store_of
 from support.commands import Administered, outcome, run
 from support.queue import DAY, Store
 from support.serving import Wsgi, served
