@@ -85,7 +85,7 @@ KEYS = [
     Key("DATABASE_SYNC", "full", "NORMAL", "normal", "normal", "normal"),
     Key("TIMEOUT", 10.0, "2.5", 2.5, 3, 3.0),
     Key("MAX_ATTEMPTS", 5, "1", 1, 9, 9),
-    Key("MAX_BODY", 4 * 1024 * 1024, "1000", 1000, 2000, 2000),
+    Key("MAX_BODY", 16 * 1024 * 1024, "1000", 1000, 2000, 2000),
     Key("LEASE", 30.0, "60", 60.0, 0.5, 0.5),
     Key("RETRY_PAUSE", 2.0, "0.1", 0.1, 4, 4.0),
     Key("SETTLE_TIME", 30.0, "1e1", 10.0, 5.5, 5.5),

@@ -217,7 +217,7 @@ SETTINGS: t.Final = (
     Setting(
         "max_body",
         to.whole(1),
-        4 * 1024 * 1024,
+        16 * 1024 * 1024,
         "Bytes. Larger deliveries are refused with 413.",
     ),
     Setting(
