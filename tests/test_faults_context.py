@@ -53,9 +53,6 @@ def turns(chatwoot: Chatwoot) -> tuple[list[Turn], Thinker]:
     return seen, thinker
 
 
-@known_fault(
-    "The subject of a mail is not read, so a mail without text counts as empty."
-)
 def test_a_mail_without_text_is_asked_with_its_subject(
     begin: Begin, asked: list[str]
 ) -> None:

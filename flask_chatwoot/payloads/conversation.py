@@ -12,7 +12,15 @@ from enum import StrEnum
 from html import unescape
 from types import MappingProxyType
 
-from .fields import MARKER, Object, as_id, as_object, as_seconds, as_text
+from .fields import (
+    MARKER,
+    Object,
+    as_id,
+    as_object,
+    as_seconds,
+    as_text,
+    is_visible,
+)
 from .liquid import escape
 
 _NOTHING: t.Final[Object] = MappingProxyType({})
@@ -78,7 +86,8 @@ class ChatwootMessage(t.NamedTuple):
 
     :ivar type: One of Chatwoot's message types, or ``"unknown"``.
     :ivar content: As Chatwoot sends it; empty if there is none.
-    :ivar text: As the author typed it; of an e-mail, without the quoted history.
+    :ivar text: As the author typed it; of an e-mail, without the quoted history, or
+        its subject if there is no text.
     :ivar rendered: Whether the text looks like the HTML that Chatwoot 4.9.0 to 4.12.0
         renders. Only the server's version shows whether it is.
     :ivar speaker: ``None`` for notes and activities.
@@ -122,6 +131,8 @@ class Conversation(t.NamedTuple):
     :ivar id: The number in the conversation's URL, unique per account; 0 if an answer
         of the API omits it.
     :ivar can_reply: False outside the channel's messaging window.
+    :ivar source_id: The customer's address in the channel, such as
+        ``whatsapp:+491511234567``; only deliveries have it.
     :ivar updated_at: Unix seconds.
     :ivar contacts: The customer as described in each place of the payload, best first.
     :ivar last_message: The last message that is no activity; only the API has it.
@@ -137,6 +148,7 @@ class Conversation(t.NamedTuple):
     additional_attributes: Object = _NOTHING
     can_reply: bool = True
     channel: str | None = None
+    source_id: str | None = None
     updated_at: float | None = None
     contacts: tuple[Contact, ...] = ()
     last_message: ChatwootMessage | None = None
@@ -183,6 +195,7 @@ def conversation_from(raw: Object, message: Object = _NOTHING) -> Conversation:
         additional_attributes=as_object(raw.get("additional_attributes")),
         can_reply=raw.get("can_reply") is not False,
         channel=as_text(raw.get("channel")) or as_text(meta.get("channel")),
+        source_id=as_text(as_object(raw.get("contact_inbox")).get("source_id")),
         updated_at=as_seconds(raw.get("updated_at")),
         contacts=_contacts(meta, message),
         last_message=message_from(raw.get("last_non_activity_message")),
@@ -391,6 +404,9 @@ def _typed(
         if conversation is not None and _looks_rendered(content):
             stored = _stored(message_id, conversation)
             text, rendered = (content, True) if stored is None else (stored, False)
+
+    if mail and not is_visible(text):  # the question may be in the subject alone
+        text = as_text(mail.get("subject")) or text
 
     # From 4.14.2 on, Chatwoot strips these itself.
     return text.rstrip("\r\n"), rendered
