@@ -19,6 +19,7 @@ from .ownership.policy import (
     PolicySettings,
     default_policy,
 )
+from .payloads.channels import Channel
 from .payloads.conversation import Assignee, Attachment, Contact, Speaker
 from .replies import Handoff, Message, Reply, Turn
 from .signals import after_post, before_post, turn_finished
@@ -31,6 +32,7 @@ __all__ = [
     "Assignee",
     "Attachment",
     "Audience",
+    "Channel",
     "Chatwoot",
     "ChatwootError",
     "Contact",

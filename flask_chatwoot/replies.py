@@ -9,8 +9,9 @@ from pathlib import Path
 
 from .errors import ProviderError
 from .ownership.mode import Mode
+from .payloads.channels import Channel
 from .payloads.conversation import Attachment, Contact
-from .payloads.fields import Object, Upload, as_id, storable
+from .payloads.fields import Object, Upload, as_id, is_visible, storable
 
 
 class Message(t.NamedTuple):
@@ -59,6 +60,8 @@ class Turn:
     :ivar messages: The messages one by one, oldest first.
     :ivar custom_attributes: Those of the conversation.
     :ivar language: The browser's language, ``"de"`` for instance, or ``None``.
+    :ivar channel: Where the customer reads the answer, and how many characters one
+        message may have there, for a model to be told.
     :ivar attachments: Those of all messages.
     :ivar raw: The newest delivery's payload, in the shape the server sent it.
     """
@@ -73,6 +76,7 @@ class Turn:
     contact: Contact = field(default_factory=Contact)
     custom_attributes: Object = field(default_factory=dict, repr=False)
     language: str | None = None
+    channel: Channel = field(default_factory=Channel)
     attachments: tuple[Attachment, ...] = ()
     raw: Object = field(default_factory=dict, repr=False)
     _read_history: HistoryReader = field(default=no_history, repr=False, compare=False)
@@ -122,8 +126,8 @@ class Handoff:
 class Reply:
     """An answer with its audience, files, choices and hand-off.
 
-    :ivar content: Markdown, as Chatwoot shows it. Blank text is not posted, unless
-        there are attachments.
+    :ivar content: Markdown, as Chatwoot shows it. Blank text, also of invisible
+        characters, is not posted, unless there are attachments.
     :ivar private: ``True`` makes it a note in bot mode, too. In human mode it is
         always a note.
     :ivar handoff: ``True``, or a :class:`Handoff` that says more: operators
@@ -188,7 +192,7 @@ def uploads_of(reply: Reply) -> list[Upload]:
 
 def is_blank(reply: Reply) -> bool:
     """Whether a reply has neither text nor attachments."""
-    return not (reply.content.strip() or reply.attachments)
+    return not (is_visible(reply.content) or reply.attachments)
 
 
 def _choice(choice: t.Any) -> tuple[str, str]:

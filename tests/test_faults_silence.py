@@ -209,10 +209,6 @@ def answered(begin: Begin, answer: str, channel: str, **fields: t.Any) -> Talk:
     return story.talk
 
 
-@known_fault(
-    "A reply is split by Chatwoot's own limit only, so the channel refuses what is "
-    "longer than it takes."
-)
 @pytest.mark.parametrize(("channel", "fields", "limit"), LIMITS)
 def test_a_long_reply_is_split_at_sentences_into_what_the_channel_takes(
     begin: Begin, channel: str, fields: Fields, limit: int
@@ -229,7 +225,6 @@ def test_a_long_reply_is_split_at_sentences_into_what_the_channel_takes(
     assert len(notes) == (len(answer) > limit * MOST_PARTS)
 
 
-@known_fault("A reply that is too long for the channel is not split at its paragraphs.")
 def test_a_long_reply_is_split_between_paragraphs(begin: Begin) -> None:
     paragraphs = [("First. " * 200).strip(), ("Second. " * 200).strip()]
     talk = answered(begin, "\n\n".join(paragraphs), "FacebookPage")
@@ -237,7 +232,6 @@ def test_a_long_reply_is_split_between_paragraphs(begin: Begin) -> None:
     assert talk.replies == paragraphs
 
 
-@known_fault("A word that is too long for the channel is sent in one piece.")
 def test_a_word_longer_than_a_message_is_split_without_loss(begin: Begin) -> None:
     word = "https://shop.example.com/" + "x" * 700
     talk = answered(begin, word, "Sms")
@@ -246,7 +240,6 @@ def test_a_word_longer_than_a_message_is_split_without_loss(begin: Begin) -> Non
     assert "".join(talk.replies) == word
 
 
-@known_fault("A code block that is too long for the channel is sent in one piece.")
 def test_a_split_code_block_is_closed_and_opened_again(begin: Begin) -> None:
     lines = [f"print({number})" for number in range(400)]
     answer = "\n".join(["Run this:", "", "```", *lines, "```", "", "Good luck."])
@@ -271,9 +264,6 @@ INVISIBLE: t.Final = {
 }
 
 
-@known_fault(
-    "Only white space counts as blank, so a text of invisible characters is posted."
-)
 @pytest.mark.parametrize("mode", ["bot", "human"])
 @pytest.mark.parametrize("text", INVISIBLE.values(), ids=INVISIBLE)
 def test_a_text_of_invisible_characters_is_no_answer(

@@ -185,6 +185,12 @@ SETTINGS: t.Final = (
         "In human mode, post a note for operators when a turn failed for good.",
     ),
     Setting(
+        "max_parts",
+        to.whole(1),
+        4,
+        "Messages that a reply too long for the channel may become. The rest: a note.",
+    ),
+    Setting(
         "typing", to.flag, True, "Show the typing indicator while a provider works."
     ),
     Setting(

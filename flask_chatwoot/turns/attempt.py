@@ -131,7 +131,8 @@ class Attempt:
             if isinstance(answer, Ending):
                 return answer
 
-            posts, handoff = parts_of(answer, self._turn)
+            most = self._parts.config.max_parts
+            posts, handoff = parts_of(answer, self._turn, most=most)
             drafts = self._parts.outbox.keep(job, posts, handoff=handoff)
 
         ending = self._post_all(drafts, handoff)
