@@ -21,7 +21,7 @@ from .ownership.policy import (
 )
 from .payloads.channels import Channel
 from .payloads.conversation import Assignee, Attachment, Contact, Speaker
-from .replies import Handoff, Message, Reply, Turn
+from .replies import Handoff, Message, NoReply, Reply, Turn
 from .signals import after_post, before_post, turn_finished
 
 if t.TYPE_CHECKING:
@@ -41,6 +41,7 @@ __all__ = [
     "Handoff",
     "Message",
     "Mode",
+    "NoReply",
     "PolicyContext",
     "PolicySettings",
     "Post",

@@ -11,7 +11,12 @@ from dataclasses import dataclass
 
 from .config import Config
 from .outcomes import DeliveryOutcome, Reason
-from .ownership.deliveries import record_human, record_operator, transition_of
+from .ownership.deliveries import (
+    record_bot,
+    record_human,
+    record_operator,
+    transition_of,
+)
 from .ownership.gate import is_ours
 from .ownership.mode import Mode, ModeAttribute
 from .ownership.store import OwnershipStore
@@ -91,6 +96,9 @@ class Ingest:
         if reason is not Reason.OTHER_ACCOUNT and self._is_other_inbox(inbox_id):
             reason = Reason.OTHER_INBOX
 
+        if reason is Reason.EMPTY and self._may_be_waiting(event):
+            reason = None
+
         if reason is None:
             put = functools.partial(self._put, event, body, MESSAGE)
 
@@ -102,6 +110,15 @@ class Ingest:
             return self._take_outgoing(event, body, reason)
 
         return _ignored(reason)
+
+    def _may_be_waiting(self, event: MessageEvent) -> bool:
+        """Whether a message without content may leave a conversation pending.
+
+        Its turn finds out; an open conversation is seen by operators.
+        """
+        waits = event.conversation.status not in (None, "open")
+
+        return waits and self.config.on_silence == "open"
 
     def _is_other_inbox(self, inbox_id: int | None) -> bool:
         return bool(self.config.inboxes) and inbox_id not in self.config.inboxes
@@ -134,7 +151,13 @@ class Ingest:
             entry = TranscriptEntry(event.message.id, "assistant", event.message.text)
             self.history.keep(event.conversation.id, [entry])
 
-        if not event.message.by_operator or self._is_ours(event):
+        if not event.message.by_operator and event.message.bot is None:
+            return _ignored(reason)
+
+        ours = self._is_ours(event)
+        record_bot(self.ownership, event, ours=ours)
+
+        if not event.message.by_operator or ours:
             return _ignored(reason)
 
         # In one transaction: after a crash in between, the mode would never be set.

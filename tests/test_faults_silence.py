@@ -9,17 +9,18 @@ import pytest
 from flask import Flask
 from support.apps import recorded
 from support.faults import known_fault
-from support.stories import QUESTION, Begin
+from support.stories import ASKED, QUESTION, REPLY, Begin, Thinker
 
 from flask_chatwoot import (
     Audience,
     Chatwoot,
     Decision,
+    NoReply,
     Reply,
     after_post,
     turn_finished,
 )
-from flask_chatwoot.simulator import Talk
+from flask_chatwoot.simulator import Fault, Talk
 from flask_chatwoot.simulator.payloads import ContactRecord
 
 Fields = dict[str, t.Any]
@@ -36,10 +37,6 @@ UNSUPPORTED: t.Final[Fields] = {
 RECORDING: t.Final = {"file_type": "audio", "data_url": "https://files.example.com/1"}
 
 
-@known_fault(
-    "A pending conversation that gets no answer stays pending, where operators do not "
-    "see it, and no note says so."
-)
 @pytest.mark.parametrize("kind", ["bot", "account"])
 @pytest.mark.parametrize(
     ("message", "answer"),
@@ -114,6 +111,71 @@ def test_a_pending_conversation_of_another_bot_is_not_changed(begin: Begin) -> N
 
     assert story.talk.posted == []
     assert story.talk.status == "pending"
+
+
+@pytest.mark.parametrize(
+    ("options", "answer", "ending"),
+    [
+        ({}, NoReply(), "declined no_reply"),
+        ({}, [None, NoReply()], "declined no_reply"),
+        ({"on_silence": "leave"}, None, "declined no_answer"),
+    ],
+    ids=["NoReply", "NoReply in a list", "leave"],
+)
+def test_silence_that_is_wanted_changes_nothing(
+    begin: Begin, options: t.Any, answer: t.Any, ending: str
+) -> None:
+    story = begin(answer=answer, kind="bot", **options)
+    story.asks()
+
+    assert (story.talk.posted, story.talk.status) == ([], "pending")
+    assert story.endings() == [ending]
+
+
+def test_the_note_says_why_there_is_no_answer(begin: Begin) -> None:
+    story = begin(answer=None, kind="bot")
+    story.goes(
+        ASKED,
+        "Assistant (note): **The bot hands this conversation off.** Reason: the bot "
+        "has no answer.",
+        "    ",
+        "    The customer wrote:",
+        "    ",
+        f"    > {QUESTION}",
+    )
+
+    assert story.endings() == ["handed_off no_answer"]
+    assert story.attributes["support_mode"] == "human"
+
+
+@pytest.mark.parametrize("endpoint", ["conversation", "toggle_status"])
+def test_the_provider_is_not_asked_again_while_the_hand_off_is_repeated(
+    begin: Begin, endpoint: str
+) -> None:
+    asked: list[str] = []  # appending returns None
+
+    story = begin(answer=asked.append, kind="bot", retry_pause=0.05)
+    story.sim.inject(Fault.SERVER_ERROR, times=2, endpoint=endpoint)
+    story.asks()
+
+    assert asked == [QUESTION]
+    assert (story.talk.status, len(story.talk.notes)) == ("open", 1)
+    assert story.endings() == ["handed_off no_answer"]
+
+
+def test_the_next_message_is_answered_instead_of_a_hand_off(begin: Begin) -> None:
+    thinker = Thinker(Reply(""))
+    story = begin(
+        answer=lambda text, turn: thinker(text, turn) if text == QUESTION else REPLY,
+        kind="bot",
+    )
+
+    with story.during(thinker, delivered=True):
+        story.talk.customer_says("It is number 4711.")
+
+    assert story.talk.replies == [REPLY]
+    assert story.talk.status == "pending"
+    assert story.endings() == ["declined superseded", "replied"]
 
 
 # -- refused by the channel ----------------------------------------------------

@@ -14,6 +14,7 @@ from . import converters as to
 PREFIX: t.Final = "CHATWOOT_"
 
 BACKENDS: t.Final = ("inline", "thread")
+ON_SILENCE: t.Final = ("open", "leave")
 SYNCS: t.Final = ("full", "normal")
 
 MOST_WORKERS: t.Final = 1000
@@ -183,6 +184,12 @@ SETTINGS: t.Final = (
         to.flag,
         False,
         "In human mode, post a note for operators when a turn failed for good.",
+    ),
+    Setting(
+        "on_silence",
+        to.one_of(*ON_SILENCE),
+        "open",
+        "If no answer leaves a conversation pending: open it for operators, or leave.",
     ),
     Setting(
         "max_parts",

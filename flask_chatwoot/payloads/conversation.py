@@ -65,7 +65,8 @@ class Attachment(t.NamedTuple):
 class Assignee(t.NamedTuple):
     """The operator or bot to whom a conversation is assigned.
 
-    :ivar type: ``"user"`` or ``"agent_bot"``. A user and a bot may have the same id.
+    :ivar type: ``"user"``, ``"agent_bot"``, or ``"machine"`` for any other, such as
+        Captain (since Chatwoot 4.18). A user and a bot may have the same id.
     """
 
     type: str
@@ -91,11 +92,17 @@ class ChatwootMessage(t.NamedTuple):
     :ivar rendered: Whether the text looks like the HTML that Chatwoot 4.9.0 to 4.12.0
         renders. Only the server's version shows whether it is.
     :ivar speaker: ``None`` for notes and activities.
+    :ivar bot: The id of the agent bot that wrote it in public; 0 for a bot that
+        Chatwoot does not name, such as Dialogflow
+        (``lib/integrations/bot_processor_service.rb``); ``None`` if no bot did.
     :ivar marker: Our marker, if this package created it and Chatwoot stored the marker.
     :ivar picked: The customer's answer, if the message has buttons or a form; else
         empty.
     :ivar created_at: Unix seconds.
     :ivar auto_reply: Whether it is an e-mail that a machine wrote.
+    :ivar reaction: Whether it is a reaction to another message, such as a thumb
+        (``app/services/whatsapp/session/inbound/reaction_store.rb`` of
+        fazer-ai/chatwoot).
     """
 
     id: int
@@ -105,12 +112,14 @@ class ChatwootMessage(t.NamedTuple):
     text: str = ""
     rendered: bool = False
     speaker: Speaker | None = None
+    bot: int | None = None
     marker: str | None = None
     picked: str = ""
     attachments: tuple[Attachment, ...] = ()
     created_at: float | None = None
     auto_reply: bool = False
     deleted: bool = False
+    reaction: bool = False
 
     def __repr__(self) -> str:
         return f"<ChatwootMessage {self.id}>"
@@ -240,10 +249,15 @@ def _assignee(meta: Object) -> Assignee | None:
         return None
 
     # "assignee_type" is "AgentBot" (4.8 and later), the assignee's "type" "agent_bot".
-    kinds = (meta.get("assignee_type"), found.get("type"))
-    is_bot = any(kind in ("AgentBot", "agent_bot") for kind in kinds)
+    kinds = [as_text(meta.get("assignee_type")), as_text(found.get("type"))]
+    kind = "user"
 
-    return Assignee("agent_bot" if is_bot else "user", as_id(found.get("id")))
+    if any(each in ("AgentBot", "agent_bot") for each in kinds):
+        kind = "agent_bot"
+    elif any(each not in (None, "User", "user") for each in kinds):
+        kind = "machine"
+
+    return Assignee(kind, as_id(found.get("id")))
 
 
 def _newest(messages: t.Any) -> int:
@@ -275,6 +289,7 @@ def message_from(
     kind = _type(raw.get("message_type"))
     private = raw.get("private") not in (None, False)
     text, rendered = _typed(content, mail, message_id, conversation)
+    speaker = _speaker(raw, attributes, kind, private=private)
 
     return ChatwootMessage(
         id=message_id,
@@ -283,13 +298,15 @@ def message_from(
         content=content,
         text=text,
         rendered=rendered,
-        speaker=_speaker(raw, attributes, kind, private=private),
+        speaker=speaker,
+        bot=_bot(raw, attributes) if (kind, speaker) == _BY_MACHINE else None,
         marker=as_text(attributes.get(MARKER)),
         picked=_picked(attributes.get("submitted_values")),
         attachments=_attachments(raw.get("attachments")),
         created_at=as_seconds(raw.get("created_at")),
         auto_reply=mail.get("auto_reply") is True,
         deleted=bool(attributes.get("deleted")),
+        reaction=attributes.get("is_reaction") is True,
     )
 
 
@@ -337,6 +354,24 @@ def _speaker(
     by_operator = kind == "outgoing" and _is_by_operator(raw, attributes)
 
     return Speaker.OPERATOR if by_operator else Speaker.MACHINE
+
+
+_BY_MACHINE: t.Final = ("outgoing", Speaker.MACHINE)
+
+
+def _bot(raw: Object, attributes: Object) -> int | None:
+    """The bot that wrote a machine's message; ``None`` for an automation or campaign,
+    for our own post in a user's name, and for Slack's users without an account."""
+    extra = as_object(raw.get("additional_attributes"))
+    sender = as_object(raw.get("sender"))
+
+    if "automation_rule_id" in attributes or extra.get("campaign_id"):
+        return None
+
+    if sender.get("type") in ("user", "User") or extra.get("sender_name"):
+        return None
+
+    return (as_id(sender.get("id")) or 0) if sender.get("type") == "agent_bot" else 0
 
 
 def _is_by_operator(raw: Object, attributes: Object) -> bool:

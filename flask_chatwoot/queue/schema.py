@@ -206,6 +206,9 @@ CREATE: t.Final = (
         operator_message_id INTEGER NOT NULL DEFAULT 0,
         human_at REAL,
         resolved_message_id INTEGER NOT NULL DEFAULT 0,
+        bot_message_id INTEGER NOT NULL DEFAULT 0,
+        status TEXT,
+        status_at REAL,
         touched_at REAL NOT NULL,
         PRIMARY KEY (account_id, id)
     ) WITHOUT ROWID""",
@@ -239,6 +242,12 @@ _KEPT_COLUMNS: t.Final = """
     attempts, handoff, failure, finished_at, outcome, reason, payload
 """
 
+_ADDED: t.Final = (
+    "ALTER TABLE conversation ADD COLUMN bot_message_id INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE conversation ADD COLUMN status TEXT",
+    "ALTER TABLE conversation ADD COLUMN status_at REAL",
+)
+
 _FROM_3: t.Final = (
     f"CREATE TABLE new_job ({_JOB_COLUMNS})",
     # Until version 3 a due time below zero stood for one that no claim had seen yet.
@@ -249,6 +258,7 @@ _FROM_3: t.Final = (
     "UPDATE job SET kind = 'takeover' WHERE kind = 'take_over'",
     "ALTER TABLE draft RENAME COLUMN last_words TO about_failure",
     "ALTER TABLE draft ADD COLUMN unconfirmed_at REAL",
+    *_ADDED,
     "UPDATE draft SET unconfirmed_at = sent_at WHERE message_id IS NULL",
     "ALTER TABLE file RENAME COLUMN kind TO media_type",
     "ALTER TABLE said RENAME TO transcript",
@@ -263,7 +273,7 @@ _FROM_3: t.Final = (
     *INDEXES,
 )
 
-_FROM_4: t.Final = ("ALTER TABLE job ADD COLUMN worker TEXT",)
+_FROM_4: t.Final = ("ALTER TABLE job ADD COLUMN worker TEXT", *_ADDED)
 
 MIGRATIONS: t.Final[t.Mapping[int, t.Sequence[str]]] = {
     0: CREATE,
