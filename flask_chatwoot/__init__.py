@@ -22,7 +22,7 @@ from .ownership.policy import (
 from .payloads.channels import Channel
 from .payloads.conversation import Assignee, Attachment, Contact, Speaker
 from .replies import Handoff, Message, NoReply, Reply, Turn
-from .signals import after_post, before_post, turn_finished
+from .signals import after_post, before_post, turn_finished, undelivered
 
 if t.TYPE_CHECKING:
     from .extension import Chatwoot
@@ -54,6 +54,7 @@ __all__ = [
     "before_post",
     "default_policy",
     "turn_finished",
+    "undelivered",
 ]
 
 

@@ -28,7 +28,7 @@ from .queue.line import MESSAGE
 from .queue.outbox import Outbox
 from .queue.transcript import Transcript, TranscriptEntry
 from .turns.history import History
-from .turns.messages import TAKEOVER, follow_up
+from .turns.messages import TAKEOVER, UNDELIVERED, follow_up
 
 
 class Receipt(t.NamedTuple):
@@ -147,6 +147,9 @@ class Ingest:
         """Store a message of an operator, an automation, another bot, or this bot."""
         self._confirm_post(event)
 
+        if event.refused:
+            return self._take_refusal(event, body)
+
         if not event.message.private:
             entry = TranscriptEntry(event.message.id, "assistant", event.message.text)
             self.history.keep(event.conversation.id, [entry])
@@ -173,6 +176,15 @@ class Ingest:
             self.backend.wake()
 
         return _receipt(new) if sets_mode else _ignored(reason)
+
+    def _take_refusal(self, event: MessageEvent, body: bytes) -> Receipt:
+        """Store that the channel refused a message, if this app posted it."""
+        if not self.outbox.is_ours(event.message.id):
+            return _ignored(Reason.OUTGOING)
+
+        put = functools.partial(self._put, event, body, UNDELIVERED)
+
+        return _receipt(self.backend.accept(put, event, body))
 
     def _is_ours(self, event: MessageEvent) -> bool:
         return is_ours(self.outbox, event.conversation.id, event.message)

@@ -140,4 +140,8 @@ class Reason(_Ending):
         "crashed",
         "The process ended or an internal error occurred, on every attempt.",
     )
+    UNDELIVERED = (
+        "undelivered",
+        "The channel refused a message after Chatwoot had accepted it.",
+    )
     UNREADABLE = "unreadable", "The stored delivery cannot be parsed any more."

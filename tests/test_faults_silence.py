@@ -8,7 +8,7 @@ import typing as t
 import pytest
 from flask import Flask
 from support.apps import recorded
-from support.faults import known_fault
+from support.commands import outcome
 from support.stories import ASKED, QUESTION, REPLY, Begin, Thinker
 
 from flask_chatwoot import (
@@ -16,9 +16,12 @@ from flask_chatwoot import (
     Chatwoot,
     Decision,
     NoReply,
+    Reason,
     Reply,
+    TurnOutcome,
     after_post,
     turn_finished,
+    undelivered,
 )
 from flask_chatwoot.simulator import Fault, Talk
 from flask_chatwoot.simulator.payloads import ContactRecord
@@ -182,21 +185,10 @@ def test_the_next_message_is_answered_instead_of_a_hand_off(begin: Begin) -> Non
 
 
 def refuse(talk: Talk) -> None:
-    """Report that the channel did not send our newest reply.
-
-    Chatwoot took the message, and learned later that the channel does not
-    (``app/services/messages/status_update_service.rb``).
-    """
-    ours = [message for message in talk.posted if not message.private][-1]
-    reason = {"external_error": "131047: Re-engagement message"}
-    attributes = {**ours.content_attributes, **reason}
-    talk.edit(ours, status="failed", content_attributes=attributes)
+    """Report that the channel did not send our newest reply."""
+    talk.channel_refuses([each for each in talk.posted if not each.private][-1])
 
 
-@known_fault(
-    "A reply that Chatwoot took and the channel refused counts as sent: no note, no "
-    "hand-off."
-)
 @pytest.mark.parametrize("status", ["open", "pending"])
 @pytest.mark.parametrize("kind", ["bot", "account"])
 @pytest.mark.parametrize("version", ["4.16.2", "4.8.0"])  # 4.8.0 keeps no markers
@@ -221,10 +213,6 @@ def test_a_reply_that_the_channel_refuses_is_handed_off_with_one_note(
     assert len(turns) == 1
 
 
-@known_fault(
-    "A refusal by the channel is ignored, also one that is delivered before the turn "
-    "has ended."
-)
 def test_a_refusal_that_comes_before_the_end_of_the_turn_is_seen(
     begin: Begin, app: Flask
 ) -> None:
@@ -242,6 +230,72 @@ def test_a_refusal_that_comes_before_the_end_of_the_turn_is_seen(
     assert story.talk.replies == [ANSWER]
     assert len(story.talk.notes) == 1
     assert story.talk.status == "open"
+
+
+def test_the_host_is_told_once_of_a_refusal_and_why_shows_it(
+    begin: Begin, app: Flask
+) -> None:
+    story = begin(answer=ANSWER, channel="whatsapp", fallback_message="Sorry.")
+    story.asks()
+    message_id = story.talk.posted[0].id
+
+    with recorded(undelivered, app) as signals:
+        for _ in range(2):
+            refuse(story.talk)
+            story.rest()
+
+    assert signals == [
+        {
+            "conversation_id": story.talk.id,
+            "message_id": message_id,
+            "error": "131047: Re-engagement message",
+            "outcome": TurnOutcome.HANDED_OFF,
+            "reason": Reason.UNDELIVERED,
+        }
+    ]
+    assert story.talk.replies == [ANSWER]  # the fallback would be refused as well
+    _, printed = outcome(app, "why", str(story.talk.id))
+    assert f"message {message_id} undelivered: the channel refused it" in printed
+    assert "a refusal by the channel" in printed
+    assert "131047" not in printed
+
+
+@pytest.mark.parametrize("reply", ["an operator's", "ours in a taken conversation"])
+def test_a_refusal_that_operators_see_themselves_changes_nothing(
+    begin: Begin, reply: str
+) -> None:
+    story = begin(answer=ANSWER, channel="whatsapp")
+    story.asks()
+    said = story.talk.operator_says("Olga here.")
+    story.rest()
+    ours = story.talk.posted[0]
+    story.talk.channel_refuses(said if reply == "an operator's" else ours)
+    story.rest()
+
+    assert story.talk.notes == []
+
+
+def test_all_parts_of_a_reply_may_be_refused(begin: Begin) -> None:
+    story = begin(answer=[ANSWER, "And more."], channel="whatsapp", status="pending")
+    story.asks()
+
+    for message in story.talk.posted:
+        story.talk.channel_refuses(message)
+
+    story.rest()
+    assert (len(story.talk.notes), story.talk.status) == (1, "open")
+
+
+def test_the_note_about_a_refusal_is_repeated_until_it_is_posted(begin: Begin) -> None:
+    story = begin(answer=ANSWER, channel="whatsapp", retry_pause=0.05)
+    story.asks()
+    story.sim.inject(Fault.SERVER_ERROR, times=2, endpoint="custom_attributes")
+    refuse(story.talk)
+    story.rest()
+
+    assert len(story.talk.notes) == 1
+    assert story.attributes == {"support_mode": "human"}
+    assert story.endings() == ["replied", "handed_off undelivered"]
 
 
 # -- longer than the channel takes ---------------------------------------------

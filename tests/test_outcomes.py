@@ -26,7 +26,8 @@ CLOSED: dict[type[StrEnum], set[str]] = {
             "provider_invalid",
         ),
         *("unauthorized", "not_found", "refused", "redirected", "rate_limited"),
-        *("server_error", "unreachable", "unconfirmed", "crashed", "unreadable"),
+        *("server_error", "unreachable", "unconfirmed", "crashed", "undelivered"),
+        *("unreadable",),
     },
 }
 

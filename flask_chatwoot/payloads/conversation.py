@@ -94,12 +94,14 @@ class ChatwootMessage(t.NamedTuple):
     :ivar speaker: ``None`` for notes and activities.
     :ivar bot: The id of the agent bot that wrote it in public; 0 for a bot that
         Chatwoot does not name, such as Dialogflow
-        (``lib/integrations/bot_processor_service.rb``); ``None`` if no bot did.
+        (``lib/integrations/dialogflow/processor_service.rb``); ``None`` if no bot did.
     :ivar marker: Our marker, if this package created it and Chatwoot stored the marker.
     :ivar picked: The customer's answer, if the message has buttons or a form; else
         empty.
     :ivar created_at: Unix seconds.
     :ivar auto_reply: Whether it is an e-mail that a machine wrote.
+    :ivar refusal: Why the channel did not take it after Chatwoot had; else empty. A
+        text of the channel's (``app/services/messages/status_update_service.rb``).
     :ivar reaction: Whether it is a reaction to another message, such as a thumb
         (``app/services/whatsapp/session/inbound/reaction_store.rb`` of
         fazer-ai/chatwoot).
@@ -119,6 +121,7 @@ class ChatwootMessage(t.NamedTuple):
     created_at: float | None = None
     auto_reply: bool = False
     deleted: bool = False
+    refusal: str = ""
     reaction: bool = False
 
     def __repr__(self) -> str:
@@ -306,6 +309,7 @@ def message_from(
         created_at=as_seconds(raw.get("created_at")),
         auto_reply=mail.get("auto_reply") is True,
         deleted=bool(attributes.get("deleted")),
+        refusal=as_text(attributes.get("external_error")) or "",
         reaction=attributes.get("is_reaction") is True,
     )
 

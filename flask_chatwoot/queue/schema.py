@@ -43,6 +43,7 @@ the request surely made nothing    sending unconfirmed   kept         Outbox.uns
 the request has no answer          sending               unconfirmed  Outbox.unconfirmed
 Chatwoot has it                    kept sending          posted       Outbox.posted
 evidence of it is found            unconfirmed           posted       Outbox.posted
+the channel refuses it             posted                undelivered  Outbox.refused
 its job is done                    kept sending          withheld     Queue.settle
 its job is done unconfirmed        unconfirmed           withheld     Queue.settle
 its job is dead                    kept                  undelivered  Queue.settle
@@ -93,7 +94,7 @@ class DraftState(enum.StrEnum):
     WITHHELD = "withheld"
     """The turn ended without it, because the policy no longer allowed the post."""
     UNDELIVERED = "undelivered"
-    """The turn failed before it was posted."""
+    """The turn failed before it was posted, or the channel refused it afterwards."""
 
 
 UNFINISHED: t.Final = tuple(
@@ -115,6 +116,7 @@ END
 
 DRAFT_STATE: t.Final = """
 CASE
+    WHEN draft.refused_at IS NOT NULL THEN 'undelivered'
     WHEN draft.message_id IS NOT NULL THEN 'posted'
     WHEN job.finished_at IS NOT NULL AND job.outcome <> 'dead' THEN 'withheld'
     WHEN draft.unconfirmed_at IS NOT NULL THEN 'unconfirmed'
@@ -188,7 +190,8 @@ CREATE: t.Final = (
         files INTEGER NOT NULL,
         sent_at REAL,
         unconfirmed_at REAL,
-        message_id INTEGER
+        message_id INTEGER,
+        refused_at REAL  -- by the channel, after Chatwoot had accepted it
     )""",
     """CREATE TABLE file (
         id INTEGER PRIMARY KEY,
@@ -243,6 +246,7 @@ _KEPT_COLUMNS: t.Final = """
 """
 
 _ADDED: t.Final = (
+    "ALTER TABLE draft ADD COLUMN refused_at REAL",
     "ALTER TABLE conversation ADD COLUMN bot_message_id INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE conversation ADD COLUMN status TEXT",
     "ALTER TABLE conversation ADD COLUMN status_at REAL",

@@ -71,6 +71,10 @@ class Attempt:
         if not ending.settled:
             self._parts.queue.settle(self._job, ending.outcome, ending.reason)
 
+        self._finish(ending)
+
+    def _finish(self, ending: Ending) -> None:
+        """Tell the host how the turn ended."""
         self._keep_transcript()
         signals.send(
             signals.turn_finished,

@@ -79,6 +79,7 @@ _FAILURES: t.Final = {
     Reason.SERVER_ERROR: "Chatwoot failed, on every attempt.",
     Reason.UNREACHABLE: "Chatwoot could not be reached.",
     Reason.UNCONFIRMED: "A reply was sent, but does not seem to have arrived.",
+    Reason.UNDELIVERED: "The channel refused its message: the customer did not get it.",
     Reason.CRASHED: "Its process ended in the middle, on every attempt.",
 }
 

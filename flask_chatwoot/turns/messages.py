@@ -19,6 +19,9 @@ from flask_chatwoot.replies import HistoryReader, Message, Turn, no_history
 TAKEOVER: t.Final = "takeover"
 """Kind of job: an operator took over, and the attribute must still be set."""
 
+UNDELIVERED: t.Final = "undelivered"
+"""Kind of job: the channel refused a post that Chatwoot had accepted."""
+
 log = logging.getLogger(__name__)
 
 
