@@ -19,9 +19,10 @@ from .ownership.policy import (
     PolicySettings,
     default_policy,
 )
+from .payloads.channels import Channel
 from .payloads.conversation import Assignee, Attachment, Contact, Speaker
-from .replies import Handoff, Message, Reply, Turn
-from .signals import after_post, before_post, turn_finished
+from .replies import Handoff, Message, NoReply, Reply, Turn
+from .signals import after_post, before_post, turn_finished, undelivered
 
 if t.TYPE_CHECKING:
     from .extension import Chatwoot
@@ -31,6 +32,7 @@ __all__ = [
     "Assignee",
     "Attachment",
     "Audience",
+    "Channel",
     "Chatwoot",
     "ChatwootError",
     "Contact",
@@ -39,6 +41,7 @@ __all__ = [
     "Handoff",
     "Message",
     "Mode",
+    "NoReply",
     "PolicyContext",
     "PolicySettings",
     "Post",
@@ -51,6 +54,7 @@ __all__ = [
     "before_post",
     "default_policy",
     "turn_finished",
+    "undelivered",
 ]
 
 

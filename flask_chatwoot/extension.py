@@ -141,7 +141,8 @@ class Chatwoot:
 
         It takes the text, and if it declares a second parameter, the
         :class:`~flask_chatwoot.Turn`. It returns text, a
-        :class:`~flask_chatwoot.Reply`, or ``None`` to post nothing. It may be
+        :class:`~flask_chatwoot.Reply`, ``None`` if it has no answer, or
+        :class:`~flask_chatwoot.NoReply` if there is to be none. It may be
         ``async``. It runs in an app context, and in several threads at once.
 
         :param mode: Answer only in this mode, ``"bot"`` or ``"human"``.

@@ -21,7 +21,7 @@ from .simulator.deliveries import Kind
 from .simulator.payloads import MessageRecord, MessageType
 from .simulator.server import serving
 from .simulator.talk import text_of
-from .turns.attempt import Ending
+from .turns.ending import Ending
 
 
 @contextlib.contextmanager

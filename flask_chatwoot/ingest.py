@@ -11,7 +11,12 @@ from dataclasses import dataclass
 
 from .config import Config
 from .outcomes import DeliveryOutcome, Reason
-from .ownership.deliveries import record_human, record_operator, transition_of
+from .ownership.deliveries import (
+    record_bot,
+    record_human,
+    record_operator,
+    transition_of,
+)
 from .ownership.gate import is_ours
 from .ownership.mode import Mode, ModeAttribute
 from .ownership.store import OwnershipStore
@@ -23,7 +28,7 @@ from .queue.line import MESSAGE
 from .queue.outbox import Outbox
 from .queue.transcript import Transcript, TranscriptEntry
 from .turns.history import History
-from .turns.messages import TAKEOVER, follow_up
+from .turns.messages import TAKEOVER, UNDELIVERED, follow_up
 
 
 class Receipt(t.NamedTuple):
@@ -95,6 +100,9 @@ class Ingest:
         if reason is not Reason.OTHER_ACCOUNT and self._is_other_inbox(inbox_id):
             reason = Reason.OTHER_INBOX
 
+        if reason is Reason.EMPTY and self._may_be_waiting(event):
+            reason = None
+
         if reason is None:
             put = functools.partial(self._put, event, body, MESSAGE)
 
@@ -106,6 +114,15 @@ class Ingest:
             return self._take_outgoing(event, body, reason)
 
         return _ignored(reason)
+
+    def _may_be_waiting(self, event: MessageEvent) -> bool:
+        """Whether a message without content may leave a conversation pending.
+
+        Its turn finds out; an open conversation is seen by operators.
+        """
+        waits = event.conversation.status not in (None, "open")
+
+        return waits and self.config.on_silence == "open"
 
     def _is_other_inbox(self, inbox_id: int | None) -> bool:
         return bool(self.config.inboxes) and inbox_id not in self.config.inboxes
@@ -134,11 +151,20 @@ class Ingest:
         """Store a message of an operator, an automation, another bot, or this bot."""
         self._confirm_post(event)
 
+        if event.refused:
+            return self._take_refusal(event, body)
+
         if not event.message.private:
             entry = TranscriptEntry(event.message.id, "assistant", event.message.text)
             self.history.keep(event.conversation.id, [entry])
 
-        if not event.message.by_operator or self._is_ours(event):
+        if not event.message.by_operator and event.message.bot is None:
+            return _ignored(reason)
+
+        ours = self._is_ours(event)
+        record_bot(self.ownership, event, ours=ours)
+
+        if not event.message.by_operator or ours:
             return _ignored(reason)
 
         # In one transaction: after a crash in between, the mode would never be set.
@@ -154,6 +180,15 @@ class Ingest:
             self.backend.wake()
 
         return _receipt(new) if sets_mode else _ignored(reason)
+
+    def _take_refusal(self, event: MessageEvent, body: bytes) -> Receipt:
+        """Store that the channel refused a message, if this app posted it."""
+        if not self.outbox.is_ours(event.message.id):
+            return _ignored(Reason.OUTGOING)
+
+        put = functools.partial(self._put, event, body, UNDELIVERED)
+
+        return _receipt(self.backend.accept(put, event, body))
 
     def _is_ours(self, event: MessageEvent) -> bool:
         return is_ours(self.outbox, event.conversation.id, event.message)

@@ -103,6 +103,7 @@ class Reason(_Ending):
 
     # turns that end without an answer
     NO_ANSWER = "no_answer", "The provider returned None or blank text."
+    NO_REPLY = "no_reply", "The provider returned NoReply()."
     NO_PROVIDER = (
         "no_provider",
         "No provider is registered for this mode and Chatwoot inbox.",
@@ -144,5 +145,9 @@ class Reason(_Ending):
     CRASHED = (
         "crashed",
         "The process ended or an internal error occurred, on every attempt.",
+    )
+    UNDELIVERED = (
+        "undelivered",
+        "The channel refused a message after Chatwoot had accepted it.",
     )
     UNREADABLE = "unreadable", "The stored delivery cannot be parsed any more."

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from .errors import ProviderError
 from .ownership.mode import Mode
+from .payloads.channels import Channel
 from .payloads.conversation import Attachment, Contact
-from .payloads.fields import Object, Upload, as_id, storable
+from .payloads.fields import Object, Upload, as_id, is_visible, storable
 
 
 class Message(t.NamedTuple):
@@ -59,6 +60,8 @@ class Turn:
     :ivar messages: The messages one by one, oldest first.
     :ivar custom_attributes: Those of the conversation.
     :ivar language: The browser's language, ``"de"`` for instance, or ``None``.
+    :ivar channel: Where the customer reads the answer, and how many characters one
+        message may have there, for a model to be told.
     :ivar attachments: Those of all messages.
     :ivar raw: The newest delivery's payload, in the shape the server sent it.
     """
@@ -73,6 +76,7 @@ class Turn:
     contact: Contact = field(default_factory=Contact)
     custom_attributes: Object = field(default_factory=dict, repr=False)
     language: str | None = None
+    channel: Channel = field(default_factory=Channel)
     attachments: tuple[Attachment, ...] = ()
     raw: Object = field(default_factory=dict, repr=False)
     _read_history: HistoryReader = field(default=no_history, repr=False, compare=False)
@@ -119,11 +123,20 @@ class Handoff:
 
 
 @dataclass(frozen=True, slots=True)
+class NoReply:
+    """No answer, on purpose: the customer is to get none, and nothing changes.
+
+    With ``None`` or blank text instead, a pending conversation, which operators do not
+    see, is handed off to them.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """An answer with its audience, files, choices and hand-off.
 
-    :ivar content: Markdown, as Chatwoot shows it. Blank text is not posted, unless
-        there are attachments.
+    :ivar content: Markdown, as Chatwoot shows it. Blank text, also of invisible
+        characters, is not posted, unless there are attachments.
     :ivar private: ``True`` makes it a note in bot mode, too. In human mode it is
         always a note.
     :ivar handoff: ``True``, or a :class:`Handoff` that says more: operators
@@ -188,7 +201,7 @@ def uploads_of(reply: Reply) -> list[Upload]:
 
 def is_blank(reply: Reply) -> bool:
     """Whether a reply has neither text nor attachments."""
-    return not (reply.content.strip() or reply.attachments)
+    return not (is_visible(reply.content) or reply.attachments)
 
 
 def _choice(choice: t.Any) -> tuple[str, str]:
@@ -231,15 +244,19 @@ def _file(attachment: t.Any) -> Upload:
 
 
 class Answer(t.NamedTuple):
-    """What a provider returned for a turn."""
+    """What a provider returned for a turn.
+
+    :ivar on_purpose: There is nothing to post or do, and the provider said so.
+    """
 
     replies: tuple[Reply, ...]
     handoff: Handoff | None = None
+    on_purpose: bool = False
 
 
 ProviderFunction = t.Callable[..., t.Any]
-"""``(text)`` or ``(text, turn)`` to text, ``Reply``, ``Handoff``, a list of these, or
-``None``; sync or async."""
+"""``(text)`` or ``(text, turn)`` to text, ``Reply``, ``Handoff``, a list of these,
+``NoReply`` or ``None``; sync or async."""
 
 F = t.TypeVar("F", bound=ProviderFunction)
 
@@ -274,6 +291,13 @@ class Registry:
 
     def __bool__(self) -> bool:
         return bool(self._providers)
+
+    def serves(self, inbox_id: int | None) -> bool:
+        """Whether any of them answers in a Chatwoot inbox, in whatever mode."""
+        return any(
+            provider.inbox_id in (None, inbox_id)
+            for provider in self._providers.values()
+        )
 
     @property
     def take_turns(self) -> bool:
@@ -314,22 +338,26 @@ def as_answer(value: t.Any) -> Answer | None:
     """What a provider returned, as replies; ``None`` if there is nothing to post or do.
 
     :raises ProviderError: Something in it is neither text, nor a reply, nor a
-        hand-off, nor ``None``.
+        hand-off, nor ``NoReply``, nor ``None``.
     """
     listed = value if isinstance(value, list | tuple) else [value]
+    on_purpose = any(isinstance(each, NoReply) for each in listed)
     replies = [_as_reply(each) for each in listed]
     handoff = next((reply.handoff for reply in replies if reply.handoff), None)
     spoken = tuple(reply for reply in replies if not is_blank(reply))
 
+    if handoff is None and not spoken:
+        return Answer((), on_purpose=True) if on_purpose else None
+
     if handoff is None:
-        return Answer(spoken) if spoken else None
+        return Answer(spoken)
 
     return Answer(spoken, handoff if isinstance(handoff, Handoff) else Handoff())
 
 
 def _as_reply(value: t.Any) -> Reply:
     match value:
-        case None:
+        case None | NoReply():
             return Reply()
         case str():
             return Reply(storable(value))
@@ -344,7 +372,7 @@ def _as_reply(value: t.Any) -> Reply:
     kind = type(value).__name__
     raise ProviderError(
         f"A reply provider returned {kind}; return text, a Reply, a Handoff, a list of "
-        "them, or None."
+        "them, NoReply(), or None."
     )
 
 

@@ -15,6 +15,7 @@ from .errors import ConfigError
 from .ingest import Backend, Ingest, Receipt
 from .outcomes import DeliveryOutcome, Reason
 from .ownership.gate import Gate
+from .ownership.identity import Identity
 from .ownership.live import LiveState
 from .ownership.mode import ModeAttribute
 from .ownership.policy import Policy, default_policy
@@ -303,7 +304,8 @@ def _turns(
 ) -> TurnParts:
     reader = _reader(config, client)
     live = LiveState(client=reader)
-    gate = _gate(config, find_policy, live, store, ownership)
+    identity = Identity(client=client, store=ownership)
+    gate = _gate(config, find_policy, live, identity, store, ownership)
     poster = Poster(
         app=app,
         client=client,
@@ -343,6 +345,7 @@ def _gate(
     config: Config,
     find_policy: PolicyFinder,
     live: LiveState,
+    identity: Identity,
     store: Store,
     ownership: OwnershipStore,
 ) -> Gate:
@@ -356,6 +359,7 @@ def _gate(
             human_values=config.human_values,
         ),
         live=live,
+        identity=identity,
         store=ownership,
         outbox=store.outbox,
         clock=lambda: store.database.clock(),

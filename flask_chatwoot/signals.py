@@ -39,6 +39,15 @@ turn_finished = _signals.signal(
     ``None``).""",
 )
 
+undelivered = _signals.signal(
+    "undelivered",
+    """Sent once for each message of this app that the channel refused after Chatwoot
+    had accepted it, when operators have been told. Receives ``conversation_id``,
+    ``message_id``, ``error`` (the channel's text, which may quote a customer's
+    address), ``outcome`` and ``reason`` (what was done about it, as for
+    :data:`turn_finished`, which was sent before).""",
+)
+
 
 def send(signal: NamedSignal, sender: t.Any, **values: t.Any) -> None:
     """Call every receiver, and log the error of one that raises.

@@ -6,11 +6,14 @@ import functools
 import hmac
 import json
 import logging
+import threading
+import time
 import typing as t
+import weakref
 
-from flask import Blueprint, Request, Response, request
+from flask import Blueprint, Flask, Request, Response, current_app, request
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import NotFound, RequestEntityTooLarge
+from werkzeug.exceptions import LengthRequired, NotFound, RequestEntityTooLarge
 
 from .config import Config
 from .copilot import suggest
@@ -34,7 +37,7 @@ log = logging.getLogger(__name__)
 blueprint = Blueprint("chatwoot", __name__)
 
 
-@blueprint.post("/webhook")
+@blueprint.post("/webhook", strict_slashes=False)  # with a slash at its end, too
 def webhook() -> ResponseReturnValue:
     """Receive a delivery: verify, parse and store it, then answer."""
     runtime = current_runtime()
@@ -82,7 +85,17 @@ def _acknowledgement(receipt: Receipt) -> bytes:
 
 
 def _body(request: Request, limit: int) -> bytes:
-    """The raw body, of which at most one byte more than the limit is read."""
+    """The raw body, of which at most one byte more than the limit is read.
+
+    :raises LengthRequired: It is chunked, and the server does not show where it ends,
+        as under uWSGI: Werkzeug reads nothing then.
+    """
+    environ = request.environ
+    ends = environ.get("CONTENT_LENGTH") or environ.get("wsgi.input_terminated")
+
+    if not ends and "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
+        raise LengthRequired
+
     own = request.max_content_length
     # One more, because a chunked body is cut off there without an error.
     request.max_content_length = limit + 1 if own is None else min(limit + 1, own)
@@ -145,23 +158,78 @@ def _question(body: bytes) -> str:
 # -- errors ----------------------------------------------------------------------
 
 
+class RefusalLog:
+    """Logs refused requests: one line per reason and minute. Thread-safe.
+
+    The first request is logged at once. Further ones are counted, and the first one
+    after the minute is logged with their number.
+    """
+
+    def __init__(self, clock: t.Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._next: dict[str, float] = {}
+        self._counts: dict[str, int] = {}
+
+    def note(self, reason: str) -> None:
+        """Log or count a refused request.
+
+        :param reason: A fixed text, which says nothing of the request's content.
+        """
+        now = self._clock()
+
+        with self._lock:
+            if now < self._next.get(reason, now):
+                self._counts[reason] = self._counts.get(reason, 0) + 1
+                return
+
+            self._next[reason] = now + REFUSALS_EVERY
+            more = self._counts.pop(reason, 0)
+
+        log.warning("%s%s", reason, f" ({more} more since the last line)" * bool(more))
+
+
+REFUSALS_EVERY: t.Final = 60.0
+"""Seconds between two lines about the same reason."""
+
+_refusals: weakref.WeakKeyDictionary[Flask, RefusalLog] = weakref.WeakKeyDictionary()
+
+
+def _log_refusal(why: object) -> None:
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    log_of_app = _refusals.setdefault(app, RefusalLog())
+    log_of_app.note(f"a request to {request.path} was refused: {why}")
+
+
 @blueprint.errorhandler(SignatureError)
 def _refuse_unauthenticated(error: SignatureError) -> ResponseReturnValue:
-    log.warning("a request to %s was refused: %s", request.path, error)
+    _log_refusal(error)
 
     return {"error": "unauthorized"}, error.status
 
 
 @blueprint.errorhandler(DeliveryError)
 def _refuse(error: DeliveryError) -> ResponseReturnValue:
-    log.warning("a request to %s was refused: %s", request.path, error)
+    _log_refusal(error)
 
     return {"error": str(error)}, error.status
 
 
 @blueprint.errorhandler(RequestEntityTooLarge)
 def _refuse_size(_: RequestEntityTooLarge) -> ResponseReturnValue:
+    _log_refusal("The body is larger than CHATWOOT_MAX_BODY or MAX_CONTENT_LENGTH.")
+
     return {"error": "The body is too large."}, 413
+
+
+@blueprint.errorhandler(LengthRequired)
+def _refuse_chunks(_: LengthRequired) -> ResponseReturnValue:
+    _log_refusal(
+        "The body is chunked, and this server does not pass its end on to the app; let "
+        "a proxy before it buffer requests, or use gunicorn."
+    )
+
+    return {"error": "The length of the body is missing."}, 411
 
 
 @blueprint.errorhandler(DatabaseError)

@@ -53,9 +53,6 @@ def turns(chatwoot: Chatwoot) -> tuple[list[Turn], Thinker]:
     return seen, thinker
 
 
-@known_fault(
-    "The subject of a mail is not read, so a mail without text counts as empty."
-)
 def test_a_mail_without_text_is_asked_with_its_subject(
     begin: Begin, asked: list[str]
 ) -> None:
@@ -182,10 +179,6 @@ def test_choices_are_listed_in_the_text_where_the_channel_shows_none(
 # -- deliveries ----------------------------------------------------------------
 
 
-@known_fault(
-    "A chunked body that the server does not pass on is verified as an empty "
-    "one, and refused for its signature."
-)
 def test_a_chunked_body_that_the_server_does_not_end_is_refused_for_its_length(
     app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -207,7 +200,6 @@ def test_a_chunked_body_that_the_server_does_not_end_is_refused_for_its_length(
     assert "signature" not in caplog.text
 
 
-@known_fault("The webhook's address with a slash at its end is not found.")
 def test_the_webhook_may_have_a_slash_at_its_end(
     client: FlaskClient, api: ChatwootStub, asked: list[str]
 ) -> None:

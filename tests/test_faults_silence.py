@@ -8,18 +8,22 @@ import typing as t
 import pytest
 from flask import Flask
 from support.apps import recorded
-from support.faults import known_fault
-from support.stories import QUESTION, Begin
+from support.commands import outcome
+from support.stories import ASKED, QUESTION, REPLY, Begin, Thinker
 
 from flask_chatwoot import (
     Audience,
     Chatwoot,
     Decision,
+    NoReply,
+    Reason,
     Reply,
+    TurnOutcome,
     after_post,
     turn_finished,
+    undelivered,
 )
-from flask_chatwoot.simulator import Talk
+from flask_chatwoot.simulator import Fault, Talk
 from flask_chatwoot.simulator.payloads import ContactRecord
 
 Fields = dict[str, t.Any]
@@ -36,10 +40,6 @@ UNSUPPORTED: t.Final[Fields] = {
 RECORDING: t.Final = {"file_type": "audio", "data_url": "https://files.example.com/1"}
 
 
-@known_fault(
-    "A pending conversation that gets no answer stays pending, where operators do not "
-    "see it, and no note says so."
-)
 @pytest.mark.parametrize("kind", ["bot", "account"])
 @pytest.mark.parametrize(
     ("message", "answer"),
@@ -116,25 +116,79 @@ def test_a_pending_conversation_of_another_bot_is_not_changed(begin: Begin) -> N
     assert story.talk.status == "pending"
 
 
+@pytest.mark.parametrize(
+    ("options", "answer", "ending"),
+    [
+        ({}, NoReply(), "declined no_reply"),
+        ({}, [None, NoReply()], "declined no_reply"),
+        ({"on_silence": "leave"}, None, "declined no_answer"),
+    ],
+    ids=["NoReply", "NoReply in a list", "leave"],
+)
+def test_silence_that_is_wanted_changes_nothing(
+    begin: Begin, options: t.Any, answer: t.Any, ending: str
+) -> None:
+    story = begin(answer=answer, kind="bot", **options)
+    story.asks()
+
+    assert (story.talk.posted, story.talk.status) == ([], "pending")
+    assert story.endings() == [ending]
+
+
+def test_the_note_says_why_there_is_no_answer(begin: Begin) -> None:
+    story = begin(answer=None, kind="bot")
+    story.goes(
+        ASKED,
+        "Assistant (note): **The bot hands this conversation off.** Reason: the bot "
+        "has no answer.",
+        "    ",
+        "    The customer wrote:",
+        "    ",
+        f"    > {QUESTION}",
+    )
+
+    assert story.endings() == ["handed_off no_answer"]
+    assert story.attributes["support_mode"] == "human"
+
+
+@pytest.mark.parametrize("endpoint", ["conversation", "toggle_status"])
+def test_the_provider_is_not_asked_again_while_the_hand_off_is_repeated(
+    begin: Begin, endpoint: str
+) -> None:
+    asked: list[str] = []  # appending returns None
+
+    story = begin(answer=asked.append, kind="bot", retry_pause=0.05)
+    story.sim.inject(Fault.SERVER_ERROR, times=2, endpoint=endpoint)
+    story.asks()
+
+    assert asked == [QUESTION]
+    assert (story.talk.status, len(story.talk.notes)) == ("open", 1)
+    assert story.endings() == ["handed_off no_answer"]
+
+
+def test_the_next_message_is_answered_instead_of_a_hand_off(begin: Begin) -> None:
+    thinker = Thinker(Reply(""))
+    story = begin(
+        answer=lambda text, turn: thinker(text, turn) if text == QUESTION else REPLY,
+        kind="bot",
+    )
+
+    with story.during(thinker, delivered=True):
+        story.talk.customer_says("It is number 4711.")
+
+    assert story.talk.replies == [REPLY]
+    assert story.talk.status == "pending"
+    assert story.endings() == ["declined superseded", "replied"]
+
+
 # -- refused by the channel ----------------------------------------------------
 
 
 def refuse(talk: Talk) -> None:
-    """Report that the channel did not send our newest reply.
-
-    Chatwoot took the message, and learned later that the channel does not
-    (``app/services/messages/status_update_service.rb``).
-    """
-    ours = [message for message in talk.posted if not message.private][-1]
-    reason = {"external_error": "131047: Re-engagement message"}
-    attributes = {**ours.content_attributes, **reason}
-    talk.edit(ours, status="failed", content_attributes=attributes)
+    """Report that the channel did not send our newest reply."""
+    talk.channel_refuses([each for each in talk.posted if not each.private][-1])
 
 
-@known_fault(
-    "A reply that Chatwoot took and the channel refused counts as sent: no note, no "
-    "hand-off."
-)
 @pytest.mark.parametrize("status", ["open", "pending"])
 @pytest.mark.parametrize("kind", ["bot", "account"])
 @pytest.mark.parametrize("version", ["4.16.2", "4.8.0"])  # 4.8.0 keeps no markers
@@ -159,10 +213,6 @@ def test_a_reply_that_the_channel_refuses_is_handed_off_with_one_note(
     assert len(turns) == 1
 
 
-@known_fault(
-    "A refusal by the channel is ignored, also one that is delivered before the turn "
-    "has ended."
-)
 def test_a_refusal_that_comes_before_the_end_of_the_turn_is_seen(
     begin: Begin, app: Flask
 ) -> None:
@@ -180,6 +230,72 @@ def test_a_refusal_that_comes_before_the_end_of_the_turn_is_seen(
     assert story.talk.replies == [ANSWER]
     assert len(story.talk.notes) == 1
     assert story.talk.status == "open"
+
+
+def test_the_host_is_told_once_of_a_refusal_and_why_shows_it(
+    begin: Begin, app: Flask
+) -> None:
+    story = begin(answer=ANSWER, channel="whatsapp", fallback_message="Sorry.")
+    story.asks()
+    message_id = story.talk.posted[0].id
+
+    with recorded(undelivered, app) as signals:
+        for _ in range(2):
+            refuse(story.talk)
+            story.rest()
+
+    assert signals == [
+        {
+            "conversation_id": story.talk.id,
+            "message_id": message_id,
+            "error": "131047: Re-engagement message",
+            "outcome": TurnOutcome.HANDED_OFF,
+            "reason": Reason.UNDELIVERED,
+        }
+    ]
+    assert story.talk.replies == [ANSWER]  # the fallback would be refused as well
+    _, printed = outcome(app, "why", str(story.talk.id))
+    assert f"message {message_id} undelivered: the channel refused it" in printed
+    assert "a refusal by the channel" in printed
+    assert "131047" not in printed
+
+
+@pytest.mark.parametrize("reply", ["an operator's", "ours in a taken conversation"])
+def test_a_refusal_that_operators_see_themselves_changes_nothing(
+    begin: Begin, reply: str
+) -> None:
+    story = begin(answer=ANSWER, channel="whatsapp")
+    story.asks()
+    said = story.talk.operator_says("Olga here.")
+    story.rest()
+    ours = story.talk.posted[0]
+    story.talk.channel_refuses(said if reply == "an operator's" else ours)
+    story.rest()
+
+    assert story.talk.notes == []
+
+
+def test_all_parts_of_a_reply_may_be_refused(begin: Begin) -> None:
+    story = begin(answer=[ANSWER, "And more."], channel="whatsapp", status="pending")
+    story.asks()
+
+    for message in story.talk.posted:
+        story.talk.channel_refuses(message)
+
+    story.rest()
+    assert (len(story.talk.notes), story.talk.status) == (1, "open")
+
+
+def test_the_note_about_a_refusal_is_repeated_until_it_is_posted(begin: Begin) -> None:
+    story = begin(answer=ANSWER, channel="whatsapp", retry_pause=0.05)
+    story.asks()
+    story.sim.inject(Fault.SERVER_ERROR, times=2, endpoint="custom_attributes")
+    refuse(story.talk)
+    story.rest()
+
+    assert len(story.talk.notes) == 1
+    assert story.attributes == {"support_mode": "human"}
+    assert story.endings() == ["replied", "handed_off undelivered"]
 
 
 # -- longer than the channel takes ---------------------------------------------
@@ -209,10 +325,6 @@ def answered(begin: Begin, answer: str, channel: str, **fields: t.Any) -> Talk:
     return story.talk
 
 
-@known_fault(
-    "A reply is split by Chatwoot's own limit only, so the channel refuses what is "
-    "longer than it takes."
-)
 @pytest.mark.parametrize(("channel", "fields", "limit"), LIMITS)
 def test_a_long_reply_is_split_at_sentences_into_what_the_channel_takes(
     begin: Begin, channel: str, fields: Fields, limit: int
@@ -229,7 +341,6 @@ def test_a_long_reply_is_split_at_sentences_into_what_the_channel_takes(
     assert len(notes) == (len(answer) > limit * MOST_PARTS)
 
 
-@known_fault("A reply that is too long for the channel is not split at its paragraphs.")
 def test_a_long_reply_is_split_between_paragraphs(begin: Begin) -> None:
     paragraphs = [("First. " * 200).strip(), ("Second. " * 200).strip()]
     talk = answered(begin, "\n\n".join(paragraphs), "FacebookPage")
@@ -237,7 +348,6 @@ def test_a_long_reply_is_split_between_paragraphs(begin: Begin) -> None:
     assert talk.replies == paragraphs
 
 
-@known_fault("A word that is too long for the channel is sent in one piece.")
 def test_a_word_longer_than_a_message_is_split_without_loss(begin: Begin) -> None:
     word = "https://shop.example.com/" + "x" * 700
     talk = answered(begin, word, "Sms")
@@ -246,7 +356,6 @@ def test_a_word_longer_than_a_message_is_split_without_loss(begin: Begin) -> Non
     assert "".join(talk.replies) == word
 
 
-@known_fault("A code block that is too long for the channel is sent in one piece.")
 def test_a_split_code_block_is_closed_and_opened_again(begin: Begin) -> None:
     lines = [f"print({number})" for number in range(400)]
     answer = "\n".join(["Run this:", "", "```", *lines, "```", "", "Good luck."])
@@ -271,9 +380,6 @@ INVISIBLE: t.Final = {
 }
 
 
-@known_fault(
-    "Only white space counts as blank, so a text of invisible characters is posted."
-)
 @pytest.mark.parametrize("mode", ["bot", "human"])
 @pytest.mark.parametrize("text", INVISIBLE.values(), ids=INVISIBLE)
 def test_a_text_of_invisible_characters_is_no_answer(

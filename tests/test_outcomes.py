@@ -18,10 +18,11 @@ CLOSED: dict[type[StrEnum], set[str]] = {
         *("auto_reply", "blocked"),
         *("taken", "answered", "status", "assigned", "too_old", "window_closed"),
         *("policy_failed", "policy", "superseded"),
-        *("no_answer", "no_provider", "provider_failed", "provider_invalid"),
+        *("no_answer", "no_reply", "no_provider"),
+        *("provider_failed", "provider_invalid"),
         *("unauthorized", "not_found", "refused", "redirected", "not_chatwoot"),
-        "rate_limited",
-        *("server_error", "unreachable", "unconfirmed", "crashed", "unreadable"),
+        *("rate_limited", "server_error", "unreachable", "unconfirmed", "crashed"),
+        *("undelivered", "unreadable"),
     },
 }
 

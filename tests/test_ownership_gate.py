@@ -21,11 +21,13 @@ from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError, PermanentError, TransientError
 from flask_chatwoot.ownership.context import LONGEST_DELAY
 from flask_chatwoot.ownership.deliveries import (
+    record_bot,
     record_human,
     record_operator,
     transition_of,
 )
 from flask_chatwoot.ownership.gate import Gate, is_ours
+from flask_chatwoot.ownership.identity import Identity
 from flask_chatwoot.ownership.live import REFUSALS, RETRY_AFTER, LiveState
 from flask_chatwoot.ownership.mode import Mode, ModeAttribute, vocabulary
 from flask_chatwoot.ownership.policy import Decision, default_policy
@@ -129,11 +131,13 @@ def case(path: str, clock: Clock) -> t.Iterator[GateCase]:
         seen.append(context)
         return default_policy(context)
 
+    client = ChatwootClient(BASE_URL, 1, TOKEN)
     gate = Gate(
         find_policy=lambda: recording,
         settings=PolicySettings(),
         modes=ModeAttribute("support_mode", vocabulary(), Mode.HUMAN),
-        live=LiveState(client=ChatwootClient(BASE_URL, 1, TOKEN)),
+        live=LiveState(client=client),
+        identity=Identity(client=client, store=ownership),
         store=ownership,
         outbox=store.outbox,
         clock=clock,
@@ -406,7 +410,10 @@ def test_a_return_or_a_resolve_ends_a_takeover(
 def test_a_resolve_keeps_the_newest_message_only(case: GateCase) -> None:
     case.see(handed_off)
     case.sees_conversation(status_changed("resolved", messages=[{"id": 120}]))
-    assert case.ownership.load(42) == Ownership(resolved_message_id=120)
+    known = case.ownership.load(42)
+    assert known._replace(status=None, status_at=None) == Ownership(
+        resolved_message_id=120
+    )
 
 
 @pytest.mark.usefixtures("api")
@@ -491,7 +498,9 @@ class LiveCase(GateCase):
 @pytest.fixture
 def live(case: GateCase, sim: Simulator, token: Token) -> LiveCase:
     key = sim.bot_token if token == "bot" else sim.user_token
-    case.gate.live = LiveState(client=ChatwootClient(sim.url, 1, key))
+    client = ChatwootClient(sim.url, 1, key)
+    case.gate.live = LiveState(client=client)
+    case.gate.identity = Identity(client=client, store=case.ownership)
     talk = sim.conversation(id=42, custom_attributes={"support_mode": "bot"})
     event = delivered(talk.customer_says("Where is it?"), talk.current)
 
@@ -754,3 +763,105 @@ def test_a_live_state_of_unexpected_types_changes_nothing(
 
     facts = case.facts
     assert (facts.live, facts.taken, facts.answered) == (True, taken, False)
+
+
+# -- customers who wait in a pending conversation -----------------------------------
+
+
+def waits(live: LiveCase, *, pending: bool = True) -> bool:
+    if pending:
+        live.talk.change_status("pending")
+
+    return live.gate.is_waiting(live.gate.may_hear_turn(live.event, received_at=T0))
+
+
+def says(live: LiveCase, sender: payloads.Sender, **fields: t.Any) -> None:
+    """Let a machine write, and take in the delivery."""
+    said = live.talk.add(sender, "Hello", type=MessageType.OUTGOING, **fields)
+    event = delivered(said, live.talk.current)
+    ours = is_ours(live.store.outbox, 42, event.message)
+    record_bot(live.ownership, event, ours=ours)
+
+
+def answers(live: LiveCase) -> None:
+    live.talk.operator_says("I do it.")
+
+
+def is_listed_only(live: LiveCase) -> None:
+    live.talk.add(live.sim.bot, "Its delivery was lost.")
+
+
+def writes(live: LiveCase) -> None:
+    says(live, live.sim.bot)
+
+
+def writes_before_a_resolve(live: LiveCase) -> None:
+    writes(live)
+    newest = live.talk.messages[-1].id
+    live.sees_conversation(status_changed("resolved", messages=[{"id": newest}]))
+
+
+def sends_by_a_rule(live: LiveCase) -> None:
+    says(live, None, content_attributes={"automation_rule_id": 1})
+
+
+def is_dialogflow(live: LiveCase) -> None:
+    says(live, None)
+
+
+def is_assigned(live: LiveCase) -> None:
+    live.talk.assign(live.sim.bot)
+
+
+@pytest.mark.parametrize(
+    ("token", "act", "waiting"),
+    [
+        ("user", None, True),
+        ("user", answers, False),
+        ("user", writes, False),
+        ("user", is_listed_only, False),
+        ("user", is_dialogflow, False),
+        ("user", writes_before_a_resolve, True),
+        ("user", sends_by_a_rule, True),
+        ("user", is_assigned, False),
+        ("bot", None, True),
+        ("bot", answers, False),
+        ("bot", is_dialogflow, True),
+        ("bot", is_assigned, True),
+    ],
+)
+def test_a_customer_waits_where_no_other_machine_answers(
+    live: LiveCase, act: t.Callable[[LiveCase], None] | None, waiting: bool
+) -> None:
+    if act:
+        act(live)
+
+    assert waits(live) is waiting
+
+
+@pytest.mark.parametrize("token", ["user"])
+def test_nobody_waits_unless_the_conversation_is_pending(live: LiveCase) -> None:
+    assert not waits(live, pending=False)
+
+
+@pytest.mark.parametrize("token", ["bot"])
+def test_a_bot_that_is_known_waits_for_its_own_conversations_only(
+    live: LiveCase,
+) -> None:
+    live.talk.assign(live.sim.bot)
+    live.ownership.learn_bot(live.sim.bot.id + 1)
+    assert not waits(live)
+
+    live.ownership.learn_bot(live.sim.bot.id)
+    assert waits(live)
+
+
+@pytest.mark.parametrize(("token", "version"), [("bot", "4.8.0")])
+def test_without_the_live_state_the_newest_delivery_decides(live: LiveCase) -> None:
+    pending = asked(status="pending")
+    turn = live.gate.may_hear_turn(pending, received_at=T0)
+    assert live.gate.is_waiting(turn)
+
+    at = t.cast(float, pending.conversation.updated_at)
+    live.sees_conversation(status_changed("open", status="open", updated_at=at + 1))
+    assert not live.gate.is_waiting(turn)

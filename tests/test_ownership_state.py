@@ -12,13 +12,16 @@ from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.ownership.state import (
     Ownership,
     attribute_set,
+    bot_wrote,
     handed_off,
     human_seen,
     live_mode_seen,
     mode_seen,
+    newest_status,
     operator_wrote,
     resolved,
     returned,
+    status_seen,
     takes_over,
 )
 
@@ -30,6 +33,8 @@ RETURNED: t.Final = Ownership(operator_message_id=9005)
 FORMER: t.Final = MARKED._replace(former='"AI agent"')
 
 
+BOTTED: t.Final = Ownership(bot_message_id=9005)
+OPENED: t.Final = Ownership(status="open", status_at=100.0)
 RESOLVED: t.Final = Ownership(resolved_message_id=9003)
 
 
@@ -63,6 +68,17 @@ def ended(state: Ownership, message_id: int) -> Ownership:
         (RESOLVED, resolved, [0], RESOLVED),
         (RESOLVED, resolved, [9003], RESOLVED),
         (RESOLVED, resolved, [9009], ended(NOBODY, 9009)),
+        (NOBODY, bot_wrote, [9005], BOTTED),
+        (BOTTED, bot_wrote, [9001], BOTTED),
+        (RESOLVED, bot_wrote, [9003], RESOLVED),
+        (BOTTED, resolved, [0], NOBODY),
+        (BOTTED, resolved, [9005], ended(NOBODY, 9005)),
+        (BOTTED, resolved, [9004], ended(BOTTED, 9004)),
+        (NOBODY, status_seen, ["open", 100.0], OPENED),
+        (OPENED, status_seen, ["open", 101.0], OPENED),
+        (OPENED, status_seen, ["pending", 99.0], OPENED),
+        (OPENED, status_seen, ["pending", None], OPENED),
+        (OPENED, status_seen, [None, 101.0], OPENED),
         (NOBODY, returned, [], NOBODY),
         (MARKED, returned, [], RETURNED),
         (FORMER, returned, [], RETURNED),
@@ -132,6 +148,16 @@ def test_the_former_value_is_restored_after_a_resolve_only() -> None:
 def test_the_first_former_value_outlives_a_second_takeover() -> None:
     again = attribute_set(handed_off(resolved(FORMER, 9006)))
     assert resolved(again, 9007).to_restore == '"AI agent"'
+
+
+@pytest.mark.parametrize(
+    ("state", "at", "status"),
+    [(NOBODY, 50.0, "pending"), (OPENED, 99.0, "open"), (OPENED, 101.0, "pending")],
+)
+def test_the_newest_delivery_tells_the_status(
+    state: Ownership, at: float, status: str
+) -> None:
+    assert newest_status(state, "pending", at) == status
 
 
 def test_no_order_of_deliveries_hides_the_newest_operator() -> None:

@@ -177,12 +177,23 @@ def test_only_conversations_of_this_account_are_deleted(
     database.close()
 
 
+def test_the_bots_of_the_app_are_known_to_all_its_processes(
+    store: OwnershipStore, database: SQLiteDatabase
+) -> None:
+    for bot_id in (7, 7, 8):
+        store.learn_bot(bot_id)
+
+    assert OwnershipStore(database).bots() == {7, 8}
+
+
 # -- faults ----------------------------------------------------------------------
 
 CALLS: dict[str, t.Callable[[OwnershipStore], t.Any]] = {
     "load": lambda store: store.load(42),
     "apply": lambda store: store.apply(42, wrote(9001)),
     "prune": lambda store: store.prune(KEEP),
+    "bots": lambda store: store.bots(),
+    "learn_bot": lambda store: store.learn_bot(7),
 }
 
 

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import json
 import typing as t
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -17,16 +18,19 @@ from flask_chatwoot.payloads import events
 from flask_chatwoot.payloads.conversation import ChatwootMessage, Conversation, Speaker
 from flask_chatwoot.payloads.events import ConversationEvent, MessageEvent, OtherEvent
 
-Path = str
+RECORDED: t.Final = Path(__file__).parent / "recorded"
+"""What real servers sent."""
+
+Keys = str
 """Keys, joined by full stops."""
 
-Change = tuple[Path, t.Any]
+Change = tuple[Keys, t.Any]
 
 
 ABSENT: t.Final = ...
 
 
-def replace(payload: dict[str, t.Any], path: Path, value: t.Any) -> None:
+def replace(payload: dict[str, t.Any], path: Keys, value: t.Any) -> None:
     """Set or remove a value, unless what is to hold it is of another type."""
     *parts, key = path.split(".")
     holder: t.Any = payload
@@ -163,7 +167,7 @@ NOT_IDS: t.Final[list[t.Any]] = [
 ]
 NOT_OWNERS: t.Final = [ABSENT, None, 1, "1", True, [], [{"id": 1}]]
 NOT_TEXT: t.Final = [1, True, 1.5, [], ["x"], {}, {"text": "x"}]
-MISSING: t.Final[list[tuple[str, t.Sequence[Path], t.Sequence[t.Any]]]] = [
+MISSING: t.Final[list[tuple[str, t.Sequence[Keys], t.Sequence[t.Any]]]] = [
     ("names no event", ["event"], [ABSENT, None, 1, [], {}, ["message_created"]]),
     (r"no usable (\w+\.)?id", IDS, NOT_IDS),
     (r"(account|conversation)\.id", ["account", "conversation"], NOT_OWNERS),
@@ -181,13 +185,13 @@ MISSING: t.Final[list[tuple[str, t.Sequence[Path], t.Sequence[t.Any]]]] = [
         for value in values
     ],
 )
-def test_a_required_value_is_needed(path: Path, value: t.Any, error: str) -> None:
+def test_a_required_value_is_needed(path: Keys, value: t.Any, error: str) -> None:
     with pytest.raises(PayloadError, match=error):
         event_of((path, value))
 
 
 @pytest.mark.parametrize("path", IDS)
-def test_an_id_is_limited_to_63_bits(path: Path) -> None:
+def test_an_id_is_limited_to_63_bits(path: Keys) -> None:
     event = event_of((path, 2**63 - 1))
     too_large = encoded(changed((path, 77777))).replace(b"77777", b"1e999")
 
@@ -440,6 +444,41 @@ def test_an_answer_to_a_note_is_ignored() -> None:
     assert answered(INVOICE, ("private", True)).reason_to_ignore(1) is Reason.PRIVATE
 
 
+@pytest.mark.parametrize(
+    ("version", "marker", "key"),
+    [
+        ("4.17", "1" * 32, "1:message_updated:1254:refused"),
+        ("4.2.0", None, "1:message_updated:129:refused"),
+    ],
+)
+def test_a_post_that_the_channel_refused_is_recognised(
+    version: str, marker: str | None, key: str
+) -> None:
+    event = events.parse((RECORDED / f"refused-{version}.json").read_bytes())
+
+    assert isinstance(event, MessageEvent)
+    assert (event.refused, event.key, event.message.marker) == (True, key, marker)
+    assert event.message.refusal.startswith("Failed to open TCP connection")
+
+
+@pytest.mark.parametrize(
+    ("event", "change"),
+    [
+        ("message_created", ("message_type", "outgoing")),
+        ("message_updated", ("message_type", "incoming")),
+        ("message_updated", ("private", True)),
+        ("message_updated", ("content_attributes.external_error", None)),
+        ("message_updated", ("content_attributes.external_error", "")),
+    ],
+)
+def test_nothing_else_counts_as_refused(event: str, change: Change) -> None:
+    refused = [
+        *(("message_type", "outgoing"), ("content_attributes.external_error", "no")),
+        ("event", event),
+    ]
+    assert not getattr(event_of(*refused, change), "refused", False)
+
+
 NOT_SUBMITTED: t.Final[list[t.Any]] = [
     *(None, [], "Invoice", 5, True, {"title": "Invoice", "value": "inv"}),
     {"csat_survey_response": {"rating": 5, "feedback_message": "Good"}},
@@ -578,7 +617,7 @@ JSON = st.recursive(
 )
 
 
-def paths_of(value: t.Any, path: Path = "") -> t.Iterator[Path]:
+def paths_of(value: t.Any, path: Keys = "") -> t.Iterator[Keys]:
     for key, child in value.items() if isinstance(value, dict) else ():
         yield f"{path}{key}"
         yield from paths_of(child, f"{path}{key}.")

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flask_chatwoot.payloads.channels import LIMIT, split
+from flask_chatwoot.payloads.channels import (
+    LIMIT,
+    Channel,
+    channel_of,
+    first_parts,
+    split,
+)
+from flask_chatwoot.payloads.conversation import conversation_from
 from flask_chatwoot.payloads.liquid import escape
 from flask_chatwoot.simulator.liquid import render
 
@@ -93,17 +100,59 @@ def assert_nothing_is_lost(text: str, parts: list[str]) -> None:
 
 @settings(deadline=None)
 @given(
-    st.lists(TEMPLATE_PARTS | st.sampled_from(["\n\n", "word", "🙂"]), max_size=40),
+    st.lists(
+        TEMPLATE_PARTS.filter(lambda part: part != "```")
+        | st.sampled_from(["\n\n", "word", "🙂", "No. "]),
+        max_size=40,
+    ),
     st.integers(1, 60),
 )
 def test_nothing_is_lost_and_every_part_fits(parts: list[str], limit: int) -> None:
-    text = "".join(parts)
+    text = "".join(parts).replace("```", "``|")
     # A part holds one escaped character at least.
     limit = max(limit, *(len(escape(character)) for character in text or " "))
     cut = split(text, limit)
 
     assert_nothing_is_lost(text, cut)
     assert all(len(escape(part)) <= limit for part in cut)
+
+
+FENCED = st.lists(
+    st.sampled_from(
+        ["```", "```python", "~~~", "````", "x = 1", "  y = 2", "A word.", "", "`a`"]
+    ),
+    max_size=30,
+).map("\n".join)
+
+
+@settings(deadline=None)
+@given(FENCED, st.integers(40, 90))
+def test_a_code_block_that_is_cut_is_closed_and_opened_again(
+    text: str, limit: int
+) -> None:
+    """So the parts show the same lines as code, and the same lines as text."""
+    parts = split(text, limit)
+
+    assert all(len(part) <= limit for part in parts)
+    assert [line for part in parts for line in shown_lines(part)] == shown_lines(text)
+
+
+def shown_lines(text: str) -> list[tuple[str, bool]]:
+    """The lines of a text, without fences and blank lines, and whether each is code."""
+    lines: list[tuple[str, bool]] = []
+    fence = ""
+
+    for line in text.splitlines():
+        mark = line.strip(" ")
+
+        if not fence and mark[:3] in ("```", "~~~"):
+            fence = mark.rstrip("python")
+        elif fence and {*mark} == {fence[0]} and len(mark) >= len(fence):
+            fence = ""
+        elif mark:
+            lines.append((line if fence else mark, bool(fence)))
+
+    return lines
 
 
 def test_only_a_text_that_is_too_long_is_cut() -> None:
@@ -124,10 +173,51 @@ def test_only_a_text_that_is_too_long_is_cut() -> None:
         ("one\n\ntwo\nthree four five", ["one\n\ntwo", "three four", "five"]),
         ("a b c d\n\ne f g h i j k", ["a b c d", "e f g h i", "j k"]),
         ("one two   \n\n   three", ["one two", "three"]),
+        ("One. Two. Three four five", ["One. Two.", "Three four", "five"]),
+        ("ja。nein。vielleicht", ["ja。nein。", "vielleicht"]),
+        ("ninechars🧑\u200d💻🧑\u200d💻", ["ninechars", "🧑\u200d💻🧑\u200d💻"]),
     ],
 )
 def test_a_paragraph_is_the_best_place_to_cut(text: str, parts: list[str]) -> None:
     assert split(text, 11) == parts
+
+
+@pytest.mark.parametrize(
+    ("conversation", "channel"),
+    [
+        ({"channel": "Channel::WebWidget"}, Channel("WebWidget", None)),
+        ({"channel": "Channel::Whatsapp"}, Channel("Whatsapp", 4096)),
+        (
+            {
+                "channel": "Channel::FacebookPage",
+                "additional_attributes": {"type": "instagram_direct_message"},
+            },
+            Channel("Instagram", 1000),
+        ),
+        ({"channel": "Channel::TwilioSms"}, Channel("TwilioSms", 320)),
+        (
+            {
+                "channel": "Channel::TwilioSms",
+                "contact_inbox": {"source_id": "whatsapp:+491511234567"},
+            },
+            Channel("TwilioSms", 1600),
+        ),
+        ({}, Channel()),
+    ],
+    ids=str,
+)
+def test_a_channel_says_how_long_its_messages_may_be(
+    conversation: dict[str, t.Any], channel: Channel
+) -> None:
+    assert channel_of(conversation_from(conversation)) == channel
+
+
+def test_what_is_left_over_after_the_most_parts_is_given_back() -> None:
+    assert first_parts("one two three four", 5, most=2) == (
+        ["one", "two"],
+        "three four",
+    )
+    assert first_parts("one", 5, most=2) == ([], "one")
 
 
 def test_a_text_is_not_cut_at_an_early_paragraph() -> None:

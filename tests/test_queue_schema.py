@@ -281,6 +281,7 @@ DRAFT_EVENTS: dict[str, t.Callable[[Store, Job], t.Any]] = {
     "the request has no answer": lambda store, job: store.outbox.unconfirmed(DRAFT),
     "Chatwoot has it": lambda store, job: store.outbox.posted(DRAFT, 20001),
     "evidence of it is found": lambda store, job: store.outbox.posted(DRAFT, 20001),
+    "the channel refuses it": lambda store, job: store.outbox.refused(20001),
     "its job is done": settle("replied"),
     "its job is done unconfirmed": settle("replied"),
     "its job is dead": settle("dead"),

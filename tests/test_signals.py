@@ -21,7 +21,9 @@ def signal() -> NamedSignal:
     return NamedSignal("fresh")
 
 
-@pytest.mark.parametrize("name", ["before_post", "after_post", "turn_finished"])
+@pytest.mark.parametrize(
+    "name", ["before_post", "after_post", "turn_finished", "undelivered"]
+)
 def test_the_package_exports_the_signals(name: str) -> None:
     found: NamedSignal = getattr(flask_chatwoot, name)
     assert found is getattr(signals, name)

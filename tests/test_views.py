@@ -19,9 +19,10 @@ from flask.testing import FlaskClient
 from hypothesis import strategies as st
 from support.apps import AppFactory, Scene, database_of, job_of, jobs_of
 from support.deliveries import SECRET, WEBHOOK, as_bytes, deliver, message, signed
+from support.waiting import Clock
 from werkzeug.test import TestResponse
 
-from flask_chatwoot import Chatwoot, Reply, Turn
+from flask_chatwoot import Chatwoot, Reply, Turn, views
 from flask_chatwoot.errors import ConfigError
 from flask_chatwoot.outcomes import DeliveryOutcome, Reason
 from flask_chatwoot.payloads import signature
@@ -690,3 +691,37 @@ def test_any_question_to_the_copilot_has_a_documented_answer(
 ) -> None:
     for body in (value, {"message": value}):
         assert ask(storing, data=json.dumps(body)).status_code in (200, 400)
+
+
+# -- the log ---------------------------------------------------------------------
+
+
+def test_refusals_leave_one_line_per_reason_and_minute_with_a_count(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    refusals = views.RefusalLog(clock)
+
+    for _ in range(3):
+        refusals.note("too large")
+
+    refusals.note("too old")
+    clock.advance(views.REFUSALS_EVERY)
+    refusals.note("too large")
+
+    assert caplog.messages == [
+        "too large",
+        "too old",
+        "too large (2 more since the last line)",
+    ]
+
+
+@with_settings(max_body=10)
+def test_a_refusal_for_its_size_is_logged_without_content(
+    scene: Views, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        scene.deliver(Q)
+
+    (line,) = caplog.messages
+    assert "was refused" in line
+    assert "CHATWOOT_MAX_BODY" in line

@@ -12,7 +12,7 @@ from flask_chatwoot.ownership.state import Ownership
 from flask_chatwoot.queue.inspection import DraftRow, JobStory
 from flask_chatwoot.queue.schema import DraftState, JobState
 from flask_chatwoot.runtime import current_runtime
-from flask_chatwoot.turns.messages import TAKEOVER
+from flask_chatwoot.turns.messages import TAKEOVER, UNDELIVERED
 
 
 @click.command()
@@ -40,10 +40,16 @@ def why(conversation: int) -> None:
 
 
 def _head(job: JobStory) -> str:
-    what = "an operator's reply" if job.kind == TAKEOVER else "the customer"
+    what = _WHAT.get(job.kind, "the customer")
     more = f", {job.messages} messages" if job.messages > 1 else ""
 
     return f"{_at(job.received_at)}  {what}, message {job.message_id}{more}"
+
+
+_WHAT: t.Final = {
+    TAKEOVER: "an operator's reply",
+    UNDELIVERED: "a refusal by the channel",
+}
 
 
 def _lines(job: JobStory, now: float) -> t.Iterator[str]:
@@ -58,6 +64,9 @@ def _draft(draft: DraftRow) -> str:
 
     if draft.state is DraftState.POSTED:
         return f"{kind} {draft.state} as {draft.message_id}"
+
+    if draft.state is DraftState.UNDELIVERED and draft.message_id is not None:
+        return f"{kind} {draft.message_id} {draft.state}: the channel refused it"
 
     if draft.sent_at is not None:
         return f"{kind} {draft.state}, sent {_at(draft.sent_at)}"

@@ -14,6 +14,7 @@ from . import converters as to
 PREFIX: t.Final = "CHATWOOT_"
 
 BACKENDS: t.Final = ("inline", "thread")
+ON_SILENCE: t.Final = ("open", "leave")
 SYNCS: t.Final = ("full", "normal")
 
 MOST_WORKERS: t.Final = 1000
@@ -185,6 +186,18 @@ SETTINGS: t.Final = (
         "In human mode, post a note for operators when a turn failed for good.",
     ),
     Setting(
+        "on_silence",
+        to.one_of(*ON_SILENCE),
+        "open",
+        "If no answer leaves a conversation pending: open it for operators, or leave.",
+    ),
+    Setting(
+        "max_parts",
+        to.whole(1),
+        4,
+        "Messages that a reply too long for the channel may become. The rest: a note.",
+    ),
+    Setting(
         "typing", to.flag, True, "Show the typing indicator while a provider works."
     ),
     Setting(
@@ -219,7 +232,7 @@ SETTINGS: t.Final = (
     Setting(
         "max_body",
         to.whole(1),
-        4 * 1024 * 1024,
+        16 * 1024 * 1024,
         "Bytes. Larger deliveries are refused with 413.",
     ),
     Setting(

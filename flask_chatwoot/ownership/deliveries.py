@@ -38,8 +38,35 @@ def record_human(
         store.apply(event.conversation.id, seen, tx=tx)
 
 
+def record_bot(store: OwnershipStore, event: MessageEvent, *, ours: bool) -> None:
+    """Record that a bot wrote to the customer, if one did.
+
+    :param ours: This app posted it, so the bot is this app's.
+    """
+    message = event.message
+
+    if message.bot is None:
+        return
+
+    if ours:
+        if message.bot:
+            store.learn_bot(message.bot)
+    elif message.marker is None and message.bot not in store.bots():
+        wrote = functools.partial(state.bot_wrote, message_id=message.id)
+        store.apply(event.conversation.id, wrote)
+
+
 def transition_of(event: ConversationEvent, modes: ModeAttribute) -> Transition:
     """The transition for a delivery of a changed status or attribute."""
+    conversation = event.conversation
+    changed = _changed(event, modes)
+
+    return lambda before: state.status_seen(
+        changed(before), conversation.status, conversation.updated_at
+    )
+
+
+def _changed(event: ConversationEvent, modes: ModeAttribute) -> Transition:
     conversation = event.conversation
 
     if event.resolves:

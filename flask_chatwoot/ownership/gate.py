@@ -20,6 +20,7 @@ from flask_chatwoot.queue.inspection import KEEP
 from flask_chatwoot.queue.outbox import Outbox
 
 from . import context, state
+from .identity import Identity
 from .live import LiveState
 from .mode import ModeAttribute
 from .policy import (
@@ -64,6 +65,7 @@ class Gate:
     settings: PolicySettings
     modes: ModeAttribute
     live: LiveState
+    identity: Identity
     store: OwnershipStore
     outbox: Outbox
     clock: t.Callable[[], float]
@@ -93,8 +95,40 @@ class Gate:
         :raises APIError: The live state could not be read, so nothing public may be
             posted.
         """
+        live = None if private else self.live.conversation(turn.event.conversation.id)
+
+        return self._decide(self._now(turn, live)[0])
+
+    def is_waiting(self, turn: TurnDecision) -> bool:
+        """Whether a customer waits where nobody but this app would answer.
+
+        That is so while the conversation is pending, and ours, unless the policy says
+        nobody. By the live state, else by the newest delivery. Blocks for up to four
+        requests.
+
+        :raises APIError: The live state could not be read.
+        """
         event = turn.event
-        live = None if private else self.live.conversation(event.conversation.id)
+        live = self.live.conversation(event.conversation.id)
+        known, ownership = self._now(turn, live)
+        status = (
+            state.newest_status(
+                ownership, event.conversation.status, event.conversation.updated_at
+            )
+            if live is None
+            else live.status
+        )
+
+        if status != "pending" or self._decide(known).audience is Audience.NOBODY:
+            return False
+
+        return self._is_ours(live or event.conversation, event, ownership)
+
+    def _now(
+        self, turn: TurnDecision, live: Conversation | None
+    ) -> tuple[PolicyContext, Ownership]:
+        """The context and the ownership after a look at the live state."""
+        event = turn.event
         # After the read: an operator may have written meanwhile.
         ownership = self.store.load(event.conversation.id)
         passed = self.clock() - turn.at
@@ -114,7 +148,7 @@ class Gate:
         if live is not None:
             known = self._with_live(known, event, live, ownership)
 
-        return self._decide(known)
+        return known, ownership
 
     def _decide(self, known: PolicyContext) -> Decision:
         """The policy's decision. If the policy fails, the answer is a note."""
@@ -177,6 +211,38 @@ class Gate:
         )
 
         return self.store.apply(event.conversation.id, seen).after
+
+    # -- whose a conversation is ---------------------------------------------------
+
+    def _is_ours(
+        self, conversation: Conversation, event: MessageEvent, ownership: Ownership
+    ) -> bool:
+        """Whether no other machine answers a conversation.
+
+        Ours: our bot is assigned; or no machine is, and no other bot has written there
+        in public since the last resolve, or our bot's own webhook told it. Captain and
+        Dialogflow show no assignee before Chatwoot 4.18.
+        """
+        assignee = conversation.assignee
+
+        if assignee is not None and assignee.type != "user":
+            return self.identity.is_assigned(assignee)
+
+        return not self._has_other_bot(event, ownership) or self.identity.is_bot()
+
+    def _has_other_bot(self, event: MessageEvent, ownership: Ownership) -> bool:
+        if ownership.bot_message_id:
+            return True
+
+        # Its deliveries may be lost, or from before this database.
+        conversation_id = event.conversation.id
+        listed = self.live.messages(conversation_id, ownership.resolved_message_id)
+
+        return any(
+            self.identity.is_other_bot(each)
+            and not is_ours(self.outbox, conversation_id, each)
+            for each in listed
+        )
 
     # -- messages since the question ---------------------------------------------
 

@@ -17,6 +17,8 @@ event                        effect
                              recorded, bot in a later state returns the conversation
 :func:`live_mode_seen`       the attribute in the live state: bot returns the
                              conversation if it said human since the takeover
+:func:`bot_wrote`            another bot answers it, until it is resolved
+:func:`status_seen`          the status in a delivery: the newest is kept
 ============================ =====================================================
 """
 
@@ -41,6 +43,10 @@ class Ownership(t.NamedTuple):
         attribute said human since the takeover; ``None`` if none was seen.
     :ivar resolved_message_id: The newest public message when the conversation was last
         resolved; 0 if it never was.
+    :ivar bot_message_id: The newest public message of another bot since then; 0 if
+        none is known.
+    :ivar status: The newest status that a delivery about the conversation had.
+    :ivar status_at: Chatwoot's time, Unix seconds, when that status was first seen.
     """
 
     taken: bool = False
@@ -49,6 +55,9 @@ class Ownership(t.NamedTuple):
     operator_message_id: int = 0
     human_at: float | None = None
     resolved_message_id: int = 0
+    bot_message_id: int = 0
+    status: str | None = None
+    status_at: float | None = None
 
     @property
     def to_restore(self) -> str | None:
@@ -100,12 +109,14 @@ def resolved(state: Ownership, newest: int) -> Ownership:
         stays.
     """
     overtaken = 0 < newest < state.operator_message_id
+    other_bot = 0 < newest < state.bot_message_id
 
     return state._replace(
         taken=state.taken and overtaken,
         marked=state.marked and overtaken,
         human_at=state.human_at if overtaken else None,
         resolved_message_id=max(state.resolved_message_id, newest),
+        bot_message_id=state.bot_message_id if other_bot else 0,
     )
 
 
@@ -171,3 +182,34 @@ def live_mode_seen(state: Ownership, mode: Mode | None, newest: int) -> Ownershi
         return returned(state, newest)
 
     return state
+
+
+def bot_wrote(state: Ownership, message_id: int) -> Ownership:
+    """Another bot wrote to the customer."""
+    if message_id <= state.resolved_message_id:
+        return state
+
+    return state._replace(bot_message_id=max(state.bot_message_id, message_id))
+
+
+def status_seen(state: Ownership, status: str | None, at: float | None) -> Ownership:
+    """A delivery shows the status.
+
+    :param at: As for :func:`mode_seen`.
+    """
+    if status in (None, state.status) or at is None or at < (state.status_at or 0.0):
+        return state
+
+    return state._replace(status=status, status_at=at)
+
+
+def newest_status(state: Ownership, status: str | None, at: float | None) -> str | None:
+    """The status by the newest delivery.
+
+    :param status: That of the conversation in the delivery of a message.
+    :param at: As for :func:`mode_seen`.
+    """
+    if state.status_at is not None and state.status_at > (at or 0.0):
+        return state.status
+
+    return status

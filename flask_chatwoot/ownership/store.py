@@ -12,23 +12,36 @@ LONGEST_ABSENCE: t.Final = 365 * 86_400.0
 """Seconds without any change after which a conversation is not expected to go on."""
 
 _LOAD: t.Final = """
-SELECT taken, marked, former, operator_message_id, human_at, resolved_message_id
+SELECT taken, marked, former, operator_message_id, human_at, resolved_message_id,
+    bot_message_id, status, status_at
 FROM conversation WHERE account_id = :account AND id = :id
 """
 
 _SAVE: t.Final = """
 INSERT INTO conversation (
     account_id, id, taken, marked, former, operator_message_id, human_at,
-    resolved_message_id, touched_at
+    resolved_message_id, bot_message_id, status, status_at, touched_at
 ) VALUES (
     :account, :id, :taken, :marked, :former, :operator_message_id, :human_at,
-    :resolved_message_id, :now
+    :resolved_message_id, :bot_message_id, :status, :status_at, :now
 ) ON CONFLICT (account_id, id) DO UPDATE SET
     taken = excluded.taken, marked = excluded.marked, former = excluded.former,
     operator_message_id = excluded.operator_message_id,
     human_at = excluded.human_at,
     resolved_message_id = excluded.resolved_message_id,
+    bot_message_id = excluded.bot_message_id,
+    status = excluded.status, status_at = excluded.status_at,
     touched_at = excluded.touched_at
+"""
+
+_BOT: t.Final = "bot:"
+
+_BOTS: t.Final = """
+SELECT name FROM trait WHERE account_id = :account AND name LIKE 'bot:%'
+"""
+
+_LEARN: t.Final = """
+INSERT INTO trait (account_id, name) VALUES (:account, :name) ON CONFLICT DO NOTHING
 """
 
 _FORGOTTEN: t.Final = """
@@ -66,6 +79,28 @@ class OwnershipStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._bots: frozenset[int] = frozenset()
+
+    def bots(self) -> frozenset[int]:
+        """The ids of the agent bots as which this app has posted."""
+        names = {"account": self._database.account_id}
+
+        with self._database.read() as tx:
+            rows = tx.execute(_BOTS, names).fetchall()
+
+        self._bots = frozenset(int(name.removeprefix(_BOT)) for (name,) in rows)
+
+        return self._bots
+
+    def learn_bot(self, bot_id: int) -> None:
+        """Keep the id of an agent bot as which this app has posted."""
+        if bot_id in self._bots or bot_id in self.bots():
+            return
+
+        names = {"account": self._database.account_id, "name": f"{_BOT}{bot_id}"}
+
+        with self._database.transaction() as tx:
+            tx.execute(_LEARN, names)
 
     def load(self, conversation_id: int) -> Ownership:
         """The ownership of a conversation; the default state if nothing is known."""

@@ -12,7 +12,15 @@ from enum import StrEnum
 from html import unescape
 from types import MappingProxyType
 
-from .fields import MARKER, Object, as_id, as_object, as_seconds, as_text
+from .fields import (
+    MARKER,
+    Object,
+    as_id,
+    as_object,
+    as_seconds,
+    as_text,
+    is_visible,
+)
 from .liquid import escape
 
 _NOTHING: t.Final[Object] = MappingProxyType({})
@@ -57,7 +65,8 @@ class Attachment(t.NamedTuple):
 class Assignee(t.NamedTuple):
     """The operator or bot to whom a conversation is assigned.
 
-    :ivar type: ``"user"`` or ``"agent_bot"``. A user and a bot may have the same id.
+    :ivar type: ``"user"``, ``"agent_bot"``, or ``"machine"`` for any other, such as
+        Captain (since Chatwoot 4.18). A user and a bot may have the same id.
     """
 
     type: str
@@ -78,16 +87,25 @@ class ChatwootMessage(t.NamedTuple):
 
     :ivar type: One of Chatwoot's message types, or ``"unknown"``.
     :ivar content: As Chatwoot sends it; empty if there is none.
-    :ivar text: As the author typed it; of an e-mail, without the quoted history.
+    :ivar text: As the author typed it; of an e-mail, without the quoted history, or
+        its subject if there is no text.
     :ivar rendered: Whether the text looks like the HTML that Chatwoot 4.9.0 to 4.12.0
         renders. Only the server's version shows whether it is.
     :ivar speaker: ``None`` for notes and activities.
+    :ivar bot: The id of the agent bot that wrote it in public; 0 for a bot that
+        Chatwoot does not name, such as Dialogflow
+        (``lib/integrations/dialogflow/processor_service.rb``); ``None`` if no bot did.
     :ivar marker: Our marker, if this package created it and Chatwoot stored the marker.
     :ivar picked: The customer's answer, if the message has buttons or a form; else
         empty.
     :ivar created_at: Unix seconds.
     :ivar auto_reply: Whether it is an e-mail that a machine wrote.
     :ivar author: Its sender's type, such as ``"user"`` or ``"agent_bot"``, and id.
+    :ivar refusal: Why the channel did not take it after Chatwoot had; else empty. A
+        text of the channel's (``app/services/messages/status_update_service.rb``).
+    :ivar reaction: Whether it is a reaction to another message, such as a thumb
+        (``app/services/whatsapp/session/inbound/reaction_store.rb`` of
+        fazer-ai/chatwoot).
     """
 
     id: int
@@ -97,6 +115,7 @@ class ChatwootMessage(t.NamedTuple):
     text: str = ""
     rendered: bool = False
     speaker: Speaker | None = None
+    bot: int | None = None
     marker: str | None = None
     picked: str = ""
     attachments: tuple[Attachment, ...] = ()
@@ -104,6 +123,8 @@ class ChatwootMessage(t.NamedTuple):
     auto_reply: bool = False
     deleted: bool = False
     author: tuple[str, int] | None = None
+    refusal: str = ""
+    reaction: bool = False
 
     def __repr__(self) -> str:
         return f"<ChatwootMessage {self.id}>"
@@ -124,6 +145,8 @@ class Conversation(t.NamedTuple):
     :ivar id: The number in the conversation's URL, unique per account; 0 if an answer
         of the API omits it.
     :ivar can_reply: False outside the channel's messaging window.
+    :ivar source_id: The customer's address in the channel, such as
+        ``whatsapp:+491511234567``; only deliveries have it.
     :ivar updated_at: Unix seconds.
     :ivar contacts: The customer as described in each place of the payload, best first.
     :ivar last_message: The last message that is no activity; only the API has it.
@@ -139,6 +162,7 @@ class Conversation(t.NamedTuple):
     additional_attributes: Object = _NOTHING
     can_reply: bool = True
     channel: str | None = None
+    source_id: str | None = None
     updated_at: float | None = None
     contacts: tuple[Contact, ...] = ()
     last_message: ChatwootMessage | None = None
@@ -185,6 +209,7 @@ def conversation_from(raw: Object, message: Object = _NOTHING) -> Conversation:
         additional_attributes=as_object(raw.get("additional_attributes")),
         can_reply=raw.get("can_reply") is not False,
         channel=as_text(raw.get("channel")) or as_text(meta.get("channel")),
+        source_id=as_text(as_object(raw.get("contact_inbox")).get("source_id")),
         updated_at=as_seconds(raw.get("updated_at")),
         contacts=_contacts(meta, message),
         last_message=message_from(raw.get("last_non_activity_message")),
@@ -229,10 +254,15 @@ def _assignee(meta: Object) -> Assignee | None:
         return None
 
     # "assignee_type" is "AgentBot" (4.8 and later), the assignee's "type" "agent_bot".
-    kinds = (meta.get("assignee_type"), found.get("type"))
-    is_bot = any(kind in ("AgentBot", "agent_bot") for kind in kinds)
+    kinds = [as_text(meta.get("assignee_type")), as_text(found.get("type"))]
+    kind = "user"
 
-    return Assignee("agent_bot" if is_bot else "user", as_id(found.get("id")))
+    if any(each in ("AgentBot", "agent_bot") for each in kinds):
+        kind = "agent_bot"
+    elif any(each not in (None, "User", "user") for each in kinds):
+        kind = "machine"
+
+    return Assignee(kind, as_id(found.get("id")))
 
 
 def _newest(messages: t.Any) -> int:
@@ -264,6 +294,7 @@ def message_from(
     kind = _type(raw.get("message_type"))
     private = raw.get("private") not in (None, False)
     text, rendered = _typed(content, mail, message_id, conversation)
+    speaker = _speaker(raw, attributes, kind, private=private)
 
     return ChatwootMessage(
         id=message_id,
@@ -272,7 +303,8 @@ def message_from(
         content=content,
         text=text,
         rendered=rendered,
-        speaker=_speaker(raw, attributes, kind, private=private),
+        speaker=speaker,
+        bot=_bot(raw, attributes) if (kind, speaker) == _BY_MACHINE else None,
         marker=as_text(attributes.get(MARKER)),
         picked=_picked(attributes.get("submitted_values")),
         attachments=_attachments(raw.get("attachments")),
@@ -280,6 +312,8 @@ def message_from(
         auto_reply=mail.get("auto_reply") is True,
         deleted=bool(attributes.get("deleted")),
         author=_author(as_object(raw.get("sender"))),
+        refusal=as_text(attributes.get("external_error")) or "",
+        reaction=attributes.get("is_reaction") is True,
     )
 
 
@@ -366,6 +400,24 @@ def _speaker(
     return Speaker.OPERATOR if by_operator else Speaker.MACHINE
 
 
+_BY_MACHINE: t.Final = ("outgoing", Speaker.MACHINE)
+
+
+def _bot(raw: Object, attributes: Object) -> int | None:
+    """The bot that wrote a machine's message; ``None`` for an automation or campaign,
+    for our own post in a user's name, and for Slack's users without an account."""
+    extra = as_object(raw.get("additional_attributes"))
+    sender = as_object(raw.get("sender"))
+
+    if "automation_rule_id" in attributes or extra.get("campaign_id"):
+        return None
+
+    if sender.get("type") in ("user", "User") or extra.get("sender_name"):
+        return None
+
+    return (as_id(sender.get("id")) or 0) if sender.get("type") == "agent_bot" else 0
+
+
 def _is_by_operator(raw: Object, attributes: Object) -> bool:
     extra = as_object(raw.get("additional_attributes"))
 
@@ -431,6 +483,9 @@ def _typed(
         if conversation is not None and _looks_rendered(content):
             stored = _stored(message_id, conversation)
             text, rendered = (content, True) if stored is None else (stored, False)
+
+    if mail and not is_visible(text):  # the question may be in the subject alone
+        text = as_text(mail.get("subject")) or text
 
     # From 4.14.2 on, Chatwoot strips these itself.
     return text.rstrip("\r\n"), rendered

@@ -19,7 +19,7 @@ from .conversation import (
     conversation_from,
     message_from,
 )
-from .fields import Object, as_id, as_object
+from .fields import Object, as_id, as_object, is_visible
 
 SUBSCRIPTIONS: t.Final = (
     "message_created",
@@ -52,7 +52,7 @@ class OtherEvent(t.NamedTuple):
 
 
 class MessageEvent(t.NamedTuple):
-    """A message was created, or a customer answered with a button or a form.
+    """A message was created or refused, or a customer used a button or a form.
 
     Such an answer is a message of the customer with the id of the question.
 
@@ -78,7 +78,19 @@ class MessageEvent(t.NamedTuple):
         The delivery id is not part of it: it is not signed, and two bots in one
         conversation get two ids for one message.
         """
-        return f"{self.account_id}:{self.name}:{self.message.id}{self.digest}"
+        suffix = ":refused" if self.refused else self.digest
+
+        return f"{self.account_id}:{self.name}:{self.message.id}{suffix}"
+
+    @property
+    def refused(self) -> bool:
+        """Whether the channel did not take a message that Chatwoot had accepted.
+
+        Chatwoot may report it more than once, without the message's status.
+        """
+        written = self.message.type == "outgoing" and not self.message.private
+
+        return written and self.name == "message_updated" and self.message.refusal != ""
 
     @property
     def conversation_id(self) -> int:
@@ -110,7 +122,9 @@ class MessageEvent(t.NamedTuple):
         if self.conversation.blocked:
             return Reason.BLOCKED
 
-        return None if message.text.strip() or message.attachments else Reason.EMPTY
+        has_content = is_visible(message.text) or message.attachments
+
+        return None if has_content else Reason.EMPTY
 
 
 _IGNORED_TYPES: t.Final = {
@@ -193,7 +207,7 @@ def parse(body: bytes) -> Event:
         return _message(name, payload)
 
     if name == "message_updated":
-        return _answer(name, payload) or OtherEvent(name, payload)
+        return _changed(name, payload) or OtherEvent(name, payload)
 
     return _conversation(name, payload) or OtherEvent(name, payload)
 
@@ -282,27 +296,29 @@ def _any_message(name: str, payload: Object) -> MessageEvent:
     )
 
 
-def _answer(name: str, payload: Object) -> MessageEvent | None:
-    """Return the answer of a customer with a button or a form, if there is one.
+def _changed(name: str, payload: Object) -> MessageEvent | None:
+    """Return a customer's answer with a button or a form, or the channel's refusal.
 
     Chatwoot reports every change of a message alike, without the change itself.
     """
     try:
-        asked = _any_message(name, payload)
+        changed = _any_message(name, payload)
     except PayloadError:
         return None
 
-    picked = asked.message.picked
+    if changed.message.picked and changed.message.type == "outgoing":
+        return _answer(changed, payload)
 
-    if not picked or asked.message.type != "outgoing":
-        return None
+    return changed if changed.refused else None
 
+
+def _answer(asked: MessageEvent, payload: Object) -> MessageEvent:
     values = as_object(payload.get("content_attributes")).get("submitted_values")
     digest = hashlib.sha256(repr(values).encode(errors="replace")).hexdigest()
     # The message is the customer's, although its sender is the author of the question.
     message = asked.message._replace(
         type="incoming",
-        text=picked,
+        text=asked.message.picked,
         rendered=False,
         speaker=asked.message.speaker and Speaker.CUSTOMER,
     )

@@ -1,6 +1,7 @@
 """Readers for untrusted values of Chatwoot's JSON, and what its API can store."""
 
 import typing as t
+import unicodedata
 from datetime import UTC, datetime
 
 Object = t.Mapping[str, t.Any]
@@ -62,3 +63,27 @@ def as_seconds(value: t.Any) -> float | None:
 def storable(text: str) -> str:
     """Replace lone surrogates and remove NULs, which Chatwoot cannot store."""
     return text.replace("\0", "").encode(errors="replace").decode()
+
+
+_INVISIBLE: t.Final = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})
+"""Unicode's categories of control characters, formatting and spaces."""
+
+_BLANK: t.Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Fillers of several scripts, and the Braille pattern without dots."""
+
+_SELECTORS: t.Final = (
+    range(0x180B, 0x1810),
+    range(0xFE00, 0xFE10),
+    range(0xE0000, 0xE1000),
+)
+"""They select the shape of the character before them."""
+
+
+def is_visible(text: str) -> bool:
+    """Whether a text shows anything: spaces and formatting characters do not."""
+    return any(
+        unicodedata.category(each) not in _INVISIBLE
+        and each not in _BLANK
+        and not any(ord(each) in selectors for selectors in _SELECTORS)
+        for each in text
+    )

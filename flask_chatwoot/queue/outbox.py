@@ -202,6 +202,15 @@ class Outbox:
                 {"draft": draft.id},
             )
 
+    def refused(self, message_id: int) -> None:
+        """Record that the channel did not take a post that Chatwoot has."""
+        with self._database.transaction() as tx:
+            tx.execute(
+                "UPDATE draft SET refused_at = :now"
+                " WHERE message_id = :message AND refused_at IS NULL",
+                {"now": tx.now, "message": message_id},
+            )
+
     def files(self, draft: Draft) -> list[Upload]:
         """The files of a draft."""
         with self._database.read() as tx:

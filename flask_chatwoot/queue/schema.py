@@ -44,6 +44,7 @@ the request surely made nothing    sending unconfirmed   kept         Outbox.uns
 the request has no answer          sending               unconfirmed  Outbox.unconfirmed
 Chatwoot has it                    kept sending          posted       Outbox.posted
 evidence of it is found            unconfirmed           posted       Outbox.posted
+the channel refuses it             posted                undelivered  Outbox.refused
 its job is done                    kept sending          withheld     Queue.settle
 its job is done unconfirmed        unconfirmed           withheld     Queue.settle
 its job is dead                    kept                  undelivered  Queue.settle
@@ -103,7 +104,7 @@ class DraftState(enum.StrEnum):
     WITHHELD = "withheld"
     """The turn ended without it, because the policy no longer allowed the post."""
     UNDELIVERED = "undelivered"
-    """The turn failed before it was posted."""
+    """The turn failed before it was posted, or the channel refused it afterwards."""
 
 
 UNFINISHED: t.Final = tuple(
@@ -149,6 +150,7 @@ END
 
 DRAFT_STATE: t.Final = """
 CASE
+    WHEN draft.refused_at IS NOT NULL THEN 'undelivered'
     WHEN draft.message_id IS NOT NULL THEN 'posted'
     WHEN job.finished_at IS NOT NULL AND job.outcome <> 'dead' THEN 'withheld'
     WHEN draft.unconfirmed_at IS NOT NULL THEN 'unconfirmed'
@@ -227,7 +229,8 @@ CREATE: t.Final = (
         files INTEGER NOT NULL,
         sent_at REAL,
         unconfirmed_at REAL,
-        message_id INTEGER
+        message_id INTEGER,
+        refused_at REAL  -- by the channel, after Chatwoot had accepted it
     )""",
     """CREATE TABLE file (
         id INTEGER PRIMARY KEY,
@@ -245,6 +248,9 @@ CREATE: t.Final = (
         operator_message_id INTEGER NOT NULL DEFAULT 0,
         human_at REAL,
         resolved_message_id INTEGER NOT NULL DEFAULT 0,
+        bot_message_id INTEGER NOT NULL DEFAULT 0,
+        status TEXT,
+        status_at REAL,
         touched_at REAL NOT NULL,
         PRIMARY KEY (account_id, id)
     ) WITHOUT ROWID""",
@@ -279,10 +285,15 @@ _KEPT_COLUMNS: t.Final = """
     attempts, handoff, failure, finished_at, outcome, reason, payload
 """
 
-_LIMITS: t.Final = "ALTER TABLE worker ADD COLUMN limits TEXT NOT NULL DEFAULT ''"
+_ADDED: t.Final = (
+    "ALTER TABLE worker ADD COLUMN limits TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE draft ADD COLUMN refused_at REAL",
+    "ALTER TABLE conversation ADD COLUMN bot_message_id INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE conversation ADD COLUMN status TEXT",
+    "ALTER TABLE conversation ADD COLUMN status_at REAL",
+)
 
 _FROM_3: t.Final = (
-    _LIMITS,
     f"CREATE TABLE new_job ({_JOB_COLUMNS})",
     # Until version 3 a due time below zero stood for one that no claim had seen yet.
     f"INSERT INTO new_job ({_KEPT_COLUMNS}, due_at)"  # noqa: S608 - from constants
@@ -292,6 +303,7 @@ _FROM_3: t.Final = (
     "UPDATE job SET kind = 'takeover' WHERE kind = 'take_over'",
     "ALTER TABLE draft RENAME COLUMN last_words TO about_failure",
     "ALTER TABLE draft ADD COLUMN unconfirmed_at REAL",
+    *_ADDED,
     "UPDATE draft SET unconfirmed_at = sent_at WHERE message_id IS NULL",
     "ALTER TABLE file RENAME COLUMN kind TO media_type",
     "ALTER TABLE said RENAME TO transcript",
@@ -308,7 +320,7 @@ _FROM_3: t.Final = (
 
 _FROM_4: t.Final = (
     "ALTER TABLE job ADD COLUMN worker TEXT",
-    _LIMITS,
+    *_ADDED,
     *(
         next(index for index in INDEXES if f" {name} " in index)
         for name in ("job_finished", "conversation_touched", "transcript_said")

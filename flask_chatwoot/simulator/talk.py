@@ -280,6 +280,21 @@ class Talk:
         """
         return self._state.edit(self._stored, message, **fields)
 
+    def channel_refuses(
+        self, message: MessageRecord, error: str = "131047: Re-engagement message"
+    ) -> MessageRecord:
+        """Report that the channel did not send a message, and deliver it.
+
+        Chatwoot has accepted the message, and learns of it later
+        (``app/services/messages/status_update_service.rb``). It may be reported twice.
+
+        :param error: The channel's text.
+        :return: The message as it is now.
+        """
+        attributes = {**message.content_attributes, "external_error": error}
+
+        return self.edit(message, status="failed", content_attributes=attributes)
+
     def type(self, author: Agent, status: str, *, private: bool = False) -> None:
         """Turn the typing indicator ``"on"`` or ``"off"``, and deliver the event."""
         self._state.type(self._stored, author, status, private=private)

@@ -18,13 +18,18 @@ from flask_chatwoot.outcomes import Reason, TurnOutcome
 from flask_chatwoot.ownership.gate import TurnDecision
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.ownership.policy import Audience, Decision
+from flask_chatwoot.payloads.fields import is_visible
 from flask_chatwoot.queue.jobs import Job
-from flask_chatwoot.queue.outbox import Draft
+from flask_chatwoot.queue.outbox import Draft, DraftPart
 from flask_chatwoot.queue.transcript import TranscriptEntry
-from flask_chatwoot.replies import Answer, Turn
+from flask_chatwoot.replies import Answer, Handoff, Provider, Turn
 
+from . import silence
 from .drafts import as_note, parts_of
+from .ending import Ending, HandoffError
 from .giving_up import last_posts, rest_of
+from .handoff import because as handed_off_because
+from .handoff import encode
 from .messages import follow_up_of
 from .parts import TurnParts
 from .posting import TooSoonError
@@ -33,25 +38,8 @@ from .retry import allows_posts, crashed, postponed, reason_of, unconfirmed
 
 log = logging.getLogger(__name__)
 
-
-class Ending(t.NamedTuple):
-    """How a turn ended.
-
-    :ivar reason: One of :class:`Reason`, or the reason of the host's policy.
-    :ivar settled: The job is settled already.
-    """
-
-    outcome: TurnOutcome
-    reason: str | None = None
-    settled: bool = False
-
-
-class HandoffError(ChatwootError):
-    """Every post was made, but the conversation could not be handed off."""
-
-    def __init__(self, error: APIError) -> None:
-        super().__init__(f"The conversation was not handed off: {error}")
-        self.error = error
+Composed = tuple[list[DraftPart], str | None]
+"""The posts of a turn, and the hand-off to make after them, as JSON, if any."""
 
 
 class Attempt:
@@ -86,6 +74,10 @@ class Attempt:
         if not ending.settled:
             self._parts.queue.settle(self._job, ending.outcome, ending.reason)
 
+        self._finish(ending)
+
+    def _finish(self, ending: Ending) -> None:
+        """Tell the host how the turn ended."""
         self._keep_transcript()
         signals.send(
             signals.turn_finished,
@@ -136,23 +128,74 @@ class Attempt:
         job = self._job
         drafts: t.Sequence[Draft] = job.drafts
         handoff = job.handoff
+        because = handed_off_because(handoff)
 
-        if not drafts and handoff is None and job.failure is None:
-            self._restore_choice()
-            answer = self._ask()
+        if not drafts and job.failure is None and (handoff is None or because):
+            posts = self._compose(because)
 
-            if isinstance(answer, Ending):
-                return answer
+            if isinstance(posts, Ending):
+                return posts
 
-            posts, handoff = parts_of(answer, self._turn)
-            drafts = self._drafts = self._parts.outbox.keep(job, posts, handoff=handoff)
+            parts, handoff = posts
+            drafts = self._drafts = self._parts.outbox.keep(job, parts, handoff=handoff)
 
         ending = self._post_all(drafts, handoff)
 
         if handoff is None or ending.settled:
             return ending
 
-        return self._hand_off(handoff)
+        because = handed_off_because(handoff)
+
+        if because and not ending.posted:  # an operator has answered meanwhile
+            return ending
+
+        return self._hand_off(handoff, because)
+
+    def _compose(self, silent: str | None) -> Composed | Ending:
+        """What to post and do, from the provider's answer.
+
+        :param silent: An earlier attempt has asked the provider, and got no answer for
+            this reason.
+        """
+        if silent is None:
+            self._restore_choice()
+            answer = self._ask()
+
+            if isinstance(answer, Answer):
+                most = self._parts.config.max_parts
+                return parts_of(answer, self._turn, most=most)
+
+            if not self._is_unwanted(answer):
+                return answer
+
+            silent = answer.reason or Reason.NO_ANSWER
+
+        return self._break_silence(silent)
+
+    def _is_unwanted(self, ending: Ending) -> bool:
+        return silence.is_unwanted(
+            ending.reason,
+            self._known.event,
+            providers=self._parts.providers,
+            config=self._parts.config,
+        )
+
+    def _break_silence(self, reason: str) -> Composed | Ending:
+        """Hand a conversation off that nobody would answer while it is pending."""
+        try:
+            waits = self._parts.gate.is_waiting(self._known)
+        except APIError:
+            undecided = encode(Handoff(), because=reason)
+            self._parts.outbox.keep(self._job, [], handoff=undecided)
+            raise
+
+        if not waits:
+            return Ending(TurnOutcome.DECLINED, reason)
+
+        if self._is_superseded():
+            return Ending(TurnOutcome.DECLINED, Reason.SUPERSEDED, settled=True)
+
+        return silence.posts_about(reason, self._turn)
 
     def _ask(self) -> Answer | Ending:
         turn = self._turn
@@ -168,8 +211,13 @@ class Attempt:
         if provider is None:
             return Ending(TurnOutcome.DECLINED, Reason.NO_PROVIDER)
 
-        if not (turn.text.strip() or provider.takes_turn):
+        if not (is_visible(turn.text) or (provider.takes_turn and turn.attachments)):
             return Ending(TurnOutcome.DECLINED, Reason.EMPTY)
+
+        return self._call(provider)
+
+    def _call(self, provider: Provider) -> Answer | Ending:
+        turn = self._turn
 
         if provider.takes_turn:
             self._parts.history.learn(self._job.conversation_id)
@@ -181,7 +229,13 @@ class Attempt:
             with self._parts.typing.shown(self._job.conversation_id):
                 answer = ask(self._parts.app, provider, turn)
 
-        return answer or Ending(TurnOutcome.DECLINED, Reason.NO_ANSWER)
+        if answer is None:
+            return Ending(TurnOutcome.DECLINED, Reason.NO_ANSWER)
+
+        if answer.on_purpose:
+            return Ending(TurnOutcome.DECLINED, Reason.NO_REPLY)
+
+        return answer
 
     def _open_pending(self) -> None:
         try:
@@ -223,21 +277,21 @@ class Attempt:
         poster = self._parts.poster
 
         if poster.find(self._job, draft) is not None:
-            return _after(before, draft, self._decision.reason)
+            return before.after(draft, self._decision.reason)
 
         decision = self._parts.gate.may_hear_post(self._known, private=draft.private)
 
         if self._is_withheld(draft, decision):
             reason = decision.reason
-            return before if _posted(before) else before._replace(reason=reason)
+            return before if before.posted else before._replace(reason=reason)
 
         if decision.audience is Audience.OPERATORS:
             draft = as_note(draft)
 
-            if not _posted(before) and self._is_superseded():
+            if not before.posted and self._is_superseded():
                 return Ending(TurnOutcome.DECLINED, Reason.SUPERSEDED, settled=True)
 
-        after = self._unless_failed(_after(before, draft, decision.reason))
+        after = self._unless_failed(before.after(draft, decision.reason))
         message_id = poster.ensure_posted(
             self._job,
             draft,
@@ -293,7 +347,7 @@ class Attempt:
 
         return self._parts.queue.supersede(job, kept, Reason.SUPERSEDED)
 
-    def _hand_off(self, handoff: str) -> Ending:
+    def _hand_off(self, handoff: str, reason: str | None = None) -> Ending:
         try:
             self._parts.changes.hand_off(
                 self._job.conversation_id, self._delivered, handoff
@@ -304,7 +358,7 @@ class Attempt:
         if self._job.failure is not None:
             return Ending(TurnOutcome.DEAD, self._job.failure)
 
-        return Ending(TurnOutcome.HANDED_OFF)
+        return Ending(TurnOutcome.HANDED_OFF, reason)
 
     def _keep_transcript(self) -> None:
         if not self._parts.providers.take_turns:
@@ -363,15 +417,3 @@ class Attempt:
             log.error("job %s: %s", self._job.id, failed)  # noqa: TRY400
 
         return Ending(TurnOutcome.DEAD, failure)
-
-
-def _posted(ending: Ending) -> bool:
-    return ending.outcome is not TurnOutcome.DECLINED
-
-
-def _after(before: Ending, draft: Draft, reason: str | None) -> Ending:
-    """How a turn ends that would end as before, after this post."""
-    if not draft.private:
-        return Ending(TurnOutcome.REPLIED)
-
-    return before if _posted(before) else Ending(TurnOutcome.NOTED, reason)

@@ -5,17 +5,22 @@ from __future__ import annotations
 import typing as t
 
 from flask_chatwoot.ownership.mode import Mode
-from flask_chatwoot.payloads.channels import split
-from flask_chatwoot.payloads.fields import storable
+from flask_chatwoot.payloads.channels import LIMIT, first_parts, split
+from flask_chatwoot.payloads.fields import Upload, storable
 from flask_chatwoot.queue.outbox import Draft, DraftPart
 from flask_chatwoot.replies import Answer, Reply, Turn, choices_of, uploads_of
 
 from . import handoff
 
 
-def parts_of(answer: Answer, turn: Turn) -> tuple[list[DraftPart], str | None]:
-    """The posts of an answer, and the hand-off to make after them, as JSON, if any."""
-    parts = [part for reply in answer.replies for part in _parts(reply, turn.mode)]
+def parts_of(
+    answer: Answer, turn: Turn, *, most: int
+) -> tuple[list[DraftPart], str | None]:
+    """The posts of an answer, and the hand-off to make after them, as JSON, if any.
+
+    :param most: Messages at most that one reply may become; the rest is a note.
+    """
+    parts = [part for reply in answer.replies for part in _parts(reply, turn, most)]
 
     if answer.handoff is None:
         return parts, None
@@ -31,16 +36,49 @@ def parts_of(answer: Answer, turn: Turn) -> tuple[list[DraftPart], str | None]:
     return parts, handoff.encode(answer.handoff)
 
 
-def _parts(reply: Reply, mode: Mode) -> list[DraftPart]:
-    """A reply as posts; its choices and files go with the last."""
-    private = is_note(reply, mode)
-    choices = choices_of(reply)
-    content = _listed(reply.content, choices) if private and choices else reply.content
-    *texts, last = split(content)
+def _parts(reply: Reply, turn: Turn, most: int) -> list[DraftPart]:
+    """A reply as posts; its choices and files go with the last for its audience."""
+    choices, files = choices_of(reply), uploads_of(reply)
+
+    if is_note(reply, turn.mode):
+        content = _listed(reply.content, choices) if choices else reply.content
+        return _several(split(content) or [""], True, files=files)
+
+    limit = turn.channel.max_length or LIMIT
+    texts, rest = first_parts(reply.content, limit, most=most)
+
+    # What fits in one more message is one, if the customer may get one more.
+    if len(texts) < most and (rest or not texts):
+        texts, rest = [*texts, rest], ""
+
+    left_over = split(f"{_LEFT_OVER}\n\n{rest}") if rest else []
 
     return [
-        *(DraftPart(text, private) for text in texts),
-        DraftPart(last, private, () if private else choices, uploads_of(reply)),
+        *_several(texts, False, choices=choices, files=files),
+        *_several(left_over, True),
+    ]
+
+
+_LEFT_OVER: t.Final = (
+    "**The answer was too long for the channel. The customer did not get the rest:**"
+)
+
+
+def _several(
+    texts: t.Sequence[str],
+    private: bool,
+    *,
+    choices: t.Sequence[tuple[str, str]] = (),
+    files: t.Sequence[Upload] = (),
+) -> list[DraftPart]:
+    """Texts as posts; choices and files go with the last."""
+    last = len(texts) - 1
+
+    return [
+        DraftPart(text, private, choices, files)
+        if number == last
+        else DraftPart(text, private)
+        for number, text in enumerate(texts)
     ]
 
 

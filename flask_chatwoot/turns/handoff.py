@@ -18,7 +18,7 @@ from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.ownership.state import Ownership
 from flask_chatwoot.payloads import versions
 from flask_chatwoot.payloads.conversation import Conversation
-from flask_chatwoot.payloads.fields import Object, as_id, as_object
+from flask_chatwoot.payloads.fields import Object, as_id, as_object, as_text
 from flask_chatwoot.replies import Handoff, Turn
 
 EXCERPT: t.Final = 300
@@ -30,9 +30,19 @@ _VERSION_TTL: t.Final = 3600.0
 log = logging.getLogger(__name__)
 
 
-def encode(handoff: Handoff) -> str:
-    """What is stored of a hand-off until it is done, as JSON."""
-    return json.dumps({"team": handoff.team_id, "assignee": handoff.assignee_id})
+def encode(handoff: Handoff, *, because: str | None = None) -> str:
+    """What is stored of a hand-off until it is done, as JSON.
+
+    :param because: The reason of the turn, where it is not the answer that hands off.
+    """
+    stored = {"team": handoff.team_id, "assignee": handoff.assignee_id}
+
+    return json.dumps(stored | ({"because": because} if because else {}))
+
+
+def because(handoff: str | None) -> str | None:
+    """The reason that was stored with a hand-off, or ``None``."""
+    return as_text(as_object(json.loads(handoff)).get("because")) if handoff else None
 
 
 def note(handoff: Handoff, turn: Turn, said: str) -> str:
@@ -71,6 +81,7 @@ _FAILURES: t.Final = {
     Reason.SERVER_ERROR: "Chatwoot failed, on every attempt.",
     Reason.UNREACHABLE: "Chatwoot could not be reached.",
     Reason.UNCONFIRMED: "A reply was sent, but does not seem to have arrived.",
+    Reason.UNDELIVERED: "The channel refused its message: the customer did not get it.",
     Reason.CRASHED: "Its process ended in the middle, on every attempt.",
 }
 

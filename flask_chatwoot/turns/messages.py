@@ -10,6 +10,7 @@ from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError, PayloadError
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.payloads import events, versions
+from flask_chatwoot.payloads.channels import channel_of
 from flask_chatwoot.payloads.conversation import Attachment, unrendered
 from flask_chatwoot.payloads.events import MessageEvent
 from flask_chatwoot.queue.jobs import Job
@@ -17,6 +18,9 @@ from flask_chatwoot.replies import HistoryReader, Message, Turn, no_history
 
 TAKEOVER: t.Final = "takeover"
 """Kind of job: an operator took over, and the attribute must still be set."""
+
+UNDELIVERED: t.Final = "undelivered"
+"""Kind of job: the channel refused a post that Chatwoot had accepted."""
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +95,7 @@ def turn_of(
         contact=event.conversation.contact,
         custom_attributes=event.conversation.custom_attributes,
         language=event.conversation.language,
+        channel=channel_of(event.conversation),
         attachments=tuple(file for one in messages for file in one.attachments),
         raw=event.raw,
         _read_history=read_history,

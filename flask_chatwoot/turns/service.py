@@ -14,9 +14,10 @@ from flask_chatwoot.queue.jobs import Job
 from flask_chatwoot.replies import HistoryReader, Message
 
 from .attempt import Attempt
-from .messages import TAKEOVER, event_in, messages_of, turn_of
+from .messages import TAKEOVER, UNDELIVERED, event_in, messages_of, turn_of
 from .parts import TurnParts
 from .retry import crashed, postponed, reason_of
+from .undelivered import RefusalAttempt
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,8 @@ class Service:
         with self._parts.app.app_context():
             if job.kind == TAKEOVER:
                 self._take_over(job, event)
+            elif job.kind == UNDELIVERED:
+                self._hand_off_refused(job, event)
             else:
                 self._turn(job, event, messages)
 
@@ -96,6 +99,14 @@ class Service:
             characters=characters,
             asked={message.id for message in messages},
         )
+
+    def _hand_off_refused(self, job: Job, event: MessageEvent) -> None:
+        """Let operators know of a post that the channel refused."""
+        self._parts.outbox.refused(event.message.id)
+        known = self._parts.gate.may_hear_turn(event, received_at=job.since)
+        turn = turn_of(event, (), mode=Mode.HUMAN)
+
+        RefusalAttempt(self._parts, job, known, turn).run()
 
     def _take_over(self, job: Job, event: MessageEvent) -> None:
         """Set the attribute to human, as operators have the conversation."""

@@ -1,0 +1,68 @@
+"""As whom the app posts: with a user's token, or as an agent bot."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+from flask_chatwoot.client import ChatwootClient
+from flask_chatwoot.errors import APIError
+from flask_chatwoot.payloads.conversation import Assignee, ChatwootMessage
+
+from .store import OwnershipStore
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class Identity:
+    """As whom an app posts. Threads share it.
+
+    :ivar client: With the app's own token.
+    """
+
+    client: ChatwootClient
+    store: OwnershipStore
+    _is_bot: bool | None = field(default=None, init=False)
+
+    def is_bot(self) -> bool:
+        """Whether the token is an agent bot's. Blocks once, for one request.
+
+        Chatwoot refuses a bot its profile
+        (``app/controllers/concerns/access_token_auth_helper.rb``).
+        """
+        if self._is_bot is None:
+            try:
+                self.client.profile()
+            except APIError as error:
+                if error.status != 401:
+                    log.info("it is unknown whose token this is: %s", error)
+                    return False
+
+                self._is_bot = True
+            else:
+                self._is_bot = False
+
+        return self._is_bot
+
+    def is_assigned(self, assignee: Assignee) -> bool:
+        """Whether a conversation is assigned to this app's own bot."""
+        if assignee.type != "agent_bot":
+            return False
+
+        # Its id shows with the delivery of its first post; until then any may be it.
+        bots = self.store.bots()
+
+        return assignee.id in bots if bots else self.is_bot()
+
+    def is_other_bot(self, message: ChatwootMessage) -> bool:
+        """Whether another bot wrote a message. A post of this app must be known as one.
+
+        A message with our marker is another instance's of this package, or one that
+        this database has forgotten.
+        """
+        return (
+            message.bot is not None
+            and message.marker is None
+            and message.bot not in self.store.bots()
+        )

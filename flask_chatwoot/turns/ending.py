@@ -1,0 +1,41 @@
+"""How a turn ends, and what of it a post changes."""
+
+from __future__ import annotations
+
+import typing as t
+
+from flask_chatwoot.errors import APIError, ChatwootError
+from flask_chatwoot.outcomes import TurnOutcome
+from flask_chatwoot.queue.outbox import Draft
+
+
+class Ending(t.NamedTuple):
+    """How a turn ended.
+
+    :ivar reason: One of :class:`Reason`, or the reason of the host's policy.
+    :ivar settled: The job is settled already.
+    """
+
+    outcome: TurnOutcome
+    reason: str | None = None
+    settled: bool = False
+
+    @property
+    def posted(self) -> bool:
+        """Whether anything was posted."""
+        return self.outcome is not TurnOutcome.DECLINED
+
+    def after(self, draft: Draft, reason: str | None) -> Ending:
+        """How a turn ends that would end like this, after a post."""
+        if not draft.private:
+            return Ending(TurnOutcome.REPLIED)
+
+        return self if self.posted else Ending(TurnOutcome.NOTED, reason)
+
+
+class HandoffError(ChatwootError):
+    """Every post was made, but the conversation could not be handed off."""
+
+    def __init__(self, error: APIError) -> None:
+        super().__init__(f"The conversation was not handed off: {error}")
+        self.error = error
