@@ -33,6 +33,7 @@ from .payloads.conversation import (
 from .payloads.fields import MARKER, Object, Upload, as_id, as_object
 from .payloads.liquid import escape
 from .payloads.refusals import refusal
+from .payloads.wire import Limits, encoded, read_within
 
 
 class ChatwootClient(Forkable):
@@ -198,17 +199,21 @@ class ChatwootClient(Forkable):
         body: t.Mapping[str, t.Any] | None = None,
         *,
         params: t.Mapping[str, t.Any] | None = None,
+        limits: Limits | None = None,
     ) -> t.Any:
         """Call any other endpoint of the account.
 
         :param path: What follows ``/api/v1/accounts/<id>``; begins with a slash.
         :param body: Sent as JSON.
         :param params: Query parameters; those with the value ``None`` are not sent.
+        :param limits: In place of the client's time limit.
         :return: The decoded JSON, or ``None`` if the answer is empty.
         """
         path = f"/api/v1/accounts/{self.account_id}{path}"
 
-        return self._request(method, path, body, params=params, anything=True)
+        return self._request(
+            method, path, body, params=params, anything=True, limits=limits
+        )
 
     def _create(
         self,
@@ -251,9 +256,10 @@ class ChatwootClient(Forkable):
         params: t.Mapping[str, t.Any] | None = None,
         files: t.Sequence[Upload] = (),
         anything: bool = False,
+        limits: Limits | None = None,
     ) -> t.Any:
         endpoint = f"{method} {path}"
-        headers, content = _encoded(body, form=bool(files))
+        headers, content = encoded(body, form=bool(files))
 
         try:
             response = self._session().request(
@@ -263,8 +269,15 @@ class ChatwootClient(Forkable):
                 data=content,
                 headers=headers,
                 files=[("attachments[]", file) for file in files] or None,
-                timeout=self.timeout,
+                timeout=self.timeout if limits is None else limits.seconds,
+                stream=limits is not None,
             )
+
+            if limits is not None:
+                with response:
+                    parts = response.iter_content(64 * 1024)
+                    # Where requests keeps what it has read.
+                    response._content = read_within(limits, parts, endpoint)
         except requests.RequestException as error:
             raise _no_answer(error, method, endpoint) from None
         except (OSError, ValueError, urllib3_errors.HTTPError) as error:
@@ -390,20 +403,6 @@ def _never_sent(error: requests.RequestException) -> bool:
         | urllib3_errors.ProxyError
         | ssl.SSLCertVerificationError,
     )
-
-
-def _encoded(body: Object | None, *, form: bool) -> tuple[dict[str, str], t.Any]:
-    """Return headers and content. In a form, objects are encoded as JSON."""
-    if body is None:
-        return {}, None
-
-    if not form:
-        return {"Content-Type": "application/json"}, json.dumps(body).encode()
-
-    return {}, {
-        key: value if isinstance(value, str) else json.dumps(value)
-        for key, value in body.items()
-    }
 
 
 # -- raw requests ----------------------------------------------------------------
