@@ -82,6 +82,8 @@ class ChatwootMessage(t.NamedTuple):
     :ivar rendered: Whether the text looks like the HTML that Chatwoot 4.9.0 to 4.12.0
         renders. Only the server's version shows whether it is.
     :ivar speaker: ``None`` for notes and activities.
+    :ivar by_bot: Another bot may have written it for the customer: no user, automation,
+        campaign or template has, and our marker is absent.
     :ivar marker: Our marker, if this package created it and Chatwoot stored the marker.
     :ivar picked: The customer's answer, if the message has buttons or a form; else
         empty.
@@ -102,6 +104,7 @@ class ChatwootMessage(t.NamedTuple):
     created_at: float | None = None
     auto_reply: bool = False
     deleted: bool = False
+    by_bot: bool = False
 
     def __repr__(self) -> str:
         return f"<ChatwootMessage {self.id}>"
@@ -262,6 +265,7 @@ def message_from(
     kind = _type(raw.get("message_type"))
     private = raw.get("private") not in (None, False)
     text, rendered = _typed(content, mail, message_id, conversation)
+    speaker = _speaker(raw, attributes, kind, private=private)
 
     return ChatwootMessage(
         id=message_id,
@@ -270,13 +274,18 @@ def message_from(
         content=content,
         text=text,
         rendered=rendered,
-        speaker=_speaker(raw, attributes, kind, private=private),
+        speaker=speaker,
         marker=as_text(attributes.get(MARKER)),
         picked=_picked(attributes.get("submitted_values")),
         attachments=_attachments(raw.get("attachments")),
         created_at=as_seconds(raw.get("created_at")),
         auto_reply=mail.get("auto_reply") is True,
         deleted=bool(attributes.get("deleted")),
+        by_bot=(
+            kind == "outgoing"
+            and speaker is Speaker.MACHINE
+            and not _is_automatic(raw, attributes)
+        ),
     )
 
 
@@ -329,10 +338,7 @@ def _speaker(
 def _is_by_operator(raw: Object, attributes: Object) -> bool:
     extra = as_object(raw.get("additional_attributes"))
 
-    if MARKER in attributes or "automation_rule_id" in attributes:
-        return False
-
-    if extra.get("campaign_id"):
+    if _is_automatic(raw, attributes):
         return False
 
     sender = as_object(raw.get("sender"))
@@ -345,6 +351,17 @@ def _is_by_operator(raw: Object, attributes: Object) -> bool:
         holder.get(key)
         for holder in (raw, attributes, extra)
         for key in ("external_echo", "external_sender_name")
+    )
+
+
+def _is_automatic(raw: Object, attributes: Object) -> bool:
+    """Whether this package, an automation or a campaign made an outgoing message."""
+    extra = as_object(raw.get("additional_attributes"))
+
+    return bool(
+        MARKER in attributes
+        or "automation_rule_id" in attributes
+        or extra.get("campaign_id")
     )
 
 
