@@ -1,15 +1,18 @@
 """Stores an event in ownership and the queue, then wakes a worker.
 
-The views call it after they have verified the delivery.
+The views call it after they have verified the delivery, and catch-up for what was not
+delivered.
 """
 
 from __future__ import annotations
 
 import functools
+import logging
 import typing as t
 from dataclasses import dataclass
 
 from .config import Config
+from .errors import DatabaseError
 from .outcomes import DeliveryOutcome, Reason
 from .ownership.deliveries import record_human, record_operator, transition_of
 from .ownership.gate import is_ours
@@ -21,9 +24,12 @@ from .queue.database import Transaction
 from .queue.jobs import Queue
 from .queue.line import MESSAGE
 from .queue.outbox import Outbox
+from .queue.sweeps import Sweeps
 from .queue.transcript import Transcript, TranscriptEntry
 from .turns.history import History
 from .turns.messages import TAKEOVER, follow_up
+
+log = logging.getLogger(__name__)
 
 
 class Receipt(t.NamedTuple):
@@ -71,12 +77,40 @@ class Ingest:
     modes: ModeAttribute
     history: History
     backend: Backend
+    sweeps: Sweeps
 
     def take(self, event: Event, body: bytes) -> Receipt:
-        """Store an event.
+        """Store the event of a verified delivery.
 
         :param body: The delivery that it was parsed from; stored with the job.
         :raises DatabaseError: It could not be stored, and must not be acknowledged.
+        """
+        receipt = self.store(event, body)
+
+        try:
+            self._note_verified(event)
+        except DatabaseError as error:  # the event itself is stored
+            log.warning("a verified delivery was not noted: %s", error)
+
+        return receipt
+
+    def _note_verified(self, event: Event) -> None:
+        """Record that this database gets the deliveries of its account."""
+        if getattr(event, "account_id", None) != self.config.account_id:
+            return
+
+        if isinstance(event, MessageEvent):
+            self.sweeps.delivered(event.message.id, event.message.created_at)
+        else:
+            self.sweeps.delivered(0, None)
+
+    def store(
+        self, event: Event, body: bytes, *, found_after: float | None = None
+    ) -> Receipt:
+        """Store an event, from a delivery or from catch-up.
+
+        :param found_after: See :meth:`.Queue.put`.
+        :raises DatabaseError: It could not be stored.
         """
         if isinstance(event, ConversationEvent):
             return self._take_conversation(event)
@@ -92,14 +126,16 @@ class Ingest:
             reason = Reason.OTHER_INBOX
 
         if reason is None:
-            put = functools.partial(self._put, event, body, MESSAGE)
+            put = functools.partial(
+                self._put, event, body, MESSAGE, found_after=found_after
+            )
 
             return _receipt(self.backend.accept(put, event, body))
 
         if reason in (Reason.OUTGOING, Reason.PRIVATE) and (
             event.message.type == "outgoing"
         ):
-            return self._take_outgoing(event, body, reason)
+            return self._take_outgoing(event, body, reason, found_after)
 
         return _ignored(reason)
 
@@ -112,6 +148,7 @@ class Ingest:
         body: bytes,
         kind: str,
         *,
+        found_after: float | None = None,
         tx: Transaction | None = None,
     ) -> bool:
         return self.queue.put(
@@ -121,11 +158,16 @@ class Ingest:
             payload=body,
             kind=kind,
             said=lambda: follow_up(event),
+            found_after=found_after,
             tx=tx,
         )
 
     def _take_outgoing(
-        self, event: MessageEvent, body: bytes, reason: Reason
+        self,
+        event: MessageEvent,
+        body: bytes,
+        reason: Reason,
+        found_after: float | None,
     ) -> Receipt:
         """Store a message of an operator, an automation, another bot, or this bot."""
         self._confirm_post(event)
@@ -144,7 +186,9 @@ class Ingest:
             sets_mode = takes_over and (
                 self.modes.resolve(event.conversation) is Mode.BOT
             )
-            new = sets_mode and self._put(event, body, TAKEOVER, tx=tx)
+            new = sets_mode and self._put(
+                event, body, TAKEOVER, found_after=found_after, tx=tx
+            )
 
         if new:
             self.backend.wake()

@@ -61,6 +61,9 @@ class Database(t.Protocol):
     def read(self) -> contextlib.AbstractContextManager[Transaction]:
         """A block that only reads, and does not block writers."""
 
+    def identity(self) -> str:
+        """What tells this database from a copy of it."""
+
     def force(self) -> None:
         """Make durable what this process has written so far."""
 
