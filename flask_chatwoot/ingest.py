@@ -65,6 +65,23 @@ class Backend(t.Protocol):
         """Let running turns finish, within bounds, and release the rest."""
 
 
+class OnlyStore:
+    """A backend that runs nothing: workers elsewhere find what is stored."""
+
+    def start(self) -> None:
+        """There is nothing to start."""
+
+    def accept(self, put: Put, event: MessageEvent, body: bytes) -> bool:
+        """Store a delivery."""
+        return put()
+
+    def wake(self) -> None:
+        """Nobody waits here."""
+
+    def stop(self) -> None:
+        """There is nothing to stop."""
+
+
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Ingest:
     """Stores the events of one app. Threads share it."""

@@ -12,6 +12,7 @@ import uuid
 import weakref
 
 from .background import BackgroundThread, Forkable, register_for_forks
+from .catch_up.thread import CatchUpThread
 from .config import Config
 from .errors import ChatwootError, DatabaseError, LeaseLostError, trace
 from .ingest import Backend, Put
@@ -193,15 +194,23 @@ class InlineBackend:
 
 
 class Upkeep:
-    """Periodic duties of workers: heartbeat, pruning, checkpoints. Threads share it."""
+    """Periodic duties of workers: heartbeat, pruning, checkpoints. Threads share it.
 
-    def __init__(self, store: Store, ownership: OwnershipStore) -> None:
+    :param catch_up: Runs beside them.
+    """
+
+    def __init__(
+        self, store: Store, ownership: OwnershipStore, catch_up: CatchUpThread
+    ) -> None:
         self._store = store
         self._ownership = ownership
+        self._catch_up = catch_up
         self._due: dict[str, float] = {}
 
     def run(self, worker: str, threads: int) -> None:
         """Do what is due."""
+        self._catch_up.ensure()
+
         if self._is_due("report", _REPORT_EVERY):
             self.report(worker, threads)
 
@@ -218,6 +227,10 @@ class Upkeep:
         report = functools.partial(self._store.inspection.report, worker, threads)
         _attempt("the heartbeat of this process was not stored", report)
 
+    def stop(self) -> None:
+        """End what runs beside the workers. Blocks for two seconds at most."""
+        self._catch_up.stop()
+
     def reset(self) -> None:
         """Make every duty due."""
         self._due.clear()
@@ -226,6 +239,7 @@ class Upkeep:
         self._store.inspection.prune()
         self._store.transcript.prune(KEEP)
         self._ownership.prune(KEEP)
+        self._store.sweeps.prune(2 * KEEP)
 
     def _is_due(self, duty: str, every: float) -> bool:
         """Whether a duty is due; the next time is then ``every`` seconds from now.
@@ -327,6 +341,7 @@ class ThreadBackend(Forkable):
         Blocks for at most ``grace`` seconds.
         """
         self._stopping.set()
+        self._upkeep.stop()
         deadline = time.monotonic() + grace
 
         for _ in self._workers:

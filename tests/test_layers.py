@@ -16,7 +16,16 @@ import flask_chatwoot
 
 ROWS = (
     *("background errors outcomes", "payloads", "client", "queue", "ownership"),
-    *("config", "replies signals", "turns", "ingest", "workers", "runtime", "setup"),
+    *(
+        "config",
+        "replies signals",
+        "turns",
+        "ingest",
+        "catch_up",
+        "workers",
+        "runtime",
+        "setup",
+    ),
     *("copilot", "doctor", "simulator views", "hosting", "testing", "playground"),
     *("cli", "extension", ""),
 )

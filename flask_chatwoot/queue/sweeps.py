@@ -14,8 +14,9 @@ In a database without a secret in the settings, a verified delivery is one that 
 whatever the settings require.
 """
 
+import os
 import secrets
-import threading
+import socket
 import typing as t
 
 from .database import Database, Transaction
@@ -59,6 +60,7 @@ _SWEPT: t.Final = """
 UPDATE sweep SET claim = NULL, settled = 1, swept_at = :swept, due_at = :due,
     failures = 0, error = NULL,
     newest_id = CASE WHEN newest_id < :newest THEN :newest ELSE newest_id END,
+    began_with = CASE WHEN began_at < :began THEN 0 ELSE began_with END,
     began_at = CASE WHEN began_at < :began THEN :began ELSE began_at END
 WHERE account_id = :account AND claim = :claim
 """
@@ -134,8 +136,8 @@ class Sweeps:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._lock = threading.Lock()
         self._proven = False
+        self._began_at = 0.0
 
     # -- the beginning -----------------------------------------------------------
 
@@ -153,13 +155,14 @@ class Sweeps:
         :param message_id: 0 for what is not about a message.
         :param written_at: Unix seconds; ``None``: unknown.
         """
-        if self._proven:
+        if self._proven or (written_at or 0.0) < self._began_at:
             return
 
         known = self.state()
         counts = known is None or (written_at or 0.0) >= known.began_at
 
-        if self.is_proven(known) and not counts:
+        if known is not None and self.is_proven(known) and not counts:
+            self._began_at = known.began_at
             return
 
         values = self._names() | {
@@ -225,7 +228,7 @@ class Sweeps:
                 return None
 
             state = _awake(state, tx.now, interval)
-            token = secrets.token_hex(16)
+            token = new_token()
             values = {"claim": token, "until": tx.now + hold}
             values |= {"settled": int(state.settled), "awake": state.awake_at}
             tx.execute(_CLAIM, self._names() | values)
@@ -264,6 +267,23 @@ class Sweeps:
 
         with self._database.transaction() as tx:
             tx.execute(_SWEPT, self._names() | values)
+
+    def release(self, token: str) -> None:
+        """Give the claim back; the sweep is still due."""
+        with self._database.transaction() as tx:
+            tx.execute(
+                "UPDATE sweep SET claim = NULL"
+                " WHERE account_id = :account AND claim = :claim",
+                self._names() | {"claim": token},
+            )
+
+    def ask_by_inbox(self, until: float) -> None:
+        """Ask for each inbox by itself until a time, Unix seconds."""
+        with self._database.transaction() as tx:
+            tx.execute(
+                "UPDATE sweep SET by_inbox_until = :until WHERE account_id = :account",
+                self._names() | {"until": until},
+            )
 
     def failed(self, token: str, error: str, *, due: float, by_inbox: float) -> None:
         """Record a sweep that could not be finished.
@@ -353,9 +373,34 @@ def is_due(state: SweepState, now: float, *, started_at: float) -> bool:
     return not state.failures and (state.swept_at or 0.0) < started_at
 
 
+def new_token() -> str:
+    """A token for a claim, which names the process."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(8)}"
+
+
 def is_claimed(state: SweepState, now: float) -> bool:
     """Whether a process has the claim, as far as is known."""
-    return state.claim is not None and now < state.claimed_until <= now + FURTHEST
+    if state.claim is None or _was_killed(state.claim):
+        return False
+
+    return now < state.claimed_until <= now + FURTHEST
+
+
+def _was_killed(token: str) -> bool:
+    """Whether the process of a claim was one of this machine, and is gone."""
+    host, _, pid = token.rpartition(":")[0].rpartition(":")
+
+    if host != socket.gethostname() or os.name != "posix":
+        return False
+
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (ValueError, OSError):
+        return False
+
+    return False
 
 
 def _awake(state: SweepState, now: float, interval: float) -> SweepState:

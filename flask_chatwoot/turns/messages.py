@@ -18,6 +18,12 @@ from flask_chatwoot.replies import HistoryReader, Message, Turn, no_history
 TAKEOVER: t.Final = "takeover"
 """Kind of job: an operator took over, and the attribute must still be set."""
 
+UNANSWERED: t.Final = "unanswered"
+"""Kind of job: a message was found too late, and operators must get it."""
+
+CATCH_UP: t.Final = "catch_up"
+"""Found by catch-up, and not delivered."""
+
 log = logging.getLogger(__name__)
 
 
@@ -77,9 +83,12 @@ def turn_of(
     messages: tuple[Message, ...],
     *,
     mode: Mode,
+    job: Job | None = None,
     read_history: HistoryReader = no_history,
 ) -> Turn:
     """The turn that answers these messages, the newest of which the event is about."""
+    found = job is not None and job.found_after is not None
+
     return Turn(
         text="\n".join(message.text for message in messages if message.text),
         mode=mode,
@@ -93,6 +102,8 @@ def turn_of(
         language=event.conversation.language,
         attachments=tuple(file for one in messages for file in one.attachments),
         raw=event.raw,
+        found_by=CATCH_UP if found else "delivery",
+        late=job is not None and job.late,
         _read_history=read_history,
     )
 

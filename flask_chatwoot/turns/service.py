@@ -14,9 +14,10 @@ from flask_chatwoot.queue.jobs import Job
 from flask_chatwoot.replies import HistoryReader, Message
 
 from .attempt import Attempt
-from .messages import TAKEOVER, event_in, messages_of, turn_of
+from .messages import TAKEOVER, UNANSWERED, event_in, messages_of, turn_of
 from .parts import TurnParts
 from .retry import postponed, reason_of
+from .unanswered import open_unanswered
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,8 @@ class Service:
         with self._parts.app.app_context():
             if job.kind == TAKEOVER:
                 self._take_over(job, event)
+            elif job.kind == UNANSWERED:
+                self._open_unanswered(job, event)
             else:
                 self._turn(job, event, messages)
 
@@ -58,6 +61,7 @@ class Service:
         turn = turn_of(
             event,
             messages,
+            job=job,
             mode=Mode.BOT if to_customer else Mode.HUMAN,
             read_history=self._reader(event.conversation.id, messages),
         )
@@ -88,6 +92,14 @@ class Service:
 
             self._parts.changes.set_human(job.conversation_id, event.conversation)
             self._parts.queue.settle(job, TurnOutcome.TAKEN_OVER, None)
+        except APIError as error:
+            if not postponed(self._parts.queue, self._parts.config, job, error):
+                self._parts.queue.settle(job, TurnOutcome.DEAD, reason_of(error))
+
+    def _open_unanswered(self, job: Job, event: MessageEvent) -> None:
+        """Give operators a conversation whose message was found too late."""
+        try:
+            open_unanswered(self._parts, job, event)
         except APIError as error:
             if not postponed(self._parts.queue, self._parts.config, job, error):
                 self._parts.queue.settle(job, TurnOutcome.DEAD, reason_of(error))
