@@ -73,9 +73,11 @@ class Scene(Administered):
             "api_access_token": self.sim.user_token,
             "webhook_secret": None,
             "webhook_token": None,
+            "catch_up": 600,
         }
         self._set_up(agent_bot)
         self.answer = self.make()
+        store_of(self.app).sweeps.delivered(1, time.time())
 
         if arrived:
             arrive(self.app)
@@ -216,6 +218,7 @@ def claim(app: Flask) -> Job:
 def arrive(app: Flask, *, number: int = 1, outcome: str = "replied") -> None:
     """Let a delivery arrive and its turn end."""
     put(app, number, conversation=number)
+    store_of(app).sweeps.delivered(number, time.time())
     reason = "unauthorized" if outcome == "dead" else None
     store_of(app).queue.settle(claim(app), outcome, reason)
 
@@ -230,7 +233,7 @@ CHECKS = [
     *("configuration", "chatwoot", "redirect", "tls", "version", "clock", "token"),
     *("account", "role", "rights", "attribute", "options", "form", "webhook"),
     *("events", "duplicates", "secret", "address", "probe", "database", "age"),
-    *("dead", "workers", "provider"),
+    *("dead", "workers", "catch-up", "provider"),
 ]
 
 
@@ -410,12 +413,15 @@ TOKEN = [
     case(
         bots_token,
         "warning token: cannot list messages … to a user's token",
-        "warning rights: ",
+        *("warning rights: ", "warning catch-up: "),
     ),
-    case(beside_that_of_an_administrator, "warning token: "),
     case(
         beside_that_of_an_administrator,
-        *(BOT_UNSIGNED, BOT_READS, "warning token: "),
+        *("warning token: ", "warning catch-up: Set CHATWOOT_USER_ACCESS_TOKEN"),
+    ),
+    case(
+        beside_that_of_an_administrator,
+        *(BOT_UNSIGNED, BOT_READS, "warning token: ", "warning catch-up: "),
         version="4.12.1",
     ),
     case(
@@ -588,6 +594,7 @@ ADDRESS = [
     case(
         lambda s: later(s.app, 3 * DAY),
         "warning address: No delivery arrived for 3 days.",
+        "warning catch-up: No process has looked",
     ),
 ]
 PROBE = [
@@ -663,6 +670,35 @@ def behind_another(*, retried: bool) -> Cause:
     return cause
 
 
+def unproven(scene: Scene) -> Flask:
+    app = scene.make()
+    put(app, 1)
+    store_of(app).queue.settle(claim(app), "replied", None)
+    return app
+
+
+def beside_another_instance(scene: Scene) -> None:
+    store_of(scene.app).sweeps.stop(1234)
+
+
+def failed_sweep(scene: Scene) -> None:
+    sweeps = store_of(scene.app).sweeps
+    claimed = sweeps.claim(interval=600.0, started_at=0.0, hold=60.0, now=True)
+    assert claimed is not None
+    sweeps.failed(claimed[0], "Chatwoot answered 429.", due=time.time(), by_inbox=0.0)
+
+
+CATCH_UP = [
+    case(other(catch_up=0), "warning catch-up: Set CHATWOOT_CATCH_UP to 60."),
+    case(unproven, "warning catch-up: no verified delivery … check the webhook"),
+    case(beside_another_instance, "error catch-up: message 1234 … catch-up --resume"),
+    case(failed_sweep, "warning catch-up: Chatwoot answered 429. … repeated"),
+    case(
+        lambda s: later(s.app, 700), "warning catch-up: No process has looked … 700 s"
+    ),
+]
+
+
 READY = "warning age: the oldest came 100 s ago … flask chatwoot jobs --state ready"
 NO_WORKER = "error workers: 1 jobs wait, and no worker runs."
 JOBS = [
@@ -721,7 +757,7 @@ PROVIDER = [
     ("cause", "expected", "options"),
     [
         *(*CONFIGURATION, *CONNECTION, *VERSION, *TOKEN, *FORM, *WEBHOOK, *SECRET),
-        *(*ADDRESS, *PROBE, *JOBS, *PROVIDER),
+        *(*ADDRESS, *PROBE, *JOBS, *CATCH_UP, *PROVIDER),
     ],
 )
 def test_a_cause_is_found_and_its_remedy_named(
