@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import shutil
+import threading
 import typing as t
 from pathlib import Path
 
@@ -19,8 +20,10 @@ from support.apps import (
     work,
 )
 from support.commands import outcome
-from support.servers import ask
+from support.queue import read
+from support.servers import new_talk
 from support.waiting import Clock
+from support.workers import Worker, comes_true, served, settings_of
 
 from flask_chatwoot import Chatwoot, Turn
 from flask_chatwoot.catch_up import reader
@@ -32,11 +35,12 @@ from flask_chatwoot.catch_up.rules import (
     patience_of,
     pause_after,
 )
+from flask_chatwoot.catch_up.thread import CatchUpThread
 from flask_chatwoot.errors import APIError
 from flask_chatwoot.payloads.wire import Limits
 from flask_chatwoot.simulator import Fault, Simulator, Talk
-from flask_chatwoot.simulator.payloads import Agent, ContactRecord, Inbox, MessageRecord
-from flask_chatwoot.testing import customer_message, deliver
+from flask_chatwoot.simulator.payloads import Agent, ContactRecord, MessageRecord
+from flask_chatwoot.testing import SimulatorFactory, customer_message, deliver
 
 HOUR: t.Final = 3600.0
 DAY: t.Final = 24 * HOUR
@@ -177,7 +181,7 @@ class Place:
         return count
 
     @property
-    def reads(self) -> list[str | None]:
+    def reads(self) -> t.Sequence[str | None]:
         """The requests of sweeps since the last look."""
         names = [
             call.endpoint
@@ -700,6 +704,117 @@ def test_one_process_at_a_time_sweeps(place: Place) -> None:
 
     place.later(16.0)
     assert claim(started_at=now + 1) is not None
+
+
+# -- processes ---------------------------------------------------------------------
+
+
+def test_workers_look_as_soon_as_they_start_and_then_at_every_interval(
+    chatwoot_simulator: SimulatorFactory, bare: Flask
+) -> None:
+    simulator = chatwoot_simulator(catch_up=0.2)
+    talk = simulator.conversation(bare)
+    talk.customer_says("One")
+
+    with simulator.losing():
+        talk.customer_says("Two")
+        talk.customer_says("Three")
+
+    assert talk.replies == ["About One", "About Two", "About Three"]
+
+
+@pytest.fixture
+def bare(tmp_path: Path, chatwoot: Chatwoot) -> Flask:
+    app = Flask("bare", instance_path=str(tmp_path / "bare"))
+    chatwoot.init_app(app)
+    chatwoot.reply_provider(lambda text: f"About {text}")
+
+    return app
+
+
+def test_the_thread_ends_with_the_workers_and_starts_anew_in_a_fork(
+    place: Place, tmp_path: Path
+) -> None:
+    other = place.new_app(catch_up=60, database_url=f"sqlite:///{tmp_path / 'other'}")
+    thread = CatchUpThread(components_of(other).catch_up)
+    thread.ensure()
+    thread.stop()
+    assert "chatwoot-catch-up" not in [each.name for each in threading.enumerate()]
+
+    thread.ensure()
+    assert "chatwoot-catch-up" not in [each.name for each in threading.enumerate()]
+
+    thread.reset_in_child()
+    thread.ensure()
+    assert "chatwoot-catch-up" in [each.name for each in threading.enumerate()]
+    thread.stop()
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_or_doubled_where_deliveries_are_lost_and_workers_killed(
+    make_app: AppFactory,
+) -> None:
+    rounds = [f"{number}" for number in range(7)]
+
+    with Simulator() as sim:
+        app = make_app(**settings_of(sim), **QUICK)
+
+        with served(app) as webhook:
+            sim.connect(webhook)
+            talks = [new_talk(sim) for _ in range(4)]
+
+            for number, text in enumerate(rounds, 1):
+                with (
+                    sim.losing(0.0 if number == 1 else 0.4, seed=number),
+                    Worker(app, PROGRAM),
+                ):
+                    for talk in talks:
+                        talk.customer_says(text)
+
+                    comes_true(
+                        functools.partial(has_said, talks[0], number), within=2.5
+                    )
+
+            assert sim.lost
+
+            with Worker(app, PROGRAM):
+                sim.wait_until(
+                    lambda: all(has_said(talk, len(rounds)) for talk in talks), 40
+                )
+
+        late = late_messages(app)
+
+        for talk in talks:
+            texts = {each.content or "": each.id for each in talk.messages}
+            in_time = [text for text in said(talk) if texts[text] not in late]
+            assert sorted(said(talk)) == rounds
+            assert in_time == sorted(in_time)
+
+
+PROGRAM: t.Final = "support.programs.worker_app"
+QUICK: t.Final[dict[str, t.Any]] = {
+    **{"backend": "thread", "workers": 0, "retry_pause": 0.05, "typing": False},
+    **{"catch_up": 1, "timeout": 1.0, "lease": 6.0, "settle_time": 2.5},
+}
+
+
+def said(talk: Talk) -> list[str]:
+    """The texts that the replies answer, one by one."""
+    answers = [reply.removeprefix("Answer to ") for reply in talk.replies]
+
+    return [text for answer in answers for text in answer.splitlines()]
+
+
+def has_said(talk: Talk, number: int) -> bool:
+    """Whether so many texts are answered."""
+    return len(said(talk)) >= number
+
+
+def late_messages(app: Flask) -> set[int]:
+    """The messages that were answered after a later one, as they were found late."""
+    path = database_of(app).path
+
+    return {id for (id,) in read(path, "SELECT message_id FROM job WHERE late")}
 
 
 # -- the command -------------------------------------------------------------------

@@ -28,6 +28,10 @@ FURTHEST: t.Final = 3600.0
 """Seconds. A sweep that is due later was planned before the clock was set back; no
 ``Retry-After`` is longer."""
 
+DELAY: t.Final = 15.0
+"""Seconds that a delivery may take. The first one often starts the database, and its
+message was written before that."""
+
 _LOAD: t.Final = """
 SELECT began_at, began_with, verified_by, settled, awake_at, newest_id, rival_id,
     swept_at, due_at, claim, claimed_until, failures, error, by_inbox_until
@@ -41,7 +45,7 @@ VALUES (:account, :now, :now, :now) ON CONFLICT (account_id) DO NOTHING
 
 _VERIFIED: t.Final = """
 UPDATE sweep SET verified_by = :identity, began_with = CASE
-    WHEN began_with = 0 AND :written >= began_at THEN :message ELSE began_with
+    WHEN began_with = 0 AND :written >= began_at - :delay THEN :message ELSE began_with
 END
 WHERE account_id = :account
 """
@@ -84,8 +88,8 @@ class SweepState(t.NamedTuple):
     """The row of an account. Times are Unix seconds of this machine.
 
     :ivar began_at: When this database began; what was written before is not answered.
-    :ivar began_with: Id of the first message whose delivery came after that; 0 if none
-        did. Later messages were written after the beginning, whatever the clocks say.
+    :ivar began_with: Id of the first message that was written and delivered after that;
+        0 if none was. All later messages count, whatever the clocks say.
     :ivar verified_by: The database that accepted a verified delivery; ``None`` if none
         did yet. A copy of a database has another identity.
     :ivar settled: A whole sweep was made since the last time when no process ran.
@@ -137,7 +141,7 @@ class Sweeps:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._proven = False
-        self._began_at = 0.0
+        self._counts_from = 0.0
 
     # -- the beginning -----------------------------------------------------------
 
@@ -155,20 +159,24 @@ class Sweeps:
         :param message_id: 0 for what is not about a message.
         :param written_at: Unix seconds; ``None``: unknown.
         """
-        if self._proven or (written_at or 0.0) < self._began_at:
+        written_at = written_at or 0.0
+
+        if self._proven or written_at < self._counts_from:
             return
 
         known = self.state()
-        counts = known is None or (written_at or 0.0) >= known.began_at
 
-        if known is not None and self.is_proven(known) and not counts:
-            self._began_at = known.began_at
-            return
+        if known is not None and self.is_proven(known):
+            self._counts_from = known.began_at - DELAY
+
+            if written_at < self._counts_from:
+                return
 
         values = self._names() | {
             "identity": self._database.identity(),
             "message": message_id,
-            "written": written_at or 0.0,
+            "written": written_at,
+            "delay": DELAY,
         }
 
         with self._database.transaction(durable=True) as tx:
