@@ -19,7 +19,7 @@ from .ownership.gate import is_ours
 from .ownership.mode import Mode, ModeAttribute
 from .ownership.store import OwnershipStore
 from .payloads.conversation import is_post_of
-from .payloads.events import ConversationEvent, Event, MessageEvent
+from .payloads.events import ConversationEvent, Event, MessageEvent, OtherEvent
 from .queue.database import Transaction
 from .queue.jobs import Queue
 from .queue.line import MESSAGE
@@ -112,14 +112,16 @@ class Ingest:
         return receipt
 
     def _note_verified(self, event: Event) -> None:
-        """Record that this database gets the deliveries of its account."""
-        if getattr(event, "account_id", None) != self.config.account_id:
+        """Record that this database gets the deliveries of its account and inbox."""
+        if isinstance(event, OtherEvent) or event.account_id != self.config.account_id:
             return
 
+        message_id, written_at = 0, None
+
         if isinstance(event, MessageEvent):
-            self.sweeps.delivered(event.message.id, event.message.created_at)
-        else:
-            self.sweeps.delivered(0, None)
+            message_id, written_at = event.message.id, event.message.created_at
+
+        self.sweeps.delivered(message_id, written_at, event.conversation.inbox_id)
 
     def store(
         self, event: Event, body: bytes, *, found_after: float | None = None

@@ -228,7 +228,7 @@ class Upkeep:
         _attempt("the heartbeat of this process was not stored", report)
 
     def stop(self) -> None:
-        """End what runs beside the workers. Blocks for two seconds at most."""
+        """End what runs beside the workers. Blocks for half a second at most."""
         self._catch_up.stop()
 
     def reset(self) -> None:

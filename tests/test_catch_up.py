@@ -39,6 +39,7 @@ from flask_chatwoot.catch_up.thread import CatchUpThread
 from flask_chatwoot.errors import APIError
 from flask_chatwoot.payloads.wire import Limits
 from flask_chatwoot.simulator import Fault, Simulator, Talk
+from flask_chatwoot.simulator.encoding import to_json
 from flask_chatwoot.simulator.payloads import Agent, ContactRecord, MessageRecord
 from flask_chatwoot.testing import SimulatorFactory, customer_message, deliver
 
@@ -159,6 +160,7 @@ class Place:
             message.content or "",
             id=message.id,
             conversation_id=talk.id,
+            inbox_id=talk.current.inbox.id,
             status=talk.status,
             mode=talk.current.custom_attributes["support_mode"],
             message={"created_at": message.created_at},
@@ -186,7 +188,7 @@ class Place:
         names = [
             call.endpoint
             for call in self.sim.calls
-            if call.endpoint in ("list_conversations", "list_messages", "list_inboxes")
+            if call.endpoint in ("list_conversations", "list_messages")
         ]
         before, self._read = self._read, len(names)
 
@@ -252,6 +254,7 @@ def test_a_young_message_is_left_to_its_delivery_except_at_a_start(
     assert place.sweep() == 1
 
     talk.customer_says("Two")
+    place.later(1)
     assert place.sweep(at_start=True) == 1
     assert talk.replies == ["About Hello", "About One", "About Two"]
 
@@ -447,6 +450,19 @@ def test_nothing_is_asked_for_before_a_verified_delivery_of_the_account(
     assert place.reads == []
 
 
+def test_an_inbox_of_which_nothing_was_ever_delivered_is_left(place: Place) -> None:
+    """An agent bot is linked to some inboxes only."""
+    place.begin()
+    talk = place.talk(inbox_id=4)
+    talk.customer_says("One")
+    place.later()
+
+    assert place.sweep() == 0
+    place.delivered(talk, "Two")
+    place.later()
+    assert place.sweep() == 1
+
+
 def test_what_was_written_before_a_new_database_began_is_left(place: Place) -> None:
     before = place.talk(status="pending")
     before.customer_says("Before")
@@ -621,6 +637,7 @@ def test_after_a_failure_the_interval_doubles_and_each_inbox_is_asked_for(
     place: Place, fault: Fault, endpoint: str
 ) -> None:
     talk = place.begin()
+    place.delivered(place.talk(inbox_id=4), "Hello")
     talk.customer_says("One")
     place.later()
     place.sim.inject(fault, endpoint=endpoint)
@@ -636,7 +653,7 @@ def test_after_a_failure_the_interval_doubles_and_each_inbox_is_asked_for(
     place.reads  # noqa: B018
 
     assert place.sweep() == 1
-    assert place.reads[:2] == ["list_inboxes", "list_conversations"]
+    assert place.reads[:3] == [*["list_conversations"] * 2, "list_messages"]
     assert talk.replies == ["About Hello", "About One"]
 
 
@@ -655,6 +672,7 @@ def test_a_list_that_is_too_long_is_asked_for_inbox_by_inbox(
 ) -> None:
     first = place.begin()
     other = place.talk(inbox_id=4)
+    place.delivered(other, "Hello")
     first.customer_says("One")
     other.customer_says("Two")
     place.later()
@@ -662,18 +680,13 @@ def test_a_list_that_is_too_long_is_asked_for_inbox_by_inbox(
     place.reads  # noqa: B018
 
     assert place.sweep() == 2
-    assert (
-        place.reads[:4]
-        == ["list_conversations", "list_inboxes"] + ["list_conversations"] * 2
-    )
+    assert place.reads[:3] == ["list_conversations"] * 3
 
 
 def size_of_list(place: Place) -> int:
     """Bytes of the list of all conversations."""
     client = components_of(place.app).client
     answer = client.call("GET", "/conversations", params={"updated_within": 99_999})
-    from flask_chatwoot.simulator.encoding import to_json
-
     return len(to_json(answer))
 
 

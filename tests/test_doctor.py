@@ -77,7 +77,7 @@ class Scene(Administered):
         }
         self._set_up(agent_bot)
         self.answer = self.make()
-        store_of(self.app).sweeps.delivered(1, time.time())
+        store_of(self.app).sweeps.delivered(1, time.time(), 3)
 
         if arrived:
             arrive(self.app)
@@ -218,7 +218,7 @@ def claim(app: Flask) -> Job:
 def arrive(app: Flask, *, number: int = 1, outcome: str = "replied") -> None:
     """Let a delivery arrive and its turn end."""
     put(app, number, conversation=number)
-    store_of(app).sweeps.delivered(number, time.time())
+    store_of(app).sweeps.delivered(number, time.time(), 3)
     reason = "unauthorized" if outcome == "dead" else None
     store_of(app).queue.settle(claim(app), outcome, reason)
 

@@ -12,7 +12,6 @@ from flask_chatwoot.payloads.listed import (
     ListedConversation,
     ListedMessage,
     conversations_in,
-    inboxes_in,
     messages_in,
 )
 from flask_chatwoot.payloads.wire import Limits
@@ -104,10 +103,6 @@ class Reader:
         path = f"/conversations/{conversation_id}/messages"
 
         return self._get(path, messages_in, self._page, {"before": before})
-
-    def inboxes(self) -> list[int]:
-        """The ids of the Chatwoot inboxes that the token may see."""
-        return self._get("/inboxes", inboxes_in, self._page, {})
 
     @property
     def _page(self) -> Limits:

@@ -6,6 +6,7 @@ import logging
 import time
 import typing as t
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.config import Config
@@ -98,7 +99,9 @@ class CatchUp:
                 raise InterruptedSweepError("The sweep was interrupted.")
 
         reader = Reader(self.client, before=before, wait=wait)
-        at_start = self.store.database.clock() - started_at <= PATIENCE
+        at_start = (
+            state.swept_at or 0.0
+        ) < started_at and self.store.database.clock() - started_at <= PATIENCE
         sweep = _Sweep(self, token, state, self._times(state, at_start), reader)
 
         try:
@@ -198,15 +201,25 @@ class _Sweep:
     # -- the list ----------------------------------------------------------------
 
     def _changed(self, window: float) -> list[ListedConversation]:
-        inboxes = self.parts.config.inboxes
+        inboxes = self.inboxes
         changed = [
             each
             for each in self._list(window)
-            if not inboxes or each.conversation.inbox_id in inboxes
+            if each.conversation.inbox_id in inboxes and self._differs(each)
         ]
-        changed = [each for each in changed if self._differs(each)]
 
         return sorted(changed, key=lambda each: each.conversation.updated_at or 0.0)
+
+    @cached_property
+    def inboxes(self) -> list[int]:
+        """The Chatwoot inboxes whose conversations are read."""
+        wanted = self.parts.config.inboxes
+
+        return [
+            inbox_id
+            for inbox_id in self.parts.store.sweeps.inboxes()
+            if not wanted or inbox_id in wanted
+        ]
 
     def _differs(self, listed: ListedConversation) -> bool:
         """Whether a conversation is another than the one that was read last."""
@@ -217,20 +230,16 @@ class _Sweep:
         return not read.updated_at or read.updated_at != conversation.updated_at
 
     def _list(self, window: float) -> list[ListedConversation]:
-        inboxes = sorted(self.parts.config.inboxes)
-
         if self.state.by_inbox_until <= self.times.now:
             try:
-                only = inboxes[0] if len(inboxes) == 1 else None
+                only = self.inboxes[0] if len(self.inboxes) == 1 else None
                 return self.reader.conversations(window, only)
             except TooLargeError:
                 if self.token:
                     until = self.times.now + BY_INBOX_FOR
                     self.parts.store.sweeps.ask_by_inbox(until)
 
-        found, complete = self.reader.conversations_by_inbox(
-            window, inboxes or self.reader.inboxes()
-        )
+        found, complete = self.reader.conversations_by_inbox(window, self.inboxes)
 
         if not complete:
             log.warning(

@@ -14,7 +14,8 @@ from .sweep import CatchUp
 _LOOK_EVERY: t.Final = 5.0
 """Seconds between two looks whether a sweep is due; that is one read."""
 
-_GRACE: t.Final = 2.0
+_GRACE: t.Final = 0.5
+"""Seconds to wait for its end. Its writes may be cut off anywhere."""
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class CatchUpThread(Forkable):
         return self._thread is not None
 
     def stop(self) -> None:
-        """End it, for good. Blocks for two seconds at most, while a request runs."""
+        """End it, for good. Blocks for half a second at most."""
         with self._lock:
             self._stopping.set()
             thread = self._thread

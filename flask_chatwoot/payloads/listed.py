@@ -14,7 +14,7 @@ from .conversation import (
     conversation_from,
     message_from,
 )
-from .fields import Object, as_id, as_object, as_text
+from .fields import Object, as_object, as_text
 
 
 class ListedConversation(t.NamedTuple):
@@ -72,16 +72,6 @@ def messages_in(answer: t.Any) -> list[ListedMessage] | None:
     ]
 
     return sorted(found, key=lambda each: each.message.id)
-
-
-def inboxes_in(answer: t.Any) -> list[int] | None:
-    """The ids of the inboxes of an answer; ``None`` if it is not Chatwoot's."""
-    listed = as_object(answer).get("payload")
-
-    if not isinstance(listed, list):
-        return None
-
-    return [id for raw in _all(listed) if (id := as_id(raw.get("id")))]
 
 
 def _all(listed: list[t.Any]) -> t.Iterator[Object]:

@@ -187,6 +187,11 @@ _SWEEPS: t.Final = (
         error TEXT,
         by_inbox_until REAL NOT NULL DEFAULT 0
     )""",
+    """CREATE TABLE inbox (
+        account_id INTEGER NOT NULL,
+        inbox_id INTEGER NOT NULL,
+        PRIMARY KEY (account_id, inbox_id)
+    ) WITHOUT ROWID""",
     """CREATE TABLE reading (
         account_id INTEGER NOT NULL,
         conversation_id INTEGER NOT NULL,

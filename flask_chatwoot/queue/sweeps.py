@@ -142,6 +142,7 @@ class Sweeps:
         self._database = database
         self._proven = False
         self._counts_from = 0.0
+        self._inboxes: set[int] = set()
 
     # -- the beginning -----------------------------------------------------------
 
@@ -151,14 +152,20 @@ class Sweeps:
             with self._database.transaction(durable=True) as tx:
                 tx.execute(_BEGIN, self._names() | {"now": tx.now})
 
-    def delivered(self, message_id: int, written_at: float | None) -> None:
+    def delivered(
+        self, message_id: int, written_at: float | None, inbox_id: int | None
+    ) -> None:
         """Record that a verified delivery of this account was accepted.
 
-        Costs nothing once both facts are known.
+        Costs nothing once these facts are known.
 
         :param message_id: 0 for what is not about a message.
         :param written_at: Unix seconds; ``None``: unknown.
+        :param inbox_id: The Chatwoot inbox; ``None``: unknown.
         """
+        if inbox_id is not None and inbox_id not in self._inboxes:
+            self._add_inbox(inbox_id)
+
         written_at = written_at or 0.0
 
         if self._proven or written_at < self._counts_from:
@@ -186,6 +193,33 @@ class Sweeps:
             state = self._state(tx)
 
         self._proven = state is not None and state.began_with > 0
+
+    def _add_inbox(self, inbox_id: int) -> None:
+        self._inboxes.update(self.inboxes())
+
+        if inbox_id not in self._inboxes:
+            with self._database.transaction(durable=True) as tx:
+                tx.execute(
+                    "INSERT INTO inbox (account_id, inbox_id)"
+                    " VALUES (:account, :inbox) ON CONFLICT DO NOTHING",
+                    self._names() | {"inbox": inbox_id},
+                )
+
+            self._inboxes.add(inbox_id)
+
+    def inboxes(self) -> list[int]:
+        """The Chatwoot inboxes whose deliveries this database gets.
+
+        An agent bot is linked to some inboxes only, and must not answer in others.
+        """
+        with self._database.read() as tx:
+            rows = tx.execute(
+                "SELECT inbox_id FROM inbox WHERE account_id = :account"
+                " ORDER BY inbox_id",
+                self._names(),
+            )
+
+            return [inbox_id for (inbox_id,) in rows]
 
     def is_proven(self, state: SweepState | None) -> bool:
         """Whether this very database has accepted a verified delivery."""
