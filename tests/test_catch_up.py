@@ -36,7 +36,7 @@ from flask_chatwoot.catch_up.rules import (
     pause_after,
 )
 from flask_chatwoot.catch_up.thread import CatchUpThread
-from flask_chatwoot.errors import APIError
+from flask_chatwoot.errors import APIError, TransientError
 from flask_chatwoot.payloads.wire import Limits
 from flask_chatwoot.simulator import Fault, Simulator, Talk
 from flask_chatwoot.simulator.encoding import to_json
@@ -655,6 +655,24 @@ def test_after_a_failure_the_interval_doubles_and_each_inbox_is_asked_for(
     assert place.sweep() == 1
     assert place.reads[:3] == [*["list_conversations"] * 2, "list_messages"]
     assert talk.replies == ["About Hello", "About One"]
+
+
+@pytest.mark.parametrize(("wanted", "pause"), [(None, 120.0), (600.0, 600.0)])
+def test_the_next_sweep_waits_as_long_as_chatwoot_wants(
+    place: Place, monkeypatch: pytest.MonkeyPatch, wanted: float | None, pause: float
+) -> None:
+    def refuse(*_: t.Any) -> t.NoReturn:
+        raise TransientError("Retry later.", endpoint="GET /", retry_after=wanted)
+
+    place.begin()
+    monkeypatch.setattr(reader.Reader, "conversations", refuse)
+
+    with pytest.raises(APIError):
+        place.sweep()
+
+    state = store_of(place.app).sweeps.state()
+    assert state is not None
+    assert state.due_at == place.clock() + pause
 
 
 def test_a_conversation_that_the_token_may_not_read_is_skipped(place: Place) -> None:
