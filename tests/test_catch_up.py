@@ -675,14 +675,55 @@ def test_the_next_sweep_waits_as_long_as_chatwoot_wants(
     assert state.due_at == place.clock() + pause
 
 
-def test_a_conversation_that_the_token_may_not_read_is_skipped(place: Place) -> None:
-    place.begin().customer_says("One")
-    other = place.begin()
-    other.customer_says("Two")
+@pytest.mark.parametrize(
+    ("fault", "failures"),
+    [(Fault.NOT_FOUND, 0), (Fault.UNAUTHORIZED, 1), (Fault.SERVER_ERROR, 4)],
+)
+def test_one_conversation_that_cannot_be_read_does_not_keep_the_others_waiting(
+    place: Place, monkeypatch: pytest.MonkeyPatch, fault: Fault, failures: int
+) -> None:
+    bad, good = place.begin(), place.begin()
+    bad.customer_says("One")
+    good.customer_says("Two")
     place.later()
-    place.sim.inject(Fault.UNAUTHORIZED, endpoint="list_messages")
+    messages = reader.Reader.messages
+
+    def refused(look: reader.Reader, id: int, *rest: t.Any) -> t.Any:
+        if id == bad.id:
+            place.sim.inject(fault, endpoint="list_messages")
+
+        return messages(look, id, *rest)
+
+    monkeypatch.setattr(reader.Reader, "messages", refused)
+
+    for _ in range(failures):
+        with pytest.raises(APIError):
+            place.sweep()
+
+        place.later()
+
+    place.sweep()
+    assert len(good.replies) == 2
+    state = store_of(place.app).sweeps.state()
+    assert state is not None
+    assert state.failures == 0
+
+
+def test_a_message_that_cannot_be_parsed_does_not_keep_the_others_waiting(
+    place: Place,
+) -> None:
+    talk = place.begin()
+    deep: list[t.Any] = []
+
+    for _ in range(600):
+        deep = [deep]
+
+    talk.customer_says("Odd", content_attributes={"data": deep})
+    talk.customer_says("One")
+    place.later()
 
     assert place.sweep() == 1
+    assert talk.replies[-1] == "About One"
 
 
 def test_a_list_that_is_too_long_is_asked_for_inbox_by_inbox(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import typing as t
 from dataclasses import dataclass
 
+from flask_chatwoot.errors import PayloadError
 from flask_chatwoot.ownership.gate import is_ours
 from flask_chatwoot.ownership.store import OwnershipStore
 from flask_chatwoot.payloads import events
@@ -34,6 +36,8 @@ PAGE: t.Final = 20
 
 PAGES: t.Final = 25
 """The most requests for one conversation."""
+
+log = logging.getLogger(__name__)
 
 
 class Finding(t.NamedTuple):
@@ -188,11 +192,14 @@ class Inspector:
 
     def _findings(self, looked: _Looked) -> t.Iterator[Finding]:
         for each in looked.page:
-            if each.changed:
-                yield from self._change(looked, each)
+            try:
+                if each.changed:
+                    yield from self._change(looked, each)
 
-            if each.message.id > looked.known:
-                yield from self._creation(looked, each)
+                if each.message.id > looked.known:
+                    yield from self._creation(looked, each)
+            except PayloadError as error:  # a delivery of it would be refused, too
+                log.warning("catch-up skips message %d: %s", each.message.id, error)
 
     def _creation(self, looked: _Looked, each: ListedMessage) -> t.Iterator[Finding]:
         message = each.message

@@ -19,7 +19,8 @@ from flask_chatwoot.payloads.wire import Limits
 LIST: t.Final = Limits(seconds=30.0, size=64 * 1024 * 1024)
 """For the list of conversations, which is not paged: about 3 KB each."""
 
-PAGE_SIZE: t.Final = 8 * 1024 * 1024
+PAGE_SIZE: t.Final = 32 * 1024 * 1024
+"""Bytes of twenty messages, each of which may be a long e-mail."""
 
 PAUSE: t.Final = 0.2
 """Seconds between the beginnings of two requests."""
@@ -129,6 +130,12 @@ class Reader:
         return found
 
 
-def is_about_one_conversation(error: APIError) -> bool:
-    """Whether only the messages of that conversation cannot be read."""
-    return error.kind == "permanent" and error.status in (401, 403, 404)
+def attempts_at(error: APIError) -> int:
+    """How many sweeps try to read a conversation that is answered like this.
+
+    One conversation must not keep all others from being read.
+    """
+    if isinstance(error, TooLargeError) or error.status == 404:
+        return 1
+
+    return 2 if error.status in (401, 403) else 5

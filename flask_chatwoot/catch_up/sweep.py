@@ -13,7 +13,7 @@ from flask_chatwoot.config import Config
 from flask_chatwoot.errors import (
     APIError,
     ChatwootError,
-    PayloadError,
+    DatabaseError,
     TooLargeError,
 )
 from flask_chatwoot.ingest import Ingest
@@ -30,7 +30,7 @@ from flask_chatwoot.queue.sweeps import LONGEST_INTERVAL, SweepState
 from flask_chatwoot.turns.messages import UNANSWERED
 
 from .findings import Finding, Findings, Inspector
-from .reader import MARGIN, Reader, is_about_one_conversation
+from .reader import MARGIN, Reader, attempts_at
 from .rules import PATIENCE, Times, Verdict, patience_of, pause_after, window_of
 
 BY_INBOX_FOR: t.Final = 3600.0
@@ -49,6 +49,7 @@ class CatchUp:
 
     :ivar ingest: Takes in what was found; starts no worker.
     :ivar client: With the token that may list conversations and messages, if any may.
+    :ivar troubles: How often conversations could not be read, by their ids.
     """
 
     config: Config
@@ -56,6 +57,7 @@ class CatchUp:
     ingest: Ingest
     store: Store
     ownership: OwnershipStore
+    troubles: dict[int, int] = field(default_factory=dict)
 
     @property
     def interval(self) -> float:
@@ -109,7 +111,9 @@ class CatchUp:
         except InterruptedSweepError:
             sweeps.release(token)
             return None
-        except APIError as error:
+        except DatabaseError:
+            raise
+        except Exception as error:
             sweep.fail(error)
             raise
 
@@ -170,7 +174,10 @@ class _Sweep:
         return taken_in
 
     def findings(self) -> t.Iterator[Findings]:
-        """Each conversation that changed, the one that changed first first."""
+        """Each conversation that changed, in the order in which they changed.
+
+        Those that could not be read before are last.
+        """
         window = window_of(self.state, self.times)
         inspector = Inspector(
             reader=self.reader,
@@ -183,20 +190,38 @@ class _Sweep:
         )
 
         for listed in self._changed(window):
-            try:
-                findings = inspector.look(listed)
-            except PayloadError:
-                continue  # nothing in it is a message of Chatwoot's
-            except APIError as error:
-                if not is_about_one_conversation(error):
-                    raise
+            findings = self._look(inspector, listed)
 
-                log.info("catch-up skips a conversation: %s", error)
+            if findings is None:
                 continue
 
             self.newest_id = max(self.newest_id, findings.newest_id)
             self.is_older |= findings.is_older and not self.state.settled
             yield findings
+
+    def _look(
+        self, inspector: Inspector, listed: ListedConversation
+    ) -> Findings | None:
+        """Look at a conversation; ``None`` if it cannot be read for good.
+
+        :raises APIError: It could not be read this time.
+        """
+        id, troubles = listed.conversation.id, self.parts.troubles
+
+        try:
+            findings = inspector.look(listed)
+        except APIError as error:
+            troubles[id] = troubles.get(id, 0) + 1
+
+            if troubles[id] < attempts_at(error):
+                raise
+
+            log.warning("catch-up leaves a conversation unread: %s", error)
+            findings = None
+
+        troubles.pop(id, None)
+
+        return findings
 
     # -- the list ----------------------------------------------------------------
 
@@ -208,7 +233,13 @@ class _Sweep:
             if each.conversation.inbox_id in inboxes and self._differs(each)
         ]
 
-        return sorted(changed, key=lambda each: each.conversation.updated_at or 0.0)
+        return sorted(
+            changed,
+            key=lambda each: (
+                self.parts.troubles.get(each.conversation.id, 0),
+                each.conversation.updated_at or 0.0,
+            ),
+        )
 
     @cached_property
     def inboxes(self) -> list[int]:
@@ -360,15 +391,19 @@ class _Sweep:
                 id,
             )
 
-    def fail(self, error: APIError) -> None:
+    def fail(self, error: Exception) -> None:
         """Plan the next sweep after this one failed."""
         failures = self.state.failures + 1
         pause = pause_after(failures, self.parts.interval or MARGIN, LONGEST_INTERVAL)
         now = self.parts.store.database.clock()
-        busy = error.kind != "permanent"
+        text, by_inbox = type(error).__name__, self.state.by_inbox_until
+
+        if isinstance(error, APIError):
+            text, pause = str(error), max(pause, error.retry_after or 0.0)
+
+            if error.kind != "permanent":
+                by_inbox = now + BY_INBOX_FOR
+
         self.parts.store.sweeps.failed(
-            self.token,
-            str(error),
-            due=now + max(pause, error.retry_after or 0.0),
-            by_inbox=now + BY_INBOX_FOR if busy else self.state.by_inbox_until,
+            self.token, text, due=now + pause, by_inbox=by_inbox
         )

@@ -8,6 +8,7 @@ from flask.cli import with_appcontext
 from flask_chatwoot.catch_up.findings import Finding, Findings
 from flask_chatwoot.catch_up.rules import Verdict
 from flask_chatwoot.catch_up.sweep import CatchUp
+from flask_chatwoot.payloads.events import MessageEvent
 from flask_chatwoot.runtime import current_runtime
 
 
@@ -84,7 +85,7 @@ def _rehearse(parts: CatchUp) -> None:
     count = sum(
         finding.verdict is Verdict.TAKEN_IN
         for findings in looked
-        for finding in findings.found
+        for finding in _messages(findings)
     )
     click.echo(
         f"{_counted(len(looked), 'conversation')} changed; "
@@ -94,7 +95,7 @@ def _rehearse(parts: CatchUp) -> None:
 
 def _lines(findings: Findings) -> list[str]:
     conversation = findings.listed.conversation
-    lines = [_line(conversation.id, each) for each in findings.found]
+    lines = [_line(conversation.id, each) for each in _messages(findings)]
 
     if findings.rival_id is not None:
         lines.append(
@@ -103,6 +104,11 @@ def _lines(findings: Findings) -> list[str]:
         )
 
     return lines
+
+
+def _messages(findings: Findings) -> list[Finding]:
+    """Those that a delivery would be more than acknowledged for."""
+    return [each for each in findings.found if isinstance(each.event, MessageEvent)]
 
 
 def _line(conversation_id: int, finding: Finding) -> str:
