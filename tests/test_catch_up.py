@@ -433,6 +433,34 @@ def test_a_state_that_is_older_than_what_is_known_is_not_taken_in(
     assert ownership.load(talk.id).taken
 
 
+def test_beside_an_agent_bots_token_a_users_token_reads(
+    place: Place, tmp_path: Path
+) -> None:
+    """Chatwoot lets no bot list conversations."""
+    tokens = {
+        "api_access_token": place.sim.bot_token,
+        "database_url": f"sqlite:///{tmp_path / 'bot'}",
+    }
+    place.app = place.new_app(**tokens)
+    talk = place.begin()
+    talk.customer_says("One")
+    place.later()
+
+    with pytest.raises(APIError, match="401"):
+        place.sweep()
+
+    tokens["database_url"] += "s"
+    place.app = place.new_app(**tokens, user_access_token=place.sim.user_token)
+    place.delivered(talk, "Two")
+    place.later()
+    place.sweep()
+    talk.customer_says("Three")
+    place.later()
+
+    assert place.sweep() == 1
+    assert talk.replies[-1] == "About Three"
+
+
 # -- the beginning, copies, and other instances ------------------------------------
 
 
