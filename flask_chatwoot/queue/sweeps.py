@@ -140,9 +140,14 @@ class Sweeps:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._inboxes: set[int] = set()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Read again what is known; the file may have been replaced by another."""
         self._proven = False
         self._counts_from = 0.0
-        self._inboxes: set[int] = set()
+        self._inboxes.clear()
 
     # -- the beginning -----------------------------------------------------------
 
@@ -280,7 +285,11 @@ class Sweeps:
     def _may_claim(
         self, state: SweepState | None, at: float, started_at: float, *, now: bool
     ) -> bool:
-        if state is None or state.rival_id or not self.is_proven(state):
+        if state is None or not self.is_proven(state):
+            self._forget()
+            return False
+
+        if state.rival_id:
             return False
 
         due = now or is_due(state, at, started_at=started_at)
