@@ -15,6 +15,7 @@
     │   └── LeaseLostError     another worker has claimed the job
     └── APIError               a call of Chatwoot's API failed
         ├── TransientError     Chatwoot did not obey; a retry may succeed
+        │   └── TooLargeError  the answer is longer than is wanted
         ├── PermanentError     Chatwoot refused; a retry cannot succeed
         └── UnknownError       Chatwoot may or may not have obeyed
 """
@@ -119,6 +120,10 @@ class TransientError(APIError):
     """
 
     kind = "transient"
+
+
+class TooLargeError(TransientError):
+    """The answer is longer than the caller wants to read."""
 
 
 class PermanentError(APIError):

@@ -76,6 +76,7 @@ def _config(own: Config, simulator: Simulator, kind: Kind, folder: str) -> Confi
         backend="thread",
         inboxes=frozenset(),
         workers=own.workers or 4,
+        catch_up=0.0,
         database_path=os.path.join(folder, "chatwoot.sqlite3"),
         database_sync="normal",
     )

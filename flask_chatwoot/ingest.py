@@ -1,15 +1,18 @@
 """Stores an event in ownership and the queue, then wakes a worker.
 
-The views call it after they have verified the delivery.
+The views call it after they have verified the delivery, and catch-up for what was not
+delivered.
 """
 
 from __future__ import annotations
 
 import functools
+import logging
 import typing as t
 from dataclasses import dataclass
 
 from .config import Config
+from .errors import DatabaseError
 from .outcomes import DeliveryOutcome, Reason
 from .ownership.deliveries import (
     record_bot,
@@ -21,14 +24,17 @@ from .ownership.gate import is_ours
 from .ownership.mode import Mode, ModeAttribute
 from .ownership.store import OwnershipStore
 from .payloads.conversation import is_post_of
-from .payloads.events import ConversationEvent, Event, MessageEvent
+from .payloads.events import ConversationEvent, Event, MessageEvent, OtherEvent
 from .queue.database import Transaction
 from .queue.jobs import Queue
 from .queue.line import MESSAGE
 from .queue.outbox import Outbox
+from .queue.sweeps import Sweeps
 from .queue.transcript import Transcript, TranscriptEntry
 from .turns.history import History
 from .turns.messages import TAKEOVER, UNDELIVERED, follow_up
+
+log = logging.getLogger(__name__)
 
 
 class Receipt(t.NamedTuple):
@@ -68,6 +74,24 @@ class Backend(t.Protocol):
         """Let running turns finish, within bounds, and release the rest."""
 
 
+class OnlyStore:
+    """A backend that runs nothing: workers elsewhere find what is stored."""
+
+    def start(self, *, late: bool = False) -> bool:
+        """There is nothing to start."""
+        return True
+
+    def accept(self, put: Put, event: MessageEvent, body: bytes) -> bool:
+        """Store a delivery."""
+        return put()
+
+    def wake(self) -> None:
+        """Nobody waits here."""
+
+    def stop(self) -> None:
+        """There is nothing to stop."""
+
+
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Ingest:
     """Stores the events of one app. Threads share it."""
@@ -80,12 +104,42 @@ class Ingest:
     modes: ModeAttribute
     history: History
     backend: Backend
+    sweeps: Sweeps
 
     def take(self, event: Event, body: bytes) -> Receipt:
-        """Store an event.
+        """Store the event of a verified delivery.
 
         :param body: The delivery that it was parsed from; stored with the job.
         :raises DatabaseError: It could not be stored, and must not be acknowledged.
+        """
+        receipt = self.store(event, body)
+
+        try:
+            self._note_verified(event)
+        except DatabaseError as error:  # the event itself is stored
+            log.warning("a verified delivery was not noted: %s", error)
+
+        return receipt
+
+    def _note_verified(self, event: Event) -> None:
+        """Record that this database gets the deliveries of its account and inbox."""
+        if isinstance(event, OtherEvent) or event.account_id != self.config.account_id:
+            return
+
+        message_id, written_at = 0, None
+
+        if isinstance(event, MessageEvent):
+            message_id, written_at = event.message.id, event.message.created_at
+
+        self.sweeps.delivered(message_id, written_at, event.conversation.inbox_id)
+
+    def store(
+        self, event: Event, body: bytes, *, found_after: float | None = None
+    ) -> Receipt:
+        """Store an event, from a delivery or from catch-up.
+
+        :param found_after: See :meth:`.Queue.put`.
+        :raises DatabaseError: It could not be stored.
         """
         if isinstance(event, ConversationEvent):
             return self._take_conversation(event)
@@ -104,14 +158,16 @@ class Ingest:
             reason = None
 
         if reason is None:
-            put = functools.partial(self._put, event, body, MESSAGE)
+            put = functools.partial(
+                self._put, event, body, MESSAGE, found_after=found_after
+            )
 
             return _receipt(self.backend.accept(put, event, body))
 
         if reason in (Reason.OUTGOING, Reason.PRIVATE) and (
             event.message.type == "outgoing"
         ):
-            return self._take_outgoing(event, body, reason)
+            return self._take_outgoing(event, body, reason, found_after)
 
         return _ignored(reason)
 
@@ -133,6 +189,7 @@ class Ingest:
         body: bytes,
         kind: str,
         *,
+        found_after: float | None = None,
         tx: Transaction | None = None,
     ) -> bool:
         return self.queue.put(
@@ -142,11 +199,16 @@ class Ingest:
             payload=body,
             kind=kind,
             said=lambda: follow_up(event),
+            found_after=found_after,
             tx=tx,
         )
 
     def _take_outgoing(
-        self, event: MessageEvent, body: bytes, reason: Reason
+        self,
+        event: MessageEvent,
+        body: bytes,
+        reason: Reason,
+        found_after: float | None,
     ) -> Receipt:
         """Store a message of an operator, an automation, another bot, or this bot."""
         self._confirm_post(event)
@@ -174,7 +236,9 @@ class Ingest:
             sets_mode = takes_over and (
                 self.modes.resolve(event.conversation) is Mode.BOT
             )
-            new = sets_mode and self._put(event, body, TAKEOVER, tx=tx)
+            new = sets_mode and self._put(
+                event, body, TAKEOVER, found_after=found_after, tx=tx
+            )
 
         if new:
             self.backend.wake()

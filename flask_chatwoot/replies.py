@@ -63,7 +63,13 @@ class Turn:
     :ivar channel: Where the customer reads the answer, and how many characters one
         message may have there, for a model to be told.
     :ivar attachments: Those of all messages.
-    :ivar raw: The newest delivery's payload, in the shape the server sent it.
+    :ivar raw: The newest delivery's payload, in the shape the server sent it. Of a
+        message that catch-up found, what Chatwoot's API lists, in the shape of a
+        delivery.
+    :ivar found_by: ``"delivery"``; or ``"catch_up"`` if one of the messages was not
+        delivered, and catch-up found it in Chatwoot.
+    :ivar late: A later message of the customer had its turn before this one, which was
+        found after that.
     """
 
     text: str = field(repr=False)
@@ -79,6 +85,8 @@ class Turn:
     channel: Channel = field(default_factory=Channel)
     attachments: tuple[Attachment, ...] = ()
     raw: Object = field(default_factory=dict, repr=False)
+    found_by: str = "delivery"
+    late: bool = False
     _read_history: HistoryReader = field(default=no_history, repr=False, compare=False)
 
     def history(self, limit: int = 20, characters: int = 20_000) -> list[HistoryEntry]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flask import Flask, current_app, request_started
 
 from . import servers, workers
 from .background import Forkable, register_for_forks
+from .catch_up.sweep import CatchUp
+from .catch_up.thread import CatchUpThread
 from .client import ChatwootClient
 from .config import Config
 from .errors import ConfigError
-from .ingest import Backend, Ingest, Receipt
+from .ingest import Backend, Ingest, OnlyStore, Receipt
 from .outcomes import DeliveryOutcome, Reason
 from .ownership.gate import Gate
 from .ownership.identity import Identity
@@ -53,6 +55,7 @@ class Components:
     runner: JobRunner
     upkeep: Upkeep
     backend: Backend
+    catch_up: CatchUp
 
     def take(self, event: Event, body: bytes) -> Receipt:
         """Take in an event."""
@@ -254,29 +257,42 @@ def _components(
     turns = _turns(app, config, providers, find_policy, client, store, ownership)
     service = Service(turns)
     runner = JobRunner(store.queue, service)
-    upkeep = Upkeep(store, ownership)
-    backend = workers.create(config, runner, store, upkeep)
-    ingest = Ingest(
+    taking = _ingest(config, turns, store)
+    catch_up = CatchUp(
         config=config,
-        queue=store.queue,
-        outbox=store.outbox,
-        transcript=store.transcript,
+        client=turns.poster.reader,
+        ingest=taking,
+        store=store,
         ownership=ownership,
-        modes=turns.gate.modes,
-        history=turns.history,
-        backend=backend,
     )
+    upkeep = Upkeep(store, ownership, CatchUpThread(catch_up))
+    backend = workers.create(config, runner, store, upkeep)
 
     return Components(
         store=store,
         ownership=ownership,
         client=client,
         turns=turns,
-        ingest=ingest,
+        ingest=replace(taking, backend=backend),
         service=service,
         runner=runner,
         upkeep=upkeep,
         backend=backend,
+        catch_up=catch_up,
+    )
+
+
+def _ingest(config: Config, turns: TurnParts, store: Store) -> Ingest:
+    return Ingest(
+        config=config,
+        queue=store.queue,
+        outbox=store.outbox,
+        transcript=store.transcript,
+        ownership=turns.ownership,
+        modes=turns.gate.modes,
+        history=turns.history,
+        backend=OnlyStore(),
+        sweeps=store.sweeps,
     )
 
 

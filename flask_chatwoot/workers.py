@@ -18,6 +18,7 @@ from .background import (
     register_for_forks,
     try_to_start,
 )
+from .catch_up.thread import CatchUpThread
 from .config import Config
 from .errors import ChatwootError, DatabaseError, LeaseLostError, trace
 from .ingest import Backend, Put
@@ -220,11 +221,17 @@ class InlineBackend:
 
 
 class Upkeep:
-    """Periodic duties of workers. Threads share it."""
+    """Periodic duties of workers. Threads share it.
 
-    def __init__(self, store: Store, ownership: OwnershipStore) -> None:
+    :param catch_up: Runs beside them.
+    """
+
+    def __init__(
+        self, store: Store, ownership: OwnershipStore, catch_up: CatchUpThread
+    ) -> None:
         self._store = store
         self._ownership = ownership
+        self._catch_up = catch_up
         self._due: dict[str, float] = {}
         self._name = uuid.uuid4().hex
 
@@ -234,6 +241,8 @@ class Upkeep:
         :param threads: How many turns this process runs side by side.
         :param late: They were started by a request.
         """
+        self._catch_up.ensure()
+
         if self._is_due("dead", _LOOK_FOR_DEAD_EVERY):
             _attempt("jobs of dead processes were not taken over", self._end_leases)
 
@@ -252,6 +261,10 @@ class Upkeep:
         """This process handles no more jobs."""
         _attempt(_NO_HEARTBEAT, functools.partial(self._report, 0, late=False))
         self._store.database.processes.leave()
+
+    def stop(self) -> None:
+        """End what runs beside the workers. Blocks for half a second at most."""
+        self._catch_up.stop()
 
     def reset(self) -> None:
         """Make every duty due, in a new process."""
@@ -279,6 +292,7 @@ class Upkeep:
             self._store.transcript.prune(KEEP, at_most=_PRUNE_ROWS),
             self._ownership.prune(KEEP, at_most=_PRUNE_ROWS),
         )
+        self._store.sweeps.prune(2 * KEEP)
 
         if max(pruned) >= _PRUNE_ROWS:
             self._due["prune"] = time.monotonic() + _PRUNE_PAUSE
@@ -399,6 +413,7 @@ class ThreadBackend(Forkable):
                 self._end(grace)
 
     def _end(self, grace: float) -> None:
+        self._upkeep.stop()
         deadline = time.monotonic() + grace
 
         for _ in self._workers:

@@ -83,6 +83,7 @@ KEYS = [
     Key("TYPING", True, "off", False, False, False),
     Key("BACKEND", "thread", "Inline", "inline", "inline", "inline"),
     Key("WORKERS", 4, "0", 0, 16, 16),
+    Key("CATCH_UP", 60.0, "0", 0.0, 5, 5.0),
     Key("DATABASE_URL", FILE, " sqlite:///a.db ", "sqlite:///a.db", FILE, FILE),
     Key("DATABASE_SYNC", "full", "NORMAL", "normal", "normal", "normal"),
     Key("TIMEOUT", 10.0, "2.5", 2.5, 3, 3.0),

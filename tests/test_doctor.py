@@ -71,9 +71,11 @@ class Scene(Administered):
             "api_access_token": self.sim.user_token,
             "webhook_secret": None,
             "webhook_token": None,
+            "catch_up": 600,
         }
         self._set_up(agent_bot)
         self.answer = self.make()
+        store_of(self.app).sweeps.delivered(1, time.time(), 3)
 
         if arrived:
             arrive(self.app)
@@ -202,6 +204,7 @@ def stored(app: Flask) -> Store:
 def arrive(app: Flask, *, number: int = 1, outcome: str = "replied") -> None:
     """Let a delivery arrive and its turn end."""
     stored(app).put(number, conversation_id=number)
+    store_of(app).sweeps.delivered(number, time.time(), 3)
     stored(app).finish(outcome, "unauthorized" if outcome == "dead" else None)
 
 
@@ -215,7 +218,7 @@ CHECKS = [
     *("configuration", "chatwoot", "redirect", "tls", "version", "clock", "token"),
     *("account", "role", "rights", "attribute", "options", "form", "webhook"),
     *("events", "duplicates", "secret", "address", "probe", "database", "age"),
-    *("dead", "workers", "provider"),
+    *("dead", "workers", "catch-up", "provider"),
 ]
 
 
@@ -388,11 +391,18 @@ TOKEN = [
     case(other(api_access_token="x"), "error token: Profile Settings → Access Token"),
     case(lambda s: s.behind(drop_token), "error token: drops the header Api-Access"),
     case(lambda s: s.fail("profile"), "error token: answers 500 … See Chatwoot's log"),
-    case(bots_token, "warning token: list messages … to a user's", "warning rights: "),
-    case(beside_that_of_an_administrator, "warning token: "),
+    case(
+        bots_token,
+        "warning token: list messages … to a user's",
+        *("warning rights: ", "warning catch-up: "),
+    ),
     case(
         beside_that_of_an_administrator,
-        *(BOT_UNSIGNED, BOT_READS, "warning token: "),
+        *("warning token: ", "warning catch-up: Set CHATWOOT_USER_ACCESS_TOKEN"),
+    ),
+    case(
+        beside_that_of_an_administrator,
+        *(BOT_UNSIGNED, BOT_READS, "warning token: ", "warning catch-up: "),
         version="4.12.1",
     ),
     case(
@@ -547,7 +557,11 @@ ADDRESS = [
             ("4.16.2", "error", "SAFE_FETCH_ALLOW_PRIVATE_NETWORK=true"),
         ]
     ),
-    case(lambda s: later(s.app, 3 * DAY), "warning address: No delivery … for 3 days."),
+    case(
+        lambda s: later(s.app, 3 * DAY),
+        "warning address: No delivery … for 3 days.",
+        "warning catch-up: No process has looked",
+    ),
 ]
 NOT_CONFIGURED = Response('{"status": "ignored", "reason": "not_configured"}', 200)
 PROBE = [
@@ -625,6 +639,35 @@ def behind_another(*, retried: bool) -> Cause:
     return cause
 
 
+def unproven(scene: Scene) -> Flask:
+    app = scene.make()
+    stored(app).put(1)
+    stored(app).finish("replied", None)
+    return app
+
+
+def beside_another_instance(scene: Scene) -> None:
+    store_of(scene.app).sweeps.stop(1234)
+
+
+def failed_sweep(scene: Scene) -> None:
+    sweeps = store_of(scene.app).sweeps
+    claimed = sweeps.claim(interval=600.0, started_at=0.0, hold=60.0, now=True)
+    assert claimed is not None
+    sweeps.failed(claimed[0], "Chatwoot answered 429.", due=time.time(), by_inbox=0.0)
+
+
+CATCH_UP = [
+    case(other(catch_up=0), "warning catch-up: Set CHATWOOT_CATCH_UP to 60."),
+    case(unproven, "warning catch-up: no verified delivery … check the webhook"),
+    case(beside_another_instance, "error catch-up: message 1234 … catch-up --resume"),
+    case(failed_sweep, "warning catch-up: Chatwoot answered 429. … repeated"),
+    case(
+        lambda s: later(s.app, 700), "warning catch-up: No process has looked … 700 s"
+    ),
+]
+
+
 READY = "warning age: the oldest came 100 s ago … flask chatwoot jobs --state ready"
 NO_WORKER = "error workers: 1 jobs wait, and no worker runs."
 JOBS = [
@@ -685,7 +728,7 @@ PROVIDER = [
     ("cause", "expected", "options"),
     [
         *(*CONFIGURATION, *CONNECTION, *VERSION, *TOKEN, *FORM, *WEBHOOK, *SECRET),
-        *(*ADDRESS, *PROBE, *JOBS, *PROVIDER),
+        *(*ADDRESS, *PROBE, *JOBS, *CATCH_UP, *PROVIDER),
     ],
 )
 def test_a_cause_is_found_and_its_remedy_named(

@@ -12,7 +12,6 @@ import pytest
 from flask import Flask
 from support.apps import AppFactory, work
 from support.deliveries import echo
-from support.faults import known_fault
 from support.stories import QUESTION
 from support.workers import (
     ANSWER,
@@ -122,10 +121,6 @@ def written_by_another(folder: Path) -> t.Iterator[None]:
 
 
 @pytest.mark.slow
-@known_fault(
-    "A question whose delivery was refused because another program held the "
-    "database's lock is never answered."
-)
 def test_a_question_that_came_while_the_database_was_locked_is_answered(
     make_app: AppFactory, tmp_path: Path
 ) -> None:

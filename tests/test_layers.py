@@ -16,16 +16,9 @@ import flask_chatwoot
 
 ROWS = (
     *("background errors outcomes", "payloads", "client", "queue", "ownership"),
-    *("config", "replies signals", "turns", "ingest servers", "workers", "runtime"),
-    *(
-        "setup",
-        "copilot",
-        "doctor",
-        "simulator views",
-        "hosting",
-        "testing",
-        "playground",
-    ),
+    *("config", "replies signals", "turns", "ingest servers", "catch_up", "workers"),
+    *("runtime", "setup", "copilot", "doctor", "simulator views", "hosting"),
+    *("testing", "playground"),
     *("cli", "extension", ""),
 )
 """From the bottom up; ``""`` is the package itself. A room is a package or a flat

@@ -12,6 +12,7 @@ from flask_chatwoot.errors import ChatwootError, ConfigError
 
 _COMMANDS: t.Final = {
     "ask": "try_out",
+    "catch-up": "catch_up",
     "doctor": "setup",
     "jobs": "jobs",
     "outcomes": "reference",
@@ -54,7 +55,7 @@ class LazyGroup(click.Group):
             return None
 
         module = importlib.import_module(f".{_COMMANDS[cmd_name]}", __name__)
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
 
         return command
 

@@ -74,7 +74,10 @@ def prune(days: float, dead: bool) -> None:
 
     Later duplicates of their messages are answered again.
     """
-    pruned = _inspection().prune(older_than=days * 86400, dead=dead)
+    store = current_runtime().configured.store
+    pruned = store.inspection.prune(older_than=days * 86400, dead=dead)
+    # Catch-up cannot know any more what of that time was answered.
+    store.sweeps.begin_again(store.database.clock() - days * 86400)
     click.echo(f"{_counted(pruned)} deleted.")
 
 

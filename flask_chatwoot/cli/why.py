@@ -12,7 +12,7 @@ from flask_chatwoot.ownership.state import Ownership
 from flask_chatwoot.queue.inspection import DraftRow, JobStory
 from flask_chatwoot.queue.schema import DraftState, JobState
 from flask_chatwoot.runtime import current_runtime
-from flask_chatwoot.turns.messages import TAKEOVER, UNDELIVERED
+from flask_chatwoot.turns.messages import TAKEOVER, UNANSWERED, UNDELIVERED
 
 
 @click.command()
@@ -40,16 +40,24 @@ def why(conversation: int) -> None:
 
 
 def _head(job: JobStory) -> str:
-    what = _WHAT.get(job.kind, "the customer")
+    what = _KINDS.get(job.kind, "the customer")
     more = f", {job.messages} messages" if job.messages > 1 else ""
 
-    return f"{_at(job.received_at)}  {what}, message {job.message_id}{more}"
+    return f"{_at(job.received_at)}  {what}, message {job.message_id}{more}{_how(job)}"
 
 
-_WHAT: t.Final = {
+_KINDS: t.Final = {
     TAKEOVER: "an operator's reply",
+    UNANSWERED: "the customer, too late to be answered",
     UNDELIVERED: "a refusal by the channel",
 }
+
+
+def _how(job: JobStory) -> str:
+    if job.found_after is None:
+        return ""
+
+    return f", found by catch-up, {job.found_after:.0f} s after it was written"
 
 
 def _lines(job: JobStory, now: float) -> t.Iterator[str]:

@@ -9,10 +9,15 @@ import typing as t
 import requests
 from urllib3 import exceptions as urllib3_errors
 
-from flask_chatwoot.errors import APIError, TransientError, UnknownError
+from flask_chatwoot.errors import (
+    APIError,
+    TooLargeError,
+    TransientError,
+    UnknownError,
+)
 from flask_chatwoot.payloads.refusals import refusal
 
-from .connections import Answer, Call
+from .connections import Answer, AnswerTooLongError, Call
 
 
 class Request(t.NamedTuple):
@@ -87,6 +92,9 @@ def no_answer(error: Exception, request: Request, call: Call) -> APIError:
     if not call.sent and _never_sent(error):
         what = "no connection" if _is_of_requests(error) else "it cannot be sent"
         return TransientError(f"{what} ({kind}).", endpoint=endpoint)
+
+    if request.method == "GET" and isinstance(error, AnswerTooLongError):
+        return TooLargeError("the answer is too long.", endpoint=endpoint)
 
     if request.method == "GET":
         return TransientError(f"no answer ({kind}).", endpoint=endpoint)

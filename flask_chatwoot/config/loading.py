@@ -78,6 +78,7 @@ class Config:
     typing: bool
     backend: str
     workers: int
+    catch_up: float
     database_url: str
     database_path: str
     database_sync: str
@@ -131,8 +132,8 @@ def load(
 
     :param settings: ``app.config``. A key that is absent, ``None`` or blank there is
         looked up in the environment, and then has its default.
-    :param testing: Handle deliveries inside the request, and keep the database in a new
-        temporary folder, so that test runs do not share messages.
+    :param testing: Handle deliveries inside the request, look for no others, and keep
+        the database in a new temporary folder, so that test runs do not share messages.
     :param keep_errors: Do not raise, but list the errors in ``Config.errors``. With
         errors the app counts as not configured.
     :raises ConfigError: Has a line for every wrong key, with its value unless secret,
@@ -170,6 +171,10 @@ def load(
     return replace(config, base_url=None) if errors else config
 
 
+_IN_TESTS: t.Final = {"backend": "inline", "catch_up": 0.0}
+"""Other defaults in an app under test."""
+
+
 def _find(
     setting: Setting,
     settings: t.Mapping[str, t.Any],
@@ -182,8 +187,8 @@ def _find(
     )
     default = Found(setting=setting, value=setting.default, source="default")
 
-    if testing and setting.name == "backend":
-        default = replace(default, value="inline")
+    if testing and setting.name in _IN_TESTS:
+        default = replace(default, value=_IN_TESTS[setting.name])
 
     for source, values in sources:
         value = values.get(setting.key)

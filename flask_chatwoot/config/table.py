@@ -212,6 +212,13 @@ SETTINGS: t.Final = (
         4,
         "Threads of this process. 0: it stores, and flask chatwoot work answers.",
     ),
+    Setting(
+        "catch_up",
+        to.pause,
+        60.0,
+        "Seconds between two looks for what was not delivered. 0: none (the default if "
+        "app.testing).",
+    ),
     _common(
         "database_url",
         to.database_url,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import typing as t
 
-from . import app, chatwoot, server
+from . import app, chatwoot, server, sweeps
 from .facts import DoctorContext, Finding, Findings, Mark
 
 Check = t.Callable[[DoctorContext], Findings]
@@ -27,6 +27,7 @@ CHECKS: t.Final[t.Sequence[Check]] = (
     chatwoot.address,
     app.probe,
     app.database,
+    sweeps.catch_up,
     app.provider,
 )
 """In the order in which a message passes what they check. A check yields nothing where

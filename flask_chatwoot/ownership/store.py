@@ -133,6 +133,20 @@ class OwnershipStore:
         with self._database.transaction(durable=durable) as own:
             return self._apply(own, conversation_id, transition)
 
+    def touched_since(self, conversation_id: int, at: float) -> bool:
+        """Whether the state of a conversation was changed since a time, Unix seconds.
+
+        What was read in Chatwoot before that may be outdated.
+        """
+        with self._database.read() as tx:
+            row = tx.execute(
+                "SELECT 1 FROM conversation WHERE account_id = :account AND id = :id"
+                " AND touched_at >= :at",
+                self._names(conversation_id) | {"at": at},
+            ).fetchone()
+
+        return row is not None
+
     def prune(self, older_than: float, *, at_most: int | None = None) -> int:
         """Delete conversations whose state is no longer needed; return their number.
 

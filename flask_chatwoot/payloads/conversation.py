@@ -130,6 +130,11 @@ class ChatwootMessage(t.NamedTuple):
         return f"<ChatwootMessage {self.id}>"
 
     @property
+    def by_bot(self) -> bool:
+        """Whether another bot may have written it: our marker is absent."""
+        return self.bot is not None and self.marker is None
+
+    @property
     def by_operator(self) -> bool:
         """Whether an operator wrote this to the customer.
 
@@ -421,10 +426,7 @@ def _bot(raw: Object, attributes: Object) -> int | None:
 def _is_by_operator(raw: Object, attributes: Object) -> bool:
     extra = as_object(raw.get("additional_attributes"))
 
-    if MARKER in attributes or "automation_rule_id" in attributes:
-        return False
-
-    if extra.get("campaign_id"):
+    if _is_automatic(raw, attributes):
         return False
 
     sender = as_object(raw.get("sender"))
@@ -437,6 +439,17 @@ def _is_by_operator(raw: Object, attributes: Object) -> bool:
         holder.get(key)
         for holder in (raw, attributes, extra)
         for key in ("external_echo", "external_sender_name")
+    )
+
+
+def _is_automatic(raw: Object, attributes: Object) -> bool:
+    """Whether this package, an automation or a campaign made an outgoing message."""
+    extra = as_object(raw.get("additional_attributes"))
+
+    return bool(
+        MARKER in attributes
+        or "automation_rule_id" in attributes
+        or extra.get("campaign_id")
     )
 
 

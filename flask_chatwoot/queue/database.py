@@ -75,6 +75,9 @@ class Database(t.Protocol):
     def inspect(self) -> contextlib.AbstractContextManager[Transaction]:
         """A block that reads for long. It waits for no writer, and none for it."""
 
+    def identity(self) -> str:
+        """What tells this database from a copy of it."""
+
     def force(self) -> None:
         """Make durable what this process has written so far."""
 

@@ -60,7 +60,7 @@ WHERE account_id = :account AND (threads = 0 OR seen_at < :now - 3600)
 _STORY: t.Final = f"""
 SELECT id, message_id, kind, {schema.JOB_STATE}, received_at, finished_at, due_at,
     attempts, provider_attempts, chatwoot_attempts, outcome, reason,
-    1 + (SELECT count(*) FROM follow_up WHERE job_id = job.id)
+    1 + (SELECT count(*) FROM follow_up WHERE job_id = job.id), found_after
 FROM job WHERE account_id = :account AND conversation_id = :conversation ORDER BY id
 """  # noqa: S608 - from constants
 
@@ -148,6 +148,7 @@ class JobStory(t.NamedTuple):
         or finished.
     :ivar reason: Of the end, or of the last attempt that failed.
     :ivar messages: The number of messages that it answers.
+    :ivar found_after: See :class:`~flask_chatwoot.queue.jobs.Job`.
     """
 
     id: int
@@ -163,6 +164,7 @@ class JobStory(t.NamedTuple):
     outcome: str | None
     reason: str | None
     messages: int
+    found_after: float | None = None
     drafts: tuple[DraftRow, ...] = ()
 
 

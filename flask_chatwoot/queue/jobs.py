@@ -37,7 +37,7 @@ from .schema import LONGEST_PAUSE
 
 _JOB: t.Final = """
 SELECT id, conversation_id, message_id, kind, payload, received_at, attempts, handoff,
-    failure, reason
+    failure, reason, found_after, late
 FROM job WHERE account_id = :account
 """
 
@@ -103,8 +103,9 @@ WHERE id = :job AND claim = :claim
 _HEIR: t.Final = """
 SELECT min(id) FROM job WHERE account_id = :account
 AND conversation_id = :conversation AND id > :job
-AND finished_at IS NULL AND kind = 'message'
+AND finished_at IS NULL AND kind = 'message' AND late = 0
 AND NOT EXISTS (SELECT 1 FROM draft WHERE job_id = job.id)
+AND NOT EXISTS (SELECT 1 FROM job AS own WHERE own.id = :job AND own.late = 1)
 """
 """The turn that may answer another's messages too."""
 
@@ -145,6 +146,9 @@ class Job(t.NamedTuple):
     :ivar handoff: What was kept about the hand-off of the conversation, or ``None``.
     :ivar failure: The reason why the job was given up, or ``None``.
     :ivar reason: Why the attempt before this one failed, or ``None``.
+    :ivar found_after: Seconds from when a message of it was written until catch-up
+        found it; ``None`` if all were delivered.
+    :ivar late: A later message of the conversation had its turn before this one.
     :ivar follow_ups: Further messages, oldest first. Those of a turn that this one
         superseded are older than the job's own.
     """
@@ -162,6 +166,8 @@ class Job(t.NamedTuple):
     failure: str | None = None
     reason: str | None = None
     follow_ups: tuple[FollowUp, ...] = ()
+    found_after: float | None = None
+    late: bool = False
 
     def __repr__(self) -> str:
         return f"<Job {self.id} of conversation {self.conversation_id}>"
@@ -219,12 +225,15 @@ class Queue:
         payload: bytes,
         kind: str = MESSAGE,
         said: t.Callable[[], str] = str,
+        found_after: float | None = None,
         tx: Transaction | None = None,
     ) -> bool:
         """Store a delivery; ``False`` if its key is known already.
 
         :param said: Returns what to keep of a message when a newer one replaces its
             payload. Called only if the message joins a job.
+        :param found_after: Catch-up found it so many seconds after it was written;
+            ``None``: Chatwoot delivered it.
         """
         row: dict[str, t.Any] = {
             "account": self._database.account_id,
@@ -233,12 +242,24 @@ class Queue:
             "key": key,
             "kind": kind,
             "payload": payload,
+            "found_after": found_after,
         }
 
         with joined(self._database, tx, durable=True) as tx:
             row["now"] = tx.now
 
             return line.add(tx, row, said, self._window)
+
+    def is_known(self, conversation_id: int, key: str) -> bool:
+        """Whether a delivery was stored, and its job is not pruned since."""
+        row = {
+            "account": self._database.account_id,
+            "conversation": conversation_id,
+            "key": key,
+        }
+
+        with self._database.read() as tx:
+            return line.is_known(tx, row)
 
     # -- work ------------------------------------------------------------------
 
@@ -265,7 +286,7 @@ class Queue:
 
     def _claim(self, tx: Transaction, row: t.Sequence[t.Any]) -> Job:
         job_id, conversation, message, kind, payload, received, attempts, *rest = row
-        handoff, failure, reason = rest
+        handoff, failure, reason, found_after, late = rest
         claim = secrets.token_hex(16)
         values = {
             "job": job_id,
@@ -290,6 +311,8 @@ class Queue:
             reason=reason,
             drafts=drafts_of(tx, job_id, about_failure=failure is not None),
             follow_ups=tuple(FollowUp(*each) for each in follow_ups),
+            found_after=found_after,
+            late=bool(late),
         )
 
     def renew(self, job: Job) -> None:

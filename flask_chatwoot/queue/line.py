@@ -29,15 +29,28 @@ SELECT
 _OPEN: t.Final = """
 SELECT max(id) FROM job AS open WHERE account_id = :account
 AND conversation_id = :conversation AND finished_at IS NULL
-AND claim IS NULL AND kind = 'message' AND failure IS NULL
+AND claim IS NULL AND kind = 'message' AND failure IS NULL AND late = 0
 AND NOT EXISTS (SELECT 1 FROM draft WHERE job_id = open.id)
 """
 """The job of a conversation that a message may join."""
 
+_IS_LATE: t.Final = """
+SELECT 1 FROM job AS other WHERE account_id = :account
+AND conversation_id = :conversation AND kind = 'message' AND id <> :joined
+AND (message_id > :message OR EXISTS (
+    SELECT 1 FROM follow_up WHERE job_id = other.id AND message_id > :message
+)) LIMIT 1
+"""
+"""Whether a later message of the conversation has a turn already."""
+
 _PUT: t.Final = """
 INSERT INTO job (
-    account_id, conversation_id, message_id, key, kind, payload, received_at, due_at
-) VALUES (:account, :conversation, :message, :key, :kind, :payload, :now, :due)
+    account_id, conversation_id, message_id, key, kind, payload, received_at, due_at,
+    found_after, late
+) VALUES (
+    :account, :conversation, :message, :key, :kind, :payload, :now, :due,
+    :found_after, :late
+)
 """
 
 _MAKE_ROOM: t.Final = """
@@ -47,6 +60,10 @@ UPDATE follow_up SET payload = NULL WHERE job_id = :job AND payload IS NOT NULL
 _JOIN: t.Final = """
 INSERT INTO follow_up (job_id, message_id, key, said, payload, received_at)
 VALUES (:job, :message, :key, :said, :payload, :now)
+"""
+
+_FOUND: t.Final = """
+UPDATE job SET found_after = coalesce(found_after, :found_after) WHERE id = :job
 """
 
 _WAIT_FOR_MORE: t.Final = """
@@ -97,28 +114,44 @@ def add(
     if known:
         return False
 
-    if behind:
-        _add_behind(tx, row, said, window)
+    joins = behind and row["kind"] == MESSAGE
+    waiting = tx.execute(_OPEN, row).fetchone()[0] if joins else None
+    row["late"] = _is_late(tx, row, waiting)
+
+    if waiting is not None and not row["late"]:
+        _join(tx, row | {"job": waiting, "said": said()}, window)
     else:
-        tx.execute(_PUT, row | {"due": window.due(row["kind"], tx.now, tx.now)})
+        due = None if behind else window.due(row["kind"], tx.now, tx.now)
+        tx.execute(_PUT, row | {"due": due})
 
     return True
 
 
-def _add_behind(
-    tx: Transaction, row: dict[str, t.Any], said: t.Callable[[], str], window: Window
-) -> None:
-    """Add a delivery at the end of its line, or to the job that waits there."""
-    is_message = row["kind"] == MESSAGE
-    waiting = tx.execute(_OPEN, row).fetchone()[0] if is_message else None
+def is_known(tx: Transaction, row: t.Mapping[str, t.Any]) -> bool:
+    """Whether a delivery was stored.
 
-    if waiting is None:
-        tx.execute(_PUT, row | {"due": None})
-        return
+    :param row: ``account``, ``conversation`` and ``key``.
+    """
+    return bool(tx.execute(_LOOK, row).fetchone()[0])
 
-    row |= {"job": waiting, "said": said()}
+
+def _is_late(tx: Transaction, row: dict[str, t.Any], waiting: int | None) -> bool:
+    """Whether a message was found after a later one got a turn that it cannot join."""
+    if row["found_after"] is None or row["kind"] != MESSAGE:
+        return False
+
+    found = tx.execute(_IS_LATE, row | {"joined": waiting or 0}).fetchone()
+
+    return found is not None
+
+
+def _join(tx: Transaction, row: dict[str, t.Any], window: Window) -> None:
+    """Add a message to the job that waits at the end of its line."""
     tx.execute(_MAKE_ROOM, row)
     tx.execute(_JOIN, row)
+
+    if row["found_after"] is not None:
+        tx.execute(_FOUND, row)
 
     if window.pause:
         tx.execute(_WAIT_FOR_MORE, row | window._asdict())

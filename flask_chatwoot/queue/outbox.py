@@ -261,6 +261,24 @@ class Outbox:
                 {"account": self._database.account_id},
             )
 
+    def has_marker(self, conversation_id: int, marker: str) -> bool:
+        """Whether a marker is that of a draft of the conversation."""
+        values = {
+            "account": self._database.account_id,
+            "conversation": conversation_id,
+            "marker": marker,
+        }
+
+        with self._database.read() as tx:
+            found = tx.execute(
+                "SELECT 1 FROM job JOIN draft ON draft.job_id = job.id"
+                " WHERE account_id = :account AND conversation_id = :conversation"
+                " AND marker = :marker",
+                values,
+            )
+
+            return found.fetchone() is not None
+
     def under_way(self, conversation_id: int, *, message_id: int) -> list[Draft]:
         """Drafts of which a message seen in Chatwoot may be the post.
 

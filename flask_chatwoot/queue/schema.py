@@ -31,7 +31,9 @@ it is pruned with the dead         done dead             (none)     Inspection.p
 Until another worker claims a job whose lease has ended, the worker that had it may
 still end it. A message that comes next in line may have to wait for its debounce window
 when the job before it ends. A job that was given up and leased is *giving_up* again
-when that lease ends, its process has died or its attempt fails.
+when that lease ends, its process has died or its attempt fails. A message that catch-up
+found after a later one had got its turn is a delivery of its own, which no other
+message joins.
 
 The states of a draft:
 
@@ -180,6 +182,8 @@ _JOB_COLUMNS: t.Final = """
     outcome TEXT,
     reason TEXT,
     worker TEXT,  -- name of the process that has the lease
+    found_after REAL,  -- age in seconds of a message that catch-up found
+    late INTEGER NOT NULL DEFAULT 0,  -- a later message had a turn before it
     payload BLOB  -- last, or what is behind it would be read through it
 """
 
@@ -206,6 +210,40 @@ INDEXES: t.Final = (
         WHERE message_id IS NOT NULL""",
     """CREATE INDEX file_draft ON file (draft_id)""",
 )
+
+_SWEEPS: t.Final = (
+    """CREATE TABLE sweep (
+        account_id INTEGER PRIMARY KEY,
+        began_at REAL NOT NULL,
+        began_with INTEGER NOT NULL DEFAULT 0,
+        verified_by TEXT,
+        settled INTEGER NOT NULL DEFAULT 0,
+        awake_at REAL NOT NULL,
+        newest_id INTEGER NOT NULL DEFAULT 0,
+        rival_id INTEGER,
+        swept_at REAL,
+        due_at REAL NOT NULL,
+        claim TEXT,
+        claimed_until REAL NOT NULL DEFAULT 0,
+        failures INTEGER NOT NULL DEFAULT 0,
+        error TEXT,
+        by_inbox_until REAL NOT NULL DEFAULT 0
+    )""",
+    """CREATE TABLE inbox (
+        account_id INTEGER NOT NULL,
+        inbox_id INTEGER NOT NULL,
+        PRIMARY KEY (account_id, inbox_id)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE reading (
+        account_id INTEGER NOT NULL,
+        conversation_id INTEGER NOT NULL,
+        message_id INTEGER NOT NULL,
+        updated_at REAL NOT NULL,
+        read_at REAL NOT NULL,
+        PRIMARY KEY (account_id, conversation_id)
+    ) WITHOUT ROWID""",
+)
+"""What catch-up has read; see :mod:`~flask_chatwoot.queue.sweeps`."""
 
 CREATE: t.Final = (
     f"CREATE TABLE job ({_JOB_COLUMNS})",
@@ -276,6 +314,7 @@ CREATE: t.Final = (
         name TEXT NOT NULL,
         PRIMARY KEY (account_id, name)
     ) WITHOUT ROWID""",
+    *_SWEEPS,
     *INDEXES,
 )
 """A new file."""
@@ -315,12 +354,16 @@ _FROM_3: t.Final = (
             *("draft_job", "draft_made", "file_draft"),
         )
     ),
+    *_SWEEPS,
     *INDEXES,
 )
 
 _FROM_4: t.Final = (
     "ALTER TABLE job ADD COLUMN worker TEXT",
     *_ADDED,
+    "ALTER TABLE job ADD COLUMN found_after REAL",
+    "ALTER TABLE job ADD COLUMN late INTEGER NOT NULL DEFAULT 0",
+    *_SWEEPS,
     *(
         next(index for index in INDEXES if f" {name} " in index)
         for name in ("job_finished", "conversation_touched", "transcript_said")

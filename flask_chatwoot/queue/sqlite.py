@@ -109,6 +109,12 @@ class SQLiteDatabase(Forkable):
         self._look_at = 0.0
         register_for_forks(self)
 
+    def identity(self) -> str:
+        """The number of the file on its disk, which a copy does not have."""
+        found = _identity(self.path)
+
+        return "" if found is None else str(found[1])
+
     def force(self) -> None:
         """Force to the disk what this process has written so far."""
         started = time.monotonic()

@@ -7,6 +7,7 @@ from .database import Database
 from .inspection import Inspection
 from .jobs import Queue
 from .outbox import Outbox
+from .sweeps import Sweeps
 from .transcript import Transcript
 
 
@@ -19,6 +20,7 @@ class Store:
     outbox: Outbox
     transcript: Transcript
     inspection: Inspection
+    sweeps: Sweeps
 
     @classmethod
     def of(cls, database: Database, **timing: float) -> t.Self:
@@ -32,4 +34,5 @@ class Store:
             Outbox(database),
             Transcript(database),
             Inspection(database),
+            Sweeps(database),
         )

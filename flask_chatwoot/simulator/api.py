@@ -14,7 +14,7 @@ from enum import StrEnum
 from werkzeug.utils import redirect
 from werkzeug.wrappers import Request, Response
 
-from . import files, payloads, routes
+from . import conversations, files, payloads, routes
 from .admin import Admin
 from .conversations import FLOOD, ConversationEndpoints
 from .deliveries import WebhookSender
@@ -261,6 +261,14 @@ class API:
 
         return payloads.profile(
             state.user, state.account, token=state.user_token, role=state.role
+        )
+
+    def _list_conversations(self, request: Request, key: str) -> JSON:
+        found = conversations.listed(self._state, request.args)
+
+        return payloads.api_conversations(
+            [(each.current, each.messages) for each in found],
+            version=self._state.version,
         )
 
     def _api(self, request: Request, key: str) -> JSON:

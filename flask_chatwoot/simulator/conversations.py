@@ -338,3 +338,40 @@ def _page(
         return [m for m in messages if m.id > after][:100]
 
     return messages[-20:]
+
+
+PER_PAGE: t.Final = 25
+
+
+def listed(state: State, query: t.Mapping[str, str]) -> list[StoredConversation]:
+    """What the query selects (``app/finders/conversation_finder.rb``).
+
+    With ``updated_within`` all of them at once, as 4.2 and 4.17 were seen to answer.
+    """
+    status = query.get("status") or "open"
+    assignee = query.get("assignee_type") or "all"
+    inbox_id = as_integer(query.get("inbox_id"))
+    within = as_integer(query.get("updated_within"))
+    since = 0.0 if within is None else state.clock() - within
+    found = [
+        stored
+        for stored in state.conversations.values()
+        if status in ("all", stored.status)
+        and _has_assignee(stored, assignee)
+        and inbox_id in (None, stored.current.inbox.id)
+        and payloads.last_update(stored.current, stored.messages) > since
+    ]
+
+    if within is not None:
+        return found
+
+    page = as_integer(query.get("page")) or 1
+
+    return found[(page - 1) * PER_PAGE : page * PER_PAGE]
+
+
+def _has_assignee(stored: StoredConversation, wanted: str) -> bool:
+    if wanted == "all":
+        return True
+
+    return (wanted == "assigned") == (stored.current.assignee is not None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import queue
+import random
 import threading
 import time
 import typing as t
@@ -132,6 +133,7 @@ class WebhookSender:
 
     :ivar done: Finished deliveries.
     :ivar under_way: Number of requests that are queued or being delivered.
+    :ivar lost: The events whose deliveries were lost.
     """
 
     def __init__(self, state: State, *, timeout: float, pause: float) -> None:
@@ -142,6 +144,9 @@ class WebhookSender:
         self._pause = pause
         self._connections: list[Connection] = []
         self._held: list[DeliveryRequest] | None = None
+        self._lost_share = 0.0
+        self._random = random.Random()  # noqa: S311 - not a secret
+        self.lost: list[WebhookEvent] = []
         self._stopped = threading.Event()
 
     def connect(
@@ -206,6 +211,20 @@ class WebhookSender:
                 for request in reversed(held):
                     self._queue(request)
 
+    @contextlib.contextmanager
+    def losing(self, share: float, seed: int | None) -> t.Iterator[None]:
+        """See ``Simulator.losing``."""
+        with self._state.changing():
+            outer = self._lost_share, self._random
+            self._lost_share = share
+            self._random = random.Random(seed)  # noqa: S311 - not a secret
+
+        try:
+            yield
+        finally:
+            with self._state.changing():
+                self._lost_share, self._random = outer
+
     def stop(self) -> None:
         """Begin nothing new. Does not wait for what is under way."""
         with self._state.changing():
@@ -221,6 +240,10 @@ class WebhookSender:
 
             if self._held is not None:
                 self._held.append(request)
+                return
+
+            if self._lost_share and self._random.random() < self._lost_share:
+                self.lost.append(request.event)
                 return
 
             for connection in self._connections:

@@ -247,6 +247,24 @@ class Simulator:
         """Hold deliveries until the block ends, then make them in reverse order."""
         return self._sender.holding()
 
+    def losing(
+        self, share: float = 1.0, *, seed: int | None = None
+    ) -> t.ContextManager[None]:
+        """Lose deliveries until the block ends, as if the app were down.
+
+        Chatwoot tries an account webhook once; nothing is delivered later.
+
+        :param share: Which part of them is lost, by chance; 1: all.
+        :param seed: For the same choice in each run; ``None``: another one.
+        """
+        return self._sender.losing(share, seed)
+
+    @property
+    def lost(self) -> list[tuple[str, int | None]]:
+        """The events that :meth:`losing` kept from the app, with their message ids."""
+        with self._state.lock:
+            return [(event.name, event.message_id) for event in self._sender.lost]
+
     def drain(self, timeout: float = 10.0) -> None:
         """Block until no delivery is queued or under way, retries included.
 

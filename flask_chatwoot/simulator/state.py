@@ -158,7 +158,11 @@ class State:
                 account=self.account,
                 contact=contact,
                 created_at=self.clock(),
-                **{**self._beginning(contact), **fields},
+                **{
+                    "updated_at": self.clock(),
+                    **self._beginning(contact),
+                    **fields,
+                },
             )
             stored = self.conversations[id] = StoredConversation(current)
             self._send(stored, "conversation_created")
@@ -193,6 +197,7 @@ class State:
                 after = replace(after, snoozed_until=None)
 
             stored.current = after
+            self._touch(stored)
             changed = payloads.changes(before, after)
 
             if "status" in changed:
@@ -203,6 +208,10 @@ class State:
 
             for text in activities.texts(before, after, by) if by else ():
                 self._add_activity(stored, text)
+
+    def _touch(self, stored: StoredConversation) -> None:
+        """A message changes its conversation, too (``touch`` in ``message.rb``)."""
+        stored.current = replace(stored.current, updated_at=self.clock())
 
     def hand_off(self, stored: StoredConversation, by: Agent) -> None:
         """Open it for operators, and remove a bot as assignee (``bot_handoff!``)."""
@@ -262,6 +271,7 @@ class State:
                 **{"type": kind, **fields},
             )
             stored.messages.append(message)
+            self._touch(stored)
             self.conversation_of[message.id] = stored
 
             if posted:
@@ -298,6 +308,7 @@ class State:
             for kept in (stored.messages, stored.posted):
                 kept[:] = [edited if m.id == message.id else m for m in kept]
 
+            self._touch(stored)
             self.on_event(self.message_event(stored, edited, "message_updated"))
 
         return edited

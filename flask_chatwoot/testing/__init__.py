@@ -194,13 +194,13 @@ class ChatwootTalk:
     def _end_of(self, number: int) -> _End | None:
         answers = [_answer(delivery) for delivery in self._deliveries(number)]
 
-        if not answers:
-            return None
-
         for end in self._ends:
             # A turn may answer several messages; its own number is the newest.
             if end.conversation_id == self.id and (end.message_id or 0) >= number:
                 return end
+
+        if not answers:
+            return None
 
         status, reason = answers[-1]
 
@@ -349,6 +349,25 @@ class ChatwootSim:
 
         for simulator in self._simulators():
             simulator.inject(Fault(fault), times=times, endpoint=endpoint)
+
+    @contextlib.contextmanager
+    def losing(
+        self, share: float = 1.0, *, seed: int | None = None
+    ) -> t.Iterator[None]:
+        """Lose deliveries to every app until the block ends, as if it were down.
+
+        What is lost is found by catch-up, in apps with ``catch_up`` in the settings:
+        ``chatwoot_simulator(catch_up=0.2)``. Call it after the first delivery, as an
+        app asks for nothing before it has accepted one.
+
+        :param share: Which part of them is lost, by chance; 1: all.
+        :param seed: For the same choice in each run; ``None``: another one.
+        """
+        with contextlib.ExitStack() as stack:
+            for simulator in self._simulators():
+                stack.enter_context(simulator.losing(share, seed=seed))
+
+            yield
 
     def clear_faults(self) -> None:
         """Remove all faults that were injected."""

@@ -22,6 +22,12 @@ TAKEOVER: t.Final = "takeover"
 UNDELIVERED: t.Final = "undelivered"
 """Kind of job: the channel refused a post that Chatwoot had accepted."""
 
+UNANSWERED: t.Final = "unanswered"
+"""Kind of job: a message was found too late, and operators must get it."""
+
+CATCH_UP: t.Final = "catch_up"
+"""Found by catch-up, and not delivered."""
+
 log = logging.getLogger(__name__)
 
 
@@ -81,9 +87,12 @@ def turn_of(
     messages: tuple[Message, ...],
     *,
     mode: Mode,
+    job: Job | None = None,
     read_history: HistoryReader = no_history,
 ) -> Turn:
     """The turn that answers these messages, the newest of which the event is about."""
+    found = job is not None and job.found_after is not None
+
     return Turn(
         text="\n".join(message.text for message in messages if message.text),
         mode=mode,
@@ -98,6 +107,8 @@ def turn_of(
         channel=channel_of(event.conversation),
         attachments=tuple(file for one in messages for file in one.attachments),
         raw=event.raw,
+        found_by=CATCH_UP if found else "delivery",
+        late=job is not None and job.late,
         _read_history=read_history,
     )
 

@@ -14,9 +14,17 @@ from flask_chatwoot.queue.jobs import Job
 from flask_chatwoot.replies import HistoryReader, Message
 
 from .attempt import Attempt
-from .messages import TAKEOVER, UNDELIVERED, event_in, messages_of, turn_of
+from .messages import (
+    TAKEOVER,
+    UNANSWERED,
+    UNDELIVERED,
+    event_in,
+    messages_of,
+    turn_of,
+)
 from .parts import TurnParts
 from .retry import crashed, postponed, reason_of
+from .unanswered import open_unanswered
 from .undelivered import RefusalAttempt
 
 log = logging.getLogger(__name__)
@@ -65,6 +73,8 @@ class Service:
                 self._take_over(job, event)
             elif job.kind == UNDELIVERED:
                 self._hand_off_refused(job, event)
+            elif job.kind == UNANSWERED:
+                self._open_unanswered(job, event)
             else:
                 self._turn(job, event, messages)
 
@@ -79,6 +89,7 @@ class Service:
         turn = turn_of(
             event,
             messages,
+            job=job,
             mode=Mode.BOT if to_customer else Mode.HUMAN,
             read_history=self._reader(event.conversation.id, messages),
         )
@@ -117,6 +128,14 @@ class Service:
 
             self._parts.changes.set_human(job.conversation_id, event.conversation)
             self._parts.queue.settle(job, TurnOutcome.TAKEN_OVER, None)
+        except APIError as error:
+            if not postponed(self._parts.queue, self._parts.config, job, error):
+                self._parts.queue.settle(job, TurnOutcome.DEAD, reason_of(error))
+
+    def _open_unanswered(self, job: Job, event: MessageEvent) -> None:
+        """Give operators a conversation whose message was found too late."""
+        try:
+            open_unanswered(self._parts, job, event)
         except APIError as error:
             if not postponed(self._parts.queue, self._parts.config, job, error):
                 self._parts.queue.settle(job, TurnOutcome.DEAD, reason_of(error))

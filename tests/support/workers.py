@@ -223,9 +223,16 @@ class Worker:
     """``flask chatwoot work`` with the settings of an app of this process.
 
     It has one thread, so that no other thread of it can claim the job of a turn.
+
+    :param program: The app that it runs, as ``flask --app`` takes it.
     """
 
-    def __init__(self, app: Flask, **environment: str) -> None:
+    def __init__(
+        self,
+        app: Flask,
+        program: str = "support.workers:create_worker",
+        **environment: str,
+    ) -> None:
         settings = {
             key: str(value)
             for key, value in app.config.items()
@@ -234,7 +241,7 @@ class Worker:
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "flask", "--app"),
-                *("support.workers:create_worker", "chatwoot", "work"),
+                *(program, "chatwoot", "work"),
             ],
             cwd=Path(__file__).parents[1],
             env={**os.environ, **settings, "CHATWOOT_WORKERS": "1", **environment},

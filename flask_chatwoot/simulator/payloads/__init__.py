@@ -10,6 +10,7 @@ from __future__ import annotations
 from .answers import (
     api_assignee,
     api_conversation,
+    api_conversations,
     api_messages,
     api_status,
     api_team,
@@ -40,7 +41,7 @@ from .records import (
     Version,
     parse_version,
 )
-from .shared import api_message
+from .shared import api_message, last_update
 
 __all__ = [
     "EPOCH",
@@ -59,6 +60,7 @@ __all__ = [
     "Version",
     "api_assignee",
     "api_conversation",
+    "api_conversations",
     "api_message",
     "api_messages",
     "api_status",
@@ -67,6 +69,7 @@ __all__ = [
     "conversation_event",
     "drops",
     "incoming_email",
+    "last_update",
     "message_event",
     "parse_version",
     "profile",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import typing as t
+
 from .records import (
     EPOCH,
     JSON,
@@ -19,7 +21,7 @@ from .records import (
 from .shared import (
     api_message,
     iso_time,
-    last_activity,
+    last_update,
     maybe_iso_time,
     meta_data,
     named,
@@ -87,7 +89,30 @@ def api_conversation(
         "last_non_activity_message": last_other[0] if last_other else None,
         "priority": conversation.priority,
         **times(conversation, history),
-        "updated_at": last_activity(conversation, history),
+        "updated_at": last_update(conversation, history),
+    }
+
+
+def api_conversations(
+    found: t.Sequence[tuple[ConversationRecord, History]], *, version: Version = NEWEST
+) -> JSON:
+    """The answer to a request for conversations (``conversations/index``)."""
+    count = len(found)
+    assigned = sum(conversation.assignee is not None for conversation, _ in found)
+
+    return {
+        "data": {
+            "meta": {
+                "mine_count": 0,
+                "assigned_count": assigned,
+                "unassigned_count": count - assigned,
+                "all_count": count,
+            },
+            "payload": [
+                api_conversation(conversation, history, version=version)
+                for conversation, history in found
+            ],
+        }
     }
 
 

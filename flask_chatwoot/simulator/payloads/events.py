@@ -25,7 +25,7 @@ from .shared import (
     class_of,
     contact_inbox_data,
     iso_time,
-    last_activity,
+    last_update,
     maybe_iso_time,
     meta_data,
     named,
@@ -184,7 +184,7 @@ def conversation_data(
         "first_reply_created_at": None,
         "priority": conversation.priority,
         **times(conversation, history),
-        "updated_at": last_activity(conversation, history),
+        "updated_at": last_update(conversation, history),
     }
 
     if version >= (4, 14, 2):

@@ -108,6 +108,8 @@ class ConversationRecord:
 
     :ivar id: The display id: the one in URLs, counted per account.
     :ivar snoozed_until: Unix seconds; only while it is snoozed.
+    :ivar updated_at: Unix seconds of the last change, messages included; ``None``: of
+        the last message.
     """
 
     id: int = 42
@@ -124,6 +126,7 @@ class ConversationRecord:
     custom_attributes: t.Mapping[str, t.Any] = field(default_factory=dict)
     additional_attributes: t.Mapping[str, t.Any] = field(default_factory=dict)
     created_at: float = EPOCH
+    updated_at: float | None = None
 
 
 History = t.Sequence[MessageRecord]

@@ -212,6 +212,14 @@ def last_activity(conversation: ConversationRecord, history: History) -> float:
     return history[-1].created_at if history else conversation.created_at
 
 
+def last_update(conversation: ConversationRecord, history: History) -> float:
+    """Unix seconds of the last change of the conversation or its messages."""
+    if conversation.updated_at is None:
+        return last_activity(conversation, history)
+
+    return conversation.updated_at
+
+
 def _unread(history: History) -> int:
     return sum(message.type is MessageType.INCOMING for message in history)
 

@@ -1,0 +1,1 @@
+"""Catch-up: asks Chatwoot for what was not delivered."""

@@ -1,0 +1,312 @@
+"""What a sweep finds in one conversation. Reads only; writes nothing."""
+
+from __future__ import annotations
+
+import logging
+import typing as t
+from dataclasses import dataclass
+
+from flask_chatwoot.errors import PayloadError
+from flask_chatwoot.ownership.gate import is_ours
+from flask_chatwoot.ownership.store import OwnershipStore
+from flask_chatwoot.payloads import events
+from flask_chatwoot.payloads.events import Event, MessageEvent
+from flask_chatwoot.payloads.listed import (
+    ListedConversation,
+    ListedMessage,
+    delivery_of_message,
+)
+from flask_chatwoot.queue.store import Store
+from flask_chatwoot.queue.sweeps import Reading, SweepState
+
+from .reader import MARGIN, Reader
+from .rules import (
+    Author,
+    Question,
+    Times,
+    Verdict,
+    author_of,
+    is_rivals,
+    judge,
+    waits_for_us,
+)
+
+PAGE: t.Final = 20
+"""Messages Chatwoot lists before another one (``app/finders/message_finder.rb``)."""
+
+PAGES: t.Final = 25
+"""The most requests for one conversation."""
+
+log = logging.getLogger(__name__)
+
+
+class Finding(t.NamedTuple):
+    """A message that the list shows, and what becomes of it.
+
+    :ivar age: Seconds since it was written.
+    :ivar event: As it would have been delivered, with its body.
+    """
+
+    message_id: int
+    verdict: Verdict
+    age: float
+    event: Event
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"<Finding {self.message_id}>"
+
+
+class Findings(t.NamedTuple):
+    """What was found in a conversation.
+
+    :ivar found: In the order in which the messages were written.
+    :ivar read: What is then known of it.
+    :ivar rival_id: A post that another instance made; ``None`` if there is none.
+    :ivar is_older: It has a post of this app that the database does not know, made
+        since the database began: the file may be an older copy.
+    :ivar waits: Whether it stays *pending* unless this app opens it.
+    :ivar newest_id: The newest message; 0 without messages.
+    """
+
+    listed: ListedConversation
+    found: tuple[Finding, ...]
+    read: Reading
+    rival_id: int | None = None
+    is_older: bool = False
+    waits: bool = False
+    newest_id: int = 0
+
+    def __repr__(self) -> str:
+        return f"<Findings in {self.listed!r}>"
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Inspector:
+    """Looks at the conversations of one sweep.
+
+    :ivar since: What was written before was read by an earlier sweep, Unix seconds.
+    """
+
+    reader: Reader
+    store: Store
+    ownership: OwnershipStore
+    account_id: int
+    state: SweepState
+    times: Times
+    since: float
+
+    def look(self, listed: ListedConversation) -> Findings:
+        """Read a conversation that has changed. Blocks for at least one request.
+
+        :raises APIError: It could not be read.
+        """
+        id = listed.conversation.id
+        read = self.store.sweeps.reading(id)
+        page = self._page(id, read.message_id)
+        authors = {each.message.id: self._author(id, each) for each in page}
+        foreign = [each for each in page if authors[each.message.id] is Author.FOREIGN]
+        operator_id = self.ownership.load(id).operator_message_id
+        looked = _Looked(listed, page, authors, read.message_id, operator_id)
+        found = tuple(self._findings(looked))
+        young = [each for each in found if each.verdict is Verdict.YOUNG]
+        newest = max((each.message.id for each in page), default=0)
+        rivals = [
+            each.message.id
+            for each in foreign
+            if is_rivals(each.message, self.state, self.times)
+        ]
+
+        return Findings(
+            listed=listed,
+            found=tuple(each for each in found if each.verdict is not Verdict.YOUNG),
+            read=self._reading(listed, read, young, newest),
+            rival_id=max(rivals, default=None),
+            is_older=any(self._is_since_beginning(each) for each in foreign),
+            waits=waits_for_us(
+                listed.conversation,
+                taken=self.ownership.load(id).taken,
+                others=any(author.answers for author in authors.values()),
+            ),
+            newest_id=newest,
+        )
+
+    def _is_since_beginning(self, each: ListedMessage) -> bool:
+        written_at = each.message.created_at or 0.0
+
+        return not self.times.is_before(each.message.id, written_at)
+
+    def _reading(
+        self,
+        listed: ListedConversation,
+        before: Reading,
+        young: t.Sequence[Finding],
+        newest: int,
+    ) -> Reading:
+        """What is read of it then: nothing from the first message on that is left."""
+        if not young:
+            return Reading(
+                max(before.message_id, newest), listed.conversation.updated_at or 0.0
+            )
+
+        first = min(each.message_id for each in young)
+
+        return Reading(max(before.message_id, first - 1), 0.0)
+
+    def _page(self, conversation_id: int, known: int) -> list[ListedMessage]:
+        """The newest messages, back to one that is dealt with."""
+        page = self.reader.messages(conversation_id)
+        whole = len(page) < PAGE
+
+        for _ in range(PAGES - 1):
+            oldest = page[0].message if page else None
+
+            if whole or oldest is None or oldest.id <= known:
+                break
+
+            if (oldest.created_at or 0.0) < self.since - MARGIN:
+                break
+
+            older = self.reader.messages(conversation_id, oldest.id)
+            whole = len(older) < PAGE
+            page = [*older, *page]
+
+        return page
+
+    def _author(self, conversation_id: int, each: ListedMessage) -> Author:
+        message, outbox = each.message, self.store.outbox
+
+        if message.type != "outgoing":
+            return Author.OTHER
+
+        kept = outbox.is_ours(message.id)
+        pending = not kept and (
+            outbox.has_marker(conversation_id, message.marker)
+            if message.marker is not None
+            else is_ours(outbox, conversation_id, message)
+        )
+
+        return author_of(message, kept=kept, pending=pending)
+
+    # -- one message after another -----------------------------------------------
+
+    def _findings(self, looked: _Looked) -> t.Iterator[Finding]:
+        for each in looked.page:
+            try:
+                if each.changed:
+                    yield from self._change(looked, each)
+
+                if each.message.id > looked.known:
+                    yield from self._creation(looked, each)
+            except PayloadError as error:  # a delivery of it would be refused, too
+                log.warning("catch-up skips message %d: %s", each.message.id, error)
+
+    def _creation(self, looked: _Looked, each: ListedMessage) -> t.Iterator[Finding]:
+        message = each.message
+        event, body = self._event(looked, each, "message_created")
+
+        if message.type == "incoming":
+            yield self._finding(looked, each, event, body, deleted=message.deleted)
+            return
+
+        author = looked.authors[message.id]
+        known = author is Author.OPERATOR and not looked.is_new_of_operator(message.id)
+
+        if author in (Author.UNCONFIRMED, Author.OPERATOR) and not known:
+            verdict = judge(
+                Question(message.id, self._written_at(looked, each)),
+                self.times._replace(max_age=float("inf")),
+            )
+            age = self.times.age(self._written_at(looked, each))
+            yield Finding(message.id, verdict, age, event, body)
+
+    def _change(self, looked: _Looked, each: ListedMessage) -> t.Iterator[Finding]:
+        """A button or a form was used, the channel refused a post, it was deleted."""
+        event, body = self._event(looked, each, "message_updated")
+
+        if isinstance(event, MessageEvent):
+            yield self._finding(looked, each, event, body, picked=True)
+        elif self._is_since_beginning(each):
+            age = self.times.age(self._written_at(looked, each))
+            yield Finding(each.message.id, Verdict.TAKEN_IN, age, event, body)
+
+    def _finding(
+        self,
+        looked: _Looked,
+        each: ListedMessage,
+        event: Event,
+        body: bytes,
+        *,
+        deleted: bool = False,
+        picked: bool = False,
+    ) -> Finding:
+        """A customer's message, judged."""
+        question = Question(
+            each.message.id,
+            self._written_at(looked, each),
+            known=isinstance(event, MessageEvent)
+            and self.store.queue.is_known(event.conversation.id, event.key),
+            # The answer to a click is newer than its question in any case.
+            answered=not picked and looked.answered_until > each.message.id,
+            deleted=deleted,
+        )
+        verdict = judge(question, self.times)
+        updated_at = looked.listed.conversation.updated_at or 0.0
+
+        # Chatwoot does not say when a button was used, only when anything changed last.
+        if (
+            picked
+            and verdict is Verdict.TAKEN_IN
+            and self.times.age(updated_at) < self.times.patience
+        ):
+            verdict = Verdict.YOUNG
+
+        age = self.times.age(updated_at if picked else question.written_at)
+
+        return Finding(each.message.id, verdict, age, event, body)
+
+    def _written_at(self, looked: _Looked, each: ListedMessage) -> float:
+        updated_at = looked.listed.conversation.updated_at
+
+        return each.message.created_at or updated_at or self.times.now
+
+    def _event(
+        self, looked: _Looked, each: ListedMessage, name: str
+    ) -> tuple[Event, bytes]:
+        body = delivery_of_message(
+            each, looked.listed, account_id=self.account_id, event=name
+        )
+
+        return events.parse(body), body
+
+
+class _Looked(t.NamedTuple):
+    """A conversation that is looked at.
+
+    :ivar known: All messages up to this id are dealt with.
+    :ivar operator_id: The newest message of an operator that the database knows.
+    """
+
+    listed: ListedConversation
+    page: t.Sequence[ListedMessage]
+    authors: t.Mapping[int, Author]
+    known: int
+    operator_id: int
+
+    @property
+    def answered_until(self) -> int:
+        """The newest answer that is not ours; 0 without one."""
+        return max((id for id, by in self.authors.items() if by.answers), default=0)
+
+    def is_new_of_operator(self, message_id: int) -> bool:
+        """Whether an operator's message is unknown, and no campaign's.
+
+        A campaign begins a conversation in the name of a user, and the list does not
+        say that it is one (``app/views/api/v1/models/_message``).
+        """
+        customers = [each for each in self.page if each.message.type == "incoming"]
+        begins = len(self.page) < PAGE and not any(
+            each.message.id < message_id for each in customers
+        )
+
+        return message_id > self.operator_id and not begins

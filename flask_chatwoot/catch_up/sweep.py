@@ -1,0 +1,409 @@
+"""One sweep: what changed since the last is read, and taken in like a delivery."""
+
+from __future__ import annotations
+
+import logging
+import time
+import typing as t
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from flask_chatwoot.client import ChatwootClient
+from flask_chatwoot.config import Config
+from flask_chatwoot.errors import (
+    APIError,
+    ChatwootError,
+    DatabaseError,
+    TooLargeError,
+)
+from flask_chatwoot.ingest import Ingest
+from flask_chatwoot.outcomes import DeliveryOutcome
+from flask_chatwoot.ownership.store import OwnershipStore
+from flask_chatwoot.payloads import events
+from flask_chatwoot.payloads.events import MessageEvent
+from flask_chatwoot.payloads.listed import (
+    ListedConversation,
+    delivery_of_conversation,
+)
+from flask_chatwoot.queue.store import Store
+from flask_chatwoot.queue.sweeps import LONGEST_INTERVAL, SweepState
+from flask_chatwoot.turns.messages import UNANSWERED
+
+from .findings import Finding, Findings, Inspector
+from .reader import MARGIN, Reader, attempts_at
+from .rules import PATIENCE, Times, Verdict, patience_of, pause_after, window_of
+
+BY_INBOX_FOR: t.Final = 3600.0
+"""Seconds for which each inbox is asked for by itself, after a list was too much."""
+
+log = logging.getLogger(__name__)
+
+
+class InterruptedSweepError(ChatwootError):
+    """The process stops, or another one has the claim."""
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class CatchUp:
+    """Makes the sweeps of one app. Threads share it.
+
+    :ivar ingest: Takes in what was found; starts no worker.
+    :ivar client: With the token that may list conversations and messages, if any may.
+    :ivar troubles: How often conversations could not be read, by their ids.
+    """
+
+    config: Config
+    client: ChatwootClient
+    ingest: Ingest
+    store: Store
+    ownership: OwnershipStore
+    troubles: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two sweeps; 0: there are none."""
+        return self.config.catch_up
+
+    def sweep(
+        self,
+        *,
+        started_at: float,
+        now: bool = False,
+        stopping: t.Callable[[], bool] = lambda: False,
+        wait: t.Callable[[float], object] = time.sleep,
+    ) -> int | None:
+        """Make a sweep if one is due; ``None`` if none is. Blocks.
+
+        :param started_at: When this process started, Unix seconds.
+        :param now: Make it although it is not due.
+        :param stopping: Whether to stop in the middle.
+        :param wait: Waits between two requests.
+        :return: The number of messages that were taken in.
+        :raises APIError: Chatwoot could not be read.
+        :raises DatabaseError: The database failed.
+        """
+        sweeps = self.store.sweeps
+        sweeps.begin()
+        claimed = sweeps.claim(
+            interval=self.interval or MARGIN,
+            started_at=started_at,
+            hold=self.client.timeout + 5.0,
+            now=now,
+        )
+
+        if claimed is None:
+            return None
+
+        token, state = claimed
+
+        def before(seconds: float) -> None:
+            if stopping() or not sweeps.renew(token, seconds + 5.0):
+                raise InterruptedSweepError("The sweep was interrupted.")
+
+        reader = Reader(self.client, before=before, wait=wait)
+        at_start = (
+            state.swept_at or 0.0
+        ) < started_at and self.store.database.clock() - started_at <= PATIENCE
+        sweep = _Sweep(self, token, state, self._times(state, at_start), reader)
+
+        try:
+            return sweep.run()
+        except InterruptedSweepError:
+            sweeps.release(token)
+            return None
+        except DatabaseError:
+            raise
+        except Exception as error:
+            sweep.fail(error)
+            raise
+
+    def rehearse(self) -> list[Findings]:
+        """What a sweep would find now. Writes nothing. Blocks.
+
+        :raises APIError: Chatwoot could not be read.
+        """
+        state = self.store.sweeps.state()
+
+        if state is None:
+            return []
+
+        times = self._times(state, False)
+        sweep = _Sweep(self, "", state, times, Reader(self.client))
+
+        return list(sweep.findings())
+
+    def _times(self, state: SweepState, at_start: bool) -> Times:
+        return Times(
+            now=self.store.database.clock(),
+            began_at=state.began_at,
+            began_with=state.began_with,
+            patience=patience_of(self.interval or MARGIN, at_start=at_start),
+            max_age=self.config.policy.max_age,
+        )
+
+
+@dataclass(eq=False, repr=False)
+class _Sweep:
+    """A sweep under way."""
+
+    parts: CatchUp
+    token: str
+    state: SweepState
+    times: Times
+    reader: Reader
+    newest_id: int = 0
+    is_older: bool = False
+    too_old: list[tuple[Findings, Finding]] = field(default_factory=list)
+
+    def run(self) -> int:
+        """Read what changed, and take in what is not known; the number of messages."""
+        taken_in = 0
+
+        for findings in self.findings():
+            if findings.rival_id is not None:
+                self._stop(findings)
+                break
+
+            taken_in += self._take_in(findings)
+        else:
+            self._finish()
+
+        if taken_in:
+            log.info("catch-up took in %d messages that were not delivered", taken_in)
+
+        return taken_in
+
+    def findings(self) -> t.Iterator[Findings]:
+        """Each conversation that changed, in the order in which they changed.
+
+        Those that could not be read before are last.
+        """
+        window = window_of(self.state, self.times)
+        inspector = Inspector(
+            reader=self.reader,
+            store=self.parts.store,
+            ownership=self.parts.ownership,
+            account_id=self.parts.client.account_id,
+            state=self.state,
+            times=self.times,
+            since=self.times.now - window,
+        )
+
+        for listed in self._changed(window):
+            findings = self._look(inspector, listed)
+
+            if findings is None:
+                continue
+
+            self.newest_id = max(self.newest_id, findings.newest_id)
+            self.is_older |= findings.is_older and not self.state.settled
+            yield findings
+
+    def _look(
+        self, inspector: Inspector, listed: ListedConversation
+    ) -> Findings | None:
+        """Look at a conversation; ``None`` if it cannot be read for good.
+
+        :raises APIError: It could not be read this time.
+        """
+        id, troubles = listed.conversation.id, self.parts.troubles
+
+        try:
+            findings = inspector.look(listed)
+        except APIError as error:
+            troubles[id] = troubles.get(id, 0) + 1
+
+            if troubles[id] < attempts_at(error):
+                raise
+
+            log.warning("catch-up leaves a conversation unread: %s", error)
+            findings = None
+
+        troubles.pop(id, None)
+
+        return findings
+
+    # -- the list ----------------------------------------------------------------
+
+    def _changed(self, window: float) -> list[ListedConversation]:
+        inboxes = self.inboxes
+        changed = [
+            each
+            for each in self._list(window)
+            if each.conversation.inbox_id in inboxes and self._differs(each)
+        ]
+
+        return sorted(
+            changed,
+            key=lambda each: (
+                self.parts.troubles.get(each.conversation.id, 0),
+                each.conversation.updated_at or 0.0,
+            ),
+        )
+
+    @cached_property
+    def inboxes(self) -> list[int]:
+        """The Chatwoot inboxes whose conversations are read."""
+        wanted = self.parts.config.inboxes
+
+        return [
+            inbox_id
+            for inbox_id in self.parts.store.sweeps.inboxes()
+            if not wanted or inbox_id in wanted
+        ]
+
+    def _differs(self, listed: ListedConversation) -> bool:
+        """Whether a conversation is another than the one that was read last."""
+        conversation = listed.conversation
+        self.newest_id = max(self.newest_id, conversation.newest_message_id)
+        read = self.parts.store.sweeps.reading(conversation.id)
+
+        return not read.updated_at or read.updated_at != conversation.updated_at
+
+    def _list(self, window: float) -> list[ListedConversation]:
+        if self.state.by_inbox_until <= self.times.now:
+            try:
+                only = self.inboxes[0] if len(self.inboxes) == 1 else None
+                return self.reader.conversations(window, only)
+            except TooLargeError:
+                if self.token:
+                    until = self.times.now + BY_INBOX_FOR
+                    self.parts.store.sweeps.ask_by_inbox(until)
+
+        found, complete = self.reader.conversations_by_inbox(window, self.inboxes)
+
+        if not complete:
+            log.warning(
+                "catch-up could not read all conversations of the last %.0f s: their "
+                "list is too long even for one inbox",
+                window,
+            )
+
+        return found
+
+    # -- taking in ---------------------------------------------------------------
+
+    def _take_in(self, findings: Findings) -> int:
+        """Take in a conversation and its messages; the number of new messages."""
+        read = findings.read
+        count = 0
+
+        if not self._take_state(findings.listed):
+            read = read._replace(updated_at=0.0)
+
+        for finding in findings.found:
+            if finding.verdict is Verdict.TAKEN_IN:
+                receipt = self.parts.ingest.store(
+                    finding.event, finding.body, found_after=finding.age
+                )
+                count += receipt.outcome is DeliveryOutcome.ACCEPTED
+            elif finding.verdict is Verdict.TOO_OLD:
+                self.too_old.append((findings, finding))
+
+        if all(conversation is not findings for conversation, _ in self.too_old):
+            self.parts.store.sweeps.note(findings.listed.conversation.id, read)
+
+        return count
+
+    def _take_state(self, listed: ListedConversation) -> bool:
+        """Take in status and attributes; ``False`` if they are outdated by now."""
+        body = delivery_of_conversation(listed, account_id=self.parts.client.account_id)
+
+        if self.parts.ownership.touched_since(listed.conversation.id, self.times.now):
+            return False
+
+        self.parts.ingest.store(events.parse(body), body)
+
+        return True
+
+    # -- the end -----------------------------------------------------------------
+
+    def _finish(self) -> None:
+        sweeps = self.parts.store.sweeps
+        left = self._open_conversations()
+
+        if left:
+            log.warning(
+                "catch-up leaves %d messages unanswered: they are older than "
+                "CHATWOOT_MAX_AGE",
+                left,
+            )
+
+        sweeps.swept(
+            self.token,
+            began=self.times.now,
+            interval=self.parts.interval or MARGIN,
+            newest_id=self.newest_id,
+            floor=self.times.now - self.times.max_age if self.is_older else 0.0,
+        )
+
+    def _open_conversations(self) -> int:
+        """Let operators have what waits for an answer that is too late.
+
+        One job for each pending conversation of ours; the number of other messages.
+        """
+        opened: set[int] = set()
+        left = 0
+
+        for findings, finding in reversed(self.too_old):
+            id = findings.listed.conversation.id
+
+            # An older copy of the database does not know what it answered then.
+            if findings.waits and not self.is_older and self._may_open(finding):
+                if id not in opened:
+                    self._open(id, finding)
+                    opened.add(id)
+            else:
+                left += 1
+
+            self.parts.store.sweeps.note(id, findings.read)
+
+        return left
+
+    def _may_open(self, finding: Finding) -> bool:
+        """Whether the message would be answered if it were younger."""
+        event = finding.event
+
+        return (
+            isinstance(event, MessageEvent)
+            and event.reason_to_ignore(self.parts.client.account_id) is None
+        )
+
+    def _open(self, conversation_id: int, finding: Finding) -> None:
+        self.parts.store.queue.put(
+            f"{self.parts.client.account_id}:too_old:{finding.message_id}",
+            conversation_id=conversation_id,
+            message_id=finding.message_id,
+            payload=finding.body,
+            kind=UNANSWERED,
+            found_after=finding.age,
+        )
+
+    def _stop(self, findings: Findings) -> None:
+        id, post = findings.listed.conversation.id, t.cast(int, findings.rival_id)
+
+        if self.parts.store.sweeps.stop(post):
+            log.error(
+                "another instance answers in this account: message %d of conversation "
+                "%d is not this database's. Catch-up has stopped; end the other one, "
+                "and run flask chatwoot catch-up --resume.",
+                post,
+                id,
+            )
+
+    def fail(self, error: Exception) -> None:
+        """Plan the next sweep after this one failed."""
+        failures = self.state.failures + 1
+        pause = pause_after(failures, self.parts.interval or MARGIN, LONGEST_INTERVAL)
+        now = self.parts.store.database.clock()
+        text, by_inbox = type(error).__name__, self.state.by_inbox_until
+
+        if isinstance(error, APIError):
+            text, pause = str(error), max(pause, error.retry_after or 0.0)
+
+            if error.kind != "permanent":
+                by_inbox = now + BY_INBOX_FOR
+
+        self.parts.store.sweeps.failed(
+            self.token, text, due=now + pause, by_inbox=by_inbox
+        )

@@ -1,0 +1,465 @@
+"""What catch-up knows: when the database began, and what was read in Chatwoot.
+
+One row for each account. A process sweeps after it has claimed the row; no other does
+meanwhile. The states of the row:
+
+=========  =========================================================================
+unproven   no verified delivery was accepted by this very database: nothing is read
+waiting    the next sweep is due at ``due_at``
+claimed    a process sweeps; its claim ends by itself, if the process is killed
+stopped    another instance answers in this account (``rival_id``): nothing is read
+=========  =========================================================================
+
+In a database without a secret in the settings, a verified delivery is one that passed
+whatever the settings require.
+"""
+
+import os
+import secrets
+import socket
+import typing as t
+
+from .database import Database, Transaction
+
+LONGEST_INTERVAL: t.Final = 900.0
+"""Seconds between two sweeps at most, however often they failed."""
+
+FURTHEST: t.Final = 3600.0
+"""Seconds. A sweep that is due later was planned before the clock was set back; no
+``Retry-After`` is longer."""
+
+DELAY: t.Final = 15.0
+"""Seconds that a delivery may take. The first one often starts the database, and its
+message was written before that."""
+
+_LOAD: t.Final = """
+SELECT began_at, began_with, verified_by, settled, awake_at, newest_id, rival_id,
+    swept_at, due_at, claim, claimed_until, failures, error, by_inbox_until
+FROM sweep WHERE account_id = :account
+"""
+
+_BEGIN: t.Final = """
+INSERT INTO sweep (account_id, began_at, awake_at, due_at)
+VALUES (:account, :now, :now, :now) ON CONFLICT (account_id) DO NOTHING
+"""
+
+_VERIFIED: t.Final = """
+UPDATE sweep SET verified_by = :identity, began_with = CASE
+    WHEN began_with = 0 AND :written >= began_at - :delay THEN :message ELSE began_with
+END
+WHERE account_id = :account
+"""
+
+_CLAIM: t.Final = """
+UPDATE sweep SET claim = :claim, claimed_until = :until, settled = :settled,
+    awake_at = :awake
+WHERE account_id = :account
+"""
+
+_RENEW: t.Final = """
+UPDATE sweep SET claimed_until = :until WHERE account_id = :account AND claim = :claim
+"""
+
+_SWEPT: t.Final = """
+UPDATE sweep SET claim = NULL, settled = 1, swept_at = :swept, due_at = :due,
+    failures = 0, error = NULL,
+    newest_id = CASE WHEN newest_id < :newest THEN :newest ELSE newest_id END,
+    began_with = CASE WHEN began_at < :began THEN 0 ELSE began_with END,
+    began_at = CASE WHEN began_at < :began THEN :began ELSE began_at END
+WHERE account_id = :account AND claim = :claim
+"""
+
+_FAILED: t.Final = """
+UPDATE sweep SET claim = NULL, due_at = :due, failures = failures + 1, error = :error,
+    by_inbox_until = :by_inbox
+WHERE account_id = :account AND claim = :claim
+"""
+
+_NOTE: t.Final = """
+INSERT INTO reading (account_id, conversation_id, message_id, updated_at, read_at)
+VALUES (:account, :conversation, :message, :updated, :now)
+ON CONFLICT (account_id, conversation_id) DO UPDATE SET
+    message_id = excluded.message_id, updated_at = excluded.updated_at,
+    read_at = excluded.read_at
+"""
+
+
+class SweepState(t.NamedTuple):
+    """The row of an account. Times are Unix seconds of this machine.
+
+    :ivar began_at: When this database began; what was written before is not answered.
+    :ivar began_with: Id of the first message that was written and delivered after that;
+        0 if none was. All later messages count, whatever the clocks say.
+    :ivar verified_by: The database that accepted a verified delivery; ``None`` if none
+        did yet. A copy of a database has another identity.
+    :ivar settled: A whole sweep was made since the last time when no process ran.
+    :ivar awake_at: When the first process started after that time.
+    :ivar newest_id: The newest message that a whole sweep has seen.
+    :ivar rival_id: A post that another instance made; ``None`` if none was seen.
+    :ivar swept_at: When the last whole sweep began; ``None`` if there was none.
+    :ivar due_at: When the next one is due.
+    :ivar failures: Sweeps that failed in a row.
+    :ivar error: Why the last one failed; without any text of a message.
+    :ivar by_inbox_until: Until then each Chatwoot inbox is asked for by itself.
+    """
+
+    began_at: float
+    began_with: int
+    verified_by: str | None
+    settled: bool
+    awake_at: float
+    newest_id: int
+    rival_id: int | None
+    swept_at: float | None
+    due_at: float
+    claim: str | None
+    claimed_until: float
+    failures: int
+    error: str | None
+    by_inbox_until: float
+
+
+class Reading(t.NamedTuple):
+    """What was read of a conversation.
+
+    :ivar message_id: All messages up to this one are dealt with; 0 if none is.
+    :ivar updated_at: Chatwoot's time of the state that was read; 0 if messages of it
+        must be looked at again.
+    """
+
+    message_id: int = 0
+    updated_at: float = 0.0
+
+
+class Sweeps:
+    """The sweeps of one Chatwoot account. Threads share it.
+
+    Every method raises :class:`~flask_chatwoot.errors.DatabaseError` when the database
+    cannot be read or written.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._inboxes: set[int] = set()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Read again what is known; the file may have been replaced by another."""
+        self._proven = False
+        self._counts_from = 0.0
+        self._inboxes.clear()
+
+    # -- the beginning -----------------------------------------------------------
+
+    def begin(self) -> None:
+        """Record when this database began, unless that is known."""
+        if self.state() is None:
+            with self._database.transaction(durable=True) as tx:
+                tx.execute(_BEGIN, self._names() | {"now": tx.now})
+
+    def delivered(
+        self, message_id: int, written_at: float | None, inbox_id: int | None
+    ) -> None:
+        """Record that a verified delivery of this account was accepted.
+
+        Costs nothing once these facts are known.
+
+        :param message_id: 0 for what is not about a message.
+        :param written_at: Unix seconds; ``None``: unknown.
+        :param inbox_id: The Chatwoot inbox; ``None``: unknown.
+        """
+        if inbox_id is not None and inbox_id not in self._inboxes:
+            self._add_inbox(inbox_id)
+
+        written_at = written_at or 0.0
+
+        if self._proven or written_at < self._counts_from:
+            return
+
+        known = self.state()
+
+        if known is not None and self.is_proven(known):
+            self._counts_from = known.began_at - DELAY
+
+            if written_at < self._counts_from:
+                return
+
+        values = self._names() | {
+            "identity": self._database.identity(),
+            "message": message_id,
+            "written": written_at,
+            "delay": DELAY,
+        }
+
+        with self._database.transaction(durable=True) as tx:
+            values["now"] = tx.now
+            tx.execute(_BEGIN, values)
+            tx.execute(_VERIFIED, values)
+            state = self._state(tx)
+
+        self._proven = state is not None and state.began_with > 0
+
+    def _add_inbox(self, inbox_id: int) -> None:
+        self._inboxes.update(self.inboxes())
+
+        if inbox_id not in self._inboxes:
+            with self._database.transaction(durable=True) as tx:
+                tx.execute(
+                    "INSERT INTO inbox (account_id, inbox_id)"
+                    " VALUES (:account, :inbox) ON CONFLICT DO NOTHING",
+                    self._names() | {"inbox": inbox_id},
+                )
+
+            self._inboxes.add(inbox_id)
+
+    def inboxes(self) -> list[int]:
+        """The Chatwoot inboxes whose deliveries this database gets.
+
+        An agent bot is linked to some inboxes only, and must not answer in others.
+        """
+        with self._database.read() as tx:
+            rows = tx.execute(
+                "SELECT inbox_id FROM inbox WHERE account_id = :account"
+                " ORDER BY inbox_id",
+                self._names(),
+            )
+
+            return [inbox_id for (inbox_id,) in rows]
+
+    def is_proven(self, state: SweepState | None) -> bool:
+        """Whether this very database has accepted a verified delivery."""
+        identity = self._database.identity()
+
+        return state is not None and state.verified_by == identity != ""
+
+    def begin_again(self, at: float) -> None:
+        """Treat what was written before a time as from before the beginning.
+
+        :param at: Unix seconds.
+        """
+        with self._database.transaction() as tx:
+            tx.execute(
+                "UPDATE sweep SET began_at = :at, began_with = 0, settled = 0,"
+                " awake_at = :now WHERE account_id = :account AND began_at < :at",
+                self._names() | {"at": at, "now": tx.now},
+            )
+
+        self._proven = False
+
+    # -- the row -----------------------------------------------------------------
+
+    def state(self) -> SweepState | None:
+        """The row; ``None`` before the beginning."""
+        with self._database.read() as tx:
+            return self._state(tx)
+
+    def claim(
+        self, *, interval: float, started_at: float, hold: float, now: bool = False
+    ) -> tuple[str, SweepState] | None:
+        """Claim the row, if a sweep is due; ``None`` if not.
+
+        :param interval: Seconds between two sweeps.
+        :param started_at: Unix seconds. A sweep is due that began before this process.
+        :param hold: Seconds until the claim ends, unless it is renewed.
+        :param now: Sweep although none is due.
+        :return: A token, and the row with that claim.
+        """
+        with self._database.read() as seen:  # most looks find nothing due
+            if not self._may_claim(self._state(seen), seen.now, started_at, now=now):
+                return None
+
+        with self._database.transaction() as tx:
+            state = self._state(tx)
+
+            if state is None or not self._may_claim(state, tx.now, started_at, now=now):
+                return None
+
+            state = _awake(state, tx.now, interval)
+            token = new_token()
+            values = {"claim": token, "until": tx.now + hold}
+            values |= {"settled": int(state.settled), "awake": state.awake_at}
+            tx.execute(_CLAIM, self._names() | values)
+
+        return token, state
+
+    def _may_claim(
+        self, state: SweepState | None, at: float, started_at: float, *, now: bool
+    ) -> bool:
+        if state is None or not self.is_proven(state):
+            self._forget()
+            return False
+
+        if state.rival_id:
+            return False
+
+        due = now or is_due(state, at, started_at=started_at)
+
+        return due and not is_claimed(state, at)
+
+    def renew(self, token: str, hold: float) -> bool:
+        """Hold the claim for some more seconds; ``False`` if it was lost."""
+        with self._database.transaction() as tx:
+            values = {"claim": token, "until": tx.now + hold}
+
+            return tx.execute(_RENEW, self._names() | values).rowcount == 1
+
+    def swept(
+        self, token: str, *, began: float, interval: float, newest_id: int, floor: float
+    ) -> None:
+        """Record a whole sweep, and plan the next.
+
+        :param began: When it began, Unix seconds.
+        :param newest_id: The newest message it has seen; 0 if none.
+        :param floor: What was written before counts as from before the beginning, Unix
+            seconds; 0: nothing changes.
+        """
+        values = {"claim": token, "swept": began, "due": began + interval}
+        values |= {"newest": newest_id, "began": floor}
+
+        with self._database.transaction() as tx:
+            tx.execute(_SWEPT, self._names() | values)
+
+    def release(self, token: str) -> None:
+        """Give the claim back; the sweep is still due."""
+        with self._database.transaction() as tx:
+            tx.execute(
+                "UPDATE sweep SET claim = NULL"
+                " WHERE account_id = :account AND claim = :claim",
+                self._names() | {"claim": token},
+            )
+
+    def ask_by_inbox(self, until: float) -> None:
+        """Ask for each inbox by itself until a time, Unix seconds."""
+        with self._database.transaction() as tx:
+            tx.execute(
+                "UPDATE sweep SET by_inbox_until = :until WHERE account_id = :account",
+                self._names() | {"until": until},
+            )
+
+    def failed(self, token: str, error: str, *, due: float, by_inbox: float) -> None:
+        """Record a sweep that could not be finished.
+
+        :param due: When it is tried again, Unix seconds.
+        :param by_inbox: See :attr:`SweepState.by_inbox_until`.
+        """
+        values = {"claim": token, "error": error, "due": due, "by_inbox": by_inbox}
+
+        with self._database.transaction() as tx:
+            tx.execute(_FAILED, self._names() | values)
+
+    def stop(self, message_id: int) -> bool:
+        """Stop for good: another instance made this post. ``False`` if it was known."""
+        with self._database.transaction(durable=True) as tx:
+            stopped = tx.execute(
+                "UPDATE sweep SET rival_id = :message, claim = NULL"
+                " WHERE account_id = :account AND rival_id IS NULL",
+                self._names() | {"message": message_id},
+            )
+
+            return stopped.rowcount == 1
+
+    def resume(self) -> None:
+        """Go on after :meth:`stop`. Posts so far no longer count."""
+        with self._database.transaction() as tx:
+            tx.execute(
+                "UPDATE sweep SET rival_id = NULL, settled = 0, awake_at = :now,"
+                " due_at = :now WHERE account_id = :account",
+                self._names() | {"now": tx.now},
+            )
+
+    # -- conversations -----------------------------------------------------------
+
+    def reading(self, conversation_id: int) -> Reading:
+        """What was read of a conversation."""
+        with self._database.read() as tx:
+            row = tx.execute(
+                "SELECT message_id, updated_at FROM reading"
+                " WHERE account_id = :account AND conversation_id = :conversation",
+                self._names() | {"conversation": conversation_id},
+            ).fetchone()
+
+        return Reading() if row is None else Reading(*row)
+
+    def note(self, conversation_id: int, reading: Reading) -> None:
+        """Record what was read of a conversation."""
+        values = {
+            "conversation": conversation_id,
+            "message": reading.message_id,
+            "updated": reading.updated_at,
+        }
+
+        with self._database.transaction() as tx:
+            tx.execute(_NOTE, self._names() | values | {"now": tx.now})
+
+    def prune(self, older_than: float) -> None:
+        """Forget conversations that were read this many seconds ago."""
+        with self._database.transaction() as tx:
+            tx.execute(
+                "DELETE FROM reading WHERE account_id = :account AND read_at < :before",
+                self._names() | {"before": tx.now - older_than},
+            )
+
+    def _state(self, tx: Transaction) -> SweepState | None:
+        row = tx.execute(_LOAD, self._names()).fetchone()
+
+        if row is None:
+            return None
+
+        state = SweepState(*row)
+
+        return state._replace(settled=bool(state.settled))
+
+    def _names(self) -> dict[str, t.Any]:
+        return {"account": self._database.account_id}
+
+
+def is_due(state: SweepState, now: float, *, started_at: float) -> bool:
+    """Whether a sweep is due: by its time, or because a process has started since.
+
+    After a failure the pause counts in any case.
+    """
+    if state.due_at <= now or state.due_at > now + FURTHEST:
+        return True
+
+    return not state.failures and (state.swept_at or 0.0) < started_at
+
+
+def new_token() -> str:
+    """A token for a claim, which names the process."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(8)}"
+
+
+def is_claimed(state: SweepState, now: float) -> bool:
+    """Whether a process has the claim, as far as is known."""
+    if state.claim is None or _was_killed(state.claim):
+        return False
+
+    return now < state.claimed_until <= now + FURTHEST
+
+
+def _was_killed(token: str) -> bool:
+    """Whether the process of a claim was one of this machine, and is gone."""
+    host, _, pid = token.rpartition(":")[0].rpartition(":")
+
+    if host != socket.gethostname() or os.name != "posix":
+        return False
+
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (ValueError, OSError):
+        return False
+
+    return False
+
+
+def _awake(state: SweepState, now: float, interval: float) -> SweepState:
+    """The state after a time without any process, if there was one.
+
+    A sweep is then overdue by more than one that others delay.
+    """
+    if state.settled and now > state.due_at + max(interval, 60.0):
+        return state._replace(settled=False, awake_at=now)
+
+    return state

@@ -1,0 +1,53 @@
+"""Gives a conversation to operators whose message was found too late to be answered."""
+
+from __future__ import annotations
+
+from flask_chatwoot.outcomes import Reason, TurnOutcome
+from flask_chatwoot.ownership.mode import Mode
+from flask_chatwoot.payloads.conversation import Conversation
+from flask_chatwoot.payloads.events import MessageEvent
+from flask_chatwoot.queue.jobs import Job
+from flask_chatwoot.queue.outbox import DraftPart
+
+from .parts import TurnParts
+from .posting import TooSoonError
+
+NOTE = (
+    "**The bot did not answer.** The customer's message was not delivered to it, and "
+    "it was found when it was older than CHATWOOT_MAX_AGE."
+)
+
+
+def open_unanswered(parts: TurnParts, job: Job, event: MessageEvent) -> None:
+    """Post one note in a pending conversation, open it, and settle the job.
+
+    Blocks during its requests. Every step may be repeated.
+
+    :raises APIError: A request failed.
+    """
+    conversation_id = job.conversation_id
+    live = parts.gate.live.conversation(conversation_id) or event.conversation
+
+    if not job.drafts and not _is_left(live):
+        parts.queue.settle(job, TurnOutcome.DECLINED, Reason.TOO_OLD)
+        return
+
+    note = [DraftPart(NOTE, private=True)]
+    (draft,) = job.drafts or parts.outbox.keep(job, note)
+
+    try:
+        parts.poster.ensure_posted(job, draft, mode=Mode.HUMAN)
+    except TooSoonError as error:
+        parts.queue.postpone(job, error.seconds, free=True, reason=Reason.UNCONFIRMED)
+        return
+
+    parts.changes.open_pending(conversation_id, live)
+    parts.queue.settle(job, TurnOutcome.HANDED_OFF, Reason.TOO_OLD)
+
+
+def _is_left(conversation: Conversation) -> bool:
+    """Whether the conversation is pending and no operator has it."""
+    assignee = conversation.assignee
+    is_operators = assignee is not None and assignee.type == "user"
+
+    return conversation.status == "pending" and not is_operators
