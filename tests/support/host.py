@@ -18,31 +18,34 @@ SERVERS: t.Final[t.Mapping[str, t.Sequence[str]]] = {
         *("gunicorn", "chaos_app:app", "--workers", "2", "--worker-class", "gthread"),
         *("--threads", "4", "--log-level", "critical", "--bind", "127.0.0.1:PORT"),
     ),
-    "flask run": ("flask", "--app", "chaos_app", "run", "--port", "PORT"),
+    "flask-run": ("flask", "--app", "chaos_app", "run", "--port", "PORT"),
 }
 WORK: t.Final = ("flask", "--app", "chaos_app", "chatwoot", "work")
 
 
 class Machine:
-    """Runs one server and some processes of ``flask chatwoot work``.
+    """Runs one server and two processes of ``flask chatwoot work``.
 
     :param env: Settings of the app.
     :ivar url: Where the server listens.
     """
 
-    def __init__(self, folder: Path, env: t.Mapping[str, str], *, server: str) -> None:
+    def __init__(self, folder: Path, env: t.Mapping[str, str], server: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = str(free.getsockname()[1])
 
         self.url = f"http://127.0.0.1:{port}"
         self._clock = folder / "clock"
-        self._log = (folder / "log").open("ab")
+        self._log = folder / "log"
         self._env = {**os.environ, **env, "CHAOS_CLOCK": str(self._clock)}
-        self._server = [each.replace("PORT", port) for each in SERVERS[server]]
-        self.set_clock(0.0)
-        self._running = {
-            name: self._start(name) for name in ("server", "worker 1", "worker 2")
+        self._commands = {
+            "server": [each.replace("PORT", port) for each in SERVERS[server]],
+            "worker 1": WORK,
+            "worker 2": WORK,
         }
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self.set_clock(0.0)
+        self.start_missing()
 
     def set_clock(self, ahead: float) -> None:
         """Let the time of all processes be ahead of the true one, or behind it."""
@@ -50,61 +53,60 @@ class Machine:
         new.write_text(str(ahead))
         new.replace(self._clock)
 
-    def kill(self, name: str, *, alone: bool = False) -> None:
-        """Kill a process with its children.
+    def start_missing(self) -> None:
+        """Start what has ended."""
+        for name, command in self._commands.items():
+            process = self._running.get(name)
 
-        :param alone: Kill one child of it, if it has any, which it replaces.
-        """
+            if process is None or process.poll() is not None:
+                with self._log.open("ab") as log:
+                    self._running[name] = subprocess.Popen(
+                        [sys.executable, "-m", *command],
+                        cwd=PROGRAMS,
+                        env=self._env,
+                        process_group=0,
+                        stdout=subprocess.DEVNULL,
+                        stderr=log,
+                    )
+
+    def kill(self, name: str) -> None:
+        """Kill a process with its children."""
         process = self._running[name]
 
-        if alone and (children := self._children(process.pid)):
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(10)
+
+    def kill_child(self, name: str) -> None:
+        """Kill a child of a process, which starts another."""
+        if children := _pids(self._running[name])[1:]:
             _send(random.choice(children), signal.SIGKILL)  # noqa: S311
-            return
-
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
-
-    def start_missing(self) -> None:
-        """Start again what has ended."""
-        for name, process in self._running.items():
-            if process.poll() is not None:
-                self._running[name] = self._start(name)
 
     def freeze(self, name: str) -> None:
-        """Stop a process, or the first child of it, as soon as it makes no post."""
-        pid = self._running[name].pid
-        _send([*self._children(pid), pid][0], signal.SIGUSR2)
+        """Stop a process, or its newest child, as a whole; see ``chaos_app``."""
+        *others, newest = _pids(self._running[name])
+
+        if others or self._commands[name][0] != "gunicorn":  # which upgrades itself
+            _send(newest, signal.SIGUSR2)
 
     def thaw(self) -> None:
         """Let every frozen process go on."""
         for process in self._running.values():
-            for pid in (process.pid, *self._children(process.pid)):
+            for pid in _pids(process):
                 _send(pid, signal.SIGCONT)
 
     def close(self) -> None:
-        for name, process in self._running.items():
-            if process.poll() is None:
-                self.kill(name)
+        for name in self._running:
+            self.kill(name)
 
-        self._log.close()
 
-    def _start(self, name: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-m", *(self._server if name == "server" else WORK)],
-            cwd=PROGRAMS,
-            env=self._env,
-            process_group=0,
-            stdout=subprocess.DEVNULL,
-            stderr=self._log,
-        )
+def _pids(process: subprocess.Popen[bytes]) -> list[int]:
+    """Of a process and its children."""
+    with contextlib.suppress(OSError):
+        path = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        return [process.pid, *map(int, path.read_text().split())]
 
-    @staticmethod
-    def _children(pid: int) -> list[int]:
-        with contextlib.suppress(OSError):
-            found = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-            return [int(each) for each in found.split()]
-
-        return []
+    return [process.pid]
 
 
 def _send(pid: int, number: signal.Signals) -> None:

@@ -1,13 +1,13 @@
 """A network between a simulated Chatwoot and an app, which loses some of what it gets.
 
-All rates are fractions of one.
+Both proxies are WSGI apps. Rates are fractions of one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
-import json
 import queue
 import random
 import socket
@@ -15,48 +15,31 @@ import threading
 import time
 import typing as t
 from collections import Counter
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from werkzeug.wrappers import Request, Response
 
 HOP: t.Final = {"connection", "host", "content-length", "transfer-encoding", "date"}
-PAGE: t.Final = b"<html><body>The proxy shows a page.</body></html>"
+CHATWOOT_TIMEOUT: t.Final = 5.0
+"""Seconds that Chatwoot waits for the answer to a delivery."""
 
 
-class Answer(t.NamedTuple):
-    status: int
-    headers: t.Mapping[str, str] = {}
-    body: bytes = b""
-
-
-def call(
-    address: str,
-    method: str,
-    path: str,
-    headers: t.Mapping[str, str],
-    body: bytes,
-    timeout: float,
-) -> Answer | None:
-    """Make a request; ``None`` if no answer came."""
-    parts = urlsplit(address)
-    connection = http.client.HTTPConnection(
-        str(parts.hostname), parts.port, timeout=timeout
-    )
+def passed_on(request: Request, address: str, timeout: float) -> Response | None:
+    """The answer of the server at an address; ``None`` if none came."""
+    headers = {k: v for k, v in request.headers.items() if k.lower() not in HOP}
+    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=timeout)
 
     try:
-        connection.request(method, path, body, dict(headers))
+        path = request.full_path.removesuffix("?")
+        connection.request(request.method, path, request.get_data(), headers)
         got = connection.getresponse()
+        kept = [each for each in got.headers.items() if each[0].lower() not in HOP]
 
-        return Answer(got.status, passed_on(got.headers.items()), got.read())
+        return Response(got.read(), got.status, kept)
     except (OSError, http.client.HTTPException):
         return None
     finally:
         connection.close()
-
-
-def passed_on(headers: t.Iterable[tuple[str, str]]) -> dict[str, str]:
-    return {name: value for name, value in headers if name.lower() not in HOP}
 
 
 # -- from the app to Chatwoot ------------------------------------------------------
@@ -65,23 +48,27 @@ def passed_on(headers: t.Iterable[tuple[str, str]]) -> dict[str, str]:
 class Fault(t.NamedTuple):
     """What happens to a call.
 
-    :ivar reaches: Whether Chatwoot gets it.
-    :ivar answer: What is answered instead; ``None``: the connection is cut.
+    :ivar done: Whether Chatwoot gets it.
+    :ivar answer: Makes the answer; ``None``: the connection is cut.
     :ivar pause: Seconds before Chatwoot's own answer.
     """
 
-    reaches: bool
-    answer: Answer | None = None
+    done: bool
+    answer: t.Callable[[], Response] | None = None
     pause: float = 0.0
 
 
+_page = functools.partial(Response, "<html>A page</html>", content_type="text/html")
+_later = functools.partial(Response, "Retry later\n", 429, {"Retry-After": "1"})
+
 FAULTS: t.Final[t.Mapping[str, Fault]] = {
-    "answer lost": Fault(True),
     "request lost": Fault(False),
-    "500": Fault(False, Answer(500)),
-    "502 after it was done": Fault(True, Answer(502, {}, PAGE)),
-    "429": Fault(False, Answer(429, {"Retry-After": "1"}, b"Retry later\n")),
-    "HTML": Fault(False, Answer(200, {"Content-Type": "text/html"}, PAGE)),
+    "answer lost": Fault(True),
+    "429": Fault(False, _later),
+    "500": Fault(False, functools.partial(Response, status=500)),
+    "502, but done": Fault(True, functools.partial(_page, status=502)),
+    "HTML": Fault(False, _page),
+    "HTML, but done": Fault(True, _page),
     "slow": Fault(True, pause=0.5),
     "too slow": Fault(True, pause=4.0),
 }
@@ -94,69 +81,41 @@ class ApiProxy:
     :ivar seen: How many calls had which fault; under "passed", those without one.
     """
 
-    def __init__(self, target: str, *, seed: int, rate: float) -> None:
-        self.rate = rate
+    def __init__(self, target: str, seed: int) -> None:
+        self.rate = 0.0
         self.seen: Counter[str] = Counter()
         self._target = target
         self._chance = random.Random(seed)  # noqa: S311 - the same each time
 
     def __call__(self, environ: t.Any, start: t.Any) -> t.Iterable[bytes]:
-        request = Request(environ)
-        body = request.get_data()
-        name = "passed"
-
-        if self._chance.random() < self.rate:
-            name = self._chance.choice([*FAULTS])
-
+        spoilt = self._chance.random() < self.rate
+        name = self._chance.choice([*FAULTS]) if spoilt else "passed"
         self.seen[name] += 1
-        answer = self._answer(request, body, FAULTS.get(name))
+        request = Request(environ)
+        request.get_data()  # or the end of the connection would hide the answer
+        answer = self._answer(request, FAULTS.get(name))
 
         if answer is None:
             with contextlib.suppress(OSError):
                 environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
 
-            answer = Answer(500)  # is not sent: the connection is closed
+        # Without an answer this is not sent: the connection is closed.
+        return (answer or Response())(environ, start)
 
-        response = Response(answer.body, answer.status, headers=dict(answer.headers))
+    def _answer(self, request: Request, fault: Fault | None) -> Response | None:
+        own = None
 
-        return response(environ, start)
+        if fault is None or fault.done:
+            own = passed_on(request, self._target, timeout=10.0)
 
-    def _answer(
-        self, request: Request, body: bytes, fault: Fault | None
-    ) -> Answer | None:
-        if fault and not fault.reaches:
-            return fault.answer
+        if fault is None or fault.pause:
+            time.sleep(fault.pause if fault else 0.0)
+            return own
 
-        path = request.full_path.removesuffix("?")
-        headers = passed_on(request.headers.items())
-        answer = call(self._target, request.method, path, headers, body, timeout=10.0)
-
-        if fault and fault.pause:
-            time.sleep(fault.pause)
-            return answer
-
-        return fault.answer if fault else answer
+        return fault.answer and fault.answer()
 
 
 # -- from Chatwoot to the app ------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Sent:
-    """One attempt at a delivery.
-
-    :ivar ended: Unix seconds.
-    """
-
-    ended: float
-    status: int | None
-
-
-class _Delivery(t.NamedTuple):
-    message_id: int
-    conversation_id: int
-    headers: t.Mapping[str, str]
-    body: bytes
 
 
 class DeliveryProxy:
@@ -167,93 +126,70 @@ class DeliveryProxy:
     :param loss: Rate of deliveries that do not reach the app. Of the others a tenth is
         doubled, and a twentieth late.
     :param repeats: Make refused deliveries again until the app accepts them.
-    :ivar sent: Message id to the attempts at its delivery.
+    :ivar accepted: Message id to the time when the app first accepted its delivery,
+        Unix seconds.
     :ivar seen: How many deliveries were lost, doubled, late and refused.
     """
 
     def __init__(
-        self, target: str, *, seed: int, loss: float, repeats: bool, threads: int = 8
+        self, target: str, seed: int, *, loss: float, repeats: bool, threads: int = 8
     ) -> None:
-        self.sent: dict[int, list[Sent]] = {}
+        self.accepted: dict[int, float] = {}
         self.seen: Counter[str] = Counter()
         self._target = target
         self._seed = seed
         self._loss = loss
         self._repeats = repeats
-        self._queues = [queue.SimpleQueue[_Delivery]() for _ in range(threads)]
+        self._queues = [queue.SimpleQueue[Request]() for _ in range(threads)]
 
         for each in self._queues:
             threading.Thread(target=self._work, args=[each], daemon=True).start()
 
     def __call__(self, environ: t.Any, start: t.Any) -> t.Iterable[bytes]:
         request = Request(environ)
-        body = request.get_data()
-        payload = json.loads(body)
 
-        if payload["event"] == "message_created":
-            delivery = _Delivery(
-                payload["id"],
-                payload["conversation"]["id"],
-                passed_on(request.headers.items()),
-                body,
-            )
-            self._decide(delivery, str(payload["content"]))
+        if request.get_json()["event"] == "message_created":
+            self._decide(request)
 
         return Response()(environ, start)
 
-    def accepted(self, message_id: int) -> float | None:
-        """When a delivery was first accepted by the app; ``None``: never."""
-        ends = [
-            each.ended
-            for each in self.sent.get(message_id, ())
-            if each.status in (200, 202)
-        ]
-
-        return min(ends, default=None)
-
-    def _decide(self, delivery: _Delivery, content: str) -> None:
+    def _decide(self, delivery: Request) -> None:
         """Choose what becomes of it, by its text: ids depend on the timing."""
-        chance = random.Random(f"{self._seed} {content}")  # noqa: S311
+        content = delivery.get_json()["content"]
+        chance = random.Random(f"{self._seed} {content}")  # noqa: S311 - as above
 
         if chance.random() < self._loss:
             self.seen["lost"] += 1
-            return
-
-        drawn = chance.random()
-
-        if drawn < 0.05:
+        elif chance.random() < 0.05:
             self.seen["late"] += 1
-            self._later(chance.uniform(0.5, 6.0), delivery)
-            return
+            self._put_later(chance.uniform(0.5, 6.0), delivery)
+        else:
+            self._put(delivery)
 
-        self._put(delivery)
+            if chance.random() < 0.1:
+                self.seen["doubled"] += 1
+                self._put_later(chance.choice([0.0, 1.0]), delivery)
 
-        if drawn < 0.15:
-            self.seen["doubled"] += 1
-            self._later(chance.choice([0.0, 1.0]), delivery)
+    def _put(self, delivery: Request) -> None:
+        conversation = delivery.get_json()["conversation"]["id"]
+        self._queues[conversation % len(self._queues)].put(delivery)
 
-    def _put(self, delivery: _Delivery) -> None:
-        self._queues[delivery.conversation_id % len(self._queues)].put(delivery)
-
-    def _later(self, seconds: float, delivery: _Delivery) -> None:
+    def _put_later(self, seconds: float, delivery: Request) -> None:
         timer = threading.Timer(seconds, self._put, [delivery])
         timer.daemon = True
         timer.start()
 
-    def _work(self, queued: queue.SimpleQueue[_Delivery]) -> None:
-        while delivery := queued.get():
-            # Chatwoot waits for 5 s.
-            answer = call(
-                *(self._target, "POST", "/chatwoot/webhook"),
-                *(delivery.headers, delivery.body),
-                timeout=5.0,
-            )
-            status = answer.status if answer else None
-            sent = Sent(time.time(), status)
-            self.sent.setdefault(delivery.message_id, []).append(sent)
+    def _work(self, queued: queue.SimpleQueue[Request]) -> None:
+        while True:
+            delivery = queued.get()
+            answer = passed_on(delivery, self._target, CHATWOOT_TIMEOUT)
 
-            if status not in (200, 202):
-                self.seen[f"refused: {status or 'no answer'}"] += 1
+            if answer and answer.status_code in (200, 202):
+                id = delivery.get_json()["id"]
+                self.accepted.setdefault(id, time.time())
+                continue
 
-                if self._repeats:
-                    self._later(1.0, delivery)
+            self.seen[f"refused: {answer.status_code if answer else 'no answer'}"] += 1
+
+            if self._repeats:
+                self._put_later(1.0, delivery)
