@@ -39,11 +39,11 @@ SETTINGS: t.Final = {
     "CHATWOOT_MAX_AGE": "86400",  # the clock jumps by less
     "CHATWOOT_MAX_ATTEMPTS": "100",
     "CHATWOOT_RETRY_PAUSE": "0.1",
-    "CHATWOOT_SETTLE_TIME": "3.5",
+    "CHATWOOT_SETTLE_TIME": "6",
     "CHATWOOT_TIMEOUT": "2",
 }
 
-STALE: t.Final = 5.0
+STALE: t.Final = 6.0
 """Seconds for which a post may rest on a look from before an operator wrote."""
 
 UNTOLD: t.Final = 20.0
@@ -56,6 +56,8 @@ TEXT: t.Final = re.compile(r"\bc(\d+)t(\d+)\b")
 """Each text of a customer is unique: its conversation and its place there."""
 
 Text = tuple[int, int]
+Accepted = t.Mapping[int, float]
+"""Message id to the time when the app first accepted its delivery, Unix seconds."""
 
 
 # -- the plan ------------------------------------------------------------------------
@@ -247,14 +249,14 @@ def lost(run: Run) -> list[Text]:
     return sorted({*needed} - answers(run).keys())
 
 
-def out_of_order(run: Run, sent: DeliveryProxy) -> list[Text]:
+def out_of_order(run: Run, accepted: Accepted) -> list[Text]:
     """Texts answered before an older one that the app had when they were written."""
     first = {text: posts[0].message.id for text, posts in answers(run).items()}
     wrong = set()
 
     for _, group in itertools.groupby(sorted(first), lambda text: text[0]):
         for older, newer in itertools.combinations(group, 2):
-            had = sent.accepted.get(run.texts[older].id)
+            had = accepted.get(run.texts[older].id)
 
             if first[newer] < first[older] and had is not None:
                 wrong |= {newer} if had < run.texts[newer].created_at else set()
@@ -269,19 +271,19 @@ def is_misplaced(run: Run, post: Post) -> bool:
     return post.message.private is not private and post.talk not in run.operators
 
 
-def is_over_operator(run: Run, post: Post, sent: DeliveryProxy) -> bool:
+def is_over_operator(run: Run, post: Post, accepted: Accepted) -> bool:
     """Whether it is public, and the app knew that an operator had written."""
     operator = run.operators.get(post.talk)
 
     if operator is None or post.message.private:
         return False
 
-    known = sent.accepted.get(operator.id, operator.created_at + UNTOLD)
+    known = accepted.get(operator.id, operator.created_at + UNTOLD)
 
     return post.message.created_at > known + STALE
 
 
-def broken(run: Run, sent: DeliveryProxy) -> dict[str, list[Text]]:
+def broken(run: Run, accepted: Accepted) -> dict[str, list[Text]]:
     """Of each promise, the texts for which it did not hold."""
     found = answers(run)
     posts = [(text, post) for text, posts in found.items() for post in posts]
@@ -289,10 +291,10 @@ def broken(run: Run, sent: DeliveryProxy) -> dict[str, list[Text]]:
     return {
         "lost": lost(run),
         "doubled": [text for text, posts in found.items() if len(posts) > 1],
-        "out of order": out_of_order(run, sent),
+        "out of order": out_of_order(run, accepted),
         "in another conversation": [x for x, post in posts if post.talk != x[0]],
         "on the wrong side": [x for x, post in posts if is_misplaced(run, post)],
-        "over an operator": [x for x, p in posts if is_over_operator(run, p, sent)],
+        "over an operator": [x for x, p in posts if is_over_operator(run, p, accepted)],
     }
 
 
@@ -346,7 +348,7 @@ def perform(
         machine.set_clock(0.0)
         run.wait_for_answers()
 
-        return figures(run, sent, api), broken(run, sent)
+        return figures(run, sent, api), broken(run, sent.accepted)
 
 
 def options_of(arguments: t.Sequence[str] | None) -> argparse.Namespace:
@@ -381,13 +383,21 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
         report = (lambda step: None) if options.json else print
         numbers, failures = perform(options, Path(folder), report)
 
-    if options.json:
-        print(json.dumps({**numbers, **failures}, indent=2))
-    else:
-        for name, value in (numbers | {k: len(v) for k, v in failures.items()}).items():
-            print(f"{name:<40} {value:>8}")
+    show(numbers, failures, as_json=options.json)
 
     return 1 if any(failures.values()) else 0
+
+
+def show(
+    numbers: dict[str, t.Any], failures: dict[str, list[Text]], *, as_json: bool
+) -> None:
+    if as_json:
+        print(json.dumps({**numbers, **failures}, indent=2))
+        return
+
+    for name, value in (numbers | {k: len(v) for k, v in failures.items()}).items():
+        texts = " ".join(f"c{a}t{b}" for a, b in failures.get(name, [])[:10])
+        print(f"{name:<40} {value:>8}  {texts}".rstrip())
 
 
 if __name__ == "__main__":
