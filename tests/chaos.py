@@ -46,11 +46,9 @@ SETTINGS: t.Final = {
 STALE: t.Final = 6.0
 """Seconds for which a post may rest on a look from before an operator wrote."""
 
-UNTOLD: t.Final = 20.0
-"""Seconds until an operator's message is found whose delivery was lost."""
-
-PATIENCE: t.Final = 45.0
-"""Seconds without a post, after which what is not answered counts as lost."""
+UNTOLD: t.Final = 60.0
+"""Seconds until an operator's message is found whose delivery was lost: catch-up reads
+five conversations in a second at most."""
 
 TEXT: t.Final = re.compile(r"\bc(\d+)t(\d+)\b")
 """Each text of a customer is unique: its conversation and its place there."""
@@ -193,11 +191,14 @@ class Run:
             if step.act != "text":
                 report(step)
 
-    def wait_for_answers(self) -> None:
-        """Wait until all is answered and nothing follows, or until patience ends."""
+    def wait_for_answers(self, patience: float) -> None:
+        """Wait until all is answered and nothing follows.
+
+        :param patience: Seconds without a post, after which the rest counts as lost.
+        """
         posts, since = -1, time.monotonic()
 
-        while time.monotonic() - since < (PATIENCE if lost(self) else STALE):
+        while time.monotonic() - since < (patience if lost(self) else STALE):
             self._machine.thaw()
             self._machine.start_missing()
             before, posts = posts, sum(len(talk.posted) for talk in self.talks)
@@ -345,8 +346,9 @@ def perform(
         run.begin()
         api.rate = options.faults
         run.follow(planned(options), report)
+        api.rate = 0.0
         machine.set_clock(0.0)
-        run.wait_for_answers()
+        run.wait_for_answers(options.patience)
 
         return figures(run, sent, api), broken(run, sent.accepted)
 
@@ -360,6 +362,7 @@ def options_of(arguments: t.Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--conversations", type=int, default=100)
     parser.add_argument("--drop", type=float, default=0.3, help="rate of deliveries")
     parser.add_argument("--faults", type=float, default=0.05, help="rate of calls")
+    parser.add_argument("--patience", type=float, default=90.0, help="seconds")
     parser.add_argument("--server", choices=SERVERS, default="gunicorn")
     parser.add_argument("--no-catch-up", action="store_true", help="repeat deliveries")
     parser.add_argument("--keep", type=Path, help="a new folder: database and log")

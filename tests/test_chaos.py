@@ -17,7 +17,9 @@ from support.waiting import Clock
 from flask_chatwoot.simulator import Simulator
 
 PROGRAM: t.Final = Path(__file__).parent / "chaos.py"
-SOME_SECONDS: t.Final = ("--seconds", "12", "--conversations", "30", "--texts", "150")
+SOME_SECONDS: t.Final = (
+    *("--seconds", "12", "--texts", "150", "--conversations", "30", "--patience", "45"),
+)
 
 
 @pytest.mark.slow
