@@ -122,10 +122,11 @@ def _freezes(end: float) -> t.Iterator[Step]:
 
 
 def _jumps(chance: random.Random, end: float) -> t.Iterator[Step]:
+    jumps = itertools.cycle([3600.0, -3600.0])
     at = chance.uniform(1.0, 6.0)
 
     while at < end:
-        yield Step(at, "clock", chance.choice([-3600.0, 3600.0]))
+        yield Step(at, "clock", next(jumps))
         yield Step(at + 3.0, "clock", 0.0)
         at += chance.uniform(12.0, 24.0)
 
