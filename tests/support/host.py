@@ -78,9 +78,9 @@ class Machine:
             process.wait(10)
 
     def kill_child(self, name: str) -> None:
-        """Kill a child of a process, which starts another."""
-        if children := _pids(self._running[name])[1:]:
-            _send(random.choice(children), signal.SIGKILL)  # noqa: S311
+        """Kill a child of a process, which starts another; without one, itself."""
+        process, *children = _pids(self._running[name])
+        _send(random.choice(children or [process]), signal.SIGKILL)  # noqa: S311
 
     def freeze(self, name: str) -> None:
         """Stop a process, or its newest child, as a whole; see ``chaos_app``."""
