@@ -83,7 +83,6 @@ def planned(options: argparse.Namespace) -> list[Step]:
     steps += [  # of conversations in bot mode
         Step(chance.uniform(0, end), "takeover", talk) for talk in range(0, talks, 6)
     ]
-
     steps += itertools.islice(_texts(chance, end, talks), options.texts)
 
     return sorted(steps, key=lambda step: step.at)
@@ -351,7 +350,9 @@ def perform(
         machine.set_clock(0.0)
         run.wait_for_answers(options.patience)
 
-        return figures(run, sent, api), broken(run, sent.accepted)
+        return {"seed": options.seed} | figures(run, sent, api), broken(
+            run, sent.accepted
+        )
 
 
 def options_of(arguments: t.Sequence[str] | None) -> argparse.Namespace:

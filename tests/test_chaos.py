@@ -28,7 +28,7 @@ SOME_SECONDS: t.Final = (
 def test_nothing_is_lost_doubled_or_out_of_order_whatever_dies() -> None:
     pytest.importorskip("gunicorn", reason="needs gunicorn to run real processes")
     command = [sys.executable, str(PROGRAM), *SOME_SECONDS, "--json"]
-    ended = subprocess.run(command, capture_output=True, check=False, timeout=180)
+    ended = subprocess.run(command, capture_output=True, check=False, timeout=300)
     result = json.loads(ended.stdout)
 
     assert result["done: text"] == 150
