@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import itertools
 import json
+import math
 import random
 import re
 import sys
@@ -46,16 +47,15 @@ SETTINGS: t.Final = {
 STALE: t.Final = 6.0
 """Seconds for which a post may rest on a look from before an operator wrote."""
 
-UNTOLD: t.Final = 60.0
-"""Seconds until an operator's message is found whose delivery was lost: catch-up reads
-five conversations in a second at most."""
-
 TEXT: t.Final = re.compile(r"\bc(\d+)t(\d+)\b")
 """Each text of a customer is unique: its conversation and its place there."""
 
 Text = tuple[int, int]
 Accepted = t.Mapping[int, float]
 """Message id to the time when the app first accepted its delivery, Unix seconds."""
+
+Reads = t.Mapping[int, t.Sequence[float]]
+"""Conversation id to the times when the app read its newest messages, Unix seconds."""
 
 
 # -- the plan ------------------------------------------------------------------------
@@ -272,19 +272,22 @@ def is_misplaced(run: Run, post: Post) -> bool:
     return post.message.private is not private and post.talk not in run.operators
 
 
-def is_over_operator(run: Run, post: Post, accepted: Accepted) -> bool:
+def is_over_operator(run: Run, post: Post, accepted: Accepted, reads: Reads) -> bool:
     """Whether it is public, and the app knew that an operator had written."""
     operator = run.operators.get(post.talk)
 
     if operator is None or post.message.private:
         return False
 
-    known = accepted.get(operator.id, operator.created_at + UNTOLD)
+    id = run.talks[post.talk].id
+    # Of the process that reads it first, nothing may be left.
+    seen = sorted(at for at in reads.get(id, ()) if at > operator.created_at)[1:]
+    known = min([*seen, accepted.get(operator.id, math.inf)])
 
     return post.message.created_at > known + STALE
 
 
-def broken(run: Run, accepted: Accepted) -> dict[str, list[Text]]:
+def broken(run: Run, accepted: Accepted, reads: Reads) -> dict[str, list[Text]]:
     """Of each promise, the texts for which it did not hold."""
     found = answers(run)
     posts = [(text, post) for text, posts in found.items() for post in posts]
@@ -295,7 +298,9 @@ def broken(run: Run, accepted: Accepted) -> dict[str, list[Text]]:
         "out of order": out_of_order(run, accepted),
         "in another conversation": [x for x, post in posts if post.talk != x[0]],
         "on the wrong side": [x for x, post in posts if is_misplaced(run, post)],
-        "over an operator": [x for x, p in posts if is_over_operator(run, p, accepted)],
+        "over an operator": [
+            x for x, post in posts if is_over_operator(run, post, accepted, reads)
+        ],
     }
 
 
@@ -350,9 +355,9 @@ def perform(
         machine.set_clock(0.0)
         run.wait_for_answers(options.patience)
 
-        return {"seed": options.seed} | figures(run, sent, api), broken(
-            run, sent.accepted
-        )
+        numbers = {"seed": options.seed} | figures(run, sent, api)
+
+        return numbers, broken(run, sent.accepted, api.reads)
 
 
 def options_of(arguments: t.Sequence[str] | None) -> argparse.Namespace:

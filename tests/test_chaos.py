@@ -117,4 +117,4 @@ def post_all(run: Run, posts: Posts) -> None:
 
 
 def found(run: Run, accepted: t.Mapping[int, float]) -> dict[str, t.Any]:
-    return {name: texts for name, texts in broken(run, accepted).items() if texts}
+    return {name: texts for name, texts in broken(run, accepted, {}).items() if texts}

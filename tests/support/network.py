@@ -10,16 +10,18 @@ import functools
 import http.client
 import queue
 import random
+import re
 import socket
 import threading
 import time
 import typing as t
-from collections import Counter
+from collections import Counter, defaultdict
 from urllib.parse import urlsplit
 
 from werkzeug.wrappers import Request, Response
 
 HOP: t.Final = {"connection", "host", "content-length", "transfer-encoding", "date"}
+NEWEST: t.Final = re.compile(r"GET /api/v1/accounts/\d+/conversations/(\d+)/messages\?")
 CHATWOOT_TIMEOUT: t.Final = 5.0
 """Seconds that Chatwoot waits for the answer to a delivery."""
 
@@ -79,10 +81,12 @@ class ApiProxy:
 
     :ivar rate: Of calls that are spoilt; may be changed.
     :ivar seen: How many calls had which fault; under "passed", those without one.
+    :ivar reads: Conversation id to the times when its newest messages were listed.
     """
 
     def __init__(self, target: str, seed: int) -> None:
         self.rate = 0.0
+        self.reads: dict[int, list[float]] = defaultdict(list)
         self.seen: Counter[str] = Counter()
         self._target = target
         self._chance = random.Random(seed)  # noqa: S311 - the same each time
@@ -107,6 +111,11 @@ class ApiProxy:
 
         if fault is None or fault.done:
             own = passed_on(request, self._target, timeout=10.0)
+
+        listed = NEWEST.fullmatch(f"{request.method} {request.full_path}")
+
+        if listed and fault is None:
+            self.reads[int(listed[1])].append(time.time())
 
         if fault is None or fault.pause:
             time.sleep(fault.pause if fault else 0.0)
