@@ -16,9 +16,9 @@ from flask_chatwoot.payloads.conversation import (
     Speaker,
     conversation_from,
     message_from,
-    unrendered,
 )
 from flask_chatwoot.payloads.fields import MARKER, as_object, as_seconds
+from flask_chatwoot.payloads.typed import unrendered
 
 NOTHING: t.Final[list[t.Any]] = [None, {}]
 JSON = dict[str, t.Any]
