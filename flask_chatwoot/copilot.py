@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .errors import NoProviderError
 from .ownership.mode import Mode
+from .payloads.fields import is_visible
 from .replies import Turn
 from .runtime import Runtime
 from .turns.providers import ask
@@ -26,4 +27,4 @@ def suggest(runtime: Runtime, text: str, mode: Mode = Mode.HUMAN) -> str | None:
     answer = ask(runtime.app, provider, turn)
     texts = [reply.content for reply in answer.replies] if answer else []
 
-    return "\n\n".join(text for text in texts if text.strip()) or None
+    return "\n\n".join(text for text in texts if is_visible(text)) or None

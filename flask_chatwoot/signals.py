@@ -42,10 +42,11 @@ turn_finished = _signals.signal(
 undelivered = _signals.signal(
     "undelivered",
     """Sent once for each message of this app that the channel refused after Chatwoot
-    had accepted it, when operators have been told. Receives ``conversation_id``,
-    ``message_id``, ``error`` (the channel's text, which may quote a customer's
-    address), ``outcome`` and ``reason`` (what was done about it, as for
-    :data:`turn_finished`, which was sent before).""",
+    had accepted it. Receives ``conversation_id``, ``message_id``, ``error`` (the
+    channel's text, which may quote a customer's address), and ``outcome`` and
+    ``reason`` of what was done about it: ``handed_off``, or ``declined`` where
+    operators have the conversation. The turn's :data:`turn_finished` is not sent
+    again.""",
 )
 
 

@@ -13,7 +13,12 @@ import weakref
 
 from flask import Blueprint, Flask, Request, Response, current_app, request
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import LengthRequired, NotFound, RequestEntityTooLarge
+from werkzeug.exceptions import (
+    ClientDisconnected,
+    LengthRequired,
+    NotFound,
+    RequestEntityTooLarge,
+)
 
 from .config import Config
 from .copilot import suggest
@@ -220,6 +225,13 @@ def _refuse_size(_: RequestEntityTooLarge) -> ResponseReturnValue:
     _log_refusal("The body is larger than CHATWOOT_MAX_BODY or MAX_CONTENT_LENGTH.")
 
     return {"error": "The body is too large."}, 413
+
+
+@blueprint.errorhandler(ClientDisconnected)
+def _refuse_part(_: ClientDisconnected) -> ResponseReturnValue:
+    _log_refusal("The body is shorter than its length header says.")
+
+    return {"error": "The body is incomplete."}, 400
 
 
 @blueprint.errorhandler(LengthRequired)

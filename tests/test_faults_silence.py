@@ -166,6 +166,14 @@ def test_the_provider_is_not_asked_again_while_the_hand_off_is_repeated(
     assert story.endings() == ["handed_off no_answer"]
 
 
+def test_in_human_mode_no_answer_is_no_reason_for_a_note(begin: Begin) -> None:
+    """Also where the token cannot see that the conversation is open already."""
+    story = begin(answer=None, kind="bot", version="4.8.0", mode="human")
+    story.asks()
+
+    assert (story.talk.posted, story.talk.status) == ([], "open")
+
+
 def test_the_next_message_is_answered_instead_of_a_hand_off(begin: Begin) -> None:
     thinker = Thinker(Reply(""))
     story = begin(

@@ -854,6 +854,7 @@ def test_a_bot_that_is_known_waits_for_its_own_conversations_only(
 
     live.ownership.learn_bot(live.sim.bot.id)
     assert waits(live)
+    assert not live.gate.identity.is_assigned(Assignee("machine", live.sim.bot.id))
 
 
 @pytest.mark.parametrize(("token", "version"), [("bot", "4.8.0")])

@@ -16,9 +16,9 @@ from flask_chatwoot.payloads.conversation import (
     Speaker,
     conversation_from,
     message_from,
-    unrendered,
 )
 from flask_chatwoot.payloads.fields import MARKER, as_object, as_seconds
+from flask_chatwoot.payloads.typed import unrendered
 
 NOTHING: t.Final[list[t.Any]] = [None, {}]
 JSON = dict[str, t.Any]
@@ -65,6 +65,8 @@ def test_an_empty_conversation_can_be_replied_to() -> None:
         ({"id": 4, "type": "agent_bot"}, None, Assignee("agent_bot", 4)),
         ({"id": "4"}, None, Assignee("user", None)),
         ({"id": 4}, ["AgentBot"], Assignee("user", 4)),
+        ({"id": 4}, "Captain::Assistant", Assignee("machine", 4)),
+        ({"id": 4, "type": "captain_assistant"}, None, Assignee("machine", 4)),
         *[(value, None, None) for value in [*NOTHING, [4], "Olga", 4]],
     ],
 )
@@ -257,6 +259,27 @@ AUTHORS: t.Final[dict[str, tuple[JSON, Speaker | None]]] = {
 def test_the_speaker_is_recognized(fields: JSON, expected: Speaker | None) -> None:
     message = read(**{"message_type": "outgoing", "private": False, **fields})
     assert (message.speaker, message.by_operator) == (expected, expected is OPERATOR)
+
+
+BOTS: t.Final[dict[str, int | None]] = {
+    "an agent bot": 4,
+    "Captain": 0,
+    "null": 0,  # as of Dialogflow
+    **dict.fromkeys(["an automation", "a campaign", "a phone", "no campaign"]),
+}
+
+
+@pytest.mark.parametrize(("author", "bot"), BOTS.items(), ids=BOTS)
+def test_a_bot_is_recognized(author: str, bot: int | None) -> None:
+    assert read(message_type="outgoing", private=False, **AUTHORS[author][0]).bot == bot
+    assert (
+        read(message_type="template", private=False, **AUTHORS[author][0]).bot is None
+    )
+
+
+def test_a_reply_from_slack_is_no_bots() -> None:
+    said = by(None, additional_attributes={"sender_name": "Olga"})
+    assert read(message_type="outgoing", private=False, **said).bot is None
 
 
 # Rendered text

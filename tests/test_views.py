@@ -715,13 +715,25 @@ def test_refusals_leave_one_line_per_reason_and_minute_with_a_count(
     ]
 
 
-@with_settings(max_body=10)
-def test_a_refusal_for_its_size_is_logged_without_content(
-    scene: Views, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("length", "status", "said"),
+    [("20000000", 413, "CHATWOOT_MAX_BODY"), ("9999", 400, "shorter")],
+)
+def test_a_body_of_another_length_is_logged_without_content(
+    scene: Views,
+    caplog: pytest.LogCaptureFixture,
+    length: str,
+    status: int,
+    said: str,
 ) -> None:
     for _ in range(3):
-        scene.deliver(Q)
+        answer = scene.post(
+            input_stream=io.BytesIO(padded(5000)),
+            headers=signed(padded(5000))["headers"],
+            environ_overrides={"CONTENT_LENGTH": length},
+        )
+        assert answer.status_code == status
 
     (line,) = caplog.messages
     assert "was refused" in line
-    assert "CHATWOOT_MAX_BODY" in line
+    assert said in line

@@ -19,7 +19,7 @@ from .conversation import (
     conversation_from,
     message_from,
 )
-from .fields import Object, as_id, as_object, is_visible
+from .fields import Object, as_id, as_object
 
 SUBSCRIPTIONS: t.Final = (
     "message_created",
@@ -122,9 +122,7 @@ class MessageEvent(t.NamedTuple):
         if self.conversation.blocked:
             return Reason.BLOCKED
 
-        has_content = is_visible(message.text) or message.attachments
-
-        return None if has_content else Reason.EMPTY
+        return None if message.text.strip() or message.attachments else Reason.EMPTY
 
 
 _IGNORED_TYPES: t.Final = {

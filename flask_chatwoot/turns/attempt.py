@@ -18,7 +18,6 @@ from flask_chatwoot.outcomes import Reason, TurnOutcome
 from flask_chatwoot.ownership.gate import TurnDecision
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.ownership.policy import Audience, Decision
-from flask_chatwoot.payloads.fields import is_visible
 from flask_chatwoot.queue.jobs import Job
 from flask_chatwoot.queue.outbox import Draft, DraftPart
 from flask_chatwoot.queue.transcript import TranscriptEntry
@@ -60,6 +59,7 @@ class Attempt:
         self._posted: list[TranscriptEntry] = []
         self._drafts: t.Sequence[Draft] = job.drafts
         self._made = {draft.id for draft in job.drafts if draft.message_id is not None}
+        self._opened = False
 
     def run(self) -> None:
         """Make the attempt. Blocks while the provider and Chatwoot work.
@@ -173,7 +173,7 @@ class Attempt:
         return self._break_silence(silent)
 
     def _is_unwanted(self, ending: Ending) -> bool:
-        return silence.is_unwanted(
+        return not self._opened and silence.is_unwanted(
             ending.reason,
             self._known.event,
             providers=self._parts.providers,
@@ -211,7 +211,7 @@ class Attempt:
         if provider is None:
             return Ending(TurnOutcome.DECLINED, Reason.NO_PROVIDER)
 
-        if not (is_visible(turn.text) or (provider.takes_turn and turn.attachments)):
+        if not (turn.text.strip() or (provider.takes_turn and turn.attachments)):
             return Ending(TurnOutcome.DECLINED, Reason.EMPTY)
 
         return self._call(provider)
@@ -239,7 +239,9 @@ class Attempt:
 
     def _open_pending(self) -> None:
         try:
-            self._parts.changes.open_pending(self._job.conversation_id, self._delivered)
+            self._opened = self._parts.changes.open_pending(
+                self._job.conversation_id, self._delivered
+            )
         except APIError as error:
             log.warning("a pending conversation was not opened: %s", error)
 

@@ -162,13 +162,20 @@ class ConversationChanges:
         """Set the attribute of a conversation to human, and nothing else."""
         self._set_human(conversation_id, self._current(conversation_id, delivered))
 
-    def open_pending(self, conversation_id: int, delivered: Conversation) -> None:
-        """Open a pending conversation: operators do not see it in their list."""
-        if delivered.status != "pending":
-            return
+    def open_pending(self, conversation_id: int, delivered: Conversation) -> bool:
+        """Open a pending conversation: operators do not see it in their list.
 
-        if self._current(conversation_id, delivered).status == "pending":
-            self.client.toggle_status(conversation_id, "open")
+        :return: Whether it was pending, and is open now.
+        """
+        if delivered.status != "pending":
+            return False
+
+        if self._current(conversation_id, delivered).status != "pending":
+            return False
+
+        self.client.toggle_status(conversation_id, "open")
+
+        return True
 
     def restore_choice(
         self, conversation_id: int, delivered: Conversation, ownership: Ownership

@@ -11,8 +11,9 @@ from flask_chatwoot.errors import APIError, PayloadError
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.payloads import events, versions
 from flask_chatwoot.payloads.channels import channel_of
-from flask_chatwoot.payloads.conversation import Attachment, unrendered
+from flask_chatwoot.payloads.conversation import Attachment
 from flask_chatwoot.payloads.events import MessageEvent
+from flask_chatwoot.payloads.typed import unrendered
 from flask_chatwoot.queue.jobs import Job
 from flask_chatwoot.replies import HistoryReader, Message, Turn, no_history
 
