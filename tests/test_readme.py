@@ -262,7 +262,7 @@ def test_the_command_that_ci_runs_is_there_once(beginning: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "lines"), [(ROOT / "README.rst", 380), *((each, 60) for each in EXAMPLES)]
+    ("path", "lines"), [(ROOT / "README.rst", 450), *((each, 60) for each in EXAMPLES)]
 )
 def test_the_file_is_short(path: Path, lines: int) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= lines
