@@ -17,7 +17,7 @@ SELECT * FROM (
     SELECT id, conversation_id, message_id, {schema.JOB_STATE} AS state,
         :now - received_at, attempts, provider_attempts, chatwoot_attempts, outcome,
         reason
-    FROM job WHERE account_id = :account {{among}}
+    FROM job {{among}} AND account_id = :account
 ) AS listed WHERE state IN ({{states}}) ORDER BY id DESC LIMIT :limit
 """  # noqa: S608 - from constants
 
@@ -33,20 +33,38 @@ WHERE id = :job AND account_id = :account AND outcome = 'dead'
 """
 
 _AMONG: t.Final[t.Mapping[tuple[bool, bool, bool], str]] = {
-    (True, False, False): "AND finished_at IS NULL",
-    (False, True, False): "AND outcome = 'dead'",
+    (True, False, False): "WHERE finished_at IS NULL",
+    (False, True, False): "WHERE outcome = 'dead'",
 }
-"""The index that has the unfinished, the dead or the done jobs, if only one of these is
-wanted; otherwise all jobs are read, newest first."""
+"""How to find the unfinished or the dead jobs, if only these are wanted."""
+
+_ALL: t.Final = "NOT INDEXED WHERE true"
+"""How to read all jobs, newest first, up to the limit."""
 
 _FINISHED: t.Final = "finished_at < :now - :age AND (outcome <> 'dead' OR :dead)"
 
+_NEXT_OUTCOME: t.Final = """
+SELECT min(outcome) FROM job WHERE account_id = :account AND finished_at IS NOT NULL
+"""
+
+_KNOWN: t.Final = f"""
+WITH RECURSIVE known (name) AS (
+    {_NEXT_OUTCOME}
+    UNION ALL
+    SELECT ({_NEXT_OUTCOME} AND outcome > known.name) FROM known
+    WHERE name IS NOT NULL
+)
+"""  # noqa: S608 - from constants
+"""The outcomes of the finished jobs, with one look into an index for each."""
+
 _PRUNE: t.Final = Deletion(
     f"""
-    SELECT id FROM job WHERE account_id = :account AND {_FINISHED}
+    {_KNOWN}
+    SELECT id FROM known CROSS JOIN job
+    WHERE account_id = :account AND outcome = known.name AND {_FINISHED}
     AND id < (SELECT max(id) FROM job)  -- or SQLite would use its id again,
     -- and an operator would confuse two jobs
-    ORDER BY finished_at LIMIT :limit
+    LIMIT :limit
     """,  # noqa: S608 - from constants
     ("job",),
     f"DELETE FROM job WHERE id = :job AND {_FINISHED}",  # noqa: S608 - the same
@@ -80,12 +98,14 @@ SELECT coalesce(sum(threads), 0) FROM worker
 WHERE account_id = :account AND seen_at > :now - :alive AND seen_at < :now + :alive
 """
 
-_OUTCOMES: t.Final = """
-SELECT CASE outcome WHEN 'dead' THEN 'dead' ELSE 'done' END, outcome, count(*)
-FROM job INDEXED BY job_finished
-WHERE account_id = :account AND finished_at IS NOT NULL GROUP BY outcome
-"""
-"""Reads an index; the planner has no figures by which it would prefer that."""
+_OUTCOMES: t.Final = f"""
+{_KNOWN}
+SELECT CASE name WHEN 'dead' THEN 'dead' ELSE 'done' END, name, (
+    SELECT count(*) FROM job
+    WHERE account_id = :account AND outcome = name AND finished_at IS NOT NULL
+)
+FROM known WHERE name IS NOT NULL
+"""  # noqa: S608 - from constants
 
 _STATES: t.Final = f"""
 SELECT {schema.JOB_STATE}, NULL, count(*) FROM job
@@ -206,7 +226,7 @@ class Inspection:
             "account": self._database.account_id,
             "limit": _NO_LIMIT if limit is None else limit,
         }
-        statement = _LIST.format(states=names, among=_AMONG.get(_kinds(states), ""))
+        statement = _LIST.format(states=names, among=_AMONG.get(_kinds(states), _ALL))
 
         with self._database.inspect() as tx:
             rows = tx.execute(statement, values | {"now": tx.now})
@@ -322,7 +342,7 @@ class Inspection:
         long if there are many, and leaves other writers half of that time.
 
         :param dead: Delete dead jobs too.
-        :param at_most: Jobs to delete, those that finished first; ``None``: all.
+        :param at_most: Jobs to delete; ``None``: all.
         """
         values = {"age": older_than, "dead": dead}
 

@@ -198,8 +198,8 @@ INDEXES: t.Final = (
     # Dead jobs may still have drafts under way.
     """CREATE INDEX job_dead ON job (account_id, conversation_id)
         WHERE outcome = 'dead'""",
-    # What there is to prune, oldest first, and how many have which outcome.
-    """CREATE INDEX job_finished ON job (account_id, finished_at, outcome)
+    # How many jobs have which outcome, and which of them are old.
+    """CREATE INDEX job_finished ON job (account_id, outcome, finished_at)
         WHERE finished_at IS NOT NULL""",
     """CREATE INDEX conversation_touched ON conversation (account_id, touched_at)""",
     """CREATE INDEX transcript_said ON transcript (account_id, said_at)""",
