@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import typing as t
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import requests
@@ -51,6 +52,7 @@ from flask_chatwoot.simulator.payloads import (
     api_conversation,
     conversation_event,
 )
+from flask_chatwoot.turns import service
 from flask_chatwoot.turns.handoff import ConversationChanges
 
 Ending = tuple[str | None, str | None]
@@ -665,3 +667,48 @@ def test_a_provider_that_takes_the_turn_is_called_for_a_picture(turns: Turns) ->
     turns.deliver(None, attachments=(PICTURE,))
 
     assert turns.api.public == ["'' and ['https://x.test/1']"]
+
+
+# -- messages that cannot be handled -------------------------------------------
+
+
+CRASHED: t.Final = (
+    "**The bot could not answer.** Its process ended in the middle, on every attempt. "
+    f"{IS_HANDED_OFF}"
+)
+
+
+@pytest.mark.parametrize("app", [{"max_attempts": 2}], indirect=True)
+@pytest.mark.parametrize("dies", [False, True], ids=["it raises", "the process dies"])
+def test_what_cannot_be_read_is_dead_after_its_attempts_and_operators_are_told(
+    turns: Turns, monkeypatch: pytest.MonkeyPatch, dies: bool
+) -> None:
+    poison = DeathError if dies else ZeroDivisionError
+
+    def read(job: Job, *args: t.Any) -> t.NoReturn:
+        raise poison if job.failure is None else ZeroDivisionError
+
+    monkeypatch.setattr(service, "messages_of", read)
+    turns.answer(ANSWER)
+    turns.put()
+
+    for _ in range(5):
+        with contextlib.suppress(DeathError):
+            turns.work()
+
+    assert turns.posted == ([FALLBACK], [CRASHED])
+    assert turns.ending == ("dead", "crashed")
+
+
+@pytest.mark.parametrize("app", [{"max_attempts": 2}], indirect=True)
+def test_what_kills_each_process_is_not_claimed_for_ever(
+    turns: Turns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "event_in", Mock(side_effect=DeathError))
+    turns.put()
+
+    for _ in range(5):
+        with contextlib.suppress(DeathError):
+            turns.work()
+
+    assert turns.ending == ("dead", "crashed")

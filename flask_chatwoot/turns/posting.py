@@ -225,8 +225,8 @@ class Poster:
         looked = time.monotonic()
         self.outbox.sending(job, draft, reserve=self.client.timeout + MARGIN)
 
+        # What is recorded stays: it may be another worker's request by now.
         if time.monotonic() - looked > MARGIN:
-            self.outbox.unsent(draft)
             raise LeaseLostError(f"Job {job.id} stood still right before its post.")
 
     def _keep(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import typing as t
 
-from flask_chatwoot.errors import APIError, DatabaseError, PayloadError
+from flask_chatwoot.errors import APIError, DatabaseError, PayloadError, trace
 from flask_chatwoot.outcomes import Reason, TurnOutcome
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.ownership.policy import Audience
@@ -14,6 +14,7 @@ from flask_chatwoot.queue.jobs import Job
 from flask_chatwoot.replies import HistoryReader, Message
 
 from .attempt import Attempt
+from .giving_up import last_posts
 from .messages import (
     TAKEOVER,
     UNANSWERED,
@@ -42,9 +43,11 @@ class Service:
         :param event: The job's newest delivery, if it is parsed already.
         :raises DatabaseError: The database failed, or another worker has the job now.
         """
-        # The turn itself ends a job without attempts, unless that is where it crashes.
-        if job.attempts > self._parts.config.max_attempts + 1:
-            self._end_crashed(job)
+        beyond = job.attempts - self._parts.config.max_attempts
+
+        # The turn itself ends a job without attempts, unless the process dies of it.
+        if beyond > 1:
+            self._end_crashed(job, tell=beyond == 2)
             return
 
         try:
@@ -53,16 +56,12 @@ class Service:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a message can cause
             if not crashed(self._parts.queue, self._parts.config, job, error):
-                self._end_crashed(job)
-
-    def _end_crashed(self, job: Job) -> None:
-        log.error("job %s is dead (%s)", job.id, Reason.CRASHED)
-        self._parts.queue.settle(job, TurnOutcome.DEAD, Reason.CRASHED)
+                self._end_crashed(job, tell=True)
 
     def _handle(self, job: Job, event: MessageEvent | None) -> None:
         try:
             event = event or event_in(job.newest)
-            messages = messages_of(job, event, self._parts.poster.client)
+            messages = self._messages(job, event)
         except PayloadError:
             self._parts.queue.settle(job, TurnOutcome.DEAD, Reason.UNREADABLE)
             log.error("job %s is dead (%s)", job.id, Reason.UNREADABLE)  # noqa: TRY400
@@ -77,6 +76,49 @@ class Service:
                 self._open_unanswered(job, event)
             else:
                 self._turn(job, event, messages)
+
+    def _messages(self, job: Job, event: MessageEvent) -> tuple[Message, ...]:
+        try:
+            return messages_of(job, event, self._parts.poster.client)
+        except PayloadError:
+            raise
+        except Exception:
+            if job.failure is None:
+                raise
+
+            # It was given up for that, and its last posts need no text.
+            return (Message(event.message.id, "", ()),)
+
+    def _end_crashed(self, job: Job, *, tell: bool) -> None:
+        """End a job that no attempt could handle; operators are told if possible."""
+        try:
+            if tell and self._tell_operators(job):
+                return
+        except DatabaseError:
+            raise
+        except Exception as error:  # noqa: BLE001 - what raised before may raise again
+            log.error("job %s: %s", job.id, trace(error))  # noqa: TRY400
+
+        log.error("job %s is dead (%s)", job.id, Reason.CRASHED)
+        reason = job.failure or Reason.CRASHED
+        self._parts.queue.settle(job, TurnOutcome.DEAD, reason)
+
+    def _tell_operators(self, job: Job) -> bool:
+        """Give a turn up with posts about that; false if there are none to make."""
+        if job.failure is not None or job.kind == TAKEOVER:
+            return False
+
+        event = event_in(job.newest)
+
+        with self._parts.app.app_context():
+            known = self._parts.gate.may_hear_turn(event, received_at=job.since)
+
+        posts, handoff = last_posts(Reason.CRASHED, known.context, self._parts.config)
+
+        if posts:
+            self._parts.queue.give_up(job, Reason.CRASHED, posts, handoff=handoff)
+
+        return bool(posts)
 
     def _turn(
         self, job: Job, event: MessageEvent, messages: tuple[Message, ...]
