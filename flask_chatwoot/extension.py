@@ -56,7 +56,11 @@ class Chatwoot:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Read the configuration and connect the app. Starts nothing, opens nothing.
+        """Read the configuration and connect the app. Opens no file.
+
+        The workers start when the server is ready, under gunicorn and ``flask run``;
+        elsewhere with :meth:`start` or the first request. What merely imports the app
+        starts none.
 
         Later changes of ``app.config`` and of ``app.testing`` have no effect. Under the
         ``flask`` command line, except ``flask run``, wrong settings do not raise here:

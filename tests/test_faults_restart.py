@@ -125,6 +125,11 @@ class Host:
         return process
 
     @property
+    def pids(self) -> set[int]:
+        """The processes that were started here; not their children."""
+        return {process.pid for process in self._processes}
+
+    @property
     def importers(self) -> list[int]:
         """The processes that have imported the app."""
         return self._pids("imported")
@@ -298,6 +303,7 @@ def test_the_turn_of_a_killed_process_goes_on_within_3_s(
     comes_true(lambda: talk.replies, within=3.0)
 
     assert talk.replies == [ANSWER]
+    assert set(host.starters) <= host.pids  # and no child of a provider
 
 
 # -- stopped by a signal ---------------------------------------------------------
