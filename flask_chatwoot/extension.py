@@ -10,7 +10,7 @@ import weakref
 
 from flask import Blueprint, Flask
 
-from . import cli, config, views
+from . import cli, config, servers, views
 from .client import ChatwootClient
 from .config import Config
 from .config.loading import misspelled
@@ -56,7 +56,11 @@ class Chatwoot:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Read the configuration and connect the app. Starts nothing, opens nothing.
+        """Read the configuration and connect the app. Opens no file.
+
+        The workers start when the server is ready, under gunicorn and ``flask run``;
+        elsewhere with :meth:`start` or the first request. What merely imports the app
+        starts none.
 
         Later changes of ``app.config`` and of ``app.testing`` have no effect. Under the
         ``flask`` command line, except ``flask run``, wrong settings do not raise here:
@@ -96,8 +100,9 @@ class Chatwoot:
         module that the server imports, or in a server's hook that is called in each
         process after it was forked. Until then no threads run and nothing is claimed.
         gunicorn and ``flask run`` need no call; there it has no effect before they are
-        ready. Nor has it any under the other commands of ``flask``. A process that is
-        forked later does not work before its first request.
+        ready. Nor has it any under the other commands of ``flask``, under Celery's, and
+        in children that a provider starts with :mod:`multiprocessing`. A process that
+        is forked later does not work before its first request.
 
         Does not block. A second call does nothing. In the main thread, and where the
         server leaves SIGTERM to the system, running turns then get eight seconds after
@@ -108,7 +113,7 @@ class Chatwoot:
         with app.app_context():
             runtime = current_runtime(keep_errors=True)
 
-        if not cli.is_under_command():
+        if not (cli.is_under_command() or servers.never_serves()):
             runtime.start_here()
 
     @property

@@ -72,6 +72,28 @@ def is_importing() -> bool:
     )
 
 
+def never_serves() -> bool:
+    """Whether this process only imports the app, and no server will call it.
+
+    That is so for Celery's commands, and for children that a provider starts with
+    :mod:`multiprocessing`: those that spawn import the app's module once more.
+    """
+    context = click.get_current_context(silent=True)
+    command = context and context.find_root().command
+    process = sys.modules.get("multiprocessing.process")  # which every child has loaded
+    packages = {_package_of(frame) for frame in _frames()}
+
+    return type(command).__module__.startswith("celery.") or (
+        process is not None
+        and process.parent_process() is not None
+        and packages.isdisjoint(_SPAWN_WORKERS)
+    )
+
+
+_SPAWN_WORKERS: t.Final = ("uvicorn", "hypercorn", "granian")
+"""Servers whose workers are children of that kind too."""
+
+
 def call_here(start: Callback) -> None:
     """Call a function now, or in the processes that serve if this one only forks them.
 
@@ -253,12 +275,14 @@ def _frames(*, but: t.Collection[str] = ()) -> t.Iterator[types.FrameType]:
     frame: types.FrameType | None = sys._getframe(1)
 
     while frame is not None:
-        package = str(frame.f_globals.get("__name__")).partition(".")[0]
-
-        if package not in but:
+        if _package_of(frame) not in but:
             yield frame
 
         frame = frame.f_back
+
+
+def _package_of(frame: types.FrameType) -> str:
+    return str(frame.f_globals.get("__name__")).partition(".")[0]
 
 
 def _is_in(frame: types.FrameType, module: str, function: str) -> bool:

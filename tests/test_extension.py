@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import multiprocessing.process
 import os
 import signal
 import subprocess
@@ -12,6 +14,7 @@ import types
 import typing as t
 from pathlib import Path
 
+import click
 import pytest
 from flask import Blueprint, Flask, request_started
 from support.apps import (
@@ -335,6 +338,36 @@ def test_start_leaves_an_app_alone_that_is_not_configured(
     make_app: AppFactory, chatwoot: Chatwoot
 ) -> None:
     chatwoot.start(make_app(chatwoot, base_url=None))
+
+
+@contextlib.contextmanager
+def under_celery(patch: pytest.MonkeyPatch) -> t.Iterator[None]:
+    class CeleryCommand(click.Command):
+        __module__ = "celery.bin.base"
+
+    with click.Context(CeleryCommand("worker")):
+        yield
+
+
+@contextlib.contextmanager
+def in_a_spawned_child(patch: pytest.MonkeyPatch) -> t.Iterator[None]:
+    patch.setattr(multiprocessing.process, "_parent_process", object())
+    yield
+
+
+@pytest.mark.parametrize("somewhere", [under_celery, in_a_spawned_child])
+def test_start_does_nothing_where_no_server_runs(
+    threaded: Flask,
+    chatwoot: Chatwoot,
+    monkeypatch: pytest.MonkeyPatch,
+    somewhere: t.Callable[
+        [pytest.MonkeyPatch], contextlib.AbstractContextManager[None]
+    ],
+) -> None:
+    with somewhere(monkeypatch):
+        chatwoot.start(threaded)
+
+    assert not started(threaded)
 
 
 def test_start_waits_until_uwsgi_has_forked(

@@ -167,7 +167,8 @@ def left_on_disk(store: Store) -> list[bytes]:
     """The secrets in the file and its journal, of which nothing is left."""
     store.read("PRAGMA wal_checkpoint(TRUNCATE)")
     folder = Path(t.cast(SQLiteDatabase, store.database).path).parent
-    found = b"".join(file.read_bytes() for file in folder.rglob("*") if file.is_file())
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    found = b"".join(file.read_bytes() for file in files)
 
     return [secret for secret in SECRETS if secret in found]
 

@@ -113,7 +113,7 @@ class ProcessLocks(Forkable):
             if self._entered is None and time.monotonic() >= self._try_at:
                 self._enter()
 
-            return None if self._entered is None else Path(self._entered[0]).name
+            return None if self._entered is None else os.path.basename(self._entered[0])
 
     def _enter(self) -> None:
         try:
