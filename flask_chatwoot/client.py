@@ -259,7 +259,8 @@ class ChatwootClient(Forkable):
         limits: Limits | None = None,
     ) -> t.Any:
         endpoint = f"{method} {path}"
-        headers, content = encoded(body, form=bool(files))
+        form = bool(files)
+        headers, content = ({}, None) if body is None else encoded(body, form=form)
 
         try:
             response = self._session().request(
@@ -274,9 +275,8 @@ class ChatwootClient(Forkable):
             )
 
             if limits is not None:
-                with response:
-                    parts = response.iter_content(64 * 1024)
-                    # Where requests keeps what it has read.
+                parts = response.iter_content(_ENOUGH)
+                with response:  # it keeps there what it has read
                     response._content = read_within(limits, parts, endpoint)
         except requests.RequestException as error:
             raise _no_answer(error, method, endpoint) from None

@@ -175,6 +175,7 @@ CALLS: dict[str, t.Callable[[OwnershipStore], t.Any]] = {
     "load": lambda store: store.load(42),
     "apply": lambda store: store.apply(42, wrote(9001)),
     "prune": lambda store: store.prune(KEEP),
+    "touched_since": lambda store: store.touched_since(42, 0.0),
 }
 
 

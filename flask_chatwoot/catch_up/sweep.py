@@ -82,9 +82,8 @@ class CatchUp:
         :raises APIError: Chatwoot could not be read.
         :raises DatabaseError: The database failed.
         """
-        sweeps = self.store.sweeps
-        sweeps.begin()
-        claimed = sweeps.claim(
+        self.store.sweeps.begin()
+        claimed = self.store.sweeps.claim(
             interval=self.interval or MARGIN,
             started_at=started_at,
             hold=self.client.timeout + 5.0,
@@ -95,27 +94,40 @@ class CatchUp:
             return None
 
         token, state = claimed
-
-        def before(seconds: float) -> None:
-            if stopping() or not sweeps.renew(token, seconds + 5.0):
-                raise InterruptedSweepError("The sweep was interrupted.")
-
-        reader = Reader(self.client, before=before, wait=wait)
-        at_start = (
-            state.swept_at or 0.0
-        ) < started_at and self.store.database.clock() - started_at <= PATIENCE
-        sweep = _Sweep(self, token, state, self._times(state, at_start), reader)
+        reader = self._reader(token, stopping, wait)
+        times = self._times(state, at_start=self._is_first(state, started_at))
+        sweep = _Sweep(self, token, state, times, reader)
 
         try:
             return sweep.run()
         except InterruptedSweepError:
-            sweeps.release(token)
+            self.store.sweeps.release(token)
             return None
         except DatabaseError:
             raise
         except Exception as error:
             sweep.fail(error)
             raise
+
+    def _reader(
+        self,
+        token: str,
+        stopping: t.Callable[[], bool],
+        wait: t.Callable[[float], object],
+    ) -> Reader:
+        """What asks Chatwoot as long as the claim is held."""
+
+        def before(seconds: float) -> None:
+            if stopping() or not self.store.sweeps.renew(token, seconds + 5.0):
+                raise InterruptedSweepError("The sweep was interrupted.")
+
+        return Reader(self.client, before=before, wait=wait)
+
+    def _is_first(self, state: SweepState, started_at: float) -> bool:
+        """Whether a process has just started, and none has swept since."""
+        age = self.store.database.clock() - started_at
+
+        return (state.swept_at or 0.0) < started_at and age <= PATIENCE
 
     def rehearse(self) -> list[Findings]:
         """What a sweep would find now. Writes nothing. Blocks.
@@ -127,12 +139,12 @@ class CatchUp:
         if state is None:
             return []
 
-        times = self._times(state, False)
+        times = self._times(state, at_start=False)
         sweep = _Sweep(self, "", state, times, Reader(self.client))
 
         return list(sweep.findings())
 
-    def _times(self, state: SweepState, at_start: bool) -> Times:
+    def _times(self, state: SweepState, *, at_start: bool) -> Times:
         return Times(
             now=self.store.database.clock(),
             began_at=state.began_at,

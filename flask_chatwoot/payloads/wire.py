@@ -41,11 +41,8 @@ def read_within(limits: Limits, parts: t.Iterable[bytes], endpoint: str) -> byte
     return bytes(body)
 
 
-def encoded(body: Object | None, *, form: bool) -> tuple[dict[str, str], t.Any]:
+def encoded(body: Object, *, form: bool) -> tuple[dict[str, str], t.Any]:
     """Headers and content of a request. In a form, objects are encoded as JSON."""
-    if body is None:
-        return {}, None
-
     if not form:
         return {"Content-Type": "application/json"}, json.dumps(body).encode()
 

@@ -14,6 +14,7 @@ In a database without a secret in the settings, a verified delivery is one that 
 whatever the settings require.
 """
 
+import math
 import os
 import secrets
 import socket
@@ -134,20 +135,23 @@ class Reading(t.NamedTuple):
 class Sweeps:
     """The sweeps of one Chatwoot account. Threads share it.
 
+    :ivar counts_from: A delivery of a message that was written before need not be given
+        to :meth:`delivered`, Unix seconds; unless it is of another inbox than
+        ``inboxes_seen``.
+
     Every method raises :class:`~flask_chatwoot.errors.DatabaseError` when the database
     cannot be read or written.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._inboxes: set[int] = set()
-        self._forget()
+        self.inboxes_seen: set[int | None] = {None}
+        self.counts_from = 0.0
 
     def _forget(self) -> None:
         """Read again what is known; the file may have been replaced by another."""
-        self._proven = False
-        self._counts_from = 0.0
-        self._inboxes.clear()
+        self.counts_from = 0.0
+        self.inboxes_seen = {None}
 
     # -- the beginning -----------------------------------------------------------
 
@@ -158,30 +162,25 @@ class Sweeps:
                 tx.execute(_BEGIN, self._names() | {"now": tx.now})
 
     def delivered(
-        self, message_id: int, written_at: float | None, inbox_id: int | None
+        self, message_id: int, written_at: float, inbox_id: int | None
     ) -> None:
         """Record that a verified delivery of this account was accepted.
 
         Costs nothing once these facts are known.
 
         :param message_id: 0 for what is not about a message.
-        :param written_at: Unix seconds; ``None``: unknown.
+        :param written_at: Unix seconds; 0: unknown.
         :param inbox_id: The Chatwoot inbox; ``None``: unknown.
         """
-        if inbox_id is not None and inbox_id not in self._inboxes:
+        if inbox_id is not None and inbox_id not in self.inboxes_seen:
             self._add_inbox(inbox_id)
-
-        written_at = written_at or 0.0
-
-        if self._proven or written_at < self._counts_from:
-            return
 
         known = self.state()
 
         if known is not None and self.is_proven(known):
-            self._counts_from = known.began_at - DELAY
+            self.counts_from = _counts_from(known)
 
-            if written_at < self._counts_from:
+            if written_at < self.counts_from:
                 return
 
         values = self._names() | {
@@ -195,14 +194,14 @@ class Sweeps:
             values["now"] = tx.now
             tx.execute(_BEGIN, values)
             tx.execute(_VERIFIED, values)
-            state = self._state(tx)
+            state = t.cast(SweepState, self._state(tx))
 
-        self._proven = state is not None and state.began_with > 0
+        self.counts_from = _counts_from(state)
 
     def _add_inbox(self, inbox_id: int) -> None:
-        self._inboxes.update(self.inboxes())
+        self.inboxes_seen.update(self.inboxes())
 
-        if inbox_id not in self._inboxes:
+        if inbox_id not in self.inboxes_seen:
             with self._database.transaction(durable=True) as tx:
                 tx.execute(
                     "INSERT INTO inbox (account_id, inbox_id)"
@@ -210,7 +209,7 @@ class Sweeps:
                     self._names() | {"inbox": inbox_id},
                 )
 
-            self._inboxes.add(inbox_id)
+            self.inboxes_seen.add(inbox_id)
 
     def inboxes(self) -> list[int]:
         """The Chatwoot inboxes whose deliveries this database gets.
@@ -244,7 +243,7 @@ class Sweeps:
                 self._names() | {"at": at, "now": tx.now},
             )
 
-        self._proven = False
+        self._forget()
 
     # -- the row -----------------------------------------------------------------
 
@@ -422,6 +421,11 @@ def is_due(state: SweepState, now: float, *, started_at: float) -> bool:
         return True
 
     return not state.failures and (state.swept_at or 0.0) < started_at
+
+
+def _counts_from(state: SweepState) -> float:
+    """Since when a delivered message may tell more about the beginning."""
+    return math.inf if state.began_with else state.began_at - DELAY
 
 
 def new_token() -> str:
