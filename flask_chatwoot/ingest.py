@@ -126,12 +126,20 @@ class Ingest:
         if isinstance(event, OtherEvent) or event.account_id != self.config.account_id:
             return
 
-        message_id, written_at = 0, None
+        message_id, written_at = 0, 0.0
+        inbox_id = event.conversation.inbox_id
 
         if isinstance(event, MessageEvent):
-            message_id, written_at = event.message.id, event.message.created_at
+            message_id = event.message.id
+            written_at = event.message.created_at or 0.0
 
-        self.sweeps.delivered(message_id, written_at, event.conversation.inbox_id)
+        # Nearly always: nothing of it is new.
+        if written_at < self.sweeps.counts_from and (
+            inbox_id in self.sweeps.inboxes_seen
+        ):
+            return
+
+        self.sweeps.delivered(message_id, written_at, inbox_id)
 
     def store(
         self, event: Event, body: bytes, *, found_after: float | None = None

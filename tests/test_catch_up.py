@@ -32,8 +32,8 @@ from flask_chatwoot.catch_up.rules import (
     Times,
     Verdict,
     judge,
-    patience_of,
     pause_after,
+    young_for,
 )
 from flask_chatwoot.catch_up.thread import CatchUpThread
 from flask_chatwoot.errors import APIError, TransientError
@@ -74,7 +74,7 @@ def test_what_becomes_of_a_message(
     age: float, facts: dict[str, t.Any], verdict: Verdict
 ) -> None:
     now = 1_750_000_000.0
-    times = Times(now, began_at=now - 2 * HOUR, began_with=100, patience=15.0)
+    times = Times(now, began_at=now - 2 * HOUR, began_with=100, young_for=15.0)
 
     assert judge(Question(**{"id": 50, "written_at": now - age, **facts}), times) is (
         verdict
@@ -82,9 +82,9 @@ def test_what_becomes_of_a_message(
 
 
 def test_half_a_short_interval_is_enough_for_a_delivery_and_none_at_a_start() -> None:
-    assert patience_of(60.0, at_start=False) == 15.0
-    assert patience_of(4.0, at_start=False) == 2.0
-    assert patience_of(60.0, at_start=True) == 0.0
+    assert young_for(60.0, at_start=False) == 15.0
+    assert young_for(4.0, at_start=False) == 2.0
+    assert young_for(60.0, at_start=True) == 0.0
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,7 @@ CALLS: dict[str, t.Callable[[OwnershipStore], t.Any]] = {
     "prune": lambda store: store.prune(KEEP),
     "bots": lambda store: store.bots(),
     "learn_bot": lambda store: store.learn_bot(7),
+    "touched_since": lambda store: store.touched_since(42, 0.0),
 }
 
 

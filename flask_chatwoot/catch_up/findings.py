@@ -26,7 +26,7 @@ from .rules import (
     Times,
     Verdict,
     author_of,
-    is_rivals,
+    is_of_another_instance,
     judge,
     waits_for_us,
 )
@@ -62,7 +62,7 @@ class Findings(t.NamedTuple):
 
     :ivar found: In the order in which the messages were written.
     :ivar read: What is then known of it.
-    :ivar rival_id: A post that another instance made; ``None`` if there is none.
+    :ivar foreign_id: A post that another instance made; ``None`` if there is none.
     :ivar is_older: It has a post of this app that the database does not know, made
         since the database began: the file may be an older copy.
     :ivar waits: Whether it stays *pending* unless this app opens it.
@@ -72,7 +72,7 @@ class Findings(t.NamedTuple):
     listed: ListedConversation
     found: tuple[Finding, ...]
     read: Reading
-    rival_id: int | None = None
+    foreign_id: int | None = None
     is_older: bool = False
     waits: bool = False
     newest_id: int = 0
@@ -111,17 +111,17 @@ class Inspector:
         found = tuple(self._findings(looked))
         young = [each for each in found if each.verdict is Verdict.YOUNG]
         newest = max((each.message.id for each in page), default=0)
-        rivals = [
+        others = [
             each.message.id
             for each in foreign
-            if is_rivals(each.message, self.state, self.times)
+            if is_of_another_instance(each.message, self.state, self.times)
         ]
 
         return Findings(
             listed=listed,
             found=tuple(each for each in found if each.verdict is not Verdict.YOUNG),
             read=self._reading(listed, read, young, newest),
-            rival_id=max(rivals, default=None),
+            foreign_id=max(others, default=None),
             is_older=any(self._is_since_beginning(each) for each in foreign),
             waits=waits_for_us(
                 listed.conversation,
@@ -257,7 +257,7 @@ class Inspector:
         if (
             picked
             and verdict is Verdict.TAKEN_IN
-            and self.times.age(updated_at) < self.times.patience
+            and self.times.age(updated_at) < self.times.young_for
         ):
             verdict = Verdict.YOUNG
 

@@ -9,7 +9,7 @@ from flask_chatwoot.payloads.conversation import ChatwootMessage, Conversation
 from flask_chatwoot.queue.inspection import KEEP
 from flask_chatwoot.queue.sweeps import SweepState
 
-PATIENCE: t.Final = 15.0
+YOUNG_FOR: t.Final = 15.0
 """Seconds for which a message is left to its delivery."""
 
 
@@ -30,14 +30,14 @@ class Times(t.NamedTuple):
 
     :ivar now: Unix seconds, like the other moments.
     :ivar began_with: See :class:`.SweepState`.
-    :ivar patience: Seconds for which a message is left to its delivery.
+    :ivar young_for: Seconds for which a message is left to its delivery.
     :ivar max_age: Seconds after which a message is not given to the provider.
     """
 
     now: float
     began_at: float = 0.0
     began_with: int = 0
-    patience: float = 0.0
+    young_for: float = 0.0
     max_age: float = 3600.0
 
     def age(self, written_at: float) -> float:
@@ -78,7 +78,7 @@ def judge(question: Question, times: Times) -> Verdict:
         (times.is_before(question.id, question.written_at), Verdict.BEFORE),
         (question.deleted, Verdict.DELETED),
         (question.answered, Verdict.ANSWERED),
-        (times.age(question.written_at) < times.patience, Verdict.YOUNG),
+        (times.age(question.written_at) < times.young_for, Verdict.YOUNG),
         (times.age(question.written_at) > times.max_age, Verdict.TOO_OLD),
     )
 
@@ -126,7 +126,9 @@ def author_of(message: ChatwootMessage, *, kept: bool, pending: bool) -> Author:
     return Author.BOT if message.by_bot else Author.OTHER
 
 
-def is_rivals(message: ChatwootMessage, state: SweepState, times: Times) -> bool:
+def is_of_another_instance(
+    message: ChatwootMessage, state: SweepState, times: Times
+) -> bool:
     """Whether a post of unknown origin shows that another instance answers now.
 
     Not if this database may have forgotten it: it was made before the database began,
@@ -138,7 +140,7 @@ def is_rivals(message: ChatwootMessage, state: SweepState, times: Times) -> bool
         not message.private
         and state.settled
         and message.id > state.newest_id
-        and written_at > state.awake_at
+        and written_at > state.running_since
         and times.age(written_at) < KEEP / 2
     )
 
@@ -155,13 +157,13 @@ def waits_for_us(conversation: Conversation, *, taken: bool, others: bool) -> bo
     return conversation.status == "pending" and not (taken or others or is_operators)
 
 
-def patience_of(interval: float, *, at_start: bool) -> float:
+def young_for(interval: float, *, at_start: bool) -> float:
     """Seconds for which a message is left to its delivery.
 
     :param interval: Seconds between two sweeps.
     :param at_start: The process has just started: what was delivered before is lost.
     """
-    return 0.0 if at_start else min(PATIENCE, interval / 2)
+    return 0.0 if at_start else min(YOUNG_FOR, interval / 2)
 
 
 def window_of(state: SweepState, times: Times) -> float:

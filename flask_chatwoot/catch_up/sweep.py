@@ -31,7 +31,7 @@ from flask_chatwoot.turns.messages import UNANSWERED
 
 from .findings import Finding, Findings, Inspector
 from .reader import MARGIN, Reader, attempts_at
-from .rules import PATIENCE, Times, Verdict, patience_of, pause_after, window_of
+from .rules import YOUNG_FOR, Times, Verdict, pause_after, window_of, young_for
 
 BY_INBOX_FOR: t.Final = 3600.0
 """Seconds for which each inbox is asked for by itself, after a list was too much."""
@@ -49,7 +49,7 @@ class CatchUp:
 
     :ivar ingest: Takes in what was found; starts no worker.
     :ivar client: With the token that may list conversations and messages, if any may.
-    :ivar troubles: How often conversations could not be read, by their ids.
+    :ivar failed_reads: How often conversations could not be read, by their ids.
     """
 
     config: Config
@@ -57,7 +57,7 @@ class CatchUp:
     ingest: Ingest
     store: Store
     ownership: OwnershipStore
-    troubles: dict[int, int] = field(default_factory=dict)
+    failed_reads: dict[int, int] = field(default_factory=dict)
 
     @property
     def interval(self) -> float:
@@ -82,9 +82,8 @@ class CatchUp:
         :raises APIError: Chatwoot could not be read.
         :raises DatabaseError: The database failed.
         """
-        sweeps = self.store.sweeps
-        sweeps.begin()
-        claimed = sweeps.claim(
+        self.store.sweeps.begin()
+        claimed = self.store.sweeps.claim(
             interval=self.interval or MARGIN,
             started_at=started_at,
             hold=self.client.timeout + 5.0,
@@ -95,27 +94,40 @@ class CatchUp:
             return None
 
         token, state = claimed
-
-        def before(seconds: float) -> None:
-            if stopping() or not sweeps.renew(token, seconds + 5.0):
-                raise InterruptedSweepError("The sweep was interrupted.")
-
-        reader = Reader(self.client, before=before, wait=wait)
-        at_start = (
-            state.swept_at or 0.0
-        ) < started_at and self.store.database.clock() - started_at <= PATIENCE
-        sweep = _Sweep(self, token, state, self._times(state, at_start), reader)
+        reader = self._reader(token, stopping, wait)
+        times = self._times(state, at_start=self._is_first(state, started_at))
+        sweep = _Sweep(self, token, state, times, reader)
 
         try:
             return sweep.run()
         except InterruptedSweepError:
-            sweeps.release(token)
+            self.store.sweeps.release(token)
             return None
         except DatabaseError:
             raise
         except Exception as error:
             sweep.fail(error)
             raise
+
+    def _reader(
+        self,
+        token: str,
+        stopping: t.Callable[[], bool],
+        wait: t.Callable[[float], object],
+    ) -> Reader:
+        """What asks Chatwoot as long as the claim is held."""
+
+        def before(seconds: float) -> None:
+            if stopping() or not self.store.sweeps.renew(token, seconds + 5.0):
+                raise InterruptedSweepError("The sweep was interrupted.")
+
+        return Reader(self.client, before=before, wait=wait)
+
+    def _is_first(self, state: SweepState, started_at: float) -> bool:
+        """Whether a process has just started, and none has swept since."""
+        age = self.store.database.clock() - started_at
+
+        return (state.swept_at or 0.0) < started_at and age <= YOUNG_FOR
 
     def rehearse(self) -> list[Findings]:
         """What a sweep would find now. Writes nothing. Blocks.
@@ -127,17 +139,17 @@ class CatchUp:
         if state is None:
             return []
 
-        times = self._times(state, False)
+        times = self._times(state, at_start=False)
         sweep = _Sweep(self, "", state, times, Reader(self.client))
 
         return list(sweep.findings())
 
-    def _times(self, state: SweepState, at_start: bool) -> Times:
+    def _times(self, state: SweepState, *, at_start: bool) -> Times:
         return Times(
             now=self.store.database.clock(),
             began_at=state.began_at,
             began_with=state.began_with,
-            patience=patience_of(self.interval or MARGIN, at_start=at_start),
+            young_for=young_for(self.interval or MARGIN, at_start=at_start),
             max_age=self.config.policy.max_age,
         )
 
@@ -160,7 +172,7 @@ class _Sweep:
         taken_in = 0
 
         for findings in self.findings():
-            if findings.rival_id is not None:
+            if findings.foreign_id is not None:
                 self._stop(findings)
                 break
 
@@ -206,20 +218,20 @@ class _Sweep:
 
         :raises APIError: It could not be read this time.
         """
-        id, troubles = listed.conversation.id, self.parts.troubles
+        id, failed_reads = listed.conversation.id, self.parts.failed_reads
 
         try:
             findings = inspector.look(listed)
         except APIError as error:
-            troubles[id] = troubles.get(id, 0) + 1
+            failed_reads[id] = failed_reads.get(id, 0) + 1
 
-            if troubles[id] < attempts_at(error):
+            if failed_reads[id] < attempts_at(error):
                 raise
 
             log.warning("catch-up leaves a conversation unread: %s", error)
             findings = None
 
-        troubles.pop(id, None)
+        failed_reads.pop(id, None)
 
         return findings
 
@@ -236,7 +248,7 @@ class _Sweep:
         return sorted(
             changed,
             key=lambda each: (
-                self.parts.troubles.get(each.conversation.id, 0),
+                self.parts.failed_reads.get(each.conversation.id, 0),
                 each.conversation.updated_at or 0.0,
             ),
         )
@@ -380,7 +392,7 @@ class _Sweep:
         )
 
     def _stop(self, findings: Findings) -> None:
-        id, post = findings.listed.conversation.id, t.cast(int, findings.rival_id)
+        id, post = findings.listed.conversation.id, t.cast(int, findings.foreign_id)
 
         if self.parts.store.sweeps.stop(post):
             log.error(

@@ -63,9 +63,9 @@ def _problem(parts: CatchUp) -> str | None:
             "Until then nothing is looked for."
         )
 
-    if state is not None and state.rival_id:
+    if state is not None and state.foreign_id:
         return (
-            f"Another instance has posted message {state.rival_id}. End it, and use "
+            f"Another instance has posted message {state.foreign_id}. End it, and use "
             "--resume."
         )
 
@@ -97,9 +97,9 @@ def _lines(findings: Findings) -> list[str]:
     conversation = findings.listed.conversation
     lines = [_line(conversation.id, each) for each in _messages(findings)]
 
-    if findings.rival_id is not None:
+    if findings.foreign_id is not None:
         lines.append(
-            f"conversation {conversation.id}, message {findings.rival_id}: another "
+            f"conversation {conversation.id}, message {findings.foreign_id}: another "
             "instance has posted it"
         )
 

@@ -50,11 +50,11 @@ def catch_up(context: DoctorContext) -> Findings:
 
 
 def _state(context: DoctorContext, state: SweepState, interval: float) -> Finding:
-    if state.rival_id:
+    if state.foreign_id:
         return failed(
             _CHECK,
             f"Another instance answers in this account: it has posted message "
-            f"{state.rival_id}. Catch-up has stopped.",
+            f"{state.foreign_id}. Catch-up has stopped.",
             "End the other instance, and run flask chatwoot catch-up --resume.",
         )
 

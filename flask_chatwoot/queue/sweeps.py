@@ -7,13 +7,14 @@ meanwhile. The states of the row:
 unproven   no verified delivery was accepted by this very database: nothing is read
 waiting    the next sweep is due at ``due_at``
 claimed    a process sweeps; its claim ends by itself, if the process is killed
-stopped    another instance answers in this account (``rival_id``): nothing is read
+stopped    another instance answers in this account (``foreign_id``): nothing is read
 =========  =========================================================================
 
 In a database without a secret in the settings, a verified delivery is one that passed
 whatever the settings require.
 """
 
+import math
 import os
 import secrets
 import socket
@@ -33,13 +34,13 @@ DELAY: t.Final = 15.0
 message was written before that."""
 
 _LOAD: t.Final = """
-SELECT began_at, began_with, verified_by, settled, awake_at, newest_id, rival_id,
+SELECT began_at, began_with, verified_by, settled, running_since, newest_id, foreign_id,
     swept_at, due_at, claim, claimed_until, failures, error, by_inbox_until
 FROM sweep WHERE account_id = :account
 """
 
 _BEGIN: t.Final = """
-INSERT INTO sweep (account_id, began_at, awake_at, due_at)
+INSERT INTO sweep (account_id, began_at, running_since, due_at)
 VALUES (:account, :now, :now, :now) ON CONFLICT (account_id) DO NOTHING
 """
 
@@ -52,7 +53,7 @@ WHERE account_id = :account
 
 _CLAIM: t.Final = """
 UPDATE sweep SET claim = :claim, claimed_until = :until, settled = :settled,
-    awake_at = :awake
+    running_since = :running
 WHERE account_id = :account
 """
 
@@ -93,9 +94,9 @@ class SweepState(t.NamedTuple):
     :ivar verified_by: The database that accepted a verified delivery; ``None`` if none
         did yet. A copy of a database has another identity.
     :ivar settled: A whole sweep was made since the last time when no process ran.
-    :ivar awake_at: When the first process started after that time.
+    :ivar running_since: When the first process started after that time.
     :ivar newest_id: The newest message that a whole sweep has seen.
-    :ivar rival_id: A post that another instance made; ``None`` if none was seen.
+    :ivar foreign_id: A post that another instance made; ``None`` if none was seen.
     :ivar swept_at: When the last whole sweep began; ``None`` if there was none.
     :ivar due_at: When the next one is due.
     :ivar failures: Sweeps that failed in a row.
@@ -107,9 +108,9 @@ class SweepState(t.NamedTuple):
     began_with: int
     verified_by: str | None
     settled: bool
-    awake_at: float
+    running_since: float
     newest_id: int
-    rival_id: int | None
+    foreign_id: int | None
     swept_at: float | None
     due_at: float
     claim: str | None
@@ -134,20 +135,23 @@ class Reading(t.NamedTuple):
 class Sweeps:
     """The sweeps of one Chatwoot account. Threads share it.
 
+    :ivar counts_from: A delivery of a message that was written before need not be given
+        to :meth:`delivered`, Unix seconds; unless it is of another inbox than
+        ``inboxes_seen``.
+
     Every method raises :class:`~flask_chatwoot.errors.DatabaseError` when the database
     cannot be read or written.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._inboxes: set[int] = set()
-        self._forget()
+        self.inboxes_seen: set[int | None] = {None}
+        self.counts_from = 0.0
 
     def _forget(self) -> None:
         """Read again what is known; the file may have been replaced by another."""
-        self._proven = False
-        self._counts_from = 0.0
-        self._inboxes.clear()
+        self.counts_from = 0.0
+        self.inboxes_seen = {None}
 
     # -- the beginning -----------------------------------------------------------
 
@@ -158,30 +162,25 @@ class Sweeps:
                 tx.execute(_BEGIN, self._names() | {"now": tx.now})
 
     def delivered(
-        self, message_id: int, written_at: float | None, inbox_id: int | None
+        self, message_id: int, written_at: float, inbox_id: int | None
     ) -> None:
         """Record that a verified delivery of this account was accepted.
 
         Costs nothing once these facts are known.
 
         :param message_id: 0 for what is not about a message.
-        :param written_at: Unix seconds; ``None``: unknown.
+        :param written_at: Unix seconds; 0: unknown.
         :param inbox_id: The Chatwoot inbox; ``None``: unknown.
         """
-        if inbox_id is not None and inbox_id not in self._inboxes:
+        if inbox_id is not None and inbox_id not in self.inboxes_seen:
             self._add_inbox(inbox_id)
-
-        written_at = written_at or 0.0
-
-        if self._proven or written_at < self._counts_from:
-            return
 
         known = self.state()
 
         if known is not None and self.is_proven(known):
-            self._counts_from = known.began_at - DELAY
+            self.counts_from = _counts_from(known)
 
-            if written_at < self._counts_from:
+            if written_at < self.counts_from:
                 return
 
         values = self._names() | {
@@ -195,14 +194,14 @@ class Sweeps:
             values["now"] = tx.now
             tx.execute(_BEGIN, values)
             tx.execute(_VERIFIED, values)
-            state = self._state(tx)
+            state = t.cast(SweepState, self._state(tx))
 
-        self._proven = state is not None and state.began_with > 0
+        self.counts_from = _counts_from(state)
 
     def _add_inbox(self, inbox_id: int) -> None:
-        self._inboxes.update(self.inboxes())
+        self.inboxes_seen.update(self.inboxes())
 
-        if inbox_id not in self._inboxes:
+        if inbox_id not in self.inboxes_seen:
             with self._database.transaction(durable=True) as tx:
                 tx.execute(
                     "INSERT INTO inbox (account_id, inbox_id)"
@@ -210,7 +209,7 @@ class Sweeps:
                     self._names() | {"inbox": inbox_id},
                 )
 
-            self._inboxes.add(inbox_id)
+            self.inboxes_seen.add(inbox_id)
 
     def inboxes(self) -> list[int]:
         """The Chatwoot inboxes whose deliveries this database gets.
@@ -240,11 +239,11 @@ class Sweeps:
         with self._database.transaction() as tx:
             tx.execute(
                 "UPDATE sweep SET began_at = :at, began_with = 0, settled = 0,"
-                " awake_at = :now WHERE account_id = :account AND began_at < :at",
+                " running_since = :now WHERE account_id = :account AND began_at < :at",
                 self._names() | {"at": at, "now": tx.now},
             )
 
-        self._proven = False
+        self._forget()
 
     # -- the row -----------------------------------------------------------------
 
@@ -274,10 +273,10 @@ class Sweeps:
             if state is None or not self._may_claim(state, tx.now, started_at, now=now):
                 return None
 
-            state = _awake(state, tx.now, interval)
+            state = _started(state, tx.now, interval)
             token = new_token()
             values = {"claim": token, "until": tx.now + hold}
-            values |= {"settled": int(state.settled), "awake": state.awake_at}
+            values |= {"settled": int(state.settled), "running": state.running_since}
             tx.execute(_CLAIM, self._names() | values)
 
         return token, state
@@ -289,7 +288,7 @@ class Sweeps:
             self._forget()
             return False
 
-        if state.rival_id:
+        if state.foreign_id:
             return False
 
         due = now or is_due(state, at, started_at=started_at)
@@ -351,8 +350,8 @@ class Sweeps:
         """Stop for good: another instance made this post. ``False`` if it was known."""
         with self._database.transaction(durable=True) as tx:
             stopped = tx.execute(
-                "UPDATE sweep SET rival_id = :message, claim = NULL"
-                " WHERE account_id = :account AND rival_id IS NULL",
+                "UPDATE sweep SET foreign_id = :message, claim = NULL"
+                " WHERE account_id = :account AND foreign_id IS NULL",
                 self._names() | {"message": message_id},
             )
 
@@ -362,7 +361,7 @@ class Sweeps:
         """Go on after :meth:`stop`. Posts so far no longer count."""
         with self._database.transaction() as tx:
             tx.execute(
-                "UPDATE sweep SET rival_id = NULL, settled = 0, awake_at = :now,"
+                "UPDATE sweep SET foreign_id = NULL, settled = 0, running_since = :now,"
                 " due_at = :now WHERE account_id = :account",
                 self._names() | {"now": tx.now},
             )
@@ -424,6 +423,11 @@ def is_due(state: SweepState, now: float, *, started_at: float) -> bool:
     return not state.failures and (state.swept_at or 0.0) < started_at
 
 
+def _counts_from(state: SweepState) -> float:
+    """Since when a delivered message may tell more about the beginning."""
+    return math.inf if state.began_with else state.began_at - DELAY
+
+
 def new_token() -> str:
     """A token for a claim, which names the process."""
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(8)}"
@@ -454,12 +458,12 @@ def _was_killed(token: str) -> bool:
     return False
 
 
-def _awake(state: SweepState, now: float, interval: float) -> SweepState:
+def _started(state: SweepState, now: float, interval: float) -> SweepState:
     """The state after a time without any process, if there was one.
 
     A sweep is then overdue by more than one that others delay.
     """
     if state.settled and now > state.due_at + max(interval, 60.0):
-        return state._replace(settled=False, awake_at=now)
+        return state._replace(settled=False, running_since=now)
 
     return state
