@@ -11,7 +11,6 @@ from unittest.mock import Mock
 
 import pytest
 from chaos import STALE, Run, broken
-from support.faults import known_fault
 from support.waiting import Clock
 
 from flask_chatwoot.simulator import Simulator
@@ -24,7 +23,6 @@ SOME_SECONDS: t.Final = (
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and SIGSTOP")
-@known_fault("What was not delivered is lost, and a page of a proxy ends a turn.")
 def test_nothing_is_lost_doubled_or_out_of_order_whatever_dies() -> None:
     pytest.importorskip("gunicorn", reason="needs gunicorn to run real processes")
     command = [sys.executable, str(PROGRAM), *SOME_SECONDS, "--json"]

@@ -74,4 +74,6 @@ if (folder / "starts").exists():
 
 if __name__ == "__main__":
     for payload in json.load(sys.stdin):
-        assert deliver(app.test_client(), payload).status_code == 202
+        answer = deliver(app.test_client(), payload).get_json()
+        # A worker that has just started may have found the message by catch-up.
+        assert answer["status"] in ("accepted", "duplicate")
