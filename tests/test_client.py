@@ -29,7 +29,8 @@ from support.wire import (
 )
 from urllib3 import exceptions as urllib3_errors
 
-from flask_chatwoot.client import ChatwootClient, NoAnswer, RawAnswer, exchange
+from flask_chatwoot.client import ChatwootClient
+from flask_chatwoot.client.raw import NoAnswer, RawAnswer, exchange
 from flask_chatwoot.errors import APIError, PermanentError, TransientError, UnknownError
 from flask_chatwoot.payloads.channels import LIMIT
 from flask_chatwoot.payloads.conversation import ChatwootMessage, Conversation, Speaker

@@ -27,7 +27,8 @@ from support.workers import certificate
 from werkzeug.wrappers import Request, Response
 
 from flask_chatwoot import Chatwoot
-from flask_chatwoot.client import ChatwootClient, RawAnswer
+from flask_chatwoot.client import ChatwootClient
+from flask_chatwoot.client.raw import RawAnswer
 from flask_chatwoot.doctor import server
 from flask_chatwoot.doctor.chatwoot import address
 from flask_chatwoot.doctor.facts import DoctorContext, Finding, Mark, UnreadableAccount

@@ -9,6 +9,3 @@ Works without Flask::
 from flask_chatwoot.payloads.channels import split as split
 
 from .api import ChatwootClient as ChatwootClient
-from .raw import NoAnswer as NoAnswer
-from .raw import RawAnswer as RawAnswer
-from .raw import exchange as exchange

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
-from flask_chatwoot.client import NoAnswer, RawAnswer, exchange
+from flask_chatwoot.client.raw import NoAnswer, RawAnswer, exchange
 from flask_chatwoot.errors import APIError, ConfigError, SetupError
 from flask_chatwoot.payloads import versions
 from flask_chatwoot.payloads.versions import Version

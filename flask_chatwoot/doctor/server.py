@@ -7,7 +7,7 @@ import time
 import typing as t
 from urllib.parse import urlsplit
 
-from flask_chatwoot.client import NoAnswer, RawAnswer
+from flask_chatwoot.client.raw import NoAnswer, RawAnswer
 from flask_chatwoot.payloads import versions
 from flask_chatwoot.payloads.signature import TOLERANCE
 from flask_chatwoot.payloads.versions import NEWEST, OLDEST, Version
