@@ -284,7 +284,7 @@ class Upkeep:
         ended = self._store.queue.end_leases()
 
         if ended:
-            log.warning("%d jobs of a process that died are taken over", ended)
+            log.warning("jobs taken over from a process that died: %d", ended)
 
     def _prune(self) -> None:
         pruned = (

@@ -448,6 +448,10 @@ def test_beside_an_agent_bots_token_a_users_token_reads(
     with pytest.raises(APIError, match="401"):
         place.sweep()
 
+    code, printed = outcome(place.app, "catch-up")
+    assert code == 1
+    assert "Set CHATWOOT_USER_ACCESS_TOKEN" in printed
+
     tokens["database_url"] += "s"
     place.app = place.new_app(**tokens, user_access_token=place.sim.user_token)
     place.delivered(talk, "Two")
@@ -935,6 +939,20 @@ def test_a_rehearsal_shows_what_a_sweep_would_do_and_does_nothing(place: Place) 
     assert "secret" not in printed
     assert len(jobs_of(place.app)) == 1
     assert place.sweep() == 1
+
+
+def test_a_rehearsal_shows_what_is_still_left_to_its_delivery(place: Place) -> None:
+    talk = place.begin()
+    message = talk.customer_says("Just now")
+    place.later(2)
+
+    printed = outcome(place.app, "catch-up", "--dry-run")[1]
+
+    assert (
+        f"conversation {talk.id}, message {message.id}: is left to its delivery "
+        "(written 2 s ago)"
+    ) in printed
+    assert "0 messages would be taken in." in printed
 
 
 def test_the_command_stores_what_it_finds_and_begins_no_turn(place: Place) -> None:

@@ -281,7 +281,7 @@ WRONG: t.Final[t.Sequence[tuple[str, t.Sequence[t.Any], str]]] = [
     (f"{POSITIVE} BURST_WINDOW SETTLE_TIME", [True, (3, 10), [10]], NOT_TEXT),
     ("BURST_WINDOW SETTLE_TIME", [-1, "-0.5", "nan"], "seconds"),
     ("MAX_AGE BURST_WINDOW", [86_401], "at most a day"),
-    ("LEASE", [23.9, 1], "at least 24, twice CHATWOOT_TIMEOUT and 2 seconds"),
+    ("LEASE", [23.9, 1], "at least 24, twice the sum of CHATWOOT_TIMEOUT and 2"),
     ("SETTLE_TIME", [10.9, 1], "at least 11, CHATWOOT_TIMEOUT and 1 second"),
 ]
 

@@ -455,7 +455,7 @@ def test_what_chatwoot_refuses_is_dead_and_not_posted_again(
 
     assert scene.ending == ("dead", reason)
     assert (len(scene.api.attempts), scene.api.changes) == (attempts, [])
-    assert f"job 1 is dead ({reason})" in caplog.text
+    assert f"is dead ({reason})" in caplog.text
 
 
 @pytest.mark.parametrize("times", [1, 10], ids=["the reply", "the reply and the note"])

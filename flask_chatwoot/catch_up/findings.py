@@ -119,7 +119,7 @@ class Inspector:
 
         return Findings(
             listed=listed,
-            found=tuple(each for each in found if each.verdict is not Verdict.YOUNG),
+            found=found,
             read=self._reading(listed, read, young, newest),
             foreign_id=max(others, default=None),
             is_older=any(self._is_since_beginning(each) for each in foreign),

@@ -18,7 +18,7 @@ class Verdict(StrEnum):
 
     TAKEN_IN = "is taken in"
     KNOWN = "is known"
-    YOUNG = "is left to its delivery"
+    YOUNG = "is left to its delivery"  # until a later sweep
     ANSWERED = "was answered by an operator or another bot"
     TOO_OLD = "is older than CHATWOOT_MAX_AGE"
     BEFORE = "was written before this database began"

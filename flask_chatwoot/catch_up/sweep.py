@@ -43,6 +43,17 @@ class InterruptedSweepError(ChatwootError):
     """The process stops, or another one has the claim."""
 
 
+def explained(error: ChatwootError) -> str:
+    """An error of a sweep with its remedy, for logs and the command."""
+    if isinstance(error, APIError) and error.lacks_right:
+        return (
+            "This token may not list conversations, so what was not delivered is not "
+            "found. Set CHATWOOT_USER_ACCESS_TOKEN to the token of a user who may."
+        )
+
+    return str(error)
+
+
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class CatchUp:
     """Makes the sweeps of one app. Threads share it.

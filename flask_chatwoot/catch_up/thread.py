@@ -9,7 +9,7 @@ import typing as t
 from flask_chatwoot.background import Forkable, register_for_forks
 from flask_chatwoot.errors import APIError, ChatwootError, trace
 
-from .sweep import CatchUp
+from .sweep import CatchUp, explained
 
 _LOOK_EVERY: t.Final = 5.0
 """Seconds between two looks whether a sweep is due; that is one read."""
@@ -87,7 +87,7 @@ class CatchUpThread(Forkable):
             )
             self._failed = ""
         except ChatwootError as error:
-            self._report(str(error), failed=isinstance(error, APIError))
+            self._report(explained(error), failed=isinstance(error, APIError))
         except Exception as error:  # noqa: BLE001 - the thread must go on
             self._report(trace(error), failed=True)
 

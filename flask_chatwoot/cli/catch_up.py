@@ -7,7 +7,8 @@ from flask.cli import with_appcontext
 
 from flask_chatwoot.catch_up.findings import Finding, Findings
 from flask_chatwoot.catch_up.rules import Verdict
-from flask_chatwoot.catch_up.sweep import CatchUp
+from flask_chatwoot.catch_up.sweep import CatchUp, explained
+from flask_chatwoot.errors import APIError
 from flask_chatwoot.payloads.events import MessageEvent
 from flask_chatwoot.runtime import current_runtime
 
@@ -28,6 +29,13 @@ def catch_up(dry_run: bool, resume: bool) -> None:
     Workers do that by themselves, every CHATWOOT_CATCH_UP seconds. No text of a message
     is shown.
     """
+    try:
+        _run(dry_run=dry_run, resume=resume)
+    except APIError as error:
+        raise click.ClickException(explained(error)) from error
+
+
+def _run(*, dry_run: bool, resume: bool) -> None:
     configured = current_runtime().configured
     sweeps = configured.store.sweeps
 

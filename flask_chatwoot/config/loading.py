@@ -240,8 +240,8 @@ def _check_times(found: dict[str, Found]) -> None:
     reasons = {
         "lease": (
             2 * (timeout + MARGIN),
-            f"twice CHATWOOT_TIMEOUT and {MARGIN:g} seconds: a post begins only if the "
-            "lease outlasts it",
+            f"twice the sum of CHATWOOT_TIMEOUT and {MARGIN:g} seconds: a post begins "
+            "only if the lease outlasts it",
         ),
         "settle_time": (
             timeout + 1.0,

@@ -247,7 +247,7 @@ SETTINGS: t.Final = (
         to.seconds,
         30.0,
         "Seconds after which the job of a worker that gives no sign is claimed by "
-        "another; at least twice CHATWOOT_TIMEOUT and 2.",
+        "another; at least twice the sum of CHATWOOT_TIMEOUT and 2.",
     ),
     Setting(
         "retry_pause",

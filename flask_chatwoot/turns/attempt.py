@@ -78,6 +78,7 @@ class Attempt:
 
     def _finish(self, ending: Ending) -> None:
         """Tell the host how the turn ended."""
+        _log(self._job, ending)
         self._keep_transcript()
         signals.send(
             signals.turn_finished,
@@ -419,3 +420,15 @@ class Attempt:
             log.error("job %s: %s", self._job.id, failed)  # noqa: TRY400
 
         return Ending(TurnOutcome.DEAD, failure)
+
+
+def _log(job: Job, ending: Ending) -> None:
+    """One line a turn. A reason in the host's own words may quote the customer."""
+    reason = ending.reason if ending.reason in {*Reason} else None
+    log.info(
+        "job %s of conversation %s: %s%s",
+        job.id,
+        job.conversation_id,
+        ending.outcome,
+        f" ({reason})" if reason else "",
+    )

@@ -47,12 +47,25 @@ def postponed(queue: Queue, config: Config, job: Job, error: ChatwootError) -> b
     may_pass = is_temporary(error) or _is_first_401(job, error)
 
     if not (again and may_pass):
-        log.error("job %s is dead (%s): %s", job.id, reason, error)
+        log.error(
+            "job %s of conversation %s is dead (%s): %s",
+            job.id,
+            job.conversation_id,
+            reason,
+            error,
+        )
         return False
 
     pause = pause_after(error, job.attempts, config.retry_pause)
     queue.postpone(job, pause, reason=reason)
-    log.warning("job %s failed (%s), again in %.0f s: %s", job.id, reason, pause, error)
+    log.warning(
+        "job %s of conversation %s failed (%s), again in %.0f s: %s",
+        job.id,
+        job.conversation_id,
+        reason,
+        pause,
+        error,
+    )
 
     return True
 
