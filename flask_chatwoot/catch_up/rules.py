@@ -151,10 +151,7 @@ def waits_for_us(conversation: Conversation, *, taken: bool, others: bool) -> bo
     :param taken: An operator has it.
     :param others: Another bot has written in it.
     """
-    assignee = conversation.assignee
-    is_operators = assignee is not None and assignee.type == "user"
-
-    return conversation.status == "pending" and not (taken or others or is_operators)
+    return conversation.waits_for_bot and not (taken or others)
 
 
 def young_for(interval: float, *, at_start: bool) -> float:

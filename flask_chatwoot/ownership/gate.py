@@ -235,7 +235,7 @@ class Gate:
         """
         assignee = conversation.assignee
 
-        if assignee is not None and assignee.type != "user":
+        if assignee is not None and not assignee.is_operator:
             return self.identity.is_assigned(assignee)
 
         return not self._has_other_bot(event, ownership) or self.identity.is_bot()

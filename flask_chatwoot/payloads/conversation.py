@@ -70,6 +70,11 @@ class Assignee(t.NamedTuple):
     type: str
     id: int | None
 
+    @property
+    def is_operator(self) -> bool:
+        """Whether it is an operator."""
+        return self.type == "user"
+
 
 class Speaker(StrEnum):
     """The author of a public message."""
@@ -183,6 +188,13 @@ class Conversation(t.NamedTuple):
     def blocked(self) -> bool:
         """Whether operators have blocked the customer."""
         return any(contact.blocked for contact in self.contacts)
+
+    @property
+    def waits_for_bot(self) -> bool:
+        """Whether it is pending, and assigned to no operator."""
+        is_operators = self.assignee is not None and self.assignee.is_operator
+
+        return self.status == "pending" and not is_operators
 
     @property
     def language(self) -> str | None:
