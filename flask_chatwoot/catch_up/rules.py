@@ -123,7 +123,7 @@ def author_of(message: ChatwootMessage, *, kept: bool, pending: bool) -> Author:
     if message.by_operator:
         return Author.OPERATOR
 
-    return Author.BOT if message.by_bot else Author.OTHER
+    return Author.BOT if message.bot is not None else Author.OTHER
 
 
 def is_of_another_instance(

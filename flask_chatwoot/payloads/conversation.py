@@ -133,11 +133,6 @@ class ChatwootMessage(t.NamedTuple):
         return f"<ChatwootMessage {self.id}>"
 
     @property
-    def by_bot(self) -> bool:
-        """Whether another bot may have written it: our marker is absent."""
-        return self.bot is not None and self.marker is None
-
-    @property
     def by_operator(self) -> bool:
         """Whether an operator wrote this to the customer.
 
