@@ -19,7 +19,7 @@ from flask_chatwoot.payloads.listed import (
 from flask_chatwoot.queue.store import Store
 from flask_chatwoot.queue.sweeps import Reading, SweepState
 
-from .reader import MARGIN, Reader
+from .reader import CLOCK_MARGIN, Reader
 from .rules import (
     Author,
     Question,
@@ -166,7 +166,7 @@ class Inspector:
             if whole or oldest is None or oldest.id <= known:
                 break
 
-            if (oldest.created_at or 0.0) < self.since - MARGIN:
+            if (oldest.created_at or 0.0) < self.since - CLOCK_MARGIN:
                 break
 
             older = self.reader.messages(conversation_id, oldest.id)
