@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import sqlite3
 import typing as t
@@ -10,13 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from support.queue import steps_of
 from support.waiting import Clock
 
 from flask_chatwoot.errors import DatabaseError
 from flask_chatwoot.ownership import state
 from flask_chatwoot.ownership.state import Ownership, Transition
 from flask_chatwoot.ownership.store import LONGEST_ABSENCE, OwnershipStore
-from flask_chatwoot.queue.sqlite import SQLiteDatabase, SQLiteTransaction
+from flask_chatwoot.queue.sqlite import SQLiteDatabase
 from flask_chatwoot.queue.store import Store
 
 DAY = 86_400.0
@@ -217,19 +217,7 @@ def test_a_broken_file_is_an_error_that_names_it(
 def test_no_call_for_a_conversation_reads_a_whole_table(
     store: OwnershipStore, path: str, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    asked: list[tuple[str, t.Any]] = []
-    execute = SQLiteTransaction.execute
-
-    def spy(tx: SQLiteTransaction, sql: str, values: t.Any = None) -> t.Any:
-        asked.append((sql, values))
-        return execute(tx, sql, values)
-
-    monkeypatch.setattr(SQLiteTransaction, "execute", spy)
-    CALLS[call](store)
-
-    with contextlib.closing(sqlite3.connect(path)) as db:
-        plans = [db.execute(f"EXPLAIN QUERY PLAN {sql}", v) for sql, v in asked]
-        steps = [row[-1] for plan in plans for row in plan]
+    steps = steps_of(lambda: CALLS[call](store), path, monkeypatch)
 
     assert steps
     assert [step for step in steps if "SCAN" in step or "TEMP B-TREE" in step] == []

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
 import threading
 import typing as t
 
 import pytest
-from support.queue import DAY, Store
+from support.queue import DAY, Store, steps_of
 
 from flask_chatwoot.queue.inspection import (
     ALIVE,
@@ -18,7 +16,6 @@ from flask_chatwoot.queue.inspection import (
     JobRow,
 )
 from flask_chatwoot.queue.schema import UNFINISHED, DraftState, JobState
-from flask_chatwoot.queue.sqlite import SQLiteTransaction
 
 # -- operators -----------------------------------------------------------------
 
@@ -205,19 +202,7 @@ CALLS: dict[str, t.Callable[[Inspection], object]] = {
 def test_nothing_that_runs_beside_deliveries_reads_all_jobs(
     four: Store, call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[str, t.Any]] = []
-    execute = SQLiteTransaction.execute
-
-    def spy(tx: SQLiteTransaction, sql: str, values: t.Any = None) -> t.Any:
-        asked.append((sql, values))
-        return execute(tx, sql, values)
-
-    monkeypatch.setattr(SQLiteTransaction, "execute", spy)
-    CALLS[call](four.inspection)
-
-    with contextlib.closing(sqlite3.connect(four.path)) as db:
-        plans = [db.execute(f"EXPLAIN QUERY PLAN {sql}", v) for sql, v in asked]
-        steps = [row[-1] for plan in plans for row in plan]
+    steps = steps_of(lambda: CALLS[call](four.inspection), four.path, monkeypatch)
 
     assert steps
     assert [step for step in steps if "SCAN job" in step] == []

@@ -288,12 +288,26 @@ def test_text_and_replies_are_an_answer(value: t.Any, replies: list[Reply]) -> N
     "value",
     [
         *(None, "", " ", "\n\t \u00a0", "\0", " \0 "),
+        *("\u200b", "\ufeff", "\u2060\u200b", "\u00ad", "\u200e", "\u3164", "\u2800"),
+        " \u200b\n\u200b ",
         *(Reply(""), Reply(" ", private=True), Reply(choices=["A"])),
         *([], (), [None, ""], [Reply("")]),
     ],
 )
 def test_blank_text_is_no_answer(value: t.Any) -> None:
     assert as_answer(value) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("\U0001f469\u200d\U0001f4bb", id="emoji of two"),
+        pytest.param("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647", id="Persian"),
+        pytest.param("\u200b\u2764\ufe0f", id="emoji behind a zero width space"),
+    ],
+)
+def test_a_visible_text_keeps_its_invisible_characters(text: str) -> None:
+    assert as_answer(text) == Answer((Reply(text),))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from flask_chatwoot.errors import (
 )
 from flask_chatwoot.outcomes import Reason
 from flask_chatwoot.turns.retry import (
-    LONGEST_PAUSE,
+    LONGEST_BACKOFF,
     allows_posts,
     is_temporary,
     pause_after,
@@ -73,8 +73,8 @@ def test_an_error_means_retries_last_posts_and_a_reason(
 @pytest.mark.parametrize(
     ("attempt", "seconds"),
     [
-        *((1, 2), (2, 12), (3, 72), (4, 432), (5, LONGEST_PAUSE)),
-        *((100, LONGEST_PAUSE), (397, LONGEST_PAUSE), (10**18, LONGEST_PAUSE)),
+        *((1, 2), (2, 12), (3, 72), (4, 432), (5, LONGEST_BACKOFF)),
+        *((100, LONGEST_BACKOFF), (397, LONGEST_BACKOFF), (10**18, LONGEST_BACKOFF)),
     ],
 )
 def test_pauses_grow_sixfold_to_a_limit_with_spread(

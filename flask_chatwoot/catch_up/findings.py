@@ -19,7 +19,7 @@ from flask_chatwoot.payloads.listed import (
 from flask_chatwoot.queue.store import Store
 from flask_chatwoot.queue.sweeps import Reading, SweepState
 
-from .reader import MARGIN, Reader
+from .reader import CLOCK_MARGIN, Reader
 from .rules import (
     Author,
     Question,
@@ -106,8 +106,10 @@ class Inspector:
         page = self._page(id, read.message_id)
         authors = {each.message.id: self._author(id, each) for each in page}
         foreign = [each for each in page if authors[each.message.id] is Author.FOREIGN]
-        operator_id = self.ownership.load(id).operator_message_id
-        looked = _Looked(listed, page, authors, read.message_id, operator_id)
+        ownership = self.ownership.load(id)
+        looked = _Looked(
+            listed, page, authors, read.message_id, ownership.operator_message_id
+        )
         found = tuple(self._findings(looked))
         young = [each for each in found if each.verdict is Verdict.YOUNG]
         newest = max((each.message.id for each in page), default=0)
@@ -125,7 +127,7 @@ class Inspector:
             is_older=any(self._is_since_beginning(each) for each in foreign),
             waits=waits_for_us(
                 listed.conversation,
-                taken=self.ownership.load(id).taken,
+                taken=ownership.taken,
                 others=any(author.answers for author in authors.values()),
             ),
             newest_id=newest,
@@ -164,7 +166,7 @@ class Inspector:
             if whole or oldest is None or oldest.id <= known:
                 break
 
-            if (oldest.created_at or 0.0) < self.since - MARGIN:
+            if (oldest.created_at or 0.0) < self.since - CLOCK_MARGIN:
                 break
 
             older = self.reader.messages(conversation_id, oldest.id)

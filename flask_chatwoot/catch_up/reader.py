@@ -36,7 +36,7 @@ PAGE_SIZE: t.Final = 32 * 1024 * 1024
 PAUSE: t.Final = 0.2
 """Seconds between the beginnings of two requests."""
 
-MARGIN: t.Final = 60.0
+CLOCK_MARGIN: t.Final = 60.0
 """Seconds. Chatwoot counts by its own clock, and saves before it can be listed."""
 
 SMALLEST_WINDOW: t.Final = 300.0
@@ -74,7 +74,7 @@ class Reader:
         parameters = {
             "status": "all",
             "assignee_type": "all",
-            "updated_within": math.ceil(within + MARGIN),
+            "updated_within": math.ceil(within + CLOCK_MARGIN),
             "inbox_id": inbox_id,
         }
 

@@ -123,7 +123,7 @@ def author_of(message: ChatwootMessage, *, kept: bool, pending: bool) -> Author:
     if message.by_operator:
         return Author.OPERATOR
 
-    return Author.BOT if message.by_bot else Author.OTHER
+    return Author.BOT if message.bot is not None else Author.OTHER
 
 
 def is_of_another_instance(
@@ -151,10 +151,7 @@ def waits_for_us(conversation: Conversation, *, taken: bool, others: bool) -> bo
     :param taken: An operator has it.
     :param others: Another bot has written in it.
     """
-    assignee = conversation.assignee
-    is_operators = assignee is not None and assignee.type == "user"
-
-    return conversation.status == "pending" and not (taken or others or is_operators)
+    return conversation.waits_for_bot and not (taken or others)
 
 
 def young_for(interval: float, *, at_start: bool) -> float:

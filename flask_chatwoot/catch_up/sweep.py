@@ -30,11 +30,14 @@ from flask_chatwoot.queue.sweeps import LONGEST_INTERVAL, SweepState
 from flask_chatwoot.turns.messages import UNANSWERED
 
 from .findings import Finding, Findings, Inspector
-from .reader import MARGIN, Reader, attempts_at
+from .reader import Reader, attempts_at
 from .rules import YOUNG_FOR, Times, Verdict, pause_after, window_of, young_for
 
 BY_INBOX_FOR: t.Final = 3600.0
 """Seconds for which each inbox is asked for by itself, after a list was too much."""
+
+_PACE: t.Final = 60.0
+"""Seconds between two sweeps where only a command makes them."""
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +78,11 @@ class CatchUp:
         """Seconds between two sweeps; 0: there are none."""
         return self.config.catch_up
 
+    @property
+    def pace(self) -> float:
+        """Seconds between two sweeps, also where only a command makes them."""
+        return self.interval or _PACE
+
     def sweep(
         self,
         *,
@@ -95,7 +103,7 @@ class CatchUp:
         """
         self.store.sweeps.begin()
         claimed = self.store.sweeps.claim(
-            interval=self.interval or MARGIN,
+            interval=self.pace,
             started_at=started_at,
             hold=self.client.timeout + 5.0,
             now=now,
@@ -160,7 +168,7 @@ class CatchUp:
             now=self.store.database.clock(),
             began_at=state.began_at,
             began_with=state.began_with,
-            young_for=young_for(self.interval or MARGIN, at_start=at_start),
+            young_for=young_for(self.pace, at_start=at_start),
             max_age=self.config.policy.max_age,
         )
 
@@ -355,7 +363,7 @@ class _Sweep:
         sweeps.swept(
             self.token,
             began=self.times.now,
-            interval=self.parts.interval or MARGIN,
+            interval=self.parts.pace,
             newest_id=self.newest_id,
             floor=self.times.now - self.times.max_age if self.is_older else 0.0,
         )
@@ -417,7 +425,7 @@ class _Sweep:
     def fail(self, error: Exception) -> None:
         """Plan the next sweep after this one failed."""
         failures = self.state.failures + 1
-        pause = pause_after(failures, self.parts.interval or MARGIN, LONGEST_INTERVAL)
+        pause = pause_after(failures, self.parts.pace, LONGEST_INTERVAL)
         now = self.parts.store.database.clock()
         text, by_inbox = type(error).__name__, self.state.by_inbox_until
 

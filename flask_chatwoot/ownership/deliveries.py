@@ -8,6 +8,7 @@ from flask_chatwoot.payloads.events import ConversationEvent, MessageEvent
 from flask_chatwoot.queue.database import Transaction
 
 from . import state
+from .identity import is_by_other_bot
 from .mode import Mode, ModeAttribute
 from .state import Transition
 from .store import OwnershipStore
@@ -45,13 +46,10 @@ def record_bot(store: OwnershipStore, event: MessageEvent, *, ours: bool) -> Non
     """
     message = event.message
 
-    if message.bot is None:
-        return
-
     if ours:
         if message.bot:
             store.learn_bot(message.bot)
-    elif message.marker is None and message.bot not in store.bots():
+    elif is_by_other_bot(message, store):
         wrote = functools.partial(state.bot_wrote, message_id=message.id)
         store.apply(event.conversation.id, wrote)
 

@@ -20,7 +20,7 @@ from flask_chatwoot.queue.inspection import KEEP
 from flask_chatwoot.queue.outbox import Outbox
 
 from . import context, state
-from .identity import Identity
+from .identity import Identity, is_by_other_bot
 from .live import LiveState
 from .mode import ModeAttribute
 from .policy import (
@@ -235,7 +235,7 @@ class Gate:
         """
         assignee = conversation.assignee
 
-        if assignee is not None and assignee.type != "user":
+        if assignee is not None and not assignee.is_operator:
             return self.identity.is_assigned(assignee)
 
         return not self._has_other_bot(event, ownership) or self.identity.is_bot()
@@ -249,7 +249,7 @@ class Gate:
         listed = self.live.messages(conversation_id, ownership.resolved_message_id)
 
         return any(
-            self.identity.is_other_bot(each)
+            is_by_other_bot(each, self.store)
             and not is_ours(self.outbox, conversation_id, each)
             for each in listed
         )

@@ -55,14 +55,15 @@ class Identity:
 
         return assignee.id in bots if bots else self.is_bot()
 
-    def is_other_bot(self, message: ChatwootMessage) -> bool:
-        """Whether another bot wrote a message. A post of this app must be known as one.
 
-        A message with our marker is another instance's of this package, or one that
-        this database has forgotten.
-        """
-        return (
-            message.bot is not None
-            and message.marker is None
-            and message.bot not in self.store.bots()
-        )
+def is_by_other_bot(message: ChatwootMessage, store: OwnershipStore) -> bool:
+    """Whether another bot wrote a message. A post of this app must be known as one.
+
+    A message with our marker is another instance's of this package, or one that this
+    database has forgotten.
+    """
+    return (
+        message.bot is not None
+        and message.marker is None
+        and message.bot not in store.bots()
+    )

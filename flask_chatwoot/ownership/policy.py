@@ -122,7 +122,7 @@ _TABLE: t.Final[tuple[_Line, ...]] = (
         lambda c: (
             c.settings.yield_to_assignee
             and c.assignee is not None
-            and c.assignee.type == "user"
+            and c.assignee.is_operator
         ),
         Audience.OPERATORS,
         Reason.ASSIGNED,

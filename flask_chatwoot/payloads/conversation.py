@@ -70,6 +70,11 @@ class Assignee(t.NamedTuple):
     type: str
     id: int | None
 
+    @property
+    def is_operator(self) -> bool:
+        """Whether it is an operator."""
+        return self.type == "user"
+
 
 class Speaker(StrEnum):
     """The author of a public message."""
@@ -128,11 +133,6 @@ class ChatwootMessage(t.NamedTuple):
         return f"<ChatwootMessage {self.id}>"
 
     @property
-    def by_bot(self) -> bool:
-        """Whether another bot may have written it: our marker is absent."""
-        return self.bot is not None and self.marker is None
-
-    @property
     def by_operator(self) -> bool:
         """Whether an operator wrote this to the customer.
 
@@ -183,6 +183,13 @@ class Conversation(t.NamedTuple):
     def blocked(self) -> bool:
         """Whether operators have blocked the customer."""
         return any(contact.blocked for contact in self.contacts)
+
+    @property
+    def waits_for_bot(self) -> bool:
+        """Whether it is pending, and assigned to no operator."""
+        is_operators = self.assignee is not None and self.assignee.is_operator
+
+        return self.status == "pending" and not is_operators
 
     @property
     def language(self) -> str | None:

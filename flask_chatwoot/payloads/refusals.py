@@ -21,7 +21,7 @@ from flask_chatwoot.errors import (
 
 from .fields import Object, as_object, as_text
 
-LONGEST_PAUSE: t.Final = 3600.0
+LONGEST_RETRY_AFTER: t.Final = 3600.0
 """Seconds. A longer ``Retry-After`` is shortened to this."""
 
 _FINAL: t.Final = (401, 403, 404, 422)
@@ -160,4 +160,6 @@ def retry_after(value: str | None, *, now: float | None = None) -> float | None:
     except (TypeError, ValueError, OverflowError):
         return None
 
-    return min(max(seconds, 0.0), LONGEST_PAUSE) if math.isfinite(seconds) else None
+    return (
+        min(max(seconds, 0.0), LONGEST_RETRY_AFTER) if math.isfinite(seconds) else None
+    )

@@ -26,9 +26,6 @@ RENDERS_NO_MORE: t.Final[Version] = (4, 12, 1)
 SIGNED: t.Final[Version] = (4, 12, 0)
 """Deliveries of account webhooks are signed (13573)."""
 
-BOTS_TYPE: t.Final[Version] = (4, 12, 0)
-"""A bot's token may show the typing indicator (13705)."""
-
 BOTS_SIGNED: t.Final[Version] = (4, 13, 0)
 """Deliveries to agent bots and API inboxes are signed (13892)."""
 

@@ -59,7 +59,8 @@ class Draft(t.NamedTuple):
     :ivar marker: Random text that identifies the post in Chatwoot.
     :ivar sent_at: Unix seconds when the last request for it was about to go out;
         ``None`` if none did.
-    :ivar unconfirmed_at: Unix seconds when that request ended without an answer.
+    :ivar unconfirmed_at: Unix seconds when that request ended without an answer;
+        ``None`` as long as it has not.
     :ivar message_id: Chatwoot's id for it; ``None`` until that is known.
     :ivar choices: Titles and values.
     :ivar files: The number of its files; see :meth:`Outbox.files`.
@@ -77,11 +78,6 @@ class Draft(t.NamedTuple):
 
     def __repr__(self) -> str:
         return f"<Draft {self.id}>"
-
-    @property
-    def tried_at(self) -> float | None:
-        """Unix seconds of the last sign of a request for it, or ``None``."""
-        return self.unconfirmed_at if self.unconfirmed_at is not None else self.sent_at
 
 
 class DraftPart(t.NamedTuple):

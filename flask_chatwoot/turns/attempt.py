@@ -386,7 +386,7 @@ class Attempt:
             return self._answer()  # nothing is left to post
 
         self._made |= {each.id for each in job.drafts if each not in missing}
-        sent = any(draft.tried_at is not None for draft in missing)
+        sent = any(draft.sent_at is not None for draft in missing)
         reason = unconfirmed(job) if sent else Reason.CRASHED
         log.error("job %s is dead (%s)", job.id, reason)
 

@@ -248,7 +248,7 @@ class Poster:
         :raises APIError: The messages could not be listed.
         :raises TooSoonError: The request may still take effect.
         """
-        if draft.message_id is not None or draft.tried_at is None:
+        if draft.message_id is not None or draft.sent_at is None:
             return draft.message_id
 
         message_id = self._unstored.get(draft) or self._evidence.find(job, draft)
@@ -261,7 +261,8 @@ class Poster:
         # Chatwoot may still work on a request that timed out here. It ends requests
         # after RACK_TIMEOUT_SERVICE_TIMEOUT, 15 s unless set
         # (config/initializers/rack_timeout.rb).
-        wait = draft.tried_at + self.settle_time - self.clock()
+        last_sign = draft.unconfirmed_at or draft.sent_at
+        wait = last_sign + self.settle_time - self.clock()
 
         if wait > 0:
             # No longer than that, even if the clock was set back meanwhile.

@@ -18,13 +18,15 @@ def provider_for(providers: Registry, turn: Turn) -> Provider | None:
 
     :raises NoProviderError: None is registered at all.
     """
-    if not providers:
+    provider = providers.find(turn.mode, turn.inbox_id)
+
+    if provider is None and not providers:
         raise NoProviderError(
             "No reply provider is registered; decorate a function with "
             "@chatwoot.reply_provider where the app is made."
         )
 
-    return providers.find(turn.mode, turn.inbox_id)
+    return provider
 
 
 def ask(app: Flask, provider: Provider, turn: Turn) -> Answer | None:

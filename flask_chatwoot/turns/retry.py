@@ -18,7 +18,7 @@ from flask_chatwoot.errors import (
 from flask_chatwoot.outcomes import Reason
 from flask_chatwoot.queue.jobs import FailedBy, Job, Queue
 
-LONGEST_PAUSE: t.Final = 600.0
+LONGEST_BACKOFF: t.Final = 600.0
 """Seconds between two attempts, unless Chatwoot's ``Retry-After`` is longer."""
 
 _BY_STATUS: t.Final = {
@@ -166,7 +166,7 @@ def pause_after(error: Exception, attempt: int, base: float) -> float:
     :param attempt: The one that failed, from 1.
     :param base: Seconds after the first.
     """
-    pause = min(base * 6.0 ** min(attempt - 1, 20), LONGEST_PAUSE)
+    pause = min(base * 6.0 ** min(attempt - 1, 20), LONGEST_BACKOFF)
     spread = pause * random.uniform(0.8, 1.2)  # noqa: S311 - not a secret
 
     return max(spread, getattr(error, "retry_after", None) or 0.0)

@@ -171,13 +171,15 @@ class Service:
             self._parts.changes.set_human(job.conversation_id, event.conversation)
             self._parts.queue.settle(job, TurnOutcome.TAKEN_OVER, None)
         except APIError as error:
-            if not postponed(self._parts.queue, self._parts.config, job, error):
-                self._parts.queue.settle(job, TurnOutcome.DEAD, reason_of(error))
+            self._postpone_or_end(job, error)
 
     def _open_unanswered(self, job: Job, event: MessageEvent) -> None:
         """Give operators a conversation whose message was found too late."""
         try:
             open_unanswered(self._parts, job, event)
         except APIError as error:
-            if not postponed(self._parts.queue, self._parts.config, job, error):
-                self._parts.queue.settle(job, TurnOutcome.DEAD, reason_of(error))
+            self._postpone_or_end(job, error)
+
+    def _postpone_or_end(self, job: Job, error: APIError) -> None:
+        if not postponed(self._parts.queue, self._parts.config, job, error):
+            self._parts.queue.settle(job, TurnOutcome.DEAD, reason_of(error))

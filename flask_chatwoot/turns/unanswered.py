@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from flask_chatwoot.outcomes import Reason, TurnOutcome
 from flask_chatwoot.ownership.mode import Mode
-from flask_chatwoot.payloads.conversation import Conversation
 from flask_chatwoot.payloads.events import MessageEvent
 from flask_chatwoot.queue.jobs import Job
 from flask_chatwoot.queue.outbox import DraftPart
@@ -28,7 +27,7 @@ def open_unanswered(parts: TurnParts, job: Job, event: MessageEvent) -> None:
     conversation_id = job.conversation_id
     live = parts.gate.live.conversation(conversation_id) or event.conversation
 
-    if not job.drafts and not _is_left(live):
+    if not job.drafts and not live.waits_for_bot:
         parts.queue.settle(job, TurnOutcome.DECLINED, Reason.TOO_OLD)
         return
 
@@ -43,11 +42,3 @@ def open_unanswered(parts: TurnParts, job: Job, event: MessageEvent) -> None:
 
     parts.changes.open_pending(conversation_id, live)
     parts.queue.settle(job, TurnOutcome.HANDED_OFF, Reason.TOO_OLD)
-
-
-def _is_left(conversation: Conversation) -> bool:
-    """Whether the conversation is pending and no operator has it."""
-    assignee = conversation.assignee
-    is_operators = assignee is not None and assignee.type == "user"
-
-    return conversation.status == "pending" and not is_operators

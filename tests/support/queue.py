@@ -6,12 +6,14 @@ import contextlib
 import sqlite3
 import typing as t
 
+import pytest
+
 from flask_chatwoot.queue import store
 from flask_chatwoot.queue.database import Transaction
 from flask_chatwoot.queue.inspection import JobRow
 from flask_chatwoot.queue.jobs import Job
 from flask_chatwoot.queue.outbox import Draft, DraftPart
-from flask_chatwoot.queue.sqlite import SQLiteDatabase
+from flask_chatwoot.queue.sqlite import SQLiteDatabase, SQLiteTransaction
 
 from .waiting import Clock
 
@@ -198,3 +200,22 @@ def messages_by_job(path: str) -> dict[int, list[int]]:
 
 def is_intact(path: str) -> bool:
     return read(path, "PRAGMA integrity_check") == [("ok",)]
+
+
+def steps_of(
+    call: t.Callable[[], object], path: str, monkeypatch: pytest.MonkeyPatch
+) -> list[str]:
+    """The steps in SQLite's plans for all that a call executes."""
+    asked: list[tuple[str, t.Any]] = []
+    execute = SQLiteTransaction.execute
+
+    def spy(tx: SQLiteTransaction, sql: str, values: t.Any = None) -> t.Any:
+        asked.append((sql, values))
+        return execute(tx, sql, values)
+
+    monkeypatch.setattr(SQLiteTransaction, "execute", spy)
+    call()
+
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        plans = [db.execute(f"EXPLAIN QUERY PLAN {sql}", v) for sql, v in asked]
+        return [row[-1] for plan in plans for row in plan]

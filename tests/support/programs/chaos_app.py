@@ -31,7 +31,7 @@ from flask import Flask  # noqa: E402
 from flask_chatwoot import Chatwoot, after_post, before_post  # noqa: E402
 from flask_chatwoot.turns import retry  # noqa: E402
 
-vars(retry).update(LONGEST_PAUSE=2.0)  # or a run would have to wait for minutes
+vars(retry).update(LONGEST_BACKOFF=2.0)  # or a run would have to wait for minutes
 logging.basicConfig(format="%(process)d %(relativeCreated)d %(message)s")
 app = Flask(__name__)
 chatwoot = Chatwoot(app)
