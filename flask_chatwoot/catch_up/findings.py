@@ -254,11 +254,7 @@ class Inspector:
         updated_at = looked.listed.conversation.updated_at or 0.0
 
         # Chatwoot does not say when a button was used, only when anything changed last.
-        if (
-            picked
-            and verdict is Verdict.TAKEN_IN
-            and self.times.age(updated_at) < self.times.young_for
-        ):
+        if picked and verdict is Verdict.TAKEN_IN and self.times.is_young(updated_at):
             verdict = Verdict.YOUNG
 
         age = self.times.age(updated_at if picked else question.written_at)
