@@ -593,6 +593,31 @@ def test_an_older_copy_of_the_database_leaves_what_it_may_have_answered(
     assert recent.replies == ["About Recent"]
 
 
+def test_a_click_that_an_older_copy_does_not_know_is_not_answered_again(
+    place: Place, tmp_path: Path
+) -> None:
+    talk = place.begin()
+    place.later()
+    place.sweep()
+    copied = copy_of(place, tmp_path)
+    items = [{"title": "Order", "value": "order"}]
+    question = talk.add(
+        place.sim.bot,
+        "Which?",
+        content_type="input_select",
+        content_attributes={"items": items, "automation_rule_id": 1},
+    )
+    talk.customer_picks(question, "Order")
+    place.later()
+    assert place.sweep() == 1
+    place.later(600)
+    place.app = copied
+    place.delivered(place.talk(), "Of its own")
+    place.sweep()
+
+    assert talk.replies.count("About Order") == 1
+
+
 # -- too old -----------------------------------------------------------------------
 
 
