@@ -379,4 +379,5 @@ def _gate(
         store=ownership,
         outbox=store.outbox,
         clock=lambda: store.database.clock(),
+        ahead=store.database.ahead,
     )

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import logging
+import queue
 import shutil
 import threading
+import time
 import typing as t
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from flask import Flask
@@ -20,7 +23,7 @@ from support.apps import (
     work,
 )
 from support.commands import outcome
-from support.queue import read
+from support.queue import open_store, read
 from support.servers import new_talk
 from support.waiting import Clock
 from support.workers import Worker, comes_true, served, settings_of
@@ -35,6 +38,7 @@ from flask_chatwoot.catch_up.rules import (
     pause_after,
     young_for,
 )
+from flask_chatwoot.catch_up.sweep import CatchUp
 from flask_chatwoot.catch_up.thread import CatchUpThread
 from flask_chatwoot.errors import APIError, TransientError
 from flask_chatwoot.simulator import Fault, Simulator, Talk
@@ -79,6 +83,16 @@ def test_what_becomes_of_a_message(
     assert judge(Question(**{"id": 50, "written_at": now - age, **facts}), times) is (
         verdict
     )
+
+
+@pytest.mark.parametrize("ahead", [2 * HOUR, -2 * HOUR])
+def test_no_message_is_left_because_one_clock_is_wrong(ahead: float) -> None:
+    """The database keeps the time of a clock that was set since, or the reverse."""
+    now = 1_750_000_000.0
+    times = Times(now, began_at=now - 600, young_for=15.0, max_age=HOUR, ahead=ahead)
+
+    for right in (now, now - ahead):
+        assert judge(Question(50, right - 60), times) is Verdict.TAKEN_IN
 
 
 def test_half_a_short_interval_is_enough_for_a_delivery_and_none_at_a_start() -> None:
@@ -583,6 +597,31 @@ def test_an_older_copy_of_the_database_leaves_what_it_may_have_answered(
     assert recent.replies == ["About Recent"]
 
 
+def test_a_click_that_an_older_copy_does_not_know_is_not_answered_again(
+    place: Place, tmp_path: Path
+) -> None:
+    talk = place.begin()
+    place.later()
+    place.sweep()
+    copied = copy_of(place, tmp_path)
+    items = [{"title": "Order", "value": "order"}]
+    question = talk.add(
+        place.sim.bot,
+        "Which?",
+        content_type="input_select",
+        content_attributes={"items": items, "automation_rule_id": 1},
+    )
+    talk.customer_picks(question, "Order")
+    place.later()
+    assert place.sweep() == 1
+    place.later(600)
+    place.app = copied
+    place.delivered(place.talk(), "Of its own")
+    place.sweep()
+
+    assert talk.replies.count("About Order") == 1
+
+
 # -- too old -----------------------------------------------------------------------
 
 
@@ -597,8 +636,12 @@ def test_what_is_too_old_is_left_and_a_pending_conversation_of_ours_is_opened(
         place.talk(),
         place.talk(status="pending", assignee=place.sim.operator),
     )
+    others = [
+        place.talk(status="pending", assignee=Agent(id=99, name="Another", bot=True)),
+        place.talk(status="pending", contact=ContactRecord(id=9, blocked=True)),
+    ]
 
-    for talk in (pending, open_, theirs):
+    for talk in (pending, open_, theirs, *others):
         talk.customer_says("One")
         talk.customer_says("Two")
 
@@ -612,8 +655,9 @@ def test_what_is_too_old_is_left_and_a_pending_conversation_of_ours_is_opened(
     (note,) = pending.notes
     assert "did not answer" in note
     assert (open_.notes, theirs.notes, theirs.status) == ([], [], "pending")
+    assert [(talk.notes, talk.status) for talk in others] == [([], "pending")] * 2
     (warning,) = [each for each in caplog.records if "MAX_AGE" in each.getMessage()]
-    assert "leaves 4 messages" in warning.getMessage()
+    assert "leaves 6 messages" in warning.getMessage()
 
     place.later()
     assert place.sweep() == 0
@@ -824,6 +868,30 @@ def test_workers_look_as_soon_as_they_start_and_then_at_every_interval(
         talk.customer_says("Three")
 
     assert talk.replies == ["About One", "About Two", "About Three"]
+
+
+def test_a_process_has_started_by_the_time_of_the_database(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by its own clock, which may have been set since the database was opened."""
+    first, store = open_store(path), open_store(path)
+    first.put(9001)
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() + HOUR)
+    starts: queue.SimpleQueue[float] = queue.SimpleQueue()
+
+    def sweep(*, started_at: float, **_: t.Any) -> None:
+        starts.put(started_at)
+
+    thread = CatchUpThread(
+        t.cast(CatchUp, SimpleNamespace(interval=60.0, store=store, sweep=sweep))
+    )
+    thread.ensure()
+
+    assert starts.get(timeout=5) == pytest.approx(first.database.clock(), abs=5)
+    thread.stop()
+    first.close()
+    store.close()
 
 
 @pytest.fixture

@@ -242,6 +242,18 @@ def test_the_age_is_that_of_the_message_or_of_its_delivery(
     assert case.facts.age == pytest.approx(age)
 
 
+@pytest.mark.parametrize("ahead", [7200.0, -7200.0])
+def test_a_message_is_not_old_because_one_clock_is_wrong(
+    case: GateCase, ahead: float
+) -> None:
+    """The database keeps the time of a clock that was set since, or the reverse."""
+    case.gate.ahead = lambda: ahead
+
+    for right in (T0, T0 - ahead):
+        case.before(asked(MessageRecord(id=100, created_at=right - 100)), T0 - 10)
+        assert case.facts.age <= 100.0
+
+
 @pytest.mark.parametrize(
     "conversation",
     [

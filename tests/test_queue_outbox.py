@@ -31,7 +31,8 @@ def test_a_kept_reply_comes_with_the_next_claim_in_its_order(store: Store) -> No
 
 def test_a_request_is_recorded_and_withdrawn(store: Store) -> None:
     store.put(9001)
-    draft = store.sent(store.claim())
+    first = store.claim()
+    draft = store.sent(first)
 
     store.advance(LEASE)
     (noted,) = store.claim().drafts
@@ -39,10 +40,14 @@ def test_a_request_is_recorded_and_withdrawn(store: Store) -> None:
 
     store.outbox.unconfirmed(draft)
     store.advance(LEASE)
-    (unanswered,) = store.claim().drafts
+    job = store.claim()
+    (unanswered,) = job.drafts
     assert unanswered == noted._replace(unconfirmed_at=store.now - LEASE)
 
-    store.outbox.unsent(draft)
+    store.outbox.unsent(first, draft)  # another worker may have sent one since
+    assert under_way(store, 9002) == [draft.id]
+
+    store.outbox.unsent(job, draft)
     store.advance(LEASE)
     (withdrawn,) = store.claim().drafts
     assert withdrawn == noted._replace(sent_at=None, unconfirmed_at=None)

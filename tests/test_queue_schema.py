@@ -277,7 +277,9 @@ REACH_DRAFT: dict[str, t.Callable[[Store, Job], t.Any]] = {
 DRAFT_EVENTS: dict[str, t.Callable[[Store, Job], t.Any]] = {
     "a provider has answered": Store.keep,
     "a request is about to go out": lambda store, job: store.outbox.sending(job, DRAFT),
-    "the request surely made nothing": lambda store, job: store.outbox.unsent(DRAFT),
+    "the request surely made nothing": lambda store, job: store.outbox.unsent(
+        job, DRAFT
+    ),
     "the request has no answer": lambda store, job: store.outbox.unconfirmed(DRAFT),
     "Chatwoot has it": lambda store, job: store.outbox.posted(DRAFT, 20001),
     "evidence of it is found": lambda store, job: store.outbox.posted(DRAFT, 20001),
@@ -459,7 +461,7 @@ def test_no_statement_of_a_turn_reads_a_whole_table(store: Store) -> None:
     store.queue.renew(job)
     draft = store.sent(job)
     store.outbox.under_way(42, message_id=20001)
-    store.outbox.unsent(draft)
+    store.outbox.unsent(job, draft)
     store.outbox.posted(draft, 20001)
     store.outbox.is_ours(20001)
     store.settle(job, "dead", "refused")

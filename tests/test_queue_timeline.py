@@ -13,6 +13,7 @@ from support.waiting import Clock
 
 from flask_chatwoot.queue import timeline as timeline_module
 from flask_chatwoot.queue.schema import LONGEST_PAUSE, JobState
+from flask_chatwoot.queue.sweeps import SweepState
 from flask_chatwoot.queue.timeline import Timeline
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX locks")
@@ -211,6 +212,56 @@ def test_a_lease_of_the_dead_ends_at_a_start_by_another_clock(
 
     assert store.claim().message_id == 9001
     store.close()
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
+def test_what_waits_is_as_old_as_before_a_start_by_another_clock(
+    machine: Machine, path: str, change: Change
+) -> None:
+    store = opened(path)
+    store.say(9001)
+    store.say(9002)
+    machine.advance(10)
+    store.say(9003)
+    store.close()
+    change(machine)
+    store = opened(path)
+    job = store.claim()
+    received = [job.received_at, *(each.received_at for each in job.follow_ups)]
+    ages = [store.database.clock() - at for at in received]
+
+    assert ages[0] == ages[1] == pytest.approx(ages[2] + 10)
+    assert 0 <= ages[0] <= 10
+    store.close()
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
+def test_a_sweep_is_due_when_it_was_over_a_start_by_another_clock(
+    machine: Machine, path: str, change: Change
+) -> None:
+    store = opened(path)
+    store.put(9001)
+    store.sweeps.delivered(9001, machine.wall, 3)
+    token, before = t.cast(Claimed, claimed(store))
+    store.sweeps.swept(token, began=before.began_at, interval=60, newest_id=0, floor=0)
+    store.close()
+    change(machine)
+    store = opened(path)
+
+    assert claimed(store) is None
+    machine.advance(61)
+    _, after = t.cast(Claimed, claimed(store))
+    passed = store.database.clock() - after.began_at
+    assert 61 <= passed < 120
+    store.close()
+
+
+Claimed = tuple[str, SweepState]
+
+
+def claimed(store: Store) -> Claimed | None:
+    """Claim the sweep that is due for a process that has run for long."""
+    return store.sweeps.claim(interval=60, started_at=0.0, hold=15.0)
 
 
 @pytest.mark.parametrize("leased", [False, True])

@@ -248,19 +248,14 @@ class Inspector:
             self._written_at(looked, each),
             known=isinstance(event, MessageEvent)
             and self.store.queue.is_known(event.conversation.id, event.key),
-            # The answer to a click is newer than its question in any case.
-            answered=not picked and looked.answered_until > each.message.id,
+            answered=looked.answered_until(picked=picked) > each.message.id,
             deleted=deleted,
         )
         verdict = judge(question, self.times)
         updated_at = looked.listed.conversation.updated_at or 0.0
 
         # Chatwoot does not say when a button was used, only when anything changed last.
-        if (
-            picked
-            and verdict is Verdict.TAKEN_IN
-            and self.times.age(updated_at) < self.times.young_for
-        ):
+        if picked and verdict is Verdict.TAKEN_IN and self.times.is_young(updated_at):
             verdict = Verdict.YOUNG
 
         age = self.times.age(updated_at if picked else question.written_at)
@@ -295,10 +290,20 @@ class _Looked(t.NamedTuple):
     known: int
     operator_id: int
 
-    @property
-    def answered_until(self) -> int:
-        """The newest answer that is not ours; 0 without one."""
-        return max((id for id, by in self.authors.items() if by.answers), default=0)
+    def answered_until(self, *, picked: bool) -> int:
+        """The newest answer that is not known as ours; 0 without one.
+
+        :param picked: An answer to what was picked. It has the id of its question, so
+            later messages may be older than the click; but a post of ours that the
+            database does not know may be its answer.
+        """
+        answers = (
+            id
+            for id, by in self.authors.items()
+            if by is Author.FOREIGN or (by.answers and not picked)
+        )
+
+        return max(answers, default=0)
 
     def is_new_of_operator(self, message_id: int) -> bool:
         """Whether an operator's message is unknown, and no campaign's.

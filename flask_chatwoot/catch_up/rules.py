@@ -32,6 +32,9 @@ class Times(t.NamedTuple):
     :ivar began_with: See :class:`.SweepState`.
     :ivar young_for: Seconds for which a message is left to its delivery.
     :ivar max_age: Seconds after which a message is not given to the provider.
+    :ivar ahead: Seconds by which the database's time, of which the moments are, is
+        ahead of the machine's clock. One of them was wrong once, and Chatwoot's times
+        may agree with either; nothing is left only because one of them says so.
     """
 
     now: float
@@ -39,10 +42,17 @@ class Times(t.NamedTuple):
     began_with: int = 0
     young_for: float = 0.0
     max_age: float = 3600.0
+    ahead: float = 0.0
 
     def age(self, written_at: float) -> float:
-        """Seconds since a message was written; not below zero."""
-        return max(self.now - written_at, 0.0)
+        """Seconds since a message was written, at least; not below zero."""
+        return max(self.now - max(self.ahead, 0.0) - written_at, 0.0)
+
+    def is_young(self, at: float) -> bool:
+        """Whether what was written or changed then is left to its delivery."""
+        age = max(self.now - min(self.ahead, 0.0) - at, 0.0)
+
+        return age < self.young_for
 
     def is_before(self, message_id: int, written_at: float) -> bool:
         """Whether a message is from before the beginning of this database.
@@ -54,7 +64,7 @@ class Times(t.NamedTuple):
 
         after = 0 < self.began_with <= message_id
 
-        return written_at < self.began_at and not after
+        return written_at + max(self.ahead, 0.0) < self.began_at and not after
 
 
 class Question(t.NamedTuple):
@@ -78,7 +88,7 @@ def judge(question: Question, times: Times) -> Verdict:
         (times.is_before(question.id, question.written_at), Verdict.BEFORE),
         (question.deleted, Verdict.DELETED),
         (question.answered, Verdict.ANSWERED),
-        (times.age(question.written_at) < times.young_for, Verdict.YOUNG),
+        (times.is_young(question.written_at), Verdict.YOUNG),
         (times.age(question.written_at) > times.max_age, Verdict.TOO_OLD),
     )
 
@@ -140,7 +150,7 @@ def is_of_another_instance(
         not message.private
         and state.settled
         and message.id > state.newest_id
-        and written_at > state.running_since
+        and written_at + min(times.ahead, 0.0) > state.running_since
         and times.age(written_at) < KEEP / 2
     )
 

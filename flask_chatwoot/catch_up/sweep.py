@@ -170,6 +170,7 @@ class CatchUp:
             began_with=state.began_with,
             young_for=young_for(self.pace, at_start=at_start),
             max_age=self.config.policy.max_age,
+            ahead=self.store.database.ahead(),
         )
 
 
@@ -217,7 +218,7 @@ class _Sweep:
             account_id=self.parts.client.account_id,
             state=self.state,
             times=self.times,
-            since=self.times.now - window,
+            since=self.times.now - max(self.times.ahead, 0.0) - window,
         )
 
         for listed in self._changed(window):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import typing as t
 
 from flask_chatwoot.background import Forkable, register_for_forks
@@ -73,15 +74,20 @@ class CatchUpThread(Forkable):
 
     def _repeat(self) -> None:
         stopping = self._stopping
-        started_at = self._catch_up.store.database.clock()
+        started = time.monotonic()
         pause = min(self._catch_up.interval / 4, _LOOK_EVERY)
 
         while not stopping.is_set():
-            self._sweep(started_at, stopping)
+            self._sweep(started, stopping)
             stopping.wait(pause)
 
-    def _sweep(self, started_at: float, stopping: threading.Event) -> None:
+    def _sweep(self, started: float, stopping: threading.Event) -> None:
+        database = self._catch_up.store.database
+
         try:
+            with database.read():  # its time counts once the file is open
+                started_at = database.clock() - (time.monotonic() - started)
+
             self._catch_up.sweep(
                 started_at=started_at, stopping=stopping.is_set, wait=stopping.wait
             )

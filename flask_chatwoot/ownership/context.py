@@ -92,16 +92,24 @@ def is_answered(event: MessageEvent, ownership: Ownership) -> bool:
 
 
 def age_of(
-    event: MessageEvent, *, received_at: float, now: float, remembered: float
+    event: MessageEvent,
+    *,
+    received_at: float,
+    now: float,
+    remembered: float,
+    ahead: float = 0.0,
 ) -> float:
     """Seconds since the question was written.
 
     :param received_at: When its oldest delivery came, Unix seconds.
     :param remembered: Seconds for which duplicates are recognised.
+    :param ahead: Seconds by which the database's time, of which ``now`` is, is ahead of
+        the machine's clock. One of them was wrong once, so a message is not older than
+        both say.
     """
     age = now - received_at
     written = event.message.created_at
-    waited = age if written is None else now - written
+    waited = age if written is None else now - max(ahead, 0.0) - written
 
     # Chatwoot does not send the time of a click, only that of its question. Older
     # than duplicates are remembered, a click may be a repeat of one that was answered.

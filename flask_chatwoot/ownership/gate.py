@@ -59,6 +59,8 @@ class Gate:
 
     :ivar find_policy: Returns the host's policy, which may be registered at any time,
         or the built-in one.
+    :ivar clock: The time of the database, Unix seconds.
+    :ivar ahead: Seconds by which that is ahead of the machine's clock.
     """
 
     find_policy: t.Callable[[], Policy]
@@ -69,6 +71,7 @@ class Gate:
     store: OwnershipStore
     outbox: Outbox
     clock: t.Callable[[], float]
+    ahead: t.Callable[[], float] = lambda: 0.0
 
     def may_hear_turn(self, event: MessageEvent, *, received_at: float) -> TurnDecision:
         """Decide whether the provider is called, and for whom.
@@ -80,7 +83,13 @@ class Gate:
         """
         ownership = self._ownership(event)
         now = self.clock()
-        age = context.age_of(event, received_at=received_at, now=now, remembered=KEEP)
+        age = context.age_of(
+            event,
+            received_at=received_at,
+            now=now,
+            remembered=KEEP,
+            ahead=self.ahead(),
+        )
         known = context.context_of(
             event, ownership, modes=self.modes, settings=self.settings, age=age
         )

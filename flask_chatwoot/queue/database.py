@@ -59,6 +59,9 @@ class Database(t.Protocol):
     clock: t.Callable[[], float]
     processes: Processes
 
+    def ahead(self) -> float:
+        """Seconds by which ``clock`` is ahead of the machine's clock."""
+
     def transaction(
         self, *, durable: bool = False
     ) -> contextlib.AbstractContextManager[Transaction]:

@@ -189,13 +189,19 @@ class Outbox:
                 {"now": tx.now, "draft": draft.id},
             )
 
-    def unsent(self, draft: Draft) -> None:
-        """Record that the request for the draft certainly created no message."""
+    def unsent(self, job: Leased, draft: Draft) -> None:
+        """Record that the request for the draft certainly created no message.
+
+        Nothing happens if the lease was lost: another worker may have sent one since.
+        """
+        values = {"draft": draft.id, "job": job.id, "claim": job.claim}
+
         with self._database.transaction() as tx:
             tx.execute(
                 "UPDATE draft SET sent_at = NULL, unconfirmed_at = NULL"
-                " WHERE id = :draft",
-                {"draft": draft.id},
+                " WHERE id = :draft AND EXISTS"
+                " (SELECT 1 FROM job WHERE id = :job AND claim = :claim)",
+                values,
             )
 
     def refused(self, message_id: int) -> None:

@@ -123,9 +123,15 @@ ADAPT_TIMES: t.Final = (
         WHERE due_at IS NOT NULL""",
     """UPDATE draft SET sent_at = sent_at + :by, unconfirmed_at = unconfirmed_at + :by
         WHERE message_id IS NULL""",
+    """UPDATE follow_up SET received_at = received_at + :by
+        WHERE job_id IN (SELECT id FROM job WHERE finished_at IS NULL)""",
+    "UPDATE job SET received_at = received_at + :by WHERE finished_at IS NULL",
+    """UPDATE sweep SET claim = NULL, due_at = due_at + :by, swept_at = swept_at + :by,
+        began_at = began_at + :by, running_since = running_since + :by,
+        by_inbox_until = by_inbox_until + :by""",
 )
 """What a clock means that was set by some seconds while no process had the file open:
-each pause lasts as long as before."""
+each pause lasts as long as before, and what waits is as old as before."""
 
 LATEST_TIME: t.Final = """
 SELECT max(

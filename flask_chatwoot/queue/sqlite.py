@@ -115,6 +115,12 @@ class SQLiteDatabase(Forkable):
 
         return "" if found is None else str(found[1])
 
+    def ahead(self) -> float:
+        """Seconds by which ``clock`` is ahead of the machine's clock."""
+        timeline = self._timeline
+
+        return timeline.ahead() if timeline and self.clock is timeline else 0.0
+
     def force(self) -> None:
         """Force to the disk what this process has written so far."""
         started = time.monotonic()

@@ -54,6 +54,13 @@ class Timeline:
         """Unix seconds; by the machine's clock, as long as nothing was joined."""
         return time.time() if self._offset is None else self._offset + _ticks()
 
+    def ahead(self) -> float:
+        """Seconds by which it is ahead of the machine's clock; below zero, behind.
+
+        That changes when the clock is set, by hand or from the network.
+        """
+        return 0.0 if self._offset is None else self() - time.time()
+
     def join(self, adapt: Adapt) -> None:
         """Agree with the processes that have the file open, until :meth:`leave`.
 

@@ -203,7 +203,7 @@ class Poster:
 
         try:
             self._begin(job, draft)
-            message_id = self._create(draft, post)
+            message_id = self._create(job, draft, post)
             self._keep(draft, message_id, keep)
         except Exception as error:
             failure = error
@@ -270,7 +270,7 @@ class Poster:
 
         return None
 
-    def _create(self, draft: Draft, post: Post) -> int:
+    def _create(self, job: Job, draft: Draft, post: Post) -> int:
         uploads = self.outbox.files(draft) if draft.files else []
 
         try:
@@ -295,6 +295,6 @@ class Poster:
                 self.outbox.unconfirmed(draft)
                 self._evidence.learn_markers()
             else:
-                self.outbox.unsent(draft)
+                self.outbox.unsent(job, draft)
 
             raise

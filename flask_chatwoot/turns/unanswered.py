@@ -27,18 +27,30 @@ def open_unanswered(parts: TurnParts, job: Job, event: MessageEvent) -> None:
     conversation_id = job.conversation_id
     live = parts.gate.live.conversation(conversation_id) or event.conversation
 
-    if not job.drafts and not live.waits_for_bot:
+    if not job.drafts and not (live.waits_for_bot and _is_waiting(parts, job, event)):
         parts.queue.settle(job, TurnOutcome.DECLINED, Reason.TOO_OLD)
         return
 
     note = [DraftPart(NOTE, private=True)]
-    (draft,) = job.drafts or parts.outbox.keep(job, note)
+    drafts = job.drafts or parts.outbox.keep(job, note)
 
     try:
-        parts.poster.ensure_posted(job, draft, mode=Mode.HUMAN)
+        # After a crash there may be a message for the customer besides.
+        for draft in [each for each in drafts if each.private]:
+            parts.poster.ensure_posted(job, draft, mode=Mode.HUMAN)
     except TooSoonError as error:
         parts.queue.postpone(job, error.seconds, free=True, reason=Reason.UNCONFIRMED)
         return
 
     parts.changes.open_pending(conversation_id, live)
     parts.queue.settle(job, TurnOutcome.HANDED_OFF, Reason.TOO_OLD)
+
+
+def _is_waiting(parts: TurnParts, job: Job, event: MessageEvent) -> bool:
+    """Whether the customer waits for this app, as far as is known by now.
+
+    Not where another machine has the conversation, nor if nobody may hear an answer.
+    """
+    known = parts.gate.may_hear_turn(event, received_at=job.since)
+
+    return parts.gate.is_waiting(known)
