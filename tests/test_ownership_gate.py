@@ -141,6 +141,7 @@ def case(path: str, clock: Clock) -> t.Iterator[GateCase]:
         store=ownership,
         outbox=store.outbox,
         clock=clock,
+        ahead=lambda: 0.0,
     )
 
     yield GateCase(gate, store, ownership, seen)

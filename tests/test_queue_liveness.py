@@ -123,3 +123,25 @@ def test_files_of_another_machine_or_boot_are_left_alone_for_a_day(
     store.queue.end_leases()
 
     assert (seen(store), len(files(store))) == (("leased", 1), 1 + left)
+
+
+def test_a_process_does_not_judge_itself_while_it_enters(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lock is no obstacle to its own threads."""
+    make, looks = os.open, []
+
+    def look_as_soon_as_it_is_made(path: str, flags: int, *mode: int) -> int:
+        fd = make(path, flags, *mode)
+
+        if "-processes" in str(path) and flags & os.O_EXCL:
+            looks.append(list(store.database.processes.dead()))
+
+        return fd
+
+    monkeypatch.setattr(os, "open", look_as_soon_as_it_is_made)
+    store.claim()
+
+    assert looks == [[]]
+    assert seen(store) == ("leased", 1)
+    assert len(files(store)) == 1

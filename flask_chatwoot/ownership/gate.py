@@ -71,7 +71,7 @@ class Gate:
     store: OwnershipStore
     outbox: Outbox
     clock: t.Callable[[], float]
-    ahead: t.Callable[[], float] = lambda: 0.0
+    ahead: t.Callable[[], float]
 
     def may_hear_turn(self, event: MessageEvent, *, received_at: float) -> TurnDecision:
         """Decide whether the provider is called, and for whom.

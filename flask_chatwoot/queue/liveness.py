@@ -189,8 +189,17 @@ def _locked_file(folder: str) -> tuple[str, int]:
 
     for _ in range(_TRIES):
         path = os.path.join(folder, f"{_machine()}-{uuid.uuid4().hex}")
-        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)  # close-on-exec
+        # First, or another thread could see the file, take it for that of another
+        # process and, within the same process, get its lock.
         _own.add(path)
+
+        try:
+            fd = os.open(
+                path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600
+            )  # not inherited
+        except OSError:
+            _own.discard(path)
+            raise
 
         try:
             _lock(fd)
