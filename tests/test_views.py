@@ -670,7 +670,7 @@ def test_any_body_has_a_documented_answer(storing: FlaskClient, value: t.Any) ->
 
 
 @pytest.mark.slow
-@hypothesis.settings(max_examples=50, deadline=None)
+@hypothesis.settings(max_examples=100, deadline=None)
 @hypothesis.given(value=mutations())
 def test_whatever_was_accepted_can_be_handled(value: JSON) -> None:
     answers: list[Turn] = []

@@ -264,7 +264,7 @@ def test_a_slow_turn_keeps_its_lease(either: Workers, held: Held) -> None:
 
     with either.other_process() as other, running(either.say):
         held.wait()
-        until = time.monotonic() + 1.5 * store_of(either.app).queue.lease
+        until = time.monotonic() + 4 * store_of(either.app).queue.lease
 
         while time.monotonic() < until:
             claimed.append(other.queue.claim())
