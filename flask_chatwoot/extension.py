@@ -11,13 +11,15 @@ import weakref
 from flask import Blueprint, Flask
 
 from . import cli, config, servers, views
-from .client import ChatwootClient
 from .config import Config
 from .config.loading import misspelled
 from .errors import ConfigError
 from .ownership.policy import Policy, default_policy
 from .replies import F, ProviderFunction, Registry
 from .runtime import KEY, Runtime, current_runtime
+
+if t.TYPE_CHECKING:
+    from .client import ChatwootClient
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +83,7 @@ class Chatwoot:
             keep_errors=commanded,
         )
         _reserve_database(settings, app)
-        runtime = Runtime.build(
+        runtime = Runtime(
             app, settings, self._providers, lambda: self._policy or default_policy
         )
         app.extensions[KEY] = runtime

@@ -45,7 +45,7 @@ def hosted(
         prefix="flask-chatwoot-", ignore_cleanup_errors=True
     ) as folder:
         config = replace(_config(own.config, simulator, kind, folder), **settings)
-        runtime = Runtime.build(app, config, own.providers, own.find_policy)
+        runtime = Runtime(app, config, own.providers, own.find_policy)
         app.extensions[KEY] = runtime
         runtime.await_request()
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from .config import Config
 from .errors import DatabaseError
-from .outcomes import DeliveryOutcome, Reason
+from .outcomes import DeliveryOutcome, Reason, Receipt
 from .ownership.deliveries import (
     record_bot,
     record_human,
@@ -35,13 +35,6 @@ from .turns.history import History
 from .turns.messages import TAKEOVER, UNDELIVERED, follow_up
 
 log = logging.getLogger(__name__)
-
-
-class Receipt(t.NamedTuple):
-    """The outcome of a delivery, with the reason if it was ignored."""
-
-    outcome: DeliveryOutcome
-    reason: Reason | None = None
 
 
 class Put(t.Protocol):

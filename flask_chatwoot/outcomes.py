@@ -151,3 +151,10 @@ class Reason(_Ending):
         "The channel refused a message after Chatwoot had accepted it.",
     )
     UNREADABLE = "unreadable", "The stored delivery cannot be parsed any more."
+
+
+class Receipt(t.NamedTuple):
+    """The outcome of a delivery, with the reason if it was ignored."""
+
+    outcome: DeliveryOutcome
+    reason: Reason | None = None

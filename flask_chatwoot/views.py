@@ -31,8 +31,7 @@ from .errors import (
     ProviderFailedError,
     SignatureError,
 )
-from .ingest import Receipt
-from .outcomes import DeliveryOutcome
+from .outcomes import DeliveryOutcome, Receipt
 from .payloads import signature
 from .payloads.events import decode
 from .runtime import current_runtime

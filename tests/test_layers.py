@@ -17,7 +17,15 @@ import flask_chatwoot
 ROWS = (
     *("background errors outcomes", "payloads", "client", "queue", "ownership"),
     *("config", "replies signals", "turns", "ingest servers", "catch_up", "workers"),
-    *("runtime", "setup", "copilot", "doctor", "simulator views", "hosting"),
+    *(
+        "components",
+        "runtime",
+        "setup",
+        "copilot",
+        "doctor",
+        "simulator views",
+        "hosting",
+    ),
     *("testing", "playground"),
     *("cli", "extension", ""),
 )
@@ -208,9 +216,31 @@ def test_no_function_is_too_long_to_read(name: str) -> None:
     assert not [each.name for each in functions if lines_of(each) > LONGEST_FUNCTION]
 
 
+def modules_after(*statements: str) -> list[str]:
+    """The modules that a new process has loaded then."""
+    imports = "import sys; from flask import Flask; from flask_chatwoot import Chatwoot"
+    program = "; ".join([imports, *statements, "print(*sys.modules)"])
+
+    return subprocess.check_output([sys.executable, "-c", program], text=True).split()
+
+
+def test_an_import_loads_no_more_than_an_app_without_settings_needs() -> None:
+    loaded = modules_after()
+
+    assert "flask_chatwoot.views" in loaded
+    assert not {
+        f"flask_chatwoot.{room}"
+        for room in ("client", "queue", "turns.service", "ingest", "workers")
+    } & {*loaded}
+
+
 def test_an_app_does_not_load_what_only_its_developer_needs() -> None:
-    program = "import sys; from flask_chatwoot import Chatwoot; print(*sys.modules)"
-    loaded = subprocess.check_output([sys.executable, "-c", program], text=True).split()
+    loaded = modules_after(
+        "app = Flask('app')",
+        "app.config.update(CHATWOOT_BASE_URL='http://127.0.0.1:9')",
+        "app.config.update(CHATWOOT_ACCOUNT_ID=1, CHATWOOT_API_ACCESS_TOKEN='token')",
+        "Chatwoot(app)",
+    )
 
     assert "flask_chatwoot.client" in loaded
     assert not {

@@ -11,9 +11,10 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
+from flask_chatwoot.components import client_of
 from flask_chatwoot.config import Config
 from flask_chatwoot.ownership.mode import Mode
-from flask_chatwoot.runtime import client_of, current_runtime
+from flask_chatwoot.runtime import current_runtime
 
 if t.TYPE_CHECKING:
     from flask_chatwoot.client import ChatwootClient

@@ -101,6 +101,15 @@ class Config:
 
         return [key for key, value in needed.items() if value is None]
 
+    def incomplete(self, token: str | None = None) -> ConfigError:
+        """The error that names the settings without which Chatwoot cannot be reached.
+
+        :param token: The one that is used in place of the app's own.
+        """
+        missing = [key for key in self.missing if not (token and "TOKEN" in key)]
+
+        return ConfigError(f"Chatwoot is not configured; set {', '.join(missing)}.")
+
     @property
     def errors(self) -> list[str]:
         """What is wrong, where ``keep_errors`` was given to :func:`load`."""

@@ -9,11 +9,12 @@ from enum import StrEnum
 from functools import cached_property
 
 from flask_chatwoot.client.raw import NoAnswer, RawAnswer, exchange
+from flask_chatwoot.components import client_of
 from flask_chatwoot.errors import APIError, ConfigError, SetupError
 from flask_chatwoot.payloads import versions
 from flask_chatwoot.payloads.versions import Version
 from flask_chatwoot.queue.store import Store
-from flask_chatwoot.runtime import Runtime, client_of
+from flask_chatwoot.runtime import Runtime
 from flask_chatwoot.setup import account
 from flask_chatwoot.setup.account import JSON, AccountSettings
 

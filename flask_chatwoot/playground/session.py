@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 import secrets
 import threading
 import typing as t
-from dataclasses import replace
 
 from flask import Flask
 
@@ -282,8 +282,9 @@ def open_session(app: Flask, *, slow: float) -> t.Iterator[Session]:
 
     with Simulator() as simulator:
         session = Session(own.config, simulator, slow=slow)
-        slowed = SlowedRegistry(own.providers, session.switches)
-        app.extensions[KEY] = replace(own, providers=slowed)
+        slowed = copy.copy(own)
+        slowed.providers = SlowedRegistry(own.providers, session.switches)
+        app.extensions[KEY] = slowed
 
         try:
             with (

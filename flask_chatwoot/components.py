@@ -1,0 +1,220 @@
+"""The objects of a configured app: put together here and nowhere else."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, replace
+
+from flask import Flask
+
+from . import workers
+from .catch_up.sweep import CatchUp
+from .catch_up.thread import CatchUpThread
+from .client import ChatwootClient
+from .config import Config
+from .ingest import Backend, Ingest, OnlyStore
+from .ownership.gate import Gate
+from .ownership.identity import Identity
+from .ownership.live import LiveState
+from .ownership.mode import ModeAttribute
+from .ownership.policy import Policy
+from .ownership.store import OwnershipStore
+from .queue.sqlite import SQLiteDatabase
+from .queue.store import Store
+from .replies import Registry
+from .turns.handoff import ConversationChanges
+from .turns.history import History
+from .turns.parts import TurnParts
+from .turns.posting import Poster
+from .turns.service import Service
+from .turns.typing_indicator import TypingIndicator
+from .workers import JobRunner, Upkeep
+
+PolicyFinder = t.Callable[[], Policy]
+"""Returns the policy, which may be registered after ``init_app``."""
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Components:
+    """The objects of a configured app. Threads share them."""
+
+    store: Store
+    ownership: OwnershipStore
+    client: ChatwootClient
+    turns: TurnParts
+    ingest: Ingest
+    service: Service
+    runner: JobRunner
+    upkeep: Upkeep
+    backend: Backend
+    catch_up: CatchUp
+
+    stop_all = staticmethod(workers.stop_all)
+
+    def health(self, max_age: float) -> dict[str, t.Any]:
+        """The figures of the queue; ``late`` if a job waits for more seconds."""
+        seen = self.store.inspection.health()
+        late = (seen.oldest or 0.0) > max_age
+
+        return {"status": "late" if late else "ok", **seen._asdict()}
+
+    def start(self, *, late: bool = False) -> bool:
+        """Start the backend; ``False`` if that must be tried again."""
+        return self.backend.start(late=late)
+
+    def close(self) -> None:
+        """Stop the backend, which may block for its grace, and close the database."""
+        self.backend.stop()
+        self.store.database.close()
+
+
+def client_of(config: Config, token: str | None = None) -> ChatwootClient:
+    """A client for the configured account.
+
+    :param token: In place of the app's own.
+    :raises ConfigError: A setting that the client needs is missing.
+    """
+    token = token or config.api_access_token
+
+    if config.base_url is None or config.account_id is None or token is None:
+        raise config.incomplete(token)
+
+    return ChatwootClient(
+        config.base_url, config.account_id, token, timeout=config.timeout
+    )
+
+
+def build(
+    app: Flask, config: Config, providers: Registry, find_policy: PolicyFinder
+) -> Components:
+    """Put them together. Opens no file and no connection."""
+    client = client_of(config)
+    store = _store(config, client.account_id)
+    ownership = OwnershipStore(store.database)
+    turns = _turns(app, config, providers, find_policy, client, store, ownership)
+    service = Service(turns)
+    runner = JobRunner(store.queue, service)
+    taking = _ingest(config, turns, store)
+    catch_up = CatchUp(
+        config=config,
+        client=turns.poster.reader,
+        ingest=taking,
+        store=store,
+        ownership=ownership,
+    )
+    upkeep = Upkeep(store, ownership, CatchUpThread(catch_up))
+    backend = workers.create(config, runner, store, upkeep)
+
+    return Components(
+        store=store,
+        ownership=ownership,
+        client=client,
+        turns=turns,
+        ingest=replace(taking, backend=backend),
+        service=service,
+        runner=runner,
+        upkeep=upkeep,
+        backend=backend,
+        catch_up=catch_up,
+    )
+
+
+def _ingest(config: Config, turns: TurnParts, store: Store) -> Ingest:
+    return Ingest(
+        config=config,
+        queue=store.queue,
+        outbox=store.outbox,
+        transcript=store.transcript,
+        ownership=turns.ownership,
+        modes=turns.gate.modes,
+        history=turns.history,
+        backend=OnlyStore(),
+        sweeps=store.sweeps,
+    )
+
+
+def _store(config: Config, account_id: int) -> Store:
+    database = SQLiteDatabase(
+        config.database_path, account_id=account_id, sync=config.database_sync
+    )
+
+    return Store.of(
+        database,
+        lease=config.lease,
+        window=config.burst_window,
+        longest=config.burst_max,
+    )
+
+
+def _turns(
+    app: Flask,
+    config: Config,
+    providers: Registry,
+    find_policy: PolicyFinder,
+    client: ChatwootClient,
+    store: Store,
+    ownership: OwnershipStore,
+) -> TurnParts:
+    reader = _reader(config, client)
+    live = LiveState(client=reader)
+    identity = Identity(client=client, store=ownership)
+    gate = _gate(config, find_policy, live, identity, store, ownership)
+    poster = Poster(
+        app=app,
+        client=client,
+        reader=reader,
+        outbox=store.outbox,
+        clock=gate.clock,
+        settle_time=config.settle_time,
+    )
+
+    return TurnParts(
+        app=app,
+        clock=gate.clock,
+        config=config,
+        providers=providers,
+        queue=store.queue,
+        outbox=store.outbox,
+        ownership=ownership,
+        gate=gate,
+        poster=poster,
+        changes=ConversationChanges(client=client, gate=gate),
+        history=History(
+            reader=reader, ownership=ownership, transcript=store.transcript
+        ),
+        typing=TypingIndicator(client, wanted=config.typing),
+    )
+
+
+def _reader(config: Config, client: ChatwootClient) -> ChatwootClient:
+    """The client that reads: a bot's token may not list messages, a user's may."""
+    if config.user_access_token:
+        return client_of(config, config.user_access_token)
+
+    return client
+
+
+def _gate(
+    config: Config,
+    find_policy: PolicyFinder,
+    live: LiveState,
+    identity: Identity,
+    store: Store,
+    ownership: OwnershipStore,
+) -> Gate:
+    return Gate(
+        find_policy=find_policy,
+        settings=config.policy,
+        modes=ModeAttribute(
+            name=config.support_mode_attr,
+            words=config.words,
+            default=config.default_mode,
+            human_values=config.human_values,
+        ),
+        live=live,
+        identity=identity,
+        store=ownership,
+        outbox=store.outbox,
+        clock=lambda: store.database.clock(),
+        ahead=store.database.ahead,
+    )
