@@ -123,7 +123,7 @@ def gateway(sim: Simulator) -> t.Iterator[Gateway]:
         yield gateway
 
 
-TIMING: t.Final = {"timeout": 1.0, "settle_time": 2.0, "lease": 10.0}
+TIMING: t.Final = {"timeout": 0.5, "settle_time": 1.5, "lease": 10.0}
 
 
 @pytest.fixture

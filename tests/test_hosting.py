@@ -133,7 +133,7 @@ def test_every_version_is_answered_once_though_the_connection_is_cut(
 
     with Simulator(version=version) as sim:
         own = getattr(sim, f"{token}_token")
-        quick: t.Any = {"retry_pause": 0.05, "timeout": 1.0, "settle_time": 2.0}
+        quick: t.Any = {"retry_pause": 0.05, "timeout": 0.5, "settle_time": 1.5}
 
         with hosted(app, sim, api_access_token=own, **quick):
             sim.inject(Fault.CUT_AFTER)

@@ -155,9 +155,13 @@ def make_workers(
     chatwoot: Chatwoot,
     api: ChatwootStub,
     caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
 ) -> MakeWorkers:
     def make(backend: str, workers: int) -> Workers:
-        app = make_app(chatwoot, backend=backend, workers=workers, **QUICK)
+        database = f"sqlite:///{tmp_path / backend}.sqlite3"
+        app = make_app(
+            chatwoot, backend=backend, workers=workers, database_url=database, **QUICK
+        )
         return Workers(app, app.test_client(), api, chatwoot, caplog)
 
     return make
@@ -259,22 +263,29 @@ def test_a_lost_lease_ends_the_turn_here(either: Workers) -> None:
 
 
 @pytest.mark.slow
-def test_a_slow_turn_keeps_its_lease(either: Workers, held: Held) -> None:
+def test_a_slow_turn_keeps_its_lease(
+    inline: Workers, threads: Workers, held: Held
+) -> None:
     claimed = []
 
-    with either.other_process() as other, running(either.say):
-        held.wait()
-        until = time.monotonic() + 4 * store_of(either.app).queue.lease
+    with (
+        inline.other_process() as one,
+        threads.other_process() as other,
+        running(inline.say, threads.say),
+    ):
+        wait_until(lambda: len(held.asked) == 2)
+        until = time.monotonic() + 4 * store_of(inline.app).queue.lease
 
         while time.monotonic() < until:
-            claimed.append(other.queue.claim())
+            claimed += [one.queue.claim(), other.queue.claim()]
             time.sleep(0.05)
 
         held.release()
 
     assert set(claimed) == {None}
-    either.wait_for("1 answered")
-    assert job_of(either.app).attempts == 1
+    inline.wait_for("1 answered", "1 answered")
+    assert job_of(inline.app).attempts == 1
+    assert job_of(threads.app).attempts == 1
 
 
 # -- inline ----------------------------------------------------------------------
