@@ -164,7 +164,7 @@ def _serves(run: click.Context) -> bool:
     if reloads is None:
         reloads = get_debug_flag()
 
-    return not reloads or os.environ.get("WERKZEUG_RUN_MAIN") == "true"
+    return not reloads or _is_reloaded()
 
 
 def _call_after_import(info: ScriptInfo | None, start: Callback) -> None:
@@ -199,10 +199,18 @@ def call_before_sigterm(stop: Callback, *, always: bool = False) -> None:
 
 
 def is_ended_by_sigterm() -> bool:
-    """Whether SIGTERM ends this process at once, whatever it does. In any thread."""
+    """Whether SIGTERM ends this process at once, whatever it does. In any thread.
+
+    Werkzeug's reloader kills its child then (``werkzeug/_reloader.py``).
+    """
     is_default = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
-    return is_default and not _handles_signals_in_c()
+    return _is_reloaded() or (is_default and not _handles_signals_in_c())
+
+
+def _is_reloaded() -> bool:
+    """Whether this process is the child of Werkzeug's reloader."""
+    return os.environ.get("WERKZEUG_RUN_MAIN") == "true"
 
 
 def _handles_signals_in_c() -> bool:

@@ -19,10 +19,12 @@ import pytest
 import requests
 from flask import has_request_context
 from support.apps import AppFactory
+from support.queue import open_store
 from support.servers import ask, comes_true, ended, new_talk, thread_settings
 from support.waiting import wait_until
 
 from flask_chatwoot import Chatwoot
+from flask_chatwoot.queue.schema import WorkerLimit
 from flask_chatwoot.simulator import Simulator, Talk
 from flask_chatwoot.testing import customer_message, deliver, operator_message
 
@@ -80,6 +82,14 @@ class Host:
             input=json.dumps(payloads).encode(),
             check=True,
         )
+
+    @property
+    def limits(self) -> set[WorkerLimit]:
+        """What the processes with workers cannot do under their servers."""
+        [path] = self._folder.rglob("chatwoot.sqlite3")
+
+        with contextlib.closing(open_store(path)) as store:
+            return store.inspection.limits()
 
     def start_shut(self, *module: str) -> subprocess.Popen[bytes]:
         """Start a process, and block until its provider waits."""
@@ -240,6 +250,8 @@ def test_what_waited_is_answered_within_5_s_of_a_restart_without_any_request(
 
     assert talk.replies == [ANSWER]
     assert (process.pid in host.starters) == (server not in PARENTS)
+    # Its parent would kill it, as doctor says.
+    assert host.limits == ({WorkerLimit.NO_GRACE} if "--reload" in server else set())
 
 
 @pytest.mark.slow

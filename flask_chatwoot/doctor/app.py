@@ -256,8 +256,8 @@ def _limits(context: DoctorContext) -> Findings:
         yield warned(
             "stop",
             "SIGTERM ends a process in the middle of its turns.",
-            "Call chatwoot.start(app) in its main thread before the server starts, or "
-            "run flask chatwoot work.",
+            "Call chatwoot.start(app) in its main thread before the server starts, "
+            "leave --reload out, or run flask chatwoot work.",
         )
 
 
