@@ -47,10 +47,6 @@ def mentioned_in(story: Story) -> list[tuple[str, ...]]:
     return [found for note in story.talk.notes for found in MENTION.findall(note)]
 
 
-@known_fault(
-    "Notes hold mention links as the customer wrote them, so that a customer can "
-    "notify any operator or team."
-)
 @pytest.mark.parametrize("provider", NOTES.values(), ids=NOTES)
 @pytest.mark.parametrize("text", [USERS, TEAM], ids=["users", "team"])
 def test_a_customer_cannot_mention_an_operator_through_a_note(
@@ -63,10 +59,6 @@ def test_a_customer_cannot_mention_an_operator_through_a_note(
     assert mentioned_in(story) == []
 
 
-@known_fault(
-    "An answer that becomes a note in human mode holds mention links as the provider "
-    "repeated them."
-)
 def test_a_customer_cannot_mention_an_operator_in_human_mode(begin: Begin) -> None:
     story = begin(answer=lambda text: f"You asked: {text}", mode="human")
     story.asks(USERS)

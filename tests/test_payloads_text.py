@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import typing as t
 
 import pytest
@@ -15,6 +16,7 @@ from flask_chatwoot.payloads.channels import (
 )
 from flask_chatwoot.payloads.conversation import conversation_from
 from flask_chatwoot.payloads.liquid import escape
+from flask_chatwoot.payloads.mentions import defuse
 from flask_chatwoot.simulator.liquid import render
 
 # Liquid
@@ -81,6 +83,43 @@ def test_a_text_without_templates_is_not_escaped(text: str) -> None:
 
 def test_code_between_backticks_stays_readable() -> None:
     assert escape("`{{ x }}` and {{ y }}").startswith("`{{ x }}` and ")
+
+
+# Mentions
+
+MENTION: t.Final = re.compile(r"\(mention://(user|team)/(\d+)/(.+?)\)")
+"""Chatwoot's own (``app/services/messages/mention_service.rb``)."""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("[@x](mention://user/1/X)", "[](mention://team/1/X)", "(mention://user/1/X)"),
+        *(
+            "`[x](mention://user/1/X)`",
+            "[x](<mention://user/1/X>)",
+            "{{(mention://user/",
+        ),
+        *("[x]({{ 'mention://user/1/X' }})", "[x](mention:{{ '//user/1/X' }})"),
+        *(
+            "(mention:mention:////user/1/X)",
+            "(mention:////user/1/X)(mention://user/1/)",
+        ),
+        *("(MENTION://user/1/X)", "(mention&#58;//user/1/X)", "(mention: //user/1/X)"),
+        *("(mention\\://user/1/X)", "(mention:\n//user/1/X)", "(mention:///user/1/X)"),
+    ],
+)
+def test_a_defused_text_mentions_nobody(text: str) -> None:
+    defused = defuse(text)
+
+    assert MENTION.findall(shown(escape(defused))) == []
+    assert "mention://" not in defused.lower()
+    assert len(defused) == len(text)  # what fits in a message still does
+
+
+def test_other_addresses_are_not_changed() -> None:
+    text = "[x](https://example.com/mention) I mention: //user/1/X"
+    assert defuse(text) == text
 
 
 # Length

@@ -437,6 +437,26 @@ def test_an_old_servers_post_is_found_raw_or_escaped(posts: Posts, stored: str) 
     assert len(posts.api.attempts) == 1
 
 
+MENTION = "[x](mention://user/7/x)"
+
+
+@pytest.mark.parametrize("private", [False, True], ids=["public", "note"])
+def test_only_a_note_is_changed_so_that_it_mentions_nobody_and_is_found_again(
+    posts: Posts, private: bool
+) -> None:
+    posts.api.keeps_markers = False
+
+    with signals_of(posts) as (begun, _):
+        job = posts.fail(TIMED_OUT, MENTION, stored=True, private=private)
+
+    posts.post(job)
+
+    [message] = posts.api.messages
+    assert (message["content"] == MENTION) is not private
+    assert begun[0]["post"].content == message["content"]
+    assert len(posts.api.attempts) == 1
+
+
 @pytest.mark.parametrize(
     "other",
     [

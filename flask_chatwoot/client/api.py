@@ -86,7 +86,11 @@ class ChatwootClient(Forkable):
         marker: str | None = None,
         files: t.Sequence[Upload] = (),
     ) -> int:
-        """Create a note, like :meth:`create_message`. Only operators see it."""
+        """Create a note, like :meth:`create_message`. Only operators see it.
+
+        ``[@Ada](mention://user/7/Ada)`` in it notifies that operator. Pass no text of a
+        customer on without removing such links: the notes of turns have none.
+        """
         return self._create(conversation_id, content, marker, files, private=True)
 
     def messages(

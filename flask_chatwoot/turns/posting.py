@@ -28,6 +28,7 @@ from flask_chatwoot.errors import (
     UnknownError,
 )
 from flask_chatwoot.ownership.mode import Mode
+from flask_chatwoot.payloads.mentions import defuse
 from flask_chatwoot.queue.jobs import Job
 from flask_chatwoot.queue.outbox import Draft, Outbox
 
@@ -43,7 +44,8 @@ _STORE_FOR: t.Final = 3600.0
 class Post(t.NamedTuple):
     """A message about to be created in Chatwoot, or just attempted.
 
-    :ivar content: As the provider gave it, or one part of it if it was too long.
+    :ivar content: As the provider gave it, or one part of it if it was too long. In a
+        note, links that mention operators are none any more.
     :ivar private: A note that only operators see.
     :ivar attempt: From 1; higher when this turn was tried before.
     """
@@ -188,6 +190,11 @@ class Poster:
     def _post(
         self, job: Job, draft: Draft, mode: Mode, keep: t.Callable[[int], None]
     ) -> int:
+        # Also of a reply that became a note just now. What is sent is stored, so that
+        # it is recognised in Chatwoot by its text.
+        if draft.private:
+            draft = draft._replace(content=defuse(draft.content))
+
         post = Post(
             account_id=self.client.account_id,
             conversation_id=job.conversation_id,
