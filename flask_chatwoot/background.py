@@ -1,11 +1,15 @@
 """Threads that start with work and end when there is none, and hooks for forks.
 
+No work may see the context of other work: what an error tracker such as Sentry keeps
+there for its reports, the body of a request for instance, is another customer's.
+
 A forked process has no copy of its parent's threads, and its locks may be held by
 threads that it lacks. :func:`register_for_forks` registers what must be reset.
 """
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import os
 import threading
@@ -75,6 +79,16 @@ def is_patched_since() -> bool:
     return threading.Lock is not _lock_at_import
 
 
+def new_thread(target: t.Callable[[], None], name: str) -> threading.Thread:
+    """A daemon thread whose context is empty.
+
+    Python 3.14 can copy the context of whoever starts a thread, and error trackers do.
+    """
+    run = contextvars.Context().run
+
+    return threading.Thread(target=run, args=(target,), name=name, daemon=True)
+
+
 def try_to_start(thread: threading.Thread) -> bool:
     """Start a thread; ``False`` where no more can be started at the moment."""
     try:
@@ -120,9 +134,7 @@ class BackgroundThread(Forkable):
         """
         with self._lock:
             if self._thread is None:
-                thread = threading.Thread(
-                    target=self._repeat, name=self._name, daemon=True
-                )
+                thread = new_thread(self._repeat, self._name)
 
                 if try_to_start(thread):
                     self._thread = thread

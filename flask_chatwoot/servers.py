@@ -21,7 +21,13 @@ import click
 from flask.cli import FlaskGroup, ScriptInfo
 from flask.helpers import get_debug_flag
 
-from .background import Forkable, is_patched_since, register_for_forks, try_to_start
+from .background import (
+    Forkable,
+    is_patched_since,
+    new_thread,
+    register_for_forks,
+    try_to_start,
+)
 from .errors import ConfigError
 
 Callback = t.Callable[[], object]
@@ -176,7 +182,7 @@ def _call_after_import(info: ScriptInfo | None, start: Callback) -> None:
         start()
 
     if hasattr(info, "_loaded_app"):
-        try_to_start(threading.Thread(target=wait, name="chatwoot-start", daemon=True))
+        try_to_start(new_thread(wait, "chatwoot-start"))
 
 
 # -- SIGTERM -----------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextvars
 import functools
 import logging
 import threading
@@ -15,6 +16,7 @@ from . import servers
 from .background import (
     BackgroundThread,
     Forkable,
+    new_thread,
     register_for_forks,
     try_to_start,
 )
@@ -153,7 +155,8 @@ class JobRunner:
         """
         try:
             self._heartbeat.watch(job)
-            self._service.handle(job, event)
+            # No turn sees the context of another one, or that of a request.
+            contextvars.Context().run(self._service.handle, job, event)
         except LeaseLostError as error:
             log.warning("%s Its turn was abandoned here.", error)
         except Exception as error:  # noqa: BLE001 - the thread boundary
@@ -372,9 +375,7 @@ class ThreadBackend(Forkable):
 
         with self._starting:
             for number in range(len(self._workers), self._threads):
-                worker = threading.Thread(
-                    target=self._work, name=f"chatwoot-worker-{number}", daemon=True
-                )
+                worker = new_thread(self._work, f"chatwoot-worker-{number}")
 
                 if self._stopping.is_set() or not try_to_start(worker):
                     return False

@@ -13,12 +13,17 @@ from pathlib import Path
 import pytest
 from blinker import NamedSignal
 from flask import Flask
+from flask.testing import FlaskClient
 from support.apps import AppFactory
+from support.chatwoot import ChatwootStub
+from support.deliveries import WEBHOOK, message, signed
 from support.faults import known_fault
 from support.stories import QUESTION, REPLY, Begin, Story
+from support.waiting import wait_until
 
 import flask_chatwoot
 from flask_chatwoot import Chatwoot, Handoff, Reply, before_post
+from flask_chatwoot.background import BackgroundThread
 from flask_chatwoot.testing import ChatwootSim, SimulatorFactory
 
 IBAN: t.Final = "DE89370400440532013000"
@@ -214,10 +219,6 @@ def found_in_two_turns(
     return found
 
 
-@known_fault(
-    "Worker threads begin in the context of the first request, and so every turn has "
-    "what that customer wrote in its error report."
-)
 @pytest.mark.usefixtures("inherited")
 def test_a_turn_does_not_see_the_context_of_a_request(
     chatwoot_sim: ChatwootSim, make_app: AppFactory, chatwoot: Chatwoot
@@ -229,13 +230,47 @@ def test_a_turn_does_not_see_the_context_of_a_request(
     assert found == [None, None]
 
 
-@known_fault(
-    "All turns of a worker share its context, so that a turn sees what the provider "
-    "set for another customer."
-)
 def test_a_turn_does_not_see_the_context_of_another_turn(
     chatwoot_simulator: SimulatorFactory, app: Flask, chatwoot: Chatwoot
 ) -> None:
     sim = chatwoot_simulator(workers=1)
 
     assert found_in_two_turns(app, sim, chatwoot, sets=True) == [None, None]
+
+
+@pytest.mark.usefixtures("inherited")
+def test_an_inline_turn_and_its_request_do_not_see_each_others_context(
+    client: FlaskClient, api: ChatwootStub, chatwoot: Chatwoot
+) -> None:
+    found: list[str | None] = []
+
+    @chatwoot.reply_provider
+    def reply(text: str) -> str:
+        found.append(customer.get(None))
+        customer.set(text)
+
+        return REPLY
+
+    context = contextvars.copy_context()
+    context.run(customer.set, "Another customer's")
+    answer = context.run(client.post, WEBHOOK, **signed(message()))
+
+    assert (answer.status_code, api.public) == (202, [REPLY])
+    assert found == [None]
+    assert context[customer] == "Another customer's"
+
+
+@pytest.mark.usefixtures("inherited")
+def test_a_background_thread_begins_in_an_empty_context() -> None:
+    found: list[str | None] = []
+
+    def step() -> None:
+        found.append(customer.get(None))
+
+    thread = BackgroundThread("test", step, busy=lambda: False, every=lambda: 0.0)
+    context = contextvars.copy_context()
+    context.run(customer.set, "A customer's")
+    context.run(thread.ensure)
+
+    assert wait_until(lambda: found)
+    assert found == [None]

@@ -189,6 +189,18 @@ def test_a_library_is_used_in_one_place(library: str, modules: set[str]) -> None
     assert users == modules
 
 
+def test_every_thread_beside_an_app_begins_in_an_empty_context() -> None:
+    users = {
+        name
+        for name in MODULES
+        for node in ast.walk(tree_of(name))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("Thread", "threading.Thread", "Timer")
+    }
+
+    assert {each for each in users if room_of(each) != "simulator"} == {"background"}
+
+
 def test_the_simulator_shares_nothing_with_the_app_but_the_contract() -> None:
     shared = {
         other

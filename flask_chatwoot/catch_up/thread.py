@@ -7,7 +7,7 @@ import threading
 import time
 import typing as t
 
-from flask_chatwoot.background import Forkable, register_for_forks
+from flask_chatwoot.background import Forkable, new_thread, register_for_forks
 from flask_chatwoot.errors import APIError, ChatwootError, trace
 
 from .sweep import CatchUp, explained
@@ -48,9 +48,7 @@ class CatchUpThread(Forkable):
         if self._begun or self._stopping.is_set():
             return
 
-        thread = threading.Thread(
-            target=self._repeat, name="chatwoot-catch-up", daemon=True
-        )
+        thread = new_thread(self._repeat, "chatwoot-catch-up")
 
         try:
             thread.start()

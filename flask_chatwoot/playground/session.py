@@ -11,6 +11,7 @@ import typing as t
 
 from flask import Flask
 
+from flask_chatwoot.background import new_thread
 from flask_chatwoot.config import Config
 from flask_chatwoot.hosting import hosted
 from flask_chatwoot.outcomes import TurnOutcome
@@ -223,7 +224,7 @@ class Session:
     @contextlib.contextmanager
     def following(self) -> t.Iterator[None]:
         """Follow the simulator until the block ends."""
-        thread = threading.Thread(target=self._follow, name="playground-follow")
+        thread = new_thread(self._follow, "playground-follow")
         thread.start()
 
         try:
