@@ -22,7 +22,13 @@ from .ownership.policy import (
 from .payloads.channels import Channel
 from .payloads.conversation import Assignee, Attachment, Contact, Speaker
 from .replies import Handoff, Message, NoReply, Reply, Turn
-from .signals import after_post, before_post, turn_finished, undelivered
+from .signals import (
+    after_post,
+    before_post,
+    got_exception,
+    turn_finished,
+    undelivered,
+)
 
 if t.TYPE_CHECKING:
     from .extension import Chatwoot
@@ -53,6 +59,7 @@ __all__ = [
     "after_post",
     "before_post",
     "default_policy",
+    "got_exception",
     "turn_finished",
     "undelivered",
 ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import typing as t
 from dataclasses import dataclass, replace
 
 from flask import Flask
 
-from . import workers
+from . import signals, workers
 from .catch_up.sweep import CatchUp
 from .catch_up.thread import CatchUpThread
 from .client import ChatwootClient
@@ -158,7 +159,7 @@ def _turns(
     reader = _reader(config, client)
     live = LiveState(client=reader)
     identity = Identity(client=client, store=ownership)
-    gate = _gate(config, find_policy, live, identity, store, ownership)
+    gate = _gate(app, config, find_policy, live, identity, store, ownership)
     poster = Poster(
         app=app,
         client=client,
@@ -195,6 +196,7 @@ def _reader(config: Config, client: ChatwootClient) -> ChatwootClient:
 
 
 def _gate(
+    app: Flask,
     config: Config,
     find_policy: PolicyFinder,
     live: LiveState,
@@ -217,4 +219,5 @@ def _gate(
         outbox=store.outbox,
         clock=lambda: store.database.clock(),
         ahead=store.database.ahead,
+        on_policy_error=functools.partial(signals.report, app, "policy"),
     )

@@ -22,7 +22,9 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
+import types
 import typing as t
 
 
@@ -47,7 +49,7 @@ class NoProviderError(ProviderError):
 
 
 class ProviderFailedError(ChatwootError):
-    """A reply provider raised an exception.
+    """A reply provider raised an exception, which is the ``__cause__``.
 
     The message has the place but not the exception's text, which may quote a customer.
     """
@@ -142,11 +144,37 @@ class UnknownError(APIError):
 
 
 def trace(error: BaseException) -> str:
-    """Return the class and the traceback of a host's error, without its text.
+    """Return the class and the place of a host's error, in one line without its text.
 
-    The text of such an error often quotes its input, here the words of a customer,
-    which must not be logged.
+    The text often quotes its input, here the words of a customer, which must not be
+    logged. So may the name of a file, such as a template's: only frames of imported
+    modules are named.
     """
-    frames = "".join(traceback.format_tb(error.__traceback__))
+    frames = traceback.walk_tb(error.__traceback__)
+    places = [f"{name}:{line} in {code.co_name}" for name, code, line in _known(frames)]
 
-    return f"{type(error).__module__}.{type(error).__qualname__}\n{frames}".rstrip()
+    if len(places) > 2 * _PLACES:  # a recursion has a thousand
+        places[_PLACES:-_PLACES] = ["…"]
+
+    return " at ".join([_name(type(error)), *filter(None, [" > ".join(places)])])
+
+
+_PLACES: t.Final = 4
+"""Outer places that are named, and inner ones."""
+
+
+def _known(
+    frames: t.Iterable[tuple[types.FrameType, int]],
+) -> t.Iterator[tuple[str, types.CodeType, int]]:
+    for frame, line in frames:
+        name = frame.f_globals.get("__name__")
+        module = sys.modules.get(name) if isinstance(name, str) else None
+
+        if getattr(module, "__dict__", None) is frame.f_globals:
+            yield str(name), frame.f_code, line
+
+
+def _name(kind: type[BaseException]) -> str:
+    is_short = kind.__module__ == "builtins" or kind.__module__ not in sys.modules
+
+    return kind.__qualname__ if is_short else f"{kind.__module__}.{kind.__qualname__}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import traceback
 import typing as t
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from .outcomes import Reason, TurnOutcome
 from .ownership.mode import Mode
 from .payloads.events import SUBSCRIPTIONS
 from .runtime import KEY, Runtime
-from .signals import turn_finished
+from .signals import got_exception, turn_finished
 from .simulator import Simulator, Talk
 from .simulator.deliveries import Kind
 from .simulator.payloads import MessageRecord, MessageType
@@ -37,6 +38,8 @@ def hosted(
         token, ``"bot"`` as an agent bot with its own.
     :param settings: Fields of :class:`~flask_chatwoot.config.Config` to change.
     :return: The address of the webhook, which the simulator knows already.
+
+    What the app's own code raises is printed to stderr: no real customer wrote here.
     """
     own: Runtime = app.extensions[KEY]
 
@@ -50,13 +53,20 @@ def hosted(
         runtime.await_request()
 
         try:
-            with serving(app, name="hosted-app") as address:
+            with (
+                got_exception.connected_to(_print_error, sender=app),
+                serving(app, name="hosted-app") as address,
+            ):
                 webhook = f"{address}{config.url_prefix}/webhook"
                 simulator.connect(webhook, kind=kind, events=SUBSCRIPTIONS)
                 yield webhook
         finally:
             app.extensions[KEY] = own
             runtime.configured.close()
+
+
+def _print_error(_: Flask, exc_info: t.Any, **rest: t.Any) -> None:
+    traceback.print_exception(*exc_info)
 
 
 def _config(own: Config, simulator: Simulator, kind: Kind, folder: str) -> Config:

@@ -204,7 +204,7 @@ def uploads_of(reply: Reply) -> list[Upload]:
 
     :raises ProviderError: One cannot be read, or is none.
     """
-    return [_file(attachment) for attachment in reply.attachments]
+    return [_file(each, number) for number, each in enumerate(reply.attachments, 1)]
 
 
 def is_blank(reply: Reply) -> bool:
@@ -223,7 +223,7 @@ def _choice(choice: t.Any) -> tuple[str, str]:
     raise TypeError(f"Reply(choices) takes texts or (title, value), not {kind}.")
 
 
-def _file(attachment: t.Any) -> Upload:
+def _file(attachment: t.Any, number: int) -> Upload:
     match attachment:
         case (str(name), bytes(content), str(kind)):
             return Upload(storable(name), content, storable(kind))
@@ -239,10 +239,9 @@ def _file(attachment: t.Any) -> Upload:
     try:
         content = path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: no name a file can have
+        # Without the path, which may have been made of what the customer wrote.
         why = getattr(error, "strerror", None) or type(error).__name__
-        raise ProviderError(
-            f"The attachment {str(path)!r} cannot be read: {why}."
-        ) from None
+        raise ProviderError(f"Attachment {number} cannot be read: {why}.") from error
 
     guessed, _ = mimetypes.guess_type(path.name)
 

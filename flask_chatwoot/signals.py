@@ -10,7 +10,7 @@ import typing as t
 
 from blinker import NamedSignal, Namespace
 
-from .errors import trace
+from .errors import ChatwootError, trace
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +49,30 @@ undelivered = _signals.signal(
     again.""",
 )
 
+got_exception = _signals.signal(
+    "got-exception",
+    """Sent when the app's own code raised: with this an error tracker gets what the log
+    leaves out because it may quote a customer. Receives ``exc_info`` (class, error and
+    traceback), ``where`` (``"provider"``, ``"policy"``, ``"receiver"`` of a signal, or
+    ``"turn"``, which is anywhere else) and ``turn`` (the :class:`~flask_chatwoot.Turn`,
+    or ``None`` where there is none). For a reply that cannot be posted it is sent as
+    well.""",
+)
+
+
+def report(
+    sender: t.Any, where: str, error: BaseException, turn: object = None
+) -> None:
+    """Send :data:`got_exception`.
+
+    :param error: One of the package is replaced by its cause, if it has one.
+    """
+    if isinstance(error, ChatwootError):
+        error = error.__cause__ or error
+
+    exc_info = type(error), error, error.__traceback__
+    send(got_exception, sender, where=where, exc_info=exc_info, turn=turn)
+
 
 def send(signal: NamedSignal, sender: t.Any, **values: t.Any) -> None:
     """Call every receiver, and log the error of one that raises.
@@ -66,3 +90,6 @@ def send(signal: NamedSignal, sender: t.Any, **values: t.Any) -> None:
             raise
         except BaseException as error:  # noqa: BLE001 - the host's code may raise anything
             log.error("a receiver of %s failed: %s", signal.name, trace(error))  # noqa: TRY400
+
+            if signal is not got_exception:
+                report(sender, "receiver", error)

@@ -20,6 +20,7 @@ from werkzeug.exceptions import (
     RequestEntityTooLarge,
 )
 
+from . import signals
 from .config import Config
 from .copilot import suggest
 from .errors import (
@@ -261,5 +262,6 @@ def _no_provider(error: NoProviderError) -> ResponseReturnValue:
 @blueprint.errorhandler(ProviderFailedError)
 def _provider_failed(error: ProviderError | ProviderFailedError) -> ResponseReturnValue:
     log.error("no suggestion: %s", error)
+    signals.report(current_app._get_current_object(), "provider", error)  # type: ignore[attr-defined]
 
     return {"error": "The reply provider failed; see the log."}, 502

@@ -718,7 +718,7 @@ def fail(text: str) -> str:
 
 PROVIDER = [
     case(lambda s: s.other(Chatwoot()), "error provider: @chatwoot.reply_provider"),
-    case(asked(fail), "error answer: raised builtins.RuntimeError … chatwoot simulate"),
+    case(asked(fail), "error answer: raised RuntimeError … chatwoot simulate"),
     case(asked(lambda text: 3), "error answer: returned int"),
     case(asked(lambda text: None), "warning answer: meant to decline"),
     case(asked(lambda text: "Hi", mode="bot"), "warning answer: flask … simulate TEXT"),

@@ -83,7 +83,7 @@ def test_an_export_has_a_docstring_of_its_own(name: str) -> None:
         assert not sentence.startswith(f"{name}(")
 
 
-@pytest.mark.parametrize("name", ["before_post", "after_post", "turn_finished"])
+@pytest.mark.parametrize("name", ["before_post", "turn_finished", "got_exception"])
 def test_a_signal_documents_what_it_sends(name: str) -> None:
     docstring = inspect.getdoc(getattr(flask_chatwoot, name)) or ""
 

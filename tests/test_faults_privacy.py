@@ -14,16 +14,16 @@ import pytest
 from blinker import NamedSignal
 from flask import Flask
 from flask.testing import FlaskClient
-from support.apps import AppFactory
+from support.apps import AppFactory, recorded
 from support.chatwoot import ChatwootStub
 from support.deliveries import WEBHOOK, message, signed
-from support.faults import known_fault
 from support.stories import QUESTION, REPLY, Begin, Story
 from support.waiting import wait_until
 
 import flask_chatwoot
-from flask_chatwoot import Chatwoot, Handoff, Reply, before_post
+from flask_chatwoot import Chatwoot, Handoff, Reply, before_post, got_exception
 from flask_chatwoot.background import BackgroundThread
+from flask_chatwoot.queue.outbox import Outbox
 from flask_chatwoot.testing import ChatwootSim, SimulatorFactory
 
 IBAN: t.Final = "DE89370400440532013000"
@@ -75,10 +75,6 @@ def test_a_customer_cannot_mention_an_operator_in_human_mode(begin: Begin) -> No
 # -- logs ----------------------------------------------------------------------
 
 
-@known_fault(
-    "The path of an attachment that cannot be read is logged, though its name may be "
-    "what the customer wrote."
-)
 @pytest.mark.parametrize(
     "path",
     ["invoices/{}.pdf", "invoices/{}\0.pdf", f"{{}}{'x' * 300}.pdf"],
@@ -103,10 +99,6 @@ def fail_in_file_of(text: str, folder: Path) -> t.NoReturn:
     raise AssertionError
 
 
-@known_fault(
-    "The traceback of a host's exception is logged whole, with names of files that may "
-    "be what the customer wrote."
-)
 @pytest.mark.parametrize("place", ["provider", "policy", "receiver"])
 def test_the_log_names_class_and_place_of_a_hosts_exception_and_no_file_of_a_text(
     begin: Begin,
@@ -132,9 +124,6 @@ def test_the_log_names_class_and_place_of_a_hosts_exception_and_no_file_of_a_tex
     assert IBAN not in caplog.text
 
 
-@known_fault(
-    "No signal carries the exception of a provider, so an error tracker cannot have it."
-)
 def test_a_signal_carries_the_exception_of_a_provider(begin: Begin, app: Flask) -> None:
     error = LookupError("nothing found")
     carried: list[t.Any] = []
@@ -152,6 +141,64 @@ def test_a_signal_carries_the_exception_of_a_provider(begin: Begin, app: Flask) 
     begin(answer=fail, max_attempts=1).asks()
 
     assert any(value is error for value in carried)
+
+
+def fail_with(*args: t.Any, **values: t.Any) -> t.NoReturn:
+    raise LookupError(IBAN)
+
+
+@pytest.mark.parametrize("where", ["provider", "policy", "receiver", "turn"])
+def test_the_signal_says_where_the_apps_own_code_raised(
+    begin: Begin,
+    app: Flask,
+    chatwoot: Chatwoot,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+) -> None:
+    if where == "policy":
+        chatwoot.policy(fail_with)
+    elif where == "receiver":
+        before_post.connect(fail_with, app)
+    elif where == "turn":
+        monkeypatch.setattr(Outbox, "keep", fail_with)
+
+    with recorded(got_exception, app) as seen:
+        answer = fail_with if where == "provider" else REPLY
+        begin(answer=answer, max_attempts=1).asks()
+
+    told = {(each["where"], str(each["exc_info"][1])) for each in seen}
+    assert told == {(where, IBAN)}
+    assert IBAN not in caplog.text
+    assert f"LookupError: {IBAN}" in capsys.readouterr().err  # the host's own screen
+
+
+def test_a_receiver_of_the_signal_that_raises_is_not_called_for_that(
+    begin: Begin, app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    with got_exception.connected_to(fail_with, app):
+        begin(answer=fail_with, max_attempts=1).asks()
+
+    assert caplog.text.count("a receiver of got-exception failed: LookupError") == 1
+
+
+def test_what_a_copilot_or_a_path_raised_is_in_the_signal(
+    client: FlaskClient, app: Flask, chatwoot: Chatwoot, api: ChatwootStub
+) -> None:
+    chatwoot.reply_provider(mode="human")(fail_with)
+    chatwoot.reply_provider(lambda text: Reply(attachments=[f"{IBAN}.pdf"]))
+    body = {"message": QUESTION}
+    token = {"Authorization": "Bearer token-of-a-page"}
+
+    with recorded(got_exception, app) as seen:
+        client.post("/chatwoot/copilot", json=body, headers=token)
+        client.post(WEBHOOK, **signed(message()))
+
+    errors = [each["exc_info"][1] for each in seen]
+    assert [type(each) for each in errors] == [LookupError, FileNotFoundError]
+    assert [IBAN in str(each) for each in errors] == [True, True]
+    assert [each["turn"] and each["turn"].text for each in seen] == [None, QUESTION]
 
 
 # -- contexts ------------------------------------------------------------------

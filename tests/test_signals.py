@@ -22,7 +22,8 @@ def signal() -> NamedSignal:
 
 
 @pytest.mark.parametrize(
-    "name", ["before_post", "after_post", "turn_finished", "undelivered"]
+    "name",
+    ["before_post", "after_post", "turn_finished", "undelivered", "got_exception"],
 )
 def test_the_package_exports_the_signals(name: str) -> None:
     found: NamedSignal = getattr(flask_chatwoot, name)
@@ -65,7 +66,7 @@ def test_the_error_of_a_receiver_is_logged(signal: NamedSignal, caplog: Log) -> 
         signals.send(signal, Sender(), post=words)
 
     sound.assert_called_once()
-    assert "a receiver of fresh failed: builtins.RuntimeError" in caplog.text
+    assert "a receiver of fresh failed: RuntimeError at" in caplog.text
     assert "in broken" in caplog.text
     assert "TypeError" in caplog.text
     assert words not in caplog.text

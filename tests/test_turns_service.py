@@ -634,7 +634,7 @@ def test_a_file_that_does_not_exist_is_an_error_of_the_provider(
 
     assert ANSWER not in turns.api.public
     assert turns.ending == FAILED
-    assert "no.pdf' cannot be read: No such file" in caplog.text
+    assert "Attachment 1 cannot be read: No such file" in caplog.text
 
 
 def test_a_reply_that_became_a_note_lists_its_choices(turns: Turns) -> None:

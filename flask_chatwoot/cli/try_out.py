@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import traceback
 
 import click
 from flask.cli import with_appcontext
 
 from flask_chatwoot.copilot import suggest
+from flask_chatwoot.errors import ProviderFailedError
 from flask_chatwoot.outcomes import TurnOutcome
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.runtime import current_runtime
@@ -33,8 +35,12 @@ def ask(text: str, mode: str) -> None:
     if not text.strip():
         raise click.UsageError("The text is blank, and would be ignored.")
 
-    with contextlib.redirect_stdout(sys.stderr):
-        answer = suggest(current_runtime(keep_errors=True), text, Mode(mode))
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            answer = suggest(current_runtime(keep_errors=True), text, Mode(mode))
+    except ProviderFailedError as error:
+        whole = traceback.format_exception(error.__cause__)
+        raise click.ClickException(f"{error}\n\n{''.join(whole)}".rstrip()) from None
 
     if answer is not None:
         click.echo(answer)

@@ -311,11 +311,10 @@ def _asked(context: DoctorContext) -> Finding:
             "flask chatwoot simulate TEXT calls the one for mode bot.",
         )
     except (ProviderError, ProviderFailedError) as error:
-        # The first line names the place; the others may quote the question.
         return failed(
             "answer",
-            f"The reply provider failed: {str(error).splitlines()[0]}",
-            "See the traceback in the log, and try flask chatwoot simulate TEXT.",
+            f"The reply provider failed: {error}",
+            "See the traceback by flask chatwoot simulate TEXT --mode human.",
         )
 
     seconds = time.monotonic() - started

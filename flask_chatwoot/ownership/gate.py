@@ -61,6 +61,7 @@ class Gate:
         or the built-in one.
     :ivar clock: The time of the database, Unix seconds.
     :ivar ahead: Seconds by which that is ahead of the machine's clock.
+    :ivar on_policy_error: Called with what the policy raised.
     """
 
     find_policy: t.Callable[[], Policy]
@@ -72,6 +73,7 @@ class Gate:
     outbox: Outbox
     clock: t.Callable[[], float]
     ahead: t.Callable[[], float]
+    on_policy_error: t.Callable[[BaseException], None] | None = None
 
     def may_hear_turn(self, event: MessageEvent, *, received_at: float) -> TurnDecision:
         """Decide whether the provider is called, and for whom.
@@ -179,6 +181,9 @@ class Gate:
             raise
         except BaseException as error:  # noqa: BLE001 - the host's code, any error at all
             log.error("the policy raised %s", trace(error))  # noqa: TRY400
+
+            if self.on_policy_error is not None:
+                self.on_policy_error(error)
 
         return decision or Decision(Audience.OPERATORS, Reason.POLICY_FAILED)
 

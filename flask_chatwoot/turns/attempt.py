@@ -95,6 +95,8 @@ class Attempt:
         except DatabaseError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a message can cause
+            signals.report(self._parts.app, "turn", error, self._turn)
+
             if crashed(self._parts.queue, self._parts.config, self._job, error):
                 return None
 
@@ -118,6 +120,9 @@ class Attempt:
 
             return Ending(TurnOutcome.DEAD, job.failure or reason_of(failed.error))
         except (APIError, ProviderError, ProviderFailedError) as error:
+            if not isinstance(error, APIError):
+                signals.report(self._parts.app, "provider", error, self._turn)
+
             if postponed(self._parts.queue, self._parts.config, job, error):
                 return None
 

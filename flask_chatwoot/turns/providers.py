@@ -45,7 +45,9 @@ def ask(app: Flask, provider: Provider, turn: Turn) -> Answer | None:
     except KeyboardInterrupt:
         raise
     # Any error of the host's code, sys.exit() and cancelled tasks included.
-    except BaseException as error:  # noqa: BLE001
-        raise ProviderFailedError(f"The reply provider raised {trace(error)}") from None
+    except BaseException as error:
+        raise ProviderFailedError(
+            f"The reply provider raised {trace(error)}"
+        ) from error
 
     return as_answer(answer)

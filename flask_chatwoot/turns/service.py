@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import typing as t
 
+from flask_chatwoot import signals
 from flask_chatwoot.errors import APIError, DatabaseError, PayloadError, trace
 from flask_chatwoot.outcomes import Reason, TurnOutcome
 from flask_chatwoot.ownership.mode import Mode
@@ -55,6 +56,8 @@ class Service:
         except DatabaseError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a message can cause
+            signals.report(self._parts.app, "turn", error)
+
             if not crashed(self._parts.queue, self._parts.config, job, error):
                 self._end_crashed(job, tell=True)
 
