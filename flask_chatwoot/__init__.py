@@ -19,8 +19,9 @@ from .ownership.policy import (
     PolicySettings,
     default_policy,
 )
+from .payloads.attachments import Attachment
 from .payloads.channels import Channel
-from .payloads.conversation import Assignee, Attachment, Contact, Speaker
+from .payloads.conversation import Assignee, Contact, Speaker
 from .replies import Handoff, Message, NoReply, Reply, Turn
 from .signals import (
     after_post,

@@ -23,6 +23,7 @@ from .ownership.deliveries import (
 from .ownership.gate import is_ours
 from .ownership.mode import Mode, ModeAttribute
 from .ownership.store import OwnershipStore
+from .payloads.attachments import described
 from .payloads.conversation import is_post_of
 from .payloads.events import ConversationEvent, Event, MessageEvent, OtherEvent
 from .queue.database import Transaction
@@ -217,9 +218,7 @@ class Ingest:
         if event.refused:
             return self._take_refusal(event, body)
 
-        if not event.message.private:
-            entry = TranscriptEntry(event.message.id, "assistant", event.message.text)
-            self.history.keep(event.conversation.id, [entry])
+        self._keep_for_history(event)
 
         if not event.message.by_operator and event.message.bot is None:
             return _ignored(reason)
@@ -245,6 +244,14 @@ class Ingest:
             self.backend.wake()
 
         return _receipt(new) if sets_mode else _ignored(reason)
+
+    def _keep_for_history(self, event: MessageEvent) -> None:
+        message = event.message
+
+        if not message.private:
+            said = described(message.text, message.attachments)
+            entry = TranscriptEntry(message.id, "assistant", said)
+            self.history.keep(event.conversation.id, [entry])
 
     def _take_refusal(self, event: MessageEvent, body: bytes) -> Receipt:
         """Store that the channel refused a message, if this app posted it."""

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from .errors import ProviderError
 from .ownership.mode import Mode
+from .payloads.attachments import Attachment
 from .payloads.channels import Channel
-from .payloads.conversation import Attachment, Contact
+from .payloads.conversation import Contact
 from .payloads.fields import Object, Upload, as_id, is_visible, storable
 
 
@@ -20,12 +21,21 @@ class Message(t.NamedTuple):
     :ivar id: Chatwoot's id for it; for a button or form, that of the question.
     :ivar text: What the customer wrote, or picked.
     :ivar picked: The text comes from a button or a form.
+    :ivar in_reply_to: The id of the message that it replies to, if it quotes one;
+        ``chatwoot.client.messages(…, before=in_reply_to + 1)`` ends with that.
+    :ivar edited: The customer has changed it since, where the channel tells.
+    :ivar deleted: The customer or an operator has deleted it.
+    :ivar reaction: It is a reaction to the other message, such as a thumb.
     """
 
     id: int
     text: str
     attachments: tuple[Attachment, ...] = ()
     picked: bool = False
+    in_reply_to: int | None = None
+    edited: bool = False
+    deleted: bool = False
+    reaction: bool = False
 
     def __repr__(self) -> str:
         return f"<Message {self.id}>"

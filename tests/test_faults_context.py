@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
+import json
 import typing as t
 from collections.abc import Iterator, Mapping
 
@@ -17,6 +19,14 @@ from support.stories import REPLY, Begin, Thinker
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from flask_chatwoot import Chatwoot, Reply, Turn
+from flask_chatwoot.client import ChatwootClient
+from flask_chatwoot.queue.store import Store
+from flask_chatwoot.turns.messages import (
+    event_in,
+    follow_up,
+    follow_up_of,
+    messages_of,
+)
 
 JSON = dict[str, t.Any]
 
@@ -84,10 +94,6 @@ CARD: t.Final = {
 }
 
 
-@known_fault(
-    "An attachment keeps its type, address and size; what else Chatwoot says of "
-    "it is lost in a burst."
-)
 @pytest.mark.parametrize(
     ("file", "facts"),
     [
@@ -112,7 +118,6 @@ def test_what_chatwoot_says_of_an_attachment_is_kept_in_a_burst(
     assert [fact for fact in facts if fact not in text] == []
 
 
-@known_fault("What a message replies to is not part of turn.messages.")
 def test_what_a_message_replies_to_is_kept_in_a_burst(
     begin: Begin, turns: tuple[list[Turn], Thinker]
 ) -> None:
@@ -128,7 +133,44 @@ def test_what_a_message_replies_to_is_kept_in_a_burst(
     assert first.id in list(values_in(seen[-1].messages))
 
 
-@known_fault("A message without text is left out of the history.")
+FACTS: t.Final = {
+    "edited": {"is_edited": True},
+    "deleted": {"deleted": True},
+    "reaction": {"is_reaction": True},
+    "in_reply_to": {"in_reply_to": 17},
+}
+
+
+@pytest.mark.parametrize(("name", "attributes"), FACTS.items(), ids=FACTS)
+def test_what_chatwoot_says_of_a_message_is_kept_in_a_burst(
+    store: Store, name: str, attributes: JSON
+) -> None:
+    client = ChatwootClient("http://chatwoot.invalid", 1, "token")
+    bodies = [
+        as_bytes(message("Hm", id=number, content_attributes=attributes))
+        for number in (1, 2)
+    ]
+    events = [event_in(body) for body in bodies]
+
+    for body, event in zip(bodies, events, strict=True):
+        store.queue.put(
+            event.key,
+            conversation_id=42,
+            message_id=event.message.id,
+            payload=body,
+            said=functools.partial(follow_up, event),
+        )
+
+    job = store.queue.claim()
+    assert job is not None
+    kept = messages_of(job, events[-1], client)
+    [again] = [json.loads(follow_up_of(each))[-1] for each in kept if each.id == 2]
+
+    value = attributes.get("in_reply_to", True)
+    assert [each._asdict()[name] for each in kept] == [value, value]
+    assert again == {name: value}  # also if the turn does not answer it
+
+
 @pytest.mark.parametrize(
     ("file", "entry"),
     [
@@ -153,6 +195,21 @@ def test_files_are_part_of_the_history(
 
     said = [each["content"] for each in histories[-1] if each["role"] == "user"]
     assert entry in "\n".join(said)
+
+
+@pytest.mark.parametrize("kind", ["account", "bot"])
+def test_files_of_a_reply_are_part_of_the_history(begin: Begin, kind: str) -> None:
+    histories: list[list[dict[str, str]]] = []
+
+    def reply(text: str, turn: Turn) -> Reply:
+        histories.append(turn.history())
+        return Reply("Here", attachments=[("1.pdf", b"%PDF", "application/pdf")])
+
+    story = begin(answer=reply, kind=kind)
+    story.asks()
+    story.asks("Thanks")
+
+    assert histories[-1][-1] == {"role": "assistant", "content": "Here\n[file: 1.pdf]"}
 
 
 # -- choices -------------------------------------------------------------------

@@ -7,9 +7,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.payload_samples import ADA, CONTACT
 
+from flask_chatwoot.payloads.attachments import Attachment
 from flask_chatwoot.payloads.conversation import (
     Assignee,
-    Attachment,
     ChatwootMessage,
     Contact,
     Conversation,

@@ -18,7 +18,8 @@ from support.payload_samples import ADA, CONTACT, MESSAGE
 
 from flask_chatwoot.errors import ProviderError
 from flask_chatwoot.ownership.mode import Mode
-from flask_chatwoot.payloads.conversation import Attachment, Contact
+from flask_chatwoot.payloads.attachments import Attachment
+from flask_chatwoot.payloads.conversation import Contact
 from flask_chatwoot.payloads.events import MessageEvent, parse
 from flask_chatwoot.replies import (
     MOST_FILES,

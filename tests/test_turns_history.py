@@ -104,7 +104,7 @@ def test_a_conversation_is_read_oldest_first(past: Past) -> None:
     ]
 
 
-def test_only_public_messages_with_text_are_read(past: Past) -> None:
+def test_only_public_messages_with_text_or_files_are_read(past: Past) -> None:
     past.customer_says("Hello")
     past.talk.operator_says("A note", private=True)
     past.talk.add(None, "A greeting", type=MessageType.TEMPLATE)
@@ -115,7 +115,8 @@ def test_only_public_messages_with_text_are_read(past: Past) -> None:
     past.talk.automation_says("We are closed.")
     past.customer_says("Oh")
 
-    assert past.read() == [user("Hello"), assistant("We are closed.")]
+    said = [user("Hello"), user("[image: a.png]"), assistant("We are closed.")]
+    assert past.read() == said
 
 
 def test_the_messages_of_the_turn_are_left_out(past: Past) -> None:

@@ -10,6 +10,7 @@ import typing as t
 from enum import StrEnum
 from types import MappingProxyType
 
+from .attachments import Attachment, attachments_from
 from .fields import (
     MARKER,
     Object,
@@ -41,23 +42,6 @@ class Contact(t.NamedTuple):
 
     def __repr__(self) -> str:
         return f"Contact(id={self.id})"
-
-
-class Attachment(t.NamedTuple):
-    """A file of a message.
-
-    :ivar type: Chatwoot's ``file_type``: ``image``, ``audio``, ``file``, …
-    :ivar url: A URL that redirects to the file and needs no token; ``None`` for
-        types without a file, such as a location.
-    :ivar size: The size in bytes, or ``None``.
-    """
-
-    type: str
-    url: str | None = None
-    size: int | None = None
-
-    def __repr__(self) -> str:
-        return f"Attachment(type={self.type!r}, size={self.size})"
 
 
 class Assignee(t.NamedTuple):
@@ -109,6 +93,8 @@ class ChatwootMessage(t.NamedTuple):
     :ivar reaction: Whether it is a reaction to another message, such as a thumb
         (``app/services/whatsapp/session/inbound/reaction_store.rb`` of
         fazer-ai/chatwoot).
+    :ivar in_reply_to: The id of the message that it replies to, if it quotes one.
+    :ivar edited: Whether its author has changed it since, where the channel tells.
     """
 
     id: int
@@ -128,6 +114,8 @@ class ChatwootMessage(t.NamedTuple):
     author: tuple[str, int] | None = None
     refusal: str = ""
     reaction: bool = False
+    in_reply_to: int | None = None
+    edited: bool = False
 
     def __repr__(self) -> str:
         return f"<ChatwootMessage {self.id}>"
@@ -317,13 +305,15 @@ def message_from(
         bot=_bot(raw, attributes) if (kind, speaker) == _BY_MACHINE else None,
         marker=as_text(attributes.get(MARKER)),
         picked=_picked(attributes.get("submitted_values")),
-        attachments=_attachments(raw.get("attachments")),
+        attachments=attachments_from(raw.get("attachments")),
         created_at=as_seconds(raw.get("created_at")),
         auto_reply=mail.get("auto_reply") is True,
         deleted=bool(attributes.get("deleted")),
         author=_author(as_object(raw.get("sender"))),
         refusal=as_text(attributes.get("external_error")) or "",
         reaction=attributes.get("is_reaction") is True,
+        in_reply_to=as_id(attributes.get("in_reply_to")),
+        edited=attributes.get("is_edited") is True,
     )
 
 
@@ -468,16 +458,3 @@ def _picked(values: t.Any) -> str:
         lines.append(f"{name}: {given}" if name and given else line)
 
     return "\n".join(line for line in lines if line)
-
-
-def _attachments(listed: t.Any) -> tuple[Attachment, ...]:
-    """Read the files of a message; without files, the key is absent."""
-    return tuple(
-        Attachment(
-            type=as_text(item.get("file_type")) or "file",
-            url=as_text(item.get("data_url")),
-            size=as_id(item.get("file_size")),
-        )
-        for item in (listed if isinstance(listed, list) else ())
-        if isinstance(item, dict)
-    )

@@ -18,10 +18,11 @@ from flask_chatwoot.outcomes import Reason, TurnOutcome
 from flask_chatwoot.ownership.gate import TurnDecision
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.ownership.policy import Audience, Decision
+from flask_chatwoot.payloads.attachments import attachment_of, described
 from flask_chatwoot.queue.jobs import Job
 from flask_chatwoot.queue.outbox import Draft, DraftPart
 from flask_chatwoot.queue.transcript import TranscriptEntry
-from flask_chatwoot.replies import Answer, Handoff, Provider, Turn
+from flask_chatwoot.replies import Answer, Handoff, Message, Provider, Turn
 
 from . import silence
 from .drafts import as_note, parts_of
@@ -299,6 +300,7 @@ class Attempt:
             if not before.posted and self._is_superseded():
                 return Ending(TurnOutcome.DECLINED, Reason.SUPERSEDED, settled=True)
 
+        said = self._said(draft)
         after = self._unless_failed(before.after(draft, decision.reason))
         message_id = poster.ensure_posted(
             self._job,
@@ -310,10 +312,18 @@ class Attempt:
         self._made.add(draft.id)
 
         if not draft.private:
-            entry = TranscriptEntry(message_id, "assistant", draft.content)
-            self._posted.append(entry)
+            self._posted.append(TranscriptEntry(message_id, "assistant", said))
 
         return after._replace(settled=is_last)
+
+    def _said(self, draft: Draft) -> str:
+        """A post as the history shows it."""
+        if not draft.files:
+            return draft.content
+
+        files = map(attachment_of, self._parts.outbox.files(draft))
+
+        return described(draft.content, files)
 
     def _unless_failed(self, ending: Ending) -> Ending:
         """The posts of a turn that failed do not change how it ended."""
@@ -373,8 +383,8 @@ class Attempt:
             return
 
         asked = [
-            TranscriptEntry(message.id, "user", message.text)
-            for message in self._turn.messages
+            TranscriptEntry(each.id, "user", _text_of(each))
+            for each in self._turn.messages
         ]
         self._parts.history.keep(self._job.conversation_id, [*asked, *self._posted])
 
@@ -425,6 +435,13 @@ class Attempt:
             log.error("job %s: %s", self._job.id, failed)  # noqa: TRY400
 
         return Ending(TurnOutcome.DEAD, failure)
+
+
+def _text_of(message: Message) -> str:
+    """A message of the customer as the history shows it."""
+    files = message.attachments
+
+    return described(message.text, files) if files else message.text
 
 
 def _log(job: Job, ending: Ending) -> None:

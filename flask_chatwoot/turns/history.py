@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError, ChatwootError
 from flask_chatwoot.ownership.store import OwnershipStore
+from flask_chatwoot.payloads.attachments import described
 from flask_chatwoot.payloads.conversation import ChatwootMessage
 from flask_chatwoot.payloads.fields import storable
 from flask_chatwoot.queue.transcript import Transcript, TranscriptEntry
@@ -135,7 +136,8 @@ def _entries(message: ChatwootMessage) -> list[TranscriptEntry]:
     if role is None or message.private or message.deleted:
         return []
 
-    entries = [TranscriptEntry(message.id, role, message.text.strip())]
+    said = described(message.text, message.attachments)
+    entries = [TranscriptEntry(message.id, role, said)]
 
     if role == "assistant":
         entries.append(TranscriptEntry(message.id, "user", message.picked))

@@ -9,9 +9,9 @@ import typing as t
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError, PayloadError
 from flask_chatwoot.ownership.mode import Mode
-from flask_chatwoot.payloads import events, versions
+from flask_chatwoot.payloads import attachments, events, versions
 from flask_chatwoot.payloads.channels import channel_of
-from flask_chatwoot.payloads.conversation import Attachment
+from flask_chatwoot.payloads.conversation import ChatwootMessage
 from flask_chatwoot.payloads.events import MessageEvent
 from flask_chatwoot.payloads.typed import unrendered
 from flask_chatwoot.queue.jobs import Job
@@ -49,14 +49,12 @@ def follow_up(event: MessageEvent) -> str:
     """What is stored of a message that joins a job, as JSON."""
     message = event.message
 
-    return _dump(
-        message.text, message.rendered, message.attachments, picked=bool(event.digest)
-    )
+    return _dump(message, rendered=message.rendered, picked=bool(event.digest))
 
 
 def follow_up_of(message: Message) -> str:
     """The same of a message that its turn has not answered."""
-    return _dump(message.text, False, message.attachments, picked=message.picked)
+    return _dump(message, rendered=False, picked=message.picked)
 
 
 def messages_of(
@@ -114,25 +112,42 @@ def turn_of(
     )
 
 
-def _dump(
-    text: str, rendered: bool, attachments: t.Sequence[Attachment], *, picked: bool
-) -> str:
-    return json.dumps([text, rendered, attachments, picked])
+def _dump(message: ChatwootMessage | Message, *, rendered: bool, picked: bool) -> str:
+    files = [attachments.stored(each) for each in message.attachments]
+
+    return json.dumps([message.text, rendered, files, picked, _facts(message)])
+
+
+def _facts(message: ChatwootMessage | Message) -> dict[str, t.Any]:
+    """What else is known of a message, for its :class:`Message`."""
+    values = {
+        "in_reply_to": message.in_reply_to,
+        "edited": message.edited,
+        "deleted": message.deleted,
+        "reaction": message.reaction,
+    }
+
+    return {name: value for name, value in values.items() if value}
 
 
 def _from_event(event: MessageEvent, client: ChatwootClient) -> Message:
     message = event.message
     text = _typed(message.text, rendered=message.rendered, client=client)
 
-    return Message(event.message.id, text, message.attachments, bool(event.digest))
+    return Message(
+        message.id, text, message.attachments, bool(event.digest), **_facts(message)
+    )
 
 
 def _restored(message_id: int, kept: list[t.Any], client: ChatwootClient) -> Message:
-    text, rendered, files, picked = kept
-    attachments = tuple(Attachment(*file) for file in files)
+    text, rendered, files, picked, *facts = kept
 
     return Message(
-        message_id, _typed(text, rendered=rendered, client=client), attachments, picked
+        message_id,
+        _typed(text, rendered=rendered, client=client),
+        tuple(map(attachments.restored, files)),
+        picked,
+        **(facts[0] if facts else {}),  # an earlier release stored none
     )
 
 
