@@ -251,7 +251,9 @@ class Ingest:
         if not message.private:
             said = described(message.text, message.attachments)
             entry = TranscriptEntry(message.id, "assistant", said)
-            self.history.keep(event.conversation.id, [entry])
+            quoted = message.in_reply_to
+            replies = {message.id: quoted} if quoted else {}
+            self.history.keep(event.conversation.id, [entry], replies=replies)
 
     def _take_refusal(self, event: MessageEvent, body: bytes) -> Receipt:
         """Store that the channel refused a message, if this app posted it."""

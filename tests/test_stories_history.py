@@ -116,6 +116,30 @@ def test_a_burst_is_not_its_own_history(begin: Begin, seen: list[Entries]) -> No
 
 
 @pytest.mark.parametrize("kind", ["account", "bot"])
+def test_a_reply_to_a_message_quotes_it_in_the_history(
+    begin: Begin, seen: list[Entries], kind: str
+) -> None:
+    story = begin(kind=kind, channel="whatsapp")
+    first = story.talk.customer_says("Red\nor blue?")
+    story.rest()
+    story.asks("This one", content_attributes={"in_reply_to": first.id})
+    [_, answer] = story.talk.posted
+    quoted = {"in_reply_to": answer.id}
+    story.talk.operator_says("Sure?", content_attributes=quoted)
+    story.rest()
+    story.asks("Yes", content_attributes={"in_reply_to": 4711})
+    story.asks("Thanks")
+
+    contents = [each["content"] for each in seen[-1]]
+    assert contents[2:] == [
+        "> Red\n> or blue?\n\nThis one",
+        "Re: This one",
+        "> Re: This one\n\nSure?",
+        "Yes",  # nothing is known of what it replies to
+    ]
+
+
+@pytest.mark.parametrize("kind", ["account", "bot"])
 def test_a_pick_follows_its_question_in_the_history(
     begin: Begin, chatwoot: Chatwoot, kind: str
 ) -> None:

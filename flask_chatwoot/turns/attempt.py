@@ -386,7 +386,10 @@ class Attempt:
             TranscriptEntry(each.id, "user", _text_of(each))
             for each in self._turn.messages
         ]
-        self._parts.history.keep(self._job.conversation_id, [*asked, *self._posted])
+        replies = {m.id: m.in_reply_to for m in self._turn.messages if m.in_reply_to}
+        self._parts.history.keep(
+            self._job.conversation_id, [*asked, *self._posted], replies=replies
+        )
 
     # -- giving up ---------------------------------------------------------------
 

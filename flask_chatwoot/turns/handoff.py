@@ -55,10 +55,10 @@ def note(handoff: Handoff, turn: Turn, said: str) -> str:
     lines = [f"**The bot hands this conversation off.**{reason}"]
 
     if turn.text.strip():
-        lines.append(f"The customer wrote{_several(count)}:\n\n{_quote(turn.text)}")
+        lines.append(f"The customer wrote{_several(count)}:\n\n{quote(turn.text)}")
 
     if said.strip():
-        lines.append(f"The bot answered:\n\n{_quote(said)}")
+        lines.append(f"The bot answered:\n\n{quote(said)}")
 
     return "\n\n".join(lines)
 
@@ -90,7 +90,8 @@ def _several(count: int) -> str:
     return f" {count} messages" if count > 1 else ""
 
 
-def _quote(text: str) -> str:
+def quote(text: str) -> str:
+    """The beginning of a text, in Markdown."""
     short = text.strip()
 
     if len(short) > EXCERPT:

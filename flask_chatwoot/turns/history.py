@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import typing as t
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError, ChatwootError
@@ -15,11 +16,15 @@ from flask_chatwoot.payloads.fields import storable
 from flask_chatwoot.queue.transcript import Transcript, TranscriptEntry
 from flask_chatwoot.replies import HistoryEntry
 
+from .handoff import quote
+
 PAGE: t.Final = 20
 """Messages Chatwoot lists before another one (``app/finders/message_finder.rb``)."""
 
 _PAGES: t.Final = 25
 """Pages to read at most: most of a long conversation may be notes."""
+
+_NO_REPLIES: t.Final[t.Mapping[int, int]] = MappingProxyType({})
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +64,17 @@ class History:
 
         self._learned = True
 
-    def keep(self, conversation_id: int, said: t.Sequence[TranscriptEntry]) -> None:
-        """Keep public messages, if Chatwoot will not list them."""
+    def keep(
+        self,
+        conversation_id: int,
+        said: t.Sequence[TranscriptEntry],
+        *,
+        replies: t.Mapping[int, int] = _NO_REPLIES,
+    ) -> None:
+        """Keep public messages, if Chatwoot will not list them.
+
+        :param replies: Ids of messages, and of those that they reply to.
+        """
         spoken = [
             each._replace(content=storable(each.content))
             for each in said
@@ -68,7 +82,32 @@ class History:
         ]
 
         if spoken and self.transcript.is_kept():
-            self.transcript.add(conversation_id, spoken)
+            texts = self._quoted(conversation_id, spoken, replies)
+            self.transcript.add(
+                conversation_id,
+                [
+                    _quoting(each, texts.get(replies.get(each.message_id)))
+                    for each in spoken
+                ],
+            )
+
+    def _quoted(
+        self,
+        conversation_id: int,
+        said: t.Sequence[TranscriptEntry],
+        replies: t.Mapping[int, int],
+    ) -> dict[int | None, str]:
+        """The texts of the messages that these reply to, as far as they are kept."""
+        known = {each.message_id: each.content for each in said}
+        texts: dict[int | None, str] = {}
+
+        for number in replies.values():
+            before = min(number + 1, 2**63 - 1)  # the database has no higher ones
+            kept = self.transcript.read(conversation_id, before=before, limit=1)
+            found = {each.message_id: each.content for each in kept} | known
+            texts[number] = found.get(number, "")
+
+        return texts
 
     def read(
         self,
@@ -114,10 +153,14 @@ class History:
     ) -> list[TranscriptEntry]:
         begin = self.ownership.load(conversation_id).resolved_message_id
         found: list[TranscriptEntry] = []
+        texts: dict[int | None, str] = {}
+        replies: dict[int, int | None] = {}
 
         for _ in range(_PAGES):
             page = self.reader.messages(conversation_id, before=before)
             oldest = min((message.id for message in page), default=0)
+            texts |= {each.id: _said(each) for each in page if not each.private}
+            replies |= {each.id: each.in_reply_to for each in page}
             entries = [each for message in page for each in _entries(message)]
             found[:0] = [each for each in entries if each.message_id > begin]
 
@@ -126,7 +169,22 @@ class History:
 
             before = oldest
 
-        return found[-limit:]
+        return [
+            _quoting(each, texts.get(replies[each.message_id]))
+            for each in found[-limit:]
+        ]
+
+
+def _quoting(entry: TranscriptEntry, quoted: str | None) -> TranscriptEntry:
+    """An entry that begins with what it replies to, if that is known."""
+    if not quoted:
+        return entry
+
+    return entry._replace(content=f"{quote(quoted)}\n\n{entry.content}")
+
+
+def _said(message: ChatwootMessage) -> str:
+    return "" if message.deleted else described(message.text, message.attachments)
 
 
 def _entries(message: ChatwootMessage) -> list[TranscriptEntry]:
@@ -136,8 +194,7 @@ def _entries(message: ChatwootMessage) -> list[TranscriptEntry]:
     if role is None or message.private or message.deleted:
         return []
 
-    said = described(message.text, message.attachments)
-    entries = [TranscriptEntry(message.id, role, said)]
+    entries = [TranscriptEntry(message.id, role, _said(message))]
 
     if role == "assistant":
         entries.append(TranscriptEntry(message.id, "user", message.picked))
