@@ -14,13 +14,15 @@ from flask import Flask
 from flask.testing import FlaskClient
 from support.chatwoot import ChatwootStub
 from support.deliveries import WEBHOOK, as_bytes, message, signed
-from support.faults import known_fault
 from support.stories import REPLY, Begin, Thinker
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from flask_chatwoot import Chatwoot, Reply, Turn
+from flask_chatwoot import Channel, Chatwoot, Mode, Reply, Turn
 from flask_chatwoot.client import ChatwootClient
+from flask_chatwoot.queue.outbox import Draft
 from flask_chatwoot.queue.store import Store
+from flask_chatwoot.replies import Answer
+from flask_chatwoot.turns.drafts import as_note, parts_of
 from flask_chatwoot.turns.messages import (
     event_in,
     follow_up,
@@ -215,10 +217,6 @@ def test_files_of_a_reply_are_part_of_the_history(begin: Begin, kind: str) -> No
 # -- choices -------------------------------------------------------------------
 
 
-@known_fault(
-    "Choices are sent as input_select whatever the channel, and these channels "
-    "show the text alone."
-)
 @pytest.mark.parametrize(
     "channel", ["Email", "FacebookPage", "Instagram", "Line", "Sms", "TwilioSms"]
 )
@@ -231,6 +229,39 @@ def test_choices_are_listed_in_the_text_where_the_channel_shows_none(
 
     [said] = story.talk.replies
     assert [each for each in ("Order", "Return") if each not in said] == []
+
+
+@pytest.mark.parametrize(
+    ("channel", "listed", "buttons"),
+    [
+        *((each, False, True) for each in ("WebWidget", "Api", "Whatsapp", "Telegram")),
+        *((each, True, False) for each in ("Email", "Sms", "TwilioSms", "Instagram")),
+        *((each, True, True) for each in ("Line", "FacebookPage", "OfTheFuture")),
+        (None, False, True),
+    ],
+)
+def test_choices_are_shown_once_where_that_is_certain(
+    channel: str | None, listed: bool, buttons: bool
+) -> None:
+    turn = Turn(text="Hello", mode=Mode.BOT, channel=Channel(channel))
+    reply = Reply("Which one?", choices=["Order", ("Return", "return-4711")])
+    [part], _ = parts_of(Answer((reply,)), turn, most=4)
+
+    assert ("- Order\n- Return" in part.content) is listed
+    assert bool(part.choices) is buttons
+
+    note = as_note(Draft(1, "m", False, part.content, choices=tuple(part.choices)))
+    assert note.content.count("- Order") == 1
+
+
+def test_choices_are_listed_whatever_is_left_over_of_a_long_text() -> None:
+    turn = Turn(text="Hello", mode=Mode.BOT, channel=Channel("Sms", 320))
+    reply = Reply("Well. " * 300, choices=["Order", "Return"])
+    parts, _ = parts_of(Answer((reply,)), turn, most=4)
+
+    public = [each.content for each in parts if not each.private]
+    assert (len(public), public[-1]) == (4, "- Order\n- Return")
+    assert max(map(len, public)) <= 320
 
 
 # -- deliveries ----------------------------------------------------------------

@@ -24,6 +24,14 @@ _LONGEST: t.Final = {
 
 _TWILIO_WHATSAPP: t.Final = 1600
 
+_BUTTONS: t.Final = (None, "Api", "Telegram", "WebWidget", "Whatsapp")
+"""The channels that show choices to every customer, in an API inbox by its client."""
+
+_TEXT_ALONE: t.Final = ("Email", "Instagram", "Sms", "TwilioSms")
+"""Those that never do: of ``input_select`` they send the text
+(``app/services/twilio/send_on_twilio_service.rb``, for instance). Others do in some
+versions or apps, such as Line (``app/services/line/send_on_line_service.rb``)."""
+
 
 class Channel(t.NamedTuple):
     """The channel in which a customer writes.
@@ -37,6 +45,16 @@ class Channel(t.NamedTuple):
 
     name: str | None = None
     max_length: int | None = None
+
+    @property
+    def lists_choices(self) -> bool:
+        """Whether choices are listed in the text, as buttons may not be shown."""
+        return self.name not in _BUTTONS
+
+    @property
+    def has_buttons(self) -> bool:
+        """Whether choices may be shown as buttons."""
+        return self.name not in _TEXT_ALONE
 
 
 def channel_of(conversation: Conversation) -> Channel:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import typing as t
 
 from flask_chatwoot.ownership.mode import Mode
-from flask_chatwoot.payloads.channels import LIMIT, first_parts, split
+from flask_chatwoot.payloads.channels import LIMIT, Channel, first_parts, split
 from flask_chatwoot.payloads.fields import Upload, storable
+from flask_chatwoot.payloads.liquid import escape
 from flask_chatwoot.queue.outbox import Draft, DraftPart
 from flask_chatwoot.replies import Answer, Reply, Turn, choices_of, uploads_of
 
 from . import handoff
+
+_Choices = t.Sequence[tuple[str, str]]
 
 
 def parts_of(
@@ -44,19 +47,44 @@ def _parts(reply: Reply, turn: Turn, most: int) -> list[DraftPart]:
         content = _listed(reply.content, choices) if choices else reply.content
         return _several(split(content) or [""], True, files=files)
 
-    limit = turn.channel.max_length or LIMIT
-    texts, rest = first_parts(reply.content, limit, most=most)
+    listed = choices if choices and turn.channel.lists_choices else []
+    texts, rest = _public_texts(reply.content, listed, turn.channel, most)
+    left_over = split(f"{_LEFT_OVER}\n\n{rest}") if rest else []
+    buttons = choices if choices and turn.channel.has_buttons else []
+
+    return [
+        *_several(texts, False, choices=buttons, files=files),
+        *_several(left_over, True),
+    ]
+
+
+def _public_texts(
+    content: str, listed: _Choices, channel: Channel, most: int
+) -> tuple[list[str], str]:
+    """A text as messages for the customer, and what is left over.
+
+    :param listed: Choices that the customer must see, whatever is left over.
+    """
+    limit = channel.max_length or LIMIT
+    texts, rest = _split(_listed(content, listed), limit, most)
+    choices = "\n".join(_lines(listed))
+
+    if not (rest and choices and len(escape(choices)) <= limit and most > 1):
+        return texts, rest
+
+    texts, rest = _split(content, limit, most - 1)
+
+    return [*texts, choices], rest
+
+
+def _split(text: str, limit: int, most: int) -> tuple[list[str], str]:
+    texts, rest = first_parts(text, limit, most=most)
 
     # What fits in one more message is one, if the customer may get one more.
     if len(texts) < most and (rest or not texts):
         texts, rest = [*texts, rest], ""
 
-    left_over = split(f"{_LEFT_OVER}\n\n{rest}") if rest else []
-
-    return [
-        *_several(texts, False, choices=choices, files=files),
-        *_several(left_over, True),
-    ]
+    return texts, rest
 
 
 _LEFT_OVER: t.Final = (
@@ -97,5 +125,15 @@ def as_note(draft: Draft) -> Draft:
     )
 
 
-def _listed(content: str, choices: t.Iterable[tuple[str, str]]) -> str:
-    return "\n".join([content, *(f"- {title}" for title, _ in choices)])
+def _listed(content: str, choices: _Choices) -> str:
+    """A text with its choices, unless it lists them already."""
+    lines = _lines(choices)
+
+    if content.splitlines()[-len(lines) :] == lines:
+        return content
+
+    return "\n".join(filter(None, [content, *lines]))
+
+
+def _lines(choices: _Choices) -> list[str]:
+    return [f"- {title}" for title, _ in choices]
