@@ -95,10 +95,7 @@ def _body(request: Request, limit: int) -> bytes:
     :raises LengthRequired: It is chunked, and the server does not show where it ends,
         as under uWSGI: Werkzeug reads nothing then.
     """
-    environ = request.environ
-    ends = environ.get("CONTENT_LENGTH") or environ.get("wsgi.input_terminated")
-
-    if not ends and "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
+    if _is_endless(request.environ):
         raise LengthRequired
 
     own = request.max_content_length
@@ -110,6 +107,20 @@ def _body(request: Request, limit: int) -> bytes:
         raise RequestEntityTooLarge
 
     return body
+
+
+def _is_endless(environ: t.Mapping[str, t.Any]) -> bool:
+    """Whether nobody says where the body ends."""
+    if "wsgi.input_terminated" in environ:
+        return False
+
+    if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
+        return True
+
+    # Without a length, a body is empty in HTTP/1 only.
+    is_old = environ.get("SERVER_PROTOCOL", "HTTP/1").startswith("HTTP/1")
+
+    return not (is_old or environ.get("CONTENT_LENGTH"))
 
 
 def _authenticate(config: Config, request: Request, body: bytes) -> None:
@@ -237,8 +248,8 @@ def _refuse_part(_: ClientDisconnected) -> ResponseReturnValue:
 @blueprint.errorhandler(LengthRequired)
 def _refuse_chunks(_: LengthRequired) -> ResponseReturnValue:
     _log_refusal(
-        "The body is chunked, and this server does not pass its end on to the app; let "
-        "a proxy before it buffer requests, or use gunicorn."
+        "The body is chunked, or has no length, and this server does not pass its end "
+        "on to the app; let a proxy before it buffer requests, or use gunicorn."
     )
 
     return {"error": "The length of the body is missing."}, 411

@@ -267,25 +267,46 @@ def test_choices_are_listed_whatever_is_left_over_of_a_long_text() -> None:
 # -- deliveries ----------------------------------------------------------------
 
 
-def test_a_chunked_body_that_the_server_does_not_end_is_refused_for_its_length(
-    app: Flask, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("coding", "length", "protocol"),
+    [
+        *((each, None, "HTTP/1.1") for each in ("chunked", "Chunked", "gzip, chunked")),
+        ("chunked", "7", "HTTP/1.1"),  # the coding counts (RFC 9112, section 6.3)
+        *((None, each, "HTTP/2") for each in (None, "")),
+    ],
+)
+@pytest.mark.parametrize("path", ["webhook", "webhook/", "copilot"])
+def test_a_body_that_the_server_does_not_end_is_refused_for_its_length(
+    app: Flask,
+    caplog: pytest.LogCaptureFixture,
+    path: str,
+    coding: str | None,
+    length: str | None,
+    protocol: str,
 ) -> None:
     """As under uWSGI, hypercorn and asgiref's ``WsgiToAsgi``."""
     delivery = signed(message())
     environ = EnvironBuilder(
-        path=WEBHOOK,
+        path=f"/chatwoot/{path}",
         method="POST",
         content_type="application/json",
-        headers=[*delivery["headers"].items(), ("Transfer-Encoding", "chunked")],
+        headers=[
+            *delivery["headers"].items(),
+            ("Authorization", "Bearer token-of-a-page"),
+            *([("Transfer-Encoding", coding)] if coding else []),
+        ],
     ).get_environ()
     environ.pop("CONTENT_LENGTH", None)
+    environ["SERVER_PROTOCOL"] = protocol
+    environ |= {} if length is None else {"CONTENT_LENGTH": length}
     environ["wsgi.input"] = io.BytesIO(as_bytes(delivery["data"]))
 
     _, status, _ = run_wsgi_app(app, environ)
 
     assert status.startswith("411")
-    assert len(caplog.records) == 1
+    assert [each.levelname for each in caplog.records] == ["WARNING"]
     assert "signature" not in caplog.text
+    assert "length" in caplog.text
 
 
 def test_the_webhook_may_have_a_slash_at_its_end(
