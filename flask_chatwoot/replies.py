@@ -105,7 +105,9 @@ class Turn:
         Blocks during requests to Chatwoot. Messages of customers have the role
         ``user``, those of operators and bots ``assistant``. Without notes, greetings,
         this turn's own messages, and all from before the conversation was last
-        resolved. Empty if Chatwoot does not answer; the log says why.
+        resolved. A file is a line such as ``[image: order.png]``, and what a message
+        replies to is quoted before it. Empty if Chatwoot does not answer; the log says
+        why.
 
         :param limit: Messages at most.
         :param characters: At most, in all; the oldest are left out.

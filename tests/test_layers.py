@@ -201,6 +201,17 @@ def test_every_thread_beside_an_app_begins_in_an_empty_context() -> None:
     assert {each for each in users if room_of(each) != "simulator"} == {"background"}
 
 
+def test_every_note_is_posted_where_its_mentions_are_defused() -> None:
+    users = {
+        name
+        for name in MODULES
+        for node in ast.walk(tree_of(name))
+        if isinstance(node, ast.Attribute) and node.attr == "create_note"
+    }
+
+    assert users == {"turns.posting"}
+
+
 def test_the_simulator_shares_nothing_with_the_app_but_the_contract() -> None:
     shared = {
         other

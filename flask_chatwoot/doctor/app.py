@@ -314,7 +314,7 @@ def _asked(context: DoctorContext) -> Finding:
         return failed(
             "answer",
             f"The reply provider failed: {error}",
-            "See the traceback by flask chatwoot simulate TEXT --mode human.",
+            "flask chatwoot simulate TEXT --mode human shows the whole error.",
         )
 
     seconds = time.monotonic() - started

@@ -45,7 +45,7 @@ class Post(t.NamedTuple):
     """A message about to be created in Chatwoot, or just attempted.
 
     :ivar content: As the provider gave it, or one part of it if it was too long. In a
-        note, links that mention operators are none any more.
+        note, mentions of operators are plain text.
     :ivar private: A note that only operators see.
     :ivar attempt: From 1; higher when this turn was tried before.
     """
