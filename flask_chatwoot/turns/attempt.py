@@ -318,7 +318,7 @@ class Attempt:
 
     def _said(self, draft: Draft) -> str:
         """A post as the history shows it."""
-        if not draft.files:
+        if draft.private or not draft.files:
             return draft.content
 
         files = map(attachment_of, self._parts.outbox.files(draft))
@@ -442,6 +442,9 @@ class Attempt:
 
 def _text_of(message: Message) -> str:
     """A message of the customer as the history shows it."""
+    if message.deleted:
+        return ""
+
     files = message.attachments
 
     return described(message.text, files) if files else message.text
