@@ -373,6 +373,34 @@ def test_what_another_bot_answered_is_not_answered(
     assert len(talk.replies) == replies
 
 
+@pytest.mark.parametrize(
+    ("fields", "takes_over"),
+    [
+        ({"additional_attributes": {"sender_name": "Otto"}}, True),
+        ({"content_attributes": {"external_echo": True}}, True),
+        ({"content_attributes": {"automation_rule_id": 1}}, False),
+        ({"content": None}, False),  # a file that an automation sends
+    ],
+    ids=["Slack", "the channel's app", "an automation", "an automation's file"],
+)
+@pytest.mark.parametrize("then", [[], ["Are you there?"]], ids=["newest", "hidden"])
+def test_an_operator_without_a_user_takes_over(
+    place: Place, fields: dict[str, t.Any], takes_over: bool, then: list[str]
+) -> None:
+    talk = place.begin()
+    place.later()
+    talk.add(None, **{"content": "I am looking it up.", **fields})
+
+    for text in then:
+        talk.customer_says(text)
+
+    place.later()
+    place.sweep()
+
+    assert components_of(place.app).ownership.load(talk.id).taken is takes_over
+    assert len(talk.replies) == (1 if takes_over else 1 + len(then))
+
+
 def test_a_campaign_that_begins_a_conversation_takes_nothing_over(place: Place) -> None:
     place.begin()
     talk = place.talk()

@@ -300,7 +300,6 @@ def answer_from_slack(story: Story) -> None:
     )
 
 
-@known_fault("A public reply from Slack, which has no sender, is not an operator's.")
 def test_a_reply_from_slack_takes_over(begin: Begin) -> None:
     story = begin(answer=reply)
     story.asks("Hello")
@@ -318,10 +317,6 @@ def test_a_reply_from_slack_takes_over(begin: Begin) -> None:
     assert story.attributes == {"support_mode": "human"}
 
 
-@known_fault(
-    "A public reply from Slack, which has no sender, does not count as the answer to "
-    "the question that the provider works on."
-)
 def test_a_reply_from_slack_while_the_provider_works_is_the_answer(
     begin: Begin, thinker: Thinker
 ) -> None:

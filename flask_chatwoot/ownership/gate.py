@@ -13,6 +13,7 @@ from flask_chatwoot.payloads.conversation import (
     ChatwootMessage,
     Conversation,
     Speaker,
+    identified,
     is_post_of,
 )
 from flask_chatwoot.payloads.events import MessageEvent
@@ -258,7 +259,7 @@ class Gate:
         listed = self.live.messages(conversation_id, ownership.resolved_message_id)
 
         return any(
-            is_by_other_bot(each, self.store)
+            (each.presumed or is_by_other_bot(each, self.store))
             and not is_ours(self.outbox, conversation_id, each)
             for each in listed
         )
@@ -272,7 +273,7 @@ class Gate:
         live: Conversation,
         ownership: Ownership,
     ) -> PolicyContext:
-        messages = self._messages_since(event, live)
+        messages = self._messages_since(event, live, ownership)
         answer = self._answer_in(event, messages)
 
         if answer:  # its delivery may be late or lost
@@ -289,7 +290,7 @@ class Gate:
         )
 
     def _messages_since(
-        self, event: MessageEvent, live: Conversation
+        self, event: MessageEvent, live: Conversation, ownership: Ownership
     ) -> list[ChatwootMessage]:
         """The newest messages, as many as are needed to find an operator's answer."""
         last = live.last_message
@@ -298,7 +299,12 @@ class Gate:
         if not context.needs_list(live, event.message.id):
             return shown
 
-        return [*self.live.messages(event.conversation.id, event.message.id), *shown]
+        listed = self.live.messages(event.conversation.id, event.message.id)
+
+        if not any(each.presumed for each in listed):
+            return [*listed, *shown]
+
+        return identified(listed, shown, bots_until=ownership.bot_message_id)
 
     def _answer_in(
         self, event: MessageEvent, messages: t.Sequence[ChatwootMessage]
