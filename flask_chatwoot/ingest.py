@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from .config import Config
 from .errors import DatabaseError
 from .outcomes import DeliveryOutcome, Reason
+from .ownership.attributes import ToldAttributes
 from .ownership.deliveries import (
     record_bot,
     record_human,
@@ -101,6 +102,7 @@ class Ingest:
     outbox: Outbox
     transcript: Transcript
     ownership: OwnershipStore
+    told: ToldAttributes
     modes: ModeAttribute
     history: History
     backend: Backend
@@ -175,6 +177,8 @@ class Ingest:
         if reason in (Reason.OUTGOING, Reason.PRIVATE) and (
             event.message.type == "outgoing"
         ):
+            self.told.saw(event.conversation)
+
             return self._take_outgoing(event, body, reason, found_after)
 
         return _ignored(reason)
@@ -300,6 +304,8 @@ class Ingest:
                 self.transcript.forget(conversation_id, newest=newest, tx=tx)
         else:
             self.ownership.apply(conversation_id, transition)
+
+        self.told.saw(event.conversation)
 
         return _ignored(Reason.CONVERSATION)
 

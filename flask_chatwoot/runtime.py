@@ -16,6 +16,7 @@ from .config import Config
 from .errors import ConfigError
 from .ingest import Backend, Ingest, OnlyStore, Receipt
 from .outcomes import DeliveryOutcome, Reason
+from .ownership.attributes import ToldAttributes
 from .ownership.gate import Gate
 from .ownership.identity import Identity
 from .ownership.live import LiveState
@@ -265,7 +266,7 @@ def _components(
         store=store,
         ownership=ownership,
     )
-    upkeep = Upkeep(store, ownership, CatchUpThread(catch_up))
+    upkeep = Upkeep(store, ownership, turns.changes.told, CatchUpThread(catch_up))
     backend = workers.create(config, runner, store, upkeep)
 
     return Components(
@@ -289,6 +290,7 @@ def _ingest(config: Config, turns: TurnParts, store: Store) -> Ingest:
         outbox=store.outbox,
         transcript=store.transcript,
         ownership=turns.ownership,
+        told=turns.changes.told,
         modes=turns.gate.modes,
         history=turns.history,
         backend=OnlyStore(),
@@ -341,7 +343,9 @@ def _turns(
         ownership=ownership,
         gate=gate,
         poster=poster,
-        changes=ConversationChanges(client=client, gate=gate),
+        changes=ConversationChanges(
+            client=client, gate=gate, told=ToldAttributes(store.database)
+        ),
         history=History(
             reader=reader, ownership=ownership, transcript=store.transcript
         ),

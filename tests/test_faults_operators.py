@@ -266,10 +266,6 @@ def by_host(story: Story) -> None:
     call(story, token, "custom_attributes", custom_attributes=attributes)
 
 
-@known_fault(
-    "Where the conversation cannot be read, the hand-off writes back all attributes of "
-    "the customer's delivery, and erases what was set during the turn."
-)
 @pytest.mark.parametrize("sets", [by_operator, by_host])
 @pytest.mark.parametrize("version", ["4.2.0", "4.13.0"])
 def test_a_hand_off_keeps_attributes_that_were_set_during_the_turn(

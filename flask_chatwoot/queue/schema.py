@@ -59,7 +59,7 @@ A job that was given up counts as dead for the answer that it did not post.
 import enum
 import typing as t
 
-VERSION: t.Final = 5
+VERSION: t.Final = 6
 
 
 class JobState(enum.StrEnum):
@@ -251,6 +251,18 @@ _SWEEPS: t.Final = (
 )
 """What catch-up has read; see :mod:`~flask_chatwoot.queue.sweeps`."""
 
+_FROM_OUTSIDE: t.Final = (
+    """CREATE TABLE told (
+        account_id INTEGER NOT NULL,
+        conversation_id INTEGER NOT NULL,
+        attributes TEXT NOT NULL,
+        updated_at REAL NOT NULL,  -- by Chatwoot's clock
+        PRIMARY KEY (account_id, conversation_id)
+    ) WITHOUT ROWID""",
+)
+"""What others do in conversations while a turn is due: the newest attributes; see
+:mod:`~flask_chatwoot.ownership.attributes`."""
+
 CREATE: t.Final = (
     f"CREATE TABLE job ({_JOB_COLUMNS})",
     """CREATE TABLE follow_up (
@@ -322,6 +334,7 @@ CREATE: t.Final = (
     ) WITHOUT ROWID""",
     *_SWEEPS,
     *INDEXES,
+    *_FROM_OUTSIDE,
 )
 """A new file."""
 
@@ -362,6 +375,7 @@ _FROM_3: t.Final = (
     ),
     *_SWEEPS,
     *INDEXES,
+    *_FROM_OUTSIDE,
 )
 
 _FROM_4: t.Final = (
@@ -374,12 +388,16 @@ _FROM_4: t.Final = (
         next(index for index in INDEXES if f" {name} " in index)
         for name in ("job_finished", "conversation_touched", "transcript_said")
     ),
+    *_FROM_OUTSIDE,
 )
+
+_FROM_5: t.Final = (*_FROM_OUTSIDE,)
 
 MIGRATIONS: t.Final[t.Mapping[int, t.Sequence[str]]] = {
     0: CREATE,
     3: _FROM_3,
     4: _FROM_4,
+    5: _FROM_5,
 }
 """What makes the tables of this version from those of another; 0 is an empty file.
 Foreign keys must not be enforced meanwhile."""
