@@ -285,6 +285,22 @@ class Ingest:
                 self.outbox.posted(draft, event.message.id)
                 return
 
+        self._confirm_by_host(event)
+
+    def _confirm_by_host(self, event: MessageEvent) -> None:
+        """The same of a post of the host."""
+        message, posts = event.message, self.outbox.by_host
+        candidates = posts.under_way(
+            event.conversation.id, message_id=message.id, marker=message.marker
+        )
+
+        for post in candidates:
+            by_text = not self.outbox.keeps_markers()
+
+            if is_post_of(post, message, by_text=by_text, blank=True):
+                posts.made(post, message.id)
+                return
+
     def _take_conversation(self, event: ConversationEvent) -> Receipt:
         # Before 4.14.2 Chatwoot does not say which account it is.
         if event.account_id not in (None, self.config.account_id):

@@ -30,6 +30,7 @@ from .queue.store import Store
 from .replies import Registry
 from .turns.handoff import ConversationChanges
 from .turns.history import History
+from .turns.host_client import HostClient
 from .turns.parts import TurnParts
 from .turns.posting import Poster
 from .turns.service import Service
@@ -50,6 +51,7 @@ class Components:
     store: Store
     ownership: OwnershipStore
     client: ChatwootClient
+    host_client: HostClient
     turns: TurnParts
     ingest: Ingest
     service: Service
@@ -273,6 +275,7 @@ def _components(
         store=store,
         ownership=ownership,
         client=client,
+        host_client=HostClient(client, store.outbox.by_host, turns.changes.told),
         turns=turns,
         ingest=replace(taking, backend=backend),
         service=service,

@@ -296,6 +296,7 @@ class Upkeep:
         pruned = (
             self._store.inspection.prune(at_most=_PRUNE_ROWS),
             self._store.transcript.prune(KEEP, at_most=_PRUNE_ROWS),
+            self._store.outbox.by_host.prune(KEEP, at_most=_PRUNE_ROWS),
             self._ownership.prune(KEEP, at_most=_PRUNE_ROWS),
         )
         self._store.sweeps.prune(2 * KEEP)

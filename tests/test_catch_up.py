@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import queue
@@ -399,6 +400,32 @@ def test_an_operator_without_a_user_takes_over(
 
     assert components_of(place.app).ownership.load(talk.id).taken is takes_over
     assert len(talk.replies) == (1 if takes_over else 1 + len(then))
+
+
+@pytest.mark.parametrize("known", ["by its id", "by its marker", "in no database"])
+def test_what_the_host_posted_is_no_other_instances_nor_an_operators(
+    place: Place, known: str
+) -> None:
+    chatwoot = Chatwoot()
+    talk = place.begin()
+    place.later()
+    place.sweep()
+
+    if known == "by its marker":
+        place.sim.inject(Fault.CUT_AFTER, endpoint="create_message")
+
+    with place.app.app_context(), contextlib.suppress(APIError):
+        chatwoot.client.create_message(talk.id, "An offer.")
+
+    if known == "in no database":
+        store_of(place.app).outbox.by_host.prune(-1.0)
+
+    talk.customer_says("Two")
+    place.later()
+
+    assert place.sweep() == 1
+    assert talk.replies == ["About Hello", "An offer.", "About Two"]
+    assert store_of(place.app).sweeps.state().foreign_id is None  # type: ignore[union-attr]
 
 
 def test_a_campaign_that_begins_a_conversation_takes_nothing_over(place: Place) -> None:

@@ -183,9 +183,11 @@ class Inspector:
         if message.type != "outgoing":
             return Author.OTHER
 
-        kept = outbox.is_ours(message.id)
+        by_host = outbox.by_host
+        kept = outbox.is_ours(message.id) or by_host.is_known(message.id)
         pending = not kept and (
             outbox.has_marker(conversation_id, message.marker)
+            or by_host.has_marker(message.marker)
             if message.marker is not None
             else is_ours(outbox, conversation_id, message)
         )

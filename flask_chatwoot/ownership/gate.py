@@ -325,14 +325,22 @@ class Gate:
 
 
 def is_ours(outbox: Outbox, conversation_id: int, message: ChatwootMessage) -> bool:
-    """Whether this app posted a message of Chatwoot."""
+    """Whether this app or its host posted a message of Chatwoot."""
     # In this order: a post that is confirmed between the two is found by the second.
-    under_way = outbox.under_way(conversation_id, message_id=message.id)
+    drafts = outbox.under_way(conversation_id, message_id=message.id)
+    posts = outbox.by_host.under_way(
+        conversation_id, message_id=message.id, marker=message.marker
+    )
 
-    if under_way:
+    if drafts or posts:
         by_text = not outbox.keeps_markers()
 
-        if any(is_post_of(draft, message, by_text=by_text) for draft in under_way):
+        if any(is_post_of(each, message, by_text=by_text) for each in drafts):
             return True
 
-    return outbox.is_ours(message.id)
+        if any(
+            is_post_of(each, message, by_text=by_text, blank=True) for each in posts
+        ):
+            return True
+
+    return outbox.is_ours(message.id) or outbox.by_host.is_known(message.id)

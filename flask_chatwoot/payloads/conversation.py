@@ -336,17 +336,20 @@ class _Draft(t.Protocol):
     def files(self) -> int: ...
 
 
-def is_post_of(draft: _Draft, message: ChatwootMessage, *, by_text: bool) -> bool:
+def is_post_of(
+    draft: _Draft, message: ChatwootMessage, *, by_text: bool, blank: bool = False
+) -> bool:
     """Whether a message is the post of a draft.
 
     :param by_text: The server may keep no markers, as before 4.9
         (``app/builders/messages/message_builder.rb``), so that text and number of files
         decide for a message without one. With markers, an equal text is an operator's.
+    :param blank: Files without a text count, too.
     """
     if message.marker is not None:
         return message.marker == draft.marker
 
-    return by_text and _says_the_same(draft, message)
+    return by_text and _says_the_same(draft, message, blank=blank)
 
 
 def may_have_lost_marker(draft: _Draft, message: ChatwootMessage) -> bool:
@@ -366,12 +369,14 @@ def may_have_lost_marker(draft: _Draft, message: ChatwootMessage) -> bool:
     return _says_the_same(draft, message)
 
 
-def _says_the_same(draft: _Draft, message: ChatwootMessage) -> bool:
-    """Whether two texts are equal. Blank ones say nothing."""
+def _says_the_same(
+    draft: _Draft, message: ChatwootMessage, *, blank: bool = False
+) -> bool:
+    """Whether two texts are equal. Blank ones say nothing, unless files may."""
     text = draft.content.strip()
 
     return (
-        bool(text)
+        bool(text or (blank and draft.files))
         and message.type == "outgoing"
         and message.private == draft.private
         and message.content.strip() in (text, escape(draft.content).strip())

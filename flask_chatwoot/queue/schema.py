@@ -126,6 +126,7 @@ ADAPT_TIMES: t.Final = (
     """UPDATE follow_up SET received_at = received_at + :by
         WHERE job_id IN (SELECT id FROM job WHERE finished_at IS NULL)""",
     "UPDATE job SET received_at = received_at + :by WHERE finished_at IS NULL",
+    "UPDATE host_post SET begun_at = begun_at + :by",
     """UPDATE sweep SET claim = NULL, due_at = due_at + :by, swept_at = swept_at + :by,
         began_at = began_at + :by, running_since = running_since + :by,
         by_inbox_until = by_inbox_until + :by""",
@@ -259,9 +260,24 @@ _FROM_OUTSIDE: t.Final = (
         updated_at REAL NOT NULL,  -- by Chatwoot's clock
         PRIMARY KEY (account_id, conversation_id)
     ) WITHOUT ROWID""",
+    """CREATE TABLE host_post (
+        id INTEGER PRIMARY KEY,
+        account_id INTEGER NOT NULL,
+        conversation_id INTEGER NOT NULL,  -- 0: a new one
+        marker TEXT NOT NULL,
+        private INTEGER NOT NULL,
+        content TEXT NOT NULL,  -- erased as soon as the message is known
+        files INTEGER NOT NULL,
+        begun_at REAL NOT NULL,
+        message_id INTEGER
+    )""",
+    "CREATE INDEX host_post_marker ON host_post (account_id, marker)",
+    "CREATE INDEX host_post_message ON host_post (account_id, message_id)",
+    "CREATE INDEX host_post_begun ON host_post (account_id, begun_at)",
 )
-"""What others do in conversations while a turn is due: the newest attributes; see
-:mod:`~flask_chatwoot.ownership.attributes`."""
+"""What happens in conversations besides turns: the newest attributes while a turn is
+due, see :mod:`~flask_chatwoot.ownership.attributes`; and what the host posts itself,
+see :mod:`~flask_chatwoot.queue.host_posts`."""
 
 CREATE: t.Final = (
     f"CREATE TABLE job ({_JOB_COLUMNS})",
