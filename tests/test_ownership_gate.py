@@ -608,6 +608,23 @@ def test_without_the_right_to_list_messages_deliveries_count(live: LiveCase) -> 
     assert live.before_post(live.event) == ANSWERED
 
 
+@pytest.mark.parametrize("by_host", [False, True])
+@pytest.mark.parametrize("version", ["4.8.0"])
+def test_an_answer_before_a_post_of_the_app_without_a_marker_is_found(
+    live: LiveCase, by_host: bool
+) -> None:
+    live.talk.operator_says("It is here.")
+    ours = live.talk.operator_says("On its way.")
+
+    if by_host:
+        posts = live.store.outbox.by_host
+        posts.made(posts.begin(42, "On its way.", private=False), ours.id)
+    else:
+        live.store.outbox.posted(live.sending("On its way."), ours.id)
+
+    assert live.before_post(live.event) == ANSWERED
+
+
 def test_the_apps_post_is_no_answer_of_an_operator(live: LiveCase) -> None:
     draft = live.sending("On its way.")
     ours = live.talk.operator_says("On its way.")

@@ -296,7 +296,11 @@ class Gate:
         last = live.last_message
         shown = [] if last is None or last.speaker is None else [last]
 
-        if not context.needs_list(live, event.message.id):
+        # A post of ours may hide it, too, where it has no marker.
+        if not context.needs_list(live, event.message.id) and not any(
+            each.by_operator and is_ours(self.outbox, event.conversation.id, each)
+            for each in shown
+        ):
             return shown
 
         listed = self.live.messages(event.conversation.id, event.message.id)
