@@ -14,6 +14,7 @@ from .catch_up.thread import CatchUpThread
 from .client import ChatwootClient
 from .config import Config
 from .ingest import Backend, Ingest, OnlyStore
+from .ownership.attributes import ToldAttributes
 from .ownership.gate import Gate
 from .ownership.identity import Identity
 from .ownership.live import LiveState
@@ -25,6 +26,7 @@ from .queue.store import Store
 from .replies import Registry
 from .turns.handoff import ConversationChanges
 from .turns.history import History
+from .turns.host_client import HostClient
 from .turns.parts import TurnParts
 from .turns.posting import Poster
 from .turns.service import Service
@@ -42,6 +44,7 @@ class Components:
     store: Store
     ownership: OwnershipStore
     client: ChatwootClient
+    host_client: HostClient
     turns: TurnParts
     ingest: Ingest
     service: Service
@@ -103,13 +106,14 @@ def build(
         store=store,
         ownership=ownership,
     )
-    upkeep = Upkeep(store, ownership, CatchUpThread(catch_up))
+    upkeep = Upkeep(store, ownership, turns.changes.told, CatchUpThread(catch_up))
     backend = workers.create(config, runner, store, upkeep)
 
     return Components(
         store=store,
         ownership=ownership,
         client=client,
+        host_client=HostClient(client, store.outbox.by_host, turns.changes.told),
         turns=turns,
         ingest=replace(taking, backend=backend),
         service=service,
@@ -127,6 +131,7 @@ def _ingest(config: Config, turns: TurnParts, store: Store) -> Ingest:
         outbox=store.outbox,
         transcript=store.transcript,
         ownership=turns.ownership,
+        told=turns.changes.told,
         modes=turns.gate.modes,
         history=turns.history,
         backend=OnlyStore(),
@@ -179,7 +184,9 @@ def _turns(
         ownership=ownership,
         gate=gate,
         poster=poster,
-        changes=ConversationChanges(client=client, gate=gate),
+        changes=ConversationChanges(
+            client=client, gate=gate, told=ToldAttributes(store.database)
+        ),
         history=History(
             reader=reader, ownership=ownership, transcript=store.transcript
         ),

@@ -122,11 +122,15 @@ class Chatwoot:
     def client(self) -> ChatwootClient:
         """The client for Chatwoot's API, as the current app is configured.
 
-        Threads may share it. Needs an app context.
+        Threads may share it. Needs an app context. What it posts is this app's, with a
+        user's token as well: it is no takeover, and it is recorded in the database
+        before it is sent. If that fails, a :class:`.DatabaseError` is raised and
+        nothing is sent. A :class:`.ChatwootClient` that the host makes itself has no
+        database: what that one posts with a user's token is an operator's.
 
         :raises ConfigError: The app is not configured. Names the keys to set.
         """
-        return current_runtime().configured.client
+        return current_runtime().configured.host_client
 
     @t.overload
     def reply_provider(self, function: F, /) -> F: ...

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from .config import Config
 from .errors import DatabaseError
 from .outcomes import DeliveryOutcome, Reason, Receipt
+from .ownership.attributes import ToldAttributes
 from .ownership.deliveries import (
     record_bot,
     record_human,
@@ -95,6 +96,7 @@ class Ingest:
     outbox: Outbox
     transcript: Transcript
     ownership: OwnershipStore
+    told: ToldAttributes
     modes: ModeAttribute
     history: History
     backend: Backend
@@ -169,6 +171,8 @@ class Ingest:
         if reason in (Reason.OUTGOING, Reason.PRIVATE) and (
             event.message.type == "outgoing"
         ):
+            self.told.saw(event.conversation)
+
             return self._take_outgoing(event, body, reason, found_after)
 
         return _ignored(reason)
@@ -283,6 +287,22 @@ class Ingest:
                 self.outbox.posted(draft, event.message.id)
                 return
 
+        self._confirm_by_host(event)
+
+    def _confirm_by_host(self, event: MessageEvent) -> None:
+        """The same of a post of the host."""
+        message, posts = event.message, self.outbox.by_host
+        candidates = posts.under_way(
+            event.conversation.id, message_id=message.id, marker=message.marker
+        )
+
+        for post in candidates:
+            by_text = not self.outbox.keeps_markers()
+
+            if is_post_of(post, message, by_text=by_text, blank=True):
+                posts.made(post, message.id)
+                return
+
     def _take_conversation(self, event: ConversationEvent) -> Receipt:
         # Before 4.14.2 Chatwoot does not say which account it is.
         if event.account_id not in (None, self.config.account_id):
@@ -302,6 +322,8 @@ class Ingest:
                 self.transcript.forget(conversation_id, newest=newest, tx=tx)
         else:
             self.ownership.apply(conversation_id, transition)
+
+        self.told.saw(event.conversation)
 
         return _ignored(Reason.CONVERSATION)
 

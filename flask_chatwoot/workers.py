@@ -24,6 +24,7 @@ from .catch_up.thread import CatchUpThread
 from .config import Config
 from .errors import ChatwootError, DatabaseError, LeaseLostError, trace
 from .ingest import Backend, Put
+from .ownership.attributes import ToldAttributes
 from .ownership.store import OwnershipStore
 from .payloads.events import MessageEvent
 from .queue.inspection import ALIVE, KEEP
@@ -230,9 +231,14 @@ class Upkeep:
     """
 
     def __init__(
-        self, store: Store, ownership: OwnershipStore, catch_up: CatchUpThread
+        self,
+        store: Store,
+        ownership: OwnershipStore,
+        told: ToldAttributes,
+        catch_up: CatchUpThread,
     ) -> None:
         self._store = store
+        self._told = told
         self._ownership = ownership
         self._catch_up = catch_up
         self._due: dict[str, float] = {}
@@ -293,9 +299,11 @@ class Upkeep:
         pruned = (
             self._store.inspection.prune(at_most=_PRUNE_ROWS),
             self._store.transcript.prune(KEEP, at_most=_PRUNE_ROWS),
+            self._store.outbox.by_host.prune(KEEP, at_most=_PRUNE_ROWS),
             self._ownership.prune(KEEP, at_most=_PRUNE_ROWS),
         )
         self._store.sweeps.prune(2 * KEEP)
+        self._told.prune()
 
         if max(pruned) >= _PRUNE_ROWS:
             self._due["prune"] = time.monotonic() + _PRUNE_PAUSE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import queue
@@ -371,6 +372,60 @@ def test_what_another_bot_answered_is_not_answered(
     place.sweep()
 
     assert len(talk.replies) == replies
+
+
+@pytest.mark.parametrize(
+    ("fields", "takes_over"),
+    [
+        ({"additional_attributes": {"sender_name": "Otto"}}, True),
+        ({"content_attributes": {"external_echo": True}}, True),
+        ({"content_attributes": {"automation_rule_id": 1}}, False),
+        ({"content": None}, False),  # a file that an automation sends
+    ],
+    ids=["Slack", "the channel's app", "an automation", "an automation's file"],
+)
+@pytest.mark.parametrize("then", [[], ["Are you there?"]], ids=["newest", "hidden"])
+def test_an_operator_without_a_user_takes_over(
+    place: Place, fields: dict[str, t.Any], takes_over: bool, then: list[str]
+) -> None:
+    talk = place.begin()
+    place.later()
+    talk.add(None, **{"content": "I am looking it up.", **fields})
+
+    for text in then:
+        talk.customer_says(text)
+
+    place.later()
+    place.sweep()
+
+    assert components_of(place.app).ownership.load(talk.id).taken is takes_over
+    assert len(talk.replies) == (1 if takes_over else 1 + len(then))
+
+
+@pytest.mark.parametrize("known", ["by its id", "by its marker", "in no database"])
+def test_what_the_host_posted_is_no_other_instances_nor_an_operators(
+    place: Place, known: str
+) -> None:
+    chatwoot = Chatwoot()
+    talk = place.begin()
+    place.later()
+    place.sweep()
+
+    if known == "by its marker":
+        place.sim.inject(Fault.CUT_AFTER, endpoint="create_message")
+
+    with place.app.app_context(), contextlib.suppress(APIError):
+        chatwoot.client.create_message(talk.id, "An offer.")
+
+    if known == "in no database":
+        store_of(place.app).outbox.by_host.prune(-1.0)
+
+    talk.customer_says("Two")
+    place.later()
+
+    assert place.sweep() == 1
+    assert talk.replies == ["About Hello", "An offer.", "About Two"]
+    assert store_of(place.app).sweeps.state().foreign_id is None  # type: ignore[union-attr]
 
 
 def test_a_campaign_that_begins_a_conversation_takes_nothing_over(place: Place) -> None:

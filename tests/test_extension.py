@@ -414,7 +414,7 @@ def test_a_database_is_free_again_when_its_app_is_collected(tmp_path: Path) -> N
 def test_the_client_is_the_current_apps(two_apps: TwoApps, chatwoot: Chatwoot) -> None:
     for app in two_apps(chatwoot, chatwoot):
         with app.app_context():
-            assert chatwoot.client is components_of(app).client
+            assert chatwoot.client is components_of(app).host_client
             assert chatwoot.client.account_id == runtime_of(app).config.account_id
 
     with pytest.raises(RuntimeError, match="application context"):

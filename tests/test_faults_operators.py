@@ -266,10 +266,6 @@ def by_host(story: Story) -> None:
     call(story, token, "custom_attributes", custom_attributes=attributes)
 
 
-@known_fault(
-    "Where the conversation cannot be read, the hand-off writes back all attributes of "
-    "the customer's delivery, and erases what was set during the turn."
-)
 @pytest.mark.parametrize("sets", [by_operator, by_host])
 @pytest.mark.parametrize("version", ["4.2.0", "4.13.0"])
 def test_a_hand_off_keeps_attributes_that_were_set_during_the_turn(
@@ -300,7 +296,6 @@ def answer_from_slack(story: Story) -> None:
     )
 
 
-@known_fault("A public reply from Slack, which has no sender, is not an operator's.")
 def test_a_reply_from_slack_takes_over(begin: Begin) -> None:
     story = begin(answer=reply)
     story.asks("Hello")
@@ -318,10 +313,6 @@ def test_a_reply_from_slack_takes_over(begin: Begin) -> None:
     assert story.attributes == {"support_mode": "human"}
 
 
-@known_fault(
-    "A public reply from Slack, which has no sender, does not count as the answer to "
-    "the question that the provider works on."
-)
 def test_a_reply_from_slack_while_the_provider_works_is_the_answer(
     begin: Begin, thinker: Thinker
 ) -> None:

@@ -57,6 +57,7 @@ from flask_chatwoot.simulator.state import Token
 from flask_chatwoot.simulator.talk import Talk
 
 VERSIONS: t.Final = ["4.2.0", "4.7.0", "4.8.0", "4.9.0", "4.12.0", "4.14.2", "4.16.2"]
+SLACK: t.Final = {"sender_name": "Otto"}
 OLGA: t.Final = Agent(id=4, name="Olga")
 T0: t.Final = 1_750_000_000.0
 
@@ -552,6 +553,10 @@ def test_who_is_blocked_later_gets_no_answer(case: GateCase, api: ChatwootStub) 
         ("user", "answer", ANSWERED, Speaker.OPERATOR, 0),
         ("user", "answer" + " note" * 30, ANSWERED, Speaker.OPERATOR, 1),
         ("user", "answer rule thanks", ANSWERED, Speaker.CUSTOMER, 1),
+        ("user", "slack", ANSWERED, Speaker.OPERATOR, 0),
+        ("user", "slack thanks", ANSWERED, Speaker.CUSTOMER, 1),
+        ("user", "flow thanks", CUSTOMER, Speaker.CUSTOMER, 1),
+        ("user", "file thanks", CUSTOMER, Speaker.CUSTOMER, 1),
         # A bot's token reads only the last message.
         ("bot", "answer rule thanks", CUSTOMER, Speaker.CUSTOMER, 1),
     ],
@@ -564,6 +569,9 @@ def test_an_operators_answer_since_the_question_is_found(
         "note": functools.partial(live.talk.operator_says, private=True),
         "rule": live.talk.automation_says,
         "thanks": live.talk.customer_says,
+        "slack": functools.partial(live.talk.add, None, additional_attributes=SLACK),
+        "file": lambda text: live.talk.add(None, None),  # as an automation sends it
+        "flow": lambda text: is_dialogflow(live),
     }
     for kind in later.split():
         says[kind]("It is here.")
@@ -597,6 +605,23 @@ def test_without_the_right_to_list_messages_deliveries_count(live: LiveCase) -> 
 
     assert (live.audience(), live.facts.live) == (Audience.CUSTOMER, True)
     live.sees_message(delivered(answer, live.talk.current))
+    assert live.before_post(live.event) == ANSWERED
+
+
+@pytest.mark.parametrize("by_host", [False, True])
+@pytest.mark.parametrize("version", ["4.8.0"])
+def test_an_answer_before_a_post_of_the_app_without_a_marker_is_found(
+    live: LiveCase, by_host: bool
+) -> None:
+    live.talk.operator_says("It is here.")
+    ours = live.talk.operator_says("On its way.")
+
+    if by_host:
+        posts = live.store.outbox.by_host
+        posts.made(posts.begin(42, "On its way.", private=False), ours.id)
+    else:
+        live.store.outbox.posted(live.sending("On its way."), ours.id)
+
     assert live.before_post(live.event) == ANSWERED
 
 

@@ -15,6 +15,7 @@ from flask_chatwoot.payloads.conversation import (
     Conversation,
     Speaker,
     conversation_from,
+    identified,
     message_from,
 )
 from flask_chatwoot.payloads.fields import MARKER, as_object, as_seconds
@@ -219,6 +220,10 @@ def noted(**attributes: t.Any) -> JSON:
     return {"content_attributes": attributes}
 
 
+def slack(source: str) -> JSON:
+    return {"external_source_ids": {"slack": source}, "additional_attributes": {}}
+
+
 AUTHORS: t.Final[dict[str, tuple[JSON, Speaker | None]]] = {
     "a user": (by(USER), OPERATOR),
     "a user, type in numbers": (by(USER, message_type=1), OPERATOR),
@@ -236,8 +241,14 @@ AUTHORS: t.Final[dict[str, tuple[JSON, Speaker | None]]] = {
     "an agent bot": (by({"id": 4, "type": "agent_bot"}), MACHINE),
     "Captain": (by({"id": 4, "type": "captain_assistant"}), MACHINE),
     "a contact without a type": (by(CONTACT), MACHINE),
-    "null": (by(None), MACHINE),
-    "no sender": ({}, MACHINE),
+    "an automation of none": (by(USER, **noted(automation_rule_id=None)), OPERATOR),
+    "null": (by(None, content="Hi", additional_attributes={}), MACHINE),
+    "no sender": ({"content": "Hi", "additional_attributes": {}}, MACHINE),
+    "listed without a sender": ({"content": "Hi"}, OPERATOR),
+    "listed without a text": ({"content": None}, MACHINE),  # an automation's file
+    "Slack": (by(None, additional_attributes={"sender_name": "Otto"}), OPERATOR),
+    "Slack, by its id": ({"content": "", **slack("1784")}, OPERATOR),
+    "what Slack got a copy of": ({"content": "", **slack("cw-origin-1784")}, MACHINE),
     "a phone": (by(None, **noted(**PHONE)), OPERATOR),
     "a phone without a sender key": (noted(**PHONE), OPERATOR),
     "a phone in the others": (by(None, additional_attributes=PHONE), OPERATOR),
@@ -266,6 +277,7 @@ BOTS: t.Final[dict[str, int | None]] = {
     "Captain": 0,
     "null": 0,  # as of Dialogflow
     **dict.fromkeys(["an automation", "a campaign", "a phone", "no campaign"]),
+    **dict.fromkeys(["Slack", "listed without a sender"]),
 }
 
 
@@ -277,9 +289,36 @@ def test_a_bot_is_recognized(author: str, bot: int | None) -> None:
     )
 
 
-def test_a_reply_from_slack_is_no_bots() -> None:
-    said = by(None, additional_attributes={"sender_name": "Olga"})
-    assert read(message_type="outgoing", private=False, **said).bot is None
+@pytest.mark.parametrize(
+    ("conversation", "expected"),
+    [
+        ({}, MACHINE),
+        ({"messages": [{"id": 1, **slack("1784")}]}, OPERATOR),
+        ({"messages": [{"id": 2, **slack("1784")}]}, MACHINE),
+        ({"channel": "Channel::FacebookPage"}, OPERATOR),
+        ({"channel": "Channel::Whatsapp"}, MACHINE),
+    ],
+)
+def test_a_delivery_tells_more_of_a_message_without_a_sender(
+    conversation: JSON, expected: Speaker
+) -> None:
+    raw = {"id": 1, "message_type": "outgoing", "content": "Hi", "source_id": "m_1"}
+    message = message_from({**raw, "additional_attributes": {}}, conversation)
+    assert message is not None
+    assert message.speaker is expected
+
+
+def test_a_listed_message_without_a_sender_is_a_bots_where_that_is_known() -> None:
+    first, second = (read(id=n, message_type=1, content="Hi") for n in (1, 2))
+    shown = read(id=2, message_type=1, content="Hi", additional_attributes={})
+
+    assert [first.speaker, second.speaker] == [OPERATOR, OPERATOR]
+    told = identified([first, second], bots_until=1)
+    assert [(each.speaker, each.bot) for each in told] == [
+        (MACHINE, 0),
+        (OPERATOR, None),
+    ]
+    assert identified([first, second], [shown]) == [first, shown]
 
 
 # Rendered text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import typing as t
 
@@ -15,7 +16,12 @@ from flask_chatwoot import Chatwoot
 from flask_chatwoot.errors import APIError, PermanentError, TransientError, UnknownError
 from flask_chatwoot.outcomes import Reason
 from flask_chatwoot.ownership.mode import Mode
-from flask_chatwoot.ownership.state import Ownership, operator_wrote, resolved
+from flask_chatwoot.ownership.state import (
+    Ownership,
+    operator_wrote,
+    resolved,
+    returned,
+)
 from flask_chatwoot.ownership.store import OwnershipStore
 from flask_chatwoot.payloads.conversation import Conversation
 from flask_chatwoot.replies import Handoff, Message, Turn
@@ -295,6 +301,48 @@ def test_a_step_that_fails_keeps_off_the_next_steps_only_without_an_answer(
     assert desk.writes == steps
     assert desk.holding.taken
     assert KEPT.items() <= desk.attributes.items()
+
+
+@pytest.mark.parametrize("fault", [Fault.UNPROCESSABLE, Fault.SERVER_ERROR])
+@pytest.mark.parametrize("endpoint", ALL_STEPS)
+@pytest.mark.parametrize("whose", ["user", "bot"])
+@pytest.mark.parametrize("version", ["4.13.0"])
+def test_only_the_step_that_failed_is_repeated(
+    desk: Desk, endpoint: str, fault: Fault
+) -> None:
+    wanted = Handoff(team_id=desk.sim.team.id, assignee_id=desk.sim.operator.id)
+    kept = [encode(wanted)]
+    known = Conversation(42, status="pending", custom_attributes=desk.attributes)
+    desk.sim.inject(fault, endpoint=endpoint)
+
+    with pytest.raises(APIError):
+        desk.changes.hand_off(42, known, kept[-1], kept.append)
+
+    before = desk.writes
+    desk.changes.hand_off(42, known, kept[-1], kept.append)
+    desk.changes.hand_off(42, known, kept[-1], kept.append)
+
+    assert desk.writes == [*before, endpoint]
+    assert desk.attributes == {**KEPT, "support_mode": "human"}
+    assert (desk.talk.status, desk.talk.current.team) == ("open", desk.sim.team)
+
+
+@pytest.mark.parametrize("over", [functools.partial(resolved, newest=0), returned])
+def test_a_hand_off_that_is_over_is_not_continued(
+    desk: Desk, over: t.Callable[[Ownership], Ownership]
+) -> None:
+    kept = [NOTHING]
+    desk.sim.inject(Fault.UNPROCESSABLE, endpoint="custom_attributes")
+
+    with pytest.raises(APIError):
+        desk.changes.hand_off(42, UNKNOWN, kept[-1], kept.append)
+
+    before = desk.writes
+    desk.see(over)
+    desk.changes.hand_off(42, UNKNOWN, kept[-1], kept.append)
+
+    assert desk.writes == before
+    assert not desk.holding.taken
 
 
 @pytest.mark.parametrize(

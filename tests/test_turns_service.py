@@ -418,6 +418,22 @@ def test_a_hand_off_that_fails_is_retried_without_another_post(turns: Turns) -> 
     assert turns.ended == [HANDED_OFF]
 
 
+@pytest.mark.parametrize("status", [403, 404, 422])
+@pytest.mark.parametrize("step", ["note", "attribute"])
+def test_a_step_of_a_hand_off_that_is_refused_is_repeated_alone(
+    turns: Turns, step: str, status: int
+) -> None:
+    turns.answer(Handoff(team_id=7))
+    turns.api.change_faults = [status] * (step == "attribute")
+    turns.api.fail(status, times=step == "note")
+    turns.deliver()
+    assert turns.ended == []
+    turns.work()
+
+    assert sorted(turns.api.changes) == sorted(HAND_OFF)
+    assert (turns.counts, turns.ended) == (([], 1), [HANDED_OFF])
+
+
 @pytest.mark.parametrize(
     ("status", "reason"), [(500, "server_error"), (404, "not_found")]
 )
@@ -445,8 +461,11 @@ def test_a_hand_off_that_fails_after_the_last_posts_ends_with_the_first_reason(
     turns.answer(7)
     turns.api.change_faults = [404]
     turns.deliver()
+    assert (turns.counts, turns.ended) == (([FALLBACK], 1), [])
 
+    turns.work()
     assert turns.counts == ([FALLBACK], 1)
+    assert turns.api.changes == [TO_HUMAN]
     assert turns.ending == FAILED
 
 

@@ -15,6 +15,7 @@ from flask_chatwoot.payloads.listed import (
     ListedConversation,
     ListedMessage,
     delivery_of_message,
+    detailed,
 )
 from flask_chatwoot.queue.store import Store
 from flask_chatwoot.queue.sweeps import Reading, SweepState
@@ -104,9 +105,10 @@ class Inspector:
         id = listed.conversation.id
         read = self.store.sweeps.reading(id)
         page = self._page(id, read.message_id)
+        ownership = self.ownership.load(id)
+        page = detailed(page, listed, bots_until=ownership.bot_message_id)
         authors = {each.message.id: self._author(id, each) for each in page}
         foreign = [each for each in page if authors[each.message.id] is Author.FOREIGN]
-        ownership = self.ownership.load(id)
         looked = _Looked(
             listed, page, authors, read.message_id, ownership.operator_message_id
         )
@@ -181,9 +183,11 @@ class Inspector:
         if message.type != "outgoing":
             return Author.OTHER
 
-        kept = outbox.is_ours(message.id)
+        by_host = outbox.by_host
+        kept = outbox.is_ours(message.id) or by_host.is_known(message.id)
         pending = not kept and (
             outbox.has_marker(conversation_id, message.marker)
+            or by_host.has_marker(message.marker)
             if message.marker is not None
             else is_ours(outbox, conversation_id, message)
         )

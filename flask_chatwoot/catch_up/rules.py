@@ -6,6 +6,7 @@ import typing as t
 from enum import StrEnum
 
 from flask_chatwoot.payloads.conversation import ChatwootMessage, Conversation
+from flask_chatwoot.payloads.fields import BY_HOST
 from flask_chatwoot.queue.inspection import KEEP
 from flask_chatwoot.queue.sweeps import SweepState
 
@@ -103,11 +104,11 @@ class Author(StrEnum):
     UNCONFIRMED = "unconfirmed"
     """It is the post of a draft that has no id yet."""
     FOREIGN = "foreign"
-    """It has the marker of this package, but no draft has."""
+    """It has the marker of a reply of this package, but no draft has."""
     OPERATOR = "operator"
     BOT = "bot"
     OTHER = "other"
-    """A note, an automation, a campaign, a template."""
+    """A note, an automation, a campaign, a template, a host with another database."""
 
     @property
     def answers(self) -> bool:
@@ -128,7 +129,8 @@ def author_of(message: ChatwootMessage, *, kept: bool, pending: bool) -> Author:
         return Author.UNCONFIRMED
 
     if message.marker is not None:
-        return Author.FOREIGN
+        is_by_host = message.marker.startswith(BY_HOST)
+        return Author.OTHER if is_by_host else Author.FOREIGN
 
     if message.by_operator:
         return Author.OPERATOR

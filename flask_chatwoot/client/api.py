@@ -31,6 +31,10 @@ class ChatwootClient(Forkable):
     token to ``base_url`` only. It repeats nothing but a read on a kept connection that
     turns out to be cut; whatever changes something gets a new connection.
 
+    What it posts with a user's token is an operator's for apps that get the delivery,
+    and takes a conversation over. What ``chatwoot.client`` posts is not: that client
+    marks its messages, and records them in the database of its app.
+
     :param base_url: ``https://chatwoot.example.com``.
     :param api_access_token: The token of a user or an agent bot.
     :param timeout: Seconds that one request may take in all, its answer included.
@@ -73,7 +77,8 @@ class ChatwootClient(Forkable):
         :param conversation_id: The number in the conversation's URL.
         :param content: The text. Liquid in it is escaped, so that Chatwoot shows it
             unchanged. Chatwoot refuses a text that is too long; see :func:`split`.
-        :param marker: Stored with the message by Chatwoot 4.9 and later.
+        :param marker: Stored with the message by Chatwoot 4.9 and later. A message with
+            one is not taken for an operator's.
         :param choices: Titles and values that the customer can select.
         """
         return self._create(conversation_id, content, marker, files, choices=choices)

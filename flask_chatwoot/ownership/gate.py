@@ -13,6 +13,7 @@ from flask_chatwoot.payloads.conversation import (
     ChatwootMessage,
     Conversation,
     Speaker,
+    identified,
     is_post_of,
 )
 from flask_chatwoot.payloads.events import MessageEvent
@@ -263,7 +264,7 @@ class Gate:
         listed = self.live.messages(conversation_id, ownership.resolved_message_id)
 
         return any(
-            is_by_other_bot(each, self.store)
+            (each.presumed or is_by_other_bot(each, self.store))
             and not is_ours(self.outbox, conversation_id, each)
             for each in listed
         )
@@ -277,7 +278,7 @@ class Gate:
         live: Conversation,
         ownership: Ownership,
     ) -> PolicyContext:
-        messages = self._messages_since(event, live)
+        messages = self._messages_since(event, live, ownership)
         answer = self._answer_in(event, messages)
 
         if answer:  # its delivery may be late or lost
@@ -294,16 +295,25 @@ class Gate:
         )
 
     def _messages_since(
-        self, event: MessageEvent, live: Conversation
+        self, event: MessageEvent, live: Conversation, ownership: Ownership
     ) -> list[ChatwootMessage]:
         """The newest messages, as many as are needed to find an operator's answer."""
         last = live.last_message
         shown = [] if last is None or last.speaker is None else [last]
 
-        if not context.needs_list(live, event.message.id):
+        # A post of ours may hide it, too, where it has no marker.
+        if not context.needs_list(live, event.message.id) and not any(
+            each.by_operator and is_ours(self.outbox, event.conversation.id, each)
+            for each in shown
+        ):
             return shown
 
-        return [*self.live.messages(event.conversation.id, event.message.id), *shown]
+        listed = self.live.messages(event.conversation.id, event.message.id)
+
+        if not any(each.presumed for each in listed):
+            return [*listed, *shown]
+
+        return identified(listed, shown, bots_until=ownership.bot_message_id)
 
     def _answer_in(
         self, event: MessageEvent, messages: t.Sequence[ChatwootMessage]
@@ -324,14 +334,22 @@ class Gate:
 
 
 def is_ours(outbox: Outbox, conversation_id: int, message: ChatwootMessage) -> bool:
-    """Whether this app posted a message of Chatwoot."""
+    """Whether this app or its host posted a message of Chatwoot."""
     # In this order: a post that is confirmed between the two is found by the second.
-    under_way = outbox.under_way(conversation_id, message_id=message.id)
+    drafts = outbox.under_way(conversation_id, message_id=message.id)
+    posts = outbox.by_host.under_way(
+        conversation_id, message_id=message.id, marker=message.marker
+    )
 
-    if under_way:
+    if drafts or posts:
         by_text = not outbox.keeps_markers()
 
-        if any(is_post_of(draft, message, by_text=by_text) for draft in under_way):
+        if any(is_post_of(each, message, by_text=by_text) for each in drafts):
             return True
 
-    return outbox.is_ours(message.id)
+        if any(
+            is_post_of(each, message, by_text=by_text, blank=True) for each in posts
+        ):
+            return True
+
+    return outbox.is_ours(message.id) or outbox.by_host.is_known(message.id)

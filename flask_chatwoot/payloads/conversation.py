@@ -7,10 +7,11 @@ counts as absent.
 """
 
 import typing as t
-from enum import StrEnum
 from types import MappingProxyType
 
 from .attachments import Attachment, attachments_from
+from .authors import Speaker as Speaker
+from .authors import author_of
 from .fields import (
     MARKER,
     Object,
@@ -60,15 +61,6 @@ class Assignee(t.NamedTuple):
         return self.type == "user"
 
 
-class Speaker(StrEnum):
-    """The author of a public message."""
-
-    CUSTOMER = "customer"
-    OPERATOR = "operator"
-    MACHINE = "machine"
-    """A bot, an automation, a template."""
-
-
 class ChatwootMessage(t.NamedTuple):
     """One message of a conversation.
 
@@ -82,6 +74,8 @@ class ChatwootMessage(t.NamedTuple):
     :ivar bot: The id of the agent bot that wrote it in public; 0 for a bot that
         Chatwoot does not name, such as Dialogflow
         (``lib/integrations/dialogflow/processor_service.rb``); ``None`` if no bot did.
+    :ivar presumed: The speaker counts as an operator, and may be a bot without a name:
+        the list of messages does not show which.
     :ivar marker: Our marker, if this package created it and Chatwoot stored the marker.
     :ivar picked: The customer's answer, if the message has buttons or a form; else
         empty.
@@ -105,6 +99,7 @@ class ChatwootMessage(t.NamedTuple):
     rendered: bool = False
     speaker: Speaker | None = None
     bot: int | None = None
+    presumed: bool = False
     marker: str | None = None
     picked: str = ""
     attachments: tuple[Attachment, ...] = ()
@@ -292,7 +287,7 @@ def message_from(
     kind = _type(raw.get("message_type"))
     private = raw.get("private") not in (None, False)
     text, rendered = typed(content, mail, message_id, conversation)
-    speaker = _speaker(raw, attributes, kind, private=private)
+    author = author_of(raw, kind, private=private, conversation=conversation)
 
     return ChatwootMessage(
         id=message_id,
@@ -301,8 +296,9 @@ def message_from(
         content=content,
         text=text,
         rendered=rendered,
-        speaker=speaker,
-        bot=_bot(raw, attributes) if (kind, speaker) == _BY_MACHINE else None,
+        speaker=author.speaker,
+        bot=author.bot,
+        presumed=author.presumed,
         marker=as_text(attributes.get(MARKER)),
         picked=_picked(attributes.get("submitted_values")),
         attachments=attachments_from(raw.get("attachments")),
@@ -330,17 +326,20 @@ class _Draft(t.Protocol):
     def files(self) -> int: ...
 
 
-def is_post_of(draft: _Draft, message: ChatwootMessage, *, by_text: bool) -> bool:
+def is_post_of(
+    draft: _Draft, message: ChatwootMessage, *, by_text: bool, blank: bool = False
+) -> bool:
     """Whether a message is the post of a draft.
 
     :param by_text: The server may keep no markers, as before 4.9
         (``app/builders/messages/message_builder.rb``), so that text and number of files
         decide for a message without one. With markers, an equal text is an operator's.
+    :param blank: Files without a text count, too.
     """
     if message.marker is not None:
         return message.marker == draft.marker
 
-    return by_text and _says_the_same(draft, message)
+    return by_text and _says_the_same(draft, message, blank=blank)
 
 
 def may_have_lost_marker(draft: _Draft, message: ChatwootMessage) -> bool:
@@ -360,17 +359,45 @@ def may_have_lost_marker(draft: _Draft, message: ChatwootMessage) -> bool:
     return _says_the_same(draft, message)
 
 
-def _says_the_same(draft: _Draft, message: ChatwootMessage) -> bool:
-    """Whether two texts are equal. Blank ones say nothing."""
+def _says_the_same(
+    draft: _Draft, message: ChatwootMessage, *, blank: bool = False
+) -> bool:
+    """Whether two texts are equal. Blank ones say nothing, unless files may."""
     text = draft.content.strip()
 
     return (
-        bool(text)
+        bool(text or (blank and draft.files))
         and message.type == "outgoing"
         and message.private == draft.private
         and message.content.strip() in (text, escape(draft.content).strip())
         and len(message.attachments) == draft.files
     )
+
+
+def identified(
+    messages: t.Iterable[ChatwootMessage],
+    shown: t.Sequence[ChatwootMessage] = (),
+    *,
+    bots_until: int = 0,
+) -> list[ChatwootMessage]:
+    """Listed messages, with what is known otherwise of their authors.
+
+    :param shown: Messages in a conversation, where Chatwoot shows more of them. What is
+        not listed is added at the end.
+    :param bots_until: Up to this one, those without a sender are a bot's, as deliveries
+        told.
+    """
+    better = {each.id: each for each in shown}
+    found = [better.pop(each.id, each) for each in messages]
+
+    return [_identified(each, bots_until) for each in (*found, *better.values())]
+
+
+def _identified(message: ChatwootMessage, bots_until: int) -> ChatwootMessage:
+    if not message.presumed or message.id > bots_until:
+        return message
+
+    return message._replace(speaker=Speaker.MACHINE, bot=0, presumed=False)
 
 
 def _author(sender: Object) -> tuple[str, int] | None:
@@ -384,68 +411,6 @@ def _type(value: t.Any) -> str:
         return _TYPES[value] if 0 <= value < len(_TYPES) else "unknown"
 
     return value if value in _TYPES else "unknown"
-
-
-def _speaker(
-    raw: Object, attributes: Object, kind: str, *, private: bool
-) -> Speaker | None:
-    if private or kind == "activity":
-        return None
-
-    if kind == "incoming":
-        return Speaker.CUSTOMER
-
-    by_operator = kind == "outgoing" and _is_by_operator(raw, attributes)
-
-    return Speaker.OPERATOR if by_operator else Speaker.MACHINE
-
-
-_BY_MACHINE: t.Final = ("outgoing", Speaker.MACHINE)
-
-
-def _bot(raw: Object, attributes: Object) -> int | None:
-    """The bot that wrote a machine's message; ``None`` for an automation or campaign,
-    for our own post in a user's name, and for Slack's users without an account."""
-    extra = as_object(raw.get("additional_attributes"))
-    sender = as_object(raw.get("sender"))
-
-    if "automation_rule_id" in attributes or extra.get("campaign_id"):
-        return None
-
-    if sender.get("type") in ("user", "User") or extra.get("sender_name"):
-        return None
-
-    return (as_id(sender.get("id")) or 0) if sender.get("type") == "agent_bot" else 0
-
-
-def _is_by_operator(raw: Object, attributes: Object) -> bool:
-    extra = as_object(raw.get("additional_attributes"))
-
-    if _is_automatic(raw, attributes):
-        return False
-
-    sender = as_object(raw.get("sender"))
-
-    if sender:
-        return sender.get("type") in ("user", "User")
-
-    # Written on the company's own phone: the channel reports it, without a user.
-    return any(
-        holder.get(key)
-        for holder in (raw, attributes, extra)
-        for key in ("external_echo", "external_sender_name")
-    )
-
-
-def _is_automatic(raw: Object, attributes: Object) -> bool:
-    """Whether this package, an automation or a campaign made an outgoing message."""
-    extra = as_object(raw.get("additional_attributes"))
-
-    return bool(
-        MARKER in attributes
-        or "automation_rule_id" in attributes
-        or extra.get("campaign_id")
-    )
 
 
 def _picked(values: t.Any) -> str:

@@ -10,6 +10,9 @@ Object = t.Mapping[str, t.Any]
 MARKER: t.Final = "flask_chatwoot"
 """The key in ``content_attributes`` that marks our own posts."""
 
+BY_HOST: t.Final = "host:"
+"""How the markers of posts begin that the host makes itself, with whatever database."""
+
 _ID_LIMIT: t.Final = 2**63
 
 

@@ -12,6 +12,7 @@ from .conversation import (
     ChatwootMessage,
     Conversation,
     conversation_from,
+    identified,
     message_from,
 )
 from .fields import Object, as_object, as_text
@@ -72,6 +73,34 @@ def messages_in(answer: t.Any) -> list[ListedMessage] | None:
     ]
 
     return sorted(found, key=lambda each: each.message.id)
+
+
+def detailed(
+    messages: t.Iterable[ListedMessage], within: ListedConversation, *, bots_until: int
+) -> list[ListedMessage]:
+    """Messages of a list, with what tells their authors.
+
+    The conversation shows more of its newest message: it is ``push_event_data`` of
+    ``app/models/message.rb`` there.
+
+    :param bots_until: See :func:`.identified`.
+    """
+    shown = as_object(within.raw.get("last_non_activity_message"))
+    details = {key: shown[key] for key in _DETAILS if key in shown}
+    found = []
+
+    for each in messages:
+        if each.message.id == shown.get("id"):
+            raw = {**details, **each.raw}
+            each = each._replace(message=message_from(raw) or each.message, raw=raw)
+
+        (message,) = identified([each.message], bots_until=bots_until)
+        found.append(each._replace(message=message))
+
+    return found
+
+
+_DETAILS: t.Final = ("additional_attributes", "external_source_ids")
 
 
 def _all(listed: list[t.Any]) -> t.Iterator[Object]:

@@ -13,6 +13,7 @@ from flask_chatwoot.errors import LeaseLostError
 from flask_chatwoot.payloads.fields import Upload
 
 from .database import Database, Transaction, joined
+from .host_posts import HostPosts
 
 _COLUMNS: t.Final = """
     draft.id, draft.marker, draft.private, draft.content, draft.sent_at,
@@ -110,6 +111,8 @@ class Leased(t.Protocol):
 class Outbox:
     """The drafts of one Chatwoot account. Threads share it.
 
+    :ivar by_host: The posts that are no draft's.
+
     Every method raises :class:`~flask_chatwoot.errors.DatabaseError` when the database
     cannot be read or written. Those that take ``tx`` join that transaction.
     """
@@ -117,6 +120,7 @@ class Outbox:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._markers_kept = False
+        self.by_host = HostPosts(database)
 
     def keep(
         self, job: Leased, parts: t.Iterable[DraftPart], *, handoff: str | None = None

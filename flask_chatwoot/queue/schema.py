@@ -59,7 +59,7 @@ A job that was given up counts as dead for the answer that it did not post.
 import enum
 import typing as t
 
-VERSION: t.Final = 5
+VERSION: t.Final = 6
 
 
 class JobState(enum.StrEnum):
@@ -126,6 +126,7 @@ ADAPT_TIMES: t.Final = (
     """UPDATE follow_up SET received_at = received_at + :by
         WHERE job_id IN (SELECT id FROM job WHERE finished_at IS NULL)""",
     "UPDATE job SET received_at = received_at + :by WHERE finished_at IS NULL",
+    "UPDATE host_post SET begun_at = begun_at + :by",
     """UPDATE sweep SET claim = NULL, due_at = due_at + :by, swept_at = swept_at + :by,
         began_at = began_at + :by, running_since = running_since + :by,
         by_inbox_until = by_inbox_until + :by""",
@@ -251,6 +252,33 @@ _SWEEPS: t.Final = (
 )
 """What catch-up has read; see :mod:`~flask_chatwoot.queue.sweeps`."""
 
+_FROM_OUTSIDE: t.Final = (
+    """CREATE TABLE told (
+        account_id INTEGER NOT NULL,
+        conversation_id INTEGER NOT NULL,
+        attributes TEXT NOT NULL,
+        updated_at REAL NOT NULL,  -- by Chatwoot's clock
+        PRIMARY KEY (account_id, conversation_id)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE host_post (
+        id INTEGER PRIMARY KEY,
+        account_id INTEGER NOT NULL,
+        conversation_id INTEGER NOT NULL,  -- 0: a new one
+        marker TEXT NOT NULL,
+        private INTEGER NOT NULL,
+        content TEXT NOT NULL,  -- erased as soon as the message is known
+        files INTEGER NOT NULL,
+        begun_at REAL NOT NULL,
+        message_id INTEGER
+    )""",
+    "CREATE INDEX host_post_marker ON host_post (account_id, marker)",
+    "CREATE INDEX host_post_message ON host_post (account_id, message_id)",
+    "CREATE INDEX host_post_begun ON host_post (account_id, begun_at)",
+)
+"""What happens in conversations besides turns: the newest attributes while a turn is
+due, see :mod:`~flask_chatwoot.ownership.attributes`; and what the host posts itself,
+see :mod:`~flask_chatwoot.queue.host_posts`."""
+
 CREATE: t.Final = (
     f"CREATE TABLE job ({_JOB_COLUMNS})",
     """CREATE TABLE follow_up (
@@ -322,6 +350,7 @@ CREATE: t.Final = (
     ) WITHOUT ROWID""",
     *_SWEEPS,
     *INDEXES,
+    *_FROM_OUTSIDE,
 )
 """A new file."""
 
@@ -362,6 +391,7 @@ _FROM_3: t.Final = (
     ),
     *_SWEEPS,
     *INDEXES,
+    *_FROM_OUTSIDE,
 )
 
 _FROM_4: t.Final = (
@@ -374,12 +404,16 @@ _FROM_4: t.Final = (
         next(index for index in INDEXES if f" {name} " in index)
         for name in ("job_finished", "conversation_touched", "transcript_said")
     ),
+    *_FROM_OUTSIDE,
 )
+
+_FROM_5: t.Final = (*_FROM_OUTSIDE,)
 
 MIGRATIONS: t.Final[t.Mapping[int, t.Sequence[str]]] = {
     0: CREATE,
     3: _FROM_3,
     4: _FROM_4,
+    5: _FROM_5,
 }
 """What makes the tables of this version from those of another; 0 is an empty file.
 Foreign keys must not be enforced meanwhile."""

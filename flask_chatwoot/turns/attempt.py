@@ -61,6 +61,7 @@ class Attempt:
         self._drafts: t.Sequence[Draft] = job.drafts
         self._made = {draft.id for draft in job.drafts if draft.message_id is not None}
         self._opened = False
+        self._note_error: APIError | None = None
 
     def run(self) -> None:
         """Make the attempt. Blocks while the provider and Chatwoot work.
@@ -116,7 +117,7 @@ class Attempt:
             self._parts.queue.postpone(job, error.seconds, free=True, reason=reason)
             return None
         except HandoffError as failed:
-            if postponed(self._parts.queue, self._parts.config, job, failed.error):
+            if self._is_postponed(failed):
                 return None
 
             return Ending(TurnOutcome.DEAD, job.failure or reason_of(failed.error))
@@ -128,6 +129,16 @@ class Attempt:
                 return None
 
             return self._give_up(reason_of(error), error)
+
+    def _is_postponed(self, failed: HandoffError) -> bool:
+        """Whether what is left of the hand-off is tried again.
+
+        Also if it was refused: operators wait for it, and a right or a team may be
+        changed meanwhile.
+        """
+        queue, config = self._parts.queue, self._parts.config
+
+        return postponed(queue, config, self._job, failed.error, refused_too=True)
 
     # -- the provider ------------------------------------------------------------
 
@@ -153,7 +164,8 @@ class Attempt:
 
         because = handed_off_because(handoff)
 
-        if because and not ending.posted:  # an operator has answered meanwhile
+        # An operator has answered meanwhile.
+        if because and not ending.posted and self._note_error is None:
             return ending
 
         return self._hand_off(handoff, because)
@@ -274,7 +286,17 @@ class Attempt:
 
         for draft in drafts:
             is_last = draft is drafts[-1] and handoff is None
-            ending = self._post(draft, ending, is_last=is_last)
+
+            try:
+                ending = self._post(draft, ending, is_last=is_last)
+            except APIError as error:
+                # Operators get the conversation first, and then the note again.
+                is_of_handoff = draft.private and handoff and not self._job.failure
+
+                if not is_of_handoff or error.status is None:
+                    raise
+
+                self._note_error = self._note_error or error
 
             if ending.settled:
                 break
@@ -366,12 +388,18 @@ class Attempt:
         return self._parts.queue.supersede(job, kept, Reason.SUPERSEDED)
 
     def _hand_off(self, handoff: str, reason: str | None = None) -> Ending:
+        def keep(rest: str) -> None:
+            self._parts.outbox.keep(self._job, [], handoff=rest)
+
         try:
             self._parts.changes.hand_off(
-                self._job.conversation_id, self._delivered, handoff
+                self._job.conversation_id, self._delivered, handoff, keep
             )
         except APIError as error:
             raise HandoffError(error) from error
+
+        if self._note_error is not None:
+            raise HandoffError(self._note_error) from self._note_error
 
         if self._job.failure is not None:
             return Ending(TurnOutcome.DEAD, self._job.failure)
@@ -429,13 +457,14 @@ class Attempt:
 
         return None
 
-    def _end_without_last_posts(self, failure: str) -> Ending:
+    def _end_without_last_posts(self, failure: str) -> Ending | None:
         """The last posts failed too; operators get the conversation, if possible."""
         try:
             if self._job.handoff is not None:
                 self._hand_off(self._job.handoff)
         except HandoffError as failed:
-            log.error("job %s: %s", self._job.id, failed)  # noqa: TRY400
+            if self._is_postponed(failed):
+                return None
 
         return Ending(TurnOutcome.DEAD, failure)
 

@@ -34,7 +34,10 @@ class Ending(t.NamedTuple):
 
 
 class HandoffError(ChatwootError):
-    """Every post was made, but the conversation could not be handed off."""
+    """The hand-off is not complete: a note or a change of the conversation failed.
+
+    Every message to the customer was posted.
+    """
 
     def __init__(self, error: APIError) -> None:
         super().__init__(f"The conversation was not handed off: {error}")

@@ -85,7 +85,10 @@ class Evidence:
             else may_have_lost_marker(draft, message)
         )
 
-        return is_candidate and not self.outbox.is_ours(message.id, but=draft)
+        return is_candidate and not (
+            self.outbox.is_ours(message.id, but=draft)
+            or self.outbox.by_host.is_known(message.id)
+        )
 
     def _since(self, job: Job) -> t.Iterator[ChatwootMessage]:
         """The messages after the customer's, oldest first."""

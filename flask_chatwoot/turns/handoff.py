@@ -13,6 +13,7 @@ from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError
 from flask_chatwoot.outcomes import Reason
 from flask_chatwoot.ownership import state
+from flask_chatwoot.ownership.attributes import ToldAttributes
 from flask_chatwoot.ownership.gate import Gate
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.ownership.state import Ownership
@@ -23,6 +24,9 @@ from flask_chatwoot.replies import Handoff, Turn
 
 EXCERPT: t.Final = 300
 """Characters of a text that a note quotes."""
+
+_TAKEN: t.Final = "taken"
+"""The step that is done in the database: operators have the conversation."""
 
 _VERSION_TTL: t.Final = 3600.0
 """Seconds after which the server's version is requested again."""
@@ -110,25 +114,57 @@ class ConversationChanges:
 
     client: ChatwootClient
     gate: Gate
+    told: ToldAttributes
     _merges: bool | None = field(default=None, init=False)
     _ask_version_at: float = field(default=0.0, init=False)
 
     def hand_off(
-        self, conversation_id: int, delivered: Conversation, handoff: str
+        self,
+        conversation_id: int,
+        delivered: Conversation,
+        handoff: str,
+        keep: t.Callable[[str], object] = lambda handoff: None,
     ) -> None:
         """Give a conversation to operators.
 
         :param delivered: The conversation as of the newest delivery, for tokens that
             may not read it.
-        :param handoff: As from :func:`encode`.
+        :param handoff: As from :func:`encode`, or as last given to ``keep``.
+        :param keep: Called at the end with what to store of the hand-off, so that
+            another attempt makes only the steps that are left.
         """
-        self.gate.store.apply(conversation_id, state.handed_off)
+        wanted = as_object(json.loads(handoff))
+        done = {*map(str, wanted.get("done") or ())}
+
+        if _TAKEN not in done:
+            self.gate.store.apply(conversation_id, state.handed_off)
+        elif not self.gate.store.load(conversation_id).taken:
+            return  # resolved, or returned to the bot, since the last attempt
+
+        done.add(_TAKEN)
+
+        try:
+            self._make_steps(conversation_id, delivered, wanted, done)
+        finally:
+            keep(json.dumps({**wanted, "done": sorted(done)}))
+
+    def _make_steps(
+        self,
+        conversation_id: int,
+        delivered: Conversation,
+        wanted: Object,
+        done: set[str],
+    ) -> None:
+        """Make the steps that are not done yet, and add their names."""
         current = self._current(conversation_id, delivered)
         failed: APIError | None = None
 
         # A step that fails does not keep operators from the conversation. Without an
         # answer the others would only wait as long.
-        for step in self._steps(conversation_id, current, handoff):
+        for name, step in self._steps(conversation_id, current, wanted):
+            if name in done:
+                continue
+
             try:
                 step()
             except APIError as error:
@@ -136,28 +172,32 @@ class ConversationChanges:
                     raise
 
                 failed = failed or error
+            else:
+                done.add(name)
 
         if failed is not None:
             raise failed
 
     def _steps(
-        self, conversation_id: int, current: Conversation, handoff: str
-    ) -> t.Iterator[t.Callable[[], None]]:
+        self, conversation_id: int, current: Conversation, wanted: Object
+    ) -> t.Iterator[tuple[str, t.Callable[[], None]]]:
         client = self.client
-        wanted = as_object(json.loads(handoff))
         team_id = as_id(wanted.get("team"))
         assignee_id = as_id(wanted.get("assignee"))
 
-        yield lambda: self._set_human(conversation_id, current)
+        yield "attribute", lambda: self._set_human(conversation_id, current)
 
         if current.status == "pending":
-            yield lambda: client.toggle_status(conversation_id, "open")
+            yield "status", lambda: client.toggle_status(conversation_id, "open")
 
         if team_id:
-            yield lambda: client.assign(conversation_id, team_id=team_id)
+            yield "team", lambda: client.assign(conversation_id, team_id=team_id)
 
         if assignee_id:
-            yield lambda: client.assign(conversation_id, assignee_id=assignee_id)
+            yield (
+                "assignee",
+                lambda: client.assign(conversation_id, assignee_id=assignee_id),
+            )
 
     def set_human(self, conversation_id: int, delivered: Conversation) -> None:
         """Set the attribute of a conversation to human, and nothing else."""
@@ -190,17 +230,31 @@ class ConversationChanges:
         value = json.loads(t.cast(str, ownership.to_restore))
 
         if self.gate.modes.choice(current) is Mode.HUMAN:
-            attribute = self.gate.modes.name
-            attributes = dict(current.custom_attributes)
-            before = {k: v for k, v in attributes.items() if k != attribute}
-            change = {} if value is None else {attribute: value}
-            self.client.set_custom_attributes(conversation_id, {**before, **change})
+            attribute, before = self.gate.modes.name, current.custom_attributes
+
+            if value is None:
+                rest = {k: v for k, v in before.items() if k != attribute}
+                self.client.set_custom_attributes(conversation_id, rest)
+            else:
+                self._write(conversation_id, before, {attribute: value})
 
         back = functools.partial(state.returned, newest=ownership.operator_message_id)
         self.gate.store.apply(conversation_id, back)
 
     def _current(self, conversation_id: int, delivered: Conversation) -> Conversation:
-        return self.gate.live.conversation(conversation_id) or delivered
+        """The conversation as it is now, or if it may not be read, as it was told."""
+        live = self.gate.live.conversation(conversation_id)
+
+        if live is not None:
+            return live
+
+        status = state.newest_status(
+            self.gate.store.load(conversation_id),
+            delivered.status,
+            delivered.updated_at,
+        )
+
+        return self.told.newest(delivered)._replace(status=status)
 
     def _set_human(self, conversation_id: int, current: Conversation) -> None:
         value = current.custom_attributes.get(self.gate.modes.name)
@@ -228,7 +282,7 @@ class ConversationChanges:
                 conversation_id, change, merge=True
             )
 
-            if all(key in after for key in before):
+            if not _was_replaced(before, change, after):
                 return
 
         self.client.set_custom_attributes(conversation_id, {**before, **change})
@@ -246,3 +300,11 @@ class ConversationChanges:
                 self._merges = False
 
         return self._merges
+
+
+def _was_replaced(before: Object, change: Object, after: Object) -> bool:
+    """Whether the other attributes are gone after a write that should keep them."""
+    others = before.keys() - change.keys()
+    has_others = change.keys() < after.keys()
+
+    return bool(others) and not has_others

@@ -36,15 +36,25 @@ _PASSING: t.Final = (408, 429)
 log = logging.getLogger(__name__)
 
 
-def postponed(queue: Queue, config: Config, job: Job, error: ChatwootError) -> bool:
-    """Release a failed job for another attempt, if that may succeed; whether it may."""
+def postponed(
+    queue: Queue,
+    config: Config,
+    job: Job,
+    error: ChatwootError,
+    *,
+    refused_too: bool = False,
+) -> bool:
+    """Release a failed job for another attempt, if that may succeed; whether it may.
+
+    :param refused_too: It may although Chatwoot refused it.
+    """
     queue.failed(job, _cause_of(error))
     reason = reason_of(error)
     left = config.max_attempts - job.attempts
     # After the last attempt a post may still be searched for.
     again = left > 0 or (left == 0 and isinstance(error, UnknownError))
 
-    may_pass = is_temporary(error) or _is_first_401(job, error)
+    may_pass = refused_too or is_temporary(error) or _is_first_401(job, error)
 
     if not (again and may_pass):
         log.error(

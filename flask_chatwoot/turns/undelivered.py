@@ -38,7 +38,9 @@ class RefusalAttempt(Attempt):
     def _is_superseded(self) -> bool:
         return False  # another turn does not answer for it
 
-    def _give_up(self, reason: Reason, error: ChatwootError | None = None) -> Ending:
+    def _give_up(
+        self, reason: Reason, error: ChatwootError | None = None
+    ) -> Ending | None:
         return self._end_without_last_posts(reason)
 
     def _finish(self, ending: Ending) -> None:
