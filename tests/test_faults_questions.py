@@ -245,10 +245,6 @@ def test_a_machine_that_writes_again_and_again_is_handed_off(
     assert story.attributes == {"support_mode": "human"}
 
 
-@known_fault(
-    "The address of a mail's sender is not looked at, so a bounce without Chatwoot's "
-    "auto_reply flag is answered."
-)
 @pytest.mark.parametrize(
     "address", ["MAILER-DAEMON@mx.example.com", "mailer-daemon@example.com"]
 )
