@@ -101,6 +101,16 @@ class Reason(_Ending):
         "The customer wrote again: the note was withheld; the next turn answers both.",
     )
 
+    REPEATED_TEXT = (
+        "repeated_text",
+        "The same text came more than CHATWOOT_MAX_REPEATS times in a row within an "
+        "hour.",
+    )
+    TOO_MANY_TURNS = (
+        "too_many_turns",
+        "The conversation had more than CHATWOOT_MAX_TURNS_PER_HOUR turns in an hour.",
+    )
+
     # turns that end without an answer
     NO_ANSWER = "no_answer", "The provider returned None or blank text."
     NO_REPLY = "no_reply", "The provider returned NoReply()."

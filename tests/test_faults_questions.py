@@ -211,18 +211,11 @@ def test_what_is_changed_during_its_turn_is_not_answered_as_it_was(
             {},
             ["Thank you. We are closed until Monday."] * 6,
             id="the sixth equal text in a row",
-            marks=known_fault(
-                "Nothing counts how often a customer sends the same text, so two "
-                "machines answer each other without end."
-            ),
         ),
         pytest.param(
             {"max_turns_per_hour": 3},
             [f"Your ticket has number {number}." for number in range(4)],
             id="one turn more than an hour may have",
-            marks=known_fault(
-                "Nothing limits how many turns a conversation has in an hour."
-            ),
         ),
     ],
 )

@@ -18,6 +18,7 @@ CLOSED: dict[type[StrEnum], set[str]] = {
         *("auto_reply", "blocked"),
         *("taken", "answered", "status", "assigned", "too_old", "window_closed"),
         *("policy_failed", "policy", "superseded"),
+        *("repeated_text", "too_many_turns"),
         *("no_answer", "no_reply", "no_provider"),
         *("provider_failed", "provider_invalid"),
         *("unauthorized", "not_found", "refused", "redirected", "not_chatwoot"),

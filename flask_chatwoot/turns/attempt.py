@@ -23,7 +23,7 @@ from flask_chatwoot.queue.outbox import Draft, DraftPart
 from flask_chatwoot.queue.transcript import TranscriptEntry
 from flask_chatwoot.replies import Answer, Handoff, Provider, Turn
 
-from . import silence
+from . import loops, silence
 from .drafts import as_note, parts_of
 from .ending import Ending, HandoffError
 from .giving_up import last_posts, rest_of
@@ -166,6 +166,9 @@ class Attempt:
                 most = self._parts.config.max_parts
                 return parts_of(answer, self._turn, most=most)
 
+            if self._turn.mode is Mode.BOT and answer.reason in loops.WHY:
+                return silence.posts_about(str(answer.reason), self._turn)
+
             if not self._is_unwanted(answer):
                 return answer
 
@@ -215,7 +218,14 @@ class Attempt:
         if not (turn.text.strip() or (provider.takes_turn and turn.attachments)):
             return Ending(TurnOutcome.DECLINED, Reason.EMPTY)
 
-        return self._call(provider)
+        loop = loops.loop_in(
+            self._job.recent,
+            repeats=self._parts.config.max_repeats,
+            turns=self._parts.config.max_turns_per_hour,
+            answers=turn.mode is Mode.BOT,
+        )
+
+        return Ending(TurnOutcome.DECLINED, loop) if loop else self._call(provider)
 
     def _call(self, provider: Provider) -> Answer | Ending:
         turn = self._turn
