@@ -81,6 +81,10 @@ class Reason(_Ending):
     # turns whose answer became a note, or was withheld
     TAKEN = "taken", "An operator has taken over the conversation."
     ANSWERED = "answered", "An operator has answered this very question."
+    OTHER_BOT = (
+        "other_bot",
+        "Another bot, such as Captain, has answered this very question.",
+    )
     STATUS = "status", "The conversation is in none of CHATWOOT_BOT_STATUSES."
     ASSIGNED = (
         "assigned",

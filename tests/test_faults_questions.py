@@ -255,7 +255,6 @@ def test_a_mail_from_a_mail_daemon_begins_no_turn(
     assert asked == []
 
 
-@known_fault("The answer of another bot to the same question does not withhold ours.")
 @pytest.mark.parametrize("held", [False, True], ids=["delivered", "only in Chatwoot"])
 def test_no_answer_is_posted_beside_that_of_another_bot(
     begin: Begin, thinker: Thinker, held: bool

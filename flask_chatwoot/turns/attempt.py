@@ -150,7 +150,17 @@ class Attempt:
         if because and not ending.posted:  # an operator has answered meanwhile
             return ending
 
+        if self._is_other_bots(ending):
+            return ending
+
         return self._hand_off(handoff, because)
+
+    def _is_other_bots(self, ending: Ending) -> bool:
+        """Whether another bot has answered and this app has not: then it is not ours
+        to hand off."""
+        reasons = (ending.reason, self._decision.reason)
+
+        return Reason.OTHER_BOT in reasons and not self._made
 
     def _compose(self, silent: str | None) -> Composed | Ending:
         """What to post and do, from the provider's answer.
