@@ -314,7 +314,6 @@ def connect_bot(sim: Simulator, name: str) -> None:
         session.post(url, json=connected, timeout=5).raise_for_status()
 
 
-@known_fault("Neither setup nor doctor looks for another bot on the inbox.")
 @pytest.mark.parametrize(
     "arguments",
     [SETUP, ("doctor", "--url", "https://app.example.com")],
@@ -329,10 +328,6 @@ def test_another_bot_on_the_inbox_is_named(
     assert "Shop Helper" in command(configured_app, *arguments)
 
 
-@known_fault(
-    "Setup names a greeting only where it connects a bot, and e-mail collection "
-    "nowhere."
-)
 @pytest.mark.parametrize(
     ("field", "name", "options"),
     [
