@@ -266,6 +266,7 @@ BOTS: t.Final[dict[str, int | None]] = {
     "Captain": 0,
     "null": 0,  # as of Dialogflow
     **dict.fromkeys(["an automation", "a campaign", "a phone", "no campaign"]),
+    "a contact without a type": None,
 }
 
 

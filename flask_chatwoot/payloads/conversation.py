@@ -416,17 +416,20 @@ _BY_MACHINE: t.Final = ("outgoing", Speaker.MACHINE)
 
 def _bot(raw: Object, attributes: Object) -> int | None:
     """The bot that wrote a machine's message; ``None`` for an automation or campaign,
-    for our own post in a user's name, and for Slack's users without an account."""
+    for our own post in a user's name, for a contact, who has no type in deliveries,
+    and for Slack's users without an account."""
     extra = as_object(raw.get("additional_attributes"))
     sender = as_object(raw.get("sender"))
 
     if "automation_rule_id" in attributes or extra.get("campaign_id"):
         return None
 
-    if sender.get("type") in ("user", "User") or extra.get("sender_name"):
+    kind = sender.get("type", "contact" if sender else None)
+
+    if kind in ("user", "User", "contact", "Contact") or extra.get("sender_name"):
         return None
 
-    return (as_id(sender.get("id")) or 0) if sender.get("type") == "agent_bot" else 0
+    return (as_id(sender.get("id")) or 0) if kind == "agent_bot" else 0
 
 
 def _is_by_operator(raw: Object, attributes: Object) -> bool:
