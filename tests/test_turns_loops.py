@@ -85,6 +85,16 @@ def test_only_the_last_hour_counts_and_what_a_customer_wrote(
         clock.advance(1900)
 
 
+def test_a_message_counts_once_wherever_it_is_answered(store: Store) -> None:
+    store.say(9001)
+    first = store.claim()
+    store.say(9002)
+    store.say(9003)
+    assert store.queue.supersede(first, [(9001, "")], "superseded")
+
+    assert [each.turn for each in store.claim().recent] == [1, 2, 2]
+
+
 class BeginLoop(t.Protocol):
     def __call__(self, answer: t.Any, **fields: t.Any) -> Story: ...
 

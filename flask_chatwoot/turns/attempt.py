@@ -156,8 +156,7 @@ class Attempt:
         return self._hand_off(handoff, because)
 
     def _is_other_bots(self, ending: Ending) -> bool:
-        """Whether another bot has answered and this app has not: then it is not ours
-        to hand off."""
+        """Whether another bot has answered, and this app has not: it is not ours."""
         reasons = (ending.reason, self._decision.reason)
 
         return Reason.OTHER_BOT in reasons and not self._made
