@@ -81,6 +81,10 @@ class Reason(_Ending):
     # turns whose answer became a note, or was withheld
     TAKEN = "taken", "An operator has taken over the conversation."
     ANSWERED = "answered", "An operator has answered this very question."
+    OTHER_BOT = (
+        "other_bot",
+        "Another bot, such as Captain, has answered this very question.",
+    )
     STATUS = "status", "The conversation is in none of CHATWOOT_BOT_STATUSES."
     ASSIGNED = (
         "assigned",
@@ -99,6 +103,16 @@ class Reason(_Ending):
     SUPERSEDED = (
         "superseded",
         "The customer wrote again: the note was withheld; the next turn answers both.",
+    )
+
+    REPEATED_TEXT = (
+        "repeated_text",
+        "The same text came more than CHATWOOT_MAX_REPEATS times in a row within an "
+        "hour.",
+    )
+    TOO_MANY_TURNS = (
+        "too_many_turns",
+        "The conversation had more than CHATWOOT_MAX_TURNS_PER_HOUR turns in an hour.",
     )
 
     # turns that end without an answer

@@ -39,6 +39,7 @@ SETTINGS: t.Final = {
     "CHATWOOT_LEASE": str(LEASE),
     "CHATWOOT_MAX_AGE": "86400",  # the clock jumps by less
     "CHATWOOT_MAX_ATTEMPTS": "100",
+    "CHATWOOT_MAX_TURNS_PER_HOUR": "0",  # a long run has more
     "CHATWOOT_RETRY_PAUSE": "0.1",
     "CHATWOOT_SETTLE_TIME": "6",
     "CHATWOOT_TIMEOUT": "2",

@@ -440,16 +440,23 @@ def test_a_campaign_that_begins_a_conversation_takes_nothing_over(place: Place) 
 
 
 @pytest.mark.parametrize(
-    ("content", "sender"),
-    [("", {}), ("Hello?", {"blocked": True})],
-    ids=["without text", "of a blocked contact"],
+    ("content", "sender", "attributes"),
+    [
+        ("", {}, {}),
+        ("Hello?", {"blocked": True}, {}),
+        ("Undelivered", {}, {"email": {"from": ["mailer-daemon@mx.example.com"]}}),
+    ],
+    ids=["without text", "of a blocked contact", "of a mail daemon"],
 )
 def test_what_a_delivery_would_not_begin_a_turn_with_begins_none(
-    place: Place, content: str, sender: dict[str, t.Any]
+    place: Place,
+    content: str,
+    sender: dict[str, t.Any],
+    attributes: dict[str, t.Any],
 ) -> None:
     place.begin()
     talk = place.talk(contact=ContactRecord(id=77, **sender))
-    talk.customer_says(content)
+    talk.customer_says(content, content_attributes=attributes)
     place.later()
 
     assert place.sweep() == 0

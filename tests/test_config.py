@@ -78,6 +78,8 @@ KEYS = [
     Key("BURST_MAX", 30.0, "10", 10.0, 0.5, 0.5),
     Key("FALLBACK_MESSAGE", None, " One moment. ", "One moment.", "Oh", "Oh"),
     Key("NOTE_ON_FAILURE", False, "on", True, True, True),
+    Key("MAX_REPEATS", 5, "0", 0, 9, 9),
+    Key("MAX_TURNS_PER_HOUR", 60, "0", 0, 9, 9),
     Key("ON_SILENCE", "open", "Leave", "leave", "leave", "leave"),
     Key("MAX_PARTS", 4, "2", 2, 9, 9),
     Key("TYPING", True, "off", False, False, False),

@@ -478,6 +478,15 @@ def api_inbox_instead_of_webhook(scene: Scene) -> Flask:
     return scene.other(webhook_secret=["old", "secret-of-an-inbox"])
 
 
+def connect_captain(scene: Scene) -> None:
+    scene.settings.integrations.captain["Cap"] = [3, 4]
+
+
+def answer_in_4_only(scene: Scene) -> Flask:
+    connect_captain(scene)
+    return scene.other(inboxes=[4])
+
+
 def unsubscribe(event: str) -> Cause:
     return lambda s: s.webhook["subscriptions"].remove(event)
 
@@ -515,6 +524,14 @@ WEBHOOK = [
     case(unsubscribe("message_updated"), f"warning events: message_updated {TICK}"),
     case(link_bot, "warning duplicates: , agent bot  … Delete or unlink all but one"),
     case(add_api_inbox, "warning duplicates: API inbox 6"),
+    case(
+        connect_captain,
+        "warning bots: inbox 3 (Website) are also answered by Captain (Cap); … "
+        "leave the inbox out of CHATWOOT_INBOXES",
+        "warning bots: inbox 4",
+    ),
+    case(answer_in_4_only, "warning bots: inbox 4"),
+    case(connect_captain, "warning bots: inbox 3", agent_bot=True),
 ]
 
 

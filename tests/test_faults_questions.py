@@ -211,18 +211,11 @@ def test_what_is_changed_during_its_turn_is_not_answered_as_it_was(
             {},
             ["Thank you. We are closed until Monday."] * 6,
             id="the sixth equal text in a row",
-            marks=known_fault(
-                "Nothing counts how often a customer sends the same text, so two "
-                "machines answer each other without end."
-            ),
         ),
         pytest.param(
             {"max_turns_per_hour": 3},
             [f"Your ticket has number {number}." for number in range(4)],
             id="one turn more than an hour may have",
-            marks=known_fault(
-                "Nothing limits how many turns a conversation has in an hour."
-            ),
         ),
     ],
 )
@@ -245,10 +238,6 @@ def test_a_machine_that_writes_again_and_again_is_handed_off(
     assert story.attributes == {"support_mode": "human"}
 
 
-@known_fault(
-    "The address of a mail's sender is not looked at, so a bounce without Chatwoot's "
-    "auto_reply flag is answered."
-)
 @pytest.mark.parametrize(
     "address", ["MAILER-DAEMON@mx.example.com", "mailer-daemon@example.com"]
 )
@@ -266,7 +255,6 @@ def test_a_mail_from_a_mail_daemon_begins_no_turn(
     assert asked == []
 
 
-@known_fault("The answer of another bot to the same question does not withhold ours.")
 @pytest.mark.parametrize("held", [False, True], ids=["delivered", "only in Chatwoot"])
 def test_no_answer_is_posted_beside_that_of_another_bot(
     begin: Begin, thinker: Thinker, held: bool
@@ -326,7 +314,6 @@ def connect_bot(sim: Simulator, name: str) -> None:
         session.post(url, json=connected, timeout=5).raise_for_status()
 
 
-@known_fault("Neither setup nor doctor looks for another bot on the inbox.")
 @pytest.mark.parametrize(
     "arguments",
     [SETUP, ("doctor", "--url", "https://app.example.com")],
@@ -341,10 +328,6 @@ def test_another_bot_on_the_inbox_is_named(
     assert "Shop Helper" in command(configured_app, *arguments)
 
 
-@known_fault(
-    "Setup names a greeting only where it connects a bot, and e-mail collection "
-    "nowhere."
-)
 @pytest.mark.parametrize(
     ("field", "name", "options"),
     [

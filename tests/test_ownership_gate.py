@@ -34,6 +34,7 @@ from flask_chatwoot.ownership.policy import Decision, default_policy
 from flask_chatwoot.ownership.state import (
     Ownership,
     attribute_set,
+    bot_wrote,
     handed_off,
     operator_wrote,
 )
@@ -837,6 +838,11 @@ def writes_before_a_resolve(live: LiveCase) -> None:
     writes(live)
     newest = live.talk.messages[-1].id
     live.sees_conversation(status_changed("resolved", messages=[{"id": newest}]))
+    live.event = live.asks("And now?")
+
+
+def wrote_before(live: LiveCase) -> None:
+    see(live.ownership, 42, bot_wrote, live.event.message.id - 1)
 
 
 def sends_by_a_rule(live: LiveCase) -> None:
@@ -859,12 +865,14 @@ def is_assigned(live: LiveCase) -> None:
         ("user", writes, False),
         ("user", is_listed_only, False),
         ("user", is_dialogflow, False),
+        ("user", wrote_before, False),
         ("user", writes_before_a_resolve, True),
         ("user", sends_by_a_rule, True),
         ("user", is_assigned, False),
         ("bot", None, True),
         ("bot", answers, False),
-        ("bot", is_dialogflow, True),
+        ("bot", is_dialogflow, False),
+        ("bot", wrote_before, True),
         ("bot", is_assigned, True),
     ],
 )

@@ -40,6 +40,7 @@ TABLE: t.Final[list[Line]] = [
     ("answered", {"answered": True}, Decision(NOBODY, Reason.ANSWERED)),
     ("taken", {"taken": True}, Decision(OPERATORS, Reason.TAKEN)),
     ("human", {"mode": Mode.HUMAN}, Decision(OPERATORS)),
+    ("other bot", {"bot_answered": True}, Decision(NOBODY, Reason.OTHER_BOT)),
     ("status", {"status": "resolved"}, Decision(OPERATORS, Reason.STATUS)),
     (
         "assigned",
@@ -82,6 +83,7 @@ EVERYTHING: t.Final = st.builds(
     mode=st.sampled_from(Mode),
     taken=st.booleans(),
     answered=st.booleans(),
+    bot_answered=st.booleans(),
     status=st.sampled_from([None, *STATUSES, "new"]),
     assignee=st.sampled_from([None, OPERATOR, AGENT_BOT]),
     last_speaker=st.sampled_from([None, *Speaker]),
@@ -110,12 +112,13 @@ def test_the_customer_never_gets_an_answer_for_operators(facts: PolicyContext) -
         assert decision.reason is None
         assert facts.mode is Mode.BOT
         assert not any((facts.taken, facts.answered, facts.blocked))
-        assert not facts.auto_reply
+        assert not any((facts.auto_reply, facts.bot_answered))
         assert facts.can_reply
         assert facts.status is None or facts.status in facts.settings.statuses
         assert facts.age <= facts.settings.max_age
     elif decision.audience is NOBODY:
-        assert facts.answered or facts.blocked or facts.auto_reply
+        others = (facts.blocked, facts.auto_reply, facts.bot_answered)
+        assert facts.answered or any(others)
     else:
         assert decision.reason is not None or facts.mode is Mode.HUMAN
 

@@ -278,6 +278,7 @@ BOTS: t.Final[dict[str, int | None]] = {
     "null": 0,  # as of Dialogflow
     **dict.fromkeys(["an automation", "a campaign", "a phone", "no campaign"]),
     **dict.fromkeys(["Slack", "listed without a sender"]),
+    "a contact without a type": None,
 }
 
 

@@ -273,6 +273,11 @@ def auto_reply(value: t.Any) -> Change:
     return ("content_attributes", {"email": {"auto_reply": value}})
 
 
+def mail_from(*authors: str, contact: str = "ada@example.com") -> list[Change]:
+    mail = {"from": [*authors]} if authors else {"subject": "Undelivered"}
+    return [("content_attributes", {"email": mail}), ("sender.email", contact)]
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -288,6 +293,31 @@ def auto_reply(value: t.Any) -> Change:
         ([("content", " \n\t\u00a0 ")], Reason.EMPTY),
         ([auto_reply(True)], Reason.AUTO_REPLY),
         *[([auto_reply(value)], None) for value in (False, "no")],
+        *[
+            (mail_from(f"{name}@mx.example.com"), Reason.AUTO_REPLY)
+            for name in (
+                *("mailer-daemon", "MAILER-DAEMON", "postmaster", "no-reply"),
+                *("noreply-orders", "do_not_reply", "donotreply", "bounces+ada=x.de"),
+                *("bounce-4711", "autoresponder"),
+            )
+        ],
+        *[
+            (mail_from(f"{name}@example.com"), None)
+            for name in (
+                "ada",
+                "nora.reply",
+                "noreplyan",
+                "bounce",
+                "auto",
+                "no-replay",
+            )
+        ],
+        # A form on a website writes in the name of its customer.
+        (mail_from("ada@example.com", contact="no-reply@example.com"), None),
+        (mail_from("no-reply@example.com", "ada@example.com"), None),
+        (mail_from(contact="no-reply@example.com"), Reason.AUTO_REPLY),
+        # What a visitor of a website gives as an address is no sender of a mail.
+        ([("sender.email", "no-reply@example.com")], None),
         ([("sender.blocked", True)], Reason.BLOCKED),
         *[([("sender.blocked", value)], None) for value in (False, None)],
         ([("conversation.meta.sender.blocked", True)], Reason.BLOCKED),

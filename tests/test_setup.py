@@ -438,6 +438,18 @@ def greet(scene: Scene) -> None:
     scene.inbox["greeting_enabled"] = True
 
 
+def send_anyway(scene: Scene) -> None:
+    texts = {"working_hours_enabled": True, "out_of_office_message": "Closed."}
+    scene.inbox.update(enable_email_collect=True, **texts)
+
+
+def connect_others(scene: Scene) -> None:
+    scene.add_inbox(7, "Shop")
+    scene.settings.integrations.dialogflow.append(3)
+    scene.settings.integrations.captain["Cap"] = [3, 7]
+    scene.link(scene.sim.bot.id)
+
+
 def name_who(scene: Scene) -> None:
     scene.add_attribute("AI agent", "Human")
 
@@ -453,6 +465,19 @@ def name_who(scene: Scene) -> None:
         ("4.16.2", nothing, BOT, [PENDING, f"{OFF}: none."]),
         ("4.6.0", nothing, BOT, [PENDING, OFF, "stays pending"]),
         ("4.16.2", greet, BOT, [PENDING, f"{OFF}: inbox 3 (Website)."]),
+        ("4.16.2", greet, {}, [f"{OFF}: inbox 3 (Website)."]),
+        ("4.16.2", send_anyway, {}, ["for the customer's e-mail address: inbox 3"]),
+        ("4.16.2", send_anyway, BOT, [PENDING, "an out-of-office text: inbox 3"]),
+        (
+            "4.16.2",
+            connect_others,
+            {"inbox_ids": (3,)},
+            [
+                "(Website) are also answered by the agent bot 3 (Assistant), Captain "
+                "(Cap), Dialogflow; they",
+                "inbox 7 (Shop) are also answered by Captain (Cap); they",
+            ],
+        ),
         ("4.16.2", name_who, {"label": None}, []),
         ("4.16.2", name_who, {"label": "Who"}, []),
         ("4.16.2", name_who, {"label": "Whom?"}, [LABEL]),

@@ -73,6 +73,8 @@ class Config:
     burst_max: float
     fallback_message: str | None = field(repr=False)
     note_on_failure: bool
+    max_repeats: int
+    max_turns_per_hour: int
     on_silence: str
     max_parts: int
     typing: bool

@@ -162,6 +162,20 @@ SETTINGS: t.Final = (
         "Seconds after which the answer to a message is a note.",
     ),
     Setting(
+        "max_repeats",
+        to.whole(0),
+        5,
+        "Times that the same text in a row is answered within an hour; then operators "
+        "get the conversation. 0: any number.",
+    ),
+    Setting(
+        "max_turns_per_hour",
+        to.whole(0),
+        60,
+        "Turns that a conversation may have in an hour; then operators get it. 0: any "
+        "number.",
+    ),
+    Setting(
         "burst_window",
         to.pause,
         0.0,

@@ -14,7 +14,7 @@ from flask_chatwoot.payloads import versions
 from flask_chatwoot.payloads.events import SUBSCRIPTIONS
 from flask_chatwoot.setup import account
 from flask_chatwoot.setup.account import JSON, AccountSettings
-from flask_chatwoot.setup.plan import is_private, private_remedy
+from flask_chatwoot.setup.plan import is_private, other_bots_in, private_remedy
 from flask_chatwoot.setup.steps import meaning
 
 from .facts import (
@@ -191,6 +191,23 @@ def _duplicates(sources: t.Sequence[DeliverySource]) -> Findings:
         f"Every event is delivered {len(sources)} times, by {names}.",
         "Delete or unlink all but one in Settings.",
     )
+
+
+def other_bots(context: DoctorContext) -> Findings:
+    """No other bot answers where this app does."""
+    found, url = context.account, context.url
+
+    if not isinstance(found, AccountSettings) or url is None:
+        return
+
+    for id in context.inboxes:
+        if others := found.other_bots_in(id, url):
+            yield warned(
+                "bots",
+                other_bots_in(found.inboxes[id], others),
+                "Disconnect it in Settings, or leave the inbox out of "
+                "CHATWOOT_INBOXES.",
+            )
 
 
 def secret(context: DoctorContext) -> Findings:

@@ -251,6 +251,29 @@ class DoctorContext:
             for row, key, since in rows
         ]
 
+    @property
+    def inboxes(self) -> list[int]:
+        """Chatwoot inboxes whose messages are delivered to the app, and answered."""
+        found, url = self.account, self.url
+
+        if not (isinstance(found, AccountSettings) and url):
+            return []
+
+        ours = [row.get("id") for row in found.bots_to(url)]
+        everywhere = bool(found.webhooks_to(url))
+        wanted = self.config.inboxes
+
+        return [
+            id
+            for id, inbox in found.inboxes.items()
+            if (id in wanted or not wanted)
+            and (
+                everywhere
+                or found.links.get(id) in ours
+                or account.same_address(inbox.get("webhook_url"), url)
+            )
+        ]
+
     @cached_property
     def url(self) -> str | None:
         """Of the app's webhook, without query; ``None`` if it is not known."""

@@ -23,6 +23,7 @@ CHECKS: t.Final[t.Sequence[Check]] = (
     chatwoot.attribute,
     chatwoot.form,
     chatwoot.webhook,
+    chatwoot.other_bots,
     chatwoot.secret,
     chatwoot.address,
     app.probe,

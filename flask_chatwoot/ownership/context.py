@@ -35,6 +35,7 @@ def context_of(
         mode=chosen_mode(conversation, ownership, modes),
         taken=ownership.taken,
         answered=answered,
+        bot_answered=is_bot_answered(event, ownership),
         status=conversation.status,
         assignee=conversation.assignee,
         last_speaker=Speaker.OPERATOR if answered else Speaker.CUSTOMER,
@@ -55,15 +56,18 @@ def with_live(
     modes: ModeAttribute,
     last_speaker: Speaker | None,
     answered: bool,
+    bot_answered: bool,
 ) -> PolicyContext:
     """The same context with the live state.
 
     :param last_speaker: Who wrote last in public; ``None`` if that is unknown.
     :param answered: An operator answered the question.
+    :param bot_answered: Another bot did.
     """
     return context._replace(
         mode=chosen_mode(live, ownership, modes),
         answered=answered or context.answered,
+        bot_answered=bot_answered or context.bot_answered,
         status=live.status,
         assignee=live.assignee,
         last_speaker=last_speaker or context.last_speaker,
@@ -89,6 +93,11 @@ def chosen_mode(
 def is_answered(event: MessageEvent, ownership: Ownership) -> bool:
     """Whether an operator wrote after the question. A click has its question's id."""
     return ownership.operator_message_id > event.message.id and not event.digest
+
+
+def is_bot_answered(event: MessageEvent, ownership: Ownership) -> bool:
+    """Whether another bot wrote after the question."""
+    return ownership.bot_message_id > event.message.id and not event.digest
 
 
 def age_of(

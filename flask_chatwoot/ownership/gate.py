@@ -164,6 +164,7 @@ class Gate:
             known = known._replace(
                 taken=ownership.taken,
                 answered=context.is_answered(event, ownership),
+                bot_answered=context.is_bot_answered(event, ownership),
                 age=known.age + passed,
             )
 
@@ -264,9 +265,14 @@ class Gate:
         listed = self.live.messages(conversation_id, ownership.resolved_message_id)
 
         return any(
-            (each.presumed or is_by_other_bot(each, self.store))
-            and not is_ours(self.outbox, conversation_id, each)
+            self._is_by_other_bot(conversation_id, each)
+            or (each.presumed and not is_ours(self.outbox, conversation_id, each))
             for each in listed
+        )
+
+    def _is_by_other_bot(self, conversation_id: int, message: ChatwootMessage) -> bool:
+        return is_by_other_bot(message, self.store) and not is_ours(
+            self.outbox, conversation_id, message
         )
 
     # -- messages since the question ---------------------------------------------
@@ -285,6 +291,12 @@ class Gate:
             wrote = functools.partial(state.operator_wrote, message_id=answer)
             self.store.apply(event.conversation.id, wrote, durable=True)
 
+        beside = self._answer_of_bot_in(event, messages)
+
+        if beside:
+            told = functools.partial(state.bot_wrote, message_id=beside)
+            self.store.apply(event.conversation.id, told)
+
         return context.with_live(
             known,
             live,
@@ -292,12 +304,13 @@ class Gate:
             modes=self.modes,
             last_speaker=context.last_speaker(messages),
             answered=bool(answer),
+            bot_answered=bool(beside),
         )
 
     def _messages_since(
         self, event: MessageEvent, live: Conversation, ownership: Ownership
     ) -> list[ChatwootMessage]:
-        """The newest messages, as many as are needed to find an operator's answer."""
+        """The newest messages, as many as are needed to find an answer not ours."""
         last = live.last_message
         shown = [] if last is None or last.speaker is None else [last]
 
@@ -331,6 +344,19 @@ class Gate:
         ]
 
         return max(answers, default=0)
+
+    def _answer_of_bot_in(
+        self, event: MessageEvent, messages: t.Sequence[ChatwootMessage]
+    ) -> int:
+        """The id of another bot's newest answer; 0 if there is none."""
+        answers = [
+            each.id
+            for each in messages
+            if each.id > event.message.id
+            and self._is_by_other_bot(event.conversation.id, each)
+        ]
+
+        return 0 if event.digest else max(answers, default=0)
 
 
 def is_ours(outbox: Outbox, conversation_id: int, message: ChatwootMessage) -> bool:

@@ -57,6 +57,7 @@ class PolicyContext(t.NamedTuple):
     :ivar taken: An operator has answered in public, or the bot handed the conversation
         off, and it was not returned to the bot since.
     :ivar answered: An operator wrote in public after the question.
+    :ivar bot_answered: Another bot, such as Captain, did.
     :ivar status: ``"open"``, ``"pending"``, ``"resolved"`` or ``"snoozed"``.
     :ivar last_speaker: Who wrote the last public message.
     :ivar can_reply: False outside of a channel's messaging window.
@@ -70,6 +71,7 @@ class PolicyContext(t.NamedTuple):
     mode: Mode
     taken: bool = False
     answered: bool = False
+    bot_answered: bool = False
     status: str | None = None
     assignee: Assignee | None = None
     last_speaker: Speaker | None = None
@@ -93,7 +95,9 @@ def default_policy(context: PolicyContext) -> Decision:
     """The built-in policy: the first line that applies decides.
 
     - nobody: an e-mail written by a machine, a blocked contact, an operator's answer;
-    - operators: a takeover, human mode, a status other than ``CHATWOOT_BOT_STATUSES``,
+    - operators: a takeover, human mode;
+    - nobody: another bot's answer;
+    - operators: a status other than ``CHATWOOT_BOT_STATUSES``,
       an assigned operator with ``CHATWOOT_YIELD_TO_ASSIGNEE``, a message older than
       ``CHATWOOT_MAX_AGE``, a closed messaging window;
     - customer: everything else.
@@ -113,6 +117,7 @@ _TABLE: t.Final[tuple[_Line, ...]] = (
     (lambda c: c.answered, Audience.NOBODY, Reason.ANSWERED),
     (lambda c: c.taken, Audience.OPERATORS, Reason.TAKEN),
     (lambda c: c.mode is Mode.HUMAN, Audience.OPERATORS, None),
+    (lambda c: c.bot_answered, Audience.NOBODY, Reason.OTHER_BOT),
     (
         lambda c: c.status is not None and c.status not in c.settings.statuses,
         Audience.OPERATORS,

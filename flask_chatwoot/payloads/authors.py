@@ -135,7 +135,8 @@ def _may_be_by_operator(raw: Object) -> bool:
 
 def _bot(raw: Object) -> int | None:
     """The bot that wrote a machine's message; ``None`` for an automation or campaign,
-    and for our own post in a user's name."""
+    for our own post in a user's name, and for a contact, who has no type in deliveries.
+    """
     attributes = as_object(raw.get("content_attributes"))
     extra = as_object(raw.get("additional_attributes"))
     sender = as_object(raw.get("sender"))
@@ -143,7 +144,9 @@ def _bot(raw: Object) -> int | None:
     if attributes.get("automation_rule_id") or extra.get("campaign_id"):
         return None
 
-    if sender.get("type") in ("user", "User"):
+    kind = sender.get("type", "contact" if sender else None)
+
+    if kind in ("user", "User", "contact", "Contact"):
         return None
 
-    return (as_id(sender.get("id")) or 0) if sender.get("type") == "agent_bot" else 0
+    return (as_id(sender.get("id")) or 0) if kind == "agent_bot" else 0

@@ -21,6 +21,7 @@ from .fields import (
     as_text,
 )
 from .liquid import escape
+from .mail import is_by_machine
 from .typed import typed
 
 _NOTHING: t.Final[Object] = MappingProxyType({})
@@ -303,7 +304,7 @@ def message_from(
         picked=_picked(attributes.get("submitted_values")),
         attachments=attachments_from(raw.get("attachments")),
         created_at=as_seconds(raw.get("created_at")),
-        auto_reply=mail.get("auto_reply") is True,
+        auto_reply=is_by_machine(mail, as_object(raw.get("sender"))),
         deleted=bool(attributes.get("deleted")),
         author=_author(as_object(raw.get("sender"))),
         refusal=as_text(attributes.get("external_error")) or "",

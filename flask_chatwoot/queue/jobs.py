@@ -33,6 +33,7 @@ from .outbox import (
     keep_all,
     keep_message_id,
 )
+from .recent import RecentMessage, hash_of, messages_until
 from .schema import LONGEST_PAUSE
 
 _JOB: t.Final = """
@@ -149,6 +150,7 @@ class Job(t.NamedTuple):
     :ivar found_after: Seconds from when a message of it was written until catch-up
         found it; ``None`` if all were delivered.
     :ivar late: A later message of the conversation had its turn before this one.
+    :ivar recent: The customer's messages of the last hour, those of the job last.
     :ivar follow_ups: Further messages, oldest first. Those of a turn that this one
         superseded are older than the job's own.
     """
@@ -168,6 +170,7 @@ class Job(t.NamedTuple):
     follow_ups: tuple[FollowUp, ...] = ()
     found_after: float | None = None
     late: bool = False
+    recent: tuple[RecentMessage, ...] = ()
 
     def __repr__(self) -> str:
         return f"<Job {self.id} of conversation {self.conversation_id}>"
@@ -226,6 +229,7 @@ class Queue:
         kind: str = MESSAGE,
         said: t.Callable[[], str] = str,
         found_after: float | None = None,
+        text: str = "",
         tx: Transaction | None = None,
     ) -> bool:
         """Store a delivery; ``False`` if its key is known already.
@@ -234,6 +238,8 @@ class Queue:
             payload. Called only if the message joins a job.
         :param found_after: Catch-up found it so many seconds after it was written;
             ``None``: Chatwoot delivered it.
+        :param text: What the customer wrote, of which a hash is kept; empty of what was
+            picked.
         """
         row: dict[str, t.Any] = {
             "account": self._database.account_id,
@@ -243,6 +249,7 @@ class Queue:
             "kind": kind,
             "payload": payload,
             "found_after": found_after,
+            "text_hash": hash_of(text, conversation_id),
         }
 
         with joined(self._database, tx, durable=True) as tx:
@@ -313,6 +320,13 @@ class Queue:
             follow_ups=tuple(FollowUp(*each) for each in follow_ups),
             found_after=found_after,
             late=bool(late),
+            recent=messages_until(
+                tx,
+                account_id=self._database.account_id,
+                conversation_id=conversation,
+                job_id=job_id,
+                received_at=received,
+            ),
         )
 
     def renew(self, job: Job) -> None:

@@ -46,10 +46,10 @@ AND (message_id > :message OR EXISTS (
 _PUT: t.Final = """
 INSERT INTO job (
     account_id, conversation_id, message_id, key, kind, payload, received_at, due_at,
-    found_after, late
+    found_after, late, text_hash
 ) VALUES (
     :account, :conversation, :message, :key, :kind, :payload, :now, :due,
-    :found_after, :late
+    :found_after, :late, :text_hash
 )
 """
 
@@ -58,8 +58,9 @@ UPDATE follow_up SET payload = NULL WHERE job_id = :job AND payload IS NOT NULL
 """
 
 _JOIN: t.Final = """
-INSERT INTO follow_up (job_id, message_id, key, said, payload, received_at)
-VALUES (:job, :message, :key, :said, :payload, :now)
+INSERT INTO follow_up (
+    job_id, message_id, key, said, payload, received_at, text_hash
+) VALUES (:job, :message, :key, :said, :payload, :now, :text_hash)
 """
 
 _FOUND: t.Final = """

@@ -14,6 +14,7 @@ from flask_chatwoot.payloads.fields import Upload
 
 from .database import Database, Transaction, joined
 from .host_posts import HostPosts
+from .recent import hashes_of
 
 _COLUMNS: t.Final = """
     draft.id, draft.marker, draft.private, draft.content, draft.sent_at,
@@ -27,6 +28,11 @@ INSERT INTO draft (
 SELECT :marker, :private, :content, :choices, :files, :about_failure, id
 FROM job WHERE id = :job AND claim = :claim
 RETURNING id
+"""
+
+_KEEP_OF_JOB: t.Final = """
+UPDATE job SET handoff = coalesce(:handoff, handoff), offered = :offered
+WHERE id = :job AND claim = :claim
 """
 
 _KEEP_FILE: t.Final = """
@@ -107,6 +113,10 @@ class Leased(t.Protocol):
     def claim(self) -> str:
         """The token of its lease."""
 
+    @property
+    def conversation_id(self) -> int:
+        """The number in the conversation's URL."""
+
 
 class Outbox:
     """The drafts of one Chatwoot account. Threads share it.
@@ -130,15 +140,18 @@ class Outbox:
         :param handoff: What to keep about the hand-off of the conversation.
         :raises LeaseLostError: Another worker has the job now.
         """
-        values = {"handoff": handoff, "job": job.id, "claim": job.claim}
+        parts = list(parts)
+        choices = [choice for part in parts for choice in part.choices]
+        values = {
+            "handoff": handoff,
+            "offered": hashes_of(choices, job.conversation_id),
+            "job": job.id,
+            "claim": job.claim,
+        }
 
         with self._database.transaction() as tx:
-            if handoff is not None:
-                changed = tx.execute(
-                    "UPDATE job SET handoff = :handoff WHERE id = :job"
-                    " AND claim = :claim",
-                    values,
-                )
+            if handoff is not None or choices:
+                changed = tx.execute(_KEEP_OF_JOB, values)
                 expect_one(changed.rowcount, job)
 
             return keep_all(tx, job, parts, about_failure=False)

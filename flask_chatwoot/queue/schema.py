@@ -191,6 +191,8 @@ _JOB_COLUMNS: t.Final = """
     worker TEXT,  -- name of the process that has the lease
     found_after REAL,  -- age in seconds of a message that catch-up found
     late INTEGER NOT NULL DEFAULT 0,  -- a later message had a turn before it
+    text_hash BLOB,  -- of what the customer wrote; NULL of what was picked
+    offered BLOB,  -- hashes of the choices in its reply
     payload BLOB  -- last, or what is behind it would be read through it
 """
 
@@ -208,6 +210,9 @@ INDEXES: t.Final = (
     # How many jobs have which outcome, and which of them are old.
     """CREATE INDEX job_finished ON job (account_id, outcome, finished_at)
         WHERE finished_at IS NOT NULL""",
+    # What a customer wrote in the last hour.
+    """CREATE INDEX job_recent ON job (account_id, conversation_id, received_at)
+        WHERE kind = 'message'""",
     """CREATE INDEX conversation_touched ON conversation (account_id, touched_at)""",
     """CREATE INDEX transcript_said ON transcript (account_id, said_at)""",
     """CREATE INDEX follow_up_job ON follow_up (job_id)""",
@@ -288,7 +293,8 @@ CREATE: t.Final = (
         key TEXT UNIQUE,
         said TEXT NOT NULL,
         payload BLOB,
-        received_at REAL NOT NULL
+        received_at REAL NOT NULL,
+        text_hash BLOB  -- as that of a job
     )""",
     """CREATE TABLE draft (
         id INTEGER PRIMARY KEY,
@@ -367,6 +373,19 @@ _ADDED: t.Final = (
     "ALTER TABLE conversation ADD COLUMN status_at REAL",
 )
 
+# -- version 6: what a customer wrote before is recognised ----
+
+_HASHED_FOLLOW_UPS: t.Final = ("ALTER TABLE follow_up ADD COLUMN text_hash BLOB",)
+
+_HASHED: t.Final = (
+    "ALTER TABLE job ADD COLUMN text_hash BLOB",
+    "ALTER TABLE job ADD COLUMN offered BLOB",
+    *_HASHED_FOLLOW_UPS,
+    next(index for index in INDEXES if " job_recent " in index),
+)
+
+# --
+
 _FROM_3: t.Final = (
     f"CREATE TABLE new_job ({_JOB_COLUMNS})",
     # Until version 3 a due time below zero stood for one that no claim had seen yet.
@@ -392,6 +411,7 @@ _FROM_3: t.Final = (
     *_SWEEPS,
     *INDEXES,
     *_FROM_OUTSIDE,
+    *_HASHED_FOLLOW_UPS,
 )
 
 _FROM_4: t.Final = (
@@ -405,9 +425,10 @@ _FROM_4: t.Final = (
         for name in ("job_finished", "conversation_touched", "transcript_said")
     ),
     *_FROM_OUTSIDE,
+    *_HASHED,
 )
 
-_FROM_5: t.Final = (*_FROM_OUTSIDE,)
+_FROM_5: t.Final = (*_FROM_OUTSIDE, *_HASHED)
 
 MIGRATIONS: t.Final[t.Mapping[int, t.Sequence[str]]] = {
     0: CREATE,

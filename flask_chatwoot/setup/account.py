@@ -6,7 +6,7 @@ Needs the token of an administrator: other users may not list webhooks.
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from flask_chatwoot.client import ChatwootClient
@@ -28,6 +28,8 @@ class AccountSettings:
     :ivar inboxes: Chatwoot inboxes by id.
     :ivar bots: ``None`` where this version cannot list them.
     :ivar links: Id of an inbox to id of the agent bot that answers there.
+    :ivar answering: Id of an inbox to the names of all bots that answer there: the
+        agent bot first, then Captain's assistants and Dialogflow.
     """
 
     version: Version
@@ -36,6 +38,7 @@ class AccountSettings:
     webhooks: tuple[JSON, ...]
     bots: tuple[JSON, ...] | None
     links: t.Mapping[int, int]
+    answering: t.Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def websites(self) -> dict[int, JSON]:
@@ -62,6 +65,13 @@ class AccountSettings:
             row for row in self.bots or () if same_address(row.get("outgoing_url"), url)
         ]
 
+    def other_bots_in(self, inbox_id: int, url: str) -> tuple[str, ...]:
+        """The bots that answer in an inbox besides the one that delivers to a URL."""
+        names = self.answering.get(inbox_id, ())
+        is_ours = self.links.get(inbox_id) in [row["id"] for row in self.bots_to(url)]
+
+        return names[1:] if is_ours else names
+
 
 def read(client: ChatwootClient) -> AccountSettings:
     """Read all settings.
@@ -73,6 +83,7 @@ def read(client: ChatwootClient) -> AccountSettings:
 
     try:
         found = {row["id"]: row for row in inboxes(client) if "id" in row}
+        linked = {id: bot for id in found if (bot := linked_bot(client, id))}
 
         return AccountSettings(
             version=version,
@@ -80,7 +91,8 @@ def read(client: ChatwootClient) -> AccountSettings:
             inboxes=found,
             webhooks=tuple(webhooks(client)),
             bots=None if version == versions.NO_BOT_ENDPOINTS else tuple(bots(client)),
-            links={id: bot["id"] for id in found if (bot := linked_bot(client, id))},
+            links={id: bot["id"] for id, bot in linked.items()},
+            answering=_answering(client, linked),
         )
     except APIError as error:
         if error.status != 401:
@@ -132,6 +144,57 @@ def linked_bot(client: ChatwootClient, inbox_id: int) -> JSON | None:
     bot = nested(client.call("GET", f"/inboxes/{inbox_id}/agent_bot"), "agent_bot")
 
     return bot if isinstance(bot, dict) and bot.get("id") else None
+
+
+# -- other bots ----------------------------------------------------------------
+
+
+def _answering(
+    client: ChatwootClient, linked: t.Mapping[int, JSON]
+) -> dict[int, tuple[str, ...]]:
+    """The names of the bots of each inbox that has any."""
+    found = {
+        id: [f"the agent bot {bot['id']} ({bot.get('name')})"]
+        for id, bot in linked.items()
+    }
+
+    for inbox_id, name in [*_captain(client), *_dialogflow(client)]:
+        found.setdefault(inbox_id, []).append(name)
+
+    return {id: tuple(names) for id, names in found.items()}
+
+
+def _captain(client: ChatwootClient) -> t.Iterator[tuple[int, str]]:
+    """Captain's assistants, which only the enterprise edition has."""
+    path = "/captain/assistants"
+
+    for assistant in rows(nested(_if_there(client, path), "payload")):
+        chosen = _if_there(client, f"{path}/{assistant.get('id')}/inboxes")
+
+        for inbox in rows(nested(chosen, "payload")):
+            if "id" in inbox:
+                yield inbox["id"], f"Captain ({assistant.get('name')})"
+
+
+def _dialogflow(client: ChatwootClient) -> t.Iterator[tuple[int, str]]:
+    hooks = nested(_if_there(client, "/integrations/apps/dialogflow"), "hooks")
+
+    for hook in rows(hooks):
+        inbox_id = nested(hook, "inbox", "id")
+
+        if inbox_id and hook.get("status") not in (False, "disabled"):
+            yield inbox_id, "Dialogflow"
+
+
+def _if_there(client: ChatwootClient, path: str) -> t.Any:
+    """An answer; ``None`` if this Chatwoot has none: it is no reason to stop."""
+    try:
+        return client.call("GET", path)
+    except APIError as error:
+        if error.status is None:
+            raise
+
+        return None
 
 
 # -- pre-chat forms ------------------------------------------------------------

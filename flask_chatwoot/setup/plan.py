@@ -208,9 +208,18 @@ def _warnings(
     yield from _label_warnings(current, request)
     yield from _form_warnings(current, inboxes, request)
     yield from _url_warnings(current, request)
+    yield from _other_bot_warnings(current, request, inboxes)
 
     if request.agent_bot:
-        yield from _bot_warnings(current, inboxes)
+        yield _pending_warning(inboxes)
+
+    yield from _sent_anyway_warnings(inboxes, always=request.agent_bot)
+
+    if request.agent_bot and current.version < BOTS_GIVE_UP:
+        yield (
+            "Before Chatwoot 4.7 a conversation stays pending when the bot cannot be "
+            "reached."
+        )
 
 
 def _label_warnings(current: AccountSettings, request: SetupRequest) -> t.Iterator[str]:
@@ -256,28 +265,73 @@ def _url_warnings(current: AccountSettings, request: SetupRequest) -> t.Iterator
         yield f"{address} is not https: customers' messages are sent unencrypted."
 
 
-def _bot_warnings(
-    current: AccountSettings, inboxes: t.Sequence[JSON]
+def _other_bot_warnings(
+    current: AccountSettings, request: SetupRequest, inboxes: t.Sequence[JSON]
 ) -> t.Iterator[str]:
-    names = listed(account.name_of(inbox) for inbox in inboxes)
+    # An account webhook delivers the messages of all inboxes.
+    heard = inboxes if request.agent_bot else current.inboxes.values()
+
+    for inbox in heard:
+        if others := current.other_bots_in(inbox["id"], request.url):
+            yield other_bots_in(inbox, others)
+
+
+def other_bots_in(inbox: JSON, names: t.Iterable[str]) -> str:
+    """A sentence about the bots that answer in an inbox besides this app."""
+    return (
+        f"Customers in {account.name_of(inbox)} are also answered by {listed(names)}; "
+        "they get the answer that comes first."
+    )
+
+
+def _sent_anyway_warnings(
+    inboxes: t.Sequence[JSON], *, always: bool
+) -> t.Iterator[str]:
+    """What Chatwoot itself sends (``hook_execution_service.rb``)."""
+    greeting = _those(inboxes, lambda inbox: inbox.get("greeting_enabled"))
+    others = {
+        "Inboxes that ask for the customer's e-mail address": _those(
+            inboxes,
+            lambda inbox: (
+                inbox.get("enable_email_collect")
+                and inbox.get("channel_type") == account.WEBSITE
+            ),
+        ),
+        "Inboxes with an out-of-office text": _those(
+            inboxes,
+            lambda inbox: (
+                inbox.get("working_hours_enabled")
+                and inbox.get("out_of_office_message")
+            ),
+        ),
+    }
+
+    if not (always or greeting or any(others.values())):
+        return
+
+    more = "".join(
+        f" {what}: {listed(names)}." for what, names in others.items() if names
+    )
     yield (
+        "Chatwoot still sends greetings, out-of-office texts and requests for an "
+        "e-mail address, before or after the bot's answer. Inboxes whose greeting "
+        f"should be switched off: {listed(greeting)}.{more}"
+    )
+
+
+def _those(inboxes: t.Iterable[JSON], holds: t.Callable[[JSON], t.Any]) -> list[str]:
+    return [account.name_of(inbox) for inbox in inboxes if holds(inbox)]
+
+
+def _pending_warning(inboxes: t.Sequence[JSON]) -> str:
+    names = listed(account.name_of(inbox) for inbox in inboxes)
+
+    return (
         f"With an agent bot, new conversations in {names} begin as pending: operators "
         "do not see them under Open, and no operator is assigned, until the bot or an "
         "operator opens them. A resolved conversation is pending again when the "
         "customer writes."
     )
-    greeting = [account.name_of(i) for i in inboxes if i.get("greeting_enabled")]
-    yield (
-        "Chatwoot still sends greetings and out-of-office texts, before or after the "
-        "bot's answer. Inboxes whose greeting should be switched off: "
-        f"{listed(greeting)}."
-    )
-
-    if current.version < BOTS_GIVE_UP:
-        yield (
-            "Before Chatwoot 4.7 a conversation stays pending when the bot cannot be "
-            "reached."
-        )
 
 
 def is_private(url: str) -> bool:

@@ -14,6 +14,7 @@ import typing as t
 
 from . import routes
 from .deliveries import WebhookSender
+from .integrations import Integrations
 from .parameters import permitted
 from .payloads import JSON, Version
 from .refusals import RefusedError, found, invalid
@@ -59,6 +60,7 @@ INBOX_KEYS: t.Final = frozenset(
         *("name", "greeting_enabled", "greeting_message", "csat_survey_enabled"),
         *("enable_auto_assignment", "allow_messages_after_resolved"),
         *("lock_to_single_conversation", "working_hours_enabled"),
+        *("out_of_office_message", "enable_email_collect"),
     }
 )
 
@@ -75,6 +77,7 @@ class Admin:
     :ivar webhooks: What the API shows of each account webhook, by id.
     :ivar bots: What the API shows of each agent bot, by id.
     :ivar links: Inbox id to the id of its bot.
+    :ivar integrations: What else answers in the inboxes.
     """
 
     def __init__(self, state: State, sender: WebhookSender) -> None:
@@ -90,6 +93,7 @@ class Admin:
         self.webhooks = self._webhooks.webhooks
         self.bots = self._webhooks.bots
         self.links = self._webhooks.links
+        self.integrations = Integrations(self.inboxes, account_id=state.account.id)
 
     def answer(self, name: str, given: JSON, **ids: int) -> Answer:
         """Status and body.
@@ -298,6 +302,9 @@ def _new_inbox(id: int, name: str, *, channel_type: str = WEBSITE) -> JSON:
         "allow_messages_after_resolved": True,
         "lock_to_single_conversation": False,
         "working_hours_enabled": False,
+        "out_of_office_message": None,
+        # On in a new inbox of Chatwoot, which then asks by a message of its own.
+        "enable_email_collect": False,
     }
 
     if channel_type == WEBSITE:

@@ -185,8 +185,12 @@ class API:
         try:
             self._authorize(request, routes.BY_NAME[name], parts)
 
+            ids = {key: parts[key] for key in parts if key == "id"}
+
+            if name in routes.INTEGRATIONS:
+                return self.admin.integrations.answer(name, **ids)
+
             if name in routes.ADMIN:
-                ids = {key: parts[key] for key in parts if key == "id"}
                 given = {**request.args, **parameters(request)}
                 return self.admin.answer(name, given, **ids)
 

@@ -84,8 +84,17 @@ WEBHOOKS: t.Final[t.Mapping[str, Endpoint]] = {
 }
 """Methods of ``webhooks.Webhooks``."""
 
+INTEGRATIONS: t.Final[t.Mapping[str, Endpoint]] = {
+    "dialogflow": Endpoint("GET", f"{_ACCOUNT}/integrations/apps/dialogflow"),
+    "captain_assistants": Endpoint("GET", f"{_ACCOUNT}/captain/assistants"),
+    "captain_inboxes": Endpoint(
+        "GET", f"{_ACCOUNT}/captain/assistants/<int:id>/inboxes"
+    ),
+}
+"""Methods of ``integrations.Integrations``."""
+
 ADMIN: t.Final = {**SETTINGS, **WEBHOOKS}
-BY_NAME: t.Final = {**CONVERSATIONS, **INSTALLATION, **ADMIN}
+BY_NAME: t.Final = {**CONVERSATIONS, **INSTALLATION, **ADMIN, **INTEGRATIONS}
 
 ENDPOINTS: t.Final = tuple(BY_NAME)
 """The names under which faults can be injected."""

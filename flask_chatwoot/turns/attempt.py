@@ -24,7 +24,7 @@ from flask_chatwoot.queue.outbox import Draft, DraftPart
 from flask_chatwoot.queue.transcript import TranscriptEntry
 from flask_chatwoot.replies import Answer, Handoff, Message, Provider, Turn
 
-from . import silence
+from . import loops, silence
 from .drafts import as_note, parts_of
 from .ending import Ending, HandoffError
 from .giving_up import last_posts, rest_of
@@ -168,7 +168,16 @@ class Attempt:
         if because and not ending.posted and self._note_error is None:
             return ending
 
+        if self._is_other_bots(ending):
+            return ending
+
         return self._hand_off(handoff, because)
+
+    def _is_other_bots(self, ending: Ending) -> bool:
+        """Whether another bot has answered, and this app has not: it is not ours."""
+        reasons = (ending.reason, self._decision.reason)
+
+        return Reason.OTHER_BOT in reasons and not self._made
 
     def _compose(self, silent: str | None) -> Composed | Ending:
         """What to post and do, from the provider's answer.
@@ -183,6 +192,9 @@ class Attempt:
             if isinstance(answer, Answer):
                 most = self._parts.config.max_parts
                 return parts_of(answer, self._turn, most=most)
+
+            if self._turn.mode is Mode.BOT and answer.reason in loops.WHY:
+                return silence.posts_about(str(answer.reason), self._turn)
 
             if not self._is_unwanted(answer):
                 return answer
@@ -233,7 +245,14 @@ class Attempt:
         if not (turn.text.strip() or (provider.takes_turn and turn.attachments)):
             return Ending(TurnOutcome.DECLINED, Reason.EMPTY)
 
-        return self._call(provider)
+        loop = loops.loop_in(
+            self._job.recent,
+            repeats=self._parts.config.max_repeats,
+            turns=self._parts.config.max_turns_per_hour,
+            answers=turn.mode is Mode.BOT,
+        )
+
+        return Ending(TurnOutcome.DECLINED, loop) if loop else self._call(provider)
 
     def _call(self, provider: Provider) -> Answer | Ending:
         turn = self._turn

@@ -15,7 +15,7 @@ from flask_chatwoot.payloads.fields import storable
 from flask_chatwoot.queue.outbox import DraftPart
 from flask_chatwoot.replies import Handoff, Registry, Turn
 
-from . import handoff
+from . import handoff, loops
 
 _WHY: t.Final[t.Mapping[str, str]] = {
     Reason.EMPTY: "the message has no content that the bot can read.",
@@ -42,7 +42,11 @@ def is_unwanted(
 
 
 def posts_about(reason: str, turn: Turn) -> tuple[list[DraftPart], str]:
-    """The note for operators, and the hand-off after it, as JSON."""
-    note = handoff.note(Handoff(reason=_WHY.get(reason)), turn, "")
+    """The note for operators, and the hand-off after it, as JSON.
+
+    :param reason: Of a turn without an answer, or one of :data:`.loops.WHY`.
+    """
+    why = _WHY.get(reason) or loops.WHY.get(reason)
+    note = handoff.note(Handoff(reason=why), turn, "")
 
     return [DraftPart(storable(note), True)], handoff.encode(Handoff(), because=reason)
