@@ -66,6 +66,7 @@ CUSTOMER: t.Final = Decision(Audience.CUSTOMER)
 TAKEN: t.Final = Decision(Audience.OPERATORS, Reason.TAKEN)
 ANSWERED: t.Final = Decision(Audience.NOBODY, Reason.ANSWERED)
 BLOCKED: t.Final = Decision(Audience.NOBODY, Reason.BLOCKED)
+BESIDE_BOT: t.Final = Decision(Audience.NOBODY, Reason.OTHER_BOT)
 
 
 @dataclass
@@ -556,7 +557,7 @@ def test_who_is_blocked_later_gets_no_answer(case: GateCase, api: ChatwootStub) 
         ("user", "answer rule thanks", ANSWERED, Speaker.CUSTOMER, 1),
         ("user", "slack", ANSWERED, Speaker.OPERATOR, 0),
         ("user", "slack thanks", ANSWERED, Speaker.CUSTOMER, 1),
-        ("user", "flow thanks", CUSTOMER, Speaker.CUSTOMER, 1),
+        ("user", "flow thanks", BESIDE_BOT, Speaker.CUSTOMER, 1),
         ("user", "file thanks", CUSTOMER, Speaker.CUSTOMER, 1),
         # A bot's token reads only the last message.
         ("bot", "answer rule thanks", CUSTOMER, Speaker.CUSTOMER, 1),

@@ -136,12 +136,18 @@ def _may_be_by_operator(raw: Object) -> bool:
 def _bot(raw: Object) -> int | None:
     """The bot that wrote a machine's message; ``None`` for an automation or campaign,
     for our own post in a user's name, and for a contact, who has no type in deliveries.
+
+    An automation's file has neither text nor sender
+    (``app/services/automation_rules/action_service.rb``).
     """
     attributes = as_object(raw.get("content_attributes"))
     extra = as_object(raw.get("additional_attributes"))
     sender = as_object(raw.get("sender"))
 
     if attributes.get("automation_rule_id") or extra.get("campaign_id"):
+        return None
+
+    if not sender and raw.get("content") is None:
         return None
 
     kind = sender.get("type", "contact" if sender else None)
