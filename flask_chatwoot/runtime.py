@@ -21,6 +21,7 @@ from .ownership.identity import Identity
 from .ownership.live import LiveState
 from .ownership.mode import ModeAttribute
 from .ownership.policy import Policy, default_policy
+from .ownership.search import OperatorSearch
 from .ownership.store import OwnershipStore
 from .payloads import events
 from .payloads.events import Event
@@ -376,6 +377,7 @@ def _gate(
         ),
         live=live,
         identity=identity,
+        search=OperatorSearch(live=live, outbox=store.outbox),
         store=ownership,
         outbox=store.outbox,
         clock=lambda: store.database.clock(),

@@ -7,7 +7,7 @@ import typing as t
 from dataclasses import dataclass
 
 from flask_chatwoot.errors import PayloadError
-from flask_chatwoot.ownership.gate import is_ours
+from flask_chatwoot.ownership.identity import is_ours
 from flask_chatwoot.ownership.store import OwnershipStore
 from flask_chatwoot.payloads import events
 from flask_chatwoot.payloads.events import Event, MessageEvent

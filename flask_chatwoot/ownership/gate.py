@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import typing as t
 from dataclasses import dataclass
 
 from flask_chatwoot.errors import APIError, trace
 from flask_chatwoot.outcomes import Reason
-from flask_chatwoot.payloads.conversation import (
-    ChatwootMessage,
-    Conversation,
-    Speaker,
-    is_post_of,
-)
+from flask_chatwoot.payloads.conversation import Conversation
 from flask_chatwoot.payloads.events import MessageEvent
 from flask_chatwoot.queue.inspection import KEEP
 from flask_chatwoot.queue.outbox import Outbox
 
 from . import context, state
-from .identity import Identity, is_by_other_bot
+from .deliveries import shown_by
+from .identity import Identity, is_by_other_bot, is_ours
 from .live import LiveState
 from .mode import ModeAttribute
 from .policy import (
@@ -31,6 +26,7 @@ from .policy import (
     PolicySettings,
     decision_from,
 )
+from .search import OperatorSearch
 from .state import Ownership
 from .store import OwnershipStore
 
@@ -68,6 +64,7 @@ class Gate:
     modes: ModeAttribute
     live: LiveState
     identity: Identity
+    search: OperatorSearch
     store: OwnershipStore
     outbox: Outbox
     clock: t.Callable[[], float]
@@ -112,7 +109,7 @@ class Gate:
         """Whether a customer waits where nobody but this app would answer.
 
         That is so while the conversation is pending, and ours, unless the policy says
-        nobody. By the live state, else by the newest delivery. Blocks for up to four
+        nobody. By the live state, else by the newest delivery. Blocks for its
         requests.
 
         :raises APIError: The live state could not be read, and the newest delivery
@@ -148,24 +145,36 @@ class Gate:
     ) -> tuple[PolicyContext, Ownership]:
         """The context and the ownership after a look at the live state."""
         event = turn.event
-        # After the read: an operator may have written meanwhile.
+        found = self.search.newest(event, live, turn.ownership) if live else None
+
+        # After all requests: an operator may have written meanwhile.
         ownership = self.store.load(event.conversation.id)
-        passed = self.clock() - turn.at
 
-        if live is not None and ownership.taken:
-            ownership = self._see_live(event, turn.ownership, live)
+        if live is not None and found is not None:
+            before, answer = turn.ownership, found.operator_id
+            ownership = self._see_live(event, before, live, ownership, answer=answer)
+            self.search.note(event.conversation.id, before)
 
-        known = turn.context
+        known = turn.context._replace(
+            taken=ownership.taken,
+            answered=context.is_answered(event, ownership),
+            age=turn.context.age + max(self.clock() - turn.at, 0.0),
+        )
 
-        if ownership != turn.ownership or passed > 1.0:
-            known = known._replace(
-                taken=ownership.taken,
-                answered=context.is_answered(event, ownership),
-                age=known.age + passed,
+        if live is None or found is None:
+            newest = context.as_delivered(
+                event, ownership, mode=known.mode, status=known.status
             )
+            return known._replace(**newest), ownership
 
-        if live is not None:
-            known = self._with_live(known, event, live, ownership)
+        known = context.with_live(
+            known,
+            live,
+            ownership,
+            modes=self.modes,
+            last_speaker=found.last_speaker,
+            answered=context.is_answer(event, found.operator_id),
+        )
 
         return known, ownership
 
@@ -186,26 +195,21 @@ class Gate:
 
     def _ownership(self, event: MessageEvent) -> Ownership:
         """The ownership of a conversation, updated by the state in the delivery."""
-        conversation = event.conversation
         ownership = self.store.load(event.conversation.id)
+        shown = shown_by(event, self.modes)
 
-        if not ownership.taken:
-            return ownership
-
-        seen = functools.partial(
-            state.mode_seen,
-            mode=self.modes.choice(conversation),
-            at=conversation.updated_at,
-            newest=ownership.operator_message_id,
-        )
-        ownership = self.store.apply(event.conversation.id, seen).after
+        if shown(ownership) != ownership:
+            ownership = self.store.apply(event.conversation.id, shown).after
 
         if not ownership.taken:
             return ownership
 
         live = self._look(event.conversation.id)
 
-        return ownership if live is None else self._see_live(event, ownership, live)
+        if live is None:
+            return ownership
+
+        return self._see_live(event, ownership, live, ownership)
 
     def _look(self, conversation_id: int) -> Conversation | None:
         try:
@@ -216,20 +220,39 @@ class Gate:
             return None
 
     def _see_live(
-        self, event: MessageEvent, before: Ownership, live: Conversation
+        self,
+        event: MessageEvent,
+        before: Ownership,
+        live: Conversation,
+        ownership: Ownership,
+        *,
+        answer: int = 0,
     ) -> Ownership:
         """The ownership, updated by the live state.
 
         :param before: The ownership before the read: the live state may not include
             an operator's message that came after it.
+        :param answer: The newest operator's message that was found; 0: none was.
         """
-        seen = functools.partial(
-            state.live_mode_seen,
-            mode=self.modes.choice(live),
-            newest=before.operator_message_id,
-        )
+        newest = before.operator_message_id
+        choice = self.modes.choice(live)
 
-        return self.store.apply(event.conversation.id, seen).after
+        def seen(known: Ownership) -> Ownership:
+            known = state.live_mode_seen(known, choice, newest, live.updated_at)
+
+            # Where no conversation is ever pending, its status need not be kept.
+            if known.status is not None or live.status != "open":
+                known = state.status_seen(
+                    known, live.status, live.updated_at, newest=newest
+                )
+
+            # Its delivery may be late or lost.
+            return state.operator_wrote(known, answer) if answer else known
+
+        if seen(ownership) == ownership:
+            return ownership
+
+        return self.store.apply(event.conversation.id, seen, durable=True).after
 
     # -- whose a conversation is ---------------------------------------------------
 
@@ -262,71 +285,3 @@ class Gate:
             and not is_ours(self.outbox, conversation_id, each)
             for each in listed
         )
-
-    # -- messages since the question ---------------------------------------------
-
-    def _with_live(
-        self,
-        known: PolicyContext,
-        event: MessageEvent,
-        live: Conversation,
-        ownership: Ownership,
-    ) -> PolicyContext:
-        messages = self._messages_since(event, live)
-        answer = self._answer_in(event, messages)
-
-        if answer:  # its delivery may be late or lost
-            wrote = functools.partial(state.operator_wrote, message_id=answer)
-            self.store.apply(event.conversation.id, wrote, durable=True)
-
-        return context.with_live(
-            known,
-            live,
-            ownership,
-            modes=self.modes,
-            last_speaker=context.last_speaker(messages),
-            answered=bool(answer),
-        )
-
-    def _messages_since(
-        self, event: MessageEvent, live: Conversation
-    ) -> list[ChatwootMessage]:
-        """The newest messages, as many as are needed to find an operator's answer."""
-        last = live.last_message
-        shown = [] if last is None or last.speaker is None else [last]
-
-        if not context.needs_list(live, event.message.id):
-            return shown
-
-        return [*self.live.messages(event.conversation.id, event.message.id), *shown]
-
-    def _answer_in(
-        self, event: MessageEvent, messages: t.Sequence[ChatwootMessage]
-    ) -> int:
-        """The id of an operator's newest answer to the question; 0 if there is none."""
-        if event.digest:  # a click is newer than the id of its question
-            return 0
-
-        answers = [
-            each.id
-            for each in messages
-            if each.id > event.message.id
-            and each.speaker is Speaker.OPERATOR
-            and not is_ours(self.outbox, event.conversation.id, each)
-        ]
-
-        return max(answers, default=0)
-
-
-def is_ours(outbox: Outbox, conversation_id: int, message: ChatwootMessage) -> bool:
-    """Whether this app posted a message of Chatwoot."""
-    # In this order: a post that is confirmed between the two is found by the second.
-    under_way = outbox.under_way(conversation_id, message_id=message.id)
-
-    if under_way:
-        by_text = not outbox.keeps_markers()
-
-        if any(is_post_of(draft, message, by_text=by_text) for draft in under_way):
-            return True
-
-    return outbox.is_ours(message.id)

@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError
-from flask_chatwoot.payloads.conversation import Assignee, ChatwootMessage
+from flask_chatwoot.payloads.conversation import (
+    Assignee,
+    ChatwootMessage,
+    is_post_of,
+)
+from flask_chatwoot.queue.outbox import Outbox
 
 from .store import OwnershipStore
 
@@ -67,3 +72,17 @@ def is_by_other_bot(message: ChatwootMessage, store: OwnershipStore) -> bool:
         and message.marker is None
         and message.bot not in store.bots()
     )
+
+
+def is_ours(outbox: Outbox, conversation_id: int, message: ChatwootMessage) -> bool:
+    """Whether this app posted a message of Chatwoot."""
+    # In this order: a post that is confirmed between the two is found by the second.
+    under_way = outbox.under_way(conversation_id, message_id=message.id)
+
+    if under_way:
+        by_text = not outbox.keeps_markers()
+
+        if any(is_post_of(draft, message, by_text=by_text) for draft in under_way):
+            return True
+
+    return outbox.is_ours(message.id)

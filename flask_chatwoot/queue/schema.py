@@ -59,7 +59,7 @@ A job that was given up counts as dead for the answer that it did not post.
 import enum
 import typing as t
 
-VERSION: t.Final = 5
+VERSION: t.Final = 6
 
 
 class JobState(enum.StrEnum):
@@ -296,6 +296,13 @@ CREATE: t.Final = (
         status TEXT,
         status_at REAL,
         touched_at REAL NOT NULL,
+        handoff_message_id INTEGER NOT NULL DEFAULT 0,
+        taken_at REAL,
+        returned_message_id INTEGER NOT NULL DEFAULT 0,
+        ended_at REAL,
+        pending_at REAL,
+        mode TEXT,
+        mode_at REAL,
         PRIMARY KEY (account_id, id)
     ) WITHOUT ROWID""",
     """CREATE TABLE transcript (
@@ -330,12 +337,25 @@ _KEPT_COLUMNS: t.Final = """
     attempts, handoff, failure, finished_at, outcome, reason, payload
 """
 
+_FROM_5: t.Final = (
+    # What an event about a conversation knew; see ownership.state.
+    "ALTER TABLE conversation ADD COLUMN handoff_message_id INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE conversation ADD COLUMN taken_at REAL",
+    "ALTER TABLE conversation ADD COLUMN returned_message_id INTEGER NOT NULL"
+    " DEFAULT 0",
+    "ALTER TABLE conversation ADD COLUMN ended_at REAL",
+    "ALTER TABLE conversation ADD COLUMN pending_at REAL",
+    "ALTER TABLE conversation ADD COLUMN mode TEXT",
+    "ALTER TABLE conversation ADD COLUMN mode_at REAL",
+)
+
 _ADDED: t.Final = (
     "ALTER TABLE worker ADD COLUMN limits TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE draft ADD COLUMN refused_at REAL",
     "ALTER TABLE conversation ADD COLUMN bot_message_id INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE conversation ADD COLUMN status TEXT",
     "ALTER TABLE conversation ADD COLUMN status_at REAL",
+    *_FROM_5,
 )
 
 _FROM_3: t.Final = (
@@ -380,6 +400,7 @@ MIGRATIONS: t.Final[t.Mapping[int, t.Sequence[str]]] = {
     0: CREATE,
     3: _FROM_3,
     4: _FROM_4,
+    5: _FROM_5,
 }
 """What makes the tables of this version from those of another; 0 is an empty file.
 Foreign keys must not be enforced meanwhile."""

@@ -150,7 +150,7 @@ class Attempt:
         if because and not ending.posted:  # an operator has answered meanwhile
             return ending
 
-        return self._hand_off(handoff, because)
+        return self._hand_off(handoff, because) or ending
 
     def _compose(self, silent: str | None) -> Composed | Ending:
         """What to post and do, from the provider's answer.
@@ -250,7 +250,7 @@ class Attempt:
         """After a resolve, set the attribute to what the customer had chosen."""
         ownership = self._known.ownership
 
-        if ownership.to_restore is None:
+        if ownership.former is None or ownership.taken:
             return
 
         try:
@@ -350,10 +350,14 @@ class Attempt:
 
         return self._parts.queue.supersede(job, kept, Reason.SUPERSEDED)
 
-    def _hand_off(self, handoff: str, reason: str | None = None) -> Ending:
+    def _hand_off(self, handoff: str, reason: str | None = None) -> Ending | None:
+        """How the turn ends after it; ``None`` if the conversation was resolved."""
         try:
-            self._parts.changes.hand_off(
-                self._job.conversation_id, self._delivered, handoff
+            done = self._parts.changes.hand_off(
+                self._job.conversation_id,
+                self._delivered,
+                handoff,
+                received_at=self._job.newest_at,
             )
         except APIError as error:
             raise HandoffError(error) from error
@@ -361,7 +365,7 @@ class Attempt:
         if self._job.failure is not None:
             return Ending(TurnOutcome.DEAD, self._job.failure)
 
-        return Ending(TurnOutcome.HANDED_OFF, reason)
+        return Ending(TurnOutcome.HANDED_OFF, reason) if done else None
 
     def _keep_transcript(self) -> None:
         if not self._parts.providers.take_turns:

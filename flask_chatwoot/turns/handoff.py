@@ -24,6 +24,10 @@ from flask_chatwoot.replies import Handoff, Turn
 EXCERPT: t.Final = 300
 """Characters of a text that a note quotes."""
 
+LONGEST_WAY: t.Final = 30.0
+"""Seconds that a delivery may be under way, with retries
+(``app/jobs/agent_bots/webhook_job.rb``)."""
+
 _VERSION_TTL: t.Final = 3600.0
 """Seconds after which the server's version is requested again."""
 
@@ -113,21 +117,37 @@ class ConversationChanges:
     _ask_version_at: float = field(default=0.0, init=False)
 
     def hand_off(
-        self, conversation_id: int, delivered: Conversation, handoff: str
-    ) -> None:
+        self,
+        conversation_id: int,
+        delivered: Conversation,
+        handoff: str,
+        *,
+        received_at: float | None = None,
+    ) -> bool:
         """Give a conversation to operators.
 
         :param delivered: The conversation as of the newest delivery, for tokens that
             may not read it.
         :param handoff: As from :func:`encode`.
+        :param received_at: When that delivery came, by the database's time.
+        :return: ``False`` if it was resolved since the question; then nothing is done.
         """
-        self.gate.store.apply(conversation_id, state.handed_off)
+        gives = functools.partial(
+            state.handed_off,
+            message_id=delivered.newest_message_id,
+            at=delivered.updated_at,
+        )
+
+        if not self.gate.store.apply(conversation_id, gives).after.taken:
+            return False
+
         current = self._current(conversation_id, delivered)
+        since = received_at if current is delivered else None
         failed: APIError | None = None
 
         # A step that fails does not keep operators from the conversation. Without an
         # answer the others would only wait as long.
-        for step in self._steps(conversation_id, current, handoff):
+        for step in self._steps(conversation_id, current, handoff, since):
             try:
                 step()
             except APIError as error:
@@ -139,15 +159,21 @@ class ConversationChanges:
         if failed is not None:
             raise failed
 
+        return True
+
     def _steps(
-        self, conversation_id: int, current: Conversation, handoff: str
+        self,
+        conversation_id: int,
+        current: Conversation,
+        handoff: str,
+        since: float | None,
     ) -> t.Iterator[t.Callable[[], None]]:
         client = self.client
         wanted = as_object(json.loads(handoff))
         team_id = as_id(wanted.get("team"))
         assignee_id = as_id(wanted.get("assignee"))
 
-        yield lambda: self._set_human(conversation_id, current)
+        yield lambda: self._set_human(conversation_id, current, since)
 
         if current.status == "pending":
             yield lambda: client.toggle_status(conversation_id, "open")
@@ -158,9 +184,17 @@ class ConversationChanges:
         if assignee_id:
             yield lambda: client.assign(conversation_id, assignee_id=assignee_id)
 
-    def set_human(self, conversation_id: int, delivered: Conversation) -> None:
-        """Set the attribute of a conversation to human, and nothing else."""
-        self._set_human(conversation_id, self._current(conversation_id, delivered))
+    def set_human(
+        self,
+        conversation_id: int,
+        delivered: Conversation,
+        *,
+        received_at: float | None = None,
+    ) -> None:
+        """Set the attribute to human, and nothing else; see :meth:`hand_off`."""
+        current = self._current(conversation_id, delivered)
+        since = received_at if current is delivered else None
+        self._set_human(conversation_id, current, since)
 
     def open_pending(self, conversation_id: int, delivered: Conversation) -> bool:
         """Open a pending conversation: operators do not see it in their list.
@@ -195,30 +229,43 @@ class ConversationChanges:
             change = {} if value is None else {attribute: value}
             self.client.set_custom_attributes(conversation_id, {**before, **change})
 
-        back = functools.partial(state.returned, newest=ownership.operator_message_id)
-        self.gate.store.apply(conversation_id, back)
+        self.gate.store.apply(conversation_id, state.attribute_restored)
 
     def _current(self, conversation_id: int, delivered: Conversation) -> Conversation:
         return self.gate.live.conversation(conversation_id) or delivered
 
-    def _set_human(self, conversation_id: int, current: Conversation) -> None:
+    def _set_human(
+        self, conversation_id: int, current: Conversation, since: float | None
+    ) -> None:
         value = current.custom_attributes.get(self.gate.modes.name)
-        former = None
+        former, at = None, current.updated_at
 
         # Each write makes Chatwoot send events, so a right value is not written again.
         if self.gate.modes.meaning(value) is not Mode.HUMAN:
             change = {self.gate.modes.name: self.gate.modes.human_value(value)}
             self._write(conversation_id, current.custom_attributes, change)
-            former = json.dumps(value)
+            former, at = json.dumps(value), self._time_now(current, since)
 
-        # With the time, by whichever clock is ahead: an agent bot before 4.13 gets no
-        # event when an operator sets the attribute to bot again, but sees it in the
-        # state that comes with the next message.
-        at = max(self.gate.clock(), current.updated_at or 0.0)
-        self.gate.store.apply(
-            conversation_id,
-            lambda known: state.human_seen(state.attribute_set(known, former), at),
-        )
+        def seen(known: Ownership) -> Ownership:
+            known = state.attribute_set(known, former)
+
+            return known if at is None else state.human_seen(known, at)
+
+        self.gate.store.apply(conversation_id, seen)
+
+    def _time_now(self, current: Conversation, since: float | None) -> float | None:
+        """Chatwoot's time at most, from the delivery that came then; ``None``: unknown.
+
+        An agent bot before 4.13 gets no event when an operator sets the attribute to
+        bot again, but sees it in the state that comes with the next message. Whoever
+        may read the conversation sees it there.
+        """
+        if since is None or current.updated_at is None:
+            return None
+
+        # Only how long ago that was is measured by this machine. The state of a message
+        # that waits for its delivery must not seem to be a later one.
+        return current.updated_at + max(self.gate.clock() - since, 0.0) + LONGEST_WAY
 
     def _write(self, conversation_id: int, before: Object, change: Object) -> None:
         """Change attributes and keep the others, which Chatwoot would drop."""
