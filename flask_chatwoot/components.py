@@ -20,6 +20,7 @@ from .ownership.identity import Identity
 from .ownership.live import LiveState
 from .ownership.mode import ModeAttribute
 from .ownership.policy import Policy
+from .ownership.search import OperatorSearch
 from .ownership.store import OwnershipStore
 from .queue.sqlite import SQLiteDatabase
 from .queue.store import Store
@@ -222,6 +223,7 @@ def _gate(
         ),
         live=live,
         identity=identity,
+        search=OperatorSearch(live=live, store=ownership, outbox=store.outbox),
         store=ownership,
         outbox=store.outbox,
         clock=lambda: store.database.clock(),

@@ -19,10 +19,12 @@ from .ownership.deliveries import (
     record_bot,
     record_human,
     record_operator,
+    record_shown,
     transition_of,
 )
-from .ownership.gate import is_ours
+from .ownership.identity import is_ours
 from .ownership.mode import Mode, ModeAttribute
+from .ownership.state import operator_wrote
 from .ownership.store import OwnershipStore
 from .payloads.attachments import described
 from .payloads.conversation import is_post_of
@@ -157,6 +159,9 @@ class Ingest:
 
         if reason is not Reason.OTHER_ACCOUNT and self._is_other_inbox(inbox_id):
             reason = Reason.OTHER_INBOX
+
+        if reason not in (Reason.OTHER_ACCOUNT, Reason.OTHER_INBOX):
+            record_shown(self.ownership, event, self.modes)
 
         if reason is Reason.EMPTY and self._may_be_waiting(event):
             reason = None
@@ -314,9 +319,10 @@ class Ingest:
 
         conversation_id = event.conversation.id
         transition = transition_of(event, self.modes)
+        self._take_shown(event)
 
         if event.resolves:
-            newest = event.conversation.newest_message_id
+            newest = event.newest_message_id
 
             with self.queue.transaction(durable=True) as tx:
                 self.ownership.apply(conversation_id, transition, tx=tx)
@@ -327,6 +333,17 @@ class Ingest:
         self.told.saw(event.conversation)
 
         return _ignored(Reason.CONVERSATION)
+
+    def _take_shown(self, event: ConversationEvent) -> None:
+        """Record the last message if it is an operator's: its delivery may be lost."""
+        last = event.last_message
+
+        if last is None or not last.by_operator:
+            return
+
+        if not is_ours(self.outbox, event.conversation.id, last):
+            wrote = functools.partial(operator_wrote, message_id=last.id)
+            self.ownership.apply(event.conversation.id, wrote, durable=True)
 
 
 def _receipt(new: bool) -> Receipt:

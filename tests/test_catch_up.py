@@ -42,7 +42,7 @@ from flask_chatwoot.catch_up.rules import (
 from flask_chatwoot.catch_up.sweep import CatchUp
 from flask_chatwoot.catch_up.thread import CatchUpThread
 from flask_chatwoot.errors import APIError, TransientError
-from flask_chatwoot.simulator import Fault, Simulator, Talk
+from flask_chatwoot.simulator import Fault, Simulator, Talk, payloads
 from flask_chatwoot.simulator.encoding import to_json
 from flask_chatwoot.simulator.payloads import Agent, ContactRecord, MessageRecord
 from flask_chatwoot.testing import SimulatorFactory, customer_message, deliver
@@ -426,6 +426,101 @@ def test_what_the_host_posted_is_no_other_instances_nor_an_operators(
     assert place.sweep() == 1
     assert talk.replies == ["About Hello", "An offer.", "About Two"]
     assert store_of(place.app).sweeps.state().foreign_id is None  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("swept", [True, False], ids=["swept", "only delivered"])
+def test_an_operator_who_began_the_conversation_has_it(
+    place: Place, swept: bool
+) -> None:
+    """The search before a post finds it, and the sweep sets the attribute."""
+    place.begin()
+    talk = place.talk()
+    talk.operator_says("May I help you?")
+    place.later()
+
+    if swept:
+        place.sweep()
+
+    place.delivered(talk, "One")
+    assert (talk.replies, talk.notes) == ([], ["About One"])
+    place.later()
+    place.sweep()
+    assert talk.current.custom_attributes["support_mode"] == "human"
+
+
+def test_a_message_that_was_saved_after_a_newer_one_is_found(place: Place) -> None:
+    talk = place.begin()
+    saved, reply = talk._stored.messages, talk.operator_says("Olga here.")
+    place_of_it = saved.index(reply)
+    saved.remove(reply)
+    talk.customer_says("One")
+    place.later()
+    place.sweep()
+    assert talk.replies == ["About Hello", "About One"]
+
+    saved.insert(place_of_it, reply)
+    talk.set_attribute("order_id", "4711")
+    place.later()
+    place.sweep()
+    place.delivered(talk, "Two")
+    assert talk.notes == ["About Two"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"custom_attributes": ({"support_mode": "human"}, {"support_mode": "bot"})},
+        {"status": ("open", "resolved")},
+    ],
+    ids=["return", "resolve"],
+)
+def test_an_operators_lost_reply_from_before_an_end_takes_nothing_over(
+    place: Place, change: t.Mapping[str, tuple[t.Any, t.Any]]
+) -> None:
+    talk = place.begin()
+    talk.operator_says("Olga here.")
+    ended = payloads.conversation_event(
+        "conversation_updated", talk.current, history=talk.messages, changed=change
+    )
+    deliver(place.app.test_client(), ended)
+    place.later()
+    place.sweep()
+    place.delivered(talk, "Two")
+
+    assert talk.replies == ["About Hello", "About Two"]
+
+
+def test_an_operators_lost_reply_in_a_resolved_conversation_takes_over(
+    place: Place,
+) -> None:
+    talk = place.begin()
+    talk.resolve()
+    place.later()
+    place.sweep()
+    talk.operator_says("It was sent today.")
+    place.later()
+    place.sweep()
+    place.delivered(talk, "Two")
+
+    assert talk.notes == ["About Two"]
+
+
+def test_an_operators_lost_reply_in_a_pending_conversation_takes_over(
+    place: Place,
+) -> None:
+    """It was set back to pending before; that was not delivered, either."""
+    talk = place.begin()
+    talk.operator_says("Olga here.")
+    talk.change_status("snoozed")
+    place.later()
+    place.sweep()
+    talk.change_status("pending")
+    talk.operator_says("Olga again.")
+    place.later()
+    place.sweep()
+    place.delivered(talk, "Two")
+
+    assert talk.notes == ["About Two"]
 
 
 def test_a_campaign_that_begins_a_conversation_takes_nothing_over(place: Place) -> None:

@@ -26,11 +26,12 @@ from flask_chatwoot.ownership.deliveries import (
     record_operator,
     transition_of,
 )
-from flask_chatwoot.ownership.gate import Gate, is_ours
-from flask_chatwoot.ownership.identity import Identity
+from flask_chatwoot.ownership.gate import Gate
+from flask_chatwoot.ownership.identity import Identity, is_ours
 from flask_chatwoot.ownership.live import REFUSALS, RETRY_AFTER, LiveState
 from flask_chatwoot.ownership.mode import Mode, ModeAttribute, vocabulary
 from flask_chatwoot.ownership.policy import Decision, default_policy
+from flask_chatwoot.ownership.search import OperatorSearch
 from flask_chatwoot.ownership.state import (
     Ownership,
     attribute_set,
@@ -135,11 +136,13 @@ def case(path: str, clock: Clock) -> t.Iterator[GateCase]:
         return default_policy(context)
 
     client = ChatwootClient(BASE_URL, 1, TOKEN)
+    live = LiveState(client=client)
     gate = Gate(
         find_policy=lambda: recording,
         settings=PolicySettings(),
         modes=ModeAttribute("support_mode", vocabulary(), Mode.HUMAN),
-        live=LiveState(client=client),
+        live=live,
+        search=OperatorSearch(live=live, store=ownership, outbox=store.outbox),
         identity=Identity(client=client, store=ownership),
         store=ownership,
         outbox=store.outbox,
@@ -427,9 +430,7 @@ def test_a_resolve_keeps_the_newest_message_only(case: GateCase) -> None:
     case.see(handed_off)
     case.sees_conversation(status_changed("resolved", messages=[{"id": 120}]))
     known = case.ownership.load(42)
-    assert known._replace(status=None, status_at=None) == Ownership(
-        resolved_message_id=120
-    )
+    assert (known.taken, known.resolved_message_id) == (False, 120)
 
 
 @pytest.mark.usefixtures("api")
@@ -515,7 +516,7 @@ class LiveCase(GateCase):
 def live(case: GateCase, sim: Simulator, token: Token) -> LiveCase:
     key = sim.bot_token if token == "bot" else sim.user_token
     client = ChatwootClient(sim.url, 1, key)
-    case.gate.live = LiveState(client=client)
+    case.gate.live = case.gate.search.live = LiveState(client=client)
     case.gate.identity = Identity(client=client, store=case.ownership)
     talk = sim.conversation(id=42, custom_attributes={"support_mode": "bot"})
     event = delivered(talk.customer_says("Where is it?"), talk.current)
@@ -551,11 +552,11 @@ def test_who_is_blocked_later_gets_no_answer(case: GateCase, api: ChatwootStub) 
 @pytest.mark.parametrize(
     ("token", "later", "decision", "last_speaker", "lists"),
     [
-        ("user", "", CUSTOMER, Speaker.CUSTOMER, 0),
-        ("user", "answer", ANSWERED, Speaker.OPERATOR, 0),
+        ("user", "", CUSTOMER, Speaker.CUSTOMER, 1),
+        ("user", "answer", ANSWERED, Speaker.OPERATOR, 1),
         ("user", "answer" + " note" * 30, ANSWERED, Speaker.OPERATOR, 1),
         ("user", "answer rule thanks", ANSWERED, Speaker.CUSTOMER, 1),
-        ("user", "slack", ANSWERED, Speaker.OPERATOR, 0),
+        ("user", "slack", ANSWERED, Speaker.OPERATOR, 1),
         ("user", "slack thanks", ANSWERED, Speaker.CUSTOMER, 1),
         ("user", "flow thanks", BESIDE_BOT, Speaker.CUSTOMER, 1),
         ("user", "file thanks", CUSTOMER, Speaker.CUSTOMER, 1),
@@ -589,15 +590,70 @@ def test_an_answer_whose_delivery_is_lost_takes_over(live: LiveCase) -> None:
     assert live.before_post(live.asks("And the invoice?")) == TAKEN
 
 
-@pytest.mark.parametrize("by_operator", [False, True])
-def test_an_earlier_message_is_no_answer(live: LiveCase, by_operator: bool) -> None:
+@pytest.mark.parametrize(
+    ("by_operator", "decision"), [(False, CUSTOMER), (True, TAKEN)]
+)
+def test_an_earlier_message_is_no_answer(
+    live: LiveCase, by_operator: bool, decision: Decision
+) -> None:
     says = live.talk.operator_says if by_operator else live.talk.automation_says
     says("Earlier.")
     event = live.asks()
     live.talk.operator_says("A note", private=True)
 
-    assert live.before_post(event) == CUSTOMER
+    assert live.before_post(event) == decision
     assert not live.facts.answered
+
+
+@pytest.mark.parametrize(("before", "after"), [(150, 5), (5, 150), (130, 60)])
+def test_an_earlier_message_of_an_operator_is_found_among_many(
+    live: LiveCase, before: int, after: int
+) -> None:
+    for number in range(before):
+        live.talk.automation_says(f"{number}")
+
+    live.talk.operator_says(None, attachments=[{"file_type": "file"}])
+
+    for number in range(after):
+        live.talk.automation_says(f"{number}")
+
+    assert live.before_post(live.asks()) == TAKEN
+    assert live.reads("list_messages") <= 5
+
+
+def test_the_search_begins_with_the_last_resolve_and_is_made_once(
+    live: LiveCase,
+) -> None:
+    newest = live.talk.operator_says("It is here.").id
+    resolved = status_changed("resolved", messages=[{"id": newest}])
+    live.sees_conversation(resolved)
+
+    for _ in range(2):
+        assert live.before_post(live.asks()) == CUSTOMER
+        assert live.reads("list_messages") == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "decision"),
+    [({"additional_attributes": {"campaign_id": 7}}, CUSTOMER), ({}, TAKEN)],
+    ids=["a campaign", "an operator"],
+)
+def test_a_campaign_that_begins_a_conversation_is_no_operator(
+    live: LiveCase, fields: dict[str, t.Any], decision: Decision
+) -> None:
+    talk = live.sim.conversation(id=43, custom_attributes={"support_mode": "bot"})
+    talk.add(OLGA, "Hi!", **fields)
+    event = delivered(talk.customer_says("Hello"), talk.current)
+
+    assert live.before_post(event) == decision
+
+
+@pytest.mark.parametrize("token", ["bot"])
+def test_a_refused_list_is_not_asked_for_in_every_conversation(live: LiveCase) -> None:
+    for number in range(100, 100 + REFUSALS + 2):
+        assert live.gate.live.messages(number, 0) == []
+
+    assert live.reads("list_messages") == REFUSALS
 
 
 @pytest.mark.parametrize("token", ["bot"])
@@ -662,6 +718,7 @@ def interrupted(case: GateCase, monkeypatch: pytest.MonkeyPatch) -> None:
         return conversation_from(raw)
 
     monkeypatch.setattr(case.gate.live.client, "conversation", conversation)
+    monkeypatch.setattr(case.gate.live.client, "messages", lambda *_, **__: [])
 
 
 @pytest.mark.usefixtures("interrupted")

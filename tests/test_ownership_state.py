@@ -13,10 +13,12 @@ from flask_chatwoot.ownership.state import (
     Ownership,
     attribute_set,
     bot_wrote,
+    choice_seen,
     handed_off,
     human_seen,
     live_mode_seen,
     mode_seen,
+    newest_mode,
     newest_status,
     operator_wrote,
     resolved,
@@ -30,12 +32,24 @@ NOBODY: t.Final = Ownership()
 TAKEN: t.Final = Ownership(taken=True, operator_message_id=9005)
 MARKED: t.Final = TAKEN._replace(marked=True, human_at=100.0)
 RETURNED: t.Final = Ownership(operator_message_id=9005)
+BACK: t.Final = RETURNED._replace(returned_message_id=9005)
+AGAIN: t.Final = TAKEN._replace(returned_message_id=9004)
 FORMER: t.Final = MARKED._replace(former='"AI agent"')
 
 
 BOTTED: t.Final = Ownership(bot_message_id=9005)
 OPENED: t.Final = Ownership(status="open", status_at=100.0)
 RESOLVED: t.Final = Ownership(resolved_message_id=9003)
+
+
+def taken_by_opening(pending_at: float, opened_at: float) -> Ownership:
+    return Ownership(
+        taken=True,
+        status="open",
+        status_at=opened_at,
+        taken_at=opened_at,
+        pending_at=pending_at,
+    )
 
 
 def wrote(state: Ownership, message_id: int) -> Ownership:
@@ -76,14 +90,14 @@ def ended(state: Ownership, message_id: int) -> Ownership:
         (BOTTED, resolved, [9004], ended(BOTTED, 9004)),
         (NOBODY, status_seen, ["open", 100.0], OPENED),
         (OPENED, status_seen, ["open", 101.0], OPENED),
-        (OPENED, status_seen, ["pending", 99.0], OPENED),
+        (OPENED, status_seen, ["pending", 99.0], taken_by_opening(99.0, 100.0)),
         (OPENED, status_seen, ["pending", None], OPENED),
         (OPENED, status_seen, [None, 101.0], OPENED),
         (NOBODY, returned, [], NOBODY),
         (MARKED, returned, [], RETURNED),
         (FORMER, returned, [], RETURNED),
-        (MARKED, returned, [9005], RETURNED),
-        (MARKED, returned, [9004], TAKEN),
+        (MARKED, returned, [9005], BACK),
+        (MARKED, returned, [9004], AGAIN),
         (NOBODY, attribute_set, [], NOBODY),
         (TAKEN, attribute_set, [], TAKEN._replace(marked=True)),
         (MARKED, attribute_set, ['"AI agent"'], FORMER),
@@ -96,13 +110,13 @@ def ended(state: Ownership, message_id: int) -> Ownership:
         (MARKED, mode_seen, [BOT, None, 9005], MARKED),
         (MARKED, mode_seen, [None, 200.0, 9005], MARKED),
         (MARKED, mode_seen, [BOT, 100.0, 9005], MARKED),
-        (MARKED, mode_seen, [BOT, 100.5, 9005], RETURNED),
-        (MARKED, mode_seen, [BOT, 100.5, 9004], TAKEN),
+        (MARKED, mode_seen, [BOT, 100.5, 9005], BACK._replace(ended_at=100.5)),
+        (MARKED, mode_seen, [BOT, 100.5, 9004], AGAIN._replace(ended_at=100.5)),
         (TAKEN, mode_seen, [BOT, 100.5, 9005], TAKEN),
         (MARKED, mode_seen, [HUMAN, 101.0, 9005], MARKED._replace(human_at=101.0)),
         (RETURNED, mode_seen, [HUMAN, 101.0, 9005], RETURNED),
-        (MARKED, live_mode_seen, [BOT, 9005], RETURNED),
-        (MARKED, live_mode_seen, [BOT, 9004], TAKEN),
+        (MARKED, live_mode_seen, [BOT, 9005], BACK),
+        (MARKED, live_mode_seen, [BOT, 9004], AGAIN),
         (MARKED, live_mode_seen, [HUMAN, 9005], MARKED),
         (MARKED, live_mode_seen, [None, 9005], MARKED),
         (TAKEN, live_mode_seen, [BOT, 9005], TAKEN),
@@ -127,7 +141,9 @@ def test_an_event_changes_the_state(
         (MARKED, 9005, False),
         (RETURNED, 9005, False),
         (RETURNED, 9006, True),
-        (Ownership(taken=True), 9001, False),
+        (Ownership(taken=True), 9001, True),  # it had no message so far
+        (Ownership(taken=True, marked=True), 9001, False),
+        (Ownership(returned_message_id=9002), 9002, False),
         (Ownership(resolved_message_id=9002), 9002, False),
         (Ownership(resolved_message_id=9002), 9003, True),
     ],
@@ -173,3 +189,121 @@ def test_no_order_of_deliveries_hides_the_newest_operator() -> None:
     }
 
     assert ends == {Ownership(taken=True, operator_message_id=3, resolved_message_id=2)}
+
+
+# -- deliveries that are late, in any order -------------------------------------------
+
+Event = t.Callable[[Ownership], Ownership]
+
+
+def writes(message_id: int) -> Event:
+    return functools.partial(operator_wrote, message_id=message_id)
+
+
+def hands_off(message_id: int, at: float) -> Event:
+    return functools.partial(handed_off, message_id=message_id, at=at)
+
+
+def shows(status: str, at: float, newest: int | None = None) -> Event:
+    return functools.partial(
+        status_seen, status=status, at=at, newest=newest, changed=True
+    )
+
+
+def resolves(newest: int, at: float) -> Event:
+    end = functools.partial(resolved, newest=newest, at=at)
+
+    return lambda state: shows("resolved", at)(end(state))
+
+
+def returns(newest: int, at: float) -> Event:
+    return functools.partial(returned, newest=newest, at=at)
+
+
+def sees(choice: Mode, at: float) -> Event:
+    return lambda state: mode_seen(state, choice, at, state.operator_message_id)
+
+
+@pytest.mark.parametrize(
+    ("events", "taken"),
+    [
+        ([writes(5), resolves(5, 10.0)], False),
+        ([writes(5), resolves(5, 10.0), writes(8)], True),
+        ([writes(5), returns(5, 10.0)], False),
+        ([writes(5), returns(5, 10.0), writes(8)], True),
+        ([shows("pending", 1.0), shows("open", 2.0)], True),
+        ([shows("open", 1.0), shows("pending", 2.0), shows("open", 3.0)], True),
+        ([shows("pending", 1.0), resolves(5, 2.0), shows("pending", 3.0)], False),
+        ([shows("pending", 1.0), shows("open", 2.0), returns(5, 3.0)], False),
+        ([shows("pending", 1.0), shows("open", 2.0), resolves(5, 3.0)], False),
+        ([shows("open", 1.0), resolves(5, 2.0), shows("open", 3.0)], False),
+    ],
+)
+def test_the_order_in_which_deliveries_come_does_not_matter(
+    events: list[Event], taken: bool
+) -> None:
+    for some in itertools.permutations(events):
+        state = functools.reduce(lambda state, event: event(state), some, NOBODY)
+
+        assert state.taken is taken
+
+
+@pytest.mark.parametrize(
+    ("events", "late", "taken"),
+    [
+        # What is late is repeated after each of the events.
+        ([writes(5), resolves(6, 10.0)], [writes(5)], False),
+        ([writes(5), returns(6, 10.0)], [writes(5), writes(6)], False),
+        ([hands_off(5, 10.0), resolves(6, 11.0)], [hands_off(5, 10.0)], False),
+        ([hands_off(5, 10.0), returns(6, 11.0)], [hands_off(5, 10.0)], False),
+        ([returns(4, 9.0), hands_off(5, 10.0)], [returns(4, 9.0)], True),
+        ([resolves(4, 9.0), hands_off(5, 10.0)], [resolves(4, 9.0)], True),
+        # The question reopened it before that delivery was built.
+        ([resolves(5, 9.0), hands_off(5, 10.0)], [resolves(5, 9.0)], True),
+        ([resolves(5, 9.0)], [hands_off(5, 8.0)], False),
+        # By a click, and by a question that was asked before the return.
+        ([hands_off(5, 1.0), returns(5, 2.0), hands_off(5, 3.0)], [], True),
+        ([returns(5, 2.0), hands_off(5, 1.0)], [], True),
+        ([shows("pending", 3.0), shows("open", 4.0)], [resolves(5, 2.0)], True),
+        ([shows("pending", 3.0), shows("open", 4.0)], [returns(5, 2.0)], True),
+        ([shows("open", 1.0), hands_off(5, 3.0)], [shows("pending", 2.0)], True),
+        ([hands_off(5, 3.0), sees(HUMAN, 4.0)], [sees(BOT, 2.0)], True),
+    ],
+)
+def test_what_comes_late_or_twice_undoes_nothing_newer(
+    events: list[Event], late: list[Event], taken: bool
+) -> None:
+    state = NOBODY
+
+    for event in itertools.chain.from_iterable([each, *late] for each in events):
+        state = event(state)
+
+    assert state.taken is taken
+
+
+@pytest.mark.parametrize(
+    ("known", "status", "newest", "taken"),
+    [
+        ("open", "pending", None, False),
+        ("snoozed", "pending", None, False),
+        ("open", "pending", 9005, False),
+        ("open", "pending", 9004, True),
+        ("pending", "pending", None, True),
+        (None, "pending", None, True),
+        ("open", "open", None, True),
+    ],
+)
+def test_whoever_sets_it_to_pending_returns_it(
+    known: str | None, status: str, newest: int | None, taken: bool
+) -> None:
+    state = TAKEN._replace(status=known, status_at=100.0 if known else None)
+    assert status_seen(state, status, 101.0, newest=newest).taken is taken
+
+
+def test_the_mode_is_that_of_the_newest_delivery() -> None:
+    state = choice_seen(choice_seen(NOBODY, HUMAN, 100.0), BOT, 99.0)
+    assert newest_mode(state, BOT, 99.5) is HUMAN
+    assert newest_mode(state, BOT, 100.5) is BOT
+    assert newest_mode(state._replace(former='"bot"'), BOT, 99.5) is BOT
+    assert choice_seen(state, BOT, None) == state
+    assert choice_seen(NOBODY, BOT, 100.0) == NOBODY

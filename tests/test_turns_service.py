@@ -476,12 +476,12 @@ def test_a_worker_that_loses_its_lease_in_a_hand_off_leaves_the_turn_to_another(
     others: list[Job | None] = []
     hand_off = ConversationChanges.hand_off
 
-    def slow(*args: t.Any) -> None:
+    def slow(*args: t.Any, **named: t.Any) -> bool:
         if not others:
             turns.clock.advance(store_of(turns.app).queue.lease)
             others.append(store_of(turns.app).queue.claim())
 
-        hand_off(*args)
+        return hand_off(*args, **named)
 
     monkeypatch.setattr(ConversationChanges, "hand_off", slow)
     turns.put()

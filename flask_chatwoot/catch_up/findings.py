@@ -7,9 +7,12 @@ import typing as t
 from dataclasses import dataclass
 
 from flask_chatwoot.errors import PayloadError
-from flask_chatwoot.ownership.gate import is_ours
+from flask_chatwoot.ownership.context import campaign_in
+from flask_chatwoot.ownership.identity import is_ours
+from flask_chatwoot.ownership.state import Ownership, takes_over
 from flask_chatwoot.ownership.store import OwnershipStore
 from flask_chatwoot.payloads import events
+from flask_chatwoot.payloads.conversation import ChatwootMessage
 from flask_chatwoot.payloads.events import Event, MessageEvent
 from flask_chatwoot.payloads.listed import (
     ListedConversation,
@@ -109,9 +112,7 @@ class Inspector:
         page = detailed(page, listed, bots_until=ownership.bot_message_id)
         authors = {each.message.id: self._author(id, each) for each in page}
         foreign = [each for each in page if authors[each.message.id] is Author.FOREIGN]
-        looked = _Looked(
-            listed, page, authors, read.message_id, ownership.operator_message_id
-        )
+        looked = _Looked(listed, page, authors, read.message_id, ownership)
         found = tuple(self._findings(looked))
         young = [each for each in found if each.verdict is Verdict.YOUNG]
         newest = max((each.message.id for each in page), default=0)
@@ -202,7 +203,7 @@ class Inspector:
                 if each.changed:
                     yield from self._change(looked, each)
 
-                if each.message.id > looked.known:
+                if each.message.id > looked.known or looked.is_missed(each.message):
                     yield from self._creation(looked, each)
             except PayloadError as error:  # a delivery of it would be refused, too
                 log.warning("catch-up skips message %d: %s", each.message.id, error)
@@ -216,9 +217,8 @@ class Inspector:
             return
 
         author = looked.authors[message.id]
-        known = author is Author.OPERATOR and not looked.is_new_of_operator(message.id)
 
-        if author in (Author.UNCONFIRMED, Author.OPERATOR) and not known:
+        if author is Author.UNCONFIRMED or looked.is_missed(message):
             verdict = judge(
                 Question(message.id, self._written_at(looked, each)),
                 self.times._replace(max_age=float("inf")),
@@ -285,14 +285,13 @@ class _Looked(t.NamedTuple):
     """A conversation that is looked at.
 
     :ivar known: All messages up to this id are dealt with.
-    :ivar operator_id: The newest message of an operator that the database knows.
     """
 
     listed: ListedConversation
     page: t.Sequence[ListedMessage]
     authors: t.Mapping[int, Author]
     known: int
-    operator_id: int
+    ownership: Ownership
 
     def answered_until(self, *, picked: bool) -> int:
         """The newest answer that is not known as ours; 0 without one.
@@ -309,15 +308,27 @@ class _Looked(t.NamedTuple):
 
         return max(answers, default=0)
 
-    def is_new_of_operator(self, message_id: int) -> bool:
-        """Whether an operator's message is unknown, and no campaign's.
+    def is_missed(self, message: ChatwootMessage) -> bool:
+        """Whether it is an operator's that the database does not know, or not well.
 
-        A campaign begins a conversation in the name of a user, and the list does not
-        say that it is one (``app/views/api/v1/models/_message``).
+        Chatwoot may save a message after one with a higher id. The search before a post
+        learns of a takeover, but does not set the attribute.
         """
-        customers = [each for each in self.page if each.message.type == "incoming"]
-        begins = len(self.page) < PAGE and not any(
-            each.message.id < message_id for each in customers
+        if self.authors.get(message.id) is not Author.OPERATOR:
+            return False
+
+        newest = self.ownership.operator_message_id
+        known = message.id < newest or (
+            message.id == newest and not takes_over(self.ownership, newest)
         )
 
-        return message_id > self.operator_id and not begins
+        return not known and message.id not in self._campaign
+
+    @property
+    def _campaign(self) -> set[int]:
+        if len(self.page) >= PAGE:
+            return set()
+
+        messages = [each.message for each in self.page]
+
+        return campaign_in(messages, self.listed.conversation)

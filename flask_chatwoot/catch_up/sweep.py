@@ -339,9 +339,14 @@ class _Sweep:
 
     def _take_state(self, listed: ListedConversation) -> bool:
         """Take in status and attributes; ``False`` if they are outdated by now."""
-        body = delivery_of_conversation(listed, account_id=self.parts.client.account_id)
+        ownership, id = self.parts.ownership, listed.conversation.id
+        body = delivery_of_conversation(
+            listed,
+            account_id=self.parts.client.account_id,
+            known_status=ownership.load(id).status,
+        )
 
-        if self.parts.ownership.touched_since(listed.conversation.id, self.times.now):
+        if ownership.touched_since(id, self.times.now):
             return False
 
         self.parts.ingest.store(events.parse(body), body)

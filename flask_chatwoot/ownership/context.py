@@ -12,7 +12,7 @@ from flask_chatwoot.payloads.events import MessageEvent
 
 from .mode import Mode, ModeAttribute
 from .policy import PolicyContext, PolicySettings
-from .state import Ownership
+from .state import Ownership, newest_mode, newest_status
 
 LONGEST_DELAY: t.Final = 30 * 86_400.0
 """Seconds. Chatwoot's queue keeps no delivery that long; a message that seems older
@@ -32,11 +32,9 @@ def context_of(
     answered = is_answered(event, ownership)
 
     return PolicyContext(
-        mode=chosen_mode(conversation, ownership, modes),
         taken=ownership.taken,
         answered=answered,
         bot_answered=is_bot_answered(event, ownership),
-        status=conversation.status,
         assignee=conversation.assignee,
         last_speaker=Speaker.OPERATOR if answered else Speaker.CUSTOMER,
         blocked=conversation.blocked,
@@ -45,7 +43,33 @@ def context_of(
         age=age,
         inbox_id=event.conversation.inbox_id,
         settings=settings,
+        **as_delivered(
+            event,
+            ownership,
+            mode=chosen_mode(conversation, ownership, modes),
+            status=conversation.status,
+        ),
     )
+
+
+class _Delivered(t.TypedDict):
+    mode: Mode
+    status: str | None
+
+
+def as_delivered(
+    event: MessageEvent, ownership: Ownership, *, mode: Mode, status: str | None
+) -> _Delivered:
+    """Mode and status by the newest delivery, which may be later than the question's.
+
+    :param mode: By that of the question, like the status.
+    """
+    at = event.conversation.updated_at
+
+    return {
+        "mode": newest_mode(ownership, mode, at),
+        "status": newest_status(ownership, status, at),
+    }
 
 
 def with_live(
@@ -64,11 +88,17 @@ def with_live(
     :param answered: An operator answered the question.
     :param bot_answered: Another bot did.
     """
+    mode, status, at = chosen_mode(live, ownership, modes), live.status, live.updated_at
+
+    if at is not None:  # a delivery since the read may show a later state
+        mode = newest_mode(ownership, mode, at)
+        status = newest_status(ownership, status, at)
+
     return context._replace(
-        mode=chosen_mode(live, ownership, modes),
+        mode=mode,
         answered=answered or context.answered,
         bot_answered=bot_answered or context.bot_answered,
-        status=live.status,
+        status=status,
         assignee=live.assignee,
         last_speaker=last_speaker or context.last_speaker,
         blocked=live.blocked,
@@ -92,12 +122,20 @@ def chosen_mode(
 
 def is_answered(event: MessageEvent, ownership: Ownership) -> bool:
     """Whether an operator wrote after the question. A click has its question's id."""
-    return ownership.operator_message_id > event.message.id and not event.digest
+    return is_answer(event, ownership.operator_message_id)
+
+
+def is_answer(event: MessageEvent, message_id: int) -> bool:
+    """Whether an operator's or a bot's message is newer than the question.
+
+    A click is newer than the id of its question.
+    """
+    return message_id > event.message.id and not event.digest
 
 
 def is_bot_answered(event: MessageEvent, ownership: Ownership) -> bool:
     """Whether another bot wrote after the question."""
-    return ownership.bot_message_id > event.message.id and not event.digest
+    return is_answer(event, ownership.bot_message_id)
 
 
 def age_of(
@@ -146,3 +184,26 @@ def last_speaker(messages: t.Sequence[ChatwootMessage]) -> Speaker | None:
     spoken = [each.speaker for each in messages if each.speaker is not None]
 
     return spoken[-1] if spoken else None
+
+
+def campaign_in(
+    messages: t.Sequence[ChatwootMessage], conversation: Conversation
+) -> set[int]:
+    """The ids of what a campaign wrote, with which a conversation began.
+
+    It writes in the name of a user, and the list does not say that it is a campaign
+    (``app/views/api/v1/models/_message``); but it is not the first reply.
+
+    :param messages: All of the conversation.
+    """
+    ids = [each.id for each in messages if each.speaker is Speaker.CUSTOMER]
+    first_question = min(ids, default=None)
+    replied_at = conversation.first_reply_at
+
+    return {
+        each.id
+        for each in messages
+        if each.by_operator
+        and (first_question is None or each.id < first_question)
+        and (replied_at is None or (each.created_at or 0.0) < int(replied_at))
+    }

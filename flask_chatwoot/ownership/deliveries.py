@@ -54,39 +54,77 @@ def record_bot(store: OwnershipStore, event: MessageEvent, *, ours: bool) -> Non
         store.apply(event.conversation.id, wrote)
 
 
+def record_shown(
+    store: OwnershipStore, event: MessageEvent, modes: ModeAttribute
+) -> None:
+    """Record what the delivery of a message shows of its conversation.
+
+    Nothing of one that is open and the bot's, which needs no read: its turn does that.
+    """
+    conversation = event.conversation
+
+    if conversation.status == "open" and modes.resolve(conversation) is Mode.BOT:
+        return
+
+    store.apply(conversation.id, shown_by(event, modes))
+
+
+def shown_by(event: MessageEvent, modes: ModeAttribute) -> Transition:
+    """The transition for what the delivery of a message shows of its conversation."""
+    conversation = event.conversation
+    at, status = conversation.updated_at, conversation.status
+    mode, choice = modes.resolve(conversation), modes.choice(conversation)
+
+    def shown(before: state.Ownership) -> state.Ownership:
+        after = state.choice_seen(before, mode, at)
+
+        # Where no conversation is ever pending, its status need not be kept.
+        if before.status is not None or status != "open":
+            after = state.status_seen(after, status, at)
+
+        return state.mode_seen(after, choice, at, after.operator_message_id)
+
+    return shown
+
+
 def transition_of(event: ConversationEvent, modes: ModeAttribute) -> Transition:
     """The transition for a delivery of a changed status or attribute."""
     conversation = event.conversation
     changed = _changed(event, modes)
-
-    return lambda before: state.status_seen(
-        changed(before), conversation.status, conversation.updated_at
+    shown = functools.partial(
+        state.status_seen,
+        status=conversation.status,
+        at=conversation.updated_at,
+        newest=(event.newest_message_id or None) if event.changes_status else None,
+        changed=event.changes_status,
     )
+    mode = modes.resolve(conversation)
+    at = conversation.updated_at
+    choice = modes.choice(conversation)
+
+    def transition(before: state.Ownership) -> state.Ownership:
+        after = state.choice_seen(shown(changed(before)), mode, at)
+
+        return state.mode_seen(after, choice, at, after.operator_message_id)
+
+    return transition
 
 
 def _changed(event: ConversationEvent, modes: ModeAttribute) -> Transition:
     conversation = event.conversation
+    at, newest = event.changed_at, event.newest_message_id
 
     if event.resolves:
-        return functools.partial(state.resolved, newest=conversation.newest_message_id)
+        return functools.partial(state.resolved, newest=newest, at=at)
 
     change = event.change_of(modes.name)
-    choice = modes.choice(conversation)
     returns = change is not None and (
         modes.meaning(change[1]) is Mode.BOT
         and modes.meaning(change[0]) is not Mode.BOT
     )
 
     # Chatwoot builds the delivery after the change, with the state of that moment.
-    if returns and choice is not Mode.HUMAN:
-        return state.returned
+    if returns and modes.choice(conversation) is not Mode.HUMAN:
+        return functools.partial(state.returned, newest=newest or None, at=at)
 
-    return functools.partial(_shown, choice=choice, at=conversation.updated_at)
-
-
-def _shown(
-    ownership: state.Ownership, *, choice: Mode | None, at: float | None
-) -> state.Ownership:
-    newest = ownership.operator_message_id
-
-    return state.mode_seen(ownership, choice, at, newest)
+    return lambda before: before

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import typing as t
 from dataclasses import dataclass
 
 from flask_chatwoot.errors import APIError, trace
 from flask_chatwoot.outcomes import Reason
-from flask_chatwoot.payloads.conversation import (
-    ChatwootMessage,
-    Conversation,
-    Speaker,
-    identified,
-    is_post_of,
-)
+from flask_chatwoot.payloads.conversation import Conversation
 from flask_chatwoot.payloads.events import MessageEvent
 from flask_chatwoot.queue.inspection import KEEP
 from flask_chatwoot.queue.outbox import Outbox
 
 from . import context, state
-from .identity import Identity, is_by_other_bot
+from .deliveries import shown_by
+from .identity import Identity, is_by_other_bot, is_ours
 from .live import LiveState
 from .mode import ModeAttribute
 from .policy import (
@@ -32,6 +26,7 @@ from .policy import (
     PolicySettings,
     decision_from,
 )
+from .search import NOTHING, Found, OperatorSearch
 from .state import Ownership
 from .store import OwnershipStore
 
@@ -70,6 +65,7 @@ class Gate:
     modes: ModeAttribute
     live: LiveState
     identity: Identity
+    search: OperatorSearch
     store: OwnershipStore
     outbox: Outbox
     clock: t.Callable[[], float]
@@ -115,7 +111,7 @@ class Gate:
         """Whether a customer waits where nobody but this app would answer.
 
         That is so while the conversation is pending, and ours, unless the policy says
-        nobody. By the live state, else by the newest delivery. Blocks for up to four
+        nobody. By the live state, else by the newest delivery. Blocks for its
         requests.
 
         :raises APIError: The live state could not be read, and the newest delivery
@@ -151,25 +147,37 @@ class Gate:
     ) -> tuple[PolicyContext, Ownership]:
         """The context and the ownership after a look at the live state."""
         event = turn.event
-        # After the read: an operator may have written meanwhile.
+        found = self.search.newest(event, live, turn.ownership) if live else None
+
+        # After all requests: an operator may have written meanwhile.
         ownership = self.store.load(event.conversation.id)
-        passed = self.clock() - turn.at
 
-        if live is not None and ownership.taken:
-            ownership = self._see_live(event, turn.ownership, live)
+        if live is not None and found is not None:
+            ownership = self._see_live(event, turn.ownership, live, ownership, found)
+            self.search.note(event.conversation.id, turn.ownership)
 
-        known = turn.context
+        known = turn.context._replace(
+            taken=ownership.taken,
+            answered=context.is_answered(event, ownership),
+            bot_answered=context.is_bot_answered(event, ownership),
+            age=turn.context.age + max(self.clock() - turn.at, 0.0),
+        )
 
-        if ownership != turn.ownership or passed > 1.0:
-            known = known._replace(
-                taken=ownership.taken,
-                answered=context.is_answered(event, ownership),
-                bot_answered=context.is_bot_answered(event, ownership),
-                age=known.age + passed,
+        if live is None or found is None:
+            newest = context.as_delivered(
+                event, ownership, mode=known.mode, status=known.status
             )
+            return known._replace(**newest), ownership
 
-        if live is not None:
-            known = self._with_live(known, event, live, ownership)
+        known = context.with_live(
+            known,
+            live,
+            ownership,
+            modes=self.modes,
+            last_speaker=found.last_speaker,
+            answered=context.is_answer(event, found.operator_id),
+            bot_answered=context.is_answer(event, found.bot_message_id),
+        )
 
         return known, ownership
 
@@ -193,26 +201,21 @@ class Gate:
 
     def _ownership(self, event: MessageEvent) -> Ownership:
         """The ownership of a conversation, updated by the state in the delivery."""
-        conversation = event.conversation
         ownership = self.store.load(event.conversation.id)
+        shown = shown_by(event, self.modes)
 
-        if not ownership.taken:
-            return ownership
-
-        seen = functools.partial(
-            state.mode_seen,
-            mode=self.modes.choice(conversation),
-            at=conversation.updated_at,
-            newest=ownership.operator_message_id,
-        )
-        ownership = self.store.apply(event.conversation.id, seen).after
+        if shown(ownership) != ownership:
+            ownership = self.store.apply(event.conversation.id, shown).after
 
         if not ownership.taken:
             return ownership
 
         live = self._look(event.conversation.id)
 
-        return ownership if live is None else self._see_live(event, ownership, live)
+        if live is None:
+            return ownership
+
+        return self._see_live(event, ownership, live, ownership)
 
     def _look(self, conversation_id: int) -> Conversation | None:
         try:
@@ -223,20 +226,43 @@ class Gate:
             return None
 
     def _see_live(
-        self, event: MessageEvent, before: Ownership, live: Conversation
+        self,
+        event: MessageEvent,
+        before: Ownership,
+        live: Conversation,
+        ownership: Ownership,
+        found: Found = NOTHING,
     ) -> Ownership:
         """The ownership, updated by the live state.
 
         :param before: The ownership before the read: the live state may not include
             an operator's message that came after it.
         """
-        seen = functools.partial(
-            state.live_mode_seen,
-            mode=self.modes.choice(live),
-            newest=before.operator_message_id,
-        )
+        newest = before.operator_message_id
+        choice = self.modes.choice(live)
 
-        return self.store.apply(event.conversation.id, seen).after
+        def seen(known: Ownership) -> Ownership:
+            known = state.live_mode_seen(known, choice, newest, live.updated_at)
+
+            # Where no conversation is ever pending, its status need not be kept.
+            if known.status is not None or live.status != "open":
+                known = state.status_seen(
+                    known, live.status, live.updated_at, newest=newest
+                )
+
+            # Their deliveries may be late or lost.
+            if found.operator_id:
+                known = state.operator_wrote(known, found.operator_id)
+
+            if context.is_answer(event, found.bot_message_id):
+                known = state.bot_wrote(known, found.bot_message_id)
+
+            return known
+
+        if seen(ownership) == ownership:
+            return ownership
+
+        return self.store.apply(event.conversation.id, seen, durable=True).after
 
     # -- whose a conversation is ---------------------------------------------------
 
@@ -265,117 +291,7 @@ class Gate:
         listed = self.live.messages(conversation_id, ownership.resolved_message_id)
 
         return any(
-            self._is_by_other_bot(conversation_id, each)
-            or (each.presumed and not is_ours(self.outbox, conversation_id, each))
+            (each.presumed or is_by_other_bot(each, self.store))
+            and not is_ours(self.outbox, conversation_id, each)
             for each in listed
         )
-
-    def _is_by_other_bot(self, conversation_id: int, message: ChatwootMessage) -> bool:
-        return is_by_other_bot(message, self.store) and not is_ours(
-            self.outbox, conversation_id, message
-        )
-
-    # -- messages since the question ---------------------------------------------
-
-    def _with_live(
-        self,
-        known: PolicyContext,
-        event: MessageEvent,
-        live: Conversation,
-        ownership: Ownership,
-    ) -> PolicyContext:
-        messages = self._messages_since(event, live, ownership)
-        answer = self._answer_in(event, messages)
-
-        if answer:  # its delivery may be late or lost
-            wrote = functools.partial(state.operator_wrote, message_id=answer)
-            self.store.apply(event.conversation.id, wrote, durable=True)
-
-        beside = self._answer_of_bot_in(event, messages)
-
-        if beside:
-            told = functools.partial(state.bot_wrote, message_id=beside)
-            self.store.apply(event.conversation.id, told)
-
-        return context.with_live(
-            known,
-            live,
-            ownership,
-            modes=self.modes,
-            last_speaker=context.last_speaker(messages),
-            answered=bool(answer),
-            bot_answered=bool(beside),
-        )
-
-    def _messages_since(
-        self, event: MessageEvent, live: Conversation, ownership: Ownership
-    ) -> list[ChatwootMessage]:
-        """The newest messages, as many as are needed to find an answer not ours."""
-        last = live.last_message
-        shown = [] if last is None or last.speaker is None else [last]
-
-        # A post of ours may hide it, too, where it has no marker.
-        if not context.needs_list(live, event.message.id) and not any(
-            each.by_operator and is_ours(self.outbox, event.conversation.id, each)
-            for each in shown
-        ):
-            return shown
-
-        listed = self.live.messages(event.conversation.id, event.message.id)
-
-        if not any(each.presumed for each in listed):
-            return [*listed, *shown]
-
-        return identified(listed, shown, bots_until=ownership.bot_message_id)
-
-    def _answer_in(
-        self, event: MessageEvent, messages: t.Sequence[ChatwootMessage]
-    ) -> int:
-        """The id of an operator's newest answer to the question; 0 if there is none."""
-        if event.digest:  # a click is newer than the id of its question
-            return 0
-
-        answers = [
-            each.id
-            for each in messages
-            if each.id > event.message.id
-            and each.speaker is Speaker.OPERATOR
-            and not is_ours(self.outbox, event.conversation.id, each)
-        ]
-
-        return max(answers, default=0)
-
-    def _answer_of_bot_in(
-        self, event: MessageEvent, messages: t.Sequence[ChatwootMessage]
-    ) -> int:
-        """The id of another bot's newest answer; 0 if there is none."""
-        answers = [
-            each.id
-            for each in messages
-            if each.id > event.message.id
-            and self._is_by_other_bot(event.conversation.id, each)
-        ]
-
-        return 0 if event.digest else max(answers, default=0)
-
-
-def is_ours(outbox: Outbox, conversation_id: int, message: ChatwootMessage) -> bool:
-    """Whether this app or its host posted a message of Chatwoot."""
-    # In this order: a post that is confirmed between the two is found by the second.
-    drafts = outbox.under_way(conversation_id, message_id=message.id)
-    posts = outbox.by_host.under_way(
-        conversation_id, message_id=message.id, marker=message.marker
-    )
-
-    if drafts or posts:
-        by_text = not outbox.keeps_markers()
-
-        if any(is_post_of(each, message, by_text=by_text) for each in drafts):
-            return True
-
-        if any(
-            is_post_of(each, message, by_text=by_text, blank=True) for each in posts
-        ):
-            return True
-
-    return outbox.is_ours(message.id) or outbox.by_host.is_known(message.id)

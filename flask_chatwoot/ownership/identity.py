@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError
-from flask_chatwoot.payloads.conversation import Assignee, ChatwootMessage
+from flask_chatwoot.payloads.conversation import (
+    Assignee,
+    ChatwootMessage,
+    is_post_of,
+)
+from flask_chatwoot.queue.outbox import Outbox
 
 from .store import OwnershipStore
 
@@ -67,3 +72,25 @@ def is_by_other_bot(message: ChatwootMessage, store: OwnershipStore) -> bool:
         and message.marker is None
         and message.bot not in store.bots()
     )
+
+
+def is_ours(outbox: Outbox, conversation_id: int, message: ChatwootMessage) -> bool:
+    """Whether this app or its host posted a message of Chatwoot."""
+    # In this order: a post that is confirmed between the two is found by the second.
+    drafts = outbox.under_way(conversation_id, message_id=message.id)
+    posts = outbox.by_host.under_way(
+        conversation_id, message_id=message.id, marker=message.marker
+    )
+
+    if drafts or posts:
+        by_text = not outbox.keeps_markers()
+
+        if any(is_post_of(each, message, by_text=by_text) for each in drafts):
+            return True
+
+        if any(
+            is_post_of(each, message, by_text=by_text, blank=True) for each in posts
+        ):
+            return True
+
+    return outbox.is_ours(message.id) or outbox.by_host.is_known(message.id)

@@ -54,8 +54,8 @@ class PolicyContext(t.NamedTuple):
     What Chatwoot does not send is ``None``, or the value that restricts nothing.
 
     :ivar mode: The mode in the attribute, whoever has the conversation.
-    :ivar taken: An operator has answered in public, or the bot handed the conversation
-        off, and it was not returned to the bot since.
+    :ivar taken: An operator has answered in public, the bot handed the conversation
+        off, or a pending one was opened, and it was not returned to the bot since.
     :ivar answered: An operator wrote in public after the question.
     :ivar bot_answered: Another bot, such as Captain, did.
     :ivar status: ``"open"``, ``"pending"``, ``"resolved"`` or ``"snoozed"``.

@@ -11,28 +11,20 @@ from .state import Ownership, Transition
 LONGEST_ABSENCE: t.Final = 365 * 86_400.0
 """Seconds without any change after which a conversation is not expected to go on."""
 
-_LOAD: t.Final = """
-SELECT taken, marked, former, operator_message_id, human_at, resolved_message_id,
-    bot_message_id, status, status_at
-FROM conversation WHERE account_id = :account AND id = :id
-"""
+_COLUMNS: t.Final = Ownership._fields
 
-_SAVE: t.Final = """
-INSERT INTO conversation (
-    account_id, id, taken, marked, former, operator_message_id, human_at,
-    resolved_message_id, bot_message_id, status, status_at, touched_at
-) VALUES (
-    :account, :id, :taken, :marked, :former, :operator_message_id, :human_at,
-    :resolved_message_id, :bot_message_id, :status, :status_at, :now
-) ON CONFLICT (account_id, id) DO UPDATE SET
-    taken = excluded.taken, marked = excluded.marked, former = excluded.former,
-    operator_message_id = excluded.operator_message_id,
-    human_at = excluded.human_at,
-    resolved_message_id = excluded.resolved_message_id,
-    bot_message_id = excluded.bot_message_id,
-    status = excluded.status, status_at = excluded.status_at,
+_LOAD: t.Final = f"""
+SELECT {", ".join(_COLUMNS)}
+FROM conversation WHERE account_id = :account AND id = :id
+"""  # noqa: S608 - from constants
+
+_SAVE: t.Final = f"""
+INSERT INTO conversation (account_id, id, {", ".join(_COLUMNS)}, touched_at)
+VALUES (:account, :id, {", ".join(f":{name}" for name in _COLUMNS)}, :now)
+ON CONFLICT (account_id, id) DO UPDATE SET
+    {", ".join(f"{name} = excluded.{name}" for name in _COLUMNS)},
     touched_at = excluded.touched_at
-"""
+"""  # noqa: S608 - from constants
 
 _BOT: t.Final = "bot:"
 
@@ -47,7 +39,9 @@ INSERT INTO trait (account_id, name) VALUES (:account, :name) ON CONFLICT DO NOT
 _FORGOTTEN: t.Final = """
 touched_at < :now - :age AND (
     touched_at < :now - :longest
-    OR (NOT taken AND former IS NULL AND resolved_message_id = 0)
+    OR (
+        NOT taken AND former IS NULL AND resolved_message_id = 0 AND pending_at IS NULL
+    )
 )
 """
 
@@ -150,8 +144,8 @@ class OwnershipStore:
     def prune(self, older_than: float, *, at_most: int | None = None) -> int:
         """Delete conversations whose state is no longer needed; return their number.
 
-        A customer may write again long after a takeover or a resolve: for a year the
-        state, the message id of the resolve and the attribute's former value are kept.
+        A customer may write again long after a takeover or a resolve, and a pending
+        conversation may be opened late: for a year their states are kept.
         Blocks for long if there are many, and leaves other writers half of that time.
 
         :param older_than: Seconds since the last change.

@@ -138,6 +138,9 @@ class Conversation(t.NamedTuple):
     :ivar contacts: The customer as described in each place of the payload, best first.
     :ivar last_message: The last message that is no activity; only the API has it.
     :ivar newest_message_id: The highest id of the messages in it; 0 without messages.
+    :ivar first_reply_at: Unix seconds of the first public message of an operator, or of
+        a user's token; ``None`` without one. Automations and campaigns do not count
+        (``human_response?`` in ``app/models/message.rb``).
     """
 
     id: int
@@ -154,6 +157,7 @@ class Conversation(t.NamedTuple):
     contacts: tuple[Contact, ...] = ()
     last_message: ChatwootMessage | None = None
     newest_message_id: int = 0
+    first_reply_at: float | None = None
 
     def __repr__(self) -> str:
         return f"<Conversation {self.id}>"
@@ -208,6 +212,7 @@ def conversation_from(raw: Object, message: Object = _NOTHING) -> Conversation:
         contacts=_contacts(meta, message),
         last_message=message_from(raw.get("last_non_activity_message")),
         newest_message_id=_newest(raw.get("messages")),
+        first_reply_at=as_seconds(raw.get("first_reply_created_at")),
     )
 
 

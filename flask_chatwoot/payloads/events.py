@@ -19,7 +19,7 @@ from .conversation import (
     conversation_from,
     message_from,
 )
-from .fields import Object, as_id, as_object
+from .fields import Object, as_id, as_object, as_seconds
 
 SUBSCRIPTIONS: t.Final = (
     "message_created",
@@ -171,6 +171,43 @@ class ConversationEvent(t.NamedTuple):
             name == "status" and after == "resolved" for name, _, after in self.changes
         )
 
+    @property
+    def changes_status(self) -> bool:
+        """Whether the status is what has changed."""
+        return self.name != "conversation_updated" or any(
+            name == "status" for name, _, _ in self.changes
+        )
+
+    @property
+    def changed_at(self) -> float | None:
+        """When it changed: Chatwoot's time, Unix seconds.
+
+        An account's delivery shows the state of the moment when it was built, which is
+        later than the change (``app/listeners/webhook_listener.rb``).
+        """
+        times = (as_seconds(now) for name, _, now in self.changes if name == _SAVED)
+
+        return next(times, None) or self.conversation.updated_at
+
+    @property
+    def last_message(self) -> ChatwootMessage | None:
+        """The last public message in the conversation when the delivery was built."""
+        listed = self.raw.get("messages")
+
+        return message_from(listed[-1]) if isinstance(listed, list) and listed else None
+
+    @property
+    def newest_message_id(self) -> int:
+        """The newest message when the conversation changed; 0 if that is unknown."""
+        last, at = self.last_message, self.changed_at
+        newest = self.conversation.newest_message_id
+
+        # Whole seconds: a message of the same second counts as older.
+        if last and at and last.id == newest and (last.created_at or 0.0) > at:
+            return newest - 1
+
+        return newest
+
     def change_of(self, attribute: str) -> tuple[t.Any, t.Any] | None:
         """Return a custom attribute before and after its change; ``None`` without."""
         for name, before, after in self.changes:
@@ -180,6 +217,9 @@ class ConversationEvent(t.NamedTuple):
                 return values
 
         return None
+
+
+_SAVED: t.Final = "updated_at"
 
 
 # -- parsing -------------------------------------------------------------------

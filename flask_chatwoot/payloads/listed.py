@@ -139,10 +139,16 @@ def delivery_of_message(
     )
 
 
-def delivery_of_conversation(listed: ListedConversation, *, account_id: int) -> bytes:
-    """The body of the delivery of a conversation that has changed."""
+def delivery_of_conversation(
+    listed: ListedConversation, *, account_id: int, known_status: str | None = None
+) -> bytes:
+    """The body of the delivery of a conversation that has changed.
+
+    :param known_status: By the newest delivery. What is resolved is not resolved once
+        more: an operator may have written since.
+    """
     # Only a change of the status says that it is resolved.
-    resolved = listed.conversation.status == "resolved"
+    resolved = listed.conversation.status == "resolved" != known_status
     event = "conversation_status_changed" if resolved else "conversation_updated"
 
     return _encoded({**listed.raw, "event": event, "account": {"id": account_id}})

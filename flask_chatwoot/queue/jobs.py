@@ -187,6 +187,15 @@ class Job(t.NamedTuple):
 
         return kept[-1] if kept else self.payload
 
+    @property
+    def newest_at(self) -> float:
+        """Unix seconds when the newest delivery was received."""
+        kept = [
+            each.received_at for each in self.follow_ups if each.payload is not None
+        ]
+
+        return kept[-1] if kept else self.received_at
+
 
 class Queue:
     """The jobs of one Chatwoot account. Threads share it.

@@ -330,6 +330,13 @@ CREATE: t.Final = (
         status TEXT,
         status_at REAL,
         touched_at REAL NOT NULL,
+        handoff_message_id INTEGER NOT NULL DEFAULT 0,
+        taken_at REAL,
+        returned_message_id INTEGER NOT NULL DEFAULT 0,
+        ended_at REAL,
+        pending_at REAL,
+        mode TEXT,
+        mode_at REAL,
         PRIMARY KEY (account_id, id)
     ) WITHOUT ROWID""",
     """CREATE TABLE transcript (
@@ -365,12 +372,25 @@ _KEPT_COLUMNS: t.Final = """
     attempts, handoff, failure, finished_at, outcome, reason, payload
 """
 
+_KNOWN: t.Final = (
+    # What an event about a conversation knew; see ownership.state.
+    "ALTER TABLE conversation ADD COLUMN handoff_message_id INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE conversation ADD COLUMN taken_at REAL",
+    "ALTER TABLE conversation ADD COLUMN returned_message_id INTEGER NOT NULL"
+    " DEFAULT 0",
+    "ALTER TABLE conversation ADD COLUMN ended_at REAL",
+    "ALTER TABLE conversation ADD COLUMN pending_at REAL",
+    "ALTER TABLE conversation ADD COLUMN mode TEXT",
+    "ALTER TABLE conversation ADD COLUMN mode_at REAL",
+)
+
 _ADDED: t.Final = (
     "ALTER TABLE worker ADD COLUMN limits TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE draft ADD COLUMN refused_at REAL",
     "ALTER TABLE conversation ADD COLUMN bot_message_id INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE conversation ADD COLUMN status TEXT",
     "ALTER TABLE conversation ADD COLUMN status_at REAL",
+    *_KNOWN,
 )
 
 # -- version 6: what a customer wrote before is recognised ----
@@ -428,7 +448,7 @@ _FROM_4: t.Final = (
     *_HASHED,
 )
 
-_FROM_5: t.Final = (*_FROM_OUTSIDE, *_HASHED)
+_FROM_5: t.Final = (*_KNOWN, *_FROM_OUTSIDE, *_HASHED)
 
 MIGRATIONS: t.Final[t.Mapping[int, t.Sequence[str]]] = {
     0: CREATE,

@@ -171,7 +171,7 @@ class Attempt:
         if self._is_other_bots(ending):
             return ending
 
-        return self._hand_off(handoff, because)
+        return self._hand_off(handoff, because) or ending
 
     def _is_other_bots(self, ending: Ending) -> bool:
         """Whether another bot has answered, and this app has not: it is not ours."""
@@ -287,7 +287,7 @@ class Attempt:
         """After a resolve, set the attribute to what the customer had chosen."""
         ownership = self._known.ownership
 
-        if ownership.to_restore is None:
+        if ownership.former is None or ownership.taken:
             return
 
         try:
@@ -406,13 +406,19 @@ class Attempt:
 
         return self._parts.queue.supersede(job, kept, Reason.SUPERSEDED)
 
-    def _hand_off(self, handoff: str, reason: str | None = None) -> Ending:
+    def _hand_off(self, handoff: str, reason: str | None = None) -> Ending | None:
+        """How the turn ends after it; ``None`` if the conversation was resolved."""
+
         def keep(rest: str) -> None:
             self._parts.outbox.keep(self._job, [], handoff=rest)
 
         try:
-            self._parts.changes.hand_off(
-                self._job.conversation_id, self._delivered, handoff, keep
+            done = self._parts.changes.hand_off(
+                self._job.conversation_id,
+                self._delivered,
+                handoff,
+                keep,
+                received_at=self._job.newest_at,
             )
         except APIError as error:
             raise HandoffError(error) from error
@@ -423,7 +429,7 @@ class Attempt:
         if self._job.failure is not None:
             return Ending(TurnOutcome.DEAD, self._job.failure)
 
-        return Ending(TurnOutcome.HANDED_OFF, reason)
+        return Ending(TurnOutcome.HANDED_OFF, reason) if done else None
 
     def _keep_transcript(self) -> None:
         if not self._parts.providers.take_turns:

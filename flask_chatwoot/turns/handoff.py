@@ -27,6 +27,9 @@ EXCERPT: t.Final = 300
 
 _TAKEN: t.Final = "taken"
 """The step that is done in the database: operators have the conversation."""
+LONGEST_WAY: t.Final = 30.0
+"""Seconds that a delivery may be under way, with retries
+(``app/jobs/agent_bots/webhook_job.rb``)."""
 
 _VERSION_TTL: t.Final = 3600.0
 """Seconds after which the server's version is requested again."""
@@ -124,7 +127,9 @@ class ConversationChanges:
         delivered: Conversation,
         handoff: str,
         keep: t.Callable[[str], object] = lambda handoff: None,
-    ) -> None:
+        *,
+        received_at: float | None = None,
+    ) -> bool:
         """Give a conversation to operators.
 
         :param delivered: The conversation as of the newest delivery, for tokens that
@@ -132,21 +137,39 @@ class ConversationChanges:
         :param handoff: As from :func:`encode`, or as last given to ``keep``.
         :param keep: Called at the end with what to store of the hand-off, so that
             another attempt makes only the steps that are left.
+        :param received_at: When that delivery came, by the database's time.
+        :return: ``False`` if it was resolved since the question, or resolved or
+            returned since the last attempt; then nothing is done.
         """
         wanted = as_object(json.loads(handoff))
         done = {*map(str, wanted.get("done") or ())}
 
-        if _TAKEN not in done:
-            self.gate.store.apply(conversation_id, state.handed_off)
-        elif not self.gate.store.load(conversation_id).taken:
-            return  # resolved, or returned to the bot, since the last attempt
+        if not self._is_taken(conversation_id, delivered, again=_TAKEN in done):
+            return False
 
         done.add(_TAKEN)
 
         try:
-            self._make_steps(conversation_id, delivered, wanted, done)
+            self._make_steps(conversation_id, delivered, wanted, done, received_at)
         finally:
             keep(json.dumps({**wanted, "done": sorted(done)}))
+
+        return True
+
+    def _is_taken(
+        self, conversation_id: int, delivered: Conversation, *, again: bool
+    ) -> bool:
+        """Whether operators have the conversation, from the first attempt on."""
+        if again:
+            return self.gate.store.load(conversation_id).taken
+
+        gives = functools.partial(
+            state.handed_off,
+            message_id=delivered.newest_message_id,
+            at=delivered.updated_at,
+        )
+
+        return self.gate.store.apply(conversation_id, gives).after.taken
 
     def _make_steps(
         self,
@@ -154,14 +177,17 @@ class ConversationChanges:
         delivered: Conversation,
         wanted: Object,
         done: set[str],
+        received_at: float | None,
     ) -> None:
         """Make the steps that are not done yet, and add their names."""
-        current = self._current(conversation_id, delivered)
+        live = self.gate.live.conversation(conversation_id)
+        current = live or self._as_told(conversation_id, delivered)
+        since = received_at if live is None else None
         failed: APIError | None = None
 
         # A step that fails does not keep operators from the conversation. Without an
         # answer the others would only wait as long.
-        for name, step in self._steps(conversation_id, current, wanted):
+        for name, step in self._steps(conversation_id, current, wanted, since):
             if name in done:
                 continue
 
@@ -179,13 +205,17 @@ class ConversationChanges:
             raise failed
 
     def _steps(
-        self, conversation_id: int, current: Conversation, wanted: Object
+        self,
+        conversation_id: int,
+        current: Conversation,
+        wanted: Object,
+        since: float | None,
     ) -> t.Iterator[tuple[str, t.Callable[[], None]]]:
         client = self.client
         team_id = as_id(wanted.get("team"))
         assignee_id = as_id(wanted.get("assignee"))
 
-        yield "attribute", lambda: self._set_human(conversation_id, current)
+        yield "attribute", lambda: self._set_human(conversation_id, current, since)
 
         if current.status == "pending":
             yield "status", lambda: client.toggle_status(conversation_id, "open")
@@ -199,9 +229,18 @@ class ConversationChanges:
                 lambda: client.assign(conversation_id, assignee_id=assignee_id),
             )
 
-    def set_human(self, conversation_id: int, delivered: Conversation) -> None:
-        """Set the attribute of a conversation to human, and nothing else."""
-        self._set_human(conversation_id, self._current(conversation_id, delivered))
+    def set_human(
+        self,
+        conversation_id: int,
+        delivered: Conversation,
+        *,
+        received_at: float | None = None,
+    ) -> None:
+        """Set the attribute to human, and nothing else; see :meth:`hand_off`."""
+        live = self.gate.live.conversation(conversation_id)
+        current = live or self._as_told(conversation_id, delivered)
+        since = received_at if live is None else None
+        self._set_human(conversation_id, current, since)
 
     def open_pending(self, conversation_id: int, delivered: Conversation) -> bool:
         """Open a pending conversation: operators do not see it in their list.
@@ -238,16 +277,15 @@ class ConversationChanges:
             else:
                 self._write(conversation_id, before, {attribute: value})
 
-        back = functools.partial(state.returned, newest=ownership.operator_message_id)
-        self.gate.store.apply(conversation_id, back)
+        self.gate.store.apply(conversation_id, state.attribute_restored)
 
     def _current(self, conversation_id: int, delivered: Conversation) -> Conversation:
         """The conversation as it is now, or if it may not be read, as it was told."""
         live = self.gate.live.conversation(conversation_id)
 
-        if live is not None:
-            return live
+        return live or self._as_told(conversation_id, delivered)
 
+    def _as_told(self, conversation_id: int, delivered: Conversation) -> Conversation:
         status = state.newest_status(
             self.gate.store.load(conversation_id),
             delivered.status,
@@ -256,24 +294,38 @@ class ConversationChanges:
 
         return self.told.newest(delivered)._replace(status=status)
 
-    def _set_human(self, conversation_id: int, current: Conversation) -> None:
+    def _set_human(
+        self, conversation_id: int, current: Conversation, since: float | None
+    ) -> None:
         value = current.custom_attributes.get(self.gate.modes.name)
-        former = None
+        former, at = None, current.updated_at
 
         # Each write makes Chatwoot send events, so a right value is not written again.
         if self.gate.modes.meaning(value) is not Mode.HUMAN:
             change = {self.gate.modes.name: self.gate.modes.human_value(value)}
             self._write(conversation_id, current.custom_attributes, change)
-            former = json.dumps(value)
+            former, at = json.dumps(value), self._time_now(current, since)
 
-        # With the time, by whichever clock is ahead: an agent bot before 4.13 gets no
-        # event when an operator sets the attribute to bot again, but sees it in the
-        # state that comes with the next message.
-        at = max(self.gate.clock(), current.updated_at or 0.0)
-        self.gate.store.apply(
-            conversation_id,
-            lambda known: state.human_seen(state.attribute_set(known, former), at),
-        )
+        def seen(known: Ownership) -> Ownership:
+            known = state.attribute_set(known, former)
+
+            return known if at is None else state.human_seen(known, at)
+
+        self.gate.store.apply(conversation_id, seen)
+
+    def _time_now(self, current: Conversation, since: float | None) -> float | None:
+        """Chatwoot's time at most, from the delivery that came then; ``None``: unknown.
+
+        An agent bot before 4.13 gets no event when an operator sets the attribute to
+        bot again, but sees it in the state that comes with the next message. Whoever
+        may read the conversation sees it there.
+        """
+        if since is None or current.updated_at is None:
+            return None
+
+        # Only how long ago that was is measured by this machine. The state of a message
+        # that waits for its delivery must not seem to be a later one.
+        return current.updated_at + max(self.gate.clock() - since, 0.0) + LONGEST_WAY
 
     def _write(self, conversation_id: int, before: Object, change: Object) -> None:
         """Change attributes and keep the others, which Chatwoot would drop."""

@@ -171,7 +171,9 @@ class Service:
                 self._parts.queue.settle(job, TurnOutcome.DECLINED, None)
                 return
 
-            self._parts.changes.set_human(job.conversation_id, event.conversation)
+            self._parts.changes.set_human(
+                job.conversation_id, event.conversation, received_at=job.newest_at
+            )
             self._parts.queue.settle(job, TurnOutcome.TAKEN_OVER, None)
         except APIError as error:
             self._postpone_or_end(job, error)

@@ -21,6 +21,9 @@ from .apps import jobs_of
 PATIENCE: t.Final = 20.0
 """Seconds after which a story that does not go on has failed."""
 
+LATER: t.Final = 60.0
+"""Seconds, by Chatwoot's clock, until an operator returns a conversation."""
+
 QUESTION: t.Final = "Where is my order?"
 REPLY: t.Final = "On its way."
 ASKED: t.Final = f"Ada Lovelace: {QUESTION}"
@@ -61,7 +64,13 @@ class Story:
         self.rest()
 
     def returns(self) -> None:
-        """Let an operator set the attribute to bot, and wait for the app."""
+        """Let an operator set the attribute to bot some time later.
+
+        A bot before 4.13 does not hear of that, and a change that comes too soon may be
+        what the next message showed before the attribute was set to human.
+        """
+        clock = self.sim._state.clock
+        self.sim._state.clock = lambda: clock() + LATER
         self.talk.set_attribute("support_mode", "bot")
         self.rest()
 

@@ -20,6 +20,7 @@ from .records import (
 )
 from .shared import (
     api_message,
+    first_reply,
     iso_time,
     last_update,
     maybe_iso_time,
@@ -85,7 +86,7 @@ def api_conversation(
         "muted": conversation.contact.blocked,
         "snoozed_until": maybe_iso_time(conversation.snoozed_until),
         "status": conversation.status,
-        "first_reply_created_at": 0,
+        "first_reply_created_at": int(first_reply(history) or 0),
         "last_non_activity_message": last_other[0] if last_other else None,
         "priority": conversation.priority,
         **times(conversation, history),

@@ -220,6 +220,24 @@ def last_update(conversation: ConversationRecord, history: History) -> float:
     return conversation.updated_at
 
 
+def first_reply(history: History) -> float | None:
+    """Unix seconds of the first reply that a person made (``human_response?``)."""
+    return next((each.created_at for each in history if _is_reply(each)), None)
+
+
+def _is_reply(message: MessageRecord) -> bool:
+    attributes, sender = message.content_attributes, message.sender
+    by_user = isinstance(sender, Agent) and not sender.bot
+
+    return (
+        message.type is MessageType.OUTGOING
+        and not message.private
+        and (by_user or bool(attributes.get("external_echo")))
+        and "automation_rule_id" not in attributes
+        and not message.additional_attributes.get("campaign_id")
+    )
+
+
 def _unread(history: History) -> int:
     return sum(message.type is MessageType.INCOMING for message in history)
 
