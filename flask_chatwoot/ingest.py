@@ -211,7 +211,7 @@ class Ingest:
             kind=kind,
             said=lambda: follow_up(event),
             found_after=found_after,
-            text="" if event.digest else event.message.text,
+            text="" if event.digest or kind != MESSAGE else event.message.text,
             tx=tx,
         )
 

@@ -372,7 +372,7 @@ def refuse(scene: Scene, message: str, **wanted: t.Any) -> None:
         (nothing, {"options": {Mode.HUMAN: "bot"}}, "means bot to this app"),
         (nothing, {"options": {Mode.BOT: "X", Mode.HUMAN: " x"}}, "must differ"),
         (nothing, {"options": COMMA}, "comma, and CHATWOOT_HUMAN_VALUES"),
-        (lambda s: s.link(s.sim.bot.id), BOT, f"{OTHER_BOT} .*--inbox"),
+        (lambda s: s.link(s.sim.bot.id), BOT, f"{OTHER_BOT} .*'Assistant'.*--inbox"),
         (use_the_bots_token, {}, NO_ADMINISTRATOR),
         (lambda s: setattr(s.sim._state, "role", "agent"), {}, NO_ADMINISTRATOR),
     ],

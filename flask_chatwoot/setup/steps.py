@@ -354,7 +354,8 @@ class BotLinkStep:
             return StepCheck(False, f"The agent bot {linked} is linked to {where}.")
 
         if linked is not None:
-            raise _taken(where, linked)
+            names = {row["id"]: row.get("name") for row in current.bots or ()}
+            raise _taken(where, linked, names.get(linked))
 
         return StepCheck(True, f"Link the agent bot to {where}.")
 
@@ -372,7 +373,7 @@ class BotLinkStep:
             )
 
         if linked:
-            raise _taken(f"inbox {self.inbox_id}", linked["id"])
+            raise _taken(f"inbox {self.inbox_id}", linked["id"], linked.get("name"))
 
         path = f"/inboxes/{self.inbox_id}/set_agent_bot"
         client.call("POST", path, {"agent_bot": bot_id})
@@ -383,11 +384,13 @@ class BotLinkStep:
         )
 
 
-def _taken(where: str, bot_id: int) -> SetupError:
+def _taken(where: str, bot_id: int, name: str | None) -> SetupError:
+    named = f" under the name {name!r}" if name else ""
+
     return SetupError(
-        f"The agent bot {bot_id} answers in {where}, and an inbox can have only one. "
-        "Unlink it in Settings → Inboxes → Bot Configuration, or choose another inbox "
-        "with --inbox."
+        f"The agent bot {bot_id} answers in {where}{named}, and an inbox can have only "
+        "one. Unlink it in Settings → Inboxes → Bot Configuration, or choose another "
+        "inbox with --inbox."
     )
 
 
