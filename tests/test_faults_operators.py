@@ -294,6 +294,11 @@ def opens(at: Server, talk: Talk) -> None:
     at.settle()
 
 
+def opens_unseen(at: Server, talk: Talk) -> None:
+    with at.missing():
+        talk.change_status("open")
+
+
 def sets_pending(at: Server, talk: Talk) -> None:
     talk.change_status("pending")
     at.settle()
@@ -322,6 +327,7 @@ def asks_late(at: Server, talk: Talk) -> None:
         ("bot", "4.2.0", "open", [asks_late], True),
         ("bot", "4.2.0", "open", [takes_over, sets_bot], False),
         ("bot", "4.2.0", "pending", [opens], True),
+        ("bot", "4.2.0", "pending", [opens_unseen], True),
         ("bot", "4.2.0", "pending", [opens, resolves], False),
         ("bot", "4.16.2", "pending", [opens, sets_pending], False),
         ("bot", "4.16.2", "pending", [opens, sets_pending, takes_over], True),

@@ -16,6 +16,7 @@ from flask_chatwoot.ownership.state import (
     choice_seen,
     handed_off,
     human_seen,
+    known_later,
     live_mode_seen,
     mode_seen,
     newest_mode,
@@ -200,8 +201,8 @@ def writes(message_id: int) -> Event:
     return functools.partial(operator_wrote, message_id=message_id)
 
 
-def hands_off(message_id: int, at: float) -> Event:
-    return functools.partial(handed_off, message_id=message_id, at=at)
+def hands_off(message_id: int, at: float, knows: float | None = None) -> Event:
+    return lambda state: known_later(handed_off(state, message_id, at), knows)
 
 
 def shows(status: str, at: float, newest: int | None = None) -> Event:
@@ -261,6 +262,9 @@ def test_the_order_in_which_deliveries_come_does_not_matter(
         # The question reopened it before that delivery was built.
         ([resolves(5, 9.0), hands_off(5, 10.0)], [resolves(5, 9.0)], True),
         ([resolves(5, 9.0)], [hands_off(5, 8.0)], False),
+        # The bot itself had set the attribute to bot, after a resolve.
+        ([hands_off(5, 1.0, knows=3.0)], [returns(5, 2.0)], True),
+        ([hands_off(5, 1.0, knows=3.0), resolves(6, 4.0)], [], False),
         # By a click, and by a question that was asked before the return.
         ([hands_off(5, 1.0), returns(5, 2.0), hands_off(5, 3.0)], [], True),
         ([returns(5, 2.0), hands_off(5, 1.0)], [], True),

@@ -630,6 +630,41 @@ def test_the_change_of_an_attribute_is_read(listed: t.Any, expected: t.Any) -> N
     assert event.change_of(KEY) == expected
 
 
+SAVED: t.Final = {
+    "updated_at": {"previous_value": None, "current_value": "2025-06-15T15:06:40.123Z"}
+}
+
+
+@pytest.mark.parametrize(
+    ("listed", "written", "at", "newest"),
+    [
+        (None, None, 1750000005.5, 120),
+        ([SAVED], None, 1750000000.123, 120),
+        ([SAVED], 1750000000, 1750000000.123, 120),
+        ([SAVED], 1750000001, 1750000000.123, 119),  # after the change
+        ([{"status": {}}], 1750000001, 1750000005.5, 120),
+        ([{"updated_at": [1]}, {"updated_at": {}}], 1750000001, 1750000005.5, 120),
+    ],
+    ids=repr,
+)
+def test_when_a_conversation_changed_is_read(
+    listed: t.Any, written: int | None, at: float, newest: int
+) -> None:
+    """A delivery of an account is built later, and shows what came meanwhile."""
+    event = conversation(
+        changed_attributes=listed,
+        updated_at=1750000005.5,
+        messages=[{"id": 120, "message_type": 1, "created_at": written}],
+    )
+    assert (event.changed_at, event.newest_message_id) == (at, newest)
+
+
+@pytest.mark.parametrize("messages", [None, 1, [], [1], [{"id": "x"}]], ids=repr)
+def test_without_a_message_the_newest_is_unknown(messages: t.Any) -> None:
+    event = conversation(messages=messages)
+    assert (event.last_message, event.newest_message_id) == (None, 0)
+
+
 # Any JSON whatsoever
 
 NAMES = ["message_created", "message_updated", *events.CONVERSATION_EVENTS]

@@ -90,17 +90,16 @@ def shown_by(event: MessageEvent, modes: ModeAttribute) -> Transition:
 def transition_of(event: ConversationEvent, modes: ModeAttribute) -> Transition:
     """The transition for a delivery of a changed status or attribute."""
     conversation = event.conversation
-    changed = _changed(event, modes)
+    at, newest = conversation.updated_at, event.newest_message_id
+    mode, choice = modes.resolve(conversation), modes.choice(conversation)
+    changed = _changed(event, modes, newest)
     shown = functools.partial(
         state.status_seen,
         status=conversation.status,
-        at=conversation.updated_at,
-        newest=(event.newest_message_id or None) if event.changes_status else None,
+        at=at,
+        newest=(newest or None) if event.changes_status else None,
         changed=event.changes_status,
     )
-    mode = modes.resolve(conversation)
-    at = conversation.updated_at
-    choice = modes.choice(conversation)
 
     def transition(before: state.Ownership) -> state.Ownership:
         after = state.choice_seen(shown(changed(before)), mode, at)
@@ -110,9 +109,8 @@ def transition_of(event: ConversationEvent, modes: ModeAttribute) -> Transition:
     return transition
 
 
-def _changed(event: ConversationEvent, modes: ModeAttribute) -> Transition:
-    conversation = event.conversation
-    at, newest = event.changed_at, event.newest_message_id
+def _changed(event: ConversationEvent, modes: ModeAttribute, newest: int) -> Transition:
+    conversation, at = event.conversation, event.changed_at
 
     if event.resolves:
         return functools.partial(state.resolved, newest=newest, at=at)

@@ -11,6 +11,7 @@ event                        effect
                              last resolve or return
 :func:`handed_off`           operators have it, unless the question is older than
                              the last resolve, or this very hand-off was seen before
+:func:`known_later`          the hand-off knew a later state
 :func:`resolved`             nobody has it, unless operators got it since
 :func:`returned`             the bot has it, unless operators got it since
 :func:`attribute_set`        the attribute says human; its former value is kept
@@ -146,6 +147,14 @@ def handed_off(
         handoff_message_id=max(state.handoff_message_id, message_id),
         taken_at=_later(state.taken_at, at),
     )
+
+
+def known_later(state: Ownership, at: float | None) -> Ownership:
+    """Who handed it off knew a later state, of Chatwoot's time ``at``.
+
+    The bot itself may have set the attribute to bot right before, after a resolve.
+    """
+    return state._replace(taken_at=_later(state.taken_at, at)) if state.taken else state
 
 
 def _is_resolved_since(state: Ownership, message_id: int, at: float | None) -> bool:

@@ -183,6 +183,7 @@ class ConversationChanges:
         live = self.gate.live.conversation(conversation_id)
         current = live or self._as_told(conversation_id, delivered)
         since = received_at if live is None else None
+        self._know(conversation_id, current, since)
         failed: APIError | None = None
 
         # A step that fails does not keep operators from the conversation. Without an
@@ -313,19 +314,29 @@ class ConversationChanges:
 
         self.gate.store.apply(conversation_id, seen)
 
-    def _time_now(self, current: Conversation, since: float | None) -> float | None:
-        """Chatwoot's time at most, from the delivery that came then; ``None``: unknown.
+    def _know(
+        self, conversation_id: int, current: Conversation, since: float | None
+    ) -> None:
+        """Record what the hand-off knows, unless that is a resolve."""
+        if current.status == "resolved":
+            return
 
-        An agent bot before 4.13 gets no event when an operator sets the attribute to
-        bot again, but sees it in the state that comes with the next message. Whoever
-        may read the conversation sees it there.
+        at = current.updated_at if since is None else self._time_now(current, since)
+        self.gate.store.apply(
+            conversation_id, functools.partial(state.known_later, at=at)
+        )
+
+    def _time_now(self, delivered: Conversation, since: float | None) -> float | None:
+        """Chatwoot's time, or somewhat less; ``None`` if it is unknown.
+
+        Only how long ago a delivery came is measured by this machine.
+
+        :param since: When it came, by the database's time.
         """
-        if since is None or current.updated_at is None:
+        if since is None or delivered.updated_at is None:
             return None
 
-        # Only how long ago that was is measured by this machine. The state of a message
-        # that waits for its delivery must not seem to be a later one.
-        return current.updated_at + max(self.gate.clock() - since, 0.0) + LONGEST_WAY
+        return delivered.updated_at + max(self.gate.clock() - since, 0.0)
 
     def _write(self, conversation_id: int, before: Object, change: Object) -> None:
         """Change attributes and keep the others, which Chatwoot would drop."""
