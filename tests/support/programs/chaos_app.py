@@ -17,6 +17,7 @@ import typing as t
 from pathlib import Path
 
 true_time = time.time
+began = true_time()
 
 
 def set_time() -> float:
@@ -44,7 +45,7 @@ freezing = False
 def reply(text: str) -> str:
     time.sleep(random.uniform(0.0, 0.2))  # noqa: S311 - not a secret
 
-    return f"Answer to {text}"
+    return f"Answer to {text}\n-- {began:.3f}"
 
 
 @before_post.connect_via(app)
