@@ -67,6 +67,8 @@ def planned(options: argparse.Namespace) -> list[Step]:
     for talk in range(0, talks, 3):  # in bot mode, and every fourth in human mode
         steps += _operator(chance, end, talk + (2 if talk % 12 == 9 else 0))
 
+    steps += _meanwhile(chance, end, talks, options.texts // 50)
+
     return sorted(steps, key=lambda step: step.at)
 
 
@@ -98,12 +100,22 @@ def _operator(chance: random.Random, end: float, talk: int) -> t.Iterator[Step]:
     """Takes a conversation and lets it go, again and again."""
     at = chance.uniform(0, end / 2)
 
-    for acts in itertools.cycle([TAKES, TAKES + BETWEEN, ENDS]):
+    for acts in itertools.cycle([TAKES, TAKES + BETWEEN, TAKES + BETWEEN, ENDS]):
         if at > end:
             return
 
         yield Step(at, chance.choice(acts), talk, chance.random() > UNSEEN)
         at += chance.uniform(1.0, max(2.0, end / 4))
+
+
+def _meanwhile(
+    chance: random.Random, end: float, talks: int, count: int
+) -> t.Iterator[Step]:
+    """An operator takes a conversation while the provider works."""
+    for _ in range(count):
+        at, talk = chance.uniform(0, end / 2), chance.randrange(0, talks, 3)
+        yield Step(at, "slow text", talk)
+        yield Step(at + 1.0, chance.choice(TAKES), talk, chance.random() > UNSEEN)
 
 
 def _kills(chance: random.Random, end: float, kills: int) -> t.Iterator[Step]:

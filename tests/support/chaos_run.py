@@ -143,9 +143,9 @@ class Run:
 
     # -- customers ---------------------------------------------------------------
 
-    def write(self, number: int) -> None:
+    def write(self, number: int, before: str = "") -> None:
         place = self._place(number)
-        text = self.talks[number].customer_says(f"c{number}t{place}")
+        text = self.talks[number].customer_says(f"{before}c{number}t{place}")
         self.texts[number, place] = text
 
     def edit(self, number: int) -> None:
@@ -232,6 +232,7 @@ class Run:
 
 ACTS: t.Final[t.Mapping[str, t.Callable[[Run, int], object]]] = {
     "text": Run.write,
+    "slow text": lambda run, who: run.write(who, before="slow "),
     "edits": Run.edit,
     "deletes": Run.delete,
     "reacts": Run.react,

@@ -13,7 +13,7 @@ from flask_chatwoot.simulator.payloads import MessageRecord
 from .chaos_plan import mode_of
 from .chaos_run import EDITED, Act, Run, Text
 
-STALE: t.Final = 6.0
+STALE: t.Final = 4.0
 """Seconds for which a post may rest on a look from before something was known."""
 
 TEXT: t.Final = re.compile(rf"\bc(\d+)t(\d+)\b(?:{re.escape(EDITED)})?")
