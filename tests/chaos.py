@@ -5,9 +5,9 @@ prints the same for programs. A simulated Chatwoot and an app in several process
 one SQLite file exchange messages. Processes are killed and frozen, the clock jumps,
 deliveries are lost, doubled and late, and answers of Chatwoot are lost, late or
 nonsense. Operators write, take conversations, let them go, edit and delete; customers
-write, edit, delete, react, call and rate. In the end Chatwoot's own record tells which
-promises held; the exit code is 1 if one did not. The same seed makes the same plan. It
-needs Linux.
+write, edit, delete, react, call, rate and read. In the end Chatwoot's own record tells
+which promises held; the exit code is 1 if one did not. The same seed makes the same
+plan. It needs Linux.
 """
 
 from __future__ import annotations

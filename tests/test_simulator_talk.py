@@ -19,6 +19,13 @@ REACTION: t.Final[JSON] = {
     "in_reply_to_external_id": "wamid.SIMULATED",
 }
 
+
+def read_twice(talk: Talk) -> None:
+    talk.operator_says("Ten")
+    talk.customer_reads()
+    talk.customer_reads()
+
+
 ACTS: t.Final[dict[str, tuple[t.Callable[[Talk], object], list[t.Any]]]] = {
     "a customer edits": (
         lambda talk: talk.customer_edits(talk.customer_says("Ten"), "Twenty"),
@@ -44,6 +51,10 @@ ACTS: t.Final[dict[str, tuple[t.Callable[[Talk], object], list[t.Any]]]] = {
     ),
     "a customer reacts": (
         lambda talk: talk.customer_reacts("👍"), [CREATED, CUSTOMER, "👍", REACTION],
+    ),
+    "a customer reads": (
+        read_twice,
+        [CREATED, OPERATOR, "Ten", {}, UPDATED, OPERATOR, "Ten", {}],
     ),
     "a customer calls": (
         lambda talk: talk.customer_calls(),

@@ -225,6 +225,16 @@ class Talk:
 
         return self.customer_says(emoji, content_attributes=mark, **fields)
 
+    def customer_reads(self) -> None:
+        """Read what is unread, and deliver ``message_updated`` for each message.
+
+        Opening the widget is enough
+        (``app/jobs/conversations/update_message_status_job.rb``).
+        """
+        for message in self.messages:
+            if message.type is MessageType.OUTGOING and message.status != "read":
+                self.edit(message, status="read")
+
     def customer_calls(self, content: str = "Voice Call") -> MessageRecord:
         """Call by telephone without an answer, and deliver that twice.
 

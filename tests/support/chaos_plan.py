@@ -23,7 +23,7 @@ OPERATORS: t.Final = frozenset(TAKES + BETWEEN + ENDS)
 """What operators do."""
 
 CHANGES: t.Final = ("edits", "deletes")
-NO_QUESTIONS: t.Final = ("reacts", "reacts no more", "calls", "rates")
+NO_QUESTIONS: t.Final = ("reacts", "reacts no more", "calls", "rates", "reads")
 """What customers do besides writing."""
 
 

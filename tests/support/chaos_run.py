@@ -239,6 +239,7 @@ ACTS: t.Final[t.Mapping[str, t.Callable[[Run, int], object]]] = {
     "reacts no more": lambda run, who: run.react(who, removes=True),
     "calls": Run.call,
     "rates": Run.rate,
+    "reads": lambda run, who: run.talks[who].customer_reads(),
     "writes": Run.take,
     "writes by phone": lambda run, who: run.take(who, "operator_says_from_phone"),
     "writes in Slack": lambda run, who: run.take(who, "operator_says_from_slack"),
