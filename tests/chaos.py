@@ -22,7 +22,14 @@ from pathlib import Path
 
 from support.chaos_plan import LEASE, Step, planned
 from support.chaos_run import Run, Text
-from support.chaos_verdict import Seen, answers, broken, lost, posts
+from support.chaos_verdict import (
+    Seen,
+    answers,
+    broken,
+    lost,
+    posts,
+    was_let_go,
+)
 from support.host import SERVERS, Machine
 from support.network import ApiProxy, DeliveryProxy
 
@@ -59,10 +66,7 @@ def figures(run: Run, sent: DeliveryProxy, api: ApiProxy) -> dict[str, t.Any]:
         **{f"calls: {name}": count for name, count in sorted(api.seen.items())},
         "posts": len(posts(run)),
         "posts: public, after an operator had it": sum(
-            not post.message.private
-            and any(not act.takes for act in run.acts[post.talk])
-            and post.message.created_at > run.acts[post.talk][-1].at
-            for post in posts(run)
+            was_let_go(run, post) for post in posts(run)
         ),
         **{
             f"seconds to an answer, {name}": round(waits[int((len(waits) - 1) * at)], 1)

@@ -13,7 +13,7 @@ import pytest
 from chaos import options_of
 from support.chaos_plan import OPERATORS, Step, planned
 from support.chaos_run import Run
-from support.chaos_verdict import STALE, Seen, broken
+from support.chaos_verdict import STALE, Seen, broken, posts, was_let_go
 from support.faults import known_fault
 from support.waiting import Clock
 
@@ -166,6 +166,20 @@ def test_the_verdict_names_replies_after_an_operator_was_known(
     clock.advance(STALE + 1.0)
     post_all(run, [posted])
     assert bool(found(run, **seen).get("over an operator")) is is_broken
+
+
+def test_replies_after_an_operator_let_go_are_told_from_others(clock: Clock) -> None:
+    run = written(clock)
+
+    for act, expected in ((None, 0), ("writes", 0), ("resolves", 1), ("sets human", 1)):
+        clock.advance(1.0)
+
+        if act:
+            run.do(Step(0.0, act, 1))
+
+        clock.advance(1.0)
+        post_all(run, [WELL[2]])
+        assert sum(was_let_go(run, post) for post in posts(run)) == expected
 
 
 # -- the verdict about what is changed, and what is no question -----------------------

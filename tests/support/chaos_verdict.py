@@ -137,6 +137,14 @@ def held_by(acts: t.Iterable[Act], at: float) -> list[Act]:
     return held
 
 
+def was_let_go(run: Run, post: Post) -> bool:
+    """Whether it is public, and operators had the conversation, but no more."""
+    acts, at = run.acts[post.talk], post.message.created_at
+    were = any(act.takes and act.at < at for act in acts)
+
+    return not post.message.private and were and not held_by(acts, at)
+
+
 def known_at(run: Run, post: Post, act: Act, seen: Seen) -> float:
     """When the app could know of an act before it made a post, Unix seconds.
 
