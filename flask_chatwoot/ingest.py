@@ -241,7 +241,7 @@ class Ingest:
 
         # In one transaction: after a crash in between, the mode would never be set.
         with self.queue.transaction(durable=True) as tx:
-            takes_over = record_operator(self.ownership, event, tx)
+            takes_over = record_operator(self.ownership, event, self.modes, tx)
             record_human(self.ownership, event, self.modes, tx)
             sets_mode = takes_over and (
                 self.modes.resolve(event.conversation) is Mode.BOT

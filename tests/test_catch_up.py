@@ -941,6 +941,35 @@ def test_one_conversation_that_cannot_be_read_does_not_keep_the_others_waiting(
     assert state.failures == 0
 
 
+def test_a_sweep_that_read_something_before_it_failed_is_soon_followed(
+    place: Place,
+) -> None:
+    good, bad = place.begin(), place.begin()
+    good.customer_says("One")
+    bad.customer_says("Two")
+    place.later()
+    messages = reader.Reader.messages
+    failing = [bad.id] * 3
+
+    def refused(look: reader.Reader, id: int, *rest: t.Any) -> t.Any:
+        if failing and id == failing[0]:
+            place.sim.inject(Fault.SERVER_ERROR, endpoint="list_messages")
+            failing.pop()
+
+        return messages(look, id, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reader.Reader, "messages", refused)
+
+        for pause in (60.0, 240.0):  # the second reads nothing more
+            with pytest.raises(APIError):
+                place.sweep()
+
+            state = store_of(place.app).sweeps.state()
+            assert state is not None
+            assert state.due_at == place.clock() + pause
+
+
 def test_a_message_that_cannot_be_parsed_does_not_keep_the_others_waiting(
     place: Place,
 ) -> None:

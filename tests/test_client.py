@@ -44,7 +44,6 @@ WORDS = "words of a customer"
 THEIRS = "words of Chatwoot"
 BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 FORKED = Path(__file__).parent / "support" / "programs" / "forked_client.py"
-RECORDED = Path(__file__).parent / "recorded"
 FILE = Upload("invoice.pdf", b"%PDF \x00\xff" + WORDS.encode(), "application/pdf")
 FILES = [FILE]
 
@@ -325,18 +324,6 @@ def test_chatwoots_json_is_told_from_that_of_others(
 ) -> None:
     remote.answers("conversation", status=404, body=body)
     assert type(remote.failure("conversation")) is kind
-
-
-def test_what_servers_said_is_known_as_their_own(remote: Remote) -> None:
-    lines = (RECORDED / "refusals.jsonl").read_text(encoding="utf-8").splitlines()
-
-    for answer in map(json.loads, lines):
-        is_json = answer["content_type"].startswith("application/json")
-        is_final = is_json and answer["status"] < 500
-        remote.mock.reset()
-        remote.answers("version", status=answer["status"], body=answer["answer"])
-
-        assert type(remote.failure("version")) is (FINAL if is_final else LATER), answer
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ class GateCase:
             return False
 
         with self.store.queue.transaction() as tx:
-            takes_over = record_operator(self.ownership, event, tx)
+            takes_over = record_operator(self.ownership, event, self.gate.modes, tx)
             record_human(self.ownership, event, self.gate.modes, tx)
 
         return takes_over

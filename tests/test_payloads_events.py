@@ -4,12 +4,12 @@ import contextlib
 import copy
 import json
 import typing as t
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.payload_samples import ADA, BOT, CONVERSATION, HUMAN, MESSAGE
+from support.recordings import deliveries
 
 from flask_chatwoot.errors import PayloadError
 from flask_chatwoot.outcomes import Reason
@@ -17,9 +17,6 @@ from flask_chatwoot.ownership.mode import Mode, ModeAttribute, vocabulary
 from flask_chatwoot.payloads import events
 from flask_chatwoot.payloads.conversation import ChatwootMessage, Conversation, Speaker
 from flask_chatwoot.payloads.events import ConversationEvent, MessageEvent, OtherEvent
-
-RECORDED: t.Final = Path(__file__).parent / "recorded"
-"""What real servers sent."""
 
 Keys = str
 """Keys, joined by full stops."""
@@ -484,7 +481,7 @@ def test_an_answer_to_a_note_is_ignored() -> None:
 def test_a_post_that_the_channel_refused_is_recognised(
     version: str, marker: str | None, key: str
 ) -> None:
-    event = events.parse((RECORDED / f"refused-{version}.json").read_bytes())
+    event = events.parse(deliveries(f"{version}-webhook")[-1].body.encode())
 
     assert isinstance(event, MessageEvent)
     assert (event.refused, event.key, event.message.marker) == (True, key, marker)

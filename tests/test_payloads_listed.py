@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import typing as t
-from pathlib import Path
 
 import pytest
+from support.recordings import lines
 
 from flask_chatwoot.payloads import events
 from flask_chatwoot.payloads.events import ConversationEvent, MessageEvent
@@ -21,22 +21,18 @@ from flask_chatwoot.payloads.listed import (
 from flask_chatwoot.simulator import payloads
 from flask_chatwoot.simulator.payloads import ConversationRecord, MessageRecord
 
-RECORDED: t.Final = [
-    json.loads(line)
-    for line in (Path(__file__).parent / "support/listed.jsonl")
-    .read_text()
-    .splitlines()
-]
-"""Answers of Chatwoot 4.2.0 and of the development version that becomes 4.17."""
+ENDS: t.Final = {"conversations": "updated_within=1800", "messages": "/messages"}
 
 every_version = pytest.mark.parametrize("version", ["4.2", "4.17"])
 
 
 def answer(version: str, kind: str) -> t.Any:
+    """What an administrator was answered by 4.2.0, or by what becomes 4.17."""
     (found,) = [
-        each["answer"]
-        for each in RECORDED
-        if (each["version"], each["kind"]) == (version, kind)
+        json.loads(each["answer"])
+        for each in lines(f"answers-{version.replace('4.2', '4.2.0')}-admin")
+        if (each["who"], each["method"]) == ("administrator", "GET")
+        and (each["status"], each["path"].endswith(ENDS[kind])) == (200, True)
     ]
 
     return found

@@ -105,3 +105,15 @@ def test_a_takeover_needs_no_attribute_to_hold(begin: Begin) -> None:
     story.goes("Olga Operator: May I help you?", ASKED, NOTE)
     assert story.endings() == ["dead server_error", "noted taken"]
     assert story.attributes == {"support_mode": "bot"}
+
+
+def test_a_takeover_holds_after_a_return_that_was_not_delivered(begin: Begin) -> None:
+    story = begin(answer=quick)
+    story.operator("May I help you?")
+
+    with story.sim.losing():
+        story.talk.set_attribute("support_mode", "bot")
+
+    story.operator("It is me again.")
+    story.goes(ASKED, NOTE)
+    assert story.attributes == {"support_mode": "human"}

@@ -185,6 +185,7 @@ class _Sweep:
     reader: Reader
     newest_id: int = 0
     is_older: bool = False
+    advanced: bool = False
     too_old: list[tuple[Findings, Finding]] = field(default_factory=list)
 
     def run(self) -> int:
@@ -335,6 +336,8 @@ class _Sweep:
         if all(conversation is not findings for conversation, _ in self.too_old):
             self.parts.store.sweeps.note(findings.listed.conversation.id, read)
 
+        self.advanced = True
+
         return count
 
     def _take_state(self, listed: ListedConversation) -> bool:
@@ -430,7 +433,8 @@ class _Sweep:
 
     def fail(self, error: Exception) -> None:
         """Plan the next sweep after this one failed."""
-        failures = self.state.failures + 1
+        # Where conversations were read before it, Chatwoot works, and others wait.
+        failures = 0 if self.advanced else self.state.failures + 1
         pause = pause_after(failures, self.parts.pace, LONGEST_INTERVAL)
         now = self.parts.store.database.clock()
         text, by_inbox = type(error).__name__, self.state.by_inbox_until

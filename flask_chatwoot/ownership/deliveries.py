@@ -15,13 +15,18 @@ from .store import OwnershipStore
 
 
 def record_operator(
-    store: OwnershipStore, event: MessageEvent, tx: Transaction
+    store: OwnershipStore, event: MessageEvent, modes: ModeAttribute, tx: Transaction
 ) -> bool:
     """Record that an operator wrote to the customer.
+
+    The conversation may have been returned to the bot before, of which the attribute in
+    this delivery may be the only trace: it must not be seen later as a return from this
+    takeover.
 
     :return: Whether the operator took the conversation over and the attribute is not
         set yet; see :func:`.state.takes_over`.
     """
+    store.apply(event.conversation.id, shown_by(event, modes), tx=tx)
     wrote = functools.partial(state.operator_wrote, message_id=event.message.id)
     before = store.apply(event.conversation.id, wrote, tx=tx).before
 

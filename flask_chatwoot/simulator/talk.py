@@ -9,6 +9,9 @@ from .files import Attached, name_in
 from .payloads import JSON, Agent, ConversationRecord, MessageRecord, MessageType
 from .state import WEBSITE, State, StoredConversation
 
+DELETED: t.Final = "This message was deleted"
+"""What Chatwoot writes in place of a text (``config/locales/en.yml``)."""
+
 
 class Talk:
     """One conversation, seen from outside. Made by ``Simulator.conversation``.
@@ -174,7 +177,82 @@ class Talk:
         return self._submit(message, *given)
 
     def _submit(self, message: MessageRecord, *values: JSON) -> MessageRecord:
-        attributes = {**message.content_attributes, "submitted_values": [*values]}
+        return self._edit_attributes(message, submitted_values=[*values])
+
+    def customer_rates(self, rating: int, feedback: str = "") -> MessageRecord:
+        """Answer a survey about the conversation, and deliver ``message_updated``.
+
+        The survey is a template that Chatwoot sends when a conversation is resolved
+        (``app/services/message_templates/template/csat_survey.rb``); it is added here.
+        The answer is an object, not a list
+        (``app/javascript/shared/components/CustomerSatisfaction.vue``).
+        """
+        survey = self.add(
+            None,
+            "Please rate the conversation",
+            type=MessageType.TEMPLATE,
+            content_type="input_csat",
+        )
+        given = {"rating": rating, "feedback_message": feedback}
+
+        return self._edit_attributes(
+            survey, submitted_values={"csat_survey_response": given}
+        )
+
+    def customer_edits(self, message: MessageRecord, content: str) -> MessageRecord:
+        """Change the text of a customer's message, and deliver ``message_updated``.
+
+        Only the text says so (``app/services/telegram/update_message_service.rb``).
+        """
+        return self.edit(message, content=content)
+
+    def customer_deletes(self, message: MessageRecord) -> MessageRecord:
+        """Unsend a customer's message, and deliver ``message_updated``.
+
+        Its other attributes stay (``app/services/instagram/base_message_text.rb``).
+        """
+        attributes = {**message.content_attributes, "deleted": True}
+
+        return self.edit(message, content=DELETED, content_attributes=attributes)
+
+    def customer_reacts(self, emoji: str, **fields: t.Any) -> MessageRecord:
+        """React to a message, and deliver the reaction.
+
+        It is a message of its own in ``fazer-ai/chatwoot``
+        (``app/services/whatsapp/session/inbound/reaction_store.rb``).
+        """
+        mark = {"is_reaction": True, "in_reply_to_external_id": "wamid.SIMULATED"}
+
+        return self.customer_says(emoji, content_attributes=mark, **fields)
+
+    def customer_reads(self) -> None:
+        """Read what is unread, and deliver ``message_updated`` for each message.
+
+        Opening the widget is enough
+        (``app/jobs/conversations/update_message_status_job.rb``).
+        """
+        for message in self.messages:
+            if message.type is MessageType.OUTGOING and message.status != "read":
+                self.edit(message, status="read")
+
+    def customer_calls(self, content: str = "Voice Call") -> MessageRecord:
+        """Call by telephone without an answer, and deliver that twice.
+
+        The call is a message, and its status changes (``content_type`` in
+        ``app/models/message.rb``, since 4.6).
+        """
+        call = self.customer_says(
+            content,
+            content_type="voice_call",
+            content_attributes={"data": {"status": "ringing"}},
+        )
+
+        return self._edit_attributes(call, data={"status": "no-answer"})
+
+    def _edit_attributes(
+        self, message: MessageRecord, **changed: t.Any
+    ) -> MessageRecord:
+        attributes = {**message.content_attributes, **changed}
 
         return self.edit(message, content_attributes=attributes)
 
@@ -195,6 +273,32 @@ class Talk:
         ``external_echo`` among the content attributes.
         """
         return self._add_unsigned(content, {"external_echo": True}, fields)
+
+    def operator_says_from_slack(
+        self, content: str | None, *, name: str = "Otto", **fields: t.Any
+    ) -> MessageRecord:
+        """Store what a colleague without a user wrote in Slack, and deliver it.
+
+        There is no sender, but a name among the additional attributes
+        (``lib/integrations/slack/incoming_message_builder.rb``).
+        """
+        named = {"sender_name": name, **fields.pop("additional_attributes", {})}
+
+        return self.add(None, content, additional_attributes=named, **fields)
+
+    def operator_deletes(self, message: MessageRecord) -> MessageRecord:
+        """Delete anyone's message in the dashboard, and deliver ``message_updated``.
+
+        Text, files and all attributes go
+        (``app/controllers/api/v1/accounts/conversations/messages_controller.rb``).
+        """
+        return self.edit(
+            message,
+            content=DELETED,
+            content_type="text",
+            content_attributes={"deleted": True},
+            attachments=(),
+        )
 
     def automation_says(
         self, content: str | None, *, rule_id: int = 1, **fields: t.Any

@@ -137,6 +137,7 @@ class DeliveryProxy:
     :param repeats: Make refused deliveries again until the app accepts them.
     :ivar accepted: Message id to the time when the app first accepted its delivery,
         Unix seconds.
+    :ivar changed: The same of the delivery that the message was changed.
     :ivar seen: How many deliveries were lost, doubled, late and refused.
     """
 
@@ -144,6 +145,7 @@ class DeliveryProxy:
         self, target: str, seed: int, *, loss: float, repeats: bool, threads: int = 8
     ) -> None:
         self.accepted: dict[int, float] = {}
+        self.changed: dict[int, float] = {}
         self.seen: Counter[str] = Counter()
         self._target = target
         self._seed = seed
@@ -155,17 +157,16 @@ class DeliveryProxy:
             threading.Thread(target=self._work, args=[each], daemon=True).start()
 
     def __call__(self, environ: t.Any, start: t.Any) -> t.Iterable[bytes]:
-        request = Request(environ)
-
-        if request.get_json()["event"] == "message_created":
-            self._decide(request)
+        self._decide(Request(environ))
 
         return Response()(environ, start)
 
     def _decide(self, delivery: Request) -> None:
-        """Choose what becomes of it, by its text: ids depend on the timing."""
-        content = delivery.get_json()["content"]
-        chance = random.Random(f"{self._seed} {content}")  # noqa: S311 - as above
+        """Choose what becomes of it, by what it says: ids depend on the timing."""
+        body = delivery.get_json()
+        says = body.get("content"), body.get("status"), body.get("custom_attributes")
+        which = self._seed, body["event"], _conversation(body)["id"], says
+        chance = random.Random(repr(which))  # noqa: S311 - as above
 
         if chance.random() < self._loss:
             self.seen["lost"] += 1
@@ -180,7 +181,7 @@ class DeliveryProxy:
                 self._put_later(chance.choice([0.0, 1.0]), delivery)
 
     def _put(self, delivery: Request) -> None:
-        conversation = delivery.get_json()["conversation"]["id"]
+        conversation = _conversation(delivery.get_json())["id"]
         self._queues[conversation % len(self._queues)].put(delivery)
 
     def _put_later(self, seconds: float, delivery: Request) -> None:
@@ -194,11 +195,22 @@ class DeliveryProxy:
             answer = passed_on(delivery, self._target, CHATWOOT_TIMEOUT)
 
             if answer and answer.status_code in (200, 202):
-                id = delivery.get_json()["id"]
-                self.accepted.setdefault(id, time.time())
+                body = delivery.get_json()
+                times = {
+                    "message_created": self.accepted,
+                    "message_updated": self.changed,
+                }
+                times.get(body["event"], {}).setdefault(body["id"], time.time())
                 continue
 
             self.seen[f"refused: {answer.status_code if answer else 'no answer'}"] += 1
 
             if self._repeats:
                 self._put_later(1.0, delivery)
+
+
+def _conversation(body: dict[str, t.Any]) -> dict[str, t.Any]:
+    """The conversation in a delivery, which may be the delivery itself."""
+    found: dict[str, t.Any] = body.get("conversation", body)
+
+    return found

@@ -17,6 +17,7 @@ import typing as t
 from pathlib import Path
 
 true_time = time.time
+began = true_time()
 
 
 def set_time() -> float:
@@ -42,9 +43,10 @@ freezing = False
 
 @chatwoot.reply_provider
 def reply(text: str) -> str:
-    time.sleep(random.uniform(0.0, 0.2))  # noqa: S311 - not a secret
+    # Long enough for an operator to act; longer than a post may rest on a look before.
+    time.sleep(6.0 if "slow" in text else random.uniform(0.0, 0.2))  # noqa: S311
 
-    return f"Answer to {text}"
+    return f"Answer to {text}\n-- {began:.3f}"
 
 
 @before_post.connect_via(app)
