@@ -27,8 +27,7 @@ SOME_SECONDS: t.Final = (
 
 
 @known_fault(
-    "Reactions and calls begin a turn, a text that was changed is answered as it was, "
-    "and a takeover whose delivery was lost is not looked for."
+    "Reactions and calls begin a turn, and a changed text is answered as it was before."
 )
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and SIGSTOP")
