@@ -271,6 +271,20 @@ def test_a_hand_off_of_a_question_before_a_resolve_is_not_made(
     assert story.talk.replies == [HANDED_OFF]
 
 
+def test_a_message_from_before_a_hand_off_does_not_return_it(
+    begin: Begin, chatwoot: Chatwoot
+) -> None:
+    """It shows the attribute as it was, and the question's delivery took a while."""
+    thinker = chatwoot.reply_provider(Thinker(Reply(HANDED_OFF, handoff=True)))
+    story = begin(version="4.2.0", kind="bot", status="open")
+
+    with story.during(thinker, "An operator, please.", delivered=True):
+        story.later(5.0)
+        story.talk.customer_says("It is urgent.")
+
+    assert story.talk.replies == [HANDED_OFF]
+
+
 # -- clocks that differ ----------------------------------------------------------
 
 

@@ -301,7 +301,11 @@ class ConversationChanges:
         if self.gate.modes.meaning(value) is not Mode.HUMAN:
             change = {self.gate.modes.name: self.gate.modes.human_value(value)}
             self._write(conversation_id, current.custom_attributes, change)
+            # Whoever may read the conversation sees a return there; an agent bot before
+            # 4.13 sees it in the state that comes with the next message, unless that
+            # was made before this and waits for its delivery.
             former, at = json.dumps(value), self._time_now(current, since)
+            at = None if at is None else at + LONGEST_WAY
 
         def seen(known: Ownership) -> Ownership:
             known = state.attribute_set(known, former)

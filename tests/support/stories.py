@@ -69,10 +69,14 @@ class Story:
         A bot before 4.13 does not hear of that, and a change that comes too soon may be
         what the next message showed before the attribute was set to human.
         """
-        clock = self.sim._state.clock
-        self.sim._state.clock = lambda: clock() + LATER
+        self.later(LATER)
         self.talk.set_attribute("support_mode", "bot")
         self.rest()
+
+    def later(self, seconds: float) -> None:
+        """Let time pass by Chatwoot's clock alone."""
+        clock = self.sim._state.clock
+        self.sim._state.clock = lambda: clock() + seconds
 
     def resolves(self) -> None:
         """Let an operator resolve the conversation, and wait for the app."""
