@@ -24,7 +24,13 @@ from .ownership.gate import is_ours
 from .ownership.mode import Mode, ModeAttribute
 from .ownership.store import OwnershipStore
 from .payloads.conversation import is_post_of
-from .payloads.events import ConversationEvent, Event, MessageEvent, OtherEvent
+from .payloads.events import (
+    ConversationEvent,
+    Event,
+    MessageEvent,
+    MessageUpdate,
+    OtherEvent,
+)
 from .queue.database import Transaction
 from .queue.jobs import Queue
 from .queue.line import MESSAGE
@@ -123,7 +129,10 @@ class Ingest:
 
     def _note_verified(self, event: Event) -> None:
         """Record that this database gets the deliveries of its account and inbox."""
-        if isinstance(event, OtherEvent) or event.account_id != self.config.account_id:
+        if isinstance(event, OtherEvent | MessageUpdate):
+            return
+
+        if event.account_id != self.config.account_id:
             return
 
         message_id, written_at = 0, 0.0
@@ -152,18 +161,13 @@ class Ingest:
         if isinstance(event, ConversationEvent):
             return self._take_conversation(event)
 
+        if isinstance(event, MessageUpdate):
+            return self._take_update(event)
+
         if not isinstance(event, MessageEvent):
             return _ignored(Reason.OTHER_EVENT)
 
-        reason = event.reason_to_ignore(self.config.account_id or 0)
-
-        inbox_id = event.conversation.inbox_id
-
-        if reason is not Reason.OTHER_ACCOUNT and self._is_other_inbox(inbox_id):
-            reason = Reason.OTHER_INBOX
-
-        if reason is Reason.EMPTY and self._may_be_waiting(event):
-            reason = None
+        reason = self._reason_to_ignore(event)
 
         if reason is None:
             put = functools.partial(
@@ -179,6 +183,18 @@ class Ingest:
 
         return _ignored(reason)
 
+    def _reason_to_ignore(self, event: MessageEvent) -> Reason | None:
+        reason = event.reason_to_ignore(self.config.account_id or 0)
+        inbox_id = event.conversation.inbox_id
+
+        if reason is not Reason.OTHER_ACCOUNT and self._is_other_inbox(inbox_id):
+            return Reason.OTHER_INBOX
+
+        if reason is Reason.EMPTY and self._may_be_waiting(event):
+            return None
+
+        return reason
+
     def _may_be_waiting(self, event: MessageEvent) -> bool:
         """Whether a message without content may leave a conversation pending.
 
@@ -187,6 +203,16 @@ class Ingest:
         waits = event.conversation.status not in (None, "open")
 
         return waits and self.config.on_silence == "open"
+
+    def _take_update(self, event: MessageUpdate) -> Receipt:
+        """A message that was edited, deleted, read or translated."""
+        if event.account_id != self.config.account_id:
+            return _ignored(Reason.OTHER_ACCOUNT)
+
+        if self._is_other_inbox(event.conversation.inbox_id):
+            return _ignored(Reason.OTHER_INBOX)
+
+        return _ignored(event.reason)
 
     def _is_other_inbox(self, inbox_id: int | None) -> bool:
         return bool(self.config.inboxes) and inbox_id not in self.config.inboxes

@@ -33,7 +33,6 @@ REACTION: t.Final[JSON] = {
 RINGING: t.Final[JSON] = {"data": {"status": "ringing"}}
 
 
-@known_fault("Calls and reactions are given to the provider as if they were texts.")
 @pytest.mark.parametrize(
     ("text", "fields"),
     [

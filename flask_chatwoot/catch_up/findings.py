@@ -16,6 +16,7 @@ from flask_chatwoot.payloads.listed import (
     ListedMessage,
     delivery_of_message,
 )
+from flask_chatwoot.payloads.questions import why_no_question
 from flask_chatwoot.queue.store import Store
 from flask_chatwoot.queue.sweeps import Reading, SweepState
 
@@ -206,6 +207,9 @@ class Inspector:
     def _creation(self, looked: _Looked, each: ListedMessage) -> t.Iterator[Finding]:
         message = each.message
         event, body = self._event(looked, each, "message_created")
+
+        if message.type == "incoming" and why_no_question(message):
+            return
 
         if message.type == "incoming":
             yield self._finding(looked, each, event, body, deleted=message.deleted)

@@ -109,6 +109,7 @@ class ChatwootMessage(t.NamedTuple):
     :ivar reaction: Whether it is a reaction to another message, such as a thumb
         (``app/services/whatsapp/session/inbound/reaction_store.rb`` of
         fazer-ai/chatwoot).
+    :ivar content_type: Chatwoot's name for the kind of content.
     """
 
     id: int
@@ -128,6 +129,7 @@ class ChatwootMessage(t.NamedTuple):
     author: tuple[str, int] | None = None
     refusal: str = ""
     reaction: bool = False
+    content_type: str = "text"
 
     def __repr__(self) -> str:
         return f"<ChatwootMessage {self.id}>"
@@ -324,6 +326,7 @@ def message_from(
         author=_author(as_object(raw.get("sender"))),
         refusal=as_text(attributes.get("external_error")) or "",
         reaction=attributes.get("is_reaction") is True,
+        content_type=as_text(raw.get("content_type")) or "text",
     )
 
 

@@ -30,8 +30,10 @@ def is_unwanted(
 ) -> bool:
     """Whether a turn without an answer must not leave a conversation pending.
 
-    A reaction needs no answer. Nor does a Chatwoot inbox for which no provider is
-    registered in any mode: others answer there.
+    A Chatwoot inbox for which no provider is registered in any mode needs no answer:
+    others answer there.
+
+    ``CHATWOOT_ON_SILENCE`` is not about messages that are too old.
 
     :param event: The turn's newest message.
     """
