@@ -35,8 +35,10 @@ from .queue.database import Transaction
 from .queue.jobs import Queue
 from .queue.line import MESSAGE
 from .queue.outbox import Outbox
+from .queue.revisions import Revisions
 from .queue.sweeps import Sweeps
 from .queue.transcript import Transcript, TranscriptEntry
+from .turns.changes import change_of, is_known
 from .turns.history import History
 from .turns.messages import TAKEOVER, UNDELIVERED, follow_up
 
@@ -105,6 +107,7 @@ class Ingest:
     config: Config
     queue: Queue
     outbox: Outbox
+    revisions: Revisions
     transcript: Transcript
     ownership: OwnershipStore
     modes: ModeAttribute
@@ -162,7 +165,7 @@ class Ingest:
             return self._take_conversation(event)
 
         if isinstance(event, MessageUpdate):
-            return self._take_update(event)
+            return self._take_update(event, body)
 
         if not isinstance(event, MessageEvent):
             return _ignored(Reason.OTHER_EVENT)
@@ -204,15 +207,34 @@ class Ingest:
 
         return waits and self.config.on_silence == "open"
 
-    def _take_update(self, event: MessageUpdate) -> Receipt:
-        """A message that was edited, deleted, read or translated."""
+    def _take_update(self, event: MessageUpdate, body: bytes) -> Receipt:
+        """A message that was edited or deleted, or else changed.
+
+        An answer to it is not posted any more, unless a request for it may be out.
+        """
         if event.account_id != self.config.account_id:
             return _ignored(Reason.OTHER_ACCOUNT)
 
         if self._is_other_inbox(event.conversation.inbox_id):
             return _ignored(Reason.OTHER_INBOX)
 
-        return _ignored(event.reason)
+        self.history.revise(event.conversation.id, event.message)
+
+        if not event.changes_question:
+            return _ignored(event.reason)
+
+        change = change_of(event.as_message)
+        changed = self.revisions.add(
+            event.conversation.id,
+            event.message.id,
+            change,
+            is_known=is_known(change),
+            payload=body,
+        )
+
+        is_edit = changed and not event.message.deleted
+
+        return _ignored(Reason.EDITED if is_edit else event.reason)
 
     def _is_other_inbox(self, inbox_id: int | None) -> bool:
         return bool(self.config.inboxes) and inbox_id not in self.config.inboxes

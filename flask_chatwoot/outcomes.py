@@ -84,6 +84,10 @@ class Reason(_Ending):
         "updated",
         "A message changed in a way that asks nothing, such as a read receipt.",
     )
+    EDITED = (
+        "edited",
+        "A message was edited: a turn that has not answered it uses the new text.",
+    )
 
     # deliveries that are ignored, and turns that end without an answer
     DELETED = "deleted", "The message was deleted before it was answered."

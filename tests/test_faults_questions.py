@@ -143,10 +143,6 @@ DELETED: t.Final[JSON] = {
 }
 
 
-@known_fault(
-    "A turn uses its messages as they were created; what message_updated says of them "
-    "is ignored."
-)
 @pytest.mark.parametrize(
     ("change", "expected"),
     [(EDITED, ["Hello", "One piece, not ten"]), (DELETED, ["Hello"])],
@@ -166,7 +162,6 @@ def test_a_turn_uses_its_message_as_it_is_when_the_turn_begins(
     assert story.talk.replies == [f"You asked: {each}" for each in expected]
 
 
-@known_fault("A message that is deleted before its turn stays in the burst's text.")
 def test_a_deleted_message_is_left_out_of_its_burst(
     begin: Begin, thinker: Thinker
 ) -> None:
@@ -180,10 +175,6 @@ def test_a_deleted_message_is_left_out_of_its_burst(
     assert thinker.asked == ["Hello", "No, twenty"]
 
 
-@known_fault(
-    "The answer to a text is posted although the customer edited or deleted the text "
-    "while the provider worked."
-)
 @pytest.mark.parametrize(
     ("change", "expected"),
     [(EDITED, ["You asked: One piece, not ten"]), (DELETED, [])],

@@ -16,7 +16,7 @@ CLOSED: dict[type[StrEnum], set[str]] = {
         *("other_account", "other_inbox"),
         *("outgoing", "private", "template", "activity", "unknown_type", "empty"),
         *("auto_reply", "blocked"),
-        *("call", "reaction", "survey", "updated", "deleted"),
+        *("call", "reaction", "survey", "updated", "edited", "deleted"),
         *("taken", "answered", "status", "assigned", "too_old", "window_closed"),
         *("policy_failed", "policy", "superseded"),
         *("no_answer", "no_reply", "no_provider"),

@@ -41,6 +41,8 @@ class TurnDecision(t.NamedTuple):
     """The decision about a turn, and what it was based on.
 
     :ivar at: When it was made, Unix seconds.
+    :ivar first: The id of the turn's oldest message.
+    :ivar seen: Messages that the looks before posts have shown; they grow.
     """
 
     event: MessageEvent
@@ -48,6 +50,8 @@ class TurnDecision(t.NamedTuple):
     context: PolicyContext
     decision: Decision
     at: float
+    first: int
+    seen: list[ChatwootMessage]
 
     def __repr__(self) -> str:
         return f"<TurnDecision about {self.event!r}>"
@@ -73,13 +77,16 @@ class Gate:
     clock: t.Callable[[], float]
     ahead: t.Callable[[], float]
 
-    def may_hear_turn(self, event: MessageEvent, *, received_at: float) -> TurnDecision:
+    def may_hear_turn(
+        self, event: MessageEvent, *, received_at: float, first: int | None = None
+    ) -> TurnDecision:
         """Decide whether the provider is called, and for whom.
 
         Reads the live state only if operators have the conversation: they may have
         returned it meanwhile.
 
         :param received_at: When the turn's oldest delivery came, Unix seconds.
+        :param first: The id of its oldest message, if that is not the event's.
         """
         ownership = self._ownership(event)
         now = self.clock()
@@ -94,7 +101,10 @@ class Gate:
             event, ownership, modes=self.modes, settings=self.settings, age=age
         )
 
-        return TurnDecision(event, ownership, known, self._decide(known), now)
+        decision = self._decide(known)
+        first = first or event.message.id
+
+        return TurnDecision(event, ownership, known, decision, now, first, [])
 
     def may_hear_post(self, turn: TurnDecision, *, private: bool) -> Decision:
         """Decide whether a post is still made, and for whom.
@@ -165,7 +175,7 @@ class Gate:
             )
 
         if live is not None:
-            known = self._with_live(known, event, live, ownership)
+            known = self._with_live(known, turn, live, ownership)
 
         return known, ownership
 
@@ -268,11 +278,13 @@ class Gate:
     def _with_live(
         self,
         known: PolicyContext,
-        event: MessageEvent,
+        turn: TurnDecision,
         live: Conversation,
         ownership: Ownership,
     ) -> PolicyContext:
-        messages = self._messages_since(event, live)
+        event = turn.event
+        messages = self._messages_since(turn, live)
+        turn.seen.extend(messages)
         answer = self._answer_in(event, messages)
 
         if answer:  # its delivery may be late or lost
@@ -289,16 +301,21 @@ class Gate:
         )
 
     def _messages_since(
-        self, event: MessageEvent, live: Conversation
+        self, turn: TurnDecision, live: Conversation
     ) -> list[ChatwootMessage]:
-        """The newest messages, as many as are needed to find an operator's answer."""
+        """The newest messages, as many as are needed to find an operator's answer.
+
+        If they must be listed, those of the turn are among them, as they are by now.
+        """
         last = live.last_message
         shown = [] if last is None or last.speaker is None else [last]
 
-        if not context.needs_list(live, event.message.id):
+        if not context.needs_list(live, turn.event.message.id):
             return shown
 
-        return [*self.live.messages(event.conversation.id, event.message.id), *shown]
+        listed = self.live.messages(turn.event.conversation.id, turn.first - 1)
+
+        return [*listed, *shown]
 
     def _answer_in(
         self, event: MessageEvent, messages: t.Sequence[ChatwootMessage]

@@ -166,6 +166,14 @@ class MessageUpdate(t.NamedTuple):
         )
 
     @property
+    def changes_question(self) -> bool:
+        """Whether it may be about the text of a question."""
+        message = self.message
+        is_question = message.type == "incoming" and not message.private
+
+        return is_question and why_no_question(message) is None
+
+    @property
     def reason(self) -> Reason:
         """Why it needs no turn, as far as the payload shows."""
         change = Reason.DELETED if self.message.deleted else Reason.UPDATED

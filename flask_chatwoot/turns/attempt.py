@@ -11,6 +11,7 @@ from flask_chatwoot.errors import (
     APIError,
     ChatwootError,
     DatabaseError,
+    LeaseLostError,
     ProviderError,
     ProviderFailedError,
 )
@@ -24,6 +25,7 @@ from flask_chatwoot.queue.transcript import TranscriptEntry
 from flask_chatwoot.replies import Answer, Handoff, Provider, Turn
 
 from . import silence
+from .changes import changes_seen, fail_if_changed, keep_changes
 from .drafts import as_note, parts_of
 from .ending import Ending, HandoffError
 from .giving_up import last_posts, rest_of
@@ -92,6 +94,13 @@ class Attempt:
         """How the turn ended, or ``None`` if it is not over."""
         try:
             return self._end_unless_crashed()
+        except LeaseLostError:
+            if not self._parts.revisions.are_new(self._job):
+                raise
+
+            log.info("job %s begins again: a message was changed", self._job.id)
+            self._parts.queue.postpone(self._job, 0.0, free=True)
+            return None
         except DatabaseError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a message can cause
@@ -135,6 +144,7 @@ class Attempt:
             posts = self._compose(because)
 
             if isinstance(posts, Ending):
+                fail_if_changed(self._parts.revisions, self._job)
                 return posts
 
             parts, handoff = posts
@@ -200,6 +210,9 @@ class Attempt:
 
     def _ask(self) -> Answer | Ending:
         turn = self._turn
+
+        if not turn.messages:
+            return Ending(TurnOutcome.DECLINED, Reason.DELETED)
 
         if self._decision.audience is Audience.NOBODY:
             return Ending(TurnOutcome.DECLINED, self._decision.reason)
@@ -283,6 +296,10 @@ class Attempt:
             return before.after(draft, self._decision.reason)
 
         decision = self._parts.gate.may_hear_post(self._known, private=draft.private)
+
+        if self._job.failure is None and not self._made:
+            seen = changes_seen(self._known, self._turn.messages)
+            keep_changes(self._parts.revisions, self._job, seen)
 
         if self._is_withheld(draft, decision):
             reason = decision.reason

@@ -12,6 +12,7 @@ from flask_chatwoot.ownership.gate import Gate
 from flask_chatwoot.ownership.store import OwnershipStore
 from flask_chatwoot.queue.jobs import Queue
 from flask_chatwoot.queue.outbox import Outbox
+from flask_chatwoot.queue.revisions import Revisions
 from flask_chatwoot.replies import Registry
 
 from .handoff import ConversationChanges
@@ -30,6 +31,7 @@ class TurnParts:
     providers: Registry
     queue: Queue
     outbox: Outbox
+    revisions: Revisions
     ownership: OwnershipStore
     gate: Gate
     poster: Poster

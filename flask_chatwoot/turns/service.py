@@ -28,6 +28,9 @@ from .retry import crashed, postponed, reason_of
 from .unanswered import open_unanswered
 from .undelivered import RefusalAttempt
 
+_MOST_LISTED: t.Final = 50
+"""Messages of a turn that a look may show. Chatwoot lists a hundred from one on."""
+
 log = logging.getLogger(__name__)
 
 
@@ -123,28 +126,37 @@ class Service:
     def _turn(
         self, job: Job, event: MessageEvent, messages: tuple[Message, ...]
     ) -> None:
-        # The delivery that came last need not be about the message written last.
-        newest = event.message._replace(id=messages[-1].id)
-        event = event._replace(message=newest)
-        known = self._parts.gate.may_hear_turn(event, received_at=job.since)
+        # What was picked is an answer to the message whose id it has.
+        written = [message.id for message in messages if not message.picked]
+
+        if messages:
+            # The delivery that came last need not be about the message written last.
+            newest = event.message._replace(id=messages[-1].id)
+            event = event._replace(message=newest)
+
+        known = self._parts.gate.may_hear_turn(
+            event,
+            received_at=job.since,
+            first=min(written[-_MOST_LISTED:], default=None),
+        )
         to_customer = known.decision.audience is Audience.CUSTOMER
         turn = turn_of(
             event,
             messages,
             job=job,
             mode=Mode.BOT if to_customer else Mode.HUMAN,
-            read_history=self._reader(event.conversation.id, messages),
+            read_history=self._reader(event.conversation.id, messages, written),
         )
 
         Attempt(self._parts, job, known, turn).run()
 
     def _reader(
-        self, conversation_id: int, messages: t.Sequence[Message]
+        self,
+        conversation_id: int,
+        messages: t.Sequence[Message],
+        written: t.Sequence[int],
     ) -> HistoryReader:
         """A function that reads the messages before those of a turn."""
-        # What was picked is an answer to the message whose id it has.
-        written = [message.id for message in messages if not message.picked]
-
         return lambda limit, characters: self._parts.history.read(
             conversation_id,
             before=min(written, default=None),
