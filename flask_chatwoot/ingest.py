@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import functools
 import logging
+import time
 import typing as t
 from dataclasses import dataclass
 
 from .config import Config
 from .errors import DatabaseError
 from .outcomes import DeliveryOutcome, Reason
+from .ownership.context import is_older_than
 from .ownership.deliveries import (
     record_bot,
     record_human,
@@ -40,7 +42,8 @@ from .queue.sweeps import Sweeps
 from .queue.transcript import Transcript, TranscriptEntry
 from .turns.changes import change_of, is_known
 from .turns.history import History
-from .turns.messages import TAKEOVER, UNDELIVERED, follow_up
+from .turns.left import LeftUnanswered
+from .turns.messages import TAKEOVER, UNANSWERED, UNDELIVERED, follow_up
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +105,11 @@ class OnlyStore:
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Ingest:
-    """Stores the events of one app. Threads share it."""
+    """Stores the events of one app. Threads share it.
+
+    :ivar age_of: Seconds since a question was written that is delivered now.
+    :ivar left: Counts those that are left unanswered.
+    """
 
     config: Config
     queue: Queue
@@ -114,6 +121,8 @@ class Ingest:
     history: History
     backend: Backend
     sweeps: Sweeps
+    age_of: t.Callable[[MessageEvent], float]
+    left: LeftUnanswered
 
     def take(self, event: Event, body: bytes) -> Receipt:
         """Store the event of a verified delivery.
@@ -172,6 +181,9 @@ class Ingest:
 
         reason = self._reason_to_ignore(event)
 
+        if reason is None and self._is_too_old(event):
+            return self._take_too_old(event, body, found_after)
+
         if reason is None:
             put = functools.partial(
                 self._put, event, body, MESSAGE, found_after=found_after
@@ -206,6 +218,47 @@ class Ingest:
         waits = event.conversation.status not in (None, "open")
 
         return waits and self.config.on_silence == "open"
+
+    def _is_too_old(self, event: MessageEvent) -> bool:
+        """Whether a message seems too old for the provider when it is delivered."""
+        written_at, oldest = event.message.written_at, self.config.policy.max_age
+
+        # It is not older than that, and nearly always that alone decides.
+        if written_at is None or time.time() - written_at <= oldest:
+            return False
+
+        return self.age_of(event) > oldest
+
+    def _take_too_old(
+        self, event: MessageEvent, body: bytes, found_after: float | None
+    ) -> Receipt:
+        """A message that the provider is not asked about, however it came.
+
+        Operators get a pending conversation of ours; others are theirs already. Unless
+        the delivery itself shows how old the message is, the job asks Chatwoot's clock.
+        """
+        waits = event.conversation.waits_for_bot
+        is_sure = is_older_than(event, self.config.policy.max_age)
+
+        if waits or not is_sure:
+            return _receipt(self.open_unanswered(event, body, found_after))
+
+        if self.queue.is_known(event.conversation.id, event.key):
+            return _receipt(False)
+
+        self.left.add()
+
+        return _ignored(Reason.TOO_OLD)
+
+    def open_unanswered(
+        self, event: MessageEvent, body: bytes, found_after: float | None
+    ) -> bool:
+        """Store that operators must get the conversation of a message."""
+        put = functools.partial(
+            self._put, event, body, UNANSWERED, found_after=found_after
+        )
+
+        return self.backend.accept(put, event, body)
 
     def _take_update(self, event: MessageUpdate, body: bytes) -> Receipt:
         """A message that was edited or deleted, or else changed.

@@ -29,6 +29,7 @@ from .queue.store import Store
 from .replies import Registry
 from .turns.handoff import ConversationChanges
 from .turns.history import History
+from .turns.left import LeftUnanswered
 from .turns.parts import TurnParts
 from .turns.posting import Poster
 from .turns.service import Service
@@ -265,7 +266,7 @@ def _components(
         store=store,
         ownership=ownership,
     )
-    upkeep = Upkeep(store, ownership, CatchUpThread(catch_up))
+    upkeep = Upkeep(store, ownership, CatchUpThread(catch_up), turns.left)
     backend = workers.create(config, runner, store, upkeep)
 
     return Components(
@@ -294,6 +295,8 @@ def _ingest(config: Config, turns: TurnParts, store: Store) -> Ingest:
         history=turns.history,
         backend=OnlyStore(),
         sweeps=store.sweeps,
+        age_of=turns.gate.age_now,
+        left=turns.left,
     )
 
 
@@ -348,6 +351,7 @@ def _turns(
             reader=reader, ownership=ownership, transcript=store.transcript
         ),
         typing=TypingIndicator(client, wanted=config.typing),
+        left=LeftUnanswered(),
     )
 
 

@@ -62,10 +62,6 @@ def deliver_old(app: Flask, story: Story, days: int, **options: t.Any) -> None:
     story.rest()
 
 
-@known_fault(
-    "A message older than CHATWOOT_MAX_AGE is given to the provider, and one older "
-    "than 30 days is even answered in public."
-)
 @pytest.mark.parametrize("days", [1, 3, 31, 45, 4000])
 def test_a_message_from_an_import_is_not_answered_however_old(
     begin: Begin, app: Flask, asked: list[str], days: int
@@ -78,10 +74,6 @@ def test_a_message_from_an_import_is_not_answered_however_old(
     assert asked == []
 
 
-@known_fault(
-    "An old message in a pending conversation is given to the provider, and the "
-    "conversation is not opened with a note."
-)
 @pytest.mark.parametrize("days", [3, 45])
 def test_an_old_message_in_a_pending_conversation_opens_it_with_one_note(
     begin: Begin, app: Flask, asked: list[str], days: int
@@ -114,10 +106,6 @@ def old_mail() -> JSON:
     return {"content_type": "incoming_email", "content_attributes": {"email": mail}}
 
 
-@known_fault(
-    "The age of a message is that of its row in Chatwoot; when it was written is not "
-    "read."
-)
 @pytest.mark.parametrize(
     ("channel", "fields"), [("whatsapp", imported), ("email", old_mail)]
 )

@@ -77,12 +77,13 @@ def message_of(*changes: Change) -> ChatwootMessage:
 def test_a_message_is_read() -> None:
     text, author = "Where is my order?", Speaker.CUSTOMER
     said: t.Any = {"id": 9001, "type": "incoming", "content": text, "text": text}
+    said |= {"created_at": 1785143553.123, "written_at": 1785143553.123}
     known: t.Any = {"id": 42, "account_id": 1, "inbox_id": 3, "status": "open"}
 
     assert event_of() == MessageEvent(
         name="message_created",
         account_id=1,
-        message=ChatwootMessage(**said, speaker=author, created_at=1785143553.123),
+        message=ChatwootMessage(**said, speaker=author),
         conversation=Conversation(
             **known,
             additional_attributes={"browser_language": "de"},

@@ -10,6 +10,7 @@ from flask_chatwoot.errors import PayloadError
 from flask_chatwoot.ownership.gate import is_ours
 from flask_chatwoot.ownership.store import OwnershipStore
 from flask_chatwoot.payloads import events
+from flask_chatwoot.payloads.conversation import ChatwootMessage
 from flask_chatwoot.payloads.events import Event, MessageEvent
 from flask_chatwoot.payloads.listed import (
     ListedConversation,
@@ -250,6 +251,7 @@ class Inspector:
         question = Question(
             each.message.id,
             self._written_at(looked, each),
+            older=_older(each.message),
             known=isinstance(event, MessageEvent)
             and self.store.queue.is_known(event.conversation.id, event.key),
             answered=looked.answered_until(picked=picked) > each.message.id,
@@ -262,7 +264,9 @@ class Inspector:
         if picked and verdict is Verdict.TAKEN_IN and self.times.is_young(updated_at):
             verdict = Verdict.YOUNG
 
-        age = self.times.age(updated_at if picked else question.written_at)
+        age = self.times.age(
+            updated_at if picked else question.written_at - question.older
+        )
 
         return Finding(each.message.id, verdict, age, event, body)
 
@@ -279,6 +283,14 @@ class Inspector:
         )
 
         return events.parse(body), body
+
+
+def _older(message: ChatwootMessage) -> float:
+    """Seconds by which a message is older than its row in Chatwoot."""
+    if message.created_at is None or message.written_at is None:
+        return 0.0
+
+    return message.created_at - message.written_at
 
 
 class _Looked(t.NamedTuple):

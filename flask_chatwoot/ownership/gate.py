@@ -41,7 +41,8 @@ class TurnDecision(t.NamedTuple):
     """The decision about a turn, and what it was based on.
 
     :ivar at: When it was made, Unix seconds.
-    :ivar first: The id of the turn's oldest message.
+    :ivar after: The messages that looks list are newer than this one: those of the turn
+        and all later ones.
     :ivar seen: Messages that the looks before posts have shown; they grow.
     """
 
@@ -50,7 +51,7 @@ class TurnDecision(t.NamedTuple):
     context: PolicyContext
     decision: Decision
     at: float
-    first: int
+    after: int
     seen: list[ChatwootMessage]
 
     def __repr__(self) -> str:
@@ -77,6 +78,43 @@ class Gate:
     clock: t.Callable[[], float]
     ahead: t.Callable[[], float]
 
+    def age(self, event: MessageEvent, now: float, *, received_at: float) -> float:
+        """Seconds since a question was written; see :func:`.age_of`."""
+        return context.age_of(
+            event,
+            received_at=received_at,
+            now=now,
+            remembered=KEEP,
+            ahead=self.ahead(),
+        )
+
+    def age_now(self, event: MessageEvent) -> float:
+        """Seconds since a question was written that is delivered now."""
+        now = self.clock()
+
+        return self.age(event, now, received_at=now)
+
+    def is_too_old(self, event: MessageEvent, *, received_at: float) -> bool:
+        """Whether the provider is not asked about a question.
+
+        If only a clock of ours says so, Chatwoot's own decides: one request.
+
+        :param received_at: When it was delivered, Unix seconds.
+        :raises APIError: Chatwoot's time could not be read.
+        """
+        oldest, written_at = self.settings.max_age, event.message.written_at
+
+        if self.age(event, self.clock(), received_at=received_at) <= oldest:
+            return False
+
+        # Of a click only the time of its question is known.
+        if event.digest or written_at is None or context.is_older_than(event, oldest):
+            return True
+
+        now = self.live.time()
+
+        return now is None or now - written_at > oldest
+
     def may_hear_turn(
         self, event: MessageEvent, *, received_at: float, first: int | None = None
     ) -> TurnDecision:
@@ -86,25 +124,19 @@ class Gate:
         returned it meanwhile.
 
         :param received_at: When the turn's oldest delivery came, Unix seconds.
-        :param first: The id of its oldest message, if that is not the event's.
+        :param first: The id of its oldest message that was written, not picked.
         """
         ownership = self._ownership(event)
         now = self.clock()
-        age = context.age_of(
-            event,
-            received_at=received_at,
-            now=now,
-            remembered=KEEP,
-            ahead=self.ahead(),
-        )
+        age = self.age(event, now, received_at=received_at)
         known = context.context_of(
             event, ownership, modes=self.modes, settings=self.settings, age=age
         )
 
         decision = self._decide(known)
-        first = first or event.message.id
+        after = event.message.id if first is None else first - 1
 
-        return TurnDecision(event, ownership, known, decision, now, first, [])
+        return TurnDecision(event, ownership, known, decision, now, after, [])
 
     def may_hear_post(self, turn: TurnDecision, *, private: bool) -> Decision:
         """Decide whether a post is still made, and for whom.
@@ -313,7 +345,7 @@ class Gate:
         if not context.needs_list(live, turn.event.message.id):
             return shown
 
-        listed = self.live.messages(turn.event.conversation.id, turn.first - 1)
+        listed = self.live.messages(turn.event.conversation.id, turn.after)
 
         return [*listed, *shown]
 

@@ -78,6 +78,13 @@ class LiveState:
 
             return []
 
+    def time(self) -> float | None:
+        """Chatwoot's time, Unix seconds; ``None`` if it does not say.
+
+        :raises APIError: The request failed.
+        """
+        return self.client.server_time()
+
     def _note_refusal(self, conversation_id: int, now: float) -> None:
         still = {key: at for key, at in list(self._refused.items()) if at > now}
         self._refused = {**still, conversation_id: now + RETRY_AFTER}

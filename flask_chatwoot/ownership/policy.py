@@ -95,7 +95,7 @@ def default_policy(context: PolicyContext) -> Decision:
     - nobody: an e-mail written by a machine, a blocked contact, an operator's answer;
     - operators: a takeover, human mode, a status other than ``CHATWOOT_BOT_STATUSES``,
       an assigned operator with ``CHATWOOT_YIELD_TO_ASSIGNEE``, a message older than
-      ``CHATWOOT_MAX_AGE``, a closed messaging window;
+      ``CHATWOOT_MAX_AGE`` when its answer comes, a closed messaging window;
     - customer: everything else.
     """
     for holds, audience, reason in _TABLE:

@@ -19,6 +19,7 @@ from .fields import (
     as_text,
 )
 from .liquid import escape
+from .questions import written_at
 from .typed import typed
 
 _NOTHING: t.Final[Object] = MappingProxyType({})
@@ -110,6 +111,7 @@ class ChatwootMessage(t.NamedTuple):
         (``app/services/whatsapp/session/inbound/reaction_store.rb`` of
         fazer-ai/chatwoot).
     :ivar content_type: Chatwoot's name for the kind of content.
+    :ivar written_at: The oldest time that it states, Unix seconds.
     """
 
     id: int
@@ -130,6 +132,7 @@ class ChatwootMessage(t.NamedTuple):
     refusal: str = ""
     reaction: bool = False
     content_type: str = "text"
+    written_at: float | None = None
 
     def __repr__(self) -> str:
         return f"<ChatwootMessage {self.id}>"
@@ -305,6 +308,7 @@ def message_from(
     content = as_text(raw.get("content")) or ""
     kind = _type(raw.get("message_type"))
     private = raw.get("private") not in (None, False)
+    created_at = as_seconds(raw.get("created_at"))
     text, rendered = typed(content, mail, message_id, conversation)
     speaker = _speaker(raw, attributes, kind, private=private)
 
@@ -320,13 +324,14 @@ def message_from(
         marker=as_text(attributes.get(MARKER)),
         picked=_picked(attributes.get("submitted_values")),
         attachments=_attachments(raw.get("attachments")),
-        created_at=as_seconds(raw.get("created_at")),
+        created_at=created_at,
         auto_reply=mail.get("auto_reply") is True,
         deleted=bool(attributes.get("deleted")),
         author=_author(as_object(raw.get("sender"))),
         refusal=as_text(attributes.get("external_error")) or "",
         reaction=attributes.get("is_reaction") is True,
         content_type=as_text(raw.get("content_type")) or "text",
+        written_at=written_at(created_at, attributes),
     )
 
 

@@ -179,6 +179,11 @@ class Job(t.NamedTuple):
         return min([self.received_at, *(each.received_at for each in self.follow_ups)])
 
     @property
+    def until(self) -> float:
+        """Unix seconds when its newest message was received, or a change of one."""
+        return max([self.received_at, *(each.received_at for each in self.follow_ups)])
+
+    @property
     def newest(self) -> bytes:
         """The body of the newest delivery."""
         kept = [each.payload for each in self.follow_ups if each.payload is not None]

@@ -82,6 +82,10 @@ class Attempt:
         """Tell the host how the turn ended."""
         _log(self._job, ending)
         self._keep_transcript()
+
+        if ending[:2] == (TurnOutcome.DECLINED, Reason.TOO_OLD):
+            self._parts.left.add()
+
         signals.send(
             signals.turn_finished,
             self._parts.app,
@@ -217,6 +221,9 @@ class Attempt:
         if self._decision.audience is Audience.NOBODY:
             return Ending(TurnOutcome.DECLINED, self._decision.reason)
 
+        if self._is_too_old():
+            return Ending(TurnOutcome.DECLINED, Reason.TOO_OLD)
+
         if turn.mode is Mode.HUMAN:
             self._open_pending()
 
@@ -229,6 +236,16 @@ class Attempt:
             return Ending(TurnOutcome.DECLINED, Reason.EMPTY)
 
         return self._call(provider)
+
+    def _is_too_old(self) -> bool:
+        """Whether even the newest message of the turn is too old to be answered."""
+        known = self._known
+
+        # Nearly always, that alone decides.
+        if known.context.age <= self._parts.config.policy.max_age:
+            return False
+
+        return self._parts.gate.is_too_old(known.event, received_at=self._job.until)
 
     def _call(self, provider: Provider) -> Answer | Ending:
         turn = self._turn

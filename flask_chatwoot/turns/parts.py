@@ -17,6 +17,7 @@ from flask_chatwoot.replies import Registry
 
 from .handoff import ConversationChanges
 from .history import History
+from .left import LeftUnanswered
 from .posting import Poster
 from .typing_indicator import TypingIndicator
 
@@ -38,3 +39,4 @@ class TurnParts:
     changes: ConversationChanges
     history: History
     typing: TypingIndicator
+    left: LeftUnanswered

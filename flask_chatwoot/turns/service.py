@@ -76,7 +76,7 @@ class Service:
             elif job.kind == UNDELIVERED:
                 self._hand_off_refused(job, event)
             elif job.kind == UNANSWERED:
-                self._open_unanswered(job, event)
+                self._open_unanswered(job, event, messages)
             else:
                 self._turn(job, event, messages)
 
@@ -185,12 +185,27 @@ class Service:
         except APIError as error:
             self._postpone_or_end(job, error)
 
-    def _open_unanswered(self, job: Job, event: MessageEvent) -> None:
-        """Give operators a conversation whose message was found too late."""
+    def _open_unanswered(
+        self, job: Job, event: MessageEvent, messages: tuple[Message, ...]
+    ) -> None:
+        """Give operators a conversation whose message came too late.
+
+        If it did not, because a clock was wrong then, it gets a turn.
+        """
+        gate = self._parts.gate
+
         try:
-            open_unanswered(self._parts, job, event)
+            # Of a click that catch-up found, only the time of its question is known.
+            noted = bool(job.drafts or event.digest)
+
+            if noted or gate.is_too_old(event, received_at=job.since):
+                open_unanswered(self._parts, job, event)
+                return
         except APIError as error:
             self._postpone_or_end(job, error)
+            return
+
+        self._turn(job, event, messages)
 
     def _postpone_or_end(self, job: Job, error: APIError) -> None:
         if not postponed(self._parts.queue, self._parts.config, job, error):
