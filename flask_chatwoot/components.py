@@ -28,6 +28,7 @@ from .replies import Registry
 from .turns.handoff import ConversationChanges
 from .turns.history import History
 from .turns.host_client import HostClient
+from .turns.left import LeftUnanswered
 from .turns.parts import TurnParts
 from .turns.posting import Poster
 from .turns.service import Service
@@ -107,7 +108,8 @@ def build(
         store=store,
         ownership=ownership,
     )
-    upkeep = Upkeep(store, ownership, turns.changes.told, CatchUpThread(catch_up))
+    thread = CatchUpThread(catch_up)
+    upkeep = Upkeep(store, ownership, turns.changes.told, thread, turns.left)
     backend = workers.create(config, runner, store, upkeep)
 
     return Components(
@@ -130,6 +132,7 @@ def _ingest(config: Config, turns: TurnParts, store: Store) -> Ingest:
         config=config,
         queue=store.queue,
         outbox=store.outbox,
+        revisions=store.revisions,
         transcript=store.transcript,
         ownership=turns.ownership,
         told=turns.changes.told,
@@ -137,6 +140,8 @@ def _ingest(config: Config, turns: TurnParts, store: Store) -> Ingest:
         history=turns.history,
         backend=OnlyStore(),
         sweeps=store.sweeps,
+        age_of=turns.gate.age_now,
+        left=turns.left,
     )
 
 
@@ -182,6 +187,7 @@ def _turns(
         providers=providers,
         queue=store.queue,
         outbox=store.outbox,
+        revisions=store.revisions,
         ownership=ownership,
         gate=gate,
         poster=poster,
@@ -192,6 +198,7 @@ def _turns(
             reader=reader, ownership=ownership, transcript=store.transcript
         ),
         typing=TypingIndicator(client, wanted=config.typing),
+        left=LeftUnanswered(),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import time
 import typing as t
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from .config import Config
 from .errors import DatabaseError
 from .outcomes import DeliveryOutcome, Reason, Receipt
 from .ownership.attributes import ToldAttributes
+from .ownership.context import is_older_than
 from .ownership.deliveries import (
     record_bot,
     record_human,
@@ -28,15 +30,24 @@ from .ownership.state import operator_wrote
 from .ownership.store import OwnershipStore
 from .payloads.attachments import described
 from .payloads.conversation import is_post_of
-from .payloads.events import ConversationEvent, Event, MessageEvent, OtherEvent
+from .payloads.events import (
+    ConversationEvent,
+    Event,
+    MessageEvent,
+    MessageUpdate,
+    OtherEvent,
+)
 from .queue.database import Transaction
 from .queue.jobs import Queue
 from .queue.line import MESSAGE
 from .queue.outbox import Outbox
+from .queue.revisions import Revisions
 from .queue.sweeps import Sweeps
 from .queue.transcript import Transcript, TranscriptEntry
+from .turns.changes import change_of, is_known
 from .turns.history import History
-from .turns.messages import TAKEOVER, UNDELIVERED, follow_up
+from .turns.left import LeftUnanswered
+from .turns.messages import TAKEOVER, UNANSWERED, UNDELIVERED, follow_up
 
 log = logging.getLogger(__name__)
 
@@ -91,11 +102,16 @@ class OnlyStore:
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Ingest:
-    """Stores the events of one app. Threads share it."""
+    """Stores the events of one app. Threads share it.
+
+    :ivar age_of: Seconds since a question was written that is delivered now.
+    :ivar left: Counts those that are left unanswered.
+    """
 
     config: Config
     queue: Queue
     outbox: Outbox
+    revisions: Revisions
     transcript: Transcript
     ownership: OwnershipStore
     told: ToldAttributes
@@ -103,6 +119,8 @@ class Ingest:
     history: History
     backend: Backend
     sweeps: Sweeps
+    age_of: t.Callable[[MessageEvent], float]
+    left: LeftUnanswered
 
     def take(self, event: Event, body: bytes) -> Receipt:
         """Store the event of a verified delivery.
@@ -121,7 +139,10 @@ class Ingest:
 
     def _note_verified(self, event: Event) -> None:
         """Record that this database gets the deliveries of its account and inbox."""
-        if isinstance(event, OtherEvent) or event.account_id != self.config.account_id:
+        if isinstance(event, OtherEvent | MessageUpdate):
+            return
+
+        if event.account_id != self.config.account_id:
             return
 
         message_id, written_at = 0, 0.0
@@ -150,21 +171,19 @@ class Ingest:
         if isinstance(event, ConversationEvent):
             return self._take_conversation(event)
 
+        if isinstance(event, MessageUpdate):
+            return self._take_update(event, body)
+
         if not isinstance(event, MessageEvent):
             return _ignored(Reason.OTHER_EVENT)
 
-        reason = event.reason_to_ignore(self.config.account_id or 0)
-
-        inbox_id = event.conversation.inbox_id
-
-        if reason is not Reason.OTHER_ACCOUNT and self._is_other_inbox(inbox_id):
-            reason = Reason.OTHER_INBOX
+        reason = self._reason_to_ignore(event)
 
         if reason not in (Reason.OTHER_ACCOUNT, Reason.OTHER_INBOX):
             record_shown(self.ownership, event, self.modes)
 
-        if reason is Reason.EMPTY and self._may_be_waiting(event):
-            reason = None
+        if reason is None and self._is_too_old(event):
+            return self._take_too_old(event, body, found_after)
 
         if reason is None:
             put = functools.partial(
@@ -182,6 +201,18 @@ class Ingest:
 
         return _ignored(reason)
 
+    def _reason_to_ignore(self, event: MessageEvent) -> Reason | None:
+        reason = event.reason_to_ignore(self.config.account_id or 0)
+        inbox_id = event.conversation.inbox_id
+
+        if reason is not Reason.OTHER_ACCOUNT and self._is_other_inbox(inbox_id):
+            return Reason.OTHER_INBOX
+
+        if reason is Reason.EMPTY and self._may_be_waiting(event):
+            return None
+
+        return reason
+
     def _may_be_waiting(self, event: MessageEvent) -> bool:
         """Whether a message without content may leave a conversation pending.
 
@@ -190,6 +221,76 @@ class Ingest:
         waits = event.conversation.status not in (None, "open")
 
         return waits and self.config.on_silence == "open"
+
+    def _is_too_old(self, event: MessageEvent) -> bool:
+        """Whether a message seems too old for the provider when it is delivered."""
+        written_at, oldest = event.message.written_at, self.config.policy.max_age
+
+        # It is not older than that, and nearly always that alone decides.
+        if written_at is None or time.time() - written_at <= oldest:
+            return False
+
+        return self.age_of(event) > oldest
+
+    def _take_too_old(
+        self, event: MessageEvent, body: bytes, found_after: float | None
+    ) -> Receipt:
+        """A message that the provider is not asked about, however it came.
+
+        Operators get a pending conversation of ours; others are theirs already. Unless
+        the delivery itself shows how old the message is, the job asks Chatwoot's clock.
+        """
+        waits = event.conversation.waits_for_bot
+        is_sure = is_older_than(event, self.config.policy.max_age)
+
+        if waits or not is_sure:
+            return _receipt(self.open_unanswered(event, body, found_after))
+
+        if self.queue.is_known(event.conversation.id, event.key):
+            return _receipt(False)
+
+        self.left.add()
+
+        return _ignored(Reason.TOO_OLD)
+
+    def open_unanswered(
+        self, event: MessageEvent, body: bytes, found_after: float | None
+    ) -> bool:
+        """Store that operators must get the conversation of a message."""
+        put = functools.partial(
+            self._put, event, body, UNANSWERED, found_after=found_after
+        )
+
+        return self.backend.accept(put, event, body)
+
+    def _take_update(self, event: MessageUpdate, body: bytes) -> Receipt:
+        """A message that was edited or deleted, or else changed.
+
+        An answer to it is not posted any more, unless a request for it may be out.
+        """
+        if event.account_id != self.config.account_id:
+            return _ignored(Reason.OTHER_ACCOUNT)
+
+        if self._is_other_inbox(event.conversation.inbox_id):
+            return _ignored(Reason.OTHER_INBOX)
+
+        self.history.revise(event.conversation.id, event.message)
+
+        if not event.changes_question:
+            return _ignored(event.reason)
+
+        change = change_of(event.as_message)
+        changed = self.revisions.add(
+            event.conversation.id,
+            event.message.id,
+            change,
+            is_known=is_known(change),
+            payload=body,
+        )
+
+        is_edit = changed and not event.message.deleted
+
+        return _ignored(Reason.EDITED if is_edit else event.reason)
 
     def _is_other_inbox(self, inbox_id: int | None) -> bool:
         return bool(self.config.inboxes) and inbox_id not in self.config.inboxes

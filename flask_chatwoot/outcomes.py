@@ -77,6 +77,20 @@ class Reason(_Ending):
         "An e-mail written by a machine; an answer could cause a mail loop.",
     )
     BLOCKED = "blocked", "From a contact whom operators have blocked."
+    CALL = "call", "A call, which rings or has ended."
+    REACTION = "reaction", "A reaction to a message, such as a thumb, or its removal."
+    SURVEY = "survey", "The answer to a satisfaction survey."
+    UPDATED = (
+        "updated",
+        "A message changed in a way that asks nothing, such as a read receipt.",
+    )
+    EDITED = (
+        "edited",
+        "A message was edited: a turn that has not answered it uses the new text.",
+    )
+
+    # deliveries that are ignored, and turns that end without an answer
+    DELETED = "deleted", "The message was deleted before it was answered."
 
     # turns whose answer became a note, or was withheld
     TAKEN = "taken", "An operator has taken over the conversation."

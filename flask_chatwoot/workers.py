@@ -31,6 +31,7 @@ from .queue.inspection import ALIVE, KEEP
 from .queue.jobs import Job, Queue
 from .queue.schema import WorkerLimit
 from .queue.store import Store
+from .turns.left import LeftUnanswered
 from .turns.service import Service
 
 GRACE: t.Final = 8.0
@@ -228,6 +229,7 @@ class Upkeep:
     """Periodic duties of workers. Threads share it.
 
     :param catch_up: Runs beside them.
+    :param left: What was counted, and is not in the log yet.
     """
 
     def __init__(
@@ -236,11 +238,13 @@ class Upkeep:
         ownership: OwnershipStore,
         told: ToldAttributes,
         catch_up: CatchUpThread,
+        left: LeftUnanswered,
     ) -> None:
         self._store = store
         self._told = told
         self._ownership = ownership
         self._catch_up = catch_up
+        self._left = left
         self._due: dict[str, float] = {}
         self._name = uuid.uuid4().hex
 
@@ -251,6 +255,7 @@ class Upkeep:
         :param late: They were started by a request.
         """
         self._catch_up.ensure()
+        self._left.report()
 
         if self._is_due("dead", _LOOK_FOR_DEAD_EVERY):
             _attempt("jobs of dead processes were not taken over", self._end_leases)

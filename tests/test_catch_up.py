@@ -821,6 +821,53 @@ def test_what_is_too_old_is_left_and_a_pending_conversation_of_ours_is_opened(
     assert len(pending.notes) == 1
 
 
+def test_a_message_is_as_old_as_it_says_and_a_late_delivery_adds_no_note(
+    place: Place,
+) -> None:
+    place.begin()
+    place.later()
+    place.sweep()
+    pending = place.talk(status="pending")
+    imported = {"external_created_at": place.clock() - 45 * DAY}
+    first = pending.customer_says("One", content_attributes=imported)
+    last = pending.customer_says("Two", content_attributes=imported)
+    place.later()
+    place.sweep()
+    assert (len(pending.notes), pending.status) == (1, "open")
+
+    place.later(HOUR)
+
+    assert [place.deliver(pending, each) for each in (first, last)] == [202, 200]
+    work(place.app)
+    assert len(place.turns) == 1
+    assert len(pending.notes) == 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"content_type": "voice_call"},
+        {"content_attributes": {"is_reaction": True}},
+    ],
+)
+def test_what_asks_nothing_is_not_taken_in(
+    place: Place, fields: dict[str, t.Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    place.begin()
+    place.later()
+    place.sweep()
+    talk = place.talk(status="pending")
+    talk.customer_says("👍", **fields)
+
+    for seconds in (60, 2 * HOUR):
+        place.later(seconds)
+        assert place.sweep() == 0
+
+    assert len(place.turns) == 1
+    assert (talk.notes, talk.status) == ([], "pending")
+    assert "MAX_AGE" not in caplog.text
+
+
 # -- requests ----------------------------------------------------------------------
 
 

@@ -100,7 +100,7 @@ def test_all_failures_of_a_dead_turn_are_counted(scene: Scene, clock: Clock) -> 
 
     for _ in range(5):
         work(scene.app)
-        clock.advance(1000)
+        clock.advance(800)
 
     *_, end, _ = lines_of(scene)
     assert "  dead " in end

@@ -686,6 +686,18 @@ def test_the_certificates_are_used(remote: Remote, monkeypatch: Env, name: str) 
     assert remote.client.server_version() == "4.16.2"
 
 
+@pytest.mark.parametrize(
+    ("timestamp", "expected"),
+    [("2026-11-28 05:38:25", 1_795_844_305.0), ("soon", None), (None, None)],
+)
+def test_the_time_of_the_server_is_read(
+    remote: Remote, timestamp: str | None, expected: float | None
+) -> None:
+    remote.answers("version", json={"version": "4.16.2", "timestamp": timestamp})
+
+    assert remote.client.server_time() == expected
+
+
 # Changes of a conversation
 
 

@@ -13,7 +13,6 @@ import pytest
 import requests
 from flask import Flask
 from support.apps import AppFactory
-from support.faults import known_fault
 from support.stories import QUESTION, REPLY, Begin, Story, Thinker
 
 from flask_chatwoot import Chatwoot
@@ -33,7 +32,6 @@ REACTION: t.Final[JSON] = {
 RINGING: t.Final[JSON] = {"data": {"status": "ringing"}}
 
 
-@known_fault("Calls and reactions are given to the provider as if they were texts.")
 @pytest.mark.parametrize(
     ("text", "fields"),
     [
@@ -63,10 +61,6 @@ def deliver_old(app: Flask, story: Story, days: int, **options: t.Any) -> None:
     story.rest()
 
 
-@known_fault(
-    "A message older than CHATWOOT_MAX_AGE is given to the provider, and one older "
-    "than 30 days is even answered in public."
-)
 @pytest.mark.parametrize("days", [1, 3, 31, 45, 4000])
 def test_a_message_from_an_import_is_not_answered_however_old(
     begin: Begin, app: Flask, asked: list[str], days: int
@@ -79,10 +73,6 @@ def test_a_message_from_an_import_is_not_answered_however_old(
     assert asked == []
 
 
-@known_fault(
-    "An old message in a pending conversation is given to the provider, and the "
-    "conversation is not opened with a note."
-)
 @pytest.mark.parametrize("days", [3, 45])
 def test_an_old_message_in_a_pending_conversation_opens_it_with_one_note(
     begin: Begin, app: Flask, asked: list[str], days: int
@@ -115,10 +105,6 @@ def old_mail() -> JSON:
     return {"content_type": "incoming_email", "content_attributes": {"email": mail}}
 
 
-@known_fault(
-    "The age of a message is that of its row in Chatwoot; when it was written is not "
-    "read."
-)
 @pytest.mark.parametrize(
     ("channel", "fields"), [("whatsapp", imported), ("email", old_mail)]
 )
@@ -144,10 +130,6 @@ DELETED: t.Final[JSON] = {
 }
 
 
-@known_fault(
-    "A turn uses its messages as they were created; what message_updated says of them "
-    "is ignored."
-)
 @pytest.mark.parametrize(
     ("change", "expected"),
     [(EDITED, ["Hello", "One piece, not ten"]), (DELETED, ["Hello"])],
@@ -167,7 +149,6 @@ def test_a_turn_uses_its_message_as_it_is_when_the_turn_begins(
     assert story.talk.replies == [f"You asked: {each}" for each in expected]
 
 
-@known_fault("A message that is deleted before its turn stays in the burst's text.")
 def test_a_deleted_message_is_left_out_of_its_burst(
     begin: Begin, thinker: Thinker
 ) -> None:
@@ -181,10 +162,6 @@ def test_a_deleted_message_is_left_out_of_its_burst(
     assert thinker.asked == ["Hello", "No, twenty"]
 
 
-@known_fault(
-    "The answer to a text is posted although the customer edited or deleted the text "
-    "while the provider worked."
-)
 @pytest.mark.parametrize(
     ("change", "expected"),
     [(EDITED, ["You asked: One piece, not ten"]), (DELETED, [])],

@@ -19,7 +19,6 @@ from support.waiting import Clock
 from flask_chatwoot import Audience, PolicyContext, PolicySettings, Reason
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError, PermanentError, TransientError
-from flask_chatwoot.ownership.context import LONGEST_DELAY
 from flask_chatwoot.ownership.deliveries import (
     record_bot,
     record_human,
@@ -62,6 +61,7 @@ VERSIONS: t.Final = ["4.2.0", "4.7.0", "4.8.0", "4.9.0", "4.12.0", "4.14.2", "4.
 SLACK: t.Final = {"sender_name": "Otto"}
 OLGA: t.Final = Agent(id=4, name="Olga")
 T0: t.Final = 1_750_000_000.0
+DAY: t.Final = 86_400.0
 
 CUSTOMER: t.Final = Decision(Audience.CUSTOMER)
 TAKEN: t.Final = Decision(Audience.OPERATORS, Reason.TAKEN)
@@ -234,19 +234,27 @@ def test_the_context_has_the_settings(case: GateCase) -> None:
     [
         ("", 100, 100.0),
         ("", -50, 10.0),
-        ("", LONGEST_DELAY + 5, 10.0),
+        ("", 8 * DAY, 8 * DAY),
+        ("", 4000 * DAY, 4000 * DAY),
         (":abc", KEEP - 1, 10.0),
         (":abc", KEEP + 1, KEEP + 1),
-        (":abc", LONGEST_DELAY + 5, LONGEST_DELAY + 5),
+        (":abc", 4000 * DAY, 4000 * DAY),
     ],
 )
 def test_the_age_is_that_of_the_message_or_of_its_delivery(
     case: GateCase, digest: str, waited: float, age: float
 ) -> None:
-    """The server's clock may be wrong; a click has the time of its question."""
+    """The server's clock may be behind; a click has the time of its question."""
     event = asked(MessageRecord(id=100, created_at=T0 - waited))
     case.before(event._replace(digest=digest) if digest else event, T0 - 10)
     assert case.facts.age == pytest.approx(age)
+
+
+def test_a_message_is_not_old_because_it_came_by_a_clock_that_was_behind(
+    case: GateCase,
+) -> None:
+    case.before(asked(MessageRecord(id=100, created_at=T0 - 20)), T0 - 9 * DAY)
+    assert case.facts.age == pytest.approx(320.0)
 
 
 @pytest.mark.parametrize("ahead", [7200.0, -7200.0])

@@ -283,6 +283,9 @@ DRAFT_EVENTS: dict[str, t.Callable[[Store, Job], t.Any]] = {
     "the request has no answer": lambda store, job: store.outbox.unconfirmed(DRAFT),
     "Chatwoot has it": lambda store, job: store.outbox.posted(DRAFT, 20001),
     "evidence of it is found": lambda store, job: store.outbox.posted(DRAFT, 20001),
+    "its question is changed": lambda store, job: store.revisions.add(
+        42, 9001, "new", is_known=lambda kept, payload: False
+    ),
     "the channel refuses it": lambda store, job: store.outbox.refused(20001),
     "its job is done": settle("replied"),
     "its job is done unconfirmed": settle("replied"),
@@ -298,7 +301,7 @@ DRAFT_EVENTS: dict[str, t.Callable[[Store, Job], t.Any]] = {
 def test_every_event_of_a_draft_is_as_in_the_table(
     store: Store, event: str, state: str
 ) -> None:
-    store.put(9001)
+    store.say(9001)
     job = store.claim()
     REACH_DRAFT[state](store, job)
     assert draft_state(store) == state

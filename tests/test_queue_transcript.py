@@ -186,6 +186,7 @@ CALLS: dict[str, t.Callable[[Transcript], t.Any]] = {
     "set_kept": lambda transcript: transcript.set_kept(True),
     "add": lambda transcript: transcript.add(42, said(9001)),
     "read": lambda transcript: transcript.read(42, before=1, limit=1),
+    "revise": lambda transcript: transcript.revise(42, said(9001)[0]),
     "forget": lambda transcript: transcript.forget(42, newest=1),
     "prune": lambda transcript: transcript.prune(KEEP),
 }

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import time
 import typing as t
 from dataclasses import replace
 
 import pytest
-from flask import Flask
-from support.apps import database_of
 from support.stories import ASKED, Begin, Story, Thinker
 
 from flask_chatwoot import Chatwoot, PolicySettings
@@ -92,14 +89,6 @@ def test_the_conversation_and_the_settings_decide(
     story = begin(**options)
     story.goes(ASKED, answer)
     assert story.endings() == [ending]
-
-
-def test_a_question_older_than_allowed_is_noted(begin: Begin, app: Flask) -> None:
-    story = begin(policy=PolicySettings(max_age=60))
-    database_of(app).clock = lambda: time.time() + 90
-
-    story.goes(ASKED, NOTED)
-    assert story.endings() == ["noted too_old"]
 
 
 def test_a_blocked_contact_gets_no_answer(begin: Begin) -> None:

@@ -129,8 +129,34 @@ def test_a_second_delivery_is_a_duplicate(scene: Views, ids: list[str]) -> None:
 
 
 Q: t.Final = message()
+UPDATED: t.Final = {"event": "message_updated"}
+REMOVED: t.Final[JSON] = {"is_reaction": True, "deleted": True}
+SURVEY: t.Final = (
+    message(
+        "Rate us",
+        type=MessageType.TEMPLATE,
+        content_type="input_csat",
+        content_attributes={
+            "submitted_values": {"csat_survey_response": {"rating": 5}}
+        },
+    )
+    | UPDATED
+)
 IGNORED: list[tuple[str, JSON]] = [
-    ("other_event", Q | {"event": "message_updated"}),
+    ("other_event", Q | {"event": "contact_created"}),
+    ("updated", Q | UPDATED),
+    ("updated", message(type=MessageType.OUTGOING) | UPDATED),
+    ("deleted", message(content_attributes={"deleted": True})),
+    ("call", message("Voice Call", content_type="voice_call")),
+    ("call", message("A video call", content_type="integrations")),
+    ("survey", message("Rate us", content_type="input_csat")),
+    ("survey", SURVEY),
+    ("reaction", message("👍", content_attributes={"is_reaction": True})),
+    ("reaction", message("", content_attributes=REMOVED)),
+    (
+        "reaction",
+        message("", content_attributes=REMOVED) | {"event": "message_updated"},
+    ),
     ("conversation", conversation_event("conversation_opened", ConversationRecord())),
     ("other_account", message(account_id=2)),
     ("outgoing", message(type=MessageType.OUTGOING)),
@@ -436,8 +462,11 @@ def test_a_locked_database_is_reported_before_chatwoot_stops_waiting(
 @pytest.mark.usefixtures("corrupt")
 def test_what_needs_no_answer_needs_no_database(client: FlaskClient) -> None:
     for reason, body in IGNORED:
-        # Those are looked at for evidence, and for who has the conversation.
-        if reason not in ("outgoing", "private", "conversation"):
+        # Those are looked at for evidence, for who has the conversation, and for what
+        # waits for an answer.
+        if reason not in ("outgoing", "private", "conversation") and (
+            body["event"] != "message_updated"
+        ):
             assert deliver(client, body).status_code == 200
 
 

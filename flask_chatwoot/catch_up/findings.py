@@ -20,6 +20,7 @@ from flask_chatwoot.payloads.listed import (
     delivery_of_message,
     detailed,
 )
+from flask_chatwoot.payloads.questions import why_no_question
 from flask_chatwoot.queue.store import Store
 from flask_chatwoot.queue.sweeps import Reading, SweepState
 
@@ -212,6 +213,9 @@ class Inspector:
         message = each.message
         event, body = self._event(looked, each, "message_created")
 
+        if message.type == "incoming" and why_no_question(message):
+            return
+
         if message.type == "incoming":
             yield self._finding(looked, each, event, body, deleted=message.deleted)
             return
@@ -250,6 +254,7 @@ class Inspector:
         question = Question(
             each.message.id,
             self._written_at(looked, each),
+            older=_older(each.message),
             known=isinstance(event, MessageEvent)
             and self.store.queue.is_known(event.conversation.id, event.key),
             answered=looked.answered_until(picked=picked) > each.message.id,
@@ -262,7 +267,9 @@ class Inspector:
         if picked and verdict is Verdict.TAKEN_IN and self.times.is_young(updated_at):
             verdict = Verdict.YOUNG
 
-        age = self.times.age(updated_at if picked else question.written_at)
+        age = self.times.age(
+            updated_at if picked else question.written_at - question.older
+        )
 
         return Finding(each.message.id, verdict, age, event, body)
 
@@ -279,6 +286,14 @@ class Inspector:
         )
 
         return events.parse(body), body
+
+
+def _older(message: ChatwootMessage) -> float:
+    """Seconds by which a message is older than its row in Chatwoot."""
+    if message.created_at is None or message.written_at is None:
+        return 0.0
+
+    return message.created_at - message.written_at
 
 
 class _Looked(t.NamedTuple):

@@ -71,12 +71,14 @@ class Times(t.NamedTuple):
 class Question(t.NamedTuple):
     """What a customer wrote or picked, as far as it decides.
 
-    :ivar written_at: Unix seconds.
+    :ivar written_at: When its row was made in Chatwoot, Unix seconds.
+    :ivar older: Seconds by which it is older than that by its own account.
     :ivar answered: An operator, another bot or another instance wrote later.
     """
 
     id: int
     written_at: float
+    older: float = 0.0
     known: bool = False
     answered: bool = False
     deleted: bool = False
@@ -90,7 +92,10 @@ def judge(question: Question, times: Times) -> Verdict:
         (question.deleted, Verdict.DELETED),
         (question.answered, Verdict.ANSWERED),
         (times.is_young(question.written_at), Verdict.YOUNG),
-        (times.age(question.written_at) > times.max_age, Verdict.TOO_OLD),
+        (
+            times.age(question.written_at - question.older) > times.max_age,
+            Verdict.TOO_OLD,
+        ),
     )
 
     return next((verdict for holds, verdict in table if holds), Verdict.TAKEN_IN)

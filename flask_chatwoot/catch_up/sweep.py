@@ -27,7 +27,6 @@ from flask_chatwoot.payloads.listed import (
 )
 from flask_chatwoot.queue.store import Store
 from flask_chatwoot.queue.sweeps import LONGEST_INTERVAL, SweepState
-from flask_chatwoot.turns.messages import UNANSWERED
 
 from .findings import Finding, Findings, Inspector
 from .reader import Reader, attempts_at
@@ -389,9 +388,11 @@ class _Sweep:
             id = findings.listed.conversation.id
 
             # An older copy of the database does not know what it answered then.
-            if findings.waits and not self.is_older and self._may_open(finding):
+            event = self._question_in(finding)
+
+            if findings.waits and not self.is_older and event is not None:
                 if id not in opened:
-                    self._open(id, finding)
+                    self.parts.ingest.open_unanswered(event, finding.body, finding.age)
                     opened.add(id)
             else:
                 left += 1
@@ -400,24 +401,16 @@ class _Sweep:
 
         return left
 
-    def _may_open(self, finding: Finding) -> bool:
-        """Whether the message would be answered if it were younger."""
+    def _question_in(self, finding: Finding) -> MessageEvent | None:
+        """The message, if it would be answered if it were younger."""
         event = finding.event
 
-        return (
-            isinstance(event, MessageEvent)
-            and event.reason_to_ignore(self.parts.client.account_id) is None
-        )
+        if not isinstance(event, MessageEvent):
+            return None
 
-    def _open(self, conversation_id: int, finding: Finding) -> None:
-        self.parts.store.queue.put(
-            f"{self.parts.client.account_id}:too_old:{finding.message_id}",
-            conversation_id=conversation_id,
-            message_id=finding.message_id,
-            payload=finding.body,
-            kind=UNANSWERED,
-            found_after=finding.age,
-        )
+        reason = event.reason_to_ignore(self.parts.client.account_id)
+
+        return event if reason is None else None
 
     def _stop(self, findings: Findings) -> None:
         id, post = findings.listed.conversation.id, t.cast(int, findings.foreign_id)

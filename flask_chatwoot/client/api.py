@@ -15,7 +15,14 @@ from flask_chatwoot.payloads.conversation import (
     conversation_from,
     message_from,
 )
-from flask_chatwoot.payloads.fields import MARKER, Object, Upload, as_id, as_object
+from flask_chatwoot.payloads.fields import (
+    MARKER,
+    Object,
+    Upload,
+    as_id,
+    as_object,
+    as_seconds,
+)
 from flask_chatwoot.payloads.liquid import escape
 
 from .answers import Request, no_answer, not_chatwoot, read
@@ -148,6 +155,10 @@ class ChatwootClient(Forkable):
             raise not_chatwoot(request)
 
         return version
+
+    def server_time(self) -> float | None:
+        """Return Chatwoot's time, Unix seconds; ``None`` if it does not say."""
+        return as_seconds(self._request(Request("GET", "/api")).get("timestamp"))
 
     # -- the state of a conversation ----------------------------------------------
 

@@ -159,7 +159,7 @@ SETTINGS: t.Final = (
         "max_age",
         to.seconds,
         _POLICY.max_age,
-        "Seconds after which the answer to a message is a note.",
+        "Seconds after which a message is not answered.",
     ),
     Setting(
         "max_repeats",

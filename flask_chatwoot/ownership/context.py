@@ -14,9 +14,8 @@ from .mode import Mode, ModeAttribute
 from .policy import PolicyContext, PolicySettings
 from .state import Ownership, newest_mode, newest_status
 
-LONGEST_DELAY: t.Final = 30 * 86_400.0
-"""Seconds. Chatwoot's queue keeps no delivery that long; a message that seems older
-has its time from a clock that is wrong."""
+_SKEW: t.Final = 300.0
+"""Seconds by which Chatwoot's clock may be ahead."""
 
 
 def context_of(
@@ -146,7 +145,10 @@ def age_of(
     remembered: float,
     ahead: float = 0.0,
 ) -> float:
-    """Seconds since the question was written.
+    """Seconds since the question was written, by the oldest time that it states.
+
+    However long that is: an import may be of any age. Where a clock may be wrong, see
+    :meth:`.Gate.is_too_old`.
 
     :param received_at: When its oldest delivery came, Unix seconds.
     :param remembered: Seconds for which duplicates are recognised.
@@ -154,15 +156,34 @@ def age_of(
         the machine's clock. One of them was wrong once, so a message is not older than
         both say.
     """
+    created, written = event.message.created_at, event.message.written_at
+
+    # What came long before it was written came by a clock that was behind then.
+    if created is not None:
+        received_at = max(received_at, created - _SKEW)
+
     age = now - received_at
-    written = event.message.created_at
     waited = age if written is None else now - max(ahead, 0.0) - written
 
     # Chatwoot does not send the time of a click, only that of its question. Older
     # than duplicates are remembered, a click may be a repeat of one that was answered.
-    counts = waited > remembered if event.digest else waited < LONGEST_DELAY
+    if event.digest and waited <= remembered:
+        return age
 
-    return max(age, waited) if counts else age
+    return max(age, waited)
+
+
+def is_older_than(event: MessageEvent, seconds: float) -> bool:
+    """Whether Chatwoot's times alone show that a message is so old.
+
+    The conversation changed last when Chatwoot stored the message, or later.
+    """
+    written, changed = event.message.written_at, event.conversation.updated_at
+
+    if written is None or changed is None:
+        return False
+
+    return changed - written > seconds
 
 
 def needs_list(live: Conversation, question: int) -> bool:

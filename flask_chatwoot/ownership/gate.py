@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from flask_chatwoot.errors import APIError, trace
 from flask_chatwoot.outcomes import Reason
-from flask_chatwoot.payloads.conversation import Conversation
+from flask_chatwoot.payloads.conversation import ChatwootMessage, Conversation
 from flask_chatwoot.payloads.events import MessageEvent
 from flask_chatwoot.queue.inspection import KEEP
 from flask_chatwoot.queue.outbox import Outbox
@@ -37,6 +37,9 @@ class TurnDecision(t.NamedTuple):
     """The decision about a turn, and what it was based on.
 
     :ivar at: When it was made, Unix seconds.
+    :ivar after: The messages that looks list are newer than this one: those of the turn
+        and all later ones.
+    :ivar seen: Messages that the looks before posts have shown; they grow.
     """
 
     event: MessageEvent
@@ -44,6 +47,8 @@ class TurnDecision(t.NamedTuple):
     context: PolicyContext
     decision: Decision
     at: float
+    after: int
+    seen: list[ChatwootMessage]
 
     def __repr__(self) -> str:
         return f"<TurnDecision about {self.event!r}>"
@@ -72,28 +77,65 @@ class Gate:
     ahead: t.Callable[[], float]
     on_policy_error: t.Callable[[BaseException], None] | None = None
 
-    def may_hear_turn(self, event: MessageEvent, *, received_at: float) -> TurnDecision:
-        """Decide whether the provider is called, and for whom.
-
-        Reads the live state only if operators have the conversation: they may have
-        returned it meanwhile.
-
-        :param received_at: When the turn's oldest delivery came, Unix seconds.
-        """
-        ownership = self._ownership(event)
-        now = self.clock()
-        age = context.age_of(
+    def age(self, event: MessageEvent, now: float, *, received_at: float) -> float:
+        """Seconds since a question was written; see :func:`.age_of`."""
+        return context.age_of(
             event,
             received_at=received_at,
             now=now,
             remembered=KEEP,
             ahead=self.ahead(),
         )
+
+    def age_now(self, event: MessageEvent) -> float:
+        """Seconds since a question was written that is delivered now."""
+        now = self.clock()
+
+        return self.age(event, now, received_at=now)
+
+    def is_too_old(self, event: MessageEvent, *, received_at: float) -> bool:
+        """Whether the provider is not asked about a question.
+
+        If only a clock of ours says so, Chatwoot's own decides: one request.
+
+        :param received_at: When it was delivered, Unix seconds.
+        :raises APIError: Chatwoot's time could not be read.
+        """
+        oldest, written_at = self.settings.max_age, event.message.written_at
+
+        if self.age(event, self.clock(), received_at=received_at) <= oldest:
+            return False
+
+        # Of a click only the time of its question is known.
+        if event.digest or written_at is None or context.is_older_than(event, oldest):
+            return True
+
+        now = self.live.time()
+
+        return now is None or now - written_at > oldest
+
+    def may_hear_turn(
+        self, event: MessageEvent, *, received_at: float, first: int | None = None
+    ) -> TurnDecision:
+        """Decide whether the provider is called, and for whom.
+
+        Reads the live state only if operators have the conversation: they may have
+        returned it meanwhile.
+
+        :param received_at: When the turn's oldest delivery came, Unix seconds.
+        :param first: The id of its oldest message that was written, not picked.
+        """
+        ownership = self._ownership(event)
+        now = self.clock()
+        age = self.age(event, now, received_at=received_at)
         known = context.context_of(
             event, ownership, modes=self.modes, settings=self.settings, age=age
         )
 
-        return TurnDecision(event, ownership, known, self._decide(known), now)
+        decision = self._decide(known)
+        after = event.message.id if first is None else first - 1
+
+        return TurnDecision(event, ownership, known, decision, now, after, [])
 
     def may_hear_post(self, turn: TurnDecision, *, private: bool) -> Decision:
         """Decide whether a post is still made, and for whom.
@@ -147,7 +189,10 @@ class Gate:
     ) -> tuple[PolicyContext, Ownership]:
         """The context and the ownership after a look at the live state."""
         event = turn.event
-        found = self.search.newest(event, live, turn.ownership) if live else None
+        found = None
+
+        if live is not None:
+            found = self.search.newest(event, live, turn.ownership, after=turn.after)
 
         # After all requests: an operator may have written meanwhile.
         ownership = self.store.load(event.conversation.id)
@@ -169,6 +214,7 @@ class Gate:
             )
             return known._replace(**newest), ownership
 
+        turn.seen.extend(found.messages)
         known = context.with_live(
             known,
             live,

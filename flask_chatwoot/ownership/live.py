@@ -107,6 +107,13 @@ class LiveState:
         """
         return self._list(conversation_id, before=before)
 
+    def time(self) -> float | None:
+        """Chatwoot's time, Unix seconds; ``None`` if it does not say.
+
+        :raises APIError: The request failed.
+        """
+        return self.client.server_time()
+
     def _list(
         self, conversation_id: int, **bounds: int | None
     ) -> list[ChatwootMessage]:

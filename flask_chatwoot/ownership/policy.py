@@ -99,7 +99,7 @@ def default_policy(context: PolicyContext) -> Decision:
     - nobody: another bot's answer;
     - operators: a status other than ``CHATWOOT_BOT_STATUSES``,
       an assigned operator with ``CHATWOOT_YIELD_TO_ASSIGNEE``, a message older than
-      ``CHATWOOT_MAX_AGE``, a closed messaging window;
+      ``CHATWOOT_MAX_AGE`` when its answer comes, a closed messaging window;
     - customer: everything else.
     """
     for holds, audience, reason in _TABLE:

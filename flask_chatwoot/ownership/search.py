@@ -39,11 +39,13 @@ class Found(t.NamedTuple):
     :ivar operator_id: The newest message of an operator; 0 if none is found.
     :ivar bot_message_id: The newest message of another bot; 0 if none is found.
     :ivar last_speaker: Who wrote last in public; ``None`` if that is unknown.
+    :ivar messages: What was read. If a list was, those of the turn are among them.
     """
 
     operator_id: int
     bot_message_id: int
     last_speaker: Speaker | None
+    messages: t.Sequence[ChatwootMessage] = ()
 
 
 NOTHING: t.Final = Found(0, 0, None)
@@ -63,10 +65,16 @@ class OperatorSearch:
     _searched: set[int] = field(default_factory=set, init=False)
 
     def newest(
-        self, event: MessageEvent, live: Conversation, ownership: Ownership
+        self,
+        event: MessageEvent,
+        live: Conversation,
+        ownership: Ownership,
+        *,
+        after: int,
     ) -> Found:
         """Search a conversation before a public post. Blocks for its requests.
 
+        :param after: The messages of the turn are newer than this one.
         :raises APIError: Its messages could not be listed.
         """
         conversation_id = event.conversation.id
@@ -81,7 +89,7 @@ class OperatorSearch:
             each.by_operator and is_ours(self.outbox, conversation_id, each)
             for each in shown
         ):
-            listed = self.live.messages(conversation_id, event.message.id)
+            listed = self.live.messages(conversation_id, after)
         else:
             listed = []
 
@@ -119,7 +127,10 @@ class OperatorSearch:
         )
 
         return Found(
-            next(by_operators, 0), next(by_bots, 0), context.last_speaker(messages)
+            next(by_operators, 0),
+            next(by_bots, 0),
+            context.last_speaker(messages),
+            messages,
         )
 
     def _since_end(

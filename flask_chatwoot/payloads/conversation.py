@@ -22,6 +22,7 @@ from .fields import (
 )
 from .liquid import escape
 from .mail import is_by_machine
+from .questions import written_at
 from .typed import typed
 
 _NOTHING: t.Final[Object] = MappingProxyType({})
@@ -90,6 +91,8 @@ class ChatwootMessage(t.NamedTuple):
         fazer-ai/chatwoot).
     :ivar in_reply_to: The id of the message that it replies to, if it quotes one.
     :ivar edited: Whether its author has changed it since, where the channel tells.
+    :ivar content_type: Chatwoot's name for the kind of content.
+    :ivar written_at: The oldest time that it states, Unix seconds.
     """
 
     id: int
@@ -112,6 +115,8 @@ class ChatwootMessage(t.NamedTuple):
     reaction: bool = False
     in_reply_to: int | None = None
     edited: bool = False
+    content_type: str = "text"
+    written_at: float | None = None
 
     def __repr__(self) -> str:
         return f"<ChatwootMessage {self.id}>"
@@ -292,6 +297,7 @@ def message_from(
     content = as_text(raw.get("content")) or ""
     kind = _type(raw.get("message_type"))
     private = raw.get("private") not in (None, False)
+    created_at = as_seconds(raw.get("created_at"))
     text, rendered = typed(content, mail, message_id, conversation)
     author = author_of(raw, kind, private=private, conversation=conversation)
 
@@ -308,7 +314,7 @@ def message_from(
         marker=as_text(attributes.get(MARKER)),
         picked=_picked(attributes.get("submitted_values")),
         attachments=attachments_from(raw.get("attachments")),
-        created_at=as_seconds(raw.get("created_at")),
+        created_at=created_at,
         auto_reply=is_by_machine(mail, as_object(raw.get("sender"))),
         deleted=bool(attributes.get("deleted")),
         author=_author(as_object(raw.get("sender"))),
@@ -316,6 +322,8 @@ def message_from(
         reaction=attributes.get("is_reaction") is True,
         in_reply_to=as_id(attributes.get("in_reply_to")),
         edited=attributes.get("is_edited") is True,
+        content_type=as_text(raw.get("content_type")) or "text",
+        written_at=written_at(created_at, attributes),
     )
 
 

@@ -20,6 +20,7 @@ from .conversation import (
     message_from,
 )
 from .fields import Object, as_id, as_object, as_seconds
+from .questions import why_no_question
 
 SUBSCRIPTIONS: t.Final = (
     "message_created",
@@ -115,6 +116,14 @@ class MessageEvent(t.NamedTuple):
         if message.type != "incoming":
             return _IGNORED_TYPES.get(message.type, Reason.UNKNOWN_TYPE)
 
+        return why_no_question(message) or self._reason_to_be_silent()
+
+    def _reason_to_be_silent(self) -> Reason | None:
+        message = self.message
+
+        if message.deleted:  # Chatwoot may write the delivery after that
+            return Reason.DELETED
+
         if message.auto_reply:
             return Reason.AUTO_REPLY
 
@@ -130,6 +139,46 @@ _IGNORED_TYPES: t.Final = {
     "template": Reason.TEMPLATE,
     "activity": Reason.ACTIVITY,
 }
+
+
+class MessageUpdate(t.NamedTuple):
+    """A message changed, and that is neither an answer nor a refusal.
+
+    It was edited, deleted, read or translated: Chatwoot does not say which.
+
+    :ivar raw: The decoded payload.
+    """
+
+    name: str
+    account_id: int
+    message: ChatwootMessage
+    conversation: Conversation
+    raw: Object
+
+    def __repr__(self) -> str:
+        return f"<MessageUpdate {self.account_id}:{self.message.id}>"
+
+    @property
+    def as_message(self) -> MessageEvent:
+        """The message as it is now."""
+        return MessageEvent(
+            self.name, self.account_id, self.message, self.conversation, "", self.raw
+        )
+
+    @property
+    def changes_question(self) -> bool:
+        """Whether it may be about the text of a question."""
+        message = self.message
+        is_question = message.type == "incoming" and not message.private
+
+        return is_question and why_no_question(message) is None
+
+    @property
+    def reason(self) -> Reason:
+        """Why it needs no turn, as far as the payload shows."""
+        change = Reason.DELETED if self.message.deleted else Reason.UPDATED
+
+        return why_no_question(self.message) or change
 
 
 class ConversationEvent(t.NamedTuple):
@@ -225,7 +274,7 @@ _SAVED: t.Final = "updated_at"
 # -- parsing -------------------------------------------------------------------
 
 
-Event: t.TypeAlias = MessageEvent | ConversationEvent | OtherEvent
+Event: t.TypeAlias = MessageEvent | MessageUpdate | ConversationEvent | OtherEvent
 """What a delivery reports."""
 
 
@@ -334,10 +383,11 @@ def _any_message(name: str, payload: Object) -> MessageEvent:
     )
 
 
-def _changed(name: str, payload: Object) -> MessageEvent | None:
+def _changed(name: str, payload: Object) -> MessageEvent | MessageUpdate | None:
     """Return a customer's answer with a button or a form, or the channel's refusal.
 
-    Chatwoot reports every change of a message alike, without the change itself.
+    Chatwoot reports every change of a message alike, without the change itself. Any
+    other change is a :class:`MessageUpdate`.
     """
     try:
         changed = _any_message(name, payload)
@@ -347,7 +397,12 @@ def _changed(name: str, payload: Object) -> MessageEvent | None:
     if changed.message.picked and changed.message.type == "outgoing":
         return _answer(changed, payload)
 
-    return changed if changed.refused else None
+    if changed.refused:
+        return changed
+
+    return MessageUpdate(
+        name, changed.account_id, changed.message, changed.conversation, payload
+    )
 
 
 def _answer(asked: MessageEvent, payload: Object) -> MessageEvent:

@@ -63,6 +63,20 @@ def as_seconds(value: t.Any) -> float | None:
     return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
 
 
+def as_moment(value: t.Any) -> float | None:
+    """Return Unix seconds from what a client of the API wrote, else ``None``.
+
+    Chatwoot stores it as it came: also as digits in a text, or in milliseconds.
+    """
+    if isinstance(value, str) and value.strip().isdecimal():
+        value = int(value) if len(value) < 20 else None
+
+    if isinstance(value, int | float) and 1e11 <= value < 1e14:
+        value = value / 1000.0
+
+    return as_seconds(value)
+
+
 def storable(text: str) -> str:
     """Replace lone surrogates and remove NULs, which Chatwoot cannot store."""
     return text.replace("\0", "").encode(errors="replace").decode()

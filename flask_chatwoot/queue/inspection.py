@@ -78,7 +78,10 @@ WHERE account_id = :account AND (threads = 0 OR seen_at < :now - 3600)
 _STORY: t.Final = f"""
 SELECT id, message_id, kind, {schema.JOB_STATE}, received_at, finished_at, due_at,
     attempts, provider_attempts, chatwoot_attempts, outcome, reason,
-    1 + (SELECT count(*) FROM follow_up WHERE job_id = job.id), found_after
+    1 + (
+        SELECT count(DISTINCT message_id) FROM follow_up
+        WHERE job_id = job.id AND message_id <> job.message_id
+    ), found_after
 FROM job WHERE account_id = :account AND conversation_id = :conversation ORDER BY id
 """  # noqa: S608 - from constants
 

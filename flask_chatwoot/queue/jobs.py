@@ -30,6 +30,7 @@ from .outbox import (
     drafts_of,
     erase,
     expect_one,
+    expect_unchanged,
     keep_all,
     keep_message_id,
 )
@@ -119,9 +120,9 @@ class FailedBy(enum.StrEnum):
 
 
 class FollowUp(t.NamedTuple):
-    """A further message of a job's customer.
+    """A further message of a job's customer, or a change of one that the job has.
 
-    :ivar said: The ``said`` of :meth:`Queue.put`.
+    :ivar said: The ``said`` of :meth:`Queue.put` or :meth:`.Revisions.add`.
     :ivar payload: The delivery's body, of the newest one only.
     """
 
@@ -179,6 +180,11 @@ class Job(t.NamedTuple):
     def since(self) -> float:
         """Unix seconds when its oldest message was received."""
         return min([self.received_at, *(each.received_at for each in self.follow_ups)])
+
+    @property
+    def until(self) -> float:
+        """Unix seconds when its newest message was received, or a change of one."""
+        return max([self.received_at, *(each.received_at for each in self.follow_ups)])
 
     @property
     def newest(self) -> bytes:
@@ -425,7 +431,8 @@ class Queue:
 
         :param said: Ids, and what to keep of the messages.
         :return: ``False`` if no message waits; nothing is changed then.
-        :raises LeaseLostError: Another worker has the job now.
+        :raises LeaseLostError: Another worker has the job now, or one of its messages
+            was changed since it was claimed.
         """
         values = {
             "account": self._database.account_id,
@@ -439,6 +446,7 @@ class Queue:
             if heir is None:
                 return False
 
+            expect_unchanged(tx, job)
             tx.executemany(
                 "INSERT INTO follow_up (job_id, message_id, said, received_at)"
                 " VALUES (:heir, :message, :said, :since)",

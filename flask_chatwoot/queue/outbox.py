@@ -60,6 +60,10 @@ AND NOT EXISTS (SELECT 1 FROM draft AS other WHERE other.message_id = :message)
 """  # noqa: S608 - from constants
 
 
+_COUNT: t.Final = "SELECT count(*) FROM follow_up WHERE job_id = :job"
+"""A job that a worker has gets no follow-ups but changes of its messages."""
+
+
 class Draft(t.NamedTuple):
     """A post kept until Chatwoot has it.
 
@@ -117,6 +121,10 @@ class Leased(t.Protocol):
     def conversation_id(self) -> int:
         """The number in the conversation's URL."""
 
+    @property
+    def follow_ups(self) -> t.Sequence[t.Any]:
+        """Its further messages, and changes of messages, as of its claim."""
+
 
 class Outbox:
     """The drafts of one Chatwoot account. Threads share it.
@@ -138,7 +146,8 @@ class Outbox:
         """Keep a reply, so that the provider is not called again.
 
         :param handoff: What to keep about the hand-off of the conversation.
-        :raises LeaseLostError: Another worker has the job now.
+        :raises LeaseLostError: Another worker has the job now, or one of its messages
+            was changed since it was claimed.
         """
         parts = list(parts)
         choices = [choice for part in parts for choice in part.choices]
@@ -150,6 +159,8 @@ class Outbox:
         }
 
         with self._database.transaction() as tx:
+            expect_unchanged(tx, job)
+
             if handoff is not None or choices:
                 changed = tx.execute(_KEEP_OF_JOB, values)
                 expect_one(changed.rowcount, job)
@@ -399,6 +410,22 @@ def expect_one(rows: int, job: Leased) -> None:
     """
     if rows != 1:
         raise LeaseLostError(f"Job {job.id} was claimed by another worker.")
+
+
+def is_changed(tx: Transaction, job: Leased) -> bool:
+    """Whether a message of a job was changed since it was claimed."""
+    (found,) = tx.execute(_COUNT, {"job": job.id}).fetchone()
+
+    return bool(found != len(job.follow_ups))
+
+
+def expect_unchanged(tx: Transaction, job: Leased) -> None:
+    """Check that the messages of a job are as they were when it was claimed.
+
+    :raises LeaseLostError: One of them was changed.
+    """
+    if is_changed(tx, job):
+        raise LeaseLostError(f"A message of job {job.id} was changed.")
 
 
 def _draft_in(row: t.Sequence[t.Any]) -> Draft:

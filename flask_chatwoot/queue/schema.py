@@ -46,6 +46,7 @@ the request surely made nothing    sending unconfirmed   kept         Outbox.uns
 the request has no answer          sending               unconfirmed  Outbox.unconfirmed
 Chatwoot has it                    kept sending          posted       Outbox.posted
 evidence of it is found            unconfirmed           posted       Outbox.posted
+its question is changed            kept                  (none)       Revisions.add
 the channel refuses it             posted                undelivered  Outbox.refused
 its job is done                    kept sending          withheld     Queue.settle
 its job is done unconfirmed        unconfirmed           withheld     Queue.settle
@@ -53,7 +54,8 @@ its job is dead                    kept                  undelivered  Queue.sett
 its job is dead while it is sent   sending               unconfirmed  Queue.settle
 =================================  ====================  ===========  ==================
 
-A job that was given up counts as dead for the answer that it did not post.
+A job that was given up counts as dead for the answer that it did not post. A change of
+the question leaves a draft alone of whose reply a request has gone out.
 """
 
 import enum

@@ -7,6 +7,7 @@ from .database import Database
 from .inspection import Inspection
 from .jobs import Queue
 from .outbox import Outbox
+from .revisions import Revisions
 from .sweeps import Sweeps
 from .transcript import Transcript
 
@@ -21,6 +22,7 @@ class Store:
     transcript: Transcript
     inspection: Inspection
     sweeps: Sweeps
+    revisions: Revisions
 
     @classmethod
     def of(cls, database: Database, **timing: float) -> t.Self:
@@ -35,4 +37,5 @@ class Store:
             Transcript(database),
             Inspection(database),
             Sweeps(database),
+            Revisions(database),
         )

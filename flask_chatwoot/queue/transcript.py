@@ -26,6 +26,17 @@ INSERT INTO transcript (
 ON CONFLICT DO NOTHING
 """
 
+_REVISE: t.Final = """
+UPDATE transcript SET content = :content WHERE account_id = :account
+AND conversation_id = :conversation AND message_id = :message AND role = :role
+AND content <> :content
+"""
+
+_REMOVE: t.Final = """
+DELETE FROM transcript WHERE account_id = :account
+AND conversation_id = :conversation AND message_id = :message AND role = :role
+"""
+
 _CUT: t.Final = """
 DELETE FROM transcript WHERE account_id = :account AND conversation_id = :conversation
 AND message_id < (
@@ -115,6 +126,18 @@ class Transcript:
             ]
             tx.executemany(_ADD, rows)
             tx.execute(_CUT, names | {"kept": _KEPT})
+
+    def revise(self, conversation_id: int, entry: TranscriptEntry) -> None:
+        """Change what is kept of a message, if anything is.
+
+        :param entry: As it is now; without content it is deleted.
+        """
+        message_id, role, content = entry
+        values = self._names(conversation_id) | {"message": message_id, "role": role}
+        statement = _REVISE if content else _REMOVE
+
+        with self._database.transaction() as tx:
+            tx.execute(statement, values | {"content": content})
 
     def read(
         self, conversation_id: int, *, before: int | None, limit: int

@@ -11,6 +11,7 @@ from flask_chatwoot.errors import (
     APIError,
     ChatwootError,
     DatabaseError,
+    LeaseLostError,
     ProviderError,
     ProviderFailedError,
 )
@@ -25,6 +26,7 @@ from flask_chatwoot.queue.transcript import TranscriptEntry
 from flask_chatwoot.replies import Answer, Handoff, Message, Provider, Turn
 
 from . import loops, silence
+from .changes import changes_seen, fail_if_changed, keep_changes
 from .drafts import as_note, parts_of
 from .ending import Ending, HandoffError
 from .giving_up import last_posts, rest_of
@@ -82,6 +84,10 @@ class Attempt:
         """Tell the host how the turn ended."""
         _log(self._job, ending)
         self._keep_transcript()
+
+        if ending[:2] == (TurnOutcome.DECLINED, Reason.TOO_OLD):
+            self._parts.left.add()
+
         signals.send(
             signals.turn_finished,
             self._parts.app,
@@ -94,6 +100,13 @@ class Attempt:
         """How the turn ended, or ``None`` if it is not over."""
         try:
             return self._end_unless_crashed()
+        except LeaseLostError:
+            if not self._parts.revisions.are_new(self._job):
+                raise
+
+            log.info("job %s begins again: a message was changed", self._job.id)
+            self._parts.queue.postpone(self._job, 0.0, free=True)
+            return None
         except DatabaseError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a message can cause
@@ -152,6 +165,7 @@ class Attempt:
             posts = self._compose(because)
 
             if isinstance(posts, Ending):
+                fail_if_changed(self._parts.revisions, self._job)
                 return posts
 
             parts, handoff = posts
@@ -231,8 +245,14 @@ class Attempt:
     def _ask(self) -> Answer | Ending:
         turn = self._turn
 
+        if not turn.messages:
+            return Ending(TurnOutcome.DECLINED, Reason.DELETED)
+
         if self._decision.audience is Audience.NOBODY:
             return Ending(TurnOutcome.DECLINED, self._decision.reason)
+
+        if self._is_too_old():
+            return Ending(TurnOutcome.DECLINED, Reason.TOO_OLD)
 
         if turn.mode is Mode.HUMAN:
             self._open_pending()
@@ -253,6 +273,16 @@ class Attempt:
         )
 
         return Ending(TurnOutcome.DECLINED, loop) if loop else self._call(provider)
+
+    def _is_too_old(self) -> bool:
+        """Whether even the newest message of the turn is too old to be answered."""
+        known = self._known
+
+        # Nearly always, that alone decides.
+        if known.context.age <= self._parts.config.policy.max_age:
+            return False
+
+        return self._parts.gate.is_too_old(known.event, received_at=self._job.until)
 
     def _call(self, provider: Provider) -> Answer | Ending:
         turn = self._turn
@@ -330,6 +360,10 @@ class Attempt:
             return before.after(draft, self._decision.reason)
 
         decision = self._parts.gate.may_hear_post(self._known, private=draft.private)
+
+        if self._job.failure is None and not self._made:
+            seen = changes_seen(self._known, self._turn.messages)
+            keep_changes(self._parts.revisions, self._job, seen)
 
         if self._is_withheld(draft, decision):
             reason = decision.reason

@@ -27,6 +27,10 @@ EXCERPT: t.Final = 300
 
 _TAKEN: t.Final = "taken"
 """The step that is done in the database: operators have the conversation."""
+LONGEST_WAY: t.Final = 30.0
+"""Seconds that a delivery may be under way, with retries
+(``app/jobs/agent_bots/webhook_job.rb``)."""
+
 _VERSION_TTL: t.Final = 3600.0
 """Seconds after which the server's version is requested again."""
 

@@ -109,6 +109,17 @@ class History:
 
         return texts
 
+    def revise(self, conversation_id: int, message: ChatwootMessage) -> None:
+        """Let what is kept of a message follow what it is now."""
+        role = _ROLES.get(message.type)
+
+        if role is None or message.private or not self.transcript.is_kept():
+            return
+
+        content = "" if message.deleted else storable(message.text)
+        entry = TranscriptEntry(message.id, role, content)
+        self.transcript.revise(conversation_id, entry)
+
     def read(
         self,
         conversation_id: int,

@@ -12,7 +12,7 @@ from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.payloads import attachments, events, versions
 from flask_chatwoot.payloads.channels import channel_of
 from flask_chatwoot.payloads.conversation import ChatwootMessage
-from flask_chatwoot.payloads.events import MessageEvent
+from flask_chatwoot.payloads.events import MessageEvent, MessageUpdate
 from flask_chatwoot.payloads.typed import unrendered
 from flask_chatwoot.queue.jobs import Job
 from flask_chatwoot.replies import HistoryReader, Message, Turn, no_history
@@ -39,6 +39,9 @@ def event_in(payload: bytes) -> MessageEvent:
     """
     event = events.parse(payload)
 
+    if isinstance(event, MessageUpdate):
+        return event.as_message
+
     if not isinstance(event, MessageEvent):
         raise PayloadError("The stored delivery is not a message.")
 
@@ -62,6 +65,8 @@ def messages_of(
 ) -> tuple[Message, ...]:
     """All messages of a job, in the order in which the customer wrote them.
 
+    As they are by now: edited ones with their new text, and without deleted ones.
+
     :param event: The job's newest delivery.
     :param client: Requests the server's version if a text may be rendered.
     :raises PayloadError: What is stored is no message.
@@ -72,13 +77,23 @@ def messages_of(
     dated = [(job.received_at, _from_event(event_in(job.payload), client))]
     # Parsed at once, so that a burst of twenty costs little more than one message.
     kept = json.loads(f"[{','.join(each.said for each in job.follow_ups)}]")
-    dated += [
-        (each.received_at, _restored(each.message_id, what, client))
-        for each, what in zip(job.follow_ups, kept, strict=True)
-    ]
-    dated.sort(key=lambda pair: pair[0])  # keeps the order of what is equal
+    changed: dict[int, Message | None] = {}
 
-    return _as_written([message for _, message in dated])
+    for each, what in zip(job.follow_ups, kept, strict=True):
+        if isinstance(what, list):
+            message = _restored(each.message_id, what, client)
+            dated.append((each.received_at, message))
+        else:  # see changes.change_of()
+            now = what["now"]
+            changed[each.message_id] = now and _restored(each.message_id, now, client)
+
+    dated.sort(key=lambda pair: pair[0])  # keeps the order of what is equal
+    found = [
+        message if message.picked else changed.get(message.id, message)
+        for _, message in dated
+    ]
+
+    return _as_written([message for message in found if message is not None])
 
 
 def turn_of(

@@ -12,10 +12,12 @@ from flask_chatwoot.ownership.gate import Gate
 from flask_chatwoot.ownership.store import OwnershipStore
 from flask_chatwoot.queue.jobs import Queue
 from flask_chatwoot.queue.outbox import Outbox
+from flask_chatwoot.queue.revisions import Revisions
 from flask_chatwoot.replies import Registry
 
 from .handoff import ConversationChanges
 from .history import History
+from .left import LeftUnanswered
 from .posting import Poster
 from .typing_indicator import TypingIndicator
 
@@ -30,9 +32,11 @@ class TurnParts:
     providers: Registry
     queue: Queue
     outbox: Outbox
+    revisions: Revisions
     ownership: OwnershipStore
     gate: Gate
     poster: Poster
     changes: ConversationChanges
     history: History
     typing: TypingIndicator
+    left: LeftUnanswered

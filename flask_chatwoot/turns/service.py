@@ -29,6 +29,9 @@ from .retry import crashed, postponed, reason_of
 from .unanswered import open_unanswered
 from .undelivered import RefusalAttempt
 
+_MOST_LISTED: t.Final = 50
+"""Messages of a turn that a look may show. Chatwoot lists a hundred from one on."""
+
 log = logging.getLogger(__name__)
 
 
@@ -76,7 +79,7 @@ class Service:
             elif job.kind == UNDELIVERED:
                 self._hand_off_refused(job, event)
             elif job.kind == UNANSWERED:
-                self._open_unanswered(job, event)
+                self._open_unanswered(job, event, messages)
             else:
                 self._turn(job, event, messages)
 
@@ -126,28 +129,37 @@ class Service:
     def _turn(
         self, job: Job, event: MessageEvent, messages: tuple[Message, ...]
     ) -> None:
-        # The delivery that came last need not be about the message written last.
-        newest = event.message._replace(id=messages[-1].id)
-        event = event._replace(message=newest)
-        known = self._parts.gate.may_hear_turn(event, received_at=job.since)
+        # What was picked is an answer to the message whose id it has.
+        written = [message.id for message in messages if not message.picked]
+
+        if messages:
+            # The delivery that came last need not be about the message written last.
+            newest = event.message._replace(id=messages[-1].id)
+            event = event._replace(message=newest)
+
+        known = self._parts.gate.may_hear_turn(
+            event,
+            received_at=job.since,
+            first=min(written[-_MOST_LISTED:], default=None),
+        )
         to_customer = known.decision.audience is Audience.CUSTOMER
         turn = turn_of(
             event,
             messages,
             job=job,
             mode=Mode.BOT if to_customer else Mode.HUMAN,
-            read_history=self._reader(event.conversation.id, messages),
+            read_history=self._reader(event.conversation.id, messages, written),
         )
 
         Attempt(self._parts, job, known, turn).run()
 
     def _reader(
-        self, conversation_id: int, messages: t.Sequence[Message]
+        self,
+        conversation_id: int,
+        messages: t.Sequence[Message],
+        written: t.Sequence[int],
     ) -> HistoryReader:
         """A function that reads the messages before those of a turn."""
-        # What was picked is an answer to the message whose id it has.
-        written = [message.id for message in messages if not message.picked]
-
         return lambda limit, characters: self._parts.history.read(
             conversation_id,
             before=min(written, default=None),
@@ -178,12 +190,27 @@ class Service:
         except APIError as error:
             self._postpone_or_end(job, error)
 
-    def _open_unanswered(self, job: Job, event: MessageEvent) -> None:
-        """Give operators a conversation whose message was found too late."""
+    def _open_unanswered(
+        self, job: Job, event: MessageEvent, messages: tuple[Message, ...]
+    ) -> None:
+        """Give operators a conversation whose message came too late.
+
+        If it did not, because a clock was wrong then, it gets a turn.
+        """
+        gate = self._parts.gate
+
         try:
-            open_unanswered(self._parts, job, event)
+            # Of a click that catch-up found, only the time of its question is known.
+            noted = bool(job.drafts or event.digest)
+
+            if noted or gate.is_too_old(event, received_at=job.since):
+                open_unanswered(self._parts, job, event)
+                return
         except APIError as error:
             self._postpone_or_end(job, error)
+            return
+
+        self._turn(job, event, messages)
 
     def _postpone_or_end(self, job: Job, error: APIError) -> None:
         if not postponed(self._parts.queue, self._parts.config, job, error):

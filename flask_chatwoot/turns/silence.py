@@ -21,6 +21,7 @@ _WHY: t.Final[t.Mapping[str, str]] = {
     Reason.EMPTY: "the message has no content that the bot can read.",
     Reason.NO_ANSWER: "the bot has no answer.",
     Reason.NO_PROVIDER: "the bot has no reply function for this mode.",
+    Reason.TOO_OLD: "the message is older than CHATWOOT_MAX_AGE.",
 }
 """Reasons of silence that nobody wanted, and what the note says of each."""
 
@@ -30,12 +31,14 @@ def is_unwanted(
 ) -> bool:
     """Whether a turn without an answer must not leave a conversation pending.
 
-    A reaction needs no answer. Nor does a Chatwoot inbox for which no provider is
-    registered in any mode: others answer there.
+    A Chatwoot inbox for which no provider is registered in any mode needs no answer:
+    others answer there.
+
+    ``CHATWOOT_ON_SILENCE`` is not about messages that are too old.
 
     :param event: The turn's newest message.
     """
-    if config.on_silence == "leave" or event.message.reaction:
+    if config.on_silence == "leave" and reason != Reason.TOO_OLD:
         return False
 
     return reason in _WHY and providers.serves(event.conversation.inbox_id)

@@ -1,4 +1,4 @@
-"""Gives a conversation to operators whose message was found too late to be answered."""
+"""Gives a conversation to operators whose message came too late to be answered."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from .parts import TurnParts
 from .posting import TooSoonError
 
 NOTE = (
-    "**The bot did not answer.** The customer's message was not delivered to it, and "
-    "it was found when it was older than CHATWOOT_MAX_AGE."
+    "**The bot did not answer.** The customer's message was older than "
+    "CHATWOOT_MAX_AGE when the bot got it."
 )
 
 
@@ -25,10 +25,15 @@ def open_unanswered(parts: TurnParts, job: Job, event: MessageEvent) -> None:
     :raises APIError: A request failed.
     """
     conversation_id = job.conversation_id
+
+    if not job.drafts and event.conversation.status != "pending":
+        _leave(parts, job)
+        return
+
     live = parts.gate.live.conversation(conversation_id) or event.conversation
 
     if not job.drafts and not (live.waits_for_bot and _is_waiting(parts, job, event)):
-        parts.queue.settle(job, TurnOutcome.DECLINED, Reason.TOO_OLD)
+        _leave(parts, job)
         return
 
     note = [DraftPart(NOTE, private=True)]
@@ -44,6 +49,13 @@ def open_unanswered(parts: TurnParts, job: Job, event: MessageEvent) -> None:
 
     parts.changes.open_pending(conversation_id, live)
     parts.queue.settle(job, TurnOutcome.HANDED_OFF, Reason.TOO_OLD)
+
+
+def _leave(parts: TurnParts, job: Job) -> None:
+    parts.queue.settle(job, TurnOutcome.DECLINED, Reason.TOO_OLD)
+
+    if job.found_after is None:  # catch-up has a line of its own
+        parts.left.add()
 
 
 def _is_waiting(parts: TurnParts, job: Job, event: MessageEvent) -> bool:

@@ -23,6 +23,8 @@ from flask_chatwoot.simulator.payloads import (
 
 SECRET: t.Final = "whsec_example_123"
 WEBHOOK: t.Final = "/chatwoot/webhook"
+NOW: t.Final = time.time()
+"""When messages are written, unless told: an old one is not answered."""
 
 
 def message(
@@ -45,7 +47,9 @@ def message(
     )
 
     return payloads.message_event(
-        MessageRecord(id=id, content=text, **fields), conversation, version=version
+        MessageRecord(id=id, content=text, **{"created_at": NOW, **fields}),
+        conversation,
+        version=version,
     )
 
 
