@@ -171,13 +171,8 @@ def _turns(
     live = LiveState(client=reader)
     identity = Identity(client=client, store=ownership)
     gate = _gate(app, config, find_policy, live, identity, store, ownership)
-    poster = Poster(
-        app=app,
-        client=client,
-        reader=reader,
-        outbox=store.outbox,
-        clock=gate.clock,
-        settle_time=config.settle_time,
+    changes = ConversationChanges(
+        client=client, gate=gate, told=ToldAttributes(store.database)
     )
 
     return TurnParts(
@@ -190,15 +185,30 @@ def _turns(
         revisions=store.revisions,
         ownership=ownership,
         gate=gate,
-        poster=poster,
-        changes=ConversationChanges(
-            client=client, gate=gate, told=ToldAttributes(store.database)
-        ),
+        poster=_poster(app, config, client, reader, store),
+        changes=changes,
         history=History(
             reader=reader, ownership=ownership, transcript=store.transcript
         ),
         typing=TypingIndicator(client, wanted=config.typing),
         left=LeftUnanswered(),
+    )
+
+
+def _poster(
+    app: Flask,
+    config: Config,
+    client: ChatwootClient,
+    reader: ChatwootClient,
+    store: Store,
+) -> Poster:
+    return Poster(
+        app=app,
+        client=client,
+        reader=reader,
+        outbox=store.outbox,
+        clock=lambda: store.database.clock(),
+        settle_time=config.settle_time,
     )
 
 

@@ -27,8 +27,9 @@ from .ingest import Backend, Put
 from .ownership.attributes import ToldAttributes
 from .ownership.store import OwnershipStore
 from .payloads.events import MessageEvent
+from .queue.claimed import Job
 from .queue.inspection import ALIVE, KEEP
-from .queue.jobs import Job, Queue
+from .queue.jobs import Queue
 from .queue.schema import WorkerLimit
 from .queue.store import Store
 from .turns.left import LeftUnanswered

@@ -8,7 +8,7 @@ import pytest
 from support.queue import LEASE, Store, follow_ups, open_store
 from support.waiting import Clock
 
-from flask_chatwoot.queue.jobs import Job
+from flask_chatwoot.queue.claimed import Job
 from flask_chatwoot.queue.line import MESSAGE
 from flask_chatwoot.queue.outbox import DraftPart
 from flask_chatwoot.queue.schema import JobState

@@ -13,7 +13,8 @@ from support.waiting import Clock
 
 from flask_chatwoot.errors import LeaseLostError
 from flask_chatwoot.payloads.fields import Upload
-from flask_chatwoot.queue.jobs import FailedBy, Job
+from flask_chatwoot.queue.claimed import Job
+from flask_chatwoot.queue.jobs import FailedBy
 from flask_chatwoot.queue.outbox import Draft, DraftPart
 
 # -- deliveries ----------------------------------------------------------------

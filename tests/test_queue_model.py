@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 from support.queue import LEASE, messages_by_job, open_store, public, read
 from support.waiting import Clock
 
-from flask_chatwoot.queue.jobs import Job
+from flask_chatwoot.queue.claimed import Job
 
 held = precondition(lambda machine: machine.held)
 

@@ -9,7 +9,7 @@ import pytest
 from support.queue import DAY, LEASE, Store, public
 
 from flask_chatwoot.payloads.fields import Upload
-from flask_chatwoot.queue.jobs import Job
+from flask_chatwoot.queue.claimed import Job
 from flask_chatwoot.queue.outbox import DraftPart
 from flask_chatwoot.queue.sqlite import SQLiteDatabase
 

@@ -8,7 +8,7 @@ import pytest
 from support.queue import Store
 
 from flask_chatwoot.errors import DatabaseError, LeaseLostError
-from flask_chatwoot.queue.jobs import Job
+from flask_chatwoot.queue.claimed import Job
 from flask_chatwoot.queue.outbox import DraftPart
 from flask_chatwoot.queue.revisions import Revisions
 

@@ -27,7 +27,7 @@ from flask_chatwoot.ownership.state import Ownership
 from flask_chatwoot.ownership.store import OwnershipStore
 from flask_chatwoot.payloads.fields import Upload
 from flask_chatwoot.queue import schema
-from flask_chatwoot.queue.jobs import Job
+from flask_chatwoot.queue.claimed import Job
 from flask_chatwoot.queue.outbox import Draft, DraftPart
 from flask_chatwoot.queue.schema import DraftState, JobState
 from flask_chatwoot.queue.transcript import TranscriptEntry

@@ -31,7 +31,7 @@ from flask_chatwoot.errors import (
 from flask_chatwoot.payloads.conversation import is_post_of, message_from
 from flask_chatwoot.payloads.fields import MARKER
 from flask_chatwoot.payloads.liquid import escape
-from flask_chatwoot.queue.jobs import Job
+from flask_chatwoot.queue.claimed import Job
 from flask_chatwoot.queue.outbox import Draft, DraftPart, Outbox
 from flask_chatwoot.simulator.payloads import Agent, MessageType
 from flask_chatwoot.turns.posting import Poster, Settle, TooSoonError

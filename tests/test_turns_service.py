@@ -24,7 +24,7 @@ from support.apps import (
     store_of,
     work,
 )
-from support.deliveries import as_bytes, deliver, message
+from support.deliveries import NOW, as_bytes, deliver, message
 from support.waiting import Clock
 
 from flask_chatwoot import (
@@ -40,7 +40,8 @@ from flask_chatwoot import (
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.hosting import hosted
 from flask_chatwoot.ownership.store import OwnershipStore
-from flask_chatwoot.queue.jobs import Job, Queue
+from flask_chatwoot.queue.claimed import Job
+from flask_chatwoot.queue.jobs import Queue
 from flask_chatwoot.queue.outbox import Outbox
 from flask_chatwoot.simulator import Fault, Simulator, Talk
 from flask_chatwoot.simulator.payloads import (
@@ -71,7 +72,7 @@ TO_HUMAN = ("custom_attributes", {"custom_attributes": {"support_mode": "human"}
 PICTURE = {"file_type": "image", "data_url": "https://x.test/1"}
 FILE = ("a.txt", b"a", "text/plain")
 FROM_OPERATOR = MessageRecord(id=9100, type=MessageType.OUTGOING, sender=Agent())
-QUESTION = MessageRecord(id=9001)
+QUESTION = MessageRecord(id=9001, created_at=NOW)
 HANDS_OFF = Reply("One moment.", handoff=Handoff("asked for a person", team_id=7))
 HAND_OFF: list[tuple[str, JSON]] = [TO_HUMAN, ("assignments", {"team_id": 7})]
 FAILED = ("dead", "provider_invalid")
@@ -369,7 +370,9 @@ def test_a_retried_turn_forgets_its_last_posts_and_answers(turns: Turns) -> None
     assert turns.counts == ([FALLBACK], 1)
 
     over = ConversationRecord(
-        status="resolved", custom_attributes={"support_mode": "bot"}
+        status="resolved",
+        custom_attributes={"support_mode": "bot"},
+        updated_at=NOW + 1,
     )
     client = turns.app.test_client()
     deliver(client, conversation_event("conversation_resolved", over))

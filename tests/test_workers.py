@@ -32,8 +32,9 @@ from support.waiting import wait_until
 from flask_chatwoot import Chatwoot, Turn
 from flask_chatwoot import workers as workers_module
 from flask_chatwoot.errors import DatabaseError
+from flask_chatwoot.queue.claimed import Job
 from flask_chatwoot.queue.inspection import Inspection
-from flask_chatwoot.queue.jobs import Job, Queue
+from flask_chatwoot.queue.jobs import Queue
 from flask_chatwoot.queue.outbox import Outbox
 from flask_chatwoot.queue.sqlite import SQLiteDatabase
 from flask_chatwoot.workers import ThreadBackend

@@ -215,7 +215,18 @@ class Gate:
             return known._replace(**newest), ownership
 
         turn.seen.extend(found.messages)
-        known = context.with_live(
+
+        return self._with_live(known, event, live, ownership, found), ownership
+
+    def _with_live(
+        self,
+        known: PolicyContext,
+        event: MessageEvent,
+        live: Conversation,
+        ownership: Ownership,
+        found: Found,
+    ) -> PolicyContext:
+        return context.with_live(
             known,
             live,
             ownership,
@@ -224,8 +235,6 @@ class Gate:
             answered=context.is_answer(event, found.operator_id),
             bot_answered=context.is_answer(event, found.bot_message_id),
         )
-
-        return known, ownership
 
     def _decide(self, known: PolicyContext) -> Decision:
         """The policy's decision. If the policy fails, the answer is a note."""

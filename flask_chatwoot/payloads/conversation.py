@@ -297,7 +297,6 @@ def message_from(
     content = as_text(raw.get("content")) or ""
     kind = _type(raw.get("message_type"))
     private = raw.get("private") not in (None, False)
-    created_at = as_seconds(raw.get("created_at"))
     text, rendered = typed(content, mail, message_id, conversation)
     author = author_of(raw, kind, private=private, conversation=conversation)
 
@@ -314,17 +313,23 @@ def message_from(
         marker=as_text(attributes.get(MARKER)),
         picked=_picked(attributes.get("submitted_values")),
         attachments=attachments_from(raw.get("attachments")),
-        created_at=created_at,
+        created_at=as_seconds(raw.get("created_at")),
         auto_reply=is_by_machine(mail, as_object(raw.get("sender"))),
-        deleted=bool(attributes.get("deleted")),
         author=_author(as_object(raw.get("sender"))),
-        refusal=as_text(attributes.get("external_error")) or "",
-        reaction=attributes.get("is_reaction") is True,
-        in_reply_to=as_id(attributes.get("in_reply_to")),
-        edited=attributes.get("is_edited") is True,
         content_type=as_text(raw.get("content_type")) or "text",
-        written_at=written_at(created_at, attributes),
+        written_at=written_at(raw, attributes),
+        **_marks(attributes),
     )
+
+
+def _marks(attributes: Object) -> dict[str, t.Any]:
+    return {
+        "deleted": bool(attributes.get("deleted")),
+        "refusal": as_text(attributes.get("external_error")) or "",
+        "reaction": attributes.get("is_reaction") is True,
+        "in_reply_to": as_id(attributes.get("in_reply_to")),
+        "edited": attributes.get("is_edited") is True,
+    }
 
 
 class _Draft(t.Protocol):

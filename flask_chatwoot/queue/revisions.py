@@ -9,8 +9,8 @@ an answer.
 
 import typing as t
 
+from .claimed import Job
 from .database import Database, Transaction
-from .jobs import Job
 from .outbox import is_changed
 
 _JOBS: t.Final = """

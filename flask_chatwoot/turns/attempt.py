@@ -17,31 +17,25 @@ from flask_chatwoot.errors import (
 )
 from flask_chatwoot.outcomes import Reason, TurnOutcome
 from flask_chatwoot.ownership.gate import TurnDecision
-from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.ownership.policy import Audience, Decision
 from flask_chatwoot.payloads.attachments import attachment_of, described
-from flask_chatwoot.queue.jobs import Job
-from flask_chatwoot.queue.outbox import Draft, DraftPart
+from flask_chatwoot.queue.claimed import Job
+from flask_chatwoot.queue.outbox import Draft
 from flask_chatwoot.queue.transcript import TranscriptEntry
-from flask_chatwoot.replies import Answer, Handoff, Message, Provider, Turn
+from flask_chatwoot.replies import Message, Turn
 
-from . import loops, silence
 from .changes import changes_seen, fail_if_changed, keep_changes
-from .drafts import as_note, parts_of
+from .composing import Composed, Composer
+from .drafts import as_note
 from .ending import Ending, HandoffError
 from .giving_up import last_posts, rest_of
 from .handoff import because as handed_off_because
-from .handoff import encode
 from .messages import follow_up_of
 from .parts import TurnParts
 from .posting import TooSoonError
-from .providers import ask, provider_for
 from .retry import allows_posts, crashed, postponed, reason_of, unconfirmed
 
 log = logging.getLogger(__name__)
-
-Composed = tuple[list[DraftPart], str | None]
-"""The posts of a turn, and the hand-off to make after them, as JSON, if any."""
 
 
 class Attempt:
@@ -62,7 +56,6 @@ class Attempt:
         self._posted: list[TranscriptEntry] = []
         self._drafts: t.Sequence[Draft] = job.drafts
         self._made = {draft.id for draft in job.drafts if draft.message_id is not None}
-        self._opened = False
         self._note_error: APIError | None = None
 
     def run(self) -> None:
@@ -187,145 +180,23 @@ class Attempt:
 
         return self._hand_off(handoff, because) or ending
 
+    def _compose(self, silent: str | None) -> Composed | Ending:
+        composer = Composer(
+            self._parts,
+            self._job,
+            self._known,
+            self._turn,
+            keep_transcript=self._keep_transcript,
+            supersede=self._is_superseded,
+        )
+
+        return composer.compose(silent)
+
     def _is_other_bots(self, ending: Ending) -> bool:
         """Whether another bot has answered, and this app has not: it is not ours."""
         reasons = (ending.reason, self._decision.reason)
 
         return Reason.OTHER_BOT in reasons and not self._made
-
-    def _compose(self, silent: str | None) -> Composed | Ending:
-        """What to post and do, from the provider's answer.
-
-        :param silent: An earlier attempt has asked the provider, and got no answer for
-            this reason.
-        """
-        if silent is None:
-            self._restore_choice()
-            answer = self._ask()
-
-            if isinstance(answer, Answer):
-                most = self._parts.config.max_parts
-                return parts_of(answer, self._turn, most=most)
-
-            if self._turn.mode is Mode.BOT and answer.reason in loops.WHY:
-                return silence.posts_about(str(answer.reason), self._turn)
-
-            if not self._is_unwanted(answer):
-                return answer
-
-            silent = answer.reason or Reason.NO_ANSWER
-
-        return self._break_silence(silent)
-
-    def _is_unwanted(self, ending: Ending) -> bool:
-        return not self._opened and silence.is_unwanted(
-            ending.reason,
-            self._known.event,
-            providers=self._parts.providers,
-            config=self._parts.config,
-        )
-
-    def _break_silence(self, reason: str) -> Composed | Ending:
-        """Hand a conversation off that nobody would answer while it is pending."""
-        try:
-            waits = self._parts.gate.is_waiting(self._known)
-        except APIError:
-            undecided = encode(Handoff(), because=reason)
-            self._parts.outbox.keep(self._job, [], handoff=undecided)
-            raise
-
-        if not waits:
-            return Ending(TurnOutcome.DECLINED, reason)
-
-        if self._is_superseded():
-            return Ending(TurnOutcome.DECLINED, Reason.SUPERSEDED, settled=True)
-
-        return silence.posts_about(reason, self._turn)
-
-    def _ask(self) -> Answer | Ending:
-        turn = self._turn
-
-        if not turn.messages:
-            return Ending(TurnOutcome.DECLINED, Reason.DELETED)
-
-        if self._decision.audience is Audience.NOBODY:
-            return Ending(TurnOutcome.DECLINED, self._decision.reason)
-
-        if self._is_too_old():
-            return Ending(TurnOutcome.DECLINED, Reason.TOO_OLD)
-
-        if turn.mode is Mode.HUMAN:
-            self._open_pending()
-
-        provider = provider_for(self._parts.providers, turn)
-
-        if provider is None:
-            return Ending(TurnOutcome.DECLINED, Reason.NO_PROVIDER)
-
-        if not (turn.text.strip() or (provider.takes_turn and turn.attachments)):
-            return Ending(TurnOutcome.DECLINED, Reason.EMPTY)
-
-        loop = loops.loop_in(
-            self._job.recent,
-            repeats=self._parts.config.max_repeats,
-            turns=self._parts.config.max_turns_per_hour,
-            answers=turn.mode is Mode.BOT,
-        )
-
-        return Ending(TurnOutcome.DECLINED, loop) if loop else self._call(provider)
-
-    def _is_too_old(self) -> bool:
-        """Whether even the newest message of the turn is too old to be answered."""
-        known = self._known
-
-        # Nearly always, that alone decides.
-        if known.context.age <= self._parts.config.policy.max_age:
-            return False
-
-        return self._parts.gate.is_too_old(known.event, received_at=self._job.until)
-
-    def _call(self, provider: Provider) -> Answer | Ending:
-        turn = self._turn
-
-        if provider.takes_turn:
-            self._parts.history.learn(self._job.conversation_id)
-            self._keep_transcript()  # before the next turn may begin
-
-        if turn.mode is Mode.HUMAN:
-            answer = ask(self._parts.app, provider, turn)
-        else:
-            with self._parts.typing.shown(self._job.conversation_id):
-                answer = ask(self._parts.app, provider, turn)
-
-        if answer is None:
-            return Ending(TurnOutcome.DECLINED, Reason.NO_ANSWER)
-
-        if answer.on_purpose:
-            return Ending(TurnOutcome.DECLINED, Reason.NO_REPLY)
-
-        return answer
-
-    def _open_pending(self) -> None:
-        try:
-            self._opened = self._parts.changes.open_pending(
-                self._job.conversation_id, self._delivered
-            )
-        except APIError as error:
-            log.warning("a pending conversation was not opened: %s", error)
-
-    def _restore_choice(self) -> None:
-        """After a resolve, set the attribute to what the customer had chosen."""
-        ownership = self._known.ownership
-
-        if ownership.former is None or ownership.taken:
-            return
-
-        try:
-            self._parts.changes.restore_choice(
-                self._job.conversation_id, self._delivered, ownership
-            )
-        except APIError as error:
-            log.warning("the attribute was not restored: %s", error)
 
     # -- posting -----------------------------------------------------------------
 

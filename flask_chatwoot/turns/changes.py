@@ -13,7 +13,7 @@ from flask_chatwoot.errors import LeaseLostError, PayloadError
 from flask_chatwoot.ownership.gate import TurnDecision
 from flask_chatwoot.payloads.conversation import ChatwootMessage
 from flask_chatwoot.payloads.events import MessageEvent
-from flask_chatwoot.queue.jobs import Job
+from flask_chatwoot.queue.claimed import Job
 from flask_chatwoot.queue.revisions import IsKnown, Revisions
 from flask_chatwoot.replies import Message
 

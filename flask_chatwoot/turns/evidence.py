@@ -24,7 +24,7 @@ from flask_chatwoot.payloads.conversation import (
     may_have_lost_marker,
 )
 from flask_chatwoot.payloads.fields import as_id
-from flask_chatwoot.queue.jobs import Job
+from flask_chatwoot.queue.claimed import Job
 from flask_chatwoot.queue.outbox import Draft, Outbox
 
 _PAGE: t.Final = 100

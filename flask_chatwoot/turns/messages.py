@@ -14,7 +14,7 @@ from flask_chatwoot.payloads.channels import channel_of
 from flask_chatwoot.payloads.conversation import ChatwootMessage
 from flask_chatwoot.payloads.events import MessageEvent, MessageUpdate
 from flask_chatwoot.payloads.typed import unrendered
-from flask_chatwoot.queue.jobs import Job
+from flask_chatwoot.queue.claimed import Job
 from flask_chatwoot.replies import HistoryReader, Message, Turn, no_history
 
 TAKEOVER: t.Final = "takeover"

@@ -29,7 +29,7 @@ from flask_chatwoot.errors import (
 )
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.payloads.mentions import defuse
-from flask_chatwoot.queue.jobs import Job
+from flask_chatwoot.queue.claimed import Job
 from flask_chatwoot.queue.outbox import Draft, Outbox
 
 from .evidence import Evidence

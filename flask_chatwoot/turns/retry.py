@@ -16,7 +16,8 @@ from flask_chatwoot.errors import (
     trace,
 )
 from flask_chatwoot.outcomes import Reason
-from flask_chatwoot.queue.jobs import FailedBy, Job, Queue
+from flask_chatwoot.queue.claimed import Job
+from flask_chatwoot.queue.jobs import FailedBy, Queue
 
 LONGEST_BACKOFF: t.Final = 600.0
 """Seconds between two attempts, unless Chatwoot's ``Retry-After`` is longer."""

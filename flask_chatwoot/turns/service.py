@@ -11,7 +11,7 @@ from flask_chatwoot.outcomes import Reason, TurnOutcome
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.ownership.policy import Audience
 from flask_chatwoot.payloads.events import MessageEvent
-from flask_chatwoot.queue.jobs import Job
+from flask_chatwoot.queue.claimed import Job
 from flask_chatwoot.replies import HistoryReader, Message
 
 from .attempt import Attempt

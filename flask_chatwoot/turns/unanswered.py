@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask_chatwoot.outcomes import Reason, TurnOutcome
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.payloads.events import MessageEvent
-from flask_chatwoot.queue.jobs import Job
+from flask_chatwoot.queue.claimed import Job
 from flask_chatwoot.queue.outbox import DraftPart
 
 from .parts import TurnParts

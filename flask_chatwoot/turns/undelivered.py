@@ -8,7 +8,8 @@ from flask_chatwoot.outcomes import Reason, TurnOutcome
 from flask_chatwoot.ownership.policy import Audience
 from flask_chatwoot.replies import Handoff
 
-from .attempt import Attempt, Composed
+from .attempt import Attempt
+from .composing import Composed
 from .ending import Ending
 from .giving_up import last_posts
 from .handoff import encode

@@ -14,8 +14,8 @@ from flask_chatwoot import Chatwoot
 from flask_chatwoot.components import Components
 from flask_chatwoot.ownership.state import Ownership
 from flask_chatwoot.ownership.store import Change, OwnershipStore
+from flask_chatwoot.queue.claimed import Job
 from flask_chatwoot.queue.inspection import JobRow
-from flask_chatwoot.queue.jobs import Job
 from flask_chatwoot.queue.sqlite import SQLiteDatabase
 from flask_chatwoot.queue.store import Store
 from flask_chatwoot.runtime import KEY, Runtime

@@ -9,9 +9,9 @@ import typing as t
 import pytest
 
 from flask_chatwoot.queue import store
+from flask_chatwoot.queue.claimed import Job
 from flask_chatwoot.queue.database import Transaction
 from flask_chatwoot.queue.inspection import JobRow
-from flask_chatwoot.queue.jobs import Job
 from flask_chatwoot.queue.outbox import Draft, DraftPart
 from flask_chatwoot.queue.sqlite import SQLiteDatabase, SQLiteTransaction
 
