@@ -369,13 +369,16 @@ def test_a_retried_turn_forgets_its_last_posts_and_answers(turns: Turns) -> None
     turns.deliver()
     assert turns.counts == ([FALLBACK], 1)
 
-    over = ConversationRecord(
-        status="resolved",
-        custom_attributes={"support_mode": "bot"},
-        updated_at=NOW + 1,
-    )
     client = turns.app.test_client()
-    deliver(client, conversation_event("conversation_resolved", over))
+
+    for after, status in enumerate(["resolved", "open"], 1):
+        state = ConversationRecord(
+            status=status,
+            custom_attributes={"support_mode": "bot"},
+            updated_at=NOW + after,
+        )
+        deliver(client, conversation_event("conversation_status_changed", state))
+
     turns.retry()
 
     assert len(turns.asked) == 2
