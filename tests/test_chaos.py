@@ -14,7 +14,6 @@ from chaos import options_of
 from support.chaos_plan import OPERATORS, Step, planned
 from support.chaos_run import Run
 from support.chaos_verdict import STALE, Seen, broken, posts, was_let_go
-from support.faults import known_fault
 from support.waiting import Clock
 
 from flask_chatwoot.simulator import Simulator
@@ -26,9 +25,6 @@ SOME_SECONDS: t.Final = (
 )
 
 
-@known_fault(
-    "Reactions and calls begin a turn, and a changed text is answered as it was before."
-)
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and SIGSTOP")
 def test_nothing_is_lost_doubled_or_out_of_order_whatever_dies() -> None:
