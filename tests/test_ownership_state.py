@@ -11,6 +11,7 @@ import pytest
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.ownership.state import (
     Ownership,
+    attribute_restored,
     attribute_set,
     bot_wrote,
     choice_seen,
@@ -55,6 +56,10 @@ def taken_by_opening(pending_at: float, opened_at: float) -> Ownership:
 
 def wrote(state: Ownership, message_id: int) -> Ownership:
     return state._replace(operator_message_id=message_id)
+
+
+RESTORED = TAKEN._replace(restored_at=100.0)
+"""An operator wrote after a resolve; human until then was the package's own value."""
 
 
 def ended(state: Ownership, message_id: int) -> Ownership:
@@ -106,6 +111,15 @@ def ended(state: Ownership, message_id: int) -> Ownership:
         (RETURNED, attribute_set, ['"AI"'], RETURNED._replace(former='"AI"')),
         (NOBODY, human_seen, [100.0], NOBODY),
         (TAKEN, human_seen, [100.0], TAKEN._replace(human_at=100.0)),
+        (RESTORED, human_seen, [100.0], RESTORED),
+        (RESTORED, human_seen, [101.0], RESTORED._replace(human_at=101.0)),
+        (RESTORED, choice_seen, [HUMAN, 100.0], RESTORED),
+        (
+            RESTORED._replace(taken=False, former='"AI"', mode="human", mode_at=99.0),
+            attribute_restored,
+            [98.0],
+            RESTORED._replace(taken=False),
+        ),
         (MARKED, human_seen, [90.0], MARKED),
         (MARKED, human_seen, [101.0], MARKED._replace(human_at=101.0)),
         (MARKED, mode_seen, [BOT, None, 9005], MARKED),

@@ -61,6 +61,8 @@ class Ownership(t.NamedTuple):
     :ivar pending_at: Chatwoot's time of the first pending state since then.
     :ivar mode: The mode in the newest delivery; ``None`` if it was always bot.
     :ivar mode_at: Chatwoot's time of the state that showed it.
+    :ivar restored_at: Chatwoot's time of the newest state that may show the value which
+        this package set, after it wrote the former one back.
     """
 
     taken: bool = False
@@ -79,6 +81,7 @@ class Ownership(t.NamedTuple):
     pending_at: float | None = None
     mode: str | None = None
     mode_at: float | None = None
+    restored_at: float | None = None
 
     @property
     def ended_message_id(self) -> int:
@@ -257,16 +260,31 @@ def attribute_set(state: Ownership, former: str | None = None) -> Ownership:
     )
 
 
-def attribute_restored(state: Ownership) -> Ownership:
-    """The attribute has the value from before this package set it to human."""
+def attribute_restored(state: Ownership, at: float | None = None) -> Ownership:
+    """The attribute has the value from before this package set it to human.
+
+    Deliveries that are late or repeated still show human: not an operator's choice.
+
+    :param at: Chatwoot's time of a state after that, or right before it.
+    """
     return state._replace(
-        marked=False, former=None, human_at=None, mode=None, mode_at=None
+        marked=False,
+        former=None,
+        human_at=None,
+        mode=None,
+        mode_at=None,
+        restored_at=_later(state.restored_at, at),
     )
+
+
+def _is_restored(state: Ownership, at: float) -> bool:
+    """Whether human in a state of that time was this package's own."""
+    return state.restored_at is not None and at <= state.restored_at + MARGIN
 
 
 def human_seen(state: Ownership, at: float) -> Ownership:
     """The attribute said human at that time."""
-    if not state.taken:
+    if not state.taken or _is_restored(state, at):
         return state
 
     return state._replace(human_at=max(state.human_at or 0.0, at))
@@ -371,6 +389,9 @@ def choice_seen(state: Ownership, mode: Mode, at: float | None) -> Ownership:
     known = state.mode or Mode.BOT
 
     if mode == known or at is None or _is_before(at, state.mode_at):
+        return state
+
+    if mode is Mode.HUMAN and _is_restored(state, at):
         return state
 
     return state._replace(mode=mode.value, mode_at=at)

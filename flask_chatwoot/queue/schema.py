@@ -339,6 +339,7 @@ CREATE: t.Final = (
         pending_at REAL,
         mode TEXT,
         mode_at REAL,
+        restored_at REAL,
         PRIMARY KEY (account_id, id)
     ) WITHOUT ROWID""",
     """CREATE TABLE transcript (
@@ -384,6 +385,7 @@ _KNOWN: t.Final = (
     "ALTER TABLE conversation ADD COLUMN pending_at REAL",
     "ALTER TABLE conversation ADD COLUMN mode TEXT",
     "ALTER TABLE conversation ADD COLUMN mode_at REAL",
+    "ALTER TABLE conversation ADD COLUMN restored_at REAL",
 )
 
 _ADDED: t.Final = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import logging
@@ -278,7 +279,19 @@ class ConversationChanges:
             else:
                 self._write(conversation_id, before, {attribute: value})
 
-        self.gate.store.apply(conversation_id, state.attribute_restored)
+        at = self._time_after(conversation_id, current)
+        restored = functools.partial(state.attribute_restored, at=at)
+        self.gate.store.apply(conversation_id, restored)
+
+    def _time_after(self, conversation_id: int, before: Conversation) -> float | None:
+        """Chatwoot's time of the state now, or else of the one before a write."""
+        with contextlib.suppress(APIError):
+            live = self.gate.live.conversation(conversation_id)
+
+            if live is not None and self.gate.modes.choice(live) is not Mode.HUMAN:
+                return live.updated_at
+
+        return before.updated_at
 
     def _current(self, conversation_id: int, delivered: Conversation) -> Conversation:
         """The conversation as it is now, or if it may not be read, as it was told."""
