@@ -996,7 +996,7 @@ def test_a_sweep_that_read_something_before_it_failed_is_soon_followed(
     bad.customer_says("Two")
     place.later()
     messages = reader.Reader.messages
-    failing = [bad.id] * 3
+    failing = [bad.id] * 4
 
     def refused(look: reader.Reader, id: int, *rest: t.Any) -> t.Any:
         if failing and id == failing[0]:
@@ -1008,7 +1008,11 @@ def test_a_sweep_that_read_something_before_it_failed_is_soon_followed(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reader.Reader, "messages", refused)
 
-        for pause in (60.0, 240.0):  # the second reads nothing more
+        for said, pause in (("", 60.0), ("Three", 60.0), ("", 240.0)):
+            if said:
+                good.customer_says(said)
+                place.later()
+
             with pytest.raises(APIError):
                 place.sweep()
 

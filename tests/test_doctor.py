@@ -672,7 +672,9 @@ def failed_sweep(scene: Scene) -> None:
     sweeps = store_of(scene.app).sweeps
     claimed = sweeps.claim(interval=600.0, started_at=0.0, hold=60.0, now=True)
     assert claimed is not None
-    sweeps.failed(claimed[0], "Chatwoot answered 429.", due=time.time(), by_inbox=0.0)
+    sweeps.failed(
+        claimed[0], "Chatwoot answered 429.", failures=1, due=time.time(), by_inbox=0.0
+    )
 
 
 CATCH_UP = [

@@ -427,8 +427,9 @@ class _Sweep:
     def fail(self, error: Exception) -> None:
         """Plan the next sweep after this one failed."""
         # Where conversations were read before it, Chatwoot works, and others wait.
-        failures = 0 if self.advanced else self.state.failures + 1
-        pause = pause_after(failures, self.parts.pace, LONGEST_INTERVAL)
+        before = 0 if self.advanced else self.state.failures
+        doubled = 0 if self.advanced else before + 1
+        pause = pause_after(doubled, self.parts.pace, LONGEST_INTERVAL)
         now = self.parts.store.database.clock()
         text, by_inbox = type(error).__name__, self.state.by_inbox_until
 
@@ -439,5 +440,9 @@ class _Sweep:
                 by_inbox = now + BY_INBOX_FOR
 
         self.parts.store.sweeps.failed(
-            self.token, text, due=now + pause, by_inbox=by_inbox
+            self.token,
+            text,
+            failures=before + 1,
+            due=now + pause,
+            by_inbox=by_inbox,
         )

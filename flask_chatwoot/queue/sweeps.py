@@ -71,7 +71,7 @@ WHERE account_id = :account AND claim = :claim
 """
 
 _FAILED: t.Final = """
-UPDATE sweep SET claim = NULL, due_at = :due, failures = failures + 1, error = :error,
+UPDATE sweep SET claim = NULL, due_at = :due, failures = :failures, error = :error,
     by_inbox_until = :by_inbox
 WHERE account_id = :account AND claim = :claim
 """
@@ -99,7 +99,8 @@ class SweepState(t.NamedTuple):
     :ivar foreign_id: A post that another instance made; ``None`` if none was seen.
     :ivar swept_at: When the last whole sweep began; ``None`` if there was none.
     :ivar due_at: When the next one is due.
-    :ivar failures: Sweeps that failed in a row.
+    :ivar failures: Sweeps that failed in a row, none of which read a conversation but
+        the first.
     :ivar error: Why the last one failed; without any text of a message.
     :ivar by_inbox_until: Until then each Chatwoot inbox is asked for by itself.
     """
@@ -335,16 +336,20 @@ class Sweeps:
                 self._names() | {"until": until},
             )
 
-    def failed(self, token: str, error: str, *, due: float, by_inbox: float) -> None:
+    def failed(
+        self, token: str, error: str, *, failures: int, due: float, by_inbox: float
+    ) -> None:
         """Record a sweep that could not be finished.
 
+        :param failures: See :attr:`SweepState.failures`; at least 1.
         :param due: When it is tried again, Unix seconds.
         :param by_inbox: See :attr:`SweepState.by_inbox_until`.
         """
-        values = {"claim": token, "error": error, "due": due, "by_inbox": by_inbox}
+        values = {"claim": token, "error": error, "failures": failures}
+        times = {"due": due, "by_inbox": by_inbox}
 
         with self._database.transaction() as tx:
-            tx.execute(_FAILED, self._names() | values)
+            tx.execute(_FAILED, self._names() | values | times)
 
     def stop(self, message_id: int) -> bool:
         """Stop for good: another instance made this post. ``False`` if it was known."""
