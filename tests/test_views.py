@@ -247,6 +247,13 @@ def test_an_unusual_text_is_answered(scene: Views, text: str) -> None:
     assert (scene.asked, scene.api.public) == ([text], [ANSWER])
 
 
+def test_an_unusual_status_is_stored(scene: Views) -> None:
+    given = message()
+    given["conversation"]["status"] = "\ud800"
+    assert scene.deliver(given).status_code == 202
+    assert scene.api.notes == [ANSWER]
+
+
 # -- sizes -----------------------------------------------------------------------
 
 
