@@ -254,6 +254,15 @@ def test_choices_are_shown_once_where_that_is_certain(
     assert note.content.count("- Order") == 1
 
 
+def test_choices_of_several_lines_are_listed_once() -> None:
+    turn = Turn(text="Hello", mode=Mode.BOT, channel=Channel("Line"))
+    reply = Reply("Which one?", choices=["Order\nby post", "Return\u2028it"])
+    [part], _ = parts_of(Answer((reply,)), turn, most=4)
+
+    note = as_note(Draft(1, "m", False, part.content, choices=tuple(part.choices)))
+    assert note.content.count("- Order") == 1
+
+
 def test_choices_are_listed_whatever_is_left_over_of_a_long_text() -> None:
     turn = Turn(text="Hello", mode=Mode.BOT, channel=Channel("Sms", 320))
     reply = Reply("Well. " * 300, choices=["Order", "Return"])

@@ -30,7 +30,7 @@ def parts_of(
 
     said = "\n".join(part.content for part in parts if not part.private)
     note = handoff.note(answer.handoff, turn, said)
-    parts.append(DraftPart(storable(note), private=True))
+    parts += _several(split(storable(note)), True)  # its reason may be of any length
 
     # In human mode operators have the conversation already.
     if turn.mode is Mode.HUMAN:
@@ -127,12 +127,12 @@ def as_note(draft: Draft) -> Draft:
 
 def _listed(content: str, choices: _Choices) -> str:
     """A text with its choices, unless it lists them already."""
-    lines = _lines(choices)
+    listed = "\n".join(_lines(choices))
 
-    if content.splitlines()[-len(lines) :] == lines:
+    if f"\n{content}".endswith(f"\n{listed}"):
         return content
 
-    return "\n".join(filter(None, [content, *lines]))
+    return "\n".join(filter(None, [content, listed]))
 
 
 def _lines(choices: _Choices) -> list[str]:
