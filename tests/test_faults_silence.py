@@ -297,7 +297,7 @@ def test_all_parts_of_a_reply_may_be_refused(begin: Begin) -> None:
 
 
 def test_the_reason_of_a_hand_off_may_be_longer_than_a_note(begin: Begin) -> None:
-    story = begin(answer=Handoff("so " * LIMIT), status="pending")
+    story = begin(answer=Handoff("so " * (LIMIT // 2)), status="pending")
     story.asks()
 
     assert story.endings() == ["handed_off"]

@@ -505,6 +505,7 @@ def test_a_suggestion_is_made_in_mode_human(
 @pytest.mark.parametrize(
     ("reply", "suggestion"),
     [
+        (Reply("Which?", choices=["Order", "Return"]), "Which?\n- Order\n- Return"),
         (None, None),
         (" \n", None),
         (["One.", "", Reply("Two.", private=True)], "One.\n\nTwo."),

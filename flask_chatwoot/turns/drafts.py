@@ -9,7 +9,16 @@ from flask_chatwoot.payloads.channels import LIMIT, Channel, first_parts, split
 from flask_chatwoot.payloads.fields import Upload, storable
 from flask_chatwoot.payloads.liquid import escape
 from flask_chatwoot.queue.outbox import Draft, DraftPart
-from flask_chatwoot.replies import Answer, Reply, Turn, choices_of, uploads_of
+from flask_chatwoot.replies import (
+    Answer,
+    Reply,
+    Turn,
+    choices_of,
+    lines_of,
+    listed_in,
+    text_of,
+    uploads_of,
+)
 
 from . import handoff
 
@@ -44,8 +53,7 @@ def _parts(reply: Reply, turn: Turn, most: int) -> list[DraftPart]:
     choices, files = choices_of(reply), uploads_of(reply)
 
     if is_note(reply, turn.mode):
-        content = _listed(reply.content, choices) if choices else reply.content
-        return _several(split(content) or [""], True, files=files)
+        return _several(split(text_of(reply)) or [""], True, files=files)
 
     listed = choices if choices and turn.channel.lists_choices else []
     texts, rest = _public_texts(reply.content, listed, turn.channel, most)
@@ -66,8 +74,8 @@ def _public_texts(
     :param listed: Choices that the customer must see, whatever is left over.
     """
     limit = channel.max_length or LIMIT
-    texts, rest = _split(_listed(content, listed), limit, most)
-    choices = "\n".join(_lines(listed))
+    texts, rest = _split(listed_in(content, listed), limit, most)
+    choices = "\n".join(lines_of(listed))
 
     if not (rest and choices and len(escape(choices)) <= limit and most > 1):
         return texts, rest
@@ -121,19 +129,5 @@ def as_note(draft: Draft) -> Draft:
         return draft._replace(private=True)
 
     return draft._replace(
-        private=True, content=_listed(draft.content, draft.choices), choices=()
+        private=True, content=listed_in(draft.content, draft.choices), choices=()
     )
-
-
-def _listed(content: str, choices: _Choices) -> str:
-    """A text with its choices, unless it lists them already."""
-    listed = "\n".join(_lines(choices))
-
-    if f"\n{content}".endswith(f"\n{listed}"):
-        return content
-
-    return "\n".join(filter(None, [content, listed]))
-
-
-def _lines(choices: _Choices) -> list[str]:
-    return [f"- {title}" for title, _ in choices]
