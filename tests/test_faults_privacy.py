@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextvars
+import dataclasses
+import importlib
+import inspect
 import io
+import pkgutil
 import re
 import threading
 import typing as t
@@ -33,6 +37,11 @@ TEAM: t.Final = "[all](mention://team/1/support)"
 MENTION: t.Final = re.compile(r"\(mention://(user|team)/(\d+)/(.+?)\)")
 """Chatwoot's own (``app/services/messages/mention_service.rb``): it notifies each of
 them, and makes them participants."""
+
+MODULES: t.Final = [
+    info.name
+    for info in pkgutil.walk_packages(flask_chatwoot.__path__, "flask_chatwoot.")
+]
 
 NOTES: t.Final[dict[str, t.Callable[[str], t.Any]]] = {
     "a hand-off": lambda text: Reply("One moment.", handoff=True),
@@ -199,6 +208,38 @@ def test_what_a_copilot_or_a_path_raised_is_in_the_signal(
     assert [type(each) for each in errors] == [LookupError, FileNotFoundError]
     assert [IBAN in str(each) for each in errors] == [True, True]
     assert [each["turn"] and each["turn"].text for each in seen] == [None, QUESTION]
+
+
+def shown_fields(kind: type) -> dict[str, str]:
+    """The fields that a class shows as Python does by default, and their types."""
+    if dataclasses.is_dataclass(kind) and "__repr__" in vars(kind):
+        return {each.name: str(each.type) for each in dataclasses.fields(kind) if each.repr}
+
+    if issubclass(kind, tuple) and "__repr__" not in inspect.getsource(kind):
+        return {
+            name: str(value) for name, value in vars(kind)["__annotations__"].items()
+        }
+
+    return {}
+
+
+def test_no_representation_shows_what_chatwoot_sent() -> None:
+    kinds = [
+        kind
+        for name in MODULES
+        if not re.search("simulator|playground|testing", name)
+        for kind in vars(importlib.import_module(name)).values()
+        if inspect.isclass(kind) and kind.__module__ == name
+    ]
+    shown = {
+        f"{kind.__name__}.{name}"
+        for kind in kinds
+        if dataclasses.is_dataclass(kind) or hasattr(kind, "_fields")
+        for name, value in shown_fields(kind).items()
+        if re.search(r"\bJSON\b|\bObject\b|Mapping\[str, t", value)
+    }
+
+    assert shown == set()
 
 
 # -- contexts ------------------------------------------------------------------
