@@ -213,12 +213,12 @@ def test_what_a_copilot_or_a_path_raised_is_in_the_signal(
 def shown_fields(kind: type) -> dict[str, str]:
     """The fields that a class shows as Python does by default, and their types."""
     if dataclasses.is_dataclass(kind) and "__repr__" in vars(kind):
-        return {each.name: str(each.type) for each in dataclasses.fields(kind) if each.repr}
+        shown = [each for each in dataclasses.fields(kind) if each.repr]
+        return {each.name: str(each.type) for each in shown}
 
     if issubclass(kind, tuple) and "__repr__" not in inspect.getsource(kind):
-        return {
-            name: str(value) for name, value in vars(kind)["__annotations__"].items()
-        }
+        annotations = inspect.get_annotations(kind)
+        return {name: str(value) for name, value in annotations.items()}
 
     return {}
 
