@@ -7,7 +7,6 @@ import typing as t
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.payloads.channels import LIMIT, Channel, first_parts, split
 from flask_chatwoot.payloads.fields import Upload, storable
-from flask_chatwoot.payloads.liquid import escape
 from flask_chatwoot.queue.outbox import Draft, DraftPart
 from flask_chatwoot.replies import (
     Answer,
@@ -74,15 +73,20 @@ def _public_texts(
     :param listed: Choices that the customer must see, whatever is left over.
     """
     limit = channel.max_length or LIMIT
-    texts, rest = _split(listed_in(content, listed), limit, most)
-    choices = "\n".join(lines_of(listed))
+    whole = listed_in(content, listed) if listed else content
+    texts, rest = _split(whole, limit, most)
 
-    if not (rest and choices and len(escape(choices)) <= limit and most > 1):
+    if not (rest and listed and most > 1):
         return texts, rest
 
-    texts, rest = _split(content, limit, most - 1)
+    shown, hidden = _split("\n".join(lines_of(listed)), limit, most - 1)
 
-    return [*texts, choices], rest
+    if hidden:
+        return texts, rest
+
+    texts, rest = _split(content, limit, most - len(shown))
+
+    return [*texts, *shown], rest
 
 
 def _split(text: str, limit: int, most: int) -> tuple[list[str], str]:
