@@ -362,3 +362,20 @@ def test_a_background_thread_begins_in_an_empty_context() -> None:
 
     assert wait_until(lambda: found)
     assert found == [None]
+
+
+def test_a_background_thread_goes_on_after_an_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    steps = [0, 1, 2]
+
+    def step() -> None:
+        if steps.pop():
+            raise LookupError(IBAN)
+
+    thread = BackgroundThread("test", step, busy=lambda: bool(steps), every=lambda: 0.0)
+    thread.ensure()
+
+    assert wait_until(lambda: not steps)
+    assert caplog.text.count("test: LookupError at") == 1
+    assert IBAN not in caplog.text
