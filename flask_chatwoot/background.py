@@ -17,6 +17,8 @@ import time
 import typing as t
 import weakref
 
+from .errors import trace
+
 log = logging.getLogger(__name__)
 
 
@@ -125,6 +127,7 @@ class BackgroundThread(Forkable):
         self._idle = idle
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._failed = ""
         register_for_forks(self)
 
     def ensure(self) -> None:
@@ -150,7 +153,7 @@ class BackgroundThread(Forkable):
 
         while True:
             pause.wait(self._every())
-            self._step()
+            self._try_step()
 
             with self._lock:
                 if self._busy():
@@ -158,3 +161,17 @@ class BackgroundThread(Forkable):
                 elif time.monotonic() - last_work >= self._idle():
                     self._thread = None
                     return
+
+    def _try_step(self) -> None:
+        """Make a step, and log its error once, as long as it is the same."""
+        failed = ""
+
+        try:
+            self._step()
+        except Exception as error:  # noqa: BLE001 - the thread must go on
+            failed = trace(error)
+
+        if failed and failed != self._failed:
+            log.error("%s: %s", self._name, failed)
+
+        self._failed = failed

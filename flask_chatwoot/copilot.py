@@ -5,7 +5,7 @@ from __future__ import annotations
 from .errors import NoProviderError
 from .ownership.mode import Mode
 from .payloads.fields import is_visible
-from .replies import Turn
+from .replies import Turn, text_of
 from .runtime import Runtime
 from .turns.providers import ask
 
@@ -25,6 +25,6 @@ def suggest(runtime: Runtime, text: str, mode: Mode = Mode.HUMAN) -> str | None:
         )
 
     answer = ask(runtime.app, provider, turn)
-    texts = [reply.content for reply in answer.replies] if answer else []
+    texts = map(text_of, answer.replies) if answer else ()
 
     return "\n\n".join(text for text in texts if is_visible(text)) or None

@@ -211,6 +211,26 @@ def choices_of(reply: Reply) -> list[tuple[str, str]]:
     return [_choice(choice) for choice in reply.choices]
 
 
+def text_of(reply: Reply) -> str:
+    """The text of a reply with its choices, for operators, who cannot pick one."""
+    return listed_in(reply.content, choices_of(reply))
+
+
+def listed_in(content: str, choices: t.Sequence[tuple[str, str]]) -> str:
+    """A text with these choices at its end, unless it ends with them already."""
+    lines = "\n".join(lines_of(choices))
+
+    if not lines or f"\n{content}".endswith(f"\n{lines}"):
+        return content
+
+    return "\n".join(filter(None, [content, lines]))
+
+
+def lines_of(choices: t.Sequence[tuple[str, str]]) -> list[str]:
+    """The lines of these choices in a text."""
+    return [f"- {title}" for title, _ in choices]
+
+
 def uploads_of(reply: Reply) -> list[Upload]:
     """The attachments of a reply, read from the disk where they are paths.
 

@@ -86,9 +86,10 @@ def send(signal: NamedSignal, sender: t.Any, **values: t.Any) -> None:
     for receiver in signal.receivers_for(sender):
         try:
             receiver(sender, **values)
-        except (KeyboardInterrupt, SystemExit):
+        except KeyboardInterrupt:
             raise
-        except BaseException as error:  # noqa: BLE001 - the host's code may raise anything
+        # Any error of the host's code: sys.exit() would end the turn, not the process.
+        except BaseException as error:  # noqa: BLE001
             log.error("a receiver of %s failed: %s", signal.name, trace(error))  # noqa: TRY400
 
             if signal is not got_exception:

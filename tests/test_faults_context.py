@@ -254,13 +254,25 @@ def test_choices_are_shown_once_where_that_is_certain(
     assert note.content.count("- Order") == 1
 
 
-def test_choices_are_listed_whatever_is_left_over_of_a_long_text() -> None:
+def test_choices_of_several_lines_are_listed_once() -> None:
+    turn = Turn(text="Hello", mode=Mode.BOT, channel=Channel("Line"))
+    reply = Reply("Which one?", choices=["Order\nby post", "Return\u2028it"])
+    [part], _ = parts_of(Answer((reply,)), turn, most=4)
+
+    note = as_note(Draft(1, "m", False, part.content, choices=tuple(part.choices)))
+    assert note.content.count("- Order") == 1
+
+
+@pytest.mark.parametrize("count", [2, 30], ids=["one message", "several messages"])
+def test_choices_are_listed_whatever_is_left_over_of_a_long_text(count: int) -> None:
     turn = Turn(text="Hello", mode=Mode.BOT, channel=Channel("Sms", 320))
-    reply = Reply("Well. " * 300, choices=["Order", "Return"])
+    choices = [f"The order number {number}" for number in range(count)]
+    reply = Reply("Well. " * 300, choices=choices)
     parts, _ = parts_of(Answer((reply,)), turn, most=4)
 
     public = [each.content for each in parts if not each.private]
-    assert (len(public), public[-1]) == (4, "- Order\n- Return")
+    assert "\n".join(public).endswith("\n".join(f"- {each}" for each in choices))
+    assert (len(public), public[0][:5]) == (4, "Well.")
     assert max(map(len, public)) <= 320
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextvars
+import dataclasses
+import importlib
+import inspect
 import io
+import pkgutil
 import re
 import threading
 import typing as t
@@ -33,6 +37,11 @@ TEAM: t.Final = "[all](mention://team/1/support)"
 MENTION: t.Final = re.compile(r"\(mention://(user|team)/(\d+)/(.+?)\)")
 """Chatwoot's own (``app/services/messages/mention_service.rb``): it notifies each of
 them, and makes them participants."""
+
+MODULES: t.Final = [
+    info.name
+    for info in pkgutil.walk_packages(flask_chatwoot.__path__, "flask_chatwoot.")
+]
 
 NOTES: t.Final[dict[str, t.Callable[[str], t.Any]]] = {
     "a hand-off": lambda text: Reply("One moment.", handoff=True),
@@ -201,6 +210,38 @@ def test_what_a_copilot_or_a_path_raised_is_in_the_signal(
     assert [each["turn"] and each["turn"].text for each in seen] == [None, QUESTION]
 
 
+def shown_fields(kind: type) -> dict[str, str]:
+    """The fields that a class shows as Python does by default, and their types."""
+    if dataclasses.is_dataclass(kind) and "__repr__" in vars(kind):
+        shown = [each for each in dataclasses.fields(kind) if each.repr]
+        return {each.name: str(each.type) for each in shown}
+
+    if issubclass(kind, tuple) and "__repr__" not in inspect.getsource(kind):
+        annotations = inspect.get_annotations(kind)
+        return {name: str(value) for name, value in annotations.items()}
+
+    return {}
+
+
+def test_no_representation_shows_what_chatwoot_sent() -> None:
+    kinds = [
+        kind
+        for name in MODULES
+        if not re.search("simulator|playground|testing", name)
+        for kind in vars(importlib.import_module(name)).values()
+        if inspect.isclass(kind) and kind.__module__ == name
+    ]
+    shown = {
+        f"{kind.__name__}.{name}"
+        for kind in kinds
+        if dataclasses.is_dataclass(kind) or hasattr(kind, "_fields")
+        for name, value in shown_fields(kind).items()
+        if re.search(r"\bJSON\b|\bObject\b|Mapping\[str, t", value)
+    }
+
+    assert shown == set()
+
+
 # -- contexts ------------------------------------------------------------------
 
 customer: contextvars.ContextVar[str] = contextvars.ContextVar("customer")
@@ -321,3 +362,20 @@ def test_a_background_thread_begins_in_an_empty_context() -> None:
 
     assert wait_until(lambda: found)
     assert found == [None]
+
+
+def test_a_background_thread_goes_on_after_an_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    steps = [0, 1, 2]
+
+    def step() -> None:
+        if steps.pop():
+            raise LookupError(IBAN)
+
+    thread = BackgroundThread("test", step, busy=lambda: bool(steps), every=lambda: 0.0)
+    thread.ensure()
+
+    assert wait_until(lambda: not steps)
+    assert caplog.text.count("test: LookupError at") == 1
+    assert IBAN not in caplog.text

@@ -15,6 +15,7 @@ from flask_chatwoot import (
     Audience,
     Chatwoot,
     Decision,
+    Handoff,
     NoReply,
     Reason,
     Reply,
@@ -23,6 +24,7 @@ from flask_chatwoot import (
     turn_finished,
     undelivered,
 )
+from flask_chatwoot.payloads.channels import LIMIT
 from flask_chatwoot.simulator import Fault, Talk
 from flask_chatwoot.simulator.payloads import ContactRecord
 
@@ -292,6 +294,14 @@ def test_all_parts_of_a_reply_may_be_refused(begin: Begin) -> None:
 
     story.rest()
     assert (len(story.talk.notes), story.talk.status) == (1, "open")
+
+
+def test_the_reason_of_a_hand_off_may_be_longer_than_a_note(begin: Begin) -> None:
+    story = begin(answer=Handoff("so " * (LIMIT // 2)), status="pending")
+    story.asks()
+
+    assert story.endings() == ["handed_off"]
+    assert story.talk.notes[-1].endswith(f"> {QUESTION}")
 
 
 def test_the_note_about_a_refusal_is_repeated_until_it_is_posted(begin: Begin) -> None:

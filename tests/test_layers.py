@@ -15,7 +15,7 @@ import pytest
 import flask_chatwoot
 
 ROWS = (
-    *("background errors outcomes", "payloads", "client", "queue", "ownership"),
+    *("errors outcomes", "background", "payloads", "client", "queue", "ownership"),
     *("config", "replies signals", "turns", "ingest servers", "catch_up", "workers"),
     *(
         "components",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import typing as t
 
 import pytest
@@ -108,3 +109,11 @@ def test_a_file_that_is_sent_is_described(
 def test_the_repr_has_nothing_of_the_customer() -> None:
     shown = "".join(repr(read) for _, read, _ in READ.values())
     assert not [each for each in ("Otto", "Alex", "Hm?", "example") if each in shown]
+
+
+@pytest.mark.parametrize("kind", READ)
+def test_a_host_may_send_an_attachment_to_another_process(kind: str) -> None:
+    [read] = attachments_from([READ[kind][0]])
+
+    assert pickle.loads(pickle.dumps(read)) == read  # noqa: S301 - our own bytes
+    assert json.loads(json.dumps(read._asdict())) == read._asdict()

@@ -301,7 +301,8 @@ def mail_from(*authors: str, contact: str = "ada@example.com") -> list[Change]:
             for name in (
                 *("mailer-daemon", "MAILER-DAEMON", "postmaster", "no-reply"),
                 *("noreply-orders", "do_not_reply", "donotreply", "bounces+ada=x.de"),
-                *("bounce-4711", "autoresponder"),
+                *("bounce-4711", "autoresponder", "orders-noreply", "no-reply2"),
+                "MicrosoftExchange329e71ec88ae4615bbc36ab6ce41109e",
             )
         ],
         *[
@@ -310,9 +311,18 @@ def mail_from(*authors: str, contact: str = "ada@example.com") -> list[Change]:
                 "ada",
                 "nora.reply",
                 "noreplyan",
+                "casino-reply",
                 "bounce",
                 "auto",
                 "no-replay",
+            )
+        ],
+        *[
+            ([("content_attributes", {"email": {"content_type": kind}})], reason)
+            for kind, reason in (
+                ("Multipart/Report; report-type=delivery-status", Reason.AUTO_REPLY),
+                ("multipart/mixed; boundary=multipart/report", None),
+                (["multipart/report"], None),
             )
         ],
         # A form on a website writes in the name of its customer.

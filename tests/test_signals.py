@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from unittest.mock import Mock
 
 import pytest
@@ -59,7 +60,10 @@ def test_the_error_of_a_receiver_is_logged(signal: NamedSignal, caplog: Log) -> 
 
     def without_parameters() -> None: ...
 
-    for receiver in (broken, without_parameters, sound):
+    def leaving(_: Sender, post: str) -> None:
+        sys.exit(post)
+
+    for receiver in (broken, without_parameters, leaving, sound):
         signal.connect(receiver)
 
     with caplog.at_level(logging.DEBUG):
@@ -69,6 +73,7 @@ def test_the_error_of_a_receiver_is_logged(signal: NamedSignal, caplog: Log) -> 
     assert "a receiver of fresh failed: RuntimeError at" in caplog.text
     assert "in broken" in caplog.text
     assert "TypeError" in caplog.text
+    assert "in leaving" in caplog.text
     assert words not in caplog.text
 
 

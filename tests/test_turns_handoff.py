@@ -345,6 +345,20 @@ def test_a_hand_off_that_is_over_is_not_continued(
     assert not desk.holding.taken
 
 
+@pytest.mark.parametrize("version", ["4.2.0"])
+@pytest.mark.parametrize("whose", ["bot"])
+def test_a_newer_state_does_not_make_a_hand_off_later_than_it_is(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, since = desk.changes.told, desk.changes.gate.clock() - 8.0
+    monkeypatch.setattr(told, "newest", lambda each: each._replace(updated_at=107.0))
+    desk.changes.hand_off(
+        42, Conversation(42, updated_at=100.0), NOTHING, received_at=since
+    )
+
+    assert desk.holding.taken_at == pytest.approx(108.0, abs=0.9)
+
+
 @pytest.mark.parametrize(
     "handoff", ["{}", "null", "[]", '{"team": "1", "assignee": [2]}', '{"team": true}']
 )

@@ -247,6 +247,13 @@ def test_an_unusual_text_is_answered(scene: Views, text: str) -> None:
     assert (scene.asked, scene.api.public) == ([text], [ANSWER])
 
 
+def test_an_unusual_status_is_stored(scene: Views) -> None:
+    given = message()
+    given["conversation"]["status"] = "\ud800"
+    assert scene.deliver(given).status_code == 202
+    assert scene.api.notes == [ANSWER]
+
+
 # -- sizes -----------------------------------------------------------------------
 
 
@@ -498,6 +505,7 @@ def test_a_suggestion_is_made_in_mode_human(
 @pytest.mark.parametrize(
     ("reply", "suggestion"),
     [
+        (Reply("Which?", choices=["Order", "Return"]), "Which?\n- Order\n- Return"),
         (None, None),
         (" \n", None),
         (["One.", "", Reply("Two.", private=True)], "One.\n\nTwo."),

@@ -73,7 +73,7 @@ def _attachment(raw: Object) -> Attachment:
         latitude=_degrees(raw.get("coordinates_lat")) if is_place else None,
         longitude=_degrees(raw.get("coordinates_long")) if is_place else None,
         transcript=as_text(raw.get("transcribed_text")) or "",
-        details=as_object(raw.get("meta")) or _NOTHING,
+        details=as_object(raw.get("meta")),
     )
 
 

@@ -19,6 +19,7 @@ from .fields import (
     as_object,
     as_seconds,
     as_text,
+    storable,
 )
 from .liquid import escape
 from .mail import is_by_machine
@@ -206,7 +207,7 @@ def conversation_from(raw: Object, message: Object = _NOTHING) -> Conversation:
         id=as_id(raw.get("id")) or 0,
         account_id=as_id(as_object(owner).get("id")),
         inbox_id=as_id(as_object(inbox).get("id")) or as_id(raw.get("inbox_id")),
-        status=as_text(raw.get("status")),
+        status=_status(raw.get("status")),
         assignee=_assignee(meta),
         custom_attributes=as_object(raw.get("custom_attributes")),
         additional_attributes=as_object(raw.get("additional_attributes")),
@@ -267,6 +268,12 @@ def _assignee(meta: Object) -> Assignee | None:
         kind = "machine"
 
     return Assignee(kind, as_id(found.get("id")))
+
+
+def _status(value: t.Any) -> str | None:
+    status = as_text(value)
+
+    return status and storable(status)
 
 
 def _newest(messages: t.Any) -> int:

@@ -7,12 +7,18 @@ from .fields import Object, as_text
 
 _MACHINES: t.Final = re.compile(
     r"(?:(?:mailer|mail)[-_.]?daemon|postmaster|bounces|bounce(?=[-_.+=])"
-    r"|(?:no|do[-_.]?not)[-_.]?reply|auto[-_.]?(?:reply|responder))"
+    # As in orders-noreply@ or no-reply2@.
+    r"|(?:[^@]*[-_.+])?(?:no|do[-_.]?not)[-_.]?reply\d*"
+    # Exchange sends its reports from such an address.
+    r"|microsoftexchange[0-9a-f]{32}|auto[-_.]?(?:reply|responder))"
     # As in noreply-orders@ or bounces+4711@.
     r"(?:[-_.+=][^@]*)?@.+",
     re.IGNORECASE,
 )
 """Addresses from which only machines write, and at which nobody reads an answer."""
+
+_LONGEST: t.Final = 320
+"""Characters of an address in SMTP; a longer one would take long to match."""
 
 
 def is_by_machine(mail: Object, sender: Object) -> bool:
@@ -38,6 +44,20 @@ def is_by_machine(mail: Object, sender: Object) -> bool:
     if not authors and contact:
         authors = [contact]
 
-    flagged = mail.get("auto_reply") is True
+    flagged = mail.get("auto_reply") is True or _is_report(mail)
 
-    return flagged or (bool(authors) and all(map(_MACHINES.fullmatch, authors)))
+    return flagged or (bool(authors) and all(map(_is_machine, authors)))
+
+
+def _is_machine(address: str) -> bool:
+    return len(address) <= _LONGEST and bool(_MACHINES.fullmatch(address))
+
+
+def _is_report(mail: Object) -> bool:
+    """Whether it is a report on another mail, such as a bounce or a read receipt."""
+    kind = as_text(mail.get("content_type")) or ""
+
+    return kind.lstrip()[: len(_REPORT)].casefold() == _REPORT
+
+
+_REPORT: t.Final = "multipart/report"

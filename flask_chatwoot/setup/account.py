@@ -20,7 +20,7 @@ WEBSITE: t.Final = "Channel::WebWidget"
 CONVERSATION: t.Final = "conversation_attribute"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)  # the rows hold secrets
 class AccountSettings:
     """The settings of an account, as they were at one moment.
 

@@ -7,9 +7,17 @@ import typing as t
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.payloads.channels import LIMIT, Channel, first_parts, split
 from flask_chatwoot.payloads.fields import Upload, storable
-from flask_chatwoot.payloads.liquid import escape
 from flask_chatwoot.queue.outbox import Draft, DraftPart
-from flask_chatwoot.replies import Answer, Reply, Turn, choices_of, uploads_of
+from flask_chatwoot.replies import (
+    Answer,
+    Reply,
+    Turn,
+    choices_of,
+    lines_of,
+    listed_in,
+    text_of,
+    uploads_of,
+)
 
 from . import handoff
 
@@ -30,7 +38,7 @@ def parts_of(
 
     said = "\n".join(part.content for part in parts if not part.private)
     note = handoff.note(answer.handoff, turn, said)
-    parts.append(DraftPart(storable(note), private=True))
+    parts += _several(split(storable(note)), True)  # its reason may be of any length
 
     # In human mode operators have the conversation already.
     if turn.mode is Mode.HUMAN:
@@ -44,8 +52,7 @@ def _parts(reply: Reply, turn: Turn, most: int) -> list[DraftPart]:
     choices, files = choices_of(reply), uploads_of(reply)
 
     if is_note(reply, turn.mode):
-        content = _listed(reply.content, choices) if choices else reply.content
-        return _several(split(content) or [""], True, files=files)
+        return _several(split(text_of(reply)) or [""], True, files=files)
 
     listed = choices if choices and turn.channel.lists_choices else []
     texts, rest = _public_texts(reply.content, listed, turn.channel, most)
@@ -66,15 +73,20 @@ def _public_texts(
     :param listed: Choices that the customer must see, whatever is left over.
     """
     limit = channel.max_length or LIMIT
-    texts, rest = _split(_listed(content, listed), limit, most)
-    choices = "\n".join(_lines(listed))
+    whole = listed_in(content, listed) if listed else content
+    texts, rest = _split(whole, limit, most)
 
-    if not (rest and choices and len(escape(choices)) <= limit and most > 1):
+    if not (rest and listed and most > 1):
         return texts, rest
 
-    texts, rest = _split(content, limit, most - 1)
+    shown, hidden = _split("\n".join(lines_of(listed)), limit, most - 1)
 
-    return [*texts, choices], rest
+    if hidden:
+        return texts, rest
+
+    texts, rest = _split(content, limit, most - len(shown))
+
+    return [*texts, *shown], rest
 
 
 def _split(text: str, limit: int, most: int) -> tuple[list[str], str]:
@@ -121,19 +133,5 @@ def as_note(draft: Draft) -> Draft:
         return draft._replace(private=True)
 
     return draft._replace(
-        private=True, content=_listed(draft.content, draft.choices), choices=()
+        private=True, content=listed_in(draft.content, draft.choices), choices=()
     )
-
-
-def _listed(content: str, choices: _Choices) -> str:
-    """A text with its choices, unless it lists them already."""
-    lines = _lines(choices)
-
-    if content.splitlines()[-len(lines) :] == lines:
-        return content
-
-    return "\n".join(filter(None, [content, *lines]))
-
-
-def _lines(choices: _Choices) -> list[str]:
-    return [f"- {title}" for title, _ in choices]

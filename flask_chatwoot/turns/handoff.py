@@ -183,13 +183,13 @@ class ConversationChanges:
         """Make the steps that are not done yet, and add their names."""
         live = self.gate.live.conversation(conversation_id)
         current = live or self._as_told(conversation_id, delivered)
-        since = received_at if live is None else None
-        self._know(conversation_id, current, since)
+        ahead = _ahead(delivered, received_at) if live is None else None
+        self._know(conversation_id, current, ahead)
         failed: APIError | None = None
 
         # A step that fails does not keep operators from the conversation. Without an
         # answer the others would only wait as long.
-        for name, step in self._steps(conversation_id, current, wanted, since):
+        for name, step in self._steps(conversation_id, current, wanted, ahead):
             if name in done:
                 continue
 
@@ -211,13 +211,13 @@ class ConversationChanges:
         conversation_id: int,
         current: Conversation,
         wanted: Object,
-        since: float | None,
+        ahead: float | None,
     ) -> t.Iterator[tuple[str, t.Callable[[], None]]]:
         client = self.client
         team_id = as_id(wanted.get("team"))
         assignee_id = as_id(wanted.get("assignee"))
 
-        yield "attribute", lambda: self._set_human(conversation_id, current, since)
+        yield "attribute", lambda: self._set_human(conversation_id, current, ahead)
 
         if current.status == "pending":
             yield "status", lambda: client.toggle_status(conversation_id, "open")
@@ -241,8 +241,8 @@ class ConversationChanges:
         """Set the attribute to human, and nothing else; see :meth:`hand_off`."""
         live = self.gate.live.conversation(conversation_id)
         current = live or self._as_told(conversation_id, delivered)
-        since = received_at if live is None else None
-        self._set_human(conversation_id, current, since)
+        ahead = _ahead(delivered, received_at) if live is None else None
+        self._set_human(conversation_id, current, ahead)
 
     def open_pending(self, conversation_id: int, delivered: Conversation) -> bool:
         """Open a pending conversation: operators do not see it in their list.
@@ -309,7 +309,7 @@ class ConversationChanges:
         return self.told.newest(delivered)._replace(status=status)
 
     def _set_human(
-        self, conversation_id: int, current: Conversation, since: float | None
+        self, conversation_id: int, current: Conversation, ahead: float | None
     ) -> None:
         value = current.custom_attributes.get(self.gate.modes.name)
         former, at = None, current.updated_at
@@ -321,7 +321,7 @@ class ConversationChanges:
             # Whoever may read the conversation sees a return there; an agent bot before
             # 4.13 sees it in the state that comes with the next message, unless that
             # was made before this and waits for its delivery.
-            former, at = json.dumps(value), self._time_now(current, since)
+            former, at = json.dumps(value), self._time_now(current, ahead)
             at = None if at is None else at + LONGEST_WAY
 
         def seen(known: Ownership) -> Ownership:
@@ -332,28 +332,26 @@ class ConversationChanges:
         self.gate.store.apply(conversation_id, seen)
 
     def _know(
-        self, conversation_id: int, current: Conversation, since: float | None
+        self, conversation_id: int, current: Conversation, ahead: float | None
     ) -> None:
         """Record what the hand-off knows, unless that is a resolve."""
         if current.status == "resolved":
             return
 
-        at = current.updated_at if since is None else self._time_now(current, since)
+        at = current.updated_at if ahead is None else self._time_now(current, ahead)
         self.gate.store.apply(
             conversation_id, functools.partial(state.known_later, at=at)
         )
 
-    def _time_now(self, delivered: Conversation, since: float | None) -> float | None:
+    def _time_now(self, current: Conversation, ahead: float | None) -> float | None:
         """Chatwoot's time, or somewhat less; ``None`` if it is unknown.
 
-        Only how long ago a delivery came is measured by this machine.
-
-        :param since: When it came, by the database's time.
+        :param ahead: See :func:`_ahead`.
         """
-        if since is None or delivered.updated_at is None:
+        if ahead is None:
             return None
 
-        return delivered.updated_at + max(self.gate.clock() - since, 0.0)
+        return max(self.gate.clock() + ahead, current.updated_at or 0.0)
 
     def _write(self, conversation_id: int, before: Object, change: Object) -> None:
         """Change attributes and keep the others, which Chatwoot would drop."""
@@ -380,6 +378,19 @@ class ConversationChanges:
                 self._merges = False
 
         return self._merges
+
+
+def _ahead(delivered: Conversation, received_at: float | None) -> float | None:
+    """Seconds by which Chatwoot's time is ahead of the database's, or somewhat less.
+
+    :param delivered: The state in a delivery, which may be older than the newest one.
+    :param received_at: When that came, by the database's time.
+    :return: ``None`` if it is unknown.
+    """
+    if received_at is None or delivered.updated_at is None:
+        return None
+
+    return delivered.updated_at - received_at
 
 
 def _was_replaced(before: Object, change: Object, after: Object) -> bool:

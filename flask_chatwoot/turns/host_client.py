@@ -152,6 +152,9 @@ class _Posted(t.NamedTuple):
     body: Object
     message: Object
 
+    def __repr__(self) -> str:
+        return f"<Post in conversation {self.conversation_id}>"
+
     @classmethod
     def of(cls, method: str, path: str, body: Object | None) -> t.Self | None:
         """The message that a request posts; ``None`` if it posts none."""
