@@ -275,6 +275,7 @@ class Ingest:
             return _ignored(Reason.OTHER_INBOX)
 
         self.history.revise(event.conversation.id, event.message)
+        self.told.saw(event.conversation)
 
         if not event.changes_question:
             return _ignored(event.reason)

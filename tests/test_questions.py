@@ -12,9 +12,10 @@ from support.apps import database_of, recorded
 from support.stories import ASKED, QUESTION, REPLY, Begin, Story, Thinker
 
 from flask_chatwoot import Chatwoot, Post, Turn, after_post, turn_finished
+from flask_chatwoot.ownership.attributes import ToldAttributes
 from flask_chatwoot.ownership.live import LiveState
 from flask_chatwoot.ownership.policy import PolicySettings
-from flask_chatwoot.payloads.conversation import ChatwootMessage
+from flask_chatwoot.payloads.conversation import ChatwootMessage, Conversation
 from flask_chatwoot.payloads.questions import written_at
 from flask_chatwoot.replies import Message
 from flask_chatwoot.simulator import Fault
@@ -158,6 +159,22 @@ def test_a_change_that_says_the_same_changes_nothing(
 
     assert thinker.asked == [QUESTION]
     assert story.refusals.count("updated") == 1
+
+
+@pytest.mark.parametrize("text", [QUESTION, "One piece"])
+def test_a_change_tells_the_newest_attributes(
+    begin: Begin, app: Flask, thinker: Thinker, text: str
+) -> None:
+    """Chatwoot 4.2 does not deliver changes of attributes."""
+    story = begin(kind="bot", version="4.2.0")
+
+    with story.during(thinker, delivered=True) as question:
+        story.talk.set_attribute("order", 1)
+        story.talk.edit(question, content=text)
+        story.sim.drain()
+        told = ToldAttributes(database_of(app)).newest(Conversation(story.talk.id))
+
+    assert told.custom_attributes["order"] == 1
 
 
 def test_a_turn_that_asks_nothing_else_is_not_repeated_after_an_edit(
