@@ -228,6 +228,23 @@ def test_a_message_says_another_thing_or_the_same(
     assert says_another(Message(1, text), message) is another
 
 
+def test_edits_without_end_hand_the_conversation_off(begin: Begin) -> None:
+    asked: list[str] = []
+
+    def reply(text: str) -> str:
+        asked.append(text)
+        story.talk.edit(story.talk.messages[0], content=f"{len(asked)} pieces")
+        story.sim.drain()
+        return REPLY
+
+    story = begin(answer=reply, channel="whatsapp", max_turns_per_hour=3)
+    story.asks("Ten pieces")
+
+    assert len(asked) == 3
+    assert story.endings() == ["handed_off too_many_turns"]
+    assert story.talk.replies == []
+
+
 # -- too old ---------------------------------------------------------------------
 
 DAY: t.Final = 86_400.0
