@@ -275,7 +275,7 @@ NO_TIMES: t.Final[list[t.Any]] = [
 def test_the_oldest_time_of_a_message_counts(
     attributes: dict[str, t.Any], expected: float
 ) -> None:
-    assert written_at({"created_at": NEW}, attributes) == expected
+    assert written_at(NEW, attributes) == expected
 
 
 def old_row() -> JSON:
