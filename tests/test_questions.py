@@ -161,6 +161,29 @@ def test_a_change_that_says_the_same_changes_nothing(
     assert story.refusals.count("updated") == 1
 
 
+@pytest.mark.parametrize(
+    ("change", "ending", "said"),
+    [(EDITED, "replied", ["One piece"]), (DELETED, "declined deleted", [])],
+)
+@pytest.mark.parametrize("backend", ["thread", "inline"])
+def test_a_change_may_be_delivered_before_its_message(
+    begin: Begin,
+    app: Flask,
+    asked: list[str],
+    backend: str,
+    change: JSON,
+    ending: str,
+    said: list[str],
+) -> None:
+    story = begin(kind="bot", version="4.2.0", backend=backend)
+    message = customer_message("Ten pieces", conversation_id=story.talk.id)
+
+    for payload in ({**message, "event": "message_updated", **change}, message):
+        deliver(app.test_client(), payload)
+
+    assert (story.endings(), asked) == ([ending], said)
+
+
 @pytest.mark.parametrize("text", [QUESTION, "One piece"])
 def test_a_change_tells_the_newest_attributes(
     begin: Begin, app: Flask, thinker: Thinker, text: str
