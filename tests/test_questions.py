@@ -393,14 +393,16 @@ def later(app: Flask, monkeypatch: pytest.MonkeyPatch) -> t.Callable[[], None]:
 SHORT: t.Final[JSON] = {"policy": PolicySettings(max_age=30), "lease": 90.0}
 
 
+@pytest.mark.parametrize("kind", ["account", "bot"])
 def test_a_message_is_not_old_because_only_our_clock_says_so(
-    begin: Begin, app: Flask, asked: list[str]
+    begin: Begin, app: Flask, asked: list[str], kind: str
 ) -> None:
-    story = begin(**SHORT)
+    story = begin(kind=kind, **SHORT)
     database_of(app).clock = lambda: time.time() + 40
     story.asks()
 
     assert asked == [QUESTION]
+    assert (story.talk.replies, story.endings()) == ([REPLY], ["replied"])
 
 
 @pytest.mark.parametrize("status", ["open", "pending"])
