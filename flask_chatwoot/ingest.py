@@ -275,17 +275,20 @@ class Ingest:
             return _ignored(Reason.OTHER_INBOX)
 
         self.history.revise(event.conversation.id, event.message)
+        self.told.saw(event.conversation)
 
         if not event.changes_question:
             return _ignored(event.reason)
 
-        change = change_of(event.as_message)
+        message = event.as_message
+        change = change_of(message)
         changed = self.revisions.add(
             event.conversation.id,
             event.message.id,
             change,
             is_known=is_known(change),
             payload=body,
+            key=message._replace(name="message_created").key,
         )
 
         is_edit = changed and not event.message.deleted

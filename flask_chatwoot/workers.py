@@ -309,6 +309,7 @@ class Upkeep:
             self._ownership.prune(KEEP, at_most=_PRUNE_ROWS),
         )
         self._store.sweeps.prune(2 * KEEP)
+        self._store.revisions.prune()
         self._told.prune()
 
         if max(pruned) >= _PRUNE_ROWS:

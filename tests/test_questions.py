@@ -12,9 +12,10 @@ from support.apps import database_of, recorded
 from support.stories import ASKED, QUESTION, REPLY, Begin, Story, Thinker
 
 from flask_chatwoot import Chatwoot, Post, Turn, after_post, turn_finished
+from flask_chatwoot.ownership.attributes import ToldAttributes
 from flask_chatwoot.ownership.live import LiveState
 from flask_chatwoot.ownership.policy import PolicySettings
-from flask_chatwoot.payloads.conversation import ChatwootMessage
+from flask_chatwoot.payloads.conversation import ChatwootMessage, Conversation
 from flask_chatwoot.payloads.questions import written_at
 from flask_chatwoot.replies import Message
 from flask_chatwoot.simulator import Fault
@@ -160,6 +161,45 @@ def test_a_change_that_says_the_same_changes_nothing(
     assert story.refusals.count("updated") == 1
 
 
+@pytest.mark.parametrize(
+    ("change", "ending", "said"),
+    [(EDITED, "replied", ["One piece"]), (DELETED, "declined deleted", [])],
+)
+@pytest.mark.parametrize("backend", ["thread", "inline"])
+def test_a_change_may_be_delivered_before_its_message(
+    begin: Begin,
+    app: Flask,
+    asked: list[str],
+    backend: str,
+    change: JSON,
+    ending: str,
+    said: list[str],
+) -> None:
+    story = begin(kind="bot", version="4.2.0", backend=backend)
+    message = customer_message("Ten pieces", conversation_id=story.talk.id)
+
+    for payload in ({**message, "event": "message_updated", **change}, message):
+        deliver(app.test_client(), payload)
+
+    assert (story.endings(), asked) == ([ending], said)
+
+
+@pytest.mark.parametrize("text", [QUESTION, "One piece"])
+def test_a_change_tells_the_newest_attributes(
+    begin: Begin, app: Flask, thinker: Thinker, text: str
+) -> None:
+    """Chatwoot 4.2 does not deliver changes of attributes."""
+    story = begin(kind="bot", version="4.2.0")
+
+    with story.during(thinker, delivered=True) as question:
+        story.talk.set_attribute("order", 1)
+        story.talk.edit(question, content=text)
+        story.sim.drain()
+        told = ToldAttributes(database_of(app)).newest(Conversation(story.talk.id))
+
+    assert told.custom_attributes["order"] == 1
+
+
 def test_a_turn_that_asks_nothing_else_is_not_repeated_after_an_edit(
     begin: Begin, asked: list[str]
 ) -> None:
@@ -211,6 +251,23 @@ def test_a_message_says_another_thing_or_the_same(
     assert says_another(Message(1, text), message) is another
 
 
+def test_edits_without_end_hand_the_conversation_off(begin: Begin) -> None:
+    asked: list[str] = []
+
+    def reply(text: str) -> str:
+        asked.append(text)
+        story.talk.edit(story.talk.messages[0], content=f"{len(asked)} pieces")
+        story.sim.drain()
+        return REPLY
+
+    story = begin(answer=reply, channel="whatsapp", max_turns_per_hour=3)
+    story.asks("Ten pieces")
+
+    assert len(asked) == 3
+    assert story.endings() == ["handed_off too_many_turns"]
+    assert story.talk.replies == []
+
+
 # -- too old ---------------------------------------------------------------------
 
 DAY: t.Final = 86_400.0
@@ -241,7 +298,7 @@ NO_TIMES: t.Final[list[t.Any]] = [
 def test_the_oldest_time_of_a_message_counts(
     attributes: dict[str, t.Any], expected: float
 ) -> None:
-    assert written_at({"created_at": NEW}, attributes) == expected
+    assert written_at(NEW, attributes) == expected
 
 
 def old_row() -> JSON:
@@ -336,14 +393,16 @@ def later(app: Flask, monkeypatch: pytest.MonkeyPatch) -> t.Callable[[], None]:
 SHORT: t.Final[JSON] = {"policy": PolicySettings(max_age=30), "lease": 90.0}
 
 
+@pytest.mark.parametrize("kind", ["account", "bot"])
 def test_a_message_is_not_old_because_only_our_clock_says_so(
-    begin: Begin, app: Flask, asked: list[str]
+    begin: Begin, app: Flask, asked: list[str], kind: str
 ) -> None:
-    story = begin(**SHORT)
+    story = begin(kind=kind, **SHORT)
     database_of(app).clock = lambda: time.time() + 40
     story.asks()
 
     assert asked == [QUESTION]
+    assert (story.talk.replies, story.endings()) == ([REPLY], ["replied"])
 
 
 @pytest.mark.parametrize("status", ["open", "pending"])

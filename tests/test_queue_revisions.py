@@ -5,7 +5,8 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from support.queue import Store
+from support.queue import Store, read
+from support.waiting import Clock
 
 from flask_chatwoot.errors import DatabaseError, LeaseLostError
 from flask_chatwoot.queue.claimed import Job
@@ -15,12 +16,15 @@ from flask_chatwoot.queue.revisions import Revisions
 OTHER: t.Final = [DraftPart("Another answer.", False)]
 
 
-def change(store: Store, message_id: int = 9001, said: str = "new") -> bool:
+def change(
+    store: Store, message_id: int = 9001, said: str = "new", key: str | None = None
+) -> bool:
     return store.revisions.add(
         42,
         message_id,
         said,
         payload=b"the newest",
+        key=key,
         is_known=lambda kept, payload: said == kept,
     )
 
@@ -123,9 +127,35 @@ def test_a_post_does_not_start_after_a_change(store: Store) -> None:
         store.outbox.sending(job, draft)
 
 
+def test_a_change_that_came_before_its_message_is_applied_to_it(
+    store: Store, clock: Clock, path: str
+) -> None:
+    assert not change(store, 9001, key="1:message_created:9001")
+    assert not change(store, 9001, "newer", key="1:message_created:9001")
+    assert not change(store, 9002, key="1:message_created:9002")
+    store.say(9001)
+    store.say(9002)
+    store.revisions.prune()
+
+    job = store.claim()
+    kept = [(each.message_id, each.said) for each in job.follow_ups]
+    assert kept == [(9001, "newer"), (9002, ""), (9002, "new")]
+    assert job.newest == b"the newest"
+
+    store.settle(job)
+    assert not change(store, 9001, "late", key="1:message_created:9001")
+    assert read(path, "SELECT * FROM early_change") == []
+
+    change(store, 9003, key="1:message_created:9003")
+    clock.now += 3601
+    store.revisions.prune()
+    assert read(path, "SELECT * FROM early_change") == []
+
+
 CALLS: t.Final[dict[str, t.Callable[[Store, Job], t.Any]]] = {
     "add": lambda store, job: change(store),
     "are_new": lambda store, job: store.revisions.are_new(job),
+    "prune": lambda store, job: store.revisions.prune(),
 }
 
 

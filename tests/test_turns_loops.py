@@ -63,7 +63,16 @@ def test_a_loop_is_the_same_text_or_many_turns(
 
 
 def test_zero_means_no_limit() -> None:
-    assert loop_in(said("a " * 99), repeats=0, turns=0, answers=True) is None
+    many = said("a " * 99)
+    assert loop_in(many, repeats=0, turns=0, changes=99, answers=True) is None
+
+
+@pytest.mark.parametrize(("changes", "reason"), [(3, None), (4, MANY)])
+def test_each_change_of_a_message_counts_like_a_turn(
+    changes: int, reason: Reason | None
+) -> None:
+    found = loop_in(said("a"), repeats=2, turns=4, changes=changes, answers=True)
+    assert found is reason
 
 
 def test_only_the_last_hour_counts_and_what_a_customer_wrote(

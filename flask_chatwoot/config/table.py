@@ -172,8 +172,8 @@ SETTINGS: t.Final = (
         "max_turns_per_hour",
         to.whole(0),
         60,
-        "Turns that a conversation may have in an hour; then operators get it. 0: any "
-        "number.",
+        "Turns that a conversation may have in an hour, and edits of what waits for an "
+        "answer; then operators get it. 0: any number.",
     ),
     Setting(
         "burst_window",

@@ -101,18 +101,27 @@ class Gate:
         :param received_at: When it was delivered, Unix seconds.
         :raises APIError: Chatwoot's time could not be read.
         """
+        age = self.age(event, self.clock(), received_at=received_at)
+
+        return self._true_age(event, age) > self.settings.max_age
+
+    def _true_age(self, event: MessageEvent, age: float) -> float:
+        """The age of a question, by Chatwoot's clock if it is too old by ours alone.
+
+        :raises APIError: Chatwoot's time could not be read.
+        """
         oldest, written_at = self.settings.max_age, event.message.written_at
 
-        if self.age(event, self.clock(), received_at=received_at) <= oldest:
-            return False
-
         # Of a click only the time of its question is known.
-        if event.digest or written_at is None or context.is_older_than(event, oldest):
-            return True
+        if age <= oldest or event.digest or written_at is None:
+            return age
+
+        if context.is_older_than(event, oldest):
+            return age
 
         now = self.live.time()
 
-        return now is None or now - written_at > oldest
+        return age if now is None else max(now - written_at, 0.0)
 
     def may_hear_turn(
         self, event: MessageEvent, *, received_at: float, first: int | None = None
@@ -128,6 +137,13 @@ class Gate:
         ownership = self._ownership(event)
         now = self.clock()
         age = self.age(event, now, received_at=received_at)
+
+        try:
+            age = self._true_age(event, age)
+        except APIError as error:
+            # Before the provider is asked, this is found out once more.
+            log.warning("Chatwoot's time could not be read: %s", error)
+
         known = context.context_of(
             event, ownership, modes=self.modes, settings=self.settings, age=age
         )
@@ -201,11 +217,12 @@ class Gate:
             ownership = self._see_live(event, turn.ownership, live, ownership, found)
             self.search.note(event.conversation.id, turn.ownership)
 
+        age = turn.context.age + max(self.clock() - turn.at, 0.0)
         known = turn.context._replace(
             taken=ownership.taken,
             answered=context.is_answered(event, ownership),
             bot_answered=context.is_bot_answered(event, ownership),
-            age=turn.context.age + max(self.clock() - turn.at, 0.0),
+            age=self._true_age(event, age),
         )
 
         if live is None or found is None:

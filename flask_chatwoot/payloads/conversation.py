@@ -302,6 +302,7 @@ def message_from(
     attributes = as_object(raw.get("content_attributes"))
     mail = as_object(attributes.get("email"))
     content = as_text(raw.get("content")) or ""
+    created_at = as_seconds(raw.get("created_at"))
     kind = _type(raw.get("message_type"))
     private = raw.get("private") not in (None, False)
     text, rendered = typed(content, mail, message_id, conversation)
@@ -320,11 +321,11 @@ def message_from(
         marker=as_text(attributes.get(MARKER)),
         picked=_picked(attributes.get("submitted_values")),
         attachments=attachments_from(raw.get("attachments")),
-        created_at=as_seconds(raw.get("created_at")),
+        created_at=created_at,
         auto_reply=is_by_machine(mail, as_object(raw.get("sender"))),
         author=_author(as_object(raw.get("sender"))),
         content_type=as_text(raw.get("content_type")) or "text",
-        written_at=written_at(raw, attributes),
+        written_at=written_at(created_at, attributes),
         **_marks(attributes),
     )
 

@@ -4,7 +4,7 @@ import typing as t
 
 from flask_chatwoot.outcomes import Reason
 
-from .fields import Object, as_moment, as_object, as_seconds
+from .fields import Object, as_moment, as_object
 
 _NO_QUESTIONS: t.Final[t.Mapping[str, Reason]] = {
     "input_csat": Reason.SURVEY,
@@ -39,18 +39,20 @@ def why_no_question(message: Content) -> Reason | None:
     return _NO_QUESTIONS.get(message.content_type)
 
 
-def written_at(raw: Object, attributes: Object) -> float | None:
+def written_at(created_at: float | None, attributes: Object) -> float | None:
     """The oldest time that a message states, Unix seconds; ``None`` if it has none.
 
     A row in Chatwoot may be much younger than its message: an integration copies an
     archive (``external_created_at``), or an old mail is fetched.
 
+    :param created_at: When its row was made.
     :param attributes: Its ``content_attributes``.
     """
-    times = (
-        as_seconds(raw.get("created_at")),
-        as_moment(attributes.get("external_created_at")),
-        as_moment(as_object(attributes.get("email")).get("date")),
-    )
+    times = [created_at]
+
+    if attributes:  # rarely: deliveries are acknowledged fast
+        mail = as_object(attributes.get("email"))
+        stated = (attributes.get("external_created_at"), mail.get("date"))
+        times += map(as_moment, stated)
 
     return min((each for each in times if each and each > _EARLIEST), default=None)

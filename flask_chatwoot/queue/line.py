@@ -16,15 +16,21 @@ _LINE: t.Final = """
     AND conversation_id = :conversation AND finished_at IS NULL
 """
 
+_SAME: t.Final = """
+account_id = :account AND conversation_id = :conversation AND message_id = :message
+"""
+
 _LOOK: t.Final = f"""
 SELECT
     EXISTS (
         SELECT 1 FROM job WHERE account_id = :account
         AND conversation_id = :conversation AND key = :key
     ) OR EXISTS (SELECT 1 FROM follow_up WHERE key = :key),
-    EXISTS ({_LINE})
+    EXISTS ({_LINE}),
+    EXISTS (SELECT 1 FROM early_change WHERE {_SAME})
 """  # noqa: S608 - from constants
-"""Whether a delivery is known, and whether jobs are before it in its line."""
+"""Whether a delivery is known, whether jobs are before it in its line, and whether the
+message was changed before it came."""
 
 _OPEN: t.Final = """
 SELECT max(id) FROM job AS open WHERE account_id = :account
@@ -62,6 +68,20 @@ INSERT INTO follow_up (
     job_id, message_id, key, said, payload, received_at, text_hash
 ) VALUES (:job, :message, :key, :said, :payload, :now, :text_hash)
 """
+
+_JOB_OF: t.Final = """
+SELECT id FROM job WHERE account_id = :account AND conversation_id = :conversation
+AND key = :key
+"""
+
+_CHANGE: t.Final = (
+    _MAKE_ROOM,
+    f"""
+    INSERT INTO follow_up (job_id, message_id, said, payload, received_at)
+    SELECT :job, message_id, said, payload, :now FROM early_change WHERE {_SAME}
+    """,  # noqa: S608 - from constants
+    f"DELETE FROM early_change WHERE {_SAME}",  # noqa: S608 - from constants
+)
 
 _FOUND: t.Final = """
 UPDATE job SET found_after = coalesce(found_after, :found_after) WHERE id = :job
@@ -110,7 +130,7 @@ def add(
     :param row: Values of the columns that describe the delivery.
     :param said: Returns what to keep of a message besides its payload, if it joins.
     """
-    known, behind = tx.execute(_LOOK, row).fetchone()
+    known, behind, changed = tx.execute(_LOOK, row).fetchone()
 
     if known:
         return False
@@ -124,6 +144,10 @@ def add(
     else:
         due = None if behind else window.due(row["kind"], tx.now, tx.now)
         tx.execute(_PUT, row | {"due": due})
+        waiting = None
+
+    if changed and row["kind"] == MESSAGE:
+        _change(tx, row, waiting)
 
     return True
 
@@ -133,7 +157,7 @@ def is_known(tx: Transaction, row: t.Mapping[str, t.Any]) -> bool:
 
     :param row: ``account``, ``conversation`` and ``key``.
     """
-    return bool(tx.execute(_LOOK, row).fetchone()[0])
+    return bool(tx.execute(_LOOK, {"message": 0, **row}).fetchone()[0])
 
 
 def _is_late(tx: Transaction, row: dict[str, t.Any], waiting: int | None) -> bool:
@@ -156,6 +180,18 @@ def _join(tx: Transaction, row: dict[str, t.Any], window: Window) -> None:
 
     if window.pause:
         tx.execute(_WAIT_FOR_MORE, row | window._asdict())
+
+
+def _change(tx: Transaction, row: dict[str, t.Any], job: int | None) -> None:
+    """Add the change that came before its message; see :class:`.Revisions`.
+
+    :param job: The job that the message has joined, if it has not one of its own.
+    """
+    if job is None:
+        (job,) = tx.execute(_JOB_OF, row).fetchone()
+
+    for statement in _CHANGE:
+        tx.execute(statement, row | {"job": job})
 
 
 def bring_forward(

@@ -5,10 +5,14 @@ The change is kept as a further follow-up of the job, with the id of the message
 was going to be posted is deleted, unless a request for a part of it may have gone out:
 one message gets one reply. A worker that has the job finds out when it keeps or posts
 an answer.
+
+A change may also come before its message: Chatwoot repeats a delivery to a bot that
+failed, as it was (``app/jobs/agent_bots/webhook_job.rb``). It is kept for an hour.
 """
 
 import typing as t
 
+from . import line
 from .claimed import Job
 from .database import Database, Transaction
 from .outbox import is_changed
@@ -35,6 +39,18 @@ WHERE job_id = :job AND payload IS NOT NULL AND :payload IS NOT NULL
 _ADD: t.Final = """
 INSERT INTO follow_up (job_id, message_id, said, payload, received_at)
 VALUES (:job, :message, :said, :payload, :now)
+"""
+
+_KEEP: t.Final = """
+INSERT INTO early_change (
+    account_id, conversation_id, message_id, said, payload, received_at
+) VALUES (:account, :conversation, :message, :said, :payload, :now)
+ON CONFLICT (account_id, conversation_id, message_id) DO UPDATE SET
+    said = excluded.said, payload = excluded.payload, received_at = excluded.received_at
+"""
+
+_PRUNE: t.Final = """
+DELETE FROM early_change WHERE account_id = :account AND received_at < :now - 3600.0
 """
 
 _SENT: t.Final = """
@@ -75,11 +91,13 @@ class Revisions:
         *,
         is_known: IsKnown,
         payload: bytes | None = None,
+        key: str | None = None,
     ) -> bool:
         """Keep a change of a message that is not answered yet.
 
         :param said: What the message is from now on; see :class:`.FollowUp`.
         :param payload: The body of the delivery that told of it.
+        :param key: That of the message's own delivery, which may come later.
         :return: ``False`` if there is no such message, or it is like that already.
         """
         values = {
@@ -88,11 +106,12 @@ class Revisions:
             "message": message_id,
             "said": said,
             "payload": payload,
+            "key": key,
         }
 
         # Chatwoot reports many changes, nearly all of messages that are answered.
         with self._database.read() as tx:
-            if tx.execute(_JOBS, values).fetchone() is None:
+            if tx.execute(_JOBS, values).fetchone() is None and _came(tx, values):
                 return False
 
         with self._database.transaction(durable=True) as tx:
@@ -100,12 +119,26 @@ class Revisions:
             jobs = tx.execute(_JOBS, values).fetchall()
             added = [_revise(tx, values, job, is_known) for job in jobs]
 
+            if not jobs and not _came(tx, values):
+                tx.execute(_KEEP, values)
+
         return any(added)
+
+    def prune(self) -> None:
+        """Delete the changes whose messages did not come."""
+        with self._database.transaction() as tx:
+            names = {"account": self._database.account_id, "now": tx.now}
+            tx.execute(_PRUNE, names)
 
     def are_new(self, job: Job) -> bool:
         """Whether a message of a job was changed since it was claimed."""
         with self._database.read() as tx:
             return is_changed(tx, job)
+
+
+def _came(tx: Transaction, values: t.Mapping[str, t.Any]) -> bool:
+    """Whether the message itself was delivered, or need not be waited for."""
+    return values["key"] is None or line.is_known(tx, values)
 
 
 def _revise(

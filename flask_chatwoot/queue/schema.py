@@ -267,6 +267,15 @@ _FROM_OUTSIDE: t.Final = (
         updated_at REAL NOT NULL,  -- by Chatwoot's clock
         PRIMARY KEY (account_id, conversation_id)
     ) WITHOUT ROWID""",
+    """CREATE TABLE early_change (
+        account_id INTEGER NOT NULL,
+        conversation_id INTEGER NOT NULL,
+        message_id INTEGER NOT NULL,
+        said TEXT NOT NULL,
+        payload BLOB NOT NULL,
+        received_at REAL NOT NULL,
+        PRIMARY KEY (account_id, conversation_id, message_id)
+    ) WITHOUT ROWID""",
     """CREATE TABLE host_post (
         id INTEGER PRIMARY KEY,
         account_id INTEGER NOT NULL,
@@ -283,8 +292,9 @@ _FROM_OUTSIDE: t.Final = (
     "CREATE INDEX host_post_begun ON host_post (account_id, begun_at)",
 )
 """What happens in conversations besides turns: the newest attributes while a turn is
-due, see :mod:`~flask_chatwoot.ownership.attributes`; and what the host posts itself,
-see :mod:`~flask_chatwoot.queue.host_posts`."""
+due, see :mod:`~flask_chatwoot.ownership.attributes`; changes of messages that are not
+delivered yet, see :mod:`~flask_chatwoot.queue.revisions`; and what the host posts
+itself, see :mod:`~flask_chatwoot.queue.host_posts`."""
 
 CREATE: t.Final = (
     f"CREATE TABLE job ({_JOB_COLUMNS})",

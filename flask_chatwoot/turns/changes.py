@@ -22,6 +22,9 @@ from .messages import event_in, follow_up
 NOTHING: t.Final = '{"now": null}'
 """What is stored of a message that was deleted."""
 
+_CHANGED: t.Final = '{"now": '
+"""How it begins, and what is stored of one that was edited."""
+
 
 def change_of(event: MessageEvent) -> str:
     """What is stored of a message that changed, as JSON.
@@ -29,6 +32,11 @@ def change_of(event: MessageEvent) -> str:
     :param event: The message as it is now.
     """
     return NOTHING if event.message.deleted else _now(follow_up(event))
+
+
+def changes_of(job: Job) -> int:
+    """How often the messages of a job were changed."""
+    return sum(each.said.startswith(_CHANGED) for each in job.follow_ups)
 
 
 def is_known(change: str) -> IsKnown:
@@ -47,7 +55,7 @@ def is_known(change: str) -> IsKnown:
 
 
 def _now(said: str) -> str:
-    return f'{{"now": {said}}}'
+    return f"{_CHANGED}{said}}}"
 
 
 def changes_seen(

@@ -15,6 +15,7 @@ from flask_chatwoot.queue.outbox import DraftPart
 from flask_chatwoot.replies import Answer, Handoff, Provider, Turn
 
 from . import loops, silence
+from .changes import changes_of
 from .drafts import parts_of
 from .ending import Ending
 from .handoff import encode
@@ -129,6 +130,7 @@ class Composer:
 
         loop = loops.loop_in(
             self._job.recent,
+            changes=changes_of(self._job),
             repeats=self._parts.config.max_repeats,
             turns=self._parts.config.max_turns_per_hour,
             answers=turn.mode is Mode.BOT,

@@ -19,7 +19,12 @@ WHY: t.Final[t.Mapping[str, str]] = {
 
 
 def loop_in(
-    recent: t.Sequence[RecentMessage], *, repeats: int, turns: int, answers: bool
+    recent: t.Sequence[RecentMessage],
+    *,
+    repeats: int,
+    turns: int,
+    answers: bool,
+    changes: int = 0,
 ) -> Reason | None:
     """Why a turn must not be answered; ``None`` if it may be.
 
@@ -28,6 +33,8 @@ def loop_in(
     :param turns: ``CHATWOOT_MAX_TURNS_PER_HOUR``.
     :param answers: The bot has the conversation. What came before it handed a loop off
         does not count: an operator has returned or resolved the conversation since.
+    :param changes: How often the turn's messages were changed. Each change may have
+        begun the turn again, so it counts like a turn.
     """
     if answers:
         recent = _since_hand_off(recent)
@@ -35,7 +42,7 @@ def loop_in(
     if repeats and _in_a_row(recent) > repeats and not _was_offered(recent):
         return Reason.REPEATED_TEXT
 
-    if turns and len({each.turn for each in recent}) > turns:
+    if turns and len({each.turn for each in recent}) + changes > turns:
         return Reason.TOO_MANY_TURNS
 
     return None
