@@ -34,6 +34,7 @@ from flask_chatwoot.turns.handoff import (
     encode,
     failure_note,
     note,
+    told_since,
 )
 
 UNKNOWN: t.Final = Conversation(42)
@@ -325,6 +326,21 @@ def test_only_the_step_that_failed_is_repeated(
     assert desk.writes == [*before, endpoint]
     assert desk.attributes == {**KEPT, "support_mode": "human"}
     assert (desk.talk.status, desk.talk.current.team) == ("open", desk.sim.team)
+
+
+@pytest.mark.parametrize(
+    ("told", "delivered", "received_at", "since"),
+    [
+        (110.0, 100.0, 500.0, 510.0),
+        (None, 100.0, 500.0, None),
+        (110.0, 1.0, None, None),
+    ],
+)
+def test_no_time_counts_twice_in_a_state_that_is_told_later(
+    told: float | None, delivered: float, received_at: float | None, since: float | None
+) -> None:
+    states = Conversation(42, updated_at=told), Conversation(42, updated_at=delivered)
+    assert told_since(*states, received_at) == since
 
 
 @pytest.mark.parametrize("over", [functools.partial(resolved, newest=0), returned])

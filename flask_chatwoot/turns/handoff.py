@@ -182,7 +182,7 @@ class ConversationChanges:
         """Make the steps that are not done yet, and add their names."""
         live = self.gate.live.conversation(conversation_id)
         current = live or self._as_told(conversation_id, delivered)
-        since = received_at if live is None else None
+        since = told_since(current, delivered, received_at) if live is None else None
         self._know(conversation_id, current, since)
         failed: APIError | None = None
 
@@ -240,7 +240,7 @@ class ConversationChanges:
         """Set the attribute to human, and nothing else; see :meth:`hand_off`."""
         live = self.gate.live.conversation(conversation_id)
         current = live or self._as_told(conversation_id, delivered)
-        since = received_at if live is None else None
+        since = told_since(current, delivered, received_at) if live is None else None
         self._set_human(conversation_id, current, since)
 
     def open_pending(self, conversation_id: int, delivered: Conversation) -> bool:
@@ -335,7 +335,7 @@ class ConversationChanges:
 
         Only how long ago a delivery came is measured by this machine.
 
-        :param since: When it came, by the database's time.
+        :param since: As from :func:`told_since`.
         """
         if since is None or delivered.updated_at is None:
             return None
@@ -367,6 +367,21 @@ class ConversationChanges:
                 self._merges = False
 
         return self._merges
+
+
+def told_since(
+    current: Conversation, delivered: Conversation, received_at: float | None
+) -> float | None:
+    """When what was told last was so, by the database's time, at the earliest.
+
+    :param received_at: When the delivery came that may be older than that.
+    """
+    if received_at is None or None in (current.updated_at, delivered.updated_at):
+        return None
+
+    later = t.cast(float, current.updated_at) - t.cast(float, delivered.updated_at)
+
+    return received_at + later
 
 
 def _was_replaced(before: Object, change: Object, after: Object) -> bool:
