@@ -182,8 +182,8 @@ def resolved(state: Ownership, newest: int, at: float | None = None) -> Ownershi
     """The conversation was resolved, and starts again.
 
     :param newest: The newest public message at that time; 0 if it is unknown. If an
-        operator wrote later, or the bot handed off later, the delivery of the resolve
-        is late, and they keep it. So they do if it is repeated.
+        operator wrote later, or the bot handed off later, or this or a later end was
+        seen before, the delivery of the resolve is late, and they keep it.
     :param at: Chatwoot's time of that state.
     """
     since = max(state.operator_message_id, state.handoff_message_id)
