@@ -423,7 +423,6 @@ class Ingest:
 
         conversation_id = event.conversation.id
         transition = transition_of(event, self.modes)
-        self._take_shown(event)
 
         if event.resolves:
             newest = event.newest_message_id
@@ -433,6 +432,9 @@ class Ingest:
                 self.transcript.forget(conversation_id, newest=newest, tx=tx)
         else:
             self.ownership.apply(conversation_id, transition)
+
+        # After that: without the change itself, nobody knows what came first.
+        self._take_shown(event)
 
         self.told.saw(event.conversation)
 

@@ -239,6 +239,38 @@ def test_a_lost_takeover_that_a_resolve_ended_is_not_seen(
     assert talk.replies == ["You asked: Hello"]
 
 
+@pytest.mark.parametrize("kind", ["account", "bot"])
+def test_a_lost_takeover_is_seen_before_the_attribute_is_restored(
+    serve: t.Callable[..., Server], kind: str
+) -> None:
+    """Its restoring is told like an operator's return."""
+    at = serve(kind)
+    at.start()
+    talk = at.sim.conversation(status="open", custom_attributes={"support_mode": "bot"})
+    takes_over(at, talk)
+    resolves(at, talk)
+
+    with at.missing():
+        talk.operator_says("Which street do you live in?")
+
+    at.says(talk, "Elm Street", "Number 5")
+
+    assert talk.replies == []
+    assert talk.notes == ["You asked: Elm Street", "You asked: Number 5"]
+
+
+def test_a_conversation_that_was_opened_before_it_was_seen_is_the_operators(
+    serve: t.Callable[..., Server],
+) -> None:
+    at = serve("bot", "4.13.0")
+    at.start()
+    talk = at.sim.conversation(custom_attributes={"support_mode": "bot"})
+    opens(at, talk)
+    at.says(talk, "Hello")
+
+    assert talk.notes == ["You asked: Hello"]
+
+
 def test_a_lost_takeover_shows_with_the_next_change(
     serve: t.Callable[..., Server],
 ) -> None:
@@ -345,6 +377,8 @@ def asks_late(at: Server, talk: Talk) -> None:
         ("bot", "4.2.0", "pending", [opens, resolves], False),
         ("bot", "4.16.2", "pending", [opens, sets_pending], False),
         ("bot", "4.16.2", "pending", [opens, sets_pending, takes_over], True),
+        ("bot", "4.16.2", "pending", [takes_over, opens, sets_pending], False),
+        ("account", "4.16.2", "open", [takes_over, sets_pending], False),
         ("account", "4.16.2", "open", [asks_late], True),
         ("account", "4.16.2", "open", [hands_off, sets_bot], False),
         ("account", "4.16.2", "open", [hands_off, sets_bot, hands_off], True),

@@ -225,6 +225,12 @@ def shows(status: str, at: float, newest: int | None = None) -> Event:
     )
 
 
+def opens(at: float) -> Event:
+    return functools.partial(
+        status_seen, status="open", at=at, changed=True, former="pending"
+    )
+
+
 def resolves(newest: int, at: float) -> Event:
     end = functools.partial(resolved, newest=newest, at=at)
 
@@ -286,6 +292,12 @@ def test_the_order_in_which_deliveries_come_does_not_matter(
         ([shows("pending", 3.0), shows("open", 4.0)], [returns(5, 2.0)], True),
         ([shows("open", 1.0), hands_off(5, 3.0)], [shows("pending", 2.0)], True),
         ([hands_off(5, 3.0), sees(HUMAN, 4.0)], [sees(BOT, 2.0)], True),
+        # The hand-off has read the state that the bot itself had made right before.
+        ([hands_off(5, 1.0, knows=2.0)], [returns(5, 2.0)], True),
+        # It had no message yet, so only the time shows that it is repeated.
+        ([resolves(0, 9.0), writes(5)], [resolves(0, 9.0)], True),
+        ([opens(2.0)], [], True),
+        ([opens(2.0), resolves(5, 3.0)], [opens(2.0)], False),
     ],
 )
 def test_what_comes_late_or_twice_undoes_nothing_newer(
@@ -316,6 +328,34 @@ def test_whoever_sets_it_to_pending_returns_it(
 ) -> None:
     state = TAKEN._replace(status=known, status_at=100.0 if known else None)
     assert status_seen(state, status, 101.0, newest=newest).taken is taken
+
+
+def test_the_status_before_may_show_in_the_delivery_only() -> None:
+    seen = status_seen(TAKEN, "pending", 101.0, changed=True, former="open")
+    assert not seen.taken
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [shows("open", 101.0), shows("pending", 102.0)],
+        [returns(9004, 99.0), resolves(9006, 102.0)],
+        [resolves(9006, 102.0), returns(9004, 99.0)],
+    ],
+    ids=["returned by status", "late return", "late return after the resolve"],
+)
+def test_the_attribute_that_still_says_human_is_to_be_restored(
+    events: list[Event],
+) -> None:
+    state = functools.reduce(lambda state, event: event(state), events, FORMER)
+    assert state.to_restore == '"AI agent"'
+
+
+def test_what_this_package_restores_returns_nothing() -> None:
+    """An operator may have written between the resolve and that."""
+    restored = returned(resolved(FORMER, 9006, 101.0), 9008, 102.0)
+    assert (restored.former, restored.returned_message_id) == (None, 0)
+    assert operator_wrote(restored, 9007).taken
 
 
 def test_the_mode_is_that_of_the_newest_delivery() -> None:

@@ -104,6 +104,7 @@ def transition_of(event: ConversationEvent, modes: ModeAttribute) -> Transition:
         at=at,
         newest=(newest or None) if event.changes_status else None,
         changed=event.changes_status,
+        former=event.former_status,
     )
 
     def transition(before: state.Ownership) -> state.Ownership:

@@ -165,6 +165,13 @@ class Gate:
 
         return self._decide(self._now(turn, live)[0])
 
+    def look(self, turn: TurnDecision) -> Ownership:
+        """The ownership by the live state, as before a public post.
+
+        :raises APIError: The live state could not be read.
+        """
+        return self._now(turn, self.live.conversation(turn.event.conversation.id))[1]
+
     def is_waiting(self, turn: TurnDecision) -> bool:
         """Whether a customer waits where nobody but this app would answer.
 

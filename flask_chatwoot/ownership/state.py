@@ -185,12 +185,13 @@ def resolved(state: Ownership, newest: int, at: float | None = None) -> Ownershi
     """The conversation was resolved, and starts again.
 
     :param newest: The newest public message at that time; 0 if it is unknown. If an
-        operator wrote later, or the bot handed off later, the delivery of the resolve
-        is late, and they keep it.
+        operator wrote later, or the bot handed off later, or this or a later end was
+        seen before, the delivery of the resolve is late, and they keep it.
     :param at: Chatwoot's time of that state.
     """
     since = max(state.operator_message_id, state.handoff_message_id)
     overtaken = 0 < newest < since or _is_before(at, state.taken_at)
+    overtaken = overtaken or _is_known(at, state.ended_at)
     other_bot = 0 < newest < state.bot_message_id
 
     return _ended(state, at, overtaken=overtaken)._replace(
@@ -208,17 +209,35 @@ def returned(
         one of an operator took the conversation over again. ``None``: there is none.
     :param at: Chatwoot's time of the state that shows it.
     """
-    if _is_before(at, state.taken_at):
+    if _is_known(at, state.taken_at):
         return state
 
+    late = _is_known(at, state.ended_at) or _is_before(at, state.human_at)
+
+    # This package restores the attribute then: an operator may have written before.
+    if not (state.taken or late) and state.former is not None:
+        return attribute_restored(state)
+
+    after = _ended_by_return(state, newest, at)
+
+    # The attribute may have been set to human again since.
+    return after if late else after._replace(marked=False, former=None, human_at=None)
+
+
+def _ended_by_return(
+    state: Ownership, newest: int | None, at: float | None
+) -> Ownership:
+    """The same without the attribute, which may have to be restored."""
     overtaken = newest is not None and state.operator_message_id > newest
 
     return _ended(state, at, overtaken=overtaken)._replace(
-        marked=False,
-        former=None,
-        human_at=None,
-        returned_message_id=max(state.returned_message_id, newest or 0),
+        returned_message_id=max(state.returned_message_id, newest or 0)
     )
+
+
+def _is_known(at: float | None, known: float | None) -> bool:
+    """Whether what happened at a time is part of the state of the other time."""
+    return at is not None and known is not None and at < known + MARGIN
 
 
 def _ended(state: Ownership, at: float | None, *, overtaken: bool) -> Ownership:
@@ -342,6 +361,7 @@ def status_seen(
     *,
     newest: int | None = None,
     changed: bool = False,
+    former: str | None = None,
 ) -> Ownership:
     """A delivery or the live state shows the status.
 
@@ -352,14 +372,20 @@ def status_seen(
     :param at: As for :func:`mode_seen`.
     :param newest: As for :func:`returned`; ``None``: all that is known of operators.
     :param changed: The status is what has changed.
+    :param former: The status before that change; ``None``: that which is known.
     """
     if status is None or at is None:
         return state
 
     if not _is_before(at, state.status_at) and (changed or status != state.status):
-        if state.taken and (state.status, status) in _RETURNS:
+        change = (former or state.status, status)
+
+        if state.taken and change in _RETURNS and not _is_before(at, state.taken_at):
             known = state.operator_message_id if newest is None else newest
-            state = returned(state, known, at)
+            state = _ended_by_return(state, known, at)
+
+        if change == ("pending", "open") and not _is_before(at, state.ended_at):
+            state = state._replace(taken=True, taken_at=_later(state.taken_at, at))
 
         state = state._replace(status=status, status_at=at)
 

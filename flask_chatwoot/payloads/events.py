@@ -19,7 +19,7 @@ from .conversation import (
     conversation_from,
     message_from,
 )
-from .fields import Object, as_id, as_object, as_seconds
+from .fields import Object, as_id, as_object, as_seconds, as_text
 from .questions import why_no_question
 
 SUBSCRIPTIONS: t.Final = (
@@ -226,6 +226,21 @@ class ConversationEvent(t.NamedTuple):
         return self.name != "conversation_updated" or any(
             name == "status" for name, _, _ in self.changes
         )
+
+    @property
+    def former_status(self) -> str | None:
+        """The status before this change, if Chatwoot tells it and that after it.
+
+        Bots before 4.13 get no event that does.
+        """
+        now = self.conversation.status
+        changes = (
+            before
+            for name, before, after in self.changes
+            if name == "status" and after == now
+        )
+
+        return as_text(next(changes, None))
 
     @property
     def changed_at(self) -> float | None:

@@ -179,14 +179,17 @@ class Composer:
 
     def _restore_choice(self) -> None:
         """After a resolve, set the attribute to what the customer had chosen."""
-        ownership = self._known.ownership
-
-        if ownership.former is None or ownership.taken:
+        if self._known.ownership.to_restore is None:
             return
 
         try:
-            self._parts.changes.restore_choice(
-                self._job.conversation_id, self._delivered, ownership
-            )
+            # Chatwoot tells of this change as of an operator's return: what operators
+            # wrote before it would not count any more.
+            ownership = self._parts.gate.look(self._known)
+
+            if ownership.to_restore is not None:
+                self._parts.changes.restore_choice(
+                    self._job.conversation_id, self._delivered, ownership
+                )
         except APIError as error:
             log.warning("the attribute was not restored: %s", error)
