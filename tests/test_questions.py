@@ -21,6 +21,7 @@ from flask_chatwoot.replies import Message
 from flask_chatwoot.simulator import Fault
 from flask_chatwoot.testing import customer_message, deliver
 from flask_chatwoot.turns.changes import says_another
+from flask_chatwoot.turns.left import LeftUnanswered
 
 JSON = dict[str, t.Any]
 
@@ -352,6 +353,19 @@ def test_an_import_of_many_is_one_line_and_does_not_join_a_question(
     assert thinker.asked == [QUESTION, "And when?"]
     lines = [each for each in caplog.records if "MAX_AGE" in each.getMessage()]
     assert len(lines) == 1
+
+
+def test_what_was_counted_is_logged_at_the_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    left = LeftUnanswered()
+
+    for _ in range(5):
+        left.add()
+
+    left.report(last=True)
+    left.report(last=True)
+    assert [each.getMessage()[-2:] for each in caplog.records] == [" 1", " 4"]
 
 
 def test_many_old_messages_in_a_pending_conversation_are_one_note(
