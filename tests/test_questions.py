@@ -128,6 +128,29 @@ def test_a_deleted_question_ends_its_turn_and_hands_nothing_off(
     assert QUESTION not in str(endings[0]["turn"].raw)
 
 
+@changes
+def test_a_turn_is_not_given_up_for_what_has_changed(
+    begin: Begin, change: JSON, asked_for: list[str]
+) -> None:
+    asked: list[str] = []
+
+    def reply(text: str) -> str:
+        asked.append(text)
+
+        if text == "Ten pieces":
+            story.talk.edit(story.talk.messages[0], **change)
+            story.sim.drain()
+            raise RuntimeError
+
+        return f"You asked: {text}"
+
+    story = begin(answer=reply, channel="whatsapp", max_attempts=1)
+    story.asks("Ten pieces")
+
+    assert (asked, story.talk.replies) == (asked_for, answers(asked_for))
+    assert story.talk.notes == []
+
+
 def test_an_answer_of_which_a_part_is_posted_goes_on(begin: Begin, app: Flask) -> None:
     texts: list[str] = []
 
