@@ -274,6 +274,7 @@ class Upkeep:
 
     def end(self) -> None:
         """This process handles no more jobs."""
+        self._left.report(last=True)
         _attempt(_NO_HEARTBEAT, functools.partial(self._report, 0, late=False))
         self._store.database.processes.leave()
 

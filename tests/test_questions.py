@@ -21,6 +21,7 @@ from flask_chatwoot.replies import Message
 from flask_chatwoot.simulator import Fault
 from flask_chatwoot.testing import customer_message, deliver
 from flask_chatwoot.turns.changes import says_another
+from flask_chatwoot.turns.left import LeftUnanswered
 
 JSON = dict[str, t.Any]
 
@@ -125,6 +126,29 @@ def test_a_deleted_question_ends_its_turn_and_hands_nothing_off(
     assert story.endings() == ["declined deleted"]
     assert (story.talk.notes, story.talk.status) == ([], "pending")
     assert QUESTION not in str(endings[0]["turn"].raw)
+
+
+@changes
+def test_a_turn_is_not_given_up_for_what_has_changed(
+    begin: Begin, change: JSON, asked_for: list[str]
+) -> None:
+    asked: list[str] = []
+
+    def reply(text: str) -> str:
+        asked.append(text)
+
+        if text == "Ten pieces":
+            story.talk.edit(story.talk.messages[0], **change)
+            story.sim.drain()
+            raise RuntimeError
+
+        return f"You asked: {text}"
+
+    story = begin(answer=reply, channel="whatsapp", max_attempts=1)
+    story.asks("Ten pieces")
+
+    assert (asked, story.talk.replies) == (asked_for, answers(asked_for))
+    assert story.talk.notes == []
 
 
 def test_an_answer_of_which_a_part_is_posted_goes_on(begin: Begin, app: Flask) -> None:
@@ -352,6 +376,19 @@ def test_an_import_of_many_is_one_line_and_does_not_join_a_question(
     assert thinker.asked == [QUESTION, "And when?"]
     lines = [each for each in caplog.records if "MAX_AGE" in each.getMessage()]
     assert len(lines) == 1
+
+
+def test_what_was_counted_is_logged_at_the_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    left = LeftUnanswered()
+
+    for _ in range(5):
+        left.add()
+
+    left.report(last=True)
+    left.report(last=True)
+    assert [each.getMessage()[-2:] for each in caplog.records] == [" 1", " 4"]
 
 
 def test_many_old_messages_in_a_pending_conversation_are_one_note(

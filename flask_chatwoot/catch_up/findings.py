@@ -15,6 +15,7 @@ from flask_chatwoot.payloads import events
 from flask_chatwoot.payloads.conversation import ChatwootMessage
 from flask_chatwoot.payloads.events import Event, MessageEvent
 from flask_chatwoot.payloads.listed import (
+    PAGE,
     ListedConversation,
     ListedMessage,
     delivery_of_message,
@@ -35,9 +36,6 @@ from .rules import (
     judge,
     waits_for_us,
 )
-
-PAGE: t.Final = 20
-"""Messages Chatwoot lists before another one (``app/finders/message_finder.rb``)."""
 
 PAGES: t.Final = 25
 """The most requests for one conversation."""

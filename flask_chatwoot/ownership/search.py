@@ -12,6 +12,7 @@ from flask_chatwoot.payloads.conversation import (
     identified,
 )
 from flask_chatwoot.payloads.events import MessageEvent
+from flask_chatwoot.payloads.listed import PAGE, PAGE_AFTER
 from flask_chatwoot.queue.outbox import Outbox
 
 from . import context
@@ -19,12 +20,6 @@ from .identity import is_by_other_bot, is_ours
 from .live import LiveState
 from .state import Ownership
 from .store import OwnershipStore
-
-FORWARD: t.Final = 100
-"""Messages Chatwoot lists after another one (``app/finders/message_finder.rb``)."""
-
-BACK: t.Final = 20
-"""Messages it lists before another one."""
 
 PAGES: t.Final = 25
 """The most requests for one conversation."""
@@ -148,7 +143,7 @@ class OperatorSearch:
             campaign = context.campaign_in(listed, live)
             listed = [each for each in listed if each.id not in campaign]
 
-        if len(listed) < FORWARD:
+        if len(listed) < PAGE_AFTER:
             return listed
 
         return [*listed, *self._back_to(conversation_id, listed[-1].id)]
@@ -162,7 +157,7 @@ class OperatorSearch:
             found[:0] = [each for each in page if each.id > known]
             before = min((each.id for each in page), default=0)
 
-            if len(page) < BACK or before <= known:
+            if len(page) < PAGE or before <= known:
                 break
 
             if self._found(conversation_id, page).operator_id:

@@ -17,6 +17,13 @@ from .conversation import (
 )
 from .fields import Object, as_object, as_text
 
+PAGE: t.Final = 20
+"""Messages that Chatwoot lists before another one (``app/finders/message_finder.rb``).
+"""
+
+PAGE_AFTER: t.Final = 100
+"""Messages that it lists after another one."""
+
 
 class ListedConversation(t.NamedTuple):
     """A conversation of the list.

@@ -134,6 +134,7 @@ class Attempt:
             if postponed(self._parts.queue, self._parts.config, job, error):
                 return None
 
+            fail_if_changed(self._parts.revisions, job)
             return self._give_up(reason_of(error), error)
 
     def _is_postponed(self, failed: HandoffError) -> bool:

@@ -24,11 +24,9 @@ from flask_chatwoot.payloads.conversation import (
     may_have_lost_marker,
 )
 from flask_chatwoot.payloads.fields import as_id
+from flask_chatwoot.payloads.listed import PAGE_AFTER
 from flask_chatwoot.queue.claimed import Job
 from flask_chatwoot.queue.outbox import Draft, Outbox
-
-_PAGE: t.Final = 100
-"""Messages that Chatwoot lists after one (``app/finders/message_finder.rb``)."""
 
 _PAGES: t.Final = 10
 """Pages to search for a post."""
@@ -99,7 +97,7 @@ class Evidence:
             yield from (message for message in page if message.id > job.message_id)
             after = max([after, *(message.id for message in page)])
 
-            if len(page) < _PAGE:
+            if len(page) < PAGE_AFTER:
                 return
 
     def _page(self, conversation_id: int, after: int) -> list[ChatwootMessage]:

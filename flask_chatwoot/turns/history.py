@@ -13,13 +13,11 @@ from flask_chatwoot.ownership.store import OwnershipStore
 from flask_chatwoot.payloads.attachments import described
 from flask_chatwoot.payloads.conversation import ChatwootMessage
 from flask_chatwoot.payloads.fields import storable
+from flask_chatwoot.payloads.listed import PAGE
 from flask_chatwoot.queue.transcript import Transcript, TranscriptEntry
 from flask_chatwoot.replies import HistoryEntry
 
 from .handoff import quote
-
-PAGE: t.Final = 20
-"""Messages Chatwoot lists before another one (``app/finders/message_finder.rb``)."""
 
 _PAGES: t.Final = 25
 """Pages to read at most: most of a long conversation may be notes."""

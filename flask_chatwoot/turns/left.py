@@ -38,12 +38,15 @@ class LeftUnanswered(Forkable):
 
         self.report()
 
-    def report(self) -> None:
-        """Log the messages since the last line, if one is due."""
+    def report(self, *, last: bool = False) -> None:
+        """Log the messages since the last line, if one is due.
+
+        :param last: It is: this process ends.
+        """
         with self._lock:
             count, now = self._count, time.monotonic()
 
-            if not count or now < self._due:
+            if not count or (now < self._due and not last):
                 return
 
             self._count, self._due = 0, now + EVERY
