@@ -96,6 +96,37 @@ def test_an_answer_that_may_have_been_sent_stays_with_its_hand_off(
     assert (len(job.drafts), job.handoff) == (2, "{}")
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["this claim", "a later claim"])
+def test_an_answer_that_did_not_arrive_is_forgotten_after_a_change(
+    store: Store, again: bool
+) -> None:
+    job = leased(store)
+    (draft,) = store.outbox.keep(job, OTHER, handoff="{}")
+    store.outbox.sending(job, draft)
+    assert change(store)
+
+    if again:
+        store.queue.postpone(job, 0.0)
+        job = store.claim()
+        assert job.drafts[0].sent_at is not None
+
+    assert store.outbox.unsent(job, draft, outdated=again)
+    store.queue.postpone(job, 0.0)
+    job = store.claim()
+    assert (job.drafts, job.handoff) == ((), None)
+
+
+def test_an_answer_of_which_another_part_may_have_arrived_stays(store: Store) -> None:
+    job = leased(store)
+    one, other = store.outbox.keep(job, OTHER * 2, handoff="{}")
+    store.outbox.sending(job, one)
+    store.outbox.sending(job, other)
+    assert change(store)
+
+    assert not store.outbox.unsent(job, other)
+    assert not store.outbox.unsent(job._replace(claim="lost"), one, outdated=True)
+
+
 ANSWERS: t.Final[dict[str, t.Callable[[Store, Job], t.Any]]] = {
     "keep": lambda store, job: store.outbox.keep(job, OTHER),
     "supersede": lambda store, job: store.queue.supersede(job, [], "superseded"),

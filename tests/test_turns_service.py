@@ -361,6 +361,22 @@ def test_no_fallback_is_sent_while_chatwoot_does_not_answer(turns: Turns) -> Non
     assert turns.ending == FAILED
 
 
+@pytest.mark.parametrize("arrived", [False, True])
+def test_what_may_have_been_sent_is_looked_for_before_a_changed_text_is_answered(
+    turns: Turns, arrived: bool
+) -> None:
+    turns.answer("To the old text.", "To the new text.")
+    turns.api.fail(500, stored=arrived)
+    turns.deliver("Old")
+    assert job_of(turns.app).state == "retrying"
+
+    deliver(turns.app.test_client(), {**message("New"), "event": "message_updated"})
+    turns.work(times=2)
+
+    assert turns.api.public == ["To the old text." if arrived else "To the new text."]
+    assert turns.asked == (["Old"] if arrived else ["Old", "New"])
+
+
 # -- retry of a dead job ---------------------------------------------------------
 
 

@@ -64,6 +64,22 @@ _COUNT: t.Final = "SELECT count(*) FROM follow_up WHERE job_id = :job"
 """A job that a worker has gets no follow-ups but changes of its messages."""
 
 
+_SENT: t.Final = """
+SELECT 1 FROM draft WHERE job_id = :job AND NOT about_failure AND sent_at IS NOT NULL
+"""
+
+_TAKE_BACK: t.Final = (
+    f"""
+    UPDATE job SET handoff = NULL
+    WHERE id = :job AND failure IS NULL AND NOT EXISTS ({_SENT})
+    """,  # noqa: S608 - from constants
+    f"""
+    DELETE FROM draft WHERE job_id = :job AND NOT about_failure
+    AND NOT EXISTS ({_SENT})
+    """,  # noqa: S608 - from constants
+)
+
+
 class Draft(t.NamedTuple):
     """A post kept until Chatwoot has it.
 
@@ -217,20 +233,30 @@ class Outbox:
                 {"now": tx.now, "draft": draft.id},
             )
 
-    def unsent(self, job: Leased, draft: Draft) -> None:
+    def unsent(self, job: Leased, draft: Draft, *, outdated: bool = False) -> bool:
         """Record that the request for the draft certainly created no message.
 
         Nothing happens if the lease was lost: another worker may have sent one since.
+
+        :param outdated: A message of the job was changed before this claim, and after
+            the draft was sent.
+        :return: Whether the whole answer is deleted: a message was changed since, and
+            no other part of it may have been sent.
         """
         values = {"draft": draft.id, "job": job.id, "claim": job.claim}
 
         with self._database.transaction() as tx:
-            tx.execute(
+            found = tx.execute(
                 "UPDATE draft SET sent_at = NULL, unconfirmed_at = NULL"
                 " WHERE id = :draft AND EXISTS"
                 " (SELECT 1 FROM job WHERE id = :job AND claim = :claim)",
                 values,
             )
+
+            if not found.rowcount or not (outdated or is_changed(tx, job)):
+                return False
+
+            return take_back(tx, job.id)
 
     def refused(self, message_id: int) -> None:
         """Record that the channel did not take a post that Chatwoot has."""
@@ -426,6 +452,13 @@ def expect_unchanged(tx: Transaction, job: Leased) -> None:
     """
     if is_changed(tx, job):
         raise LeaseLostError(f"A message of job {job.id} was changed.")
+
+
+def take_back(tx: Transaction, job_id: int) -> bool:
+    """Delete the answer of a job, unless a request for a part of it may be out."""
+    row = {"job": job_id}
+
+    return [tx.execute(each, row).rowcount for each in _TAKE_BACK][-1] > 0
 
 
 def _draft_in(row: t.Sequence[t.Any]) -> Draft:

@@ -15,7 +15,7 @@ import typing as t
 from . import line
 from .claimed import Job
 from .database import Database, Transaction
-from .outbox import is_changed
+from .outbox import is_changed, take_back
 
 _JOBS: t.Final = """
 SELECT id, payload FROM job WHERE account_id = :account
@@ -52,21 +52,6 @@ ON CONFLICT (account_id, conversation_id, message_id) DO UPDATE SET
 _PRUNE: t.Final = """
 DELETE FROM early_change WHERE account_id = :account AND received_at < :now - 3600.0
 """
-
-_SENT: t.Final = """
-SELECT 1 FROM draft WHERE job_id = :job AND NOT about_failure AND sent_at IS NOT NULL
-"""
-
-_TAKE_BACK: t.Final = (
-    f"""
-    UPDATE job SET handoff = NULL
-    WHERE id = :job AND failure IS NULL AND NOT EXISTS ({_SENT})
-    """,  # noqa: S608 - from constants
-    f"""
-    DELETE FROM draft WHERE job_id = :job AND NOT about_failure
-    AND NOT EXISTS ({_SENT})
-    """,  # noqa: S608 - from constants
-)
 
 IsKnown = t.Callable[[str | None, bytes], bool]
 """Whether a message is like that already: as it was kept last, ``None`` if it is as in
@@ -156,7 +141,6 @@ def _revise(
     tx.execute(_MAKE_ROOM, row)
     tx.execute(_ADD, row)
 
-    for statement in _TAKE_BACK:
-        tx.execute(statement, row)
+    take_back(tx, job[0])
 
     return True

@@ -24,7 +24,13 @@ from flask_chatwoot.queue.outbox import Draft
 from flask_chatwoot.queue.transcript import TranscriptEntry
 from flask_chatwoot.replies import Message, Turn
 
-from .changes import changes_seen, fail_if_changed, keep_changes
+from .changes import (
+    ChangedError,
+    changes_seen,
+    fail_if_changed,
+    is_changed_since,
+    keep_changes,
+)
 from .composing import Composed, Composer
 from .drafts import as_note
 from .ending import Ending, HandoffError
@@ -93,8 +99,10 @@ class Attempt:
         """How the turn ended, or ``None`` if it is not over."""
         try:
             return self._end_unless_crashed()
-        except LeaseLostError:
-            if not self._parts.revisions.are_new(self._job):
+        except LeaseLostError as error:
+            changed = isinstance(error, ChangedError)
+
+            if not (changed or self._parts.revisions.are_new(self._job)):
                 raise
 
             log.info("job %s begins again: a message was changed", self._job.id)
@@ -231,6 +239,7 @@ class Attempt:
         if poster.find(self._job, draft) is not None:
             return before.after(draft, self._decision.reason)
 
+        self._expect_current(draft)
         decision = self._parts.gate.may_hear_post(self._known, private=draft.private)
 
         if self._job.failure is None and not self._made:
@@ -262,6 +271,22 @@ class Attempt:
             self._posted.append(TranscriptEntry(message_id, "assistant", said))
 
         return after._replace(settled=is_last)
+
+    def _expect_current(self, draft: Draft) -> None:
+        """Do not send once more what was sent before a message was changed.
+
+        :raises ChangedError: The turn must begin again.
+        """
+        job, sent_at = self._job, draft.sent_at
+
+        if sent_at is None or self._made or job.failure is not None:
+            return
+
+        # It did not arrive, as the search has shown.
+        if is_changed_since(job, sent_at) and self._parts.outbox.unsent(
+            job, draft, outdated=True
+        ):
+            raise ChangedError(f"A message of job {job.id} was changed.")
 
     def _said(self, draft: Draft) -> str:
         """A post as the history shows it."""

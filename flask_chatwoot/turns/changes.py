@@ -19,7 +19,9 @@ from flask_chatwoot.replies import Message
 
 from .messages import event_in, follow_up
 
-NOTHING: t.Final = '{"now": null}'
+_CHANGE: t.Final = '{"now": '
+
+NOTHING: t.Final = f"{_CHANGE}null}}"
 """What is stored of a message that was deleted."""
 
 _CHANGED: t.Final = '{"now": '
@@ -95,6 +97,18 @@ def keep_changes(
 
     if changed:
         fail_if_changed(revisions, job)
+
+
+class ChangedError(LeaseLostError):
+    """A message was changed, and no part of the answer to it is posted."""
+
+
+def is_changed_since(job: Job, at: float) -> bool:
+    """Whether a change of a message came since, by the database's time."""
+    return any(
+        each.received_at >= at and each.said.startswith(_CHANGE)
+        for each in job.follow_ups
+    )
 
 
 def fail_if_changed(revisions: Revisions, job: Job) -> None:
