@@ -269,6 +269,7 @@ class ConversationChanges:
         """
         current = self._current(conversation_id, delivered)
         value = json.loads(t.cast(str, ownership.to_restore))
+        at = current.updated_at
 
         if self.gate.modes.choice(current) is Mode.HUMAN:
             attribute, before = self.gate.modes.name, current.custom_attributes
@@ -279,12 +280,13 @@ class ConversationChanges:
             else:
                 self._write(conversation_id, before, {attribute: value})
 
-        at = self._time_after(conversation_id, current)
+            at = self._time_after(conversation_id, current)
+
         restored = functools.partial(state.attribute_restored, at=at)
         self.gate.store.apply(conversation_id, restored)
 
     def _time_after(self, conversation_id: int, before: Conversation) -> float | None:
-        """Chatwoot's time of the state now, or else of the one before a write."""
+        """Chatwoot's time of the state after a write, or else of the one before it."""
         with contextlib.suppress(APIError):
             live = self.gate.live.conversation(conversation_id)
 
