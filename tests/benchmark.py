@@ -155,9 +155,10 @@ def chatwoot_app(path: Path | str, sync: str, **settings: str) -> Flask:
 
 
 def chatwoot_stub() -> Flask:
-    """Accepts every message, and shows no conversation, as to many a bot's token."""
+    """Accepts every message, and shows a bot's token no conversation."""
     app = Flask("stub")
-    app.add_url_rule("/<path:_>", view_func=lambda _: ({}, 401))
+    refused = {"error": "Access to this endpoint is not authorized for bots"}
+    app.add_url_rule("/<path:_>", view_func=lambda _: (refused, 401))
     app.add_url_rule("/<path:_>", "post", lambda _: {"id": 1}, methods=["POST"])
 
     return app
@@ -252,6 +253,12 @@ def acknowledgement(folder: Path) -> Rows:
     }
 
 
+def outcomes(path: Path) -> set[str | None]:
+    """How the turns of a file ended; ``None`` stands for those that have not."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        return {outcome for (outcome,) in db.execute("SELECT outcome FROM job")}
+
+
 def inline_turn(folder: Path) -> Rows:
     """CPU of an inline turn, from the delivery to the post, to a mere post."""
     message: dict[str, t.Any] = {"content": "On its way.", "private": False}
@@ -266,6 +273,10 @@ def inline_turn(folder: Path) -> Rows:
         apps = [chatwoot_app(folder / sync, sync, **settings) for sync in SYNC]
         turns = [partial(cpu_of_deliveries, app, 100) for app in apps]
         posts, *costs = cheapest(40, partial(cpu, post), *turns)
+
+    for sync in SYNC:
+        if (ended := outcomes(folder / sync)) != {"replied"}:
+            raise AssertionError(f"Turns ended {ended}, and not with a reply.")
 
     return {
         f"inline turn, {sync} / requests post": cost / posts
@@ -333,7 +344,7 @@ def import_time(folder: Path) -> Rows:
     }
 
 
-def write_deliveries(path: Path, count: int = 20_000) -> Path:
+def write_deliveries(path: Path, count: int = 60_000) -> Path:
     """Write new deliveries for ``wrk``, each with its length before it."""
     with path.open("wb") as file:
         for body in (delivery() for _ in range(count)):
