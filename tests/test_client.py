@@ -29,7 +29,7 @@ from support.wire import (
 )
 from urllib3 import exceptions as urllib3_errors
 
-from flask_chatwoot.client import ChatwootClient
+from flask_chatwoot.client import ChatwootClient, connections
 from flask_chatwoot.client.raw import NoAnswer, RawAnswer, exchange
 from flask_chatwoot.errors import APIError, PermanentError, TransientError, UnknownError
 from flask_chatwoot.payloads.channels import LIMIT
@@ -607,14 +607,30 @@ def test_a_connection_that_the_server_has_closed_is_not_reused() -> None:
     assert wire.used == [0, 1]
 
 
-def test_a_message_gets_a_connection_that_cannot_have_been_cut() -> None:
+@pytest.mark.parametrize(("seconds", "used"), [(60.0, [0, 0, 0]), (0.0, [0, 1, 2])])
+def test_a_message_gets_only_a_connection_that_was_in_use_just_now(
+    monkeypatch: Env, seconds: float, used: list[int]
+) -> None:
+    monkeypatch.setattr(connections, "_KEPT_TO_WRITE", seconds)
+
     with Wire(repeating(http())) as wire:
         client = client_of(wire)
         client.conversation(42)
         client.create_message(42, "one")
         client.toggle_typing_status(42, on=False)
 
-    assert wire.used == [0, 1, 2]
+    assert wire.used == used
+
+
+def test_a_message_is_not_repeated_if_its_kept_connection_was_cut() -> None:
+    with Wire(answering(http(), b"")) as wire:
+        client = client_of(wire)
+        client.conversation(42)
+
+        with pytest.raises(UnknownError):
+            client.create_message(42, "one")
+
+    assert wire.used == [0, 0]
 
 
 def test_a_read_is_repeated_if_its_kept_connection_was_cut() -> None:

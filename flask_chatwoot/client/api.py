@@ -36,7 +36,8 @@ class ChatwootClient(Forkable):
     until Chatwoot answers and raises an :class:`~flask_chatwoot.errors.APIError`:
     transient, permanent or unknown. The client follows no redirect, so it sends the
     token to ``base_url`` only. It repeats nothing but a read on a kept connection that
-    turns out to be cut; whatever changes something gets a new connection.
+    turns out to be cut; whatever changes something gets a new one, or one that was in
+    use a moment ago.
 
     What it posts with a user's token is an operator's for apps that get the delivery,
     and takes a conversation over. What ``chatwoot.client`` posts is not: that client

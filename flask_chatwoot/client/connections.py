@@ -35,6 +35,10 @@ _KEPT: t.Final = 5.0
 """Seconds without a request after which a kept connection is not used again: routers
 and load balancers forget idle connections, some of them without telling."""
 
+_KEPT_TO_WRITE: t.Final = 1.0
+"""The same for a request that changes something, and so is not sent a second time: the
+look right before a post leaves its connection to the post."""
+
 
 class AnswerTooLongError(requests.RequestException):
     """More bytes came than were asked for."""
@@ -234,11 +238,11 @@ class Session(requests.Session):
         """Send a request, and read the answer to its end. Blocks.
 
         A kept connection may have been cut while it was idle, which nothing shows
-        before it is used. So only a GET uses one, and is sent again on a new one.
+        before it is used. A GET is then sent again on a new one.
 
         :param limit: Bytes of the body, unpacked.
         """
-        if method != "GET" or not self._is_fresh():
+        if not self._is_fresh(_KEPT if method == "GET" else _KEPT_TO_WRITE):
             self._forget_connections()
 
         was_kept = self._used_at is not None
@@ -246,7 +250,7 @@ class Session(requests.Session):
         try:
             return self._fetch(call, method, url, limit, options)
         except requests.ConnectionError:
-            if not was_kept or call.connected or not call.left:
+            if method != "GET" or not was_kept or call.connected or not call.left:
                 raise
 
         self._forget_connections()
@@ -265,8 +269,8 @@ class Session(requests.Session):
 
         return Answer(response.status_code, response.headers, body)
 
-    def _is_fresh(self) -> bool:
-        return self._used_at is not None and time.monotonic() - self._used_at < _KEPT
+    def _is_fresh(self, seconds: float) -> bool:
+        return self._used_at is not None and time.monotonic() - self._used_at < seconds
 
     def _forget_connections(self) -> None:
         self.close()
