@@ -62,6 +62,50 @@ def test_a_free_turn_is_taken_at_once_and_given_back(path: str) -> None:
             assert not is_free(path)
 
 
+def test_turns_share_a_file_that_is_open_until_the_end(path: str) -> None:
+    order = WriteOrder(path)
+
+    with order.turn(0.0):
+        assert not is_free(path)
+
+    kept = order._free
+    assert kept is not None
+
+    with order.turn(0.0), order.turn(0.0) as second:
+        assert not second
+
+    order.close()
+
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(kept)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_child_has_a_file_of_its_own(path: str) -> None:
+    order = WriteOrder(path)
+
+    with order.turn(0.0):
+        pass
+
+    child = os.fork()
+
+    if not child:
+        order.reset_in_child()
+
+        with order.turn(5.0):
+            threading.Event().wait()
+
+    try:
+        assert wait_until(lambda: not is_free(path))
+
+        with order.turn(0.05) as first:
+            assert not first
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+
+
 def test_a_turn_begins_when_the_one_before_it_ends_or_its_process_dies(
     path: str,
 ) -> None:

@@ -34,6 +34,7 @@ class WriteOrder:
         self._path = path
         self._guard = threading.Lock()
         self._abandoned: set[int] = set()
+        self._free: int | None = None
 
     @contextlib.contextmanager
     def turn(self, patience: float) -> t.Iterator[bool]:
@@ -48,20 +49,45 @@ class WriteOrder:
             yield fd is not None
         finally:
             if fd is not None:
-                os.close(fd)  # which ends the lock
+                self._release(fd)
 
     def reset_in_child(self) -> None:
-        """Close what belongs to threads of the parent: the child has none of them."""
+        """Close what belongs to the parent, whose locks these descriptors share."""
         self._guard = threading.Lock()
 
         for fd in self._abandoned:
             os.close(fd)
 
         self._abandoned.clear()
+        self.close()
+
+    def close(self) -> None:
+        """Close the file, unless a thread has its turn; the next turn opens it."""
+        if (fd := self._taken()) is not None:
+            os.close(fd)
+
+    def _taken(self) -> int | None:
+        """The descriptor that the last turn left, which is no longer free then."""
+        with self._guard:
+            fd, self._free = self._free, None
+
+        return fd
+
+    def _release(self, fd: int) -> None:
+        _unlock(fd)
+
+        with self._guard:
+            surplus, self._free = self._free, fd
+
+        if surplus is not None:  # two threads had the file open
+            os.close(surplus)
 
     def _take(self, patience: float) -> int | None:
         """A descriptor that has the lock, or ``None``."""
-        fd = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fd = self._taken()
+
+        if fd is None:
+            fd = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
 
         if _lock_now(fd):
             return fd
@@ -154,3 +180,10 @@ def _lock_now(fd: int) -> bool:
         return False
 
     return True
+
+
+def _unlock(fd: int) -> None:
+    if sys.platform == "win32":
+        msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
+    else:
+        fcntl.flock(fd, fcntl.LOCK_UN)
