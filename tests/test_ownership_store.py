@@ -16,6 +16,7 @@ from flask_chatwoot.errors import DatabaseError
 from flask_chatwoot.ownership import state
 from flask_chatwoot.ownership.state import Ownership, Transition
 from flask_chatwoot.ownership.store import LONGEST_ABSENCE, OwnershipStore
+from flask_chatwoot.queue import write_ahead_log
 from flask_chatwoot.queue.sqlite import SQLiteDatabase
 from flask_chatwoot.queue.store import Store
 
@@ -119,19 +120,12 @@ def test_a_durable_change_is_forced_to_the_disk(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Chatwoot does not repeat the delivery that caused it."""
-    opened: list[sqlite3.Connection] = []
-    connect = sqlite3.connect
-
-    def spy(*args: t.Any, **values: t.Any) -> sqlite3.Connection:
-        opened.append(connect(*args, **values))
-        return opened[-1]
-
-    monkeypatch.setattr(sqlite3, "connect", spy)
+    forced: list[int] = []
+    monkeypatch.setattr(write_ahead_log, "_sync", forced.append)
     database = SQLiteDatabase(path, account_id=1)
     OwnershipStore(database).apply(42, wrote(9001), durable=True)
 
-    (db,) = opened
-    assert db.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert len(forced) == 1
     database.close()
 
 

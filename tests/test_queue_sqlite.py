@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -14,10 +15,12 @@ from pathlib import Path
 
 import pytest
 from support.queue import Store, open_store, read
+from support.waiting import wait_until
 
 from flask_chatwoot import background
 from flask_chatwoot.errors import DatabaseError, LeaseLostError
 from flask_chatwoot.queue import sqlite as sqlite_module
+from flask_chatwoot.queue import write_ahead_log
 from flask_chatwoot.queue.database import Transaction
 from flask_chatwoot.queue.sqlite import SQLiteDatabase
 from flask_chatwoot.queue.transcript import Transcript
@@ -112,7 +115,7 @@ def test_a_thread_waits_for_another_no_longer_than_chatwoot_does(
 
     def wait() -> None:
         try:
-            database.force()
+            database.checkpoint()
         except DatabaseError as error:
             errors.append(str(error))
 
@@ -122,7 +125,7 @@ def test_a_thread_waits_for_another_no_longer_than_chatwoot_does(
         thread.join(10)
 
     assert errors == [f"The database {database.path!r} is busy with other threads."]
-    database.force()
+    database.checkpoint()
 
 
 def test_rows_of_no_job_are_not_stored(database: SQLiteDatabase) -> None:
@@ -171,7 +174,10 @@ def test_a_file_without_a_folder_is_made_where_the_process_is_once_it_is_used(
     monkeypatch.chdir(tmp_path)
     database = SQLiteDatabase("chatwoot.sqlite3", account_id=1)
     assert list(tmp_path.iterdir()) == []
-    database.force()
+
+    with database.read():
+        pass
+
     database.close()
 
     names = sorted(file.name for file in tmp_path.iterdir())
@@ -226,29 +232,48 @@ def test_a_fork_waits_until_a_write_is_done(database: SQLiteDatabase) -> None:
 
 # -- what is forced to the disk --------------------------------------------------
 
-both_levels = pytest.mark.parametrize(("sync", "level"), [("full", 2), ("normal", 1)])
+
+@pytest.fixture
+def forced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The descriptors that were forced to the disk, in order."""
+    descriptors: list[int] = []
+    sync = write_ahead_log._sync
+
+    def note_and_sync(fd: int) -> None:
+        sync(fd)
+        descriptors.append(fd)
+
+    monkeypatch.setattr(write_ahead_log, "_sync", note_and_sync)
+
+    return descriptors
+
+
+both_levels = pytest.mark.parametrize(("sync", "times"), [("full", 1), ("normal", 0)])
 
 
 @both_levels
-def test_only_durable_writes_are_forced(path: str, sync: str, level: int) -> None:
+def test_only_durable_writes_are_forced(
+    path: str, forced: list[int], sync: str, times: int
+) -> None:
     database = SQLiteDatabase(path, account_id=1, sync=sync)
 
-    def level_of(durable: bool) -> int:
+    for text, durable in (("one", False), ("two", True), ("three", False)):
         with database.transaction(durable=durable) as tx:
-            return t.cast(int, tx.execute("PRAGMA synchronous").fetchone()[0])
+            note(tx, text)
 
-    assert [level_of(durable) for durable in (False, True, False)] == [1, level, 1]
+    assert len(forced) == times
     database.close()
+    assert len(forced) == 1 + times  # what is left, before SQLite deletes its log
 
 
 @both_levels
-def test_what_must_not_be_repeated_is_durable(path: str, sync: str, level: int) -> None:
+def test_what_must_not_be_repeated_is_durable(
+    path: str, forced: list[int], sync: str, times: int
+) -> None:
     store = open_store(path, sync=sync)
     store.put(9000)
     job = store.claim()
     draft = store.keep(job)
-    db = store.connection
-    assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
     for write in (
         lambda: store.put(9001),
@@ -256,30 +281,173 @@ def test_what_must_not_be_repeated_is_durable(path: str, sync: str, level: int) 
         lambda: store.outbox.posted(draft, 20001),
         lambda: store.settle(job),
     ):
-        _ = store.connection  # the next write has to ask for it anew
+        forced.clear()
         write()
-        assert db.execute("PRAGMA synchronous").fetchone() == (level,)
+        assert len(forced) == times
 
     store.close()
 
 
-def test_what_is_claimed_at_once_is_forced_to_the_disk_when_asked(path: str) -> None:
+def test_what_is_claimed_at_once_is_forced_to_the_disk_when_asked(
+    path: str, forced: list[int]
+) -> None:
     store = open_store(path, sync="full")
     store.put(9001)
-    writes: list[str] = []
-    store.connection.set_trace_callback(writes.append)
+    forced.clear()
 
     store.put_and_claim(9002)
-    assert not any("synchronous = full" in statement for statement in writes)
+    assert not forced
 
     store.database.force()
-    assert "PRAGMA synchronous = full" in writes
-    assert writes[-1].startswith("PRAGMA user_version")
-
-    writes.clear()
     store.database.force()
-    assert writes == []
+    assert len(forced) == 1
     store.close()
+
+
+def test_the_file_that_is_forced_has_the_commit(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy of both files at that moment is what a power failure leaves."""
+    copy = tmp_path / "left.sqlite3"
+    inodes: list[int] = []
+
+    def power_fails(fd: int) -> None:
+        inodes.append(os.fstat(fd).st_ino)
+        shutil.copy(path, copy)
+        shutil.copy(f"{path}-wal", f"{copy}-wal")
+
+    store = open_store(path, sync="full")
+    store.put(9000)
+    monkeypatch.setattr(write_ahead_log, "_sync", power_fails)
+    store.put(9001)
+
+    assert inodes == [os.stat(f"{path}-wal").st_ino]
+    assert read(str(copy), "SELECT message_id FROM job") == [(9000,), (9001,)]
+    monkeypatch.undo()
+    store.close()
+
+
+class Disk:
+    """One on which the first write ends only when a test lets it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.times = 0
+        self.began = threading.Event()
+        self.ready = threading.Event()
+        monkeypatch.setattr(write_ahead_log, "_sync", self)
+
+    def __call__(self, fd: int) -> None:
+        self.times += 1
+        self.began.set()
+        assert self.ready.wait(10)
+
+
+def test_a_file_without_a_log_is_refused(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda _, **kw: connect(":memory:", **kw))
+
+    with pytest.raises(DatabaseError, match="write-ahead log there; it must be a file"):
+        write(SQLiteDatabase(path, account_id=1), "one")
+
+
+def test_threads_share_the_write_that_they_wait_for(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = SQLiteDatabase(path, account_id=1)
+    disk = Disk(monkeypatch)
+
+    def write_durably(text: str) -> None:
+        with database.transaction(durable=True) as tx:
+            note(tx, text)
+
+    texts = ["one", "two", "three", "four"]
+    threads = [threading.Thread(target=write_durably, args=[text]) for text in texts]
+    threads[0].start()
+    assert disk.began.wait(10)
+
+    for thread in threads[1:]:
+        thread.start()
+
+    # Others write while one waits for the disk.
+    assert wait_until(lambda: len(notes(path)) == 4)
+    assert all(thread.is_alive() for thread in threads)
+    disk.ready.set()
+
+    for thread in threads:
+        thread.join(10)
+
+    assert disk.times == 2
+    monkeypatch.undo()
+    database.close()
+
+
+def test_a_commit_that_did_not_reach_the_disk_is_an_error(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(path, sync="full")
+    store.put(9000)
+
+    def break_down(fd: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(write_ahead_log, "_sync", break_down)
+
+    with fails(": .*Input/output error"):
+        store.put(9001)
+
+    store.close()
+    monkeypatch.undo()
+    store.put(9002)
+    assert len(store.inspection.jobs()) == 3
+    store.close()
+
+
+def test_a_thread_waits_for_the_disk_no_longer_than_chatwoot_does(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_module, "_BUSY", 0.05)
+    database = SQLiteDatabase(path, account_id=1)
+    disk = Disk(monkeypatch)
+
+    def write_durably() -> None:
+        with database.transaction(durable=True) as tx:
+            note(tx, "one")
+
+    thread = threading.Thread(target=write_durably)
+    thread.start()
+    assert disk.began.wait(10)
+
+    with (
+        pytest.raises(DatabaseError, match="is busy"),
+        database.transaction(durable=True) as tx,
+    ):
+        note(tx, "two")
+
+    disk.ready.set()
+    thread.join(10)
+    assert notes(path) == ["one", "two"]
+    monkeypatch.undo()
+    database.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_commit_is_on_the_disk_when_its_file_is_closed_for_a_fork(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = SQLiteDatabase(path, account_id=1)
+
+    with database.transaction() as tx:
+        note(tx, "one")
+
+    commit = database._log.written
+    background._before_fork()
+    assert not os.path.exists(f"{path}-wal")  # SQLite has moved it into the file
+
+    database._force(commit)
+    background._after_fork()
+    database.close()
 
 
 def test_a_delivery_is_not_stored_in_a_file_that_was_deleted(path: str) -> None:

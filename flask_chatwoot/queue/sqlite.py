@@ -19,6 +19,7 @@ from . import schema
 from .database import Rows, Values
 from .liveness import Processes, ProcessLocks
 from .timeline import Timeline
+from .write_ahead_log import WriteAheadLog
 from .write_order import WriteOrder
 
 _DECIDED: t.Final = 3.9
@@ -101,10 +102,9 @@ class SQLiteDatabase(Forkable):
         self._checkpointing = threading.Lock()
         self._inspecting = threading.Lock()
         self._order = WriteOrder(f"{path}-lock")
+        self._log = WriteAheadLog(path)
         self._db: sqlite3.Connection | None = None
-        self._level = ""
         self._patience = _DECIDED
-        self._forced = 0
         self._opened: tuple[int, int] | None = None
         self._look_at = 0.0
         register_for_forks(self)
@@ -123,13 +123,17 @@ class SQLiteDatabase(Forkable):
 
     def force(self) -> None:
         """Force to the disk what this process has written so far."""
-        started = time.monotonic()
+        if self._sync == "full":
+            self._force(self._log.written)
 
-        with self._connection(durable=True) as db:
-            if db.total_changes != self._forced:
-                with self._turn(db, started):
-                    # The whole log is forced, so any write of a page will do.
-                    db.execute(f"PRAGMA user_version = {schema.VERSION}")
+    def _force(self, commit: int) -> None:
+        try:
+            in_time = self._log.force(commit, _BUSY)
+        except OSError as error:
+            raise self._failed(error) from error
+
+        if not in_time:
+            raise self._busy()
 
     def checkpoint(self) -> None:
         """Move SQLite's log into the file, so that the log can start again.
@@ -163,6 +167,7 @@ class SQLiteDatabase(Forkable):
         """Close the file; the next call opens it again."""
         with self._lock:
             self._drop()
+            self._order.close()
 
             if self._timeline is not None:
                 self._timeline.leave()
@@ -178,12 +183,18 @@ class SQLiteDatabase(Forkable):
         """
         started = time.monotonic()
 
-        with self._connection(durable=durable) as db, self._turn(db, started):
+        with self._connection(look=durable) as db, self._turn(db, started):
             # At once, so that what is read in the block is still true when it writes.
             db.execute("BEGIN IMMEDIATE")
 
             with db:  # commits, or rolls back
                 yield SQLiteTransaction(db, self.clock())
+
+            commit = self._log.count()
+
+        # Others write meanwhile.
+        if durable and self._sync == "full":
+            self._force(commit)
 
     @contextlib.contextmanager
     def _turn(self, db: sqlite3.Connection, started: float) -> t.Iterator[None]:
@@ -249,43 +260,34 @@ class SQLiteDatabase(Forkable):
         return DatabaseError(f"The database {self.path!r} is busy with other threads.")
 
     @contextlib.contextmanager
-    def _connection(self, *, durable: bool = False) -> t.Iterator[sqlite3.Connection]:
+    def _connection(self, *, look: bool = False) -> t.Iterator[sqlite3.Connection]:
         """The one connection of this process, for one thread at a time.
 
         One connection behind a lock is faster than one per thread: a writer waits for
         the lock instead of sleeping while SQLite is busy, and a server that starts a
         thread per request opens no file per request.
+
+        :param look: Look whether the file is still there; see :meth:`_ready`.
         """
         if not self._lock.acquire(timeout=_BUSY):
             raise self._busy()
 
         try:
-            db = self._ready(durable)
-            yield db
-
-            if durable:
-                self._forced = db.total_changes
+            yield self._ready(look)
         except (sqlite3.Error, OSError) as error:
             self._drop()
             raise self._failed(error) from error
         finally:
             self._lock.release()
 
-    def _ready(self, durable: bool) -> sqlite3.Connection:
-        """The open connection, set to force writes to the disk or not."""
+    def _ready(self, look: bool) -> sqlite3.Connection:
+        """The open connection."""
         # Checked once a second: SQLite would go on writing into a file that was
         # deleted, and the data would be lost when this process ends.
-        if durable and time.monotonic() >= self._look_at and self._is_gone():
+        if look and time.monotonic() >= self._look_at and self._is_gone():
             self._drop()
 
-        db = self._db or self._open()
-        level = self._sync if durable else "normal"
-
-        if level != self._level:
-            db.execute(f"PRAGMA synchronous = {level}")
-            self._level = level
-
-        return db
+        return self._db or self._open()
 
     def _open(self) -> sqlite3.Connection:
         os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
@@ -307,9 +309,7 @@ class SQLiteDatabase(Forkable):
             raise
 
         self._db = db
-        self._level = ""
         self._patience = _DECIDED
-        self._forced = 0
         self._opened = _identity(self.path)
         self._closing = weakref.finalize(self, db.close)
         self._closing.atexit = False  # threads may still use it then
@@ -337,6 +337,8 @@ class SQLiteDatabase(Forkable):
         # A commit changes few bytes of each page that it writes, so pages are small.
         db.execute("PRAGMA page_size = 2048")
         db.execute("PRAGMA secure_delete = ON")
+        # What must be durable is forced after its commit; see WriteAheadLog.
+        db.execute("PRAGMA synchronous = NORMAL")
         # From 64 MB on a delivery does the work of checkpoint(), which workers call.
         db.execute("PRAGMA wal_autocheckpoint = 32000")
         self._make_tables(db)
@@ -347,7 +349,7 @@ class SQLiteDatabase(Forkable):
 
         while True:
             try:
-                db.execute("PRAGMA journal_mode = WAL")
+                self._use_log(db)
                 self._migrate(db)
             except sqlite3.OperationalError as error:
                 # Several processes switch a new file to WAL at once: SQLite does not
@@ -360,6 +362,15 @@ class SQLiteDatabase(Forkable):
                 time.sleep(0.01)
             else:
                 return
+
+    def _use_log(self, db: sqlite3.Connection) -> None:
+        (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
+
+        if mode != "wal":
+            raise DatabaseError(
+                f"The database {self.path!r} cannot have a write-ahead log there; "
+                f"{_LOCAL_FILE}."
+            )
 
     def _is_gone(self) -> bool:
         """Whether the open file is no longer the one at its path."""
@@ -404,6 +415,7 @@ class SQLiteDatabase(Forkable):
     def reset_in_child(self) -> None:
         """Keep no lock of the parent."""
         self._order.reset_in_child()
+        self._log = WriteAheadLog(self.path)
 
         if self._timeline is not None:
             self._timeline.leave()
@@ -416,6 +428,7 @@ class SQLiteDatabase(Forkable):
 
     def _drop(self) -> None:
         if self._db is not None:
+            self._log.close()
             self._closing()
             self._db = None
 
