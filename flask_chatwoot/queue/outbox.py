@@ -418,15 +418,15 @@ def drafts_of(
 
 def erase(tx: Transaction, job_id: int) -> None:
     """Erase the text of a job's drafts; the rest stays as evidence."""
-    values = {"job": job_id}
-    tx.execute(
-        "UPDATE draft SET content = '', choices = NULL WHERE job_id = :job", values
+    erased = tx.execute(
+        "UPDATE draft SET content = '', choices = NULL WHERE job_id = :job"
+        " RETURNING id, files",
+        {"job": job_id},
     )
-    tx.execute(
-        "DELETE FROM file WHERE draft_id IN"
-        " (SELECT id FROM draft WHERE job_id = :job AND files > 0)",
-        values,
-    )
+
+    for draft_id, files in erased.fetchall():
+        if files:
+            tx.execute("DELETE FROM file WHERE draft_id = :draft", {"draft": draft_id})
 
 
 def expect_one(rows: int, job: Leased) -> None:

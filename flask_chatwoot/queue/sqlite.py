@@ -183,12 +183,15 @@ class SQLiteDatabase(Forkable):
         """
         started = time.monotonic()
 
-        with self._connection(look=durable) as db, self._turn(db, started):
-            # At once, so that what is read in the block is still true when it writes.
-            db.execute("BEGIN IMMEDIATE")
+        with self._connection(look=durable) as db:
+            # After the processes that came before.
+            with self._order.turn(_ORDERED):
+                self._limit_wait(db, started)
+                # At once: what is read in the block is still true when it writes.
+                db.execute("BEGIN IMMEDIATE")
 
-            with db:  # commits, or rolls back
-                yield SQLiteTransaction(db, self.clock())
+                with db:  # commits, or rolls back
+                    yield SQLiteTransaction(db, self.clock())
 
             commit = self._log.count()
 
@@ -196,18 +199,14 @@ class SQLiteDatabase(Forkable):
         if durable and self._sync == "full":
             self._force(commit)
 
-    @contextlib.contextmanager
-    def _turn(self, db: sqlite3.Connection, started: float) -> t.Iterator[None]:
-        """A block that writes, after the processes that came before."""
-        with self._order.turn(_ORDERED):
-            patience = started + _DECIDED - time.monotonic()
+    def _limit_wait(self, db: sqlite3.Connection, started: float) -> None:
+        """Let SQLite wait for the rest of the time that a transaction has to begin."""
+        patience = started + _DECIDED - time.monotonic()
 
-            # Rarely: only after a long wait, and once after that.
-            if abs(patience - self._patience) > 0.5:
-                db.execute(f"PRAGMA busy_timeout = {patience * 1000:.0f}")
-                self._patience = patience
-
-            yield
+        # Rarely: only after a long wait, and once after that.
+        if abs(patience - self._patience) > 0.5:
+            db.execute(f"PRAGMA busy_timeout = {patience * 1000:.0f}")
+            self._patience = patience
 
     @contextlib.contextmanager
     def read(self) -> t.Iterator[SQLiteTransaction]:
