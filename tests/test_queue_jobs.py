@@ -389,7 +389,7 @@ def test_stores_that_join_a_transaction_are_committed_together(store: Store) -> 
     before = store.everything()
 
     def write(*, fails: bool) -> None:
-        with store.queue.transaction() as tx:
+        with store.queue.transaction(42) as tx:
             store.queue.put("k", conversation_id=7, message_id=1, payload=BODY, tx=tx)
             store.queue.put("l", conversation_id=8, message_id=2, payload=BODY, tx=tx)
             assert store.queue.claim(tx=tx)

@@ -44,9 +44,9 @@ SELECT id, conversation_id, message_id, kind, payload, received_at, attempts, ha
 FROM job WHERE account_id = :account
 """
 
-_DUE: t.Final = f"{_JOB} AND due_at <= :now ORDER BY due_at, id LIMIT 1"
+_DUE: t.Final = f"{_JOB} AND due_at <= :now ORDER BY due_at, id"
 
-_FAR: t.Final = f"{_JOB} AND due_at > :now + {LONGEST_PAUSE} LIMIT 1"
+_FAR: t.Final = f"{_JOB} AND due_at > :now + {LONGEST_PAUSE}"
 """Stored by a clock that was wrong."""
 
 _IS_DUE: t.Final = f"""
@@ -106,9 +106,9 @@ WHERE id = :job AND claim = :claim
 _HEIR: t.Final = """
 SELECT min(id) FROM job WHERE account_id = :account
 AND conversation_id = :conversation AND id > :job
-AND finished_at IS NULL AND kind = 'message' AND late = 0
+AND finished_at IS NULL AND kind = 'message' AND NOT late
 AND NOT EXISTS (SELECT 1 FROM draft WHERE job_id = job.id)
-AND NOT EXISTS (SELECT 1 FROM job AS own WHERE own.id = :job AND own.late = 1)
+AND NOT EXISTS (SELECT 1 FROM job AS own WHERE own.id = :job AND own.late)
 """
 """The turn that may answer another's messages too."""
 
@@ -144,10 +144,17 @@ class Queue:
         self._window = Window(window, longest)
 
     def transaction(
-        self, *, durable: bool = False
+        self, conversation_id: int, *, durable: bool = False
     ) -> contextlib.AbstractContextManager[Transaction]:
-        """A transaction that several stores of the same database may join."""
-        return self._database.transaction(durable=durable)
+        """A transaction about a conversation, which several stores may join."""
+        return self._database.transaction(
+            durable=durable, conversation_id=conversation_id
+        )
+
+    def _of(
+        self, job: Job, *, durable: bool = False
+    ) -> contextlib.AbstractContextManager[Transaction]:
+        return self.transaction(job.conversation_id, durable=durable)
 
     # -- deliveries ------------------------------------------------------------
 
@@ -184,7 +191,9 @@ class Queue:
             "text_hash": hash_of(text, conversation_id),
         }
 
-        with joined(self._database, tx, durable=True) as tx:
+        with joined(
+            self._database, tx, durable=True, conversation_id=conversation_id
+        ) as tx:
             row["now"] = tx.now
 
             return line.add(tx, row, said, self._window)
@@ -219,7 +228,7 @@ class Queue:
 
     def _claim_due(self, tx: Transaction) -> Job | None:
         values = {"account": self._database.account_id, "now": tx.now}
-        row = tx.execute(_DUE, values).fetchone() or tx.execute(_FAR, values).fetchone()
+        row = tx.first_free(_DUE, values) or tx.first_free(_FAR, values)
 
         return None if row is None else self._claim(tx, row)
 
@@ -267,7 +276,7 @@ class Queue:
         A worker that stood still beyond its lease must not have it again: what it
         knows of the conversation is old.
         """
-        with self._database.transaction() as tx:
+        with self._of(job) as tx:
             tx.execute(
                 "UPDATE job SET due_at = :due WHERE id = :job AND claim = :claim"
                 " AND due_at > :now",
@@ -306,7 +315,7 @@ class Queue:
         """
         values = _lease(job) | {"free": int(free), "reason": reason}
 
-        with self._database.transaction() as tx:
+        with self._of(job) as tx:
             values["due"] = tx.now + min(seconds, LONGEST_PAUSE)
             expect_one(tx.execute(_POSTPONE, values).rowcount, job)
 
@@ -317,7 +326,7 @@ class Queue:
         """
         counts = {each.value: int(each is by) for each in FailedBy}
 
-        with self._database.transaction() as tx:
+        with self._of(job) as tx:
             tx.execute(_FAILED, _lease(job) | counts)
 
     def give_up(
@@ -336,7 +345,7 @@ class Queue:
         """
         values = _lease(job) | {"failure": failure, "handoff": handoff}
 
-        with self._database.transaction() as tx:
+        with self._of(job) as tx:
             keep_all(tx, job, parts, about_failure=True)
             values["now"] = tx.now
             expect_one(tx.execute(_GIVE_UP, values).rowcount, job)
@@ -357,7 +366,7 @@ class Queue:
             "job": job.id,
         }
 
-        with self._database.transaction(durable=True) as tx:
+        with self._of(job, durable=True) as tx:
             (heir,) = tx.execute(_HEIR, values).fetchone()
 
             if heir is None:
@@ -392,7 +401,7 @@ class Queue:
             even if the lease was lost.
         :raises LeaseLostError: Another worker has the job now.
         """
-        with self._database.transaction(durable=True) as tx:
+        with self._of(job, durable=True) as tx:
             if posted is not None:
                 keep_message_id(tx, *posted)
 

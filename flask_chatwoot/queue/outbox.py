@@ -5,6 +5,7 @@ goes out, so that the provider is not called twice and no reply is posted twice.
 states of a draft are described in :mod:`~flask_chatwoot.queue.schema`.
 """
 
+import contextlib
 import json
 import secrets
 import typing as t
@@ -156,6 +157,13 @@ class Outbox:
         self._markers_kept = False
         self.by_host = HostPosts(database)
 
+    def _of(
+        self, job: Leased, *, durable: bool = False
+    ) -> contextlib.AbstractContextManager[Transaction]:
+        return self._database.transaction(
+            durable=durable, conversation_id=job.conversation_id
+        )
+
     def keep(
         self, job: Leased, parts: t.Iterable[DraftPart], *, handoff: str | None = None
     ) -> list[Draft]:
@@ -174,7 +182,7 @@ class Outbox:
             "claim": job.claim,
         }
 
-        with self._database.transaction() as tx:
+        with self._of(job) as tx:
             expect_unchanged(tx, job)
 
             if handoff is not None or choices:
@@ -205,7 +213,7 @@ class Outbox:
             "claim": job.claim,
         }
 
-        with self._database.transaction(durable=True) as tx:
+        with self._of(job, durable=True) as tx:
             written = tx.execute(_SENDING, values | {"now": tx.now}).rowcount
 
         if written != 1:
@@ -245,7 +253,7 @@ class Outbox:
         """
         values = {"draft": draft.id, "job": job.id, "claim": job.claim}
 
-        with self._database.transaction() as tx:
+        with self._of(job) as tx:
             found = tx.execute(
                 "UPDATE draft SET sent_at = NULL, unconfirmed_at = NULL"
                 " WHERE id = :draft AND EXISTS"

@@ -71,6 +71,10 @@ class SQLiteTransaction:
         """Run a statement that writes once for each of the values."""
         self._db.executemany(sql, values)
 
+    def first_free(self, sql: str, values: Values) -> t.Any:
+        """The first row; no other transaction writes."""
+        return self._db.execute(f"{sql} LIMIT 1", values).fetchone()
+
 
 class SQLiteDatabase(Forkable):
     """The file of one Chatwoot account; a :class:`~.database.Database`.
@@ -175,9 +179,12 @@ class SQLiteDatabase(Forkable):
         self.processes.leave()
 
     @contextlib.contextmanager
-    def transaction(self, *, durable: bool = False) -> t.Iterator[SQLiteTransaction]:
+    def transaction(
+        self, *, durable: bool = False, conversation_id: int | None = None
+    ) -> t.Iterator[SQLiteTransaction]:
         """A block whose writes are committed as a whole, or rolled back.
 
+        :param conversation_id: Makes no difference: only one block writes at a time.
         :param durable: The writes survive what ``sync`` promises; other writes may be
             lost when the power fails, and the work is then repeated.
         """

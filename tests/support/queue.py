@@ -73,7 +73,7 @@ class Store(store.Store):
         self, message_id: int, **values: t.Any
     ) -> tuple[bool, Job | None]:
         """Store a delivery and claim what is due, in one transaction."""
-        with self.queue.transaction() as tx:
+        with self.queue.transaction(values.get("conversation_id", 42)) as tx:
             new = self.put(message_id, **values, tx=tx)
 
             return new, self.queue.claim(tx=tx) if new else None
