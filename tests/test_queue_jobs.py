@@ -125,6 +125,7 @@ def test_a_claim_that_is_interrupted_is_undone(
     assert store.claim().message_id == 9001
 
 
+@pytest.mark.sqlite
 def test_a_delivery_in_a_replaced_file_is_found(store: Store, path: str) -> None:
     for number in range(1, 4):
         store.put(number, conversation_id=number)

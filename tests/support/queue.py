@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import typing as t
+import weakref
 
 import pytest
 
@@ -15,6 +16,7 @@ from flask_chatwoot.queue.inspection import JobRow
 from flask_chatwoot.queue.outbox import Draft, DraftPart
 from flask_chatwoot.queue.sqlite import SQLiteDatabase, SQLiteTransaction
 
+from .databases import open_database, rows
 from .waiting import Clock
 
 LEASE: t.Final = 30.0
@@ -31,7 +33,7 @@ class Store(store.Store):
 
     @property
     def path(self) -> str:
-        return self._database.path
+        return _paths[self.database]
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -152,8 +154,15 @@ def open_store(
     **timing: float,
 ) -> Store:
     """The stores of a file. Opens nothing."""
-    database = SQLiteDatabase(str(path), account_id=account_id, sync=sync, clock=clock)
-    return Store.of(database, **timing)
+    database = open_database(path, account_id=account_id, sync=sync, clock=clock)
+    store = Store.of(database, **timing)
+    _paths[database] = str(path)
+
+    return store
+
+
+_paths: weakref.WeakKeyDictionary[object, str] = weakref.WeakKeyDictionary()
+"""Of the databases that tests have opened."""
 
 
 def public(*texts: str) -> list[DraftPart]:
@@ -169,9 +178,8 @@ def follow_ups(job: Job) -> list[tuple[int, str, bytes | None]]:
 
 
 def read(path: str, query: str) -> list[tuple[t.Any, ...]]:
-    """The rows that another connection finds in a file."""
-    with contextlib.closing(sqlite3.connect(path)) as db:
-        return db.execute(query).fetchall()
+    """The rows that another connection finds in a database."""
+    return rows(path, query)
 
 
 def everything(path: str) -> list[tuple[t.Any, ...]]:
