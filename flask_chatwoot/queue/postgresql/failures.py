@@ -6,6 +6,7 @@ the messages of many errors hold values.
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 import psycopg
@@ -84,8 +85,8 @@ _OF_TEXTS: t.Final = (
     (("password authentication failed", "no password supplied"), _PASSWORD),
     (("no pg_hba.conf entry", "not permitted to log in"), _NO_ENTRY),
     (("permission denied for database",), _RIGHTS),
-    (("role ",), _NO_ROLE),
-    (("database ", "no such database"), _NO_DATABASE),
+    (('role "" does not exist',), _NO_ROLE),
+    (('database "" does not exist', "no such database"), _NO_DATABASE),
     (("too many", "connection slots", "connection limit"), _FULL),
     (("starting up", "shutting down", "not yet accepting", "in recovery"), _STARTING),
     (("read-only", "not read-write", "hot standby", "not primary"), _READ_ONLY),
@@ -105,38 +106,51 @@ _OF_TEXTS: t.Final = (
 def failed(error: psycopg.Error, address: Address) -> DatabaseError:
     """The error for the host's log: what failed, where, and what to do."""
     who = "" if address.user is None else f" as {address.user!r}"
+    what = _explained(error) or _connecting(error, address)
 
     return DatabaseError(
-        f"The database {address.database!r} at {address.where}{who} failed: "
-        f"{_explained(error)}."
+        f"The database {address.database!r} at {address.where}{who} failed: {what}."
     )
 
 
-def _explained(error: psycopg.Error) -> str:
+def _explained(error: psycopg.Error) -> str | None:
     cause = error.__cause__
 
     if isinstance(error, NotConnectedError) and isinstance(cause, psycopg.Error):
         return _explained(cause)
 
-    for kind, text in _OF_TYPES.items():
+    for kind, explained in _OF_TYPES.items():
         if isinstance(error, kind):
-            return text
+            return explained
 
     if error.sqlstate:
         known = _OF_STATES.get(error.sqlstate)
 
         return known or f"{type(error).__name__} ({error.sqlstate})"
 
-    return _of_text(str(error)) or (
-        f"{_UNREACHABLE}"
-        if isinstance(error, psycopg.OperationalError)
-        else type(error).__name__
-    )
+    return _of_text(str(error))
 
 
 def _of_text(text: str) -> str | None:
+    """By an error that has no code, as all have that are raised in connecting."""
+    unquoted = re.sub('"[^"]*"', '""', text)  # names may be any words
+
     for parts, explained in _OF_TEXTS:
-        if any(part in text for part in parts):
+        if any(part in unquoted for part in parts):
             return explained
 
     return None
+
+
+def _connecting(error: psycopg.Error, address: Address) -> str:
+    """An error without a code, and perhaps in another language than English."""
+    if not isinstance(error, psycopg.OperationalError):
+        return type(error).__name__  # not one of the server
+
+    said = str(error.__cause__ or error).strip().splitlines()[:1]
+    text = " ".join(said) if said else type(error).__name__
+
+    if address.password:
+        text = text.replace(address.password, "…")
+
+    return f"{text}; check {_KEY}"

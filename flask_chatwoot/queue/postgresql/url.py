@@ -86,14 +86,17 @@ class Host(t.NamedTuple):
     port: int
 
     def __str__(self) -> str:
-        name = f"[{self.name}]" if ":" in self.name else self.name
-
-        return name if self.is_default else f"{name}:{self.port}"
+        return self._with_port(self.name)
 
     @property
-    def is_default(self) -> bool:
-        """Whether the port is PostgreSQL's own."""
-        return self.port == _PORT
+    def encoded(self) -> str:
+        """As it stands in a URL."""
+        return self._with_port(quote(self.name, safe=":"))
+
+    def _with_port(self, name: str) -> str:
+        bracketed = f"[{name}]" if ":" in name else name
+
+        return bracketed if self.port == _PORT else f"{bracketed}:{self.port}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +119,7 @@ class Address:
 
     def __str__(self) -> str:
         user = "" if self.user is None else f"{quote(self.user, safe='')}@"
-        hosts = ",".join(
-            quote(str(host), safe="") if "/" in host.name else str(host)
-            for host in self.hosts
-        )
+        hosts = ",".join(host.encoded for host in self.hosts)
 
         return f"postgresql://{user}{hosts}/{quote(self.database, safe='')}"
 
