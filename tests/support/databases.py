@@ -14,6 +14,7 @@ import sqlite3
 import typing as t
 import uuid
 
+from flask_chatwoot import extension
 from flask_chatwoot.queue.database import Database
 from flask_chatwoot.queue.sqlite import SQLiteDatabase
 
@@ -131,6 +132,8 @@ def empty_all() -> None:
     """Empty the schemas that a test has used, for the next one."""
     if not _schemas:
         return
+
+    extension._databases.clear()  # no app uses them any more, collected or not
 
     with connected() as db:
         for schema in _schemas.values():
