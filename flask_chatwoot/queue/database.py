@@ -53,6 +53,12 @@ class Transaction(t.Protocol):
         """
 
 
+Result = t.TypeVar("Result")
+
+Work = t.Callable[[Transaction, bool], Result]
+"""Gets whether it was called before, so that what it wrote may be there already."""
+
+
 class Database(t.Protocol):
     """Keeps the rows of one Chatwoot account. Threads share it.
 
@@ -81,6 +87,19 @@ class Database(t.Protocol):
         :param durable: What is written must survive whatever the configuration
             promises to survive. Other writes may be lost when the power fails; the
             work is then repeated.
+        """
+
+    def write(
+        self,
+        work: Work[Result],
+        *,
+        durable: bool = False,
+        conversation_id: int | None = None,
+    ) -> Result:
+        """The result of a function that is called in a :meth:`transaction`.
+
+        It is called once more if the connection to the database broke, which may have
+        been after the commit.
         """
 
     def read(self) -> contextlib.AbstractContextManager[Transaction]:

@@ -212,8 +212,11 @@ class Outbox:
             "claim": job.claim,
         }
 
-        with self._of(job, durable=True) as tx:
-            written = tx.execute(_SENDING, values | {"now": tx.now}).rowcount
+        written = self._database.write(
+            lambda tx, _: tx.execute(_SENDING, values | {"now": tx.now}).rowcount,
+            durable=True,
+            conversation_id=job.conversation_id,
+        )
 
         if written != 1:
             raise LeaseLostError(

@@ -16,7 +16,7 @@ from flask_chatwoot.background import Forkable, register_for_forks
 from flask_chatwoot.errors import DatabaseError
 
 from . import schema
-from .database import Rows, Values
+from .database import Result, Rows, Values, Work
 from .liveness import Processes, ProcessLocks
 from .timeline import Timeline
 from .write_ahead_log import WriteAheadLog
@@ -205,6 +205,17 @@ class SQLiteDatabase(Forkable):
         # Others write meanwhile.
         if durable and self._sync == "full":
             self._force(commit)
+
+    def write(
+        self,
+        work: Work[Result],
+        *,
+        durable: bool = False,
+        conversation_id: int | None = None,
+    ) -> Result:
+        """The result of a function that is called in a :meth:`transaction`."""
+        with self.transaction(durable=durable) as tx:
+            return work(tx, False)
 
     def _limit_wait(self, db: sqlite3.Connection, started: float) -> None:
         """Let SQLite wait for the rest of the time that a transaction has to begin."""

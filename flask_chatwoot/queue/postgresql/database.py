@@ -16,7 +16,7 @@ import typing as t
 import psycopg
 from psycopg import sql
 
-from flask_chatwoot.queue.database import Rows, Values
+from flask_chatwoot.queue.database import Result, Rows, Values, Work
 
 from . import beats, migration
 from .connections import LONGEST, Connections
@@ -198,15 +198,40 @@ class PostgreSQLDatabase:
         self, *, durable: bool = False, conversation_id: int | None = None
     ) -> t.Iterator[PostgreSQLTransaction]:
         """A block whose writes are committed as a whole, or rolled back."""
-        with self._translated(), self._begun(durable, conversation_id) as tx:
+        until = time.monotonic() + LONGEST
+
+        with self._translated(), self._begun(durable, conversation_id, until) as tx:
             yield tx
+
+    def write(
+        self,
+        work: Work[Result],
+        *,
+        durable: bool = False,
+        conversation_id: int | None = None,
+    ) -> Result:
+        """The result of a function that is called in a :meth:`transaction`.
+
+        It is called once more, on another connection, if the first one broke.
+        """
+        until = time.monotonic() + LONGEST
+
+        with self._translated():
+            try:
+                with self._begun(durable, conversation_id, until) as tx:
+                    return work(tx, False)
+            except psycopg.Error as error:
+                if not is_transient(error):
+                    raise
+
+            with self._begun(durable, conversation_id, until) as tx:
+                return work(tx, True)
 
     @contextlib.contextmanager
     def _begun(
-        self, durable: bool, conversation_id: int | None
+        self, durable: bool, conversation_id: int | None, until: float
     ) -> t.Iterator[PostgreSQLTransaction]:
         statement = self._begin_statement(durable, conversation_id)
-        until = time.monotonic() + LONGEST
 
         with contextlib.ExitStack() as stack:
             try:
