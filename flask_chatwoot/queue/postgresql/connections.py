@@ -61,9 +61,11 @@ class Connection(psycopg.Connection[tuple[t.Any, ...]]):
         try:
             connection = super().connect(conninfo, **options)
 
-            if connection.info.server_version < _OLDEST_SERVER:
+            version = connection.info.server_version
+
+            if version < _OLDEST_SERVER:
                 connection.close()
-                raise ServerTooOldError(str(connection.info.server_version))
+                raise ServerTooOldError(f"version {version}")
         except psycopg.Error as error:
             tries.fail(error)
             raise
