@@ -20,7 +20,7 @@ import psycopg
 import pytest
 from psycopg_pool import ConnectionPool
 from support.databases import POSTGRESQL_URL
-from support.postgresql import Program, postgresql
+from support.postgresql import Program, pgbouncer, postgresql
 from support.relay import Relay
 from support.waiting import wait_until
 
@@ -294,6 +294,57 @@ def test_its_threads_see_nothing_of_the_request_that_is_the_first(
     monkeypatch.setattr(module._Pool, "open", spy)
     borrowed(make(url))
     assert seen == ["nothing"]
+
+
+def test_where_no_thread_can_be_started_a_later_block_opens_the_pool(
+    url: str, make: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connections = make(url)
+
+    def full(_: threading.Thread) -> t.NoReturn:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", full)
+        error, _ = refused(connections)
+
+    assert isinstance(error, NotConnectedError)
+    assert borrowed(connections)
+
+
+def test_descriptors_may_have_high_numbers(url: str, make: Maker) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    connections = make(url)
+    before = borrowed(connections)
+    [connection] = connections._tries.opened
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], 1600), limits[1]))
+    high = fcntl.fcntl(connection.fileno(), fcntl.F_DUPFD_CLOEXEC, 1500)
+
+    try:
+        assert not module._is_readable(high)
+        terminate(url, before)
+        wait_until(lambda: module._is_readable(high))
+    finally:
+        os.close(high)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_a_process_that_does_not_close_its_connections_ends_at_once(url: str) -> None:
+    began = time.monotonic()
+    assert ran("leave_open", url) > 0
+    assert time.monotonic() - began < 4.0
+
+
+def test_a_pooler_in_transaction_mode_is_enough(server: Program, make: Maker) -> None:
+    with pgbouncer(server) as bouncer:
+        connections = make(bouncer.url)
+
+        for _ in range(5):
+            with connections.borrow() as connection:
+                run(connection, "BEGIN", "SELECT 1", "COMMIT")
+                assert connection.execute("SELECT %s::text", ["x"]).fetchone() == ("x",)
 
 
 # -- the guard -----------------------------------------------------------------------

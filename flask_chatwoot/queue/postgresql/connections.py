@@ -212,9 +212,15 @@ class Connections(Forkable):
     def _opened(self) -> _Pool:
         with self._lock:
             if self._pool is None:
-                self._pool = self._new_pool()
-                # Its threads must see nothing of the request that is the first.
-                contextvars.Context().run(self._pool.open)
+                pool = self._new_pool()
+
+                try:
+                    # Its threads must see nothing of the request that is the first.
+                    contextvars.Context().run(pool.open)
+                except RuntimeError as error:  # the limit of a container
+                    raise NotConnectedError("no thread could be started") from error
+
+                self._pool = pool
 
             return self._pool
 
@@ -265,11 +271,11 @@ class Connections(Forkable):
         closes it. What was idle when another one broke may be broken, too.
         """
         try:
-            readable, _, _ = select.select([connection.fileno()], [], [], 0.0)
-        except (psycopg.Error, OSError, ValueError):
+            said = _is_readable(connection.fileno())
+        except (psycopg.Error, OSError):
             return True
 
-        return bool(readable) or connection.returned < self._broken
+        return said or connection.returned < self._broken
 
     def _return(self, pool: _Pool, connection: Connection) -> None:
         if pool.process != os.getpid():  # the block forked
@@ -310,6 +316,17 @@ class Connections(Forkable):
         self._inherited.extend([self._pool, *opened])
         _release(opened)
         self._start()
+
+
+def _is_readable(fd: int) -> bool:
+    """Whether there is something to read, or the other side is gone. Does not wait."""
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select([fd], [], [], 0.0)[0])
+
+    poll = select.poll()  # knows descriptors above 1023, too
+    poll.register(fd, select.POLLIN)
+
+    return bool(poll.poll(0.0))
 
 
 def _release(opened: t.Iterable[Connection]) -> None:
