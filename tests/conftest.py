@@ -34,7 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    databases.kind = config.getoption("--database")
+    databases.use(config.getoption("--database"))
 
 
 def pytest_collection_modifyitems(
@@ -129,7 +129,10 @@ def scene(
 
 @pytest.fixture
 def path(tmp_path: Path) -> str:
-    return str(tmp_path / "chatwoot.sqlite3")
+    path = str(tmp_path / "chatwoot.sqlite3")
+    databases.reserve(path)
+
+    return path
 
 
 @pytest.fixture

@@ -82,7 +82,6 @@ def test_ten_processes_may_open_a_new_file_at_the_same_instant(path: str) -> Non
     assert output(program("open_at_once", path)) == 0
 
 
-@pytest.mark.sqlite
 @needs_fork
 def test_a_forked_process_opens_the_file_for_itself(path: str) -> None:
     assert output(program("fork", path)) == [0, 6]
@@ -95,7 +94,6 @@ def test_a_fork_while_other_threads_work_leaves_no_lock_in_the_child(path: str) 
     assert is_intact(path)
 
 
-@pytest.mark.sqlite
 def test_processes_that_write_into_one_conversation_lose_nothing(path: str) -> None:
     store = open_store(path)
     talking = [program("talk", path, name) for name in ("1", "2")]
@@ -137,7 +135,6 @@ def test_processes_that_write_into_one_conversation_lose_nothing(path: str) -> N
     assert is_intact(path)
 
 
-@pytest.mark.sqlite
 @needs_posix
 @pytest.mark.parametrize(
     "statement",
@@ -159,7 +156,6 @@ def test_a_process_that_dies_while_a_message_joins_leaves_no_half_of_it(
     store.close()
 
 
-@pytest.mark.sqlite
 def test_each_acknowledged_message_of_a_killed_process_is_kept(path: str) -> None:
     store = open_store(path)
     acknowledged: list[int] = []
@@ -187,7 +183,6 @@ def test_each_acknowledged_message_of_a_killed_process_is_kept(path: str) -> Non
     assert is_intact(path)
 
 
-@pytest.mark.sqlite
 @pytest.mark.slow
 @needs_posix
 def test_a_full_disk_is_an_error_and_what_was_stored_is_there(path: str) -> None:

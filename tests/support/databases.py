@@ -8,6 +8,7 @@ longer than most tests.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sqlite3
 import typing as t
@@ -20,11 +21,20 @@ POSTGRESQL_URL: t.Final = os.environ.get(
     "CHATWOOT_TEST_POSTGRESQL", "postgresql://root@127.0.0.1:5432/test"
 )
 
-kind = "sqlite"
-"""Set by ``--database``."""
+_KIND: t.Final = "CHATWOOT_TEST_DATABASE"
+_SCHEMAS: t.Final = "CHATWOOT_TEST_SCHEMAS"
 
-_schemas: dict[str, str] = {}
+kind = os.environ.get(_KIND, "sqlite")
+"""Set by ``--database``; processes that a test starts have the same."""
+
+_schemas: dict[str, str] = json.loads(os.environ.get(_SCHEMAS, "{}"))
 _free: list[str] = []
+
+
+def use(wanted: str) -> None:
+    """Use a kind of database, here and in processes that are started from now on."""
+    global kind  # noqa: PLW0603 - one for the whole run
+    os.environ[_KIND] = kind = wanted
 
 
 def open_database(
@@ -67,7 +77,11 @@ def rows(path: object, query: str) -> list[tuple[t.Any, ...]]:
     from flask_chatwoot.queue.postgresql.schema import qualified
 
     with connected() as db:
-        return db.execute(qualified(query, schema_of(path))).fetchall()
+        found: list[tuple[t.Any, ...]] = db.execute(
+            qualified(query, schema_of(path))
+        ).fetchall()
+
+    return found
 
 
 def connected() -> t.Any:
@@ -77,12 +91,19 @@ def connected() -> t.Any:
     return psycopg.connect(POSTGRESQL_URL, autocommit=True)
 
 
+def reserve(path: object) -> None:
+    """Choose the schema in place of a file, for the processes of a test as well."""
+    if kind == "postgresql":
+        schema_of(path)
+
+
 def schema_of(path: object) -> str:
     """The schema in place of a file."""
     name = os.path.realpath(str(path))
 
     if name not in _schemas:
         _schemas[name] = _free.pop() if _free else f"test_{uuid.uuid4().hex[:16]}"
+        os.environ[_SCHEMAS] = json.dumps(_schemas)
 
     return _schemas[name]
 
@@ -100,6 +121,7 @@ def empty_all() -> None:
             _free.append(schema)
 
     _schemas.clear()
+    os.environ.pop(_SCHEMAS, None)
 
 
 def drop_all() -> None:
