@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import json
 import logging
 import os
@@ -249,6 +250,53 @@ def test_a_block_waits_two_seconds_while_others_use_all_connections(
     assert borrowed(connections)
 
 
+def test_threads_get_a_connection_in_the_order_in_which_they_came(
+    url: str, make: Maker
+) -> None:
+    connections = make(url, most=1)
+    slots, done = connections._slots, threading.Event()
+    got: list[int] = []
+
+    def work(number: int) -> None:
+        with connections.borrow():
+            got.append(number)
+
+    def waits(number: int) -> bool:
+        return len(slots._waiting) == number
+
+    def hurry() -> None:
+        while not done.is_set():
+            borrowed(connections)
+
+    threads = [threading.Thread(target=work, args=[number]) for number in range(5)]
+    hurrying = threading.Thread(target=hurry)
+
+    with connections.borrow():
+        for number, each in enumerate(threads, start=1):
+            each.start()
+            wait_until(functools.partial(waits, number))
+
+        hurrying.start()
+
+    for each in threads:
+        each.join()
+
+    done.set()
+    hurrying.join()
+    assert got == [0, 1, 2, 3, 4]
+
+
+def test_who_waits_in_vain_takes_no_place(url: str, make: Maker) -> None:
+    connections = make(url, most=1)
+
+    with connections.borrow():
+        error, _ = refused(connections, until=time.monotonic() + 0.1)
+
+    assert isinstance(error, ExhaustedError)
+    assert borrowed(connections)
+    assert not connections._slots._waiting
+
+
 def test_a_block_gets_the_connection_that_another_returns(
     url: str, make: Maker
 ) -> None:
@@ -381,7 +429,7 @@ def test_a_block_that_is_late_between_its_statements_fails_with_the_next(
 ) -> None:
     connections = make(url)
 
-    with ends_with(LateError, connections, 0.1) as connection:
+    with ends_with(LateError, connections, 0.5) as connection:
         connection.execute("SELECT 1")
         wait_until(lambda: is_shut(connection))
         connection.execute("SELECT 1")
@@ -402,7 +450,7 @@ def test_a_block_without_statements_loses_its_connection_when_it_is_late(
 ) -> None:
     connections = make(url)
 
-    with connections.borrow(until=time.monotonic() + 0.1) as connection:
+    with connections.borrow(until=time.monotonic() + 0.5) as connection:
         before = backend(connection)
         wait_until(lambda: is_shut(connection))
 
@@ -723,7 +771,7 @@ def test_a_standby_is_passed_over_where_there_are_several_hosts(
 @pytest.mark.parametrize(
     ("statements", "text"),
     [
-        (["SELECT pg_terminate_backend(pg_backend_pid())"], "starting or stopping"),
+        (["SELECT pg_terminate_backend(pg_backend_pid())"], "cut the connection"),
         (["INSERT INTO pg_temp.t VALUES ('hunter2')"] * 2, "UniqueViolation (23505)"),
         (["SELECT 'hunter2'::int"], "InvalidTextRepresentation (22P02)"),
         (["SELECT hunter2"], "UndefinedColumn (42703)"),

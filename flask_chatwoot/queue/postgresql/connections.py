@@ -5,6 +5,7 @@ Imported only where a PostgreSQL database is configured.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import contextvars
 import logging
@@ -127,6 +128,48 @@ class Tries:
         return since is not None and time.monotonic() - since >= _BLIP
 
 
+class _Slots:
+    """Lets in so many threads at a time, in the order in which they came.
+
+    A semaphore lets in whoever comes at the right moment: under load, a thread that
+    goes round fast keeps those out that wait.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._lock = threading.Lock()
+        self._free = most
+        self._waiting: collections.deque[threading.Lock] = collections.deque()
+
+    def acquire(self, timeout: float) -> bool:
+        """Come in; ``False`` if there was no room in so many seconds."""
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return True
+
+            mine = threading.Lock()
+            mine.acquire()
+            self._waiting.append(mine)
+
+        if mine.acquire(timeout=max(0.0, timeout)):
+            return True
+
+        with self._lock:
+            if mine in self._waiting:
+                self._waiting.remove(mine)
+                return False
+
+        return True  # it was let in just now
+
+    def release(self) -> None:
+        """Leave, and let in whoever has waited longest."""
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._free += 1
+
+
 class _Pool(ConnectionPool[Connection]):
     """A pool whose copy in a forked process is never stopped there.
 
@@ -159,7 +202,7 @@ class Connections(Forkable):
 
     def _start(self) -> None:
         self._lock = threading.Lock()
-        self._free = threading.BoundedSemaphore(self._most)
+        self._slots = _Slots(self._most)
         self._pool: _Pool | None = None
         self._tries = Tries()
         self._broken = 0.0
@@ -178,9 +221,9 @@ class Connections(Forkable):
         began = time.monotonic()
         until = min(until or began + LONGEST, began + LONGEST)
         latest = min(until, began + _WAIT)
-        free = self._free
+        slots = self._slots
 
-        if not free.acquire(timeout=max(0.0, latest - began)):
+        if not slots.acquire(latest - began):
             raise ExhaustedError(f"all {self._most} connections are in use")
 
         try:
@@ -193,7 +236,7 @@ class Connections(Forkable):
             finally:
                 self._return(pool, connection)
         finally:
-            free.release()
+            slots.release()
 
     @contextlib.contextmanager
     def _guarded(self, connection: Connection, until: float) -> t.Iterator[None]:
