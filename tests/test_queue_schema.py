@@ -98,6 +98,8 @@ class Scene(t.NamedTuple):
 class DeadProcess:
     """Claims jobs, and is found dead when somebody looks."""
 
+    keep_leases = False
+
     def enter(self) -> str:
         return "a process"
 

@@ -223,6 +223,8 @@ class Queue:
             if not seen.execute(_IS_DUE, values).fetchone()[0]:
                 return None
 
+        self._database.processes.enter()  # here: it may block
+
         with self._database.transaction() as own:
             return self._claim_due(own)
 
@@ -276,6 +278,9 @@ class Queue:
         A worker that stood still beyond its lease must not have it again: what it
         knows of the conversation is old.
         """
+        if self._database.processes.keep_leases:
+            return
+
         with self._of(job) as tx:
             tx.execute(
                 "UPDATE job SET due_at = :due WHERE id = :job AND claim = :claim"

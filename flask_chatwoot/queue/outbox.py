@@ -16,6 +16,7 @@ from flask_chatwoot.payloads.fields import Upload
 from .database import Database, Transaction, joined
 from .host_posts import HostPosts
 from .recent import hashes_of
+from .schema import HELD
 
 _COLUMNS: t.Final = """
     draft.id, draft.marker, draft.private, draft.content, draft.sent_at,
@@ -41,14 +42,12 @@ INSERT INTO file (draft_id, name, content, media_type)
 VALUES (:draft, :name, :content, :media_type)
 """
 
-_SENDING: t.Final = """
+_SENDING: t.Final = f"""
 UPDATE draft SET sent_at = :now, unconfirmed_at = NULL, private = private OR :private,
     content = :content, choices = :choices
 WHERE id = :draft
-AND EXISTS (
-    SELECT 1 FROM job WHERE id = :job AND claim = :claim AND due_at >= :now + :reserve
-)
-"""
+AND EXISTS (SELECT 1 FROM job WHERE job.id = :job AND {HELD})
+"""  # noqa: S608 - from constants
 
 _POSTED: t.Final = "UPDATE draft SET message_id = :message WHERE id = :draft"
 
