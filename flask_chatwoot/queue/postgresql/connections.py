@@ -5,6 +5,7 @@ Imported only where a PostgreSQL database is configured.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import contextvars
 import logging
@@ -61,9 +62,11 @@ class Connection(psycopg.Connection[tuple[t.Any, ...]]):
         try:
             connection = super().connect(conninfo, **options)
 
-            if connection.info.server_version < _OLDEST_SERVER:
+            version = connection.info.server_version
+
+            if version < _OLDEST_SERVER:
                 connection.close()
-                raise ServerTooOldError(str(connection.info.server_version))
+                raise ServerTooOldError(f"version {version}")
         except psycopg.Error as error:
             tries.fail(error)
             raise
@@ -125,6 +128,48 @@ class Tries:
         return since is not None and time.monotonic() - since >= _BLIP
 
 
+class _Slots:
+    """Lets in so many threads at a time, in the order in which they came.
+
+    A semaphore lets in whoever comes at the right moment: under load, a thread that
+    goes round fast keeps those out that wait.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._lock = threading.Lock()
+        self._free = most
+        self._waiting: collections.deque[threading.Lock] = collections.deque()
+
+    def acquire(self, timeout: float) -> bool:
+        """Come in; ``False`` if there was no room in so many seconds."""
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return True
+
+            mine = threading.Lock()
+            mine.acquire()
+            self._waiting.append(mine)
+
+        if mine.acquire(timeout=max(0.0, timeout)):
+            return True
+
+        with self._lock:
+            if mine in self._waiting:
+                self._waiting.remove(mine)
+                return False
+
+        return True  # it was let in just now
+
+    def release(self) -> None:
+        """Leave, and let in whoever has waited longest."""
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._free += 1
+
+
 class _Pool(ConnectionPool[Connection]):
     """A pool whose copy in a forked process is never stopped there.
 
@@ -157,7 +202,7 @@ class Connections(Forkable):
 
     def _start(self) -> None:
         self._lock = threading.Lock()
-        self._free = threading.BoundedSemaphore(self._most)
+        self._slots = _Slots(self._most)
         self._pool: _Pool | None = None
         self._tries = Tries()
         self._broken = 0.0
@@ -176,9 +221,9 @@ class Connections(Forkable):
         began = time.monotonic()
         until = min(until or began + LONGEST, began + LONGEST)
         latest = min(until, began + _WAIT)
-        free = self._free
+        slots = self._slots
 
-        if not free.acquire(timeout=max(0.0, latest - began)):
+        if not slots.acquire(latest - began):
             raise ExhaustedError(f"all {self._most} connections are in use")
 
         try:
@@ -191,7 +236,7 @@ class Connections(Forkable):
             finally:
                 self._return(pool, connection)
         finally:
-            free.release()
+            slots.release()
 
     @contextlib.contextmanager
     def _guarded(self, connection: Connection, until: float) -> t.Iterator[None]:
@@ -210,9 +255,15 @@ class Connections(Forkable):
     def _opened(self) -> _Pool:
         with self._lock:
             if self._pool is None:
-                self._pool = self._new_pool()
-                # Its threads must see nothing of the request that is the first.
-                contextvars.Context().run(self._pool.open)
+                pool = self._new_pool()
+
+                try:
+                    # Its threads must see nothing of the request that is the first.
+                    contextvars.Context().run(pool.open)
+                except RuntimeError as error:  # the limit of a container
+                    raise NotConnectedError("no thread could be started") from error
+
+                self._pool = pool
 
             return self._pool
 
@@ -263,11 +314,11 @@ class Connections(Forkable):
         closes it. What was idle when another one broke may be broken, too.
         """
         try:
-            readable, _, _ = select.select([connection.fileno()], [], [], 0.0)
-        except (psycopg.Error, OSError, ValueError):
+            said = _is_readable(connection.fileno())
+        except (psycopg.Error, OSError):
             return True
 
-        return bool(readable) or connection.returned < self._broken
+        return said or connection.returned < self._broken
 
     def _return(self, pool: _Pool, connection: Connection) -> None:
         if pool.process != os.getpid():  # the block forked
@@ -308,6 +359,17 @@ class Connections(Forkable):
         self._inherited.extend([self._pool, *opened])
         _release(opened)
         self._start()
+
+
+def _is_readable(fd: int) -> bool:
+    """Whether there is something to read, or the other side is gone. Does not wait."""
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select([fd], [], [], 0.0)[0])
+
+    poll = select.poll()  # knows descriptors above 1023, too
+    poll.register(fd, select.POLLIN)
+
+    return bool(poll.poll(0.0))
 
 
 def _release(opened: t.Iterable[Connection]) -> None:

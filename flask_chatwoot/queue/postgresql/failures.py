@@ -72,7 +72,8 @@ _OF_STATES: t.Final[t.Mapping[str, str]] = {
     "55P03": "another transaction holds a lock for too long",
     "57014": "a statement took longer than three seconds; the server has too much "
     "to do, or a lock is held for too long",
-    "57P01": _STARTING,
+    "57P01": "the server is stopping, or its administrator cut the connection; it is "
+    "tried again",
     "57P02": _STARTING,
     "57P03": _STARTING,
     "25P03": "the connection was cut, since a transaction was idle for too long",
