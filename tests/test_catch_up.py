@@ -24,6 +24,7 @@ from support.apps import (
     work,
 )
 from support.commands import outcome
+from support.databases import set_clock
 from support.queue import open_store, read
 from support.servers import new_talk
 from support.waiting import Clock
@@ -143,7 +144,7 @@ class Place:
                 **settings,
             },
         )
-        database_of(app).clock = self.clock
+        set_clock(database_of(app), self.clock)
 
         @chatwoot.reply_provider
         def reply(text: str, turn: Turn) -> str:
@@ -678,6 +679,7 @@ def test_what_was_written_before_a_new_database_began_is_left(place: Place) -> N
     assert (before.replies, before.notes, before.status) == ([], [], "pending")
 
 
+@pytest.mark.sqlite
 def test_a_copy_of_a_database_needs_a_delivery_of_its_own(
     place: Place, tmp_path: Path
 ) -> None:
@@ -730,6 +732,7 @@ def test_a_post_that_is_not_ours_means_another_instance_and_stops_catch_up(
     assert (code, printed) == (0, "1 message found and stored for the workers.\n")
 
 
+@pytest.mark.sqlite
 def test_an_older_copy_of_the_database_leaves_what_it_may_have_answered(
     place: Place, tmp_path: Path
 ) -> None:
@@ -754,6 +757,7 @@ def test_an_older_copy_of_the_database_leaves_what_it_may_have_answered(
     assert recent.replies == ["About Recent"]
 
 
+@pytest.mark.sqlite
 def test_a_click_that_an_older_copy_does_not_know_is_not_answered_again(
     place: Place, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ from flask import Flask
 from support.apps import AppFactory, database_of, store_of
 from support.commands import outcome as run
 from support.commands import spawn
+from support.databases import environment_of, set_clock
 from support.deliveries import as_bytes, message
 from support.queue import DAY, Store, open_store
 from support.waiting import Clock, wait_until
@@ -25,7 +26,7 @@ from flask_chatwoot.simulator import Fault, Simulator
 
 @pytest.fixture
 def store(app: Flask, clock: Clock) -> Store:
-    database_of(app).clock = clock
+    set_clock(database_of(app), clock)
     return Store.of(database_of(app))
 
 
@@ -164,6 +165,7 @@ def test_finished_jobs_are_deleted(
     assert list(states(filled)) == left
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("command", ["jobs", "jobs retry --dead", "jobs prune"])
 def test_an_error_of_the_database_is_reported(app: Flask, command: str) -> None:
     Path(database_of(app).path).write_bytes(b"no database at all. " * 50)
@@ -225,8 +227,8 @@ class Worker:
         env = {"CHATWOOT_WORKERS": "0", "CHATWOOT_RETRY_PAUSE": "0.05", **env}
         self._process = spawn(
             *("worker_app.py", "work", *arguments),
-            **{**self.sim.settings(), **env, "ASKED": self.asked},
-            CHATWOOT_DATABASE_URL=f"sqlite:///{self._path}",
+            **{**self.sim.settings(), **env, "ASKED": self.asked}
+            | environment_of(self._path),
         )
         self._stack.enter_context(self._process)
         self._stack.callback(self._process.kill)

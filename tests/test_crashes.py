@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from support.databases import environment_of
 from support.queue import open_store
 
 from flask_chatwoot.queue.inspection import JobRow
@@ -53,7 +54,7 @@ class Host:
             **{key: str(value) for key, value in sim.settings().items()},
             "ASKED": str(self._asked),
             "CRASH_MARK": str(self.crashed),
-            "CHATWOOT_DATABASE_URL": f"sqlite:///{self.database_path}",
+            **environment_of(self.database_path),
             "CHATWOOT_LEASE": "6",
             "CHATWOOT_RETRY_PAUSE": "0.1",
             "CHATWOOT_SETTLE_TIME": "2",

@@ -20,6 +20,7 @@ import requests
 from flask import Flask
 from support.apps import AppFactory, database_of, store_of
 from support.commands import Administered, outcome, run
+from support.databases import set_clock
 from support.queue import DAY, Store
 from support.serving import Wsgi, served
 from support.waiting import Clock
@@ -210,7 +211,7 @@ def arrive(app: Flask, *, number: int = 1, outcome: str = "replied") -> None:
 
 
 def later(app: Flask, seconds: float) -> None:
-    database_of(app).clock = Clock(time.time() + seconds)
+    set_clock(database_of(app), Clock(time.time() + seconds))
 
 
 # -- the report ------------------------------------------------------------------

@@ -432,6 +432,7 @@ class Disk:
             raise sqlite3.OperationalError("disk I/O error")
 
 
+@pytest.mark.sqlite
 def test_a_takeover_of_which_half_was_stored_still_sets_the_mode(
     sim: Simulator,
     make_app: AppFactory,

@@ -8,6 +8,7 @@ import pytest
 from flask import Flask
 from support.apps import AppFactory, components_of, database_of, work
 from support.chatwoot import ChatwootStub
+from support.databases import set_clock
 from support.deliveries import deliver, message
 from support.waiting import Clock, wait_until
 from werkzeug.test import TestResponse
@@ -78,7 +79,7 @@ def test_what_is_done_is_counted_by_outcome(
 @pytest.fixture
 def still(app: Flask, clock: Clock) -> Clock:
     """The database's clock, standing still."""
-    database_of(app).clock = clock
+    set_clock(database_of(app), clock)
     return clock
 
 

@@ -284,7 +284,7 @@ def test_the_first_delivery_after_an_outage_is_stored(
         own.stop()
         started = time.monotonic()
 
-        with pytest.raises(DatabaseError, match="127.0.0.1"):
+        with pytest.raises(DatabaseError, match=r"127\.0\.0\.1"):
             put(store, 2)
 
         assert time.monotonic() - started < 3.0

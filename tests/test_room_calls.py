@@ -64,6 +64,7 @@ class RoomCalls:
         return "\n".join(f"{n:4}  {pair}" for pair, n in self.count.most_common())
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("readable", [True, False])
 def test_an_inline_turn_needs_few_calls_between_rooms(
     readable: bool, make_app: AppFactory, chatwoot: Chatwoot, api: ChatwootStub

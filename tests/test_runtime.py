@@ -505,6 +505,7 @@ def test_after_a_crash_before_the_request_the_turn_is_answered(scene: Turns) -> 
     assert scene.api.public == [ANSWER]
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("sent", "reason", "note"),
     [
@@ -726,6 +727,7 @@ def test_no_log_quotes_a_refusal(
     assert len(audited.records) >= 7
 
 
+@pytest.mark.sqlite
 def test_no_log_quotes_what_the_database_could_not_store(
     scene: Turns, audited: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 from flask import Flask
 from support.apps import runtime_of
 from support.commands import spawn
+from support.databases import environment_of_app
 from support.stories import ASKED, QUESTION, Begin, Story, Thinker
 
 from flask_chatwoot import Chatwoot, Message, Turn
@@ -145,7 +146,7 @@ def start_workers(tmp_path: Path) -> t.Iterator[t.Callable[[Story, Flask], None]
             env = {
                 **story.sim.settings(),
                 "CHATWOOT_COPILOT_TOKEN": "token-of-a-page",
-                "CHATWOOT_DATABASE_URL": f"sqlite:///{config.database_path}",
+                **environment_of_app(config),
                 "CHATWOOT_BURST_WINDOW": config.burst_window,
                 "ASKED": tmp_path / "asked",
             }

@@ -62,6 +62,14 @@ def open_database(
     )
 
 
+def set_clock(database: Database, clock: t.Callable[[], float]) -> None:
+    """Let a test move the time of a database that is in use."""
+    database.clock = clock
+
+    if kind == "postgresql":
+        database.processes = _NoProcesses()
+
+
 class _NoProcesses:
     """No process beats by a clock that a test moves: the leases alone decide."""
 
@@ -86,6 +94,22 @@ def settings_of(path: object) -> dict[str, str]:
         return {"database_url": f"sqlite:///{path}"}
 
     return {"database_url": POSTGRESQL_URL, "database_schema": schema_of(path)}
+
+
+def environment_of(path: object) -> dict[str, str]:
+    """The same in the environment of a process."""
+    return {f"CHATWOOT_{k.upper()}": v for k, v in settings_of(path).items()}
+
+
+def environment_of_app(config: t.Any) -> dict[str, str]:
+    """The same of the database that an app uses."""
+    if kind == "sqlite":
+        return {"CHATWOOT_DATABASE_URL": f"sqlite:///{config.database_path}"}
+
+    return {
+        "CHATWOOT_DATABASE_URL": POSTGRESQL_URL,
+        "CHATWOOT_DATABASE_SCHEMA": config.database_schema,
+    }
 
 
 def rows(path: object, query: str) -> list[tuple[t.Any, ...]]:
