@@ -115,7 +115,7 @@ IS_BEATING: t.Final = f"""EXISTS (
 _NOW: t.Final = "extract(epoch FROM clock_timestamp())::float8"
 
 _QUICK: t.Final = "SELECT set_config('synchronous_commit', 'off', true)"
-"""A beat need not wait for the disk, nor for a standby."""
+"""A beat need not wait for the disk, nor for a standby: the next one follows soon."""
 
 _BEAT: t.Final = f"""
 WITH quick AS MATERIALIZED ({_QUICK}),
@@ -135,8 +135,7 @@ beaten after the clock was set back."""
 
 _ENTER: t.Final = f"""
 INSERT INTO {{process}} (account_id, name, beaten_at, lease, machine, pid)
-SELECT %(account)s, %(name)s, {_NOW}, %(lease)s, %(machine)s, %(pid)s
-FROM ({_QUICK}) AS quick
+VALUES (%(account)s, %(name)s, {_NOW}, %(lease)s, %(machine)s, %(pid)s)
 RETURNING beaten_at
 """  # noqa: S608 - from constants
 
@@ -257,12 +256,18 @@ class Beats(Forkable):
 
         :raises DatabaseError: A row could not be deleted.
         """
-        for name, beaten_at in self._last.dead if self._last else []:
+        found = self._last.dead if self._last else []
+
+        for each in list(found):
             if not self.is_steady():
                 return
 
+            name, beaten_at = each
             yield name
             self._execute(_BURY, name=name, beaten_at=beaten_at)
+
+            with contextlib.suppress(ValueError):  # another thread looks as well
+                found.remove(each)
 
     def leave(self) -> None:
         """This process has no more jobs; :meth:`enter` may be called again.
