@@ -460,10 +460,8 @@ def test_beats_pass_a_pooler_that_has_no_sessions(
         name = processes[0].enter()
 
         with held(processes[0]):
-            dead = wait_until(lambda: [*processes[1].dead()])
-
-        assert dead == [name]
-        assert rows(server, schema) == names - {name}
+            assert wait_until(lambda: [*processes[1].dead()]) == [name]
+            assert rows(server, schema) == names - {name}
 
         for each in processes:
             each.leave()

@@ -64,12 +64,11 @@ class Notifier(Forkable):
         self._schema = schema
         self._connection = OwnConnection(connect)
         self._asked = threading.Event()
-        self._asked_at = 0.0
         self._next_at = 0.0
         self._thread = BackgroundThread(
             "chatwoot-notifier",
             self._step,
-            busy=self._is_busy,
+            busy=lambda: self._asked.is_set() or self._connection.is_open,
             every=lambda: max(self._next_at - time.monotonic(), 0.0),
         )
         register_for_forks(self)
@@ -84,12 +83,8 @@ class Notifier(Forkable):
 
         Calls in quick succession are one notification, or two.
         """
-        self._asked_at = time.monotonic()
         self._asked.set()
         self._thread.ensure()
-
-    def _is_busy(self) -> bool:
-        return self._asked.is_set() or time.monotonic() - self._asked_at < _IDLE
 
     def _step(self) -> None:
         if not self._asked.wait(_IDLE):
@@ -131,7 +126,7 @@ class Listener(Forkable):
         self._thread = BackgroundThread(
             "chatwoot-listener",
             self._step,
-            busy=lambda: self._wanted,
+            busy=lambda: self._wanted or self._connection is not None,
             every=self._pause,
         )
         register_for_forks(self)
