@@ -22,6 +22,7 @@ from .ownership.mode import ModeAttribute
 from .ownership.policy import Policy
 from .ownership.search import OperatorSearch
 from .ownership.store import OwnershipStore
+from .queue.database import Database
 from .queue.sqlite import SQLiteDatabase
 from .queue.store import Store
 from .replies import Registry
@@ -34,6 +35,9 @@ from .turns.posting import Poster
 from .turns.service import Service
 from .turns.typing_indicator import TypingIndicator
 from .workers import JobRunner, Upkeep
+
+_WEB_THREADS: t.Final = 4
+"""Threads of a web server that may need a connection at the same moment."""
 
 PolicyFinder = t.Callable[[], Policy]
 """Returns the policy, which may be registered after ``init_app``."""
@@ -146,15 +150,31 @@ def _ingest(config: Config, turns: TurnParts, store: Store) -> Ingest:
 
 
 def _store(config: Config, account_id: int) -> Store:
-    database = SQLiteDatabase(
-        config.database_path, account_id=account_id, sync=config.database_sync
-    )
-
     return Store.of(
-        database,
+        _database(config, account_id),
         lease=config.lease,
         window=config.burst_window,
         longest=config.burst_max,
+    )
+
+
+def _database(config: Config, account_id: int) -> Database:
+    if config.database_address is None:
+        return SQLiteDatabase(
+            config.database_path, account_id=account_id, sync=config.database_sync
+        )
+
+    # Needs an extra.
+    from .queue.postgresql.database import PostgreSQLDatabase
+
+    return PostgreSQLDatabase(
+        config.database_address,
+        schema=config.database_schema,
+        account_id=account_id,
+        base_url=config.base_url or "",
+        threads=max(config.workers, _WEB_THREADS),
+        lease=config.lease,
+        sync=config.database_sync,
     )
 
 

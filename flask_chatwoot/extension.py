@@ -194,7 +194,8 @@ class Chatwoot:
 
 
 _databases: weakref.WeakValueDictionary[str, Flask] = weakref.WeakValueDictionary()
-"""The database files in use in this process, by path."""
+"""The databases in use in this process, by the path of the file, or by the address and
+the schema."""
 
 
 def _reserve_database(settings: Config, app: Flask) -> None:
@@ -205,18 +206,23 @@ def _reserve_database(settings: Config, app: Flask) -> None:
     if settings.missing:
         return
 
-    path = os.path.realpath(settings.database_path)
+    place = os.path.realpath(settings.database_path)
+    remedy = "file"
 
-    if path in _databases:
+    if settings.database_address:
+        place = f"{settings.database_url} {settings.database_schema}"
+        remedy = "CHATWOOT_DATABASE_SCHEMA"
+
+    if place in _databases:
         gc.collect()  # apps are part of reference cycles
 
-    if path in _databases:
+    if place in _databases:
         raise ConfigError(
-            f"CHATWOOT_DATABASE_URL names {path!r}, which another app in this process "
-            "uses; give each app a file of its own."
+            f"CHATWOOT_DATABASE_URL names {place!r}, which another app in this process "
+            f"uses; give each app a {remedy} of its own."
         )
 
-    _databases[path] = app
+    _databases[place] = app
 
 
 def _warn(settings: Config) -> None:

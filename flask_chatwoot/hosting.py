@@ -88,6 +88,7 @@ def _config(own: Config, simulator: Simulator, kind: Kind, folder: str) -> Confi
         workers=own.workers or 4,
         catch_up=0.0,
         database_path=os.path.join(folder, "chatwoot.sqlite3"),
+        database_address=None,
         database_sync="normal",
     )
 

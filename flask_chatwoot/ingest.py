@@ -344,7 +344,7 @@ class Ingest:
             return _ignored(reason)
 
         # In one transaction: after a crash in between, the mode would never be set.
-        with self.queue.transaction(durable=True) as tx:
+        with self.queue.transaction(event.conversation.id, durable=True) as tx:
             takes_over = record_operator(self.ownership, event, self.modes, tx)
             record_human(self.ownership, event, self.modes, tx)
             sets_mode = takes_over and (
@@ -427,7 +427,7 @@ class Ingest:
         if event.resolves:
             newest = event.newest_message_id
 
-            with self.queue.transaction(durable=True) as tx:
+            with self.queue.transaction(conversation_id, durable=True) as tx:
                 self.ownership.apply(conversation_id, transition, tx=tx)
                 self.transcript.forget(conversation_id, newest=newest, tx=tx)
         else:

@@ -200,7 +200,7 @@ class InlineBackend:
         """Store a delivery, handle it, and then whatever else is due."""
         # In one commit, which is not forced to the disk: as a rule the turn's own
         # writes do that before the delivery is acknowledged.
-        with self._store.queue.transaction() as tx:
+        with self._store.queue.transaction(event.conversation.id) as tx:
             new = put(tx=tx)
             job = self._store.queue.claim(tx=tx) if new else None
 

@@ -10,6 +10,7 @@ import pytest
 import responses
 from flask import Flask
 from flask.testing import FlaskClient
+from support import databases
 from support.apps import AppFactory, Scene, dismantle
 from support.chatwoot import BASE_URL, TOKEN, ChatwootStub
 from support.deliveries import SECRET
@@ -21,6 +22,40 @@ from flask_chatwoot.queue.store import Store
 
 pytest_plugins = ["flask_chatwoot.testing", "support.simulation", "support.stories"]
 # The first as if this package were not installed.
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--database",
+        choices=["sqlite", "postgresql"],
+        default="sqlite",
+        help="the database of all tests that are not about one of them",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    databases.use(config.getoption("--database"))
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    if databases.kind == "postgresql":
+        skip = pytest.mark.skip(reason="is about SQLite")
+
+        for item in items:
+            if item.get_closest_marker("sqlite"):
+                item.add_marker(skip)
+
+
+def pytest_sessionfinish() -> None:
+    databases.drop_all()
+
+
+@pytest.fixture(autouse=True)
+def _empty_databases() -> t.Iterator[None]:
+    yield
+    databases.empty_all()
 
 
 @pytest.fixture
@@ -46,8 +81,8 @@ def make_app(tmp_path: Path) -> t.Iterator[AppFactory]:
         "webhook_secret": SECRET,
         "copilot_token": "token-of-a-page",
         "backend": "inline",
-        "database_url": f"sqlite:///{tmp_path / 'chatwoot.sqlite3'}",
         "database_sync": "normal",
+        **databases.settings_of(tmp_path / "chatwoot.sqlite3"),
     }
 
     with contextlib.ExitStack() as stack:
@@ -94,7 +129,10 @@ def scene(
 
 @pytest.fixture
 def path(tmp_path: Path) -> str:
-    return str(tmp_path / "chatwoot.sqlite3")
+    path = str(tmp_path / "chatwoot.sqlite3")
+    databases.reserve(path)
+
+    return path
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
+import subprocess
+import sys
 import tempfile
 import typing as t
 from collections.abc import Container, Mapping
@@ -87,6 +89,7 @@ KEYS = [
     Key("WORKERS", 4, "0", 0, 16, 16),
     Key("CATCH_UP", 60.0, "0", 0.0, 5, 5.0),
     Key("DATABASE_URL", FILE, " sqlite:///a.db ", "sqlite:///a.db", FILE, FILE),
+    Key("DATABASE_SCHEMA", "flask_chatwoot", " shop_2 ", "shop_2", "_a", "_a"),
     Key("DATABASE_SYNC", "full", "NORMAL", "normal", "normal", "normal"),
     Key("TIMEOUT", 10.0, "2.5", 2.5, 3, 3.0),
     Key("MAX_ATTEMPTS", 5, "1", 1, 9, 9),
@@ -142,7 +145,7 @@ def refusal(settings: Settings, *places: t.Any, **options: t.Any) -> str:
 def test_the_table_of_this_test_knows_every_setting() -> None:
     listed = {key.name.lower() for key in KEYS}
     fields = {field.name for field in dataclasses.fields(Config)}
-    made = {"words", "policy", "database_path", "found"}
+    made = {"words", "policy", "database_path", "database_address", "found"}
 
     assert listed == {setting.name for setting in SETTINGS}
     assert fields == listed - {"bot_values"} - {*map(str.lower, POLICY)} | made
@@ -241,7 +244,7 @@ POSITIVE = "TIMEOUT LEASE RETRY_PAUSE MAX_AGE BURST_MAX HEALTH_MAX_AGE"
 NOT_SECONDS = "must be a number of seconds"
 HTTP = "must begin with http:// or https://, like https://"
 SQLITE = "must begin with sqlite:///, like sqlite:///chatwoot.sqlite3 for"
-POSTGRES = "names PostgreSQL; this version cannot use it. Write the path of a file"
+SCHEMA = "at most 63 small letters, digits and underscores"
 WRONG: t.Final[t.Sequence[tuple[str, t.Sequence[t.Any], str]]] = [
     ("BASE_URL", ["localhost:3000", "/chatwoot", "ftp://x", "https://"], HTTP),
     ("BASE_URL", ["https://x:port", "https://[::1", "http://x:99999"], "write it like"),
@@ -271,8 +274,25 @@ WRONG: t.Final[t.Sequence[tuple[str, t.Sequence[t.Any], str]]] = [
     ("BACKEND", ["redis", "threads", 1], "must be one of inline, thread"),
     ("DATABASE_URL", ["a.db", "/var/lib/a.db", "sqlite://", "sqlite:a"], SQLITE),
     ("DATABASE_URL", ["sqlite://a.db", "file:a", "mysql://x/a", "redis:///0"], SQLITE),
-    ("DATABASE_URL", ["postgresql://db.example/app", "POSTGRESQL:///app"], POSTGRES),
-    ("DATABASE_URL", ["postgres://x/app", "postgresql+x://me:hunter2@x/a"], POSTGRES),
+    (
+        "DATABASE_URL",
+        ["postgresql+x://me:hunter2@x/a"],
+        "must begin with postgresql://",
+    ),
+    ("DATABASE_URL", ["postgres://me:hunter2@x", "POSTGRES://x"], "names no database"),
+    ("DATABASE_URL", ["postgres:///app", "postgresql:///app"], "names no host"),
+    ("DATABASE_URL", ["postgres://me:p@hunter2@x/a"], "has an @ or # too many"),
+    ("DATABASE_URL", ["postgres://me:p/hunter2@x/a"], "has an @ or # too many"),
+    ("DATABASE_URL", ["postgres://me:p?hunter2@x/a"], "has an @ or # too many"),
+    ("DATABASE_URL", ["postgres://me:p@x?hunter2@x/a"], "has an @ or # too many"),
+    ("DATABASE_URL", ["postgres://me:hunter2/a"], "a number from 1 to 65535"),
+    ("DATABASE_URL", ["postgres://x/a?password=hunter2"], "in front of the host"),
+    ("DATABASE_SCHEMA", ["A", "a-b", "1a", "a.b", 'a"', "ä", "a" * 64], SCHEMA),
+    (
+        "DATABASE_SCHEMA",
+        ["pg_a", "pg_catalog", "information_schema"],
+        "PostgreSQL's own",
+    ),
     ("DATABASE_URL", ["sqlite:///a.db?mode=ro", "sqlite:///a#b"], "must end with the"),
     ("DATABASE_URL", ["sqlite:///:memory:"], "must be a file, which threads can share"),
     ("DATABASE_URL", ["sqlite:///", "sqlite:////var/a/"], "names a folder; add a name"),
@@ -305,7 +325,9 @@ def test_a_wrong_value_is_named_with_its_key_and_a_remedy(
     assert message.startswith(f"CHATWOOT_{name} is ")
     assert remedy in message
     assert "hunter2" not in message
-    assert {"@", "?", "#"} & {*str(value)} or repr(value) in message
+    assert (
+        {"@", "?", "#"} & {*str(value)} or repr(value) in message or "hunter2" in value
+    )
 
 
 def test_all_wrong_settings_are_named_at_once(file: Path) -> None:
@@ -527,3 +549,62 @@ def test_an_app_under_test_that_is_not_configured_makes_no_folder(
     monkeypatch.setattr(tempfile, "mkdtemp", full_disk)
     loaded = load(settings, testing=True, keep_errors=True)
     assert loaded.database_path == "/nowhere/chatwoot.sqlite3"
+
+
+# -- PostgreSQL ----------------------------------------------------------------------
+
+SHOP: t.Final = "postgresql://me:hunter2@db.example:6432/shop?sslmode=require"
+
+
+def test_a_postgresql_url_becomes_an_address_and_its_password_is_not_shown() -> None:
+    loaded = load(needed(DATABASE_URL=SHOP))
+    shown = f"{loaded!r} {debug_repr(loaded)} {loaded.found['database_url'].value}"
+
+    assert loaded.database_address is not None
+    assert loaded.database_address.connect_options()["password"] == "hunter2"
+    assert loaded.database_url == "postgresql://me@db.example:6432/shop"
+    assert "hunter2" not in shown
+    assert load(needed()).database_address is None
+
+
+def test_a_server_that_cannot_be_reached_is_no_wrong_setting() -> None:
+    url = "postgresql://me@127.0.0.1:1/shop"
+    assert load(needed(DATABASE_URL=url)).missing == []
+
+
+@pytest.mark.parametrize("missing", ["psycopg", "psycopg_pool"])
+def test_without_its_extra_a_postgresql_url_is_refused(
+    missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+
+    assert refusal(needed(DATABASE_URL=SHOP)) == (
+        'CHATWOOT_DATABASE_URL names PostgreSQL, which needs the extra "postgresql"; '
+        'in a checkout: pip install ".[postgresql]".'
+    )
+
+
+def test_without_libpq_a_postgresql_url_is_refused(tmp_path: Path) -> None:
+    program = (
+        "import sys; from flask_chatwoot import config\n"
+        "config.load({'CHATWOOT_DATABASE_URL': sys.argv[1]}, instance_path='/nowhere')"
+    )
+    environ = {**os.environ, "PSYCOPG_IMPL": "c"}  # not installed by pip install
+    command = [sys.executable, "-c", program, SHOP]
+    done = subprocess.run(
+        command, env=environ, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert done.stderr.splitlines()[-1].endswith(
+        "ConfigError: CHATWOOT_DATABASE_URL names PostgreSQL, which needs the library "
+        'libpq; install it, or: pip install "psycopg[binary]".'
+    )
+    assert "hunter2" not in done.stderr
+
+
+def test_reading_a_postgresql_url_loads_no_driver() -> None:
+    program = (
+        "import sys; from flask_chatwoot.queue.postgresql.url import parse; "
+        f"parse({SHOP!r}); sys.exit('psycopg' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -398,6 +398,16 @@ def test_two_apps_cannot_share_a_database(make_app: AppFactory, tmp_path: Path) 
     make_app(database_url=f"sqlite:///{tmp_path / 'other.sqlite3'}")
 
 
+def test_two_apps_can_share_a_server_but_no_schema(make_app: AppFactory) -> None:
+    url = "postgresql://me@127.0.0.1:1/shop"  # nobody connects to it here
+    _first = make_app(database_url=url, database_schema="one")
+
+    with pytest.raises(ConfigError, match=r"a CHATWOOT_DATABASE_SCHEMA of its own"):
+        make_app(database_url=url, database_schema="one")
+
+    make_app(database_url=url, database_schema="two")
+
+
 def test_a_database_is_free_again_when_its_app_is_collected(tmp_path: Path) -> None:
     for _ in range(2):
         app = Flask("host", instance_path=str(tmp_path))

@@ -108,6 +108,19 @@ def test_the_hosts_own_settings_are_not_used(app: Flask, tmp_path: Path) -> None
     assert {call.token for call in sim.calls} == {"user"}
 
 
+def test_a_configured_postgresql_database_is_not_used(app: Flask) -> None:
+    app.config.update(
+        CHATWOOT_BASE_URL="http://chatwoot.invalid",
+        CHATWOOT_ACCOUNT_ID=7,
+        CHATWOOT_API_ACCESS_TOKEN="token",
+        CHATWOOT_DATABASE_URL="postgresql://me@127.0.0.1:1/shop",
+    )
+    Chatwoot(app).reply_provider(lambda text: "Yes.")
+    _, endings = converse(app, ["There?"], mode=Mode.BOT, timeout=20)
+
+    assert [ending[0] for ending in endings] == ["replied"]
+
+
 def test_endings_of_an_app_with_one_inbox_come_in_order(app: Flask) -> None:
     answers: t.Iterator[str | None] = iter(["One.", None])
     app.config["CHATWOOT_INBOXES"] = "7"

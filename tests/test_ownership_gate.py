@@ -98,7 +98,7 @@ class GateCase:
         if ours or not event.message.by_operator:
             return False
 
-        with self.store.queue.transaction() as tx:
+        with self.store.queue.transaction(event.conversation_id) as tx:
             takes_over = record_operator(self.ownership, event, self.gate.modes, tx)
             record_human(self.ownership, event, self.gate.modes, tx)
 

@@ -134,6 +134,7 @@ def test_of_two_turns_that_wait_the_newer_one_is_joined(store: Store) -> None:
     assert store.messages_by_job() == {1: [9001], 2: [9002, 9003]}
 
 
+@pytest.mark.sqlite
 def test_a_turn_that_begins_at_that_very_moment_is_not_joined(
     store: Store, path: str, clock: Clock
 ) -> None:
@@ -214,6 +215,7 @@ def test_a_message_whose_text_cannot_be_read_is_not_stored(store: Store) -> None
     assert len(store.claim().follow_ups) == 2
 
 
+@pytest.mark.sqlite
 def test_a_message_costs_the_same_however_many_wait_with_it(store: Store) -> None:
     store.say(1)
     db = store.connection

@@ -198,6 +198,7 @@ CALLS: dict[str, t.Callable[[Inspection], object]] = {
 }
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("call", CALLS)
 def test_nothing_that_runs_beside_deliveries_reads_all_jobs(
     four: Store, call: str, monkeypatch: pytest.MonkeyPatch

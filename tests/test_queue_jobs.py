@@ -125,6 +125,7 @@ def test_a_claim_that_is_interrupted_is_undone(
     assert store.claim().message_id == 9001
 
 
+@pytest.mark.sqlite
 def test_a_delivery_in_a_replaced_file_is_found(store: Store, path: str) -> None:
     for number in range(1, 4):
         store.put(number, conversation_id=number)
@@ -389,7 +390,7 @@ def test_stores_that_join_a_transaction_are_committed_together(store: Store) -> 
     before = store.everything()
 
     def write(*, fails: bool) -> None:
-        with store.queue.transaction() as tx:
+        with store.queue.transaction(42) as tx:
             store.queue.put("k", conversation_id=7, message_id=1, payload=BODY, tx=tx)
             store.queue.put("l", conversation_id=8, message_id=2, payload=BODY, tx=tx)
             assert store.queue.claim(tx=tx)

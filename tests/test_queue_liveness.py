@@ -19,7 +19,10 @@ from flask_chatwoot.queue import liveness
 
 PROGRAMS = Path(__file__).parent / "support/programs/queue_programs.py"
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX")
+pytestmark = [
+    pytest.mark.sqlite,
+    pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX"),
+]
 
 
 @pytest.fixture

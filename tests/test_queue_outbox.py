@@ -175,6 +175,7 @@ def left_on_disk(store: Store) -> list[bytes]:
     return [secret for secret in SECRETS if secret in found]
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("end", ["replied", "noted", "declined", "superseded"])
 def test_every_text_is_erased_when_the_job_is_done(store: Store, end: str) -> None:
     job = write_all_there_is(store)
@@ -189,6 +190,7 @@ def test_every_text_is_erased_when_the_job_is_done(store: Store, end: str) -> No
     assert left_on_disk(store) == []
 
 
+@pytest.mark.sqlite
 def test_a_dead_job_keeps_its_texts_until_it_is_pruned(store: Store) -> None:
     store.settle(write_all_there_is(store), "dead", "refused")
     assert left_on_disk(store) == SECRETS

@@ -194,6 +194,7 @@ def test_every_method_is_tested_for_a_file_that_fails() -> None:
     assert set(CALLS) == {name for name in vars(Revisions) if not name.startswith("_")}
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("call", CALLS)
 def test_a_file_that_cannot_be_read_is_an_error(
     store: Store, path: str, call: str

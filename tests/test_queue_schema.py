@@ -33,6 +33,8 @@ from flask_chatwoot.queue.schema import DraftState, JobState
 from flask_chatwoot.queue.transcript import TranscriptEntry
 from flask_chatwoot.turns.messages import TAKEOVER
 
+pytestmark = pytest.mark.sqlite
+
 NONE: t.Final = "(none)"
 PAUSE: t.Final = 5.0
 DRAFT: t.Final = Draft(1, "", False, "")
@@ -95,6 +97,8 @@ class Scene(t.NamedTuple):
 
 class DeadProcess:
     """Claims jobs, and is found dead when somebody looks."""
+
+    keep_leases = False
 
     def enter(self) -> str:
         return "a process"

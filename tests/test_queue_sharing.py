@@ -135,6 +135,7 @@ def test_processes_that_write_into_one_conversation_lose_nothing(path: str) -> N
     assert is_intact(path)
 
 
+@pytest.mark.sqlite
 @needs_posix
 @pytest.mark.parametrize(
     "statement",
@@ -183,6 +184,7 @@ def test_each_acknowledged_message_of_a_killed_process_is_kept(path: str) -> Non
     assert is_intact(path)
 
 
+@pytest.mark.sqlite
 @pytest.mark.slow
 @needs_posix
 def test_a_full_disk_is_an_error_and_what_was_stored_is_there(path: str) -> None:

@@ -25,6 +25,8 @@ from flask_chatwoot.queue.database import Transaction
 from flask_chatwoot.queue.sqlite import SQLiteDatabase
 from flask_chatwoot.queue.transcript import Transcript
 
+pytestmark = pytest.mark.sqlite
+
 
 @pytest.fixture
 def database(tmp_path: Path) -> t.Iterator[SQLiteDatabase]:

@@ -16,7 +16,10 @@ from flask_chatwoot.queue.schema import LONGEST_PAUSE, JobState
 from flask_chatwoot.queue.sweeps import SweepState
 from flask_chatwoot.queue.timeline import Timeline
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX locks")
+pytestmark = [
+    pytest.mark.sqlite,
+    pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX locks"),
+]
 
 HOUR: t.Final = 3600.0
 

@@ -196,6 +196,7 @@ def test_every_method_is_tested_for_a_file_that_fails() -> None:
     assert set(CALLS) == {name for name in vars(Transcript) if not name.startswith("_")}
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("call", CALLS)
 def test_a_file_that_cannot_be_read_is_an_error_that_names_it(
     transcript: Transcript, path: str, call: str
@@ -208,6 +209,7 @@ def test_a_file_that_cannot_be_read_is_an_error_that_names_it(
         CALLS[call](transcript)
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("call", sorted(set(CALLS) - {"prune"}))
 def test_no_statement_reads_a_whole_table(store: Store, call: str) -> None:
     statements: list[str] = []

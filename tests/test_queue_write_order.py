@@ -18,6 +18,8 @@ from support.waiting import wait_until
 from flask_chatwoot.queue import write_order
 from flask_chatwoot.queue.write_order import WriteOrder
 
+pytestmark = pytest.mark.sqlite
+
 
 @pytest.fixture(params=["woken", "polling"])
 def path(

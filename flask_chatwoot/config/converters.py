@@ -7,10 +7,14 @@ Every converter takes a value of ``app.config`` or of the environment and raises
 from __future__ import annotations
 
 import os
+import re
 import typing as t
 from urllib.parse import urlsplit
 
 from flask_chatwoot.ownership.mode import Mode
+
+if t.TYPE_CHECKING:
+    from flask_chatwoot.queue.postgresql.url import Address
 
 STATUSES: t.Final = ("open", "pending", "resolved", "snoozed")
 """Statuses of conversations in Chatwoot (``app/models/conversation.rb``)."""
@@ -198,22 +202,20 @@ def url_prefix(value: t.Any) -> str:
     return given.rstrip("/")
 
 
-def database_url(value: t.Any) -> str:
-    """The URL of a database that this version can use."""
+def database_url(value: t.Any) -> str | Address:
+    """The URL of an SQLite file, or the address of a PostgreSQL database."""
     given = text(value)
     example = f"{SQLITE}chatwoot.sqlite3"
-    scheme = given.partition(":")[0].lower()
 
-    if scheme.startswith("postgres"):
-        raise ValueError(
-            "names PostgreSQL; this version cannot use it. Write the path of a file "
-            f"on a local disk, like {example}."
-        )
+    if given.lower().startswith("postgres"):
+        from flask_chatwoot.queue.postgresql.url import parse
+
+        return parse(given)
 
     if not given.startswith(SQLITE):
         raise ValueError(
             f"must begin with {SQLITE}, like {example} for a file in the instance "
-            f"folder, or {SQLITE}/var/lib/app/chatwoot.sqlite3."
+            f"folder or {SQLITE}/var/lib/app/chatwoot.sqlite3; or with postgresql://."
         )
 
     path = given.removeprefix(SQLITE)
@@ -229,5 +231,21 @@ def database_url(value: t.Any) -> str:
 
     if "\0" in path:
         raise ValueError("is not a name that a file can have; choose another.")
+
+    return given
+
+
+def schema(value: t.Any) -> str:
+    """The name of a schema that PostgreSQL takes without quotes."""
+    given = text(value)
+
+    if not re.fullmatch("[a-z_][a-z0-9_]{0,62}", given):
+        raise ValueError(
+            "must begin with a small letter, and have at most 63 small letters, digits "
+            "and underscores."
+        )
+
+    if given.startswith("pg_") or given == "information_schema":
+        raise ValueError("is PostgreSQL's own; choose another.")
 
     return given

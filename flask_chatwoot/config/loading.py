@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import atexit
 import difflib
+import importlib
 import os
+import re
 import shutil
 import tempfile
 import typing as t
@@ -16,6 +18,9 @@ from flask_chatwoot.ownership.policy import PolicySettings
 
 from .converters import SQLITE, is_blank
 from .table import OTHER_KEYS, PREFIX, SETTINGS, Setting
+
+if t.TYPE_CHECKING:
+    from flask_chatwoot.queue.postgresql.url import Address
 
 Source = t.Literal["config", "environment", "default"]
 
@@ -49,7 +54,10 @@ class Config:
     :ivar words: Made of ``CHATWOOT_BOT_VALUES`` and ``CHATWOOT_HUMAN_VALUES``.
     :ivar policy: Made of ``CHATWOOT_BOT_STATUSES``, ``CHATWOOT_YIELD_TO_ASSIGNEE`` and
         ``CHATWOOT_MAX_AGE``.
-    :ivar database_path: The file that ``database_url`` names.
+    :ivar database_url: Without the password of PostgreSQL.
+    :ivar database_path: The SQLite file that ``database_url`` names.
+    :ivar database_address: The PostgreSQL database that it names. If set, the path is
+        that of the default file, and is not used.
     :ivar found: Every setting by its name, with its source.
     """
 
@@ -83,6 +91,8 @@ class Config:
     catch_up: float
     database_url: str
     database_path: str
+    database_address: Address | None
+    database_schema: str
     database_sync: str
     timeout: float
     max_attempts: int
@@ -155,7 +165,9 @@ def load(
     url = found["database_url"]
     needed = ("base_url", "account_id", "api_access_token")
     configured = all(found[name].value is not None for name in needed)
-    path = os.path.join(instance_path, url.value.removeprefix(SQLITE))
+    address = None if isinstance(url.value, str) else url.value
+    file = url.setting.default if address else url.value
+    path = os.path.join(instance_path, file.removeprefix(SQLITE))
 
     if url.source != "default" or (configured and not testing):
         _check_database(found, path)
@@ -175,9 +187,9 @@ def load(
         yield_to_assignee=values.pop("yield_to_assignee"),
         max_age=values.pop("max_age"),
     )
-    config = Config(
-        **values, words=words, policy=policy, database_path=path, found=found
-    )
+    values |= {"database_url": str(url.value), "database_path": path}
+    values |= {"database_address": address, "words": words, "policy": policy}
+    config = Config(**values, found=found)
 
     return replace(config, base_url=None) if errors else config
 
@@ -230,16 +242,29 @@ def _words(found: dict[str, Found]) -> Vocabulary:
 
 def _without_password(value: t.Any) -> str:
     # No more than the address: a query, like a password, may be a secret.
-    shown = repr(value) if not isinstance(value, str) else repr(_address(value))
+    if not isinstance(value, str):
+        return _without_user(repr(value))
+
+    address = value.partition("?")[0].partition("#")[0]
+    rest = value[len(address) :]
+
+    # Is the part before the last @ a user, or is that a part of the query?
+    if "@" in rest:
+        return repr(f"{value[:1]}…")
+
+    return _without_user(repr(f"{address}?…" if rest else address))
+
+
+def _without_user(shown: str) -> str:
     before, at, host = shown.rpartition("@")
 
-    return f"{before[:1]}…@{host}" if at else host
+    return f"{before[:2]}…@{host}" if at else _NO_PORT.sub(r"\1…", host)
 
 
-def _address(text: str) -> str:
-    address = text.partition("?")[0].partition("#")[0]
-
-    return address if address == text else f"{address}?…"
+_NO_PORT: t.Final = re.compile(
+    r"^('postgres[^/]*://[^/:@\[]*:)(?!\d{1,5}(/|\?|'$))(?=.).*(?='$)"
+)
+"""A user and the password in a URL without a host look like a host and its port."""
 
 
 # -- times that must fit together ------------------------------------------------
@@ -274,12 +299,32 @@ def _check_times(found: dict[str, Found]) -> None:
 # -- the database --------------------------------------------------------------
 
 
+def _missing_of_driver() -> str | None:
+    """What psycopg lacks, and the remedy, or ``None``."""
+    try:
+        importlib.import_module("psycopg")
+        importlib.import_module("psycopg_pool")
+    except ModuleNotFoundError:
+        return (
+            'needs the extra "postgresql"; in a checkout: pip install ".[postgresql]".'
+        )
+    except ImportError:  # it is there, but cannot load libpq
+        return 'needs the library libpq; install it, or: pip install "psycopg[binary]".'
+
+    return None
+
+
 def _check_database(found: dict[str, Found], path: str) -> None:
     url = found["database_url"]
-    problem = None if url.error else _problem_of(path)
+    problem = what = None
+
+    if not isinstance(url.value, str):
+        problem, what = _missing_of_driver(), "PostgreSQL"
+    elif not url.error:
+        problem, what = _problem_of(path), repr(path)
 
     if problem is not None:
-        error = f"{url.setting.key} names {path!r}, which {problem}"
+        error = f"{url.setting.key} names {what}, which {problem}"
         found["database_url"] = replace(url, error=error)
 
 

@@ -238,7 +238,13 @@ SETTINGS: t.Final = (
         to.database_url,
         f"{to.SQLITE}chatwoot.sqlite3",
         "SQLite file of the queue: sqlite:///name in the instance folder, or an "
-        "absolute sqlite:////path.",
+        "absolute sqlite:////path. Or postgresql://user:password@host/name.",
+    ),
+    Setting(
+        "database_schema",
+        to.schema,
+        "flask_chatwoot",
+        "Schema of the tables in PostgreSQL: one for each account of Chatwoot.",
     ),
     Setting(
         "database_sync",

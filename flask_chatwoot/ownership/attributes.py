@@ -134,7 +134,7 @@ class ToldAttributes:
     def _save(self, conversation_id: int, attributes: Object, at: float) -> None:
         values = {"attributes": json.dumps(dict(attributes)), "at": at}
 
-        with self._database.transaction() as tx:
+        with self._database.transaction(conversation_id=conversation_id) as tx:
             tx.execute(_SAVE, self._names(conversation_id) | values)
 
     def _names(self, conversation_id: int) -> dict[str, t.Any]:

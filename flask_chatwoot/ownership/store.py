@@ -124,7 +124,9 @@ class OwnershipStore:
         if transition(before) == before:
             return Change(before, before)
 
-        with self._database.transaction(durable=durable) as own:
+        with self._database.transaction(
+            durable=durable, conversation_id=conversation_id
+        ) as own:
             return self._apply(own, conversation_id, transition)
 
     def touched_since(self, conversation_id: int, at: float) -> bool:

@@ -44,6 +44,20 @@ class Transaction(t.Protocol):
     def executemany(self, sql: str, values: t.Iterable[Values]) -> None:
         """Run a statement that writes once for each of the values."""
 
+    def first_free(self, sql: str, values: Values) -> t.Any:
+        """The first row whose conversation no other transaction changes, or ``None``.
+
+        None changes it until this one ends.
+
+        :param sql: Selects ``id, conversation_id`` and more, in order.
+        """
+
+
+Result = t.TypeVar("Result")
+
+Work = t.Callable[[Transaction, bool], Result]
+"""Gets whether it was called before, so that what it wrote may be there already."""
+
 
 class Database(t.Protocol):
     """Keeps the rows of one Chatwoot account. Threads share it.
@@ -63,13 +77,29 @@ class Database(t.Protocol):
         """Seconds by which ``clock`` is ahead of the machine's clock."""
 
     def transaction(
-        self, *, durable: bool = False
+        self, *, durable: bool = False, conversation_id: int | None = None
     ) -> contextlib.AbstractContextManager[Transaction]:
         """A block whose writes are committed as a whole, or rolled back.
 
+        :param conversation_id: Whose rows no other block with this number changes
+            meanwhile; 0: those of the account; ``None``: each statement is right by
+            itself.
         :param durable: What is written must survive whatever the configuration
             promises to survive. Other writes may be lost when the power fails; the
             work is then repeated.
+        """
+
+    def write(
+        self,
+        work: Work[Result],
+        *,
+        durable: bool = False,
+        conversation_id: int | None = None,
+    ) -> Result:
+        """The result of a function that is called in a :meth:`transaction`.
+
+        It is called once more if the connection to the database broke, which may have
+        been after the commit.
         """
 
     def read(self) -> contextlib.AbstractContextManager[Transaction]:
@@ -92,13 +122,17 @@ class Database(t.Protocol):
 
 
 def joined(
-    database: Database, tx: Transaction | None, *, durable: bool = False
+    database: Database,
+    tx: Transaction | None,
+    *,
+    durable: bool = False,
+    conversation_id: int | None = None,
 ) -> contextlib.AbstractContextManager[Transaction]:
     """A transaction of the database, or the given one, which its owner commits."""
     if tx is not None:
         return contextlib.nullcontext(tx)
 
-    return database.transaction(durable=durable)
+    return database.transaction(durable=durable, conversation_id=conversation_id)
 
 
 class Deletion(t.NamedTuple):

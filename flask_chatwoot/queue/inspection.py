@@ -32,6 +32,10 @@ UPDATE job SET finished_at = NULL, outcome = NULL, reason = NULL, attempts = 0,
 WHERE id = :job AND account_id = :account AND outcome = 'dead'
 """
 
+_CONVERSATION: t.Final = """
+SELECT conversation_id FROM job WHERE id = :job AND account_id = :account
+"""
+
 _AMONG: t.Final[t.Mapping[tuple[bool, bool, bool], str]] = {
     (True, False, False): "WHERE finished_at IS NULL",
     (False, True, False): "WHERE outcome = 'dead'",
@@ -97,7 +101,7 @@ WHERE account_id = :account AND finished_at IS NULL
 """
 
 _WORKERS: t.Final = """
-SELECT coalesce(sum(threads), 0) FROM worker
+SELECT CAST(coalesce(sum(threads), 0) AS INTEGER) FROM worker
 WHERE account_id = :account AND seen_at > :now - :alive AND seen_at < :now + :alive
 """
 
@@ -314,23 +318,30 @@ class Inspection:
 
     def retry(self, job_ids: t.Iterable[int]) -> list[int]:
         """Revive dead jobs with all their attempts; return the ids of those revived."""
-        revived = []
-        values: dict[str, t.Any] = {"account": self._database.account_id}
+        # In the order they came.
+        return [job_id for job_id in sorted(job_ids) if self._revive(job_id)]
 
-        with self._database.transaction() as tx:
-            values["now"] = tx.now
+    def _revive(self, job_id: int) -> bool:
+        values: dict[str, t.Any] = {
+            "account": self._database.account_id,
+            "job": job_id,
+        }
 
-            for job_id in sorted(job_ids):  # revived in the order they came
-                values["job"] = job_id
+        with self._database.read() as tx:
+            found = tx.execute(_CONVERSATION, values).fetchone()
 
-                if tx.execute(_REVIVE, values).rowcount:
-                    revived.append(job_id)
-                    tx.execute(
-                        "DELETE FROM draft WHERE job_id = :job AND about_failure",
-                        values,
-                    )
+        if found is None:
+            return False
 
-        return revived
+        with self._database.transaction(conversation_id=found[0]) as tx:
+            revived = tx.execute(_REVIVE, values | {"now": tx.now}).rowcount
+
+            if revived:
+                tx.execute(
+                    "DELETE FROM draft WHERE job_id = :job AND about_failure", values
+                )
+
+        return bool(revived)
 
     def prune(
         self,

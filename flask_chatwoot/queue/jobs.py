@@ -23,7 +23,7 @@ import typing as t
 
 from . import line
 from .claimed import FollowUp, Job
-from .database import Database, Transaction, joined
+from .database import Database, Transaction
 from .line import MESSAGE, Window
 from .outbox import (
     Draft,
@@ -44,10 +44,12 @@ SELECT id, conversation_id, message_id, kind, payload, received_at, attempts, ha
 FROM job WHERE account_id = :account
 """
 
-_DUE: t.Final = f"{_JOB} AND due_at <= :now ORDER BY due_at, id LIMIT 1"
+_DUE: t.Final = f"{_JOB} AND due_at <= :now ORDER BY due_at, id"
 
-_FAR: t.Final = f"{_JOB} AND due_at > :now + {LONGEST_PAUSE} LIMIT 1"
+_FAR: t.Final = f"{_JOB} AND due_at > :now + {LONGEST_PAUSE}"
 """Stored by a clock that was wrong."""
+
+_CLAIMED: t.Final = f"{_JOB} AND due_at IS NOT NULL AND claim = :claim"
 
 _IS_DUE: t.Final = f"""
 SELECT
@@ -85,6 +87,8 @@ UPDATE job SET finished_at = :now, outcome = :outcome, reason = :reason, due_at 
 WHERE id = :job AND claim = :claim
 """
 
+_ENDED: t.Final = "SELECT 1 FROM job WHERE id = :job AND outcome = :outcome"
+
 _POSTPONE: t.Final = """
 UPDATE job SET due_at = :due, claim = NULL, attempts = attempts - :free,
     reason = coalesce(:reason, reason)
@@ -106,9 +110,9 @@ WHERE id = :job AND claim = :claim
 _HEIR: t.Final = """
 SELECT min(id) FROM job WHERE account_id = :account
 AND conversation_id = :conversation AND id > :job
-AND finished_at IS NULL AND kind = 'message' AND late = 0
+AND finished_at IS NULL AND kind = 'message' AND NOT late
 AND NOT EXISTS (SELECT 1 FROM draft WHERE job_id = job.id)
-AND NOT EXISTS (SELECT 1 FROM job AS own WHERE own.id = :job AND own.late = 1)
+AND NOT EXISTS (SELECT 1 FROM job AS own WHERE own.id = :job AND own.late)
 """
 """The turn that may answer another's messages too."""
 
@@ -144,10 +148,17 @@ class Queue:
         self._window = Window(window, longest)
 
     def transaction(
-        self, *, durable: bool = False
+        self, conversation_id: int, *, durable: bool = False
     ) -> contextlib.AbstractContextManager[Transaction]:
-        """A transaction that several stores of the same database may join."""
-        return self._database.transaction(durable=durable)
+        """A transaction about a conversation, which several stores may join."""
+        return self._database.transaction(
+            durable=durable, conversation_id=conversation_id
+        )
+
+    def _of(
+        self, job: Job, *, durable: bool = False
+    ) -> contextlib.AbstractContextManager[Transaction]:
+        return self.transaction(job.conversation_id, durable=durable)
 
     # -- deliveries ------------------------------------------------------------
 
@@ -184,10 +195,15 @@ class Queue:
             "text_hash": hash_of(text, conversation_id),
         }
 
-        with joined(self._database, tx, durable=True) as tx:
+        def add(tx: Transaction, again: bool) -> bool:
             row["now"] = tx.now
 
-            return line.add(tx, row, said, self._window)
+            return line.add(tx, row, said, self._window) or again
+
+        if tx is not None:
+            return add(tx, False)
+
+        return self._database.write(add, durable=True, conversation_id=conversation_id)
 
     def is_known(self, conversation_id: int, key: str) -> bool:
         """Whether a delivery was stored, and its job is not pruned since."""
@@ -205,7 +221,7 @@ class Queue:
     def claim(self, *, tx: Transaction | None = None) -> Job | None:
         """Take the oldest due job for the length of a lease, or ``None``."""
         if tx is not None:
-            return self._claim_due(tx)
+            return self._claim_due(tx, secrets.token_hex(16))
 
         # Most claims find nothing, and reading does not block writers.
         with self._database.read() as seen:
@@ -214,27 +230,40 @@ class Queue:
             if not seen.execute(_IS_DUE, values).fetchone()[0]:
                 return None
 
-        with self._database.transaction() as own:
-            return self._claim_due(own)
-
-    def _claim_due(self, tx: Transaction) -> Job | None:
-        values = {"account": self._database.account_id, "now": tx.now}
-        row = tx.execute(_DUE, values).fetchone() or tx.execute(_FAR, values).fetchone()
-
-        return None if row is None else self._claim(tx, row)
-
-    def _claim(self, tx: Transaction, row: t.Sequence[t.Any]) -> Job:
-        job_id, conversation, message, kind, payload, received, attempts, *rest = row
-        handoff, failure, reason, found_after, late = rest
+        self._database.processes.enter()  # here: it may block
         claim = secrets.token_hex(16)
+
+        return self._database.write(
+            lambda tx, again: self._claim_due(tx, claim, again=again)
+        )
+
+    def _claim_due(
+        self, tx: Transaction, claim: str, *, again: bool = False
+    ) -> Job | None:
         values = {
-            "job": job_id,
+            "account": self._database.account_id,
+            "now": tx.now,
             "claim": claim,
             "worker": self._database.processes.enter(),
             "due": tx.now + self.lease,
         }
-        tx.execute(_CLAIM, values)
-        follow_ups = tx.execute(_FOLLOW_UPS, values).fetchall()
+
+        if again and (row := tx.execute(_CLAIMED, values).fetchone()):
+            return self._job(tx, claim, row)
+
+        row = tx.first_free(_DUE, values) or tx.first_free(_FAR, values)
+
+        if row is None:
+            return None
+
+        tx.execute(_CLAIM, values | {"job": row[0]})
+
+        return self._job(tx, claim, row)._replace(attempts=row[6] + 1)
+
+    def _job(self, tx: Transaction, claim: str, row: t.Sequence[t.Any]) -> Job:
+        job_id, conversation, message, kind, payload, received, attempts, *rest = row
+        handoff, failure, reason, found_after, late = rest
+        follow_ups = tx.execute(_FOLLOW_UPS, {"job": job_id}).fetchall()
 
         return Job(
             id=job_id,
@@ -243,7 +272,7 @@ class Queue:
             kind=kind,
             payload=payload,
             received_at=received,
-            attempts=attempts + 1,
+            attempts=attempts,
             claim=claim,
             handoff=handoff,
             failure=failure,
@@ -267,7 +296,10 @@ class Queue:
         A worker that stood still beyond its lease must not have it again: what it
         knows of the conversation is old.
         """
-        with self._database.transaction() as tx:
+        if self._database.processes.keep_leases:
+            return
+
+        with self._of(job) as tx:
             tx.execute(
                 "UPDATE job SET due_at = :due WHERE id = :job AND claim = :claim"
                 " AND due_at > :now",
@@ -306,7 +338,7 @@ class Queue:
         """
         values = _lease(job) | {"free": int(free), "reason": reason}
 
-        with self._database.transaction() as tx:
+        with self._of(job) as tx:
             values["due"] = tx.now + min(seconds, LONGEST_PAUSE)
             expect_one(tx.execute(_POSTPONE, values).rowcount, job)
 
@@ -317,7 +349,7 @@ class Queue:
         """
         counts = {each.value: int(each is by) for each in FailedBy}
 
-        with self._database.transaction() as tx:
+        with self._of(job) as tx:
             tx.execute(_FAILED, _lease(job) | counts)
 
     def give_up(
@@ -336,7 +368,7 @@ class Queue:
         """
         values = _lease(job) | {"failure": failure, "handoff": handoff}
 
-        with self._database.transaction() as tx:
+        with self._of(job) as tx:
             keep_all(tx, job, parts, about_failure=True)
             values["now"] = tx.now
             expect_one(tx.execute(_GIVE_UP, values).rowcount, job)
@@ -357,7 +389,7 @@ class Queue:
             "job": job.id,
         }
 
-        with self._database.transaction(durable=True) as tx:
+        with self._of(job, durable=True) as tx:
             (heir,) = tx.execute(_HEIR, values).fetchone()
 
             if heir is None:
@@ -392,12 +424,18 @@ class Queue:
             even if the lease was lost.
         :raises LeaseLostError: Another worker has the job now.
         """
-        with self._database.transaction(durable=True) as tx:
+
+        def end(tx: Transaction, again: bool) -> int:
             if posted is not None:
                 keep_message_id(tx, *posted)
 
-            ended = self._end(tx, job, outcome, reason)
+            return self._end(tx, job, outcome, reason) or (
+                int(again and _has_ended(tx, job, outcome))
+            )
 
+        ended = self._database.write(
+            end, durable=True, conversation_id=job.conversation_id
+        )
         expect_one(ended, job)
 
     def _end(self, tx: Transaction, job: Job, outcome: str, reason: str | None) -> int:
@@ -418,6 +456,13 @@ class Queue:
             erase(tx, job.id)
 
         return 1
+
+
+def _has_ended(tx: Transaction, job: Job, outcome: str) -> bool:
+    """Whether a job ended like this, as far as can be known after the lease is gone."""
+    found = tx.execute(_ENDED, {"job": job.id, "outcome": outcome})
+
+    return found.fetchone() is not None
 
 
 def _lease(job: Job) -> dict[str, t.Any]:

@@ -35,7 +35,7 @@ message was changed before it came."""
 _OPEN: t.Final = """
 SELECT max(id) FROM job AS open WHERE account_id = :account
 AND conversation_id = :conversation AND finished_at IS NULL
-AND claim IS NULL AND kind = 'message' AND failure IS NULL AND late = 0
+AND claim IS NULL AND kind = 'message' AND failure IS NULL AND NOT late
 AND NOT EXISTS (SELECT 1 FROM draft WHERE job_id = open.id)
 """
 """The job of a conversation that a message may join."""

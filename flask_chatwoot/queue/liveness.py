@@ -56,7 +56,13 @@ _own: set[str] = set()
 
 
 class Processes(t.Protocol):
-    """The processes that share a database. Threads share it."""
+    """The processes that share a database. Threads share it.
+
+    :ivar keep_leases: A job stays with its worker as long as that is known to be alive;
+        nobody has to renew its lease.
+    """
+
+    keep_leases: bool
 
     def enter(self) -> str | None:
         """The name under which this process is known to be alive.
@@ -82,6 +88,8 @@ class ProcessLocks(Forkable):
 
     :param folder: Made on first use.
     """
+
+    keep_leases = False
 
     def __init__(self, folder: str) -> None:
         self._folder = folder

@@ -5,6 +5,7 @@ goes out, so that the provider is not called twice and no reply is posted twice.
 states of a draft are described in :mod:`~flask_chatwoot.queue.schema`.
 """
 
+import contextlib
 import json
 import secrets
 import typing as t
@@ -15,6 +16,7 @@ from flask_chatwoot.payloads.fields import Upload
 from .database import Database, Transaction, joined
 from .host_posts import HostPosts
 from .recent import hashes_of
+from .schema import HELD
 
 _COLUMNS: t.Final = """
     draft.id, draft.marker, draft.private, draft.content, draft.sent_at,
@@ -40,14 +42,12 @@ INSERT INTO file (draft_id, name, content, media_type)
 VALUES (:draft, :name, :content, :media_type)
 """
 
-_SENDING: t.Final = """
+_SENDING: t.Final = f"""
 UPDATE draft SET sent_at = :now, unconfirmed_at = NULL, private = private OR :private,
     content = :content, choices = :choices
 WHERE id = :draft
-AND EXISTS (
-    SELECT 1 FROM job WHERE id = :job AND claim = :claim AND due_at >= :now + :reserve
-)
-"""
+AND EXISTS (SELECT 1 FROM job WHERE job.id = :job AND {HELD})
+"""  # noqa: S608 - from constants
 
 _POSTED: t.Final = "UPDATE draft SET message_id = :message WHERE id = :draft"
 
@@ -156,6 +156,13 @@ class Outbox:
         self._markers_kept = False
         self.by_host = HostPosts(database)
 
+    def _of(
+        self, job: Leased, *, durable: bool = False
+    ) -> contextlib.AbstractContextManager[Transaction]:
+        return self._database.transaction(
+            durable=durable, conversation_id=job.conversation_id
+        )
+
     def keep(
         self, job: Leased, parts: t.Iterable[DraftPart], *, handoff: str | None = None
     ) -> list[Draft]:
@@ -174,7 +181,7 @@ class Outbox:
             "claim": job.claim,
         }
 
-        with self._database.transaction() as tx:
+        with self._of(job) as tx:
             expect_unchanged(tx, job)
 
             if handoff is not None or choices:
@@ -205,8 +212,11 @@ class Outbox:
             "claim": job.claim,
         }
 
-        with self._database.transaction(durable=True) as tx:
-            written = tx.execute(_SENDING, values | {"now": tx.now}).rowcount
+        written = self._database.write(
+            lambda tx, _: tx.execute(_SENDING, values | {"now": tx.now}).rowcount,
+            durable=True,
+            conversation_id=job.conversation_id,
+        )
 
         if written != 1:
             raise LeaseLostError(
@@ -245,7 +255,7 @@ class Outbox:
         """
         values = {"draft": draft.id, "job": job.id, "claim": job.claim}
 
-        with self._database.transaction() as tx:
+        with self._of(job) as tx:
             found = tx.execute(
                 "UPDATE draft SET sent_at = NULL, unconfirmed_at = NULL"
                 " WHERE id = :draft AND EXISTS"

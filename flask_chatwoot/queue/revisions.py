@@ -99,7 +99,9 @@ class Revisions:
             if tx.execute(_JOBS, values).fetchone() is None and _came(tx, values):
                 return False
 
-        with self._database.transaction(durable=True) as tx:
+        with self._database.transaction(
+            durable=True, conversation_id=conversation_id
+        ) as tx:
             values["now"] = tx.now
             jobs = tx.execute(_JOBS, values).fetchall()
             added = [_revise(tx, values, job, is_known) for job in jobs]

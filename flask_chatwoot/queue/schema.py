@@ -144,14 +144,20 @@ SELECT max(
 """
 """The latest time that was stored, within one heartbeat of workers."""
 
+LEASED: t.Final = f"""job.claim IS NOT NULL
+        AND job.due_at > :now AND job.due_at <= :now + {LONGEST_PAUSE}"""
+"""Whether a worker has a job."""
+
+HELD: t.Final = "job.claim = :claim AND job.due_at >= :now + :reserve"
+"""Whether a worker has a job with its claim, and for a while."""
+
 JOB_STATE: t.Final = f"""
 CASE
     WHEN job.outcome = 'dead' THEN 'dead'
     WHEN job.finished_at IS NOT NULL THEN 'done'
     WHEN job.due_at IS NULL THEN 'blocked'
     WHEN job.due_at > :now + {LONGEST_PAUSE} AND job.failure IS NULL THEN 'ready'
-    WHEN job.claim IS NOT NULL
-        AND job.due_at > :now AND job.due_at <= :now + {LONGEST_PAUSE} THEN 'leased'
+    WHEN {LEASED} THEN 'leased'
     WHEN job.failure IS NOT NULL THEN 'giving_up'
     WHEN job.due_at <= :now THEN 'ready'
     WHEN job.attempts > 0 THEN 'retrying'

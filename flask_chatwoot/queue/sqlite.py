@@ -16,7 +16,7 @@ from flask_chatwoot.background import Forkable, register_for_forks
 from flask_chatwoot.errors import DatabaseError
 
 from . import schema
-from .database import Rows, Values
+from .database import Result, Rows, Values, Work
 from .liveness import Processes, ProcessLocks
 from .timeline import Timeline
 from .write_ahead_log import WriteAheadLog
@@ -70,6 +70,10 @@ class SQLiteTransaction:
     def executemany(self, sql: str, values: t.Iterable[Values]) -> None:
         """Run a statement that writes once for each of the values."""
         self._db.executemany(sql, values)
+
+    def first_free(self, sql: str, values: Values) -> t.Any:
+        """The first row; no other transaction writes."""
+        return self._db.execute(f"{sql} LIMIT 1", values).fetchone()
 
 
 class SQLiteDatabase(Forkable):
@@ -175,9 +179,12 @@ class SQLiteDatabase(Forkable):
         self.processes.leave()
 
     @contextlib.contextmanager
-    def transaction(self, *, durable: bool = False) -> t.Iterator[SQLiteTransaction]:
+    def transaction(
+        self, *, durable: bool = False, conversation_id: int | None = None
+    ) -> t.Iterator[SQLiteTransaction]:
         """A block whose writes are committed as a whole, or rolled back.
 
+        :param conversation_id: Makes no difference: only one block writes at a time.
         :param durable: The writes survive what ``sync`` promises; other writes may be
             lost when the power fails, and the work is then repeated.
         """
@@ -198,6 +205,17 @@ class SQLiteDatabase(Forkable):
         # Others write meanwhile.
         if durable and self._sync == "full":
             self._force(commit)
+
+    def write(
+        self,
+        work: Work[Result],
+        *,
+        durable: bool = False,
+        conversation_id: int | None = None,
+    ) -> Result:
+        """The result of a function that is called in a :meth:`transaction`."""
+        with self.transaction(durable=durable) as tx:
+            return work(tx, False)
 
     def _limit_wait(self, db: sqlite3.Connection, started: float) -> None:
         """Let SQLite wait for the rest of the time that a transaction has to begin."""

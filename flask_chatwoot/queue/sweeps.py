@@ -62,7 +62,7 @@ UPDATE sweep SET claimed_until = :until WHERE account_id = :account AND claim = 
 """
 
 _SWEPT: t.Final = """
-UPDATE sweep SET claim = NULL, settled = 1, swept_at = :swept, due_at = :due,
+UPDATE sweep SET claim = NULL, settled = TRUE, swept_at = :swept, due_at = :due,
     failures = 0, error = NULL,
     newest_id = CASE WHEN newest_id < :newest THEN :newest ELSE newest_id END,
     began_with = CASE WHEN began_at < :began THEN 0 ELSE began_with END,
@@ -159,7 +159,7 @@ class Sweeps:
     def begin(self) -> None:
         """Record when this database began, unless that is known."""
         if self.state() is None:
-            with self._database.transaction(durable=True) as tx:
+            with self._database.transaction(durable=True, conversation_id=0) as tx:
                 tx.execute(_BEGIN, self._names() | {"now": tx.now})
 
     def delivered(
@@ -191,7 +191,7 @@ class Sweeps:
             "delay": DELAY,
         }
 
-        with self._database.transaction(durable=True) as tx:
+        with self._database.transaction(durable=True, conversation_id=0) as tx:
             values["now"] = tx.now
             tx.execute(_BEGIN, values)
             tx.execute(_VERIFIED, values)
@@ -203,7 +203,7 @@ class Sweeps:
         self.inboxes_seen.update(self.inboxes())
 
         if inbox_id not in self.inboxes_seen:
-            with self._database.transaction(durable=True) as tx:
+            with self._database.transaction(durable=True, conversation_id=0) as tx:
                 tx.execute(
                     "INSERT INTO inbox (account_id, inbox_id)"
                     " VALUES (:account, :inbox) ON CONFLICT DO NOTHING",
@@ -237,9 +237,9 @@ class Sweeps:
 
         :param at: Unix seconds.
         """
-        with self._database.transaction() as tx:
+        with self._database.transaction(conversation_id=0) as tx:
             tx.execute(
-                "UPDATE sweep SET began_at = :at, began_with = 0, settled = 0,"
+                "UPDATE sweep SET began_at = :at, began_with = 0, settled = FALSE,"
                 " running_since = :now WHERE account_id = :account AND began_at < :at",
                 self._names() | {"at": at, "now": tx.now},
             )
@@ -268,7 +268,7 @@ class Sweeps:
             if not self._may_claim(self._state(seen), seen.now, started_at, now=now):
                 return None
 
-        with self._database.transaction() as tx:
+        with self._database.transaction(conversation_id=0) as tx:
             state = self._state(tx)
 
             if state is None or not self._may_claim(state, tx.now, started_at, now=now):
@@ -277,7 +277,7 @@ class Sweeps:
             state = _started(state, tx.now, interval)
             token = new_token()
             values = {"claim": token, "until": tx.now + hold}
-            values |= {"settled": int(state.settled), "running": state.running_since}
+            values |= {"settled": state.settled, "running": state.running_since}
             tx.execute(_CLAIM, self._names() | values)
 
         return token, state
@@ -298,7 +298,7 @@ class Sweeps:
 
     def renew(self, token: str, hold: float) -> bool:
         """Hold the claim for some more seconds; ``False`` if it was lost."""
-        with self._database.transaction() as tx:
+        with self._database.transaction(conversation_id=0) as tx:
             values = {"claim": token, "until": tx.now + hold}
 
             return tx.execute(_RENEW, self._names() | values).rowcount == 1
@@ -316,12 +316,12 @@ class Sweeps:
         values = {"claim": token, "swept": began, "due": began + interval}
         values |= {"newest": newest_id, "began": floor}
 
-        with self._database.transaction() as tx:
+        with self._database.transaction(conversation_id=0) as tx:
             tx.execute(_SWEPT, self._names() | values)
 
     def release(self, token: str) -> None:
         """Give the claim back; the sweep is still due."""
-        with self._database.transaction() as tx:
+        with self._database.transaction(conversation_id=0) as tx:
             tx.execute(
                 "UPDATE sweep SET claim = NULL"
                 " WHERE account_id = :account AND claim = :claim",
@@ -330,7 +330,7 @@ class Sweeps:
 
     def ask_by_inbox(self, until: float) -> None:
         """Ask for each inbox by itself until a time, Unix seconds."""
-        with self._database.transaction() as tx:
+        with self._database.transaction(conversation_id=0) as tx:
             tx.execute(
                 "UPDATE sweep SET by_inbox_until = :until WHERE account_id = :account",
                 self._names() | {"until": until},
@@ -348,12 +348,12 @@ class Sweeps:
         values = {"claim": token, "error": error, "failures": failures}
         times = {"due": due, "by_inbox": by_inbox}
 
-        with self._database.transaction() as tx:
+        with self._database.transaction(conversation_id=0) as tx:
             tx.execute(_FAILED, self._names() | values | times)
 
     def stop(self, message_id: int) -> bool:
         """Stop for good: another instance made this post. ``False`` if it was known."""
-        with self._database.transaction(durable=True) as tx:
+        with self._database.transaction(durable=True, conversation_id=0) as tx:
             stopped = tx.execute(
                 "UPDATE sweep SET foreign_id = :message, claim = NULL"
                 " WHERE account_id = :account AND foreign_id IS NULL",
@@ -364,10 +364,10 @@ class Sweeps:
 
     def resume(self) -> None:
         """Go on after :meth:`stop`. Posts so far no longer count."""
-        with self._database.transaction() as tx:
+        with self._database.transaction(conversation_id=0) as tx:
             tx.execute(
-                "UPDATE sweep SET foreign_id = NULL, settled = 0, running_since = :now,"
-                " due_at = :now WHERE account_id = :account",
+                "UPDATE sweep SET foreign_id = NULL, settled = FALSE,"
+                " running_since = :now, due_at = :now WHERE account_id = :account",
                 self._names() | {"now": tx.now},
             )
 
@@ -392,12 +392,12 @@ class Sweeps:
             "updated": reading.updated_at,
         }
 
-        with self._database.transaction() as tx:
+        with self._database.transaction(conversation_id=0) as tx:
             tx.execute(_NOTE, self._names() | values | {"now": tx.now})
 
     def prune(self, older_than: float) -> None:
         """Forget conversations that were read this many seconds ago."""
-        with self._database.transaction() as tx:
+        with self._database.transaction(conversation_id=0) as tx:
             tx.execute(
                 "DELETE FROM reading WHERE account_id = :account AND read_at < :before",
                 self._names() | {"before": tx.now - older_than},

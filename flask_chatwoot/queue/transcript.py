@@ -117,7 +117,7 @@ class Transcript:
         """Keep public messages, the hundred newest of each conversation."""
         names = self._names(conversation_id)
 
-        with self._database.transaction() as tx:
+        with self._database.transaction(conversation_id=conversation_id) as tx:
             rows = [
                 names
                 | {"message": message_id, "role": role, "content": content}
@@ -136,7 +136,7 @@ class Transcript:
         values = self._names(conversation_id) | {"message": message_id, "role": role}
         statement = _REVISE if content else _REMOVE
 
-        with self._database.transaction() as tx:
+        with self._database.transaction(conversation_id=conversation_id) as tx:
             tx.execute(statement, values | {"content": content})
 
     def read(
@@ -162,7 +162,7 @@ class Transcript:
         :param newest: The id of that message; 0 deletes all.
         :param tx: A transaction to join.
         """
-        with joined(self._database, tx) as tx:
+        with joined(self._database, tx, conversation_id=conversation_id) as tx:
             tx.execute(_FORGET, self._names(conversation_id) | {"newest": newest})
 
     def prune(self, older_than: float, *, at_most: int | None = None) -> int:

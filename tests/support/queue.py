@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import typing as t
+import weakref
 
 import pytest
 
@@ -15,6 +16,8 @@ from flask_chatwoot.queue.inspection import JobRow
 from flask_chatwoot.queue.outbox import Draft, DraftPart
 from flask_chatwoot.queue.sqlite import SQLiteDatabase, SQLiteTransaction
 
+from . import databases
+from .databases import open_database, rows
 from .waiting import Clock
 
 LEASE: t.Final = 30.0
@@ -31,7 +34,7 @@ class Store(store.Store):
 
     @property
     def path(self) -> str:
-        return self._database.path
+        return _paths[self.database]
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -73,7 +76,7 @@ class Store(store.Store):
         self, message_id: int, **values: t.Any
     ) -> tuple[bool, Job | None]:
         """Store a delivery and claim what is due, in one transaction."""
-        with self.queue.transaction() as tx:
+        with self.queue.transaction(values.get("conversation_id", 42)) as tx:
             new = self.put(message_id, **values, tx=tx)
 
             return new, self.queue.claim(tx=tx) if new else None
@@ -152,8 +155,15 @@ def open_store(
     **timing: float,
 ) -> Store:
     """The stores of a file. Opens nothing."""
-    database = SQLiteDatabase(str(path), account_id=account_id, sync=sync, clock=clock)
-    return Store.of(database, **timing)
+    database = open_database(path, account_id=account_id, sync=sync, clock=clock)
+    store = Store.of(database, **timing)
+    _paths[database] = str(path)
+
+    return store
+
+
+_paths: weakref.WeakKeyDictionary[object, str] = weakref.WeakKeyDictionary()
+"""Of the databases that tests have opened."""
 
 
 def public(*texts: str) -> list[DraftPart]:
@@ -169,9 +179,8 @@ def follow_ups(job: Job) -> list[tuple[int, str, bytes | None]]:
 
 
 def read(path: str, query: str) -> list[tuple[t.Any, ...]]:
-    """The rows that another connection finds in a file."""
-    with contextlib.closing(sqlite3.connect(path)) as db:
-        return db.execute(query).fetchall()
+    """The rows that another connection finds in a database."""
+    return rows(path, query)
 
 
 def everything(path: str) -> list[tuple[t.Any, ...]]:
@@ -199,6 +208,10 @@ def messages_by_job(path: str) -> dict[int, list[int]]:
 
 
 def is_intact(path: str) -> bool:
+    """Whether a file is; PostgreSQL looks after its own."""
+    if databases.kind != "sqlite":
+        return True
+
     return read(path, "PRAGMA integrity_check") == [("ok",)]
 
 

@@ -174,6 +174,8 @@ class Beats(Forkable):
     :param lease: ``CHATWOOT_LEASE``, in seconds.
     """
 
+    keep_leases = True
+
     def __init__(
         self, connect: Connect, schema: str, account_id: int, *, lease: float = 30.0
     ) -> None:

@@ -1,0 +1,110 @@
+"""Makes the tables of a schema, or checks that they can be used."""
+
+from __future__ import annotations
+
+import typing as t
+
+import psycopg
+
+from flask_chatwoot.errors import DatabaseError
+
+from .schema import OLDEST, VERSION, create, qualified
+
+IDENTITY: t.Final = """
+SELECT pg_database.oid || '-' || pg_namespace.oid FROM pg_database, pg_namespace
+WHERE datname = current_database() AND nspname = :schema
+"""
+"""What a copy of the tables does not have."""
+
+_LOOK: t.Final = """
+SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = %(schema)s), EXISTS (
+    SELECT 1 FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE nspname = %(schema)s AND relname = 'meta'
+)
+"""
+"""Whether schema and tables are there, as of this statement: functions such as
+``to_regclass`` may remember what was before."""
+
+_META: t.Final = "SELECT version, oldest, base_url, account_id FROM meta WHERE id = 1"
+
+_ADD: t.Final = """
+INSERT INTO meta (id, version, oldest, base_url, account_id) VALUES (1, %s, %s, %s, %s)
+"""
+
+
+def statements(schema: str) -> list[str]:
+    """What makes the schema and its tables, as an administrator may run it."""
+    return [f'CREATE SCHEMA "{schema}"', *create(schema)]
+
+
+def migrate(
+    connection: psycopg.Connection[t.Any], schema: str, base_url: str, account_id: int
+) -> None:
+    """Make the tables, unless they are there. Processes wait for each other.
+
+    :raises DatabaseError: The tables are those of another account or of another release
+        that this one cannot work with.
+    """
+    if _found(connection, schema)[1]:
+        _check(connection, schema, base_url, account_id)
+        return
+
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        connection.execute("SET LOCAL lock_timeout = '3s'")
+        connection.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
+            [f"flask_chatwoot:{schema}:migration"],
+        )
+
+        if not _found(connection, schema)[1]:
+            _make(connection, schema, base_url, account_id)
+
+    _check(connection, schema, base_url, account_id)
+
+
+def _found(connection: psycopg.Connection[t.Any], schema: str) -> tuple[bool, bool]:
+    """Whether the schema is there, and whether its tables are."""
+    row = connection.execute(_LOOK, {"schema": schema}).fetchone()
+
+    return (bool(row[0]), bool(row[1])) if row else (False, False)
+
+
+def _make(
+    connection: psycopg.Connection[t.Any], schema: str, base_url: str, account_id: int
+) -> None:
+    exists, _ = _found(connection, schema)
+
+    for statement in statements(schema)[int(exists) :]:
+        connection.execute(statement)
+
+    connection.execute(qualified(_ADD, schema), [VERSION, OLDEST, base_url, account_id])
+
+
+def _check(
+    connection: psycopg.Connection[t.Any], schema: str, base_url: str, account_id: int
+) -> None:
+    row = connection.execute(qualified(_META, schema)).fetchone()
+
+    if row is None:
+        connection.execute(
+            qualified(f"{_ADD} ON CONFLICT DO NOTHING", schema),
+            [VERSION, OLDEST, base_url, account_id],
+        )
+        return
+
+    version, oldest, server, account = row
+
+    if oldest > VERSION or version < OLDEST:
+        raise DatabaseError(
+            f"The tables in the schema {schema!r} have version {version}, and this "
+            f"Flask-Chatwoot knows {VERSION}; install the release that made them, or "
+            "set CHATWOOT_DATABASE_SCHEMA to another schema."
+        )
+
+    if base_url and (server, account) != (base_url, account_id):
+        raise DatabaseError(
+            f"The schema {schema!r} belongs to account {account} of {server}; set "
+            "CHATWOOT_DATABASE_SCHEMA to another schema for account "
+            f"{account_id} of {base_url}."
+        )

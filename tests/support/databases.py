@@ -1,0 +1,176 @@
+"""The database that the tests use: SQLite, or PostgreSQL with ``--database``.
+
+A file of SQLite is a schema of PostgreSQL here: tests name both by the path of the
+file. Schemas are emptied after each test and used again, since to make one takes
+longer than most tests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import typing as t
+import uuid
+
+from flask_chatwoot import extension
+from flask_chatwoot.queue.database import Database
+from flask_chatwoot.queue.sqlite import SQLiteDatabase
+
+POSTGRESQL_URL: t.Final = os.environ.get(
+    "CHATWOOT_TEST_POSTGRESQL", "postgresql://root@127.0.0.1:5432/test"
+)
+
+_KIND: t.Final = "CHATWOOT_TEST_DATABASE"
+_SCHEMAS: t.Final = "CHATWOOT_TEST_SCHEMAS"
+
+kind = os.environ.get(_KIND, "sqlite")
+"""Set by ``--database``; processes that a test starts have the same."""
+
+_schemas: dict[str, str] = json.loads(os.environ.get(_SCHEMAS, "{}"))
+_free: list[str] = []
+
+
+def use(wanted: str) -> None:
+    """Use a kind of database, here and in processes that are started from now on."""
+    global kind
+    os.environ[_KIND] = kind = wanted
+
+
+def open_database(
+    path: object,
+    *,
+    account_id: int,
+    sync: str = "normal",
+    clock: t.Callable[[], float] | None = None,
+) -> Database:
+    """The database of a path. Opens nothing."""
+    if kind == "sqlite":
+        return SQLiteDatabase(str(path), account_id=account_id, sync=sync, clock=clock)
+
+    from flask_chatwoot.queue.postgresql.database import PostgreSQLDatabase
+    from flask_chatwoot.queue.postgresql.url import parse
+
+    return PostgreSQLDatabase(
+        parse(POSTGRESQL_URL),
+        schema=schema_of(path),
+        account_id=account_id,
+        sync=sync,
+        clock=clock,
+        processes=t.cast(t.Any, _NoProcesses()) if clock else None,
+    )
+
+
+class _NoProcesses:
+    """No process beats by a clock that a test moves: the leases alone decide."""
+
+    keep_leases = False
+
+    def enter(self) -> None:
+        pass
+
+    def dead(self) -> t.Iterator[str]:
+        return iter(())
+
+    def is_steady(self) -> bool:
+        return True
+
+    def leave(self) -> None:
+        pass
+
+
+def settings_of(path: object) -> dict[str, str]:
+    """The settings of an app that uses the database of a path."""
+    if kind == "sqlite":
+        return {"database_url": f"sqlite:///{path}"}
+
+    return {"database_url": POSTGRESQL_URL, "database_schema": schema_of(path)}
+
+
+def rows(path: object, query: str) -> list[tuple[t.Any, ...]]:
+    """What another connection finds in the database of a path."""
+    if kind == "sqlite":
+        with contextlib.closing(sqlite3.connect(str(path))) as db:
+            return db.execute(query).fetchall()
+
+    from flask_chatwoot.queue.postgresql.schema import qualified
+
+    with connected() as db:
+        found: list[tuple[t.Any, ...]] = db.execute(
+            qualified(query, schema_of(path))
+        ).fetchall()
+
+    return found
+
+
+def connected() -> t.Any:
+    """A connection to PostgreSQL of its own."""
+    import psycopg
+
+    return psycopg.connect(POSTGRESQL_URL, autocommit=True)
+
+
+def reserve(path: object) -> None:
+    """Choose the schema in place of a file, for the processes of a test as well."""
+    if kind == "postgresql":
+        schema_of(path)
+
+
+def schema_of(path: object) -> str:
+    """The schema in place of a file."""
+    name = os.path.realpath(str(path))
+
+    if name not in _schemas:
+        _schemas[name] = _free.pop() if _free else f"test_{uuid.uuid4().hex[:16]}"
+        os.environ[_SCHEMAS] = json.dumps(_schemas)
+
+    return _schemas[name]
+
+
+def empty_all() -> None:
+    """Empty the schemas that a test has used, for the next one."""
+    if not _schemas:
+        return
+
+    extension._databases.clear()  # no app uses them any more, collected or not
+
+    with connected() as db:
+        for schema in _schemas.values():
+            for statement in _emptying(db, schema):
+                db.execute(statement)
+
+            _free.append(schema)
+
+    _schemas.clear()
+    os.environ.pop(_SCHEMAS, None)
+
+
+def drop_all() -> None:
+    """Drop the schemas of this process."""
+    empty_all()
+
+    if _free:
+        with connected() as db:
+            for schema in _free:
+                db.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
+
+        _free.clear()
+
+
+def _emptying(db: t.Any, schema: str) -> list[str]:
+    tables = db.execute(
+        "SELECT tablename FROM pg_tables WHERE schemaname = %s", [schema]
+    ).fetchall()
+    sequences = db.execute(
+        "SELECT sequencename FROM pg_sequences"
+        " WHERE schemaname = %s AND last_value IS NOT NULL",
+        [schema],
+    ).fetchall()
+    # Jobs first: what refers to them goes with them.
+    names = sorted((name for (name,) in tables), key=lambda name: name != "job")
+
+    return [
+        *(f'DELETE FROM "{schema}"."{name}"' for name in names),  # noqa: S608 - ours
+        *(f'SELECT setval(\'"{schema}"."{name}"\', 1, false)' for (name,) in sequences),
+    ]
