@@ -15,7 +15,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from support.postgresql import Program, pgbouncer, postgresql
+from support.postgresql import DATABASE, HOST, USER, Program, pgbouncer, postgresql
+from support.relay import Relay
 from support.waiting import wait_until
 
 from flask_chatwoot.errors import DatabaseError
@@ -53,6 +54,14 @@ def schema(server: Program) -> t.Iterator[str]:
 def connecting_to(program: Program) -> t.Callable[[], psycopg.Connection]:
     """Opens connections whose name the tests know."""
     return lambda: program.connect(connect_timeout=2, application_name="beats")
+
+
+def connecting_by(relay: Relay) -> t.Callable[[], psycopg.Connection]:
+    return lambda: psycopg.connect(
+        f"postgresql://{USER}@{HOST}:{relay.port}/{DATABASE}",
+        autocommit=True,
+        connect_timeout=2,
+    )
 
 
 class Enter(t.Protocol):
@@ -335,6 +344,55 @@ def test_a_row_stays_while_the_jobs_are_not_taken_over(
         assert name not in rows(server, schema)
 
 
+@pytest.mark.slow
+def test_a_process_that_others_think_dead_knows_it_before_them(
+    server: Program, schema: str, beats_of: Enter
+) -> None:
+    """Its network is stalled, and it claims nothing when others take its jobs."""
+    with Relay(server.port) as relay:
+        judge, other = beats_of(), Beats(connecting_by(relay), schema, 1)
+        name = other.enter()
+        wait_until(judge.is_steady)
+
+        relay.stall()
+        wait_until(lambda: not other.is_beating())
+        assert list(judge.dead()) == []
+        assert wait_until(lambda: [*judge.dead()]) == [name]
+
+        relay.join()
+        wait_until(other.is_beating, timeout=5.0)
+        assert other.enter() != name
+        assert not other.is_steady()
+        other.leave()
+
+
+def test_threads_that_wait_for_the_first_beat_share_its_error(schema: str) -> None:
+    tries: list[float] = []
+
+    def refuse() -> psycopg.Connection:
+        tries.append(time.monotonic())
+        time.sleep(0.2)
+        raise psycopg.OperationalError
+
+    beats, errors = Beats(refuse, schema, 1), list[DatabaseError]()
+
+    def enter() -> None:
+        with pytest.raises(DatabaseError) as caught:
+            beats.enter()
+
+        errors.append(caught.value)
+
+    threads = [threading.Thread(target=enter) for _ in range(8)]
+
+    for each in threads:
+        each.start()
+
+    for each in threads:
+        each.join(10)
+
+    assert (len(tries), len(errors)) == (1, 8)
+
+
 # -- nobody is dead ----------------------------------------------------------------
 
 
@@ -438,8 +496,15 @@ def test_a_table_that_is_missing_is_an_error_until_it_is_there(
         beats.enter()
 
     server.execute(f"ALTER TABLE {schema}.away RENAME TO process")
-    assert beats.enter()
+    wait_until(lambda: has_entered(beats))
     beats.leave()
+
+
+def has_entered(beats: Beats) -> bool:
+    with contextlib.suppress(DatabaseError):
+        return bool(beats.enter())
+
+    return False
 
 
 @pytest.mark.slow

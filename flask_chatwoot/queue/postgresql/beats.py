@@ -80,6 +80,9 @@ a gap: a clock that was set makes all beats look old."""
 _FIRST: t.Final = 1.0
 """Seconds for the first beat, once the connection is there: a caller waits for it."""
 
+_SAME: t.Final = 0.2
+"""Seconds after a first beat that failed in which no other thread tries."""
+
 CREATE: t.Final = """
 CREATE TABLE {schema}.process (
     account_id bigint NOT NULL,
@@ -188,6 +191,7 @@ class Beats(Forkable):
         self._last: _Beat | None = None
         self._awake_at = 0.0
         self._error = ""
+        self._failed_at = -_SAME
         self._thread = BackgroundThread(
             "chatwoot-beats",
             self._step,
@@ -214,8 +218,7 @@ class Beats(Forkable):
         if not self._entered:
             with self._lock:
                 if not self._entered:
-                    self._beat()
-                    self._entered = True
+                    self._begin()
 
         self._thread.ensure()
         last = self._last
@@ -227,6 +230,19 @@ class Beats(Forkable):
             )
 
         return last.name
+
+    def _begin(self) -> None:
+        """Beat for the first time; other threads that wait for that share its error."""
+        if _ticks() - self._failed_at < _SAME:
+            raise DatabaseError(self._error)
+
+        try:
+            self._beat()
+        except DatabaseError as error:
+            self._error, self._failed_at = str(error), _ticks()
+            raise
+
+        self._entered = True
 
     def is_beating(self) -> bool:
         """Whether the last beat is so recent that nobody thinks it dead."""
