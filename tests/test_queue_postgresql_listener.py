@@ -19,6 +19,9 @@ from support.waiting import wait_until
 from flask_chatwoot.queue.postgresql import listener as module
 from flask_chatwoot.queue.postgresql.listener import Listener, Notifier
 
+SOON: t.Final = 0.9
+"""Seconds: sooner than a worker that looks every second."""
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX")
 
 
@@ -114,7 +117,7 @@ def test_a_notification_reaches_every_listener_at_once(
     ears = [listen(), listen()]
     assert [ear.works for ear in ears] == [True, True]
 
-    assert called_after(ears[0], notifier.notify) < 0.5
+    assert called_after(ears[0], notifier.notify) < SOON
     wait_until(lambda: len(ears[1].calls) == 2)
 
 
@@ -188,7 +191,7 @@ def test_to_notify_never_blocks_and_never_fails(
     slowest = max(slowest, *(duration() for _ in range(50)))
     server.start()
 
-    assert slowest < 0.2
+    assert slowest < 1.0  # to connect takes 2 s at most
     wait_until(ear.is_listening)
     assert called_after(ear, notifier.notify) < 2.5
 
@@ -201,7 +204,7 @@ def test_a_cut_connection_loses_no_notification(
     for _ in range(3):
         called_after(ear, notifier.notify)
         assert server.cut("notifier") == 1
-        assert called_after(ear, notifier.notify) < 0.5
+        assert called_after(ear, notifier.notify) < SOON
 
 
 # -- listeners ---------------------------------------------------------------------
@@ -232,7 +235,7 @@ def test_after_a_cut_it_calls_back_since_some_may_be_lost(
     for _ in range(3):
         assert called_after(ear, lambda: server.cut("listener")) < 1.0
         wait_until(ear.is_listening)
-        assert called_after(ear, notifier.notify) < 0.5
+        assert called_after(ear, notifier.notify) < SOON
 
 
 @pytest.mark.slow
@@ -303,7 +306,7 @@ def test_a_forked_process_has_neither_connection_nor_thread(
 
     # The child's notification arrives at the parent, whose connections still work.
     wait_until(lambda: len(ear.calls) > calls)
-    assert called_after(ear, notifier.notify) < 0.5
+    assert called_after(ear, notifier.notify) < SOON
     assert connections(server, "listener") == 1
 
 
@@ -331,7 +334,7 @@ def test_where_a_pooler_has_sessions_it_works(
     with pgbouncer(server, mode="session") as pooler:
         ear = listen(pooler)
         wait_until(ear.is_listening)
-        assert called_after(ear, notifier.notify) < 0.5
+        assert called_after(ear, notifier.notify) < SOON
         end(ear)
 
 
@@ -345,6 +348,6 @@ def test_notifications_pass_a_pooler_that_has_no_sessions(
         through = Notifier(connecting_to(pooler, "notifier"), schema)
 
         for _ in range(3):
-            assert called_after(ear, through.notify) < 0.5
+            assert called_after(ear, through.notify) < SOON
 
         wait_until(lambda: through._thread._thread is None)
