@@ -426,7 +426,8 @@ def test_cut_connections_kill_nobody(
 
     for _ in range(12):
         assert server.cut("beats") == 4
-        found += watch(0.5, *processes)
+        found += watch(0.3, *processes)
+        wait_until(lambda: connections(server) == 4)
 
     assert (found, rows(server, schema)) == ([], names)
     assert {each.enter() for each in processes} == names
