@@ -150,8 +150,8 @@ class PostgreSQLDatabase:
         self.schema = schema
         self.account_id = account_id
         self.base_url = base_url
-        self.clock: t.Callable[[], float] = clock or self._time
-        self._fixed_clock = clock
+        self._own_clock = self._time
+        self.clock: t.Callable[[], float] = clock or self._own_clock
         self._ahead = 0.0
         self._sync = sync
         self._connections = Connections(address, most=threads + 1)
@@ -180,8 +180,8 @@ class PostgreSQLDatabase:
 
     def read_clock(self, seconds: float) -> float:
         """What the database's clock shows; learns how far it is ahead of this one."""
-        if self._fixed_clock is not None:
-            return self._fixed_clock()
+        if self.clock is not self._own_clock:
+            return self.clock()
 
         self._ahead = seconds - time.time()
 
