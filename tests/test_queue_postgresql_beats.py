@@ -29,6 +29,9 @@ from flask_chatwoot.queue.postgresql.beats import (
     STEADY_AFTER,
     Beats,
 )
+from flask_chatwoot.queue.postgresql.database import PostgreSQLDatabase
+from flask_chatwoot.queue.postgresql.url import parse
+from flask_chatwoot.queue.store import Store
 
 PROGRAM: t.Final = Path(__file__).parent / "support/programs/beating_process.py"
 LEASE: t.Final = 30.0
@@ -615,3 +618,39 @@ def test_what_nobody_has_claimed_is_kept_by_nobody(
     asked = IS_KEPT.replace(":now", "1").format(schema=schema)
 
     assert selected(server, asked, f"{schema}.job") == [(False,)]
+
+
+@pytest.mark.slow
+def test_a_turn_that_runs_is_kept_and_one_that_was_abandoned_is_due_again(
+    server: Program,
+) -> None:
+    """One process claims both, lives on, and writes no job meanwhile."""
+    schema = f"s{uuid.uuid4().hex[:8]}"
+    database = PostgreSQLDatabase(
+        parse(server.url), schema=schema, account_id=1, lease=1.0
+    )
+    queue = Store.of(database, lease=1.0).queue
+
+    for number in (1, 2):
+        queue.put(
+            f"1:message_created:{number}",
+            conversation_id=number,
+            message_id=number,
+            payload=b"{}",
+        )
+
+    runs, abandoned = queue.claim(), queue.claim()
+    assert runs is not None
+    assert abandoned is not None
+    assert queue.let_go({runs.claim}) == 0  # its lease has not ended
+
+    wait_until(database.processes.is_steady)
+    assert queue.claim() is None
+    assert queue.let_go({runs.claim}) == 1
+
+    again = queue.claim()
+    assert again is not None
+    assert (again.id, again.attempts) == (abandoned.id, 2)
+    assert queue.claim() is None
+    queue.settle(runs, "replied", None)
+    database.close()
