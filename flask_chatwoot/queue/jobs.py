@@ -21,7 +21,7 @@ import enum
 import secrets
 import typing as t
 
-from . import line
+from . import leases, line
 from .claimed import FollowUp, Job
 from .database import Database, Transaction
 from .line import MESSAGE, Window
@@ -321,6 +321,13 @@ class Queue:
                 tx.execute(_FORGET, values)
 
         return ended
+
+    def let_go(self, running: t.Collection[str]) -> int:
+        """End the leases of jobs that this process does not run; see :func:`.let_go`.
+
+        :param running: The claims of the turns that it runs.
+        """
+        return leases.let_go(self._database, running)
 
     def postpone(
         self,

@@ -80,6 +80,9 @@ a gap: a clock that was set makes all beats look old."""
 _FIRST: t.Final = 1.0
 """Seconds for the first beat, once the connection is there: a caller waits for it."""
 
+_SAME: t.Final = 0.2
+"""Seconds after a first beat that failed in which no other thread tries."""
+
 CREATE: t.Final = """
 CREATE TABLE {schema}.process (
     account_id bigint NOT NULL,
@@ -115,7 +118,7 @@ IS_BEATING: t.Final = f"""EXISTS (
 _NOW: t.Final = "extract(epoch FROM clock_timestamp())::float8"
 
 _QUICK: t.Final = "SELECT set_config('synchronous_commit', 'off', true)"
-"""A beat need not wait for the disk, nor for a standby."""
+"""A beat need not wait for the disk, nor for a standby: the next one follows soon."""
 
 _BEAT: t.Final = f"""
 WITH quick AS MATERIALIZED ({_QUICK}),
@@ -135,8 +138,7 @@ beaten after the clock was set back."""
 
 _ENTER: t.Final = f"""
 INSERT INTO {{process}} (account_id, name, beaten_at, lease, machine, pid)
-SELECT %(account)s, %(name)s, {_NOW}, %(lease)s, %(machine)s, %(pid)s
-FROM ({_QUICK}) AS quick
+VALUES (%(account)s, %(name)s, {_NOW}, %(lease)s, %(machine)s, %(pid)s)
 RETURNING beaten_at
 """  # noqa: S608 - from constants
 
@@ -189,6 +191,7 @@ class Beats(Forkable):
         self._last: _Beat | None = None
         self._awake_at = 0.0
         self._error = ""
+        self._failed_at = -_SAME
         self._thread = BackgroundThread(
             "chatwoot-beats",
             self._step,
@@ -215,8 +218,7 @@ class Beats(Forkable):
         if not self._entered:
             with self._lock:
                 if not self._entered:
-                    self._beat()
-                    self._entered = True
+                    self._begin()
 
         self._thread.ensure()
         last = self._last
@@ -228,6 +230,19 @@ class Beats(Forkable):
             )
 
         return last.name
+
+    def _begin(self) -> None:
+        """Beat for the first time; other threads that wait for that share its error."""
+        if _ticks() - self._failed_at < _SAME:
+            raise DatabaseError(self._error)
+
+        try:
+            self._beat()
+        except DatabaseError as error:
+            self._error, self._failed_at = str(error), _ticks()
+            raise
+
+        self._entered = True
 
     def is_beating(self) -> bool:
         """Whether the last beat is so recent that nobody thinks it dead."""
@@ -259,12 +274,18 @@ class Beats(Forkable):
 
         :raises DatabaseError: A row could not be deleted.
         """
-        for name, beaten_at in self._last.dead if self._last else []:
+        found = self._last.dead if self._last else []
+
+        for each in list(found):
             if not self.is_steady():
                 return
 
+            name, beaten_at = each
             yield name
             self._execute(_BURY, name=name, beaten_at=beaten_at)
+
+            with contextlib.suppress(ValueError):  # another thread looks as well
+                found.remove(each)
 
     def leave(self) -> None:
         """This process has no more jobs; :meth:`enter` may be called again.

@@ -135,6 +135,11 @@ class OwnConnection:
         self._lock = threading.Lock()
         self._open: LimitedConnection | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it was open after the last statement."""
+        return self._open is not None
+
     def execute(
         self, sql: str, values: Values | None = None, *, limit: float = LIMIT
     ) -> list[Row]:
