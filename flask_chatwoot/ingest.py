@@ -75,8 +75,8 @@ class Backend(t.Protocol):
             it is a duplicate.
         """
 
-    def wake(self) -> None:
-        """Called after a job was stored by other means."""
+    def wake(self, conversation_id: int | None = None) -> None:
+        """Called after a job of a conversation was stored by other means."""
 
     def stop(self) -> None:
         """Let running turns finish, within bounds, and release the rest."""
@@ -93,7 +93,7 @@ class OnlyStore:
         """Store a delivery."""
         return put()
 
-    def wake(self) -> None:
+    def wake(self, conversation_id: int | None = None) -> None:
         """Nobody waits here."""
 
     def stop(self) -> None:
@@ -355,7 +355,7 @@ class Ingest:
             )
 
         if new:
-            self.backend.wake()
+            self.backend.wake(event.conversation.id)
 
         return _receipt(new) if sets_mode else _ignored(reason)
 

@@ -21,9 +21,8 @@ from .background import (
     try_to_start,
 )
 from .catch_up.thread import CatchUpThread
-from .config import Config
 from .errors import ChatwootError, DatabaseError, LeaseLostError, trace
-from .ingest import Backend, Put
+from .ingest import Put
 from .ownership.attributes import ToldAttributes
 from .ownership.store import OwnershipStore
 from .payloads.events import MessageEvent
@@ -65,14 +64,6 @@ _LOOK_FOR_DEAD_EVERY: t.Final = 1.0
 _NO_HEARTBEAT: t.Final = "the heartbeat of this process was not stored"
 
 log = logging.getLogger(__name__)
-
-
-def create(config: Config, runner: JobRunner, store: Store, upkeep: Upkeep) -> Backend:
-    """The configured backend. Starts nothing."""
-    if config.backend == "inline":
-        return InlineBackend(runner, store)
-
-    return ThreadBackend(runner, upkeep, threads=config.workers)
 
 
 class Heartbeat(Forkable):
@@ -136,13 +127,14 @@ class JobRunner:
         self._service = service
         self._heartbeat = Heartbeat(queue)
 
-    def run_once(self) -> bool:
+    def run_once(self, conversation_id: int | None = None) -> bool:
         """Handle one due job; ``False`` if there is none.
 
+        :param conversation_id: Handle the job of this one, if it is due.
         :raises DatabaseError: No job could be claimed.
         """
         self._heartbeat.ensure()
-        job = self._queue.claim()
+        job = self._queue.claim(conversation_id=conversation_id)
 
         if job is None:
             return False
@@ -214,7 +206,7 @@ class InlineBackend:
 
         return new
 
-    def wake(self) -> None:
+    def wake(self, conversation_id: int | None = None) -> None:
         """Handle whatever is due."""
         try:
             while self._runner.run_once():
@@ -256,10 +248,12 @@ class Upkeep:
         :param late: They were started by a request.
         """
         self._catch_up.ensure()
-        self._left.report()
+        self.do_duties(threads, late=late)
 
-        if self._is_due("dead", _LOOK_FOR_DEAD_EVERY):
-            _attempt("jobs of dead processes were not taken over", self._end_leases)
+    def do_duties(self, threads: int, *, late: bool = False) -> None:
+        """Do what is due, without catch-up; see :meth:`run`."""
+        self._left.report()
+        self.take_over()
 
         if self._is_due("report", _REPORT_EVERY):
             _attempt(_NO_HEARTBEAT, functools.partial(self._report, threads, late))
@@ -271,6 +265,11 @@ class Upkeep:
             _attempt(
                 "SQLite's log was not checkpointed", self._store.database.checkpoint
             )
+
+    def take_over(self) -> None:
+        """End the leases of processes that have died, if a look is due."""
+        if self._is_due("dead", _LOOK_FOR_DEAD_EVERY):
+            _attempt("jobs of dead processes were not taken over", self._end_leases)
 
     def end(self) -> None:
         """This process handles no more jobs."""
@@ -410,7 +409,7 @@ class ThreadBackend(Forkable):
 
         return new
 
-    def wake(self) -> None:
+    def wake(self, conversation_id: int | None = None) -> None:
         """Let a worker look for due jobs."""
         self.start()
 

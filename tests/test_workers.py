@@ -297,7 +297,7 @@ def test_inline_what_was_stored_is_accepted_even_if_no_more_can_be_claimed(
 ) -> None:
     original = Queue.claim
 
-    def broken(queue: Queue, *, tx: t.Any = None) -> t.Any:
+    def broken(queue: Queue, *, tx: t.Any = None, **_: t.Any) -> t.Any:
         return fail() if tx is None else original(queue, tx=tx)
 
     inline.answer()

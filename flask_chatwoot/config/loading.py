@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import difflib
 import importlib
+import importlib.util
 import os
 import re
 import shutil
@@ -87,6 +88,8 @@ class Config:
     max_parts: int
     typing: bool
     backend: str
+    celery_app: str | None
+    celery_queue: str | None
     workers: int
     catch_up: float
     database_url: str
@@ -173,6 +176,7 @@ def load(
         _check_database(found, path)
 
     _check_times(found)
+    _check_celery(found)
     errors = [each.error for each in found.values() if each.error]
 
     if errors and not keep_errors:
@@ -294,6 +298,31 @@ def _check_times(found: dict[str, Found]) -> None:
                 f"{least:g}, {reason}."
             )
             found[name] = replace(given, error=error)
+
+
+# -- Celery ----------------------------------------------------------------------
+
+
+def _check_celery(found: dict[str, Found]) -> None:
+    """Celery's workers need the library, and a database that machines can share."""
+    backend, url = found["backend"], found["database_url"]
+    problem = None
+
+    if backend.value != "celery":
+        return
+
+    if importlib.util.find_spec("celery") is None:
+        problem = "needs Celery: pip install Flask-Chatwoot[celery]"
+    elif not url.error and url.value.startswith(SQLITE):
+        problem = (
+            "needs PostgreSQL: Celery's workers may run on machines that cannot share "
+            "a file. Set CHATWOOT_DATABASE_URL to postgresql://…, or CHATWOOT_BACKEND "
+            "to thread"
+        )
+
+    if problem is not None:
+        error = f"{backend.setting.key} is 'celery', which {problem}."
+        found["backend"] = replace(backend, error=error)
 
 
 # -- the database --------------------------------------------------------------

@@ -1,0 +1,92 @@
+"""The tasks, and the hooks of Celery's workers and of its beat.
+
+The tasks are shared ones: every Celery app of the process has them, whenever it is
+made.
+"""
+
+from __future__ import annotations
+
+import logging
+import typing as t
+
+from celery import Celery, Task, shared_task, signals
+from celery._state import connect_on_app_finalize
+
+from .backend import CATCH_UP_FOR, all_backends, backends_of, process
+from .publisher import SWEEP, SWEEP_EVERY, WAKE, WAKE_EXPIRES
+
+log = logging.getLogger(__name__)
+
+_ATTRIBUTES: t.Final[dict[str, t.Any]] = {
+    "bind": True,
+    "acks_late": False,
+    "reject_on_worker_lost": False,
+    "ignore_result": True,
+    "store_errors_even_if_ignored": False,
+    "track_started": False,
+    "autoretry_for": (),
+    "max_retries": 0,
+    "serializer": "json",
+}
+"""Fixed, whatever the host has configured for its own tasks."""
+
+
+@shared_task(name=WAKE, expires=WAKE_EXPIRES, **_ATTRIBUTES)
+def wake(task: Task[..., None], account_id: int, conversation_id: int) -> None:
+    """Handle at most one job of a conversation."""
+    found = [each for each in backends_of(task.app) if each.account_id == account_id]
+
+    if not found:
+        log.warning("no app of this worker answers in account %d", account_id)
+
+    for backend in found:
+        backend.handle(conversation_id, sweeps=not task.request.is_eager)
+
+
+@shared_task(name=SWEEP, expires=SWEEP_EVERY, **_ATTRIBUTES)
+def sweep(task: Task[..., None]) -> None:
+    """Wake what is due and was not woken, and look for what was not delivered."""
+    limits = [each for each in task.request.timelimit or () if each]
+    limits += [each for each in (task.time_limit, task.soft_time_limit) if each]
+
+    for backend in backends_of(task.app):
+        backend.sweep(min([CATCH_UP_FOR, *(each / 2 for each in limits)]))
+
+
+# -- hooks -----------------------------------------------------------------------------
+
+
+def _schedule(celery_app: Celery) -> None:
+    for backend in backends_of(celery_app):
+        backend.schedule(celery_app)
+
+
+# The first one comes late, when the host has written its own beat_schedule. The second
+# one is for hosts that make the Flask app in a module that Celery imports after that.
+@signals.import_modules.connect
+def _on_import(sender: Celery, **_: object) -> None:
+    _schedule(sender)
+
+
+connect_on_app_finalize(_schedule)
+
+
+@signals.worker_ready.connect
+def _on_ready(sender: t.Any, **_: object) -> None:
+    """Sweep when a worker starts: jobs may wait since long ago."""
+    process.threads = sender.controller.concurrency
+
+    for backend in backends_of(sender.app):
+        backend.wake()
+
+
+@signals.worker_process_init.connect
+def _on_process(**_: object) -> None:
+    process.threads = 1
+
+
+@signals.worker_process_shutdown.connect
+@signals.worker_shutdown.connect
+def _on_shutdown(**_: object) -> None:
+    for backend in all_backends():
+        backend.close()
