@@ -121,7 +121,7 @@ def build(
     turns = _turns(app, config, providers, find_policy, client, store, ownership)
     service = Service(turns)
     runner = JobRunner(store.queue, service)
-    taking = _ingest(config, turns, store)
+    taking = _ingest(app, config, turns, store)
     catch_up = CatchUp(
         config=config,
         client=turns.poster.reader,
@@ -169,7 +169,15 @@ def _backend(
     return ThreadBackend(runner, upkeep, threads=config.workers)
 
 
-def _ingest(config: Config, turns: TurnParts, store: Store) -> Ingest:
+def _ingest(app: Flask, config: Config, turns: TurnParts, store: Store) -> Ingest:
+    def notify(conversation_id: int) -> None:
+        signals.send(
+            signals.turn_due,
+            app,
+            account_id=config.account_id,
+            conversation_id=conversation_id,
+        )
+
     return Ingest(
         config=config,
         queue=store.queue,
@@ -184,6 +192,7 @@ def _ingest(config: Config, turns: TurnParts, store: Store) -> Ingest:
         sweeps=store.sweeps,
         age_of=turns.gate.age_now,
         left=turns.left,
+        notify=notify,
     )
 
 

@@ -123,18 +123,24 @@ class Chatwoot:
 
         It needs an app context, and blocks for as long as the turn takes. It does
         nothing if none is due, or another worker has it: to call it too often does no
-        harm, and threads and processes may call it at the same time. It is what the
-        tasks of Celery do, and lets another engine run the turns::
+        harm, and threads and processes may call it at the same time.
 
-            app.config["CHATWOOT_WORKERS"] = 0
+        With ``CHATWOOT_WORKERS=0``, another engine can run the turns, here RQ; with
+        Dramatiq, ``work`` is an actor, and its ``send`` takes the ids::
 
-            def wake(account_id, conversation_id):  # a job of RQ, or an actor
+            queue = rq.Queue(connection=redis.Redis())
+
+            @turn_due.connect_via(app)
+            def wake(sender, account_id, conversation_id):
+                queue.enqueue(work, account_id, conversation_id)
+
+            def work(account_id, conversation_id):
                 with app.app_context():
                     if chatwoot.work(account_id, conversation_id):
-                        enqueue(wake, account_id, conversation_id)
+                        queue.enqueue(work, account_id, conversation_id)
 
-        What nobody calls it for, retries above all, waits for ``flask chatwoot work``,
-        which may run beside it.
+        Run ``flask chatwoot work`` beside it: that one makes retries when they are due,
+        finds what was not delivered, and takes over what a killed worker has left.
 
         :return: Whether another turn of the conversation is due now.
         :raises ConfigError: The app is not configured, or for another account.

@@ -19,6 +19,7 @@ from flask_chatwoot.payloads.events import MessageEvent
 from flask_chatwoot.queue.store import Store
 from flask_chatwoot.workers import JobRunner, Upkeep
 
+from .broker import problem_of
 from .finder import CeleryFinder
 from .publisher import (
     MOST_WAKES,
@@ -208,6 +209,28 @@ class CeleryBackend(Forkable):
                 process.started, stopping=lambda: time.monotonic() > end
             )
         )
+
+    # -- for operators -------------------------------------------------------------
+
+    def problem_of_broker(self, *, within: float) -> str | None:
+        """Why the broker does not answer; ``None`` if it does. Blocks.
+
+        :param within: Seconds for which it blocks at most.
+        :raises ConfigError: There is no Celery app.
+        """
+        return problem_of(self.finder.find(), within=within)
+
+    def time_limit(self) -> float | None:
+        """Seconds after which Celery ends a task by its configuration, if it does.
+
+        :raises ConfigError: There is no Celery app.
+        """
+        task = self.finder.find().tasks[WAKE]
+        limits = [each for each in (task.time_limit, task.soft_time_limit) if each]
+
+        return min(limits, default=None)
+
+    # -- Celery's beat ---------------------------------------------------------------
 
     def schedule(self, celery_app: t.Any) -> None:
         """Add the sweep to the periodic tasks of the host's Celery app."""
