@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import difflib
-import importlib
 import importlib.util
 import os
 import re
@@ -313,7 +312,7 @@ def _check_celery(found: dict[str, Found]) -> None:
 
     if importlib.util.find_spec("celery") is None:
         problem = "needs Celery: pip install Flask-Chatwoot[celery]"
-    elif not url.error and url.value.startswith(SQLITE):
+    elif not url.error and isinstance(url.value, str):
         problem = (
             "needs PostgreSQL: Celery's workers may run on machines that cannot share "
             "a file. Set CHATWOOT_DATABASE_URL to postgresql://…, or CHATWOOT_BACKEND "

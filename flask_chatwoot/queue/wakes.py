@@ -9,7 +9,7 @@ import secrets
 import typing as t
 
 from .database import Database
-from .schema import LONGEST_PAUSE
+from .schema import LEASED, LONGEST_PAUSE
 
 AGAIN: t.Final = 30.0
 """Seconds after which a conversation is woken again, whose job nobody has claimed."""
@@ -17,26 +17,42 @@ AGAIN: t.Final = 30.0
 _HOLD: t.Final = 10.0
 """Seconds that a sweep may take, until another process may begin one."""
 
+CREATE: t.Final = (
+    """CREATE TABLE woken (
+        account_id INTEGER NOT NULL,
+        conversation_id INTEGER NOT NULL,
+        due_at REAL NOT NULL,  -- of the job that it was woken for
+        woken_at REAL NOT NULL,
+        PRIMARY KEY (account_id, conversation_id)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE waking (
+        account_id INTEGER PRIMARY KEY,
+        swept_at REAL,  -- end of the last sweep
+        claim TEXT,
+        claimed_until REAL NOT NULL DEFAULT 0
+    )""",
+)
+"""Only where machines share a database."""
+
 _IS_DUE: t.Final = f"""
-account_id = :account AND (due_at <= :now OR due_at > :now + {LONGEST_PAUSE})
+job.account_id = :account AND NOT ({LEASED})
+AND (job.due_at <= :now OR job.due_at > :now + {LONGEST_PAUSE})
 """
 
-_DUE: t.Final = f"""
-SELECT conversation_id, due_at FROM job WHERE {_IS_DUE} AND NOT EXISTS (
-    SELECT 1 FROM woken WHERE account_id = :account
-    AND conversation_id = job.conversation_id AND due_at = job.due_at
-    AND woken_at > :now - {AGAIN} AND woken_at <= :now
-)
-ORDER BY due_at, id LIMIT :limit
-"""  # noqa: S608 - from constants
-"""Each claim, and each end of one, changes ``due_at``: then it was not woken yet."""
-
-_WOKEN: t.Final = """
+_WAKE: t.Final = f"""
 INSERT INTO woken (account_id, conversation_id, due_at, woken_at)
-VALUES (:account, :conversation, :due, :now)
+SELECT :account, conversation_id, min(due_at), :now FROM job
+WHERE {_IS_DUE} AND NOT EXISTS (
+    SELECT 1 FROM woken WHERE woken.account_id = :account
+    AND woken.conversation_id = job.conversation_id AND woken.due_at = job.due_at
+    AND woken.woken_at > :now - {AGAIN} AND woken.woken_at <= :now
+)
+GROUP BY conversation_id ORDER BY min(due_at) LIMIT :limit
 ON CONFLICT (account_id, conversation_id)
 DO UPDATE SET due_at = excluded.due_at, woken_at = excluded.woken_at
-"""
+RETURNING conversation_id
+"""  # noqa: S608 - from constants
+"""Each claim, and each end of one, changes ``due_at``: then it was not woken yet."""
 
 _FORGET: t.Final = f"""
 DELETE FROM woken WHERE account_id = :account
@@ -65,7 +81,7 @@ AND claim IS NULL
 """
 
 _OVERDUE: t.Final = f"""
-SELECT :now - min(due_at) FROM job WHERE {_IS_DUE} AND due_at <= :now
+SELECT :now - min(due_at) FROM job WHERE {_IS_DUE} AND job.due_at <= :now
 """  # noqa: S608 - from constants
 
 
@@ -105,20 +121,15 @@ class Wakes:
         return None if row is None or row[0] is None else max(0.0, row[0])
 
     def take_due(self, at_most: int) -> list[int]:
-        """Conversations to wake now, the longest due first; they count as woken."""
+        """Conversations to wake now; they count as woken.
+
+        Of many, those that have been due longest.
+        """
         with self._database.transaction(conversation_id=0) as tx:
             values = self._names() | {"now": tx.now, "limit": at_most}
             tx.execute(_FORGET, values)
-            due = tx.execute(_DUE, values).fetchall()
-            tx.executemany(
-                _WOKEN,
-                [
-                    values | {"conversation": conversation, "due": due_at}
-                    for conversation, due_at in due
-                ],
-            )
 
-        return [conversation for conversation, _ in due]
+            return [id for (id,) in tx.execute(_WAKE, values).fetchall()]
 
     def pause_of(self, conversation_id: int) -> float | None:
         """Seconds until a conversation has a job that is due; ``None``: unknown.
