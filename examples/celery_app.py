@@ -3,8 +3,8 @@
 It needs PostgreSQL and Redis; their addresses, and Chatwoot's, are in the environment::
 
     flask --app examples/celery_app.py run
-    celery --app examples.celery_app worker
-    celery --app examples.celery_app beat
+    celery --app examples.celery_app:celery_app worker
+    celery --app examples.celery_app:celery_app beat
 
 The first command receives what customers write; run it and the second one on as many
 machines as you like. Run the third one once: it finds what a lost task was about.
@@ -26,7 +26,7 @@ def celery_init_app(app: Flask) -> Celery:
             with app.app_context():
                 return self.run(*args, **kwargs)
 
-    celery_app = Celery(app.name, task_cls=FlaskTask)
+    celery_app: Celery = Celery(app.name, task_cls=FlaskTask)
     celery_app.config_from_object(app.config["CELERY"])
     celery_app.set_default()
     app.extensions["celery"] = celery_app

@@ -40,6 +40,9 @@ _STALE: t.Final = 15.0
 """Seconds after a sweep from which a worker makes one after its turn: without Celery's
 beat there would be none."""
 
+_YOUNG: t.Final = 3.0
+"""Seconds after which a process may claim what a dead one had claimed."""
+
 _FLUSH: t.Final = 2.0
 """Seconds that a task waits until its wakes are published."""
 
@@ -125,7 +128,7 @@ class CeleryBackend(Forkable):
 
     def stop(self) -> None:
         """This process handles no more jobs. Blocks for some seconds at most."""
-        self._publisher.flush(_FLUSH)
+        self._publisher.stop(_FLUSH)
 
         if self._works:
             self._works = False
@@ -150,17 +153,28 @@ class CeleryBackend(Forkable):
         self._works = True
 
         with _logged("a wake failed"):
-            if self._runner.run_once(conversation_id):
-                pause = self._store.wakes.pause_of(conversation_id)
-
-                if pause is not None:
-                    self._wake(conversation_id, max(0.0, pause), by_worker=True)
+            handled = self._runner.run_once(conversation_id)
+            self._wake_again(conversation_id, handled=handled)
 
         if sweeps:
             self._upkeep.do_duties(process.threads)
             self._sweep_if_stale()
 
         self._publisher.flush(_FLUSH)
+
+    def _wake_again(self, conversation_id: int, *, handled: bool) -> None:
+        """Wake for the next job of a conversation, if it will soon be due.
+
+        :param handled: The last wake led to a turn. If not, and a job is due, then this
+            process may not claim it: it may be too young to know who else is alive.
+        """
+        pause = self._store.wakes.pause_of(conversation_id)
+
+        if pause is None or (pause > 0 and not handled):
+            return
+
+        least = 0.0 if handled else _YOUNG
+        self._wake(conversation_id, max(least, pause), by_worker=True)
 
     def _sweep_if_stale(self) -> None:
         with _logged("no sweep was made"):
@@ -234,10 +248,8 @@ class CeleryBackend(Forkable):
 
     def schedule(self, celery_app: t.Any) -> None:
         """Add the sweep to the periodic tasks of the host's Celery app."""
-        if celery_app.configured:
-            # Of a copy: several Celery apps may be configured with one dictionary.
-            celery_app.conf.beat_schedule = {**celery_app.conf.beat_schedule}
-
+        # Of a copy: several Celery apps may be configured with one dictionary.
+        celery_app.conf.beat_schedule = {**celery_app.conf.beat_schedule}
         celery_app.add_periodic_task(
             SWEEP_EVERY,
             celery_app.signature(SWEEP),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -32,6 +33,9 @@ are published, or the broker would keep one for each delivery."""
 
 _LOOK_EVERY: t.Final = 1.0
 """Seconds between two looks whether workers run."""
+
+_IDLE_FOR: t.Final = 5.0
+"""Seconds without a hint after which the thread ends."""
 
 _LOG_EVERY: t.Final = 60.0
 
@@ -116,14 +120,13 @@ class Publisher(Forkable):
             self._publish_next,
             busy=lambda: bool(self._hints.unfinished_tasks),
             every=lambda: 0.0,
-            idle=lambda: 2.0,
         )
         self.reset_in_child()
         register_for_forks(self)
 
     def reset_in_child(self) -> None:
         """What waits is the parent's."""
-        self._hints: queue.Queue[Hint] = queue.Queue(MOST_WAKES)
+        self._hints: queue.Queue[Hint | None] = queue.Queue(MOST_WAKES)
         self._eager = threading.local()
         self._dropping = threading.Lock()
         self._dropped = 0
@@ -152,13 +155,24 @@ class Publisher(Forkable):
                 lambda: not self._hints.unfinished_tasks, seconds
             )
 
+    def stop(self, seconds: float) -> None:
+        """The same, and end the thread; it starts again with the next hint."""
+        self.flush(seconds)
+
+        with contextlib.suppress(queue.Full):
+            self._hints.put_nowait(None)
+            self._thread.ensure()
+
     def _publish_next(self) -> None:
         try:
-            hint = self._hints.get(timeout=1.0)
+            hint = self._hints.get(timeout=_IDLE_FOR)
         except queue.Empty:
             return
 
         try:
+            if hint is None:
+                return
+
             if hint.by_worker or hint.task == SWEEP or self._gate.lets_pass():
                 self._publish(hint)
         finally:

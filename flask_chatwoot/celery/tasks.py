@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import typing as t
 
-from celery import Celery, Task, shared_task, signals
+from celery import Task, shared_task, signals
 from celery._state import connect_on_app_finalize
 
 from .backend import CATCH_UP_FOR, all_backends, backends_of, process
@@ -56,19 +56,18 @@ def sweep(task: Task[..., None]) -> None:
 # -- hooks -----------------------------------------------------------------------------
 
 
-def _schedule(celery_app: Celery) -> None:
-    for backend in backends_of(celery_app):
-        backend.schedule(celery_app)
-
-
-# The first one comes late, when the host has written its own beat_schedule. The second
-# one is for hosts that make the Flask app in a module that Celery imports after that.
 @signals.import_modules.connect
-def _on_import(sender: Celery, **_: object) -> None:
-    _schedule(sender)
+def _schedule(sender: t.Any, **_: object) -> None:
+    """Add the sweep, late: a host may write its beat_schedule at the end."""
+    for backend in backends_of(sender):
+        backend.schedule(sender)
 
 
-connect_on_app_finalize(_schedule)
+@connect_on_app_finalize
+def _schedule_later(celery_app: t.Any) -> None:
+    """The same for hosts whose Flask app is in a module that Celery imports itself."""
+    if celery_app.configured:
+        _schedule(celery_app)
 
 
 @signals.worker_ready.connect

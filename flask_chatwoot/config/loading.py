@@ -174,8 +174,7 @@ def load(
     if url.source != "default" or (configured and not testing):
         _check_database(found, path)
 
-    _check_times(found)
-    _check_celery(found)
+    _check_together(found)
     errors = [each.error for each in found.values() if each.error]
 
     if errors and not keep_errors:
@@ -270,7 +269,12 @@ _NO_PORT: t.Final = re.compile(
 """A user and the password in a URL without a host look like a host and its port."""
 
 
-# -- times that must fit together ------------------------------------------------
+# -- values that must fit together -----------------------------------------------
+
+
+def _check_together(found: dict[str, Found]) -> None:
+    _check_times(found)
+    _check_celery(found)
 
 
 def _check_times(found: dict[str, Found]) -> None:
@@ -297,9 +301,6 @@ def _check_times(found: dict[str, Found]) -> None:
                 f"{least:g}, {reason}."
             )
             found[name] = replace(given, error=error)
-
-
-# -- Celery ----------------------------------------------------------------------
 
 
 def _check_celery(found: dict[str, Found]) -> None:

@@ -74,11 +74,11 @@ UPDATE waking SET swept_at = :now, claim = NULL, claimed_until = 0
 WHERE account_id = :account AND claim = :claim
 """
 
-_PAUSE: t.Final = """
-SELECT due_at - :now FROM job WHERE account_id = :account
-AND conversation_id = :conversation AND finished_at IS NULL AND due_at IS NOT NULL
-AND claim IS NULL
-"""
+_PAUSE: t.Final = f"""
+SELECT due_at - :now FROM job WHERE job.account_id = :account
+AND job.conversation_id = :conversation AND job.finished_at IS NULL
+AND job.due_at IS NOT NULL AND NOT ({LEASED})
+"""  # noqa: S608 - from constants
 
 _OVERDUE: t.Final = f"""
 SELECT :now - min(due_at) FROM job WHERE {_IS_DUE} AND job.due_at <= :now

@@ -15,11 +15,30 @@ from pathlib import Path
 
 import pytest
 import redis
+from celery import Celery, Task
 from flask import Flask
+
+from . import databases
 
 REDIS: t.Final = os.environ.get("CHATWOOT_TEST_REDIS", "redis://127.0.0.1:6379/9")
 
-PROGRAM: t.Final = "support.programs.celery_host"
+PROGRAM: t.Final = "support.programs.celery_host:celery_app"
+
+
+def celery_init_app(app: Flask) -> Celery:
+    """As Flask's documentation teaches it."""
+
+    class FlaskTask(Task):  # type: ignore[type-arg]
+        def __call__(self, *args: object, **kwargs: object) -> object:
+            with app.app_context():
+                return self.run(*args, **kwargs)
+
+    celery_app: Celery = Celery(app.name, task_cls=FlaskTask)
+    celery_app.config_from_object(app.config["CELERY"])
+    celery_app.set_default()
+    app.extensions["celery"] = celery_app
+
+    return celery_app
 
 
 class Broker:
@@ -45,7 +64,7 @@ class Broker:
 
     def waiting(self, queue: str = "celery") -> int:
         """The number of tasks in a queue."""
-        return int(t.cast(int, self._redis.llen(f"{self.prefix}{queue}")))
+        return self._redis.llen(f"{self.prefix}{queue}")
 
     def tasks(self, queue: str = "celery") -> list[dict[str, t.Any]]:
         """The headers of the tasks in a queue, newest first."""
@@ -61,6 +80,16 @@ class Broker:
     def close(self) -> None:
         self.lose_all()
         self._redis.close()
+
+
+def need_postgresql() -> None:
+    """Skip the test where there is none."""
+    import psycopg
+
+    try:
+        databases.connected().close()
+    except psycopg.OperationalError:
+        pytest.skip("no PostgreSQL; set CHATWOOT_TEST_POSTGRESQL")
 
 
 @contextlib.contextmanager
@@ -114,6 +143,9 @@ class Process:
                     "PYTHONPATH": path,
                     "CELERY": json.dumps(app.config["CELERY"]),
                     "CALLS": str(folder / "calls"),
+                    "PROVIDER_SECONDS": "0",
+                    "FIRST_SECONDS": "0",
+                    "FAILURES": "0",
                     **environment,
                 },
                 stdout=log,
