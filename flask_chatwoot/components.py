@@ -34,7 +34,8 @@ from .turns.parts import TurnParts
 from .turns.posting import Poster
 from .turns.service import Service
 from .turns.typing_indicator import TypingIndicator
-from .workers import InlineBackend, JobRunner, ThreadBackend, Upkeep
+from .upkeep import Upkeep
+from .workers import InlineBackend, JobRunner, ThreadBackend
 
 _OVERDUE: t.Final = 60.0
 """Seconds after which a job that is due is late, where Celery's workers run."""

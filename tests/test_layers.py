@@ -22,6 +22,7 @@ ROWS = (
         "turns",
         "ingest servers",
         "catch_up",
+        "upkeep",
         "workers",
         "celery",
     ),

@@ -29,7 +29,7 @@ from support.deliveries import as_bytes, deliver, message
 from support.queue import Store, open_store
 from support.waiting import wait_until
 
-from flask_chatwoot import Chatwoot, Turn
+from flask_chatwoot import Chatwoot, Turn, upkeep
 from flask_chatwoot import workers as workers_module
 from flask_chatwoot.errors import DatabaseError
 from flask_chatwoot.queue.claimed import Job
@@ -427,7 +427,7 @@ def test_workers_prune_and_checkpoint_the_database(
             raise error
         return 0
 
-    monkeypatch.setattr(workers_module, f"_{duty.upper()}_EVERY", 0.0)
+    monkeypatch.setattr(upkeep, f"_{duty.upper()}_EVERY", 0.0)
     monkeypatch.setattr(store, duty, do)
     threads.client.get("/")
 
@@ -440,7 +440,7 @@ def test_workers_prune_and_checkpoint_the_database(
 def test_workers_move_the_log_into_the_file(
     threads: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers_module, "_CHECKPOINT_EVERY", 0.0)
+    monkeypatch.setattr(upkeep, "_CHECKPOINT_EVERY", 0.0)
     file = Path(database_of(threads.app).path)
     threads.client.get("/")
 

@@ -10,14 +10,15 @@ import weakref
 
 from flask import Flask
 
-from flask_chatwoot.background import Forkable, register_for_forks
+from flask_chatwoot.background import BackgroundThread, Forkable, register_for_forks
 from flask_chatwoot.catch_up.thread import CatchUpThread
 from flask_chatwoot.config import Config
 from flask_chatwoot.errors import ConfigError, DatabaseError
 from flask_chatwoot.ingest import Put
 from flask_chatwoot.payloads.events import MessageEvent
 from flask_chatwoot.queue.store import Store
-from flask_chatwoot.workers import JobRunner, Upkeep
+from flask_chatwoot.upkeep import Upkeep
+from flask_chatwoot.workers import JobRunner
 
 from .broker import problem_of
 from .finder import CeleryFinder
@@ -42,6 +43,8 @@ beat there would be none."""
 
 _YOUNG: t.Final = 3.0
 """Seconds after which a process may claim what a dead one had claimed."""
+
+_KEEP_UP_EVERY: t.Final = 1.0
 
 _FLUSH: t.Final = 2.0
 """Seconds that a task waits until its wakes are published."""
@@ -90,6 +93,12 @@ class CeleryBackend(Forkable):
             self.finder, config.celery_queue, Gate(store.wakes.age)
         )
         self._works = False
+        self._thread = BackgroundThread(
+            "chatwoot-upkeep",
+            self._keep_up,
+            busy=lambda: self._works,
+            every=lambda: _KEEP_UP_EVERY,
+        )
         _backends.add(self)
         register_for_forks(self)
 
@@ -145,19 +154,30 @@ class CeleryBackend(Forkable):
 
     # -- in Celery's workers -----------------------------------------------------
 
+    def begin(self) -> None:
+        """A worker runs in this process: let others see that it is alive, and see who
+        has died. Does not block."""
+        self._works = True
+        self._thread.ensure()
+
+    def _keep_up(self) -> None:
+        if self._upkeep.do_duties(process.threads):
+            with _logged("what was taken over was not woken"):
+                self._sweep()
+
     def handle(self, conversation_id: int, *, sweeps: bool) -> None:
         """Handle at most one job of a conversation, and wake for the next.
 
-        :param sweeps: Make a sweep if the last one is long ago.
+        :param sweeps: This is a worker, and makes a sweep if the last one is long ago.
         """
-        self._works = True
+        if sweeps:
+            self.begin()
 
         with _logged("a wake failed"):
             handled = self._runner.run_once(conversation_id)
             self._wake_again(conversation_id, handled=handled)
 
         if sweeps:
-            self._upkeep.do_duties(process.threads)
             self._sweep_if_stale()
 
         self._publisher.flush(_FLUSH)
@@ -188,11 +208,10 @@ class CeleryBackend(Forkable):
 
         Blocks for about as long as catch-up may take.
         """
-        self._works = True
+        self.begin()
 
         with _logged("no sweep was made"):
             self._sweep()
-            self._upkeep.do_duties(process.threads)
 
             if self._found_undelivered(seconds):
                 self._sweep()
@@ -205,8 +224,6 @@ class CeleryBackend(Forkable):
 
         if claim is None:
             return
-
-        self._upkeep.take_over()
 
         for conversation_id in self._store.wakes.take_due(MOST_WAKES):
             self._wake(conversation_id, by_worker=True)

@@ -10,7 +10,7 @@ import logging
 import typing as t
 
 from celery import Task, shared_task, signals
-from celery._state import connect_on_app_finalize
+from celery._state import connect_on_app_finalize, get_current_app
 
 from .backend import CATCH_UP_FOR, all_backends, backends_of, process
 from .publisher import SWEEP, SWEEP_EVERY, WAKE, WAKE_EXPIRES
@@ -73,15 +73,24 @@ def _schedule_later(celery_app: t.Any) -> None:
 @signals.worker_ready.connect
 def _on_ready(sender: t.Any, **_: object) -> None:
     """Sweep when a worker starts: jobs may wait since long ago."""
-    process.threads = sender.controller.concurrency
+    worker = sender.controller
+    is_here = not worker.pool_cls.__module__.endswith(".prefork")
+    process.threads = worker.concurrency
 
     for backend in backends_of(sender.app):
         backend.wake()
 
+        if is_here:
+            backend.begin()
+
 
 @signals.worker_process_init.connect
 def _on_process(**_: object) -> None:
+    """A process of the pool starts."""
     process.threads = 1
+
+    for backend in backends_of(get_current_app()):
+        backend.begin()
 
 
 @signals.worker_process_shutdown.connect
