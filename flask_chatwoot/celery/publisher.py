@@ -118,8 +118,9 @@ class Publisher(Forkable):
         self._thread = BackgroundThread(
             "chatwoot-publisher",
             self._publish_next,
-            busy=lambda: bool(self._hints.unfinished_tasks),
+            busy=lambda: bool(self._hints.unfinished_tasks or self._held_back),
             every=lambda: 0.0,
+            idle=lambda: 0.0 if self._stopping else _IDLE_FOR,
         )
         self.reset_in_child()
         register_for_forks(self)
@@ -131,6 +132,8 @@ class Publisher(Forkable):
         self._dropping = threading.Lock()
         self._dropped = 0
         self._log_at = 0.0
+        self._held_back = False
+        self._stopping = False
 
     def put(self, hint: Hint) -> None:
         """Publish a hint later, or drop it. Does not block.
@@ -140,6 +143,8 @@ class Publisher(Forkable):
         if self._is_eager():
             self._run_eagerly(hint)
             return
+
+        self._stopping = False
 
         try:
             self._hints.put_nowait(hint)
@@ -158,6 +163,7 @@ class Publisher(Forkable):
     def stop(self, seconds: float) -> None:
         """The same, and end the thread; it starts again with the next hint."""
         self.flush(seconds)
+        self._stopping = True
 
         with contextlib.suppress(queue.Full):
             self._hints.put_nowait(None)
@@ -165,18 +171,26 @@ class Publisher(Forkable):
 
     def _publish_next(self) -> None:
         try:
-            hint = self._hints.get(timeout=_IDLE_FOR)
+            hint = self._hints.get(timeout=_LOOK_EVERY)
         except queue.Empty:
+            self._publish_held_back()
             return
 
         try:
             if hint is None:
-                return
-
-            if hint.by_worker or hint.task == SWEEP or self._gate.lets_pass():
+                self._publish_held_back()
+            elif hint.by_worker or hint.task == SWEEP or self._gate.lets_pass():
                 self._publish(hint)
+            else:
+                self._held_back = True
         finally:
             self._hints.task_done()
+
+    def _publish_held_back(self) -> None:
+        """Should a worker run by now, let it find what was not published."""
+        if self._held_back:
+            self._held_back = False
+            self._publish(Hint(SWEEP))
 
     def _publish(self, hint: Hint) -> None:
         options: dict[str, t.Any] = {**self._options, "expires": hint.expires}
