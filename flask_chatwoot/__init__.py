@@ -27,6 +27,7 @@ from .signals import (
     after_post,
     before_post,
     got_exception,
+    turn_due,
     turn_finished,
     undelivered,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "before_post",
     "default_policy",
     "got_exception",
+    "turn_due",
     "turn_finished",
     "undelivered",
 ]

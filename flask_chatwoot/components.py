@@ -34,7 +34,11 @@ from .turns.parts import TurnParts
 from .turns.posting import Poster
 from .turns.service import Service
 from .turns.typing_indicator import TypingIndicator
-from .workers import JobRunner, Upkeep
+from .upkeep import Upkeep
+from .workers import InlineBackend, JobRunner, ThreadBackend
+
+_OVERDUE: t.Final = 60.0
+"""Seconds after which a job that is due is late, where Celery's workers run."""
 
 _WEB_THREADS: t.Final = 4
 """Threads of a web server that may need a connection at the same moment."""
@@ -58,15 +62,29 @@ class Components:
     upkeep: Upkeep
     backend: Backend
     catch_up: CatchUp
+    by_celery: bool
 
     stop_all = staticmethod(workers.stop_all)
 
     def health(self, max_age: float) -> dict[str, t.Any]:
         """The figures of the queue; ``late`` if a job waits for more seconds."""
         seen = self.store.inspection.health()
-        late = (seen.oldest or 0.0) > max_age
+        late = (seen.oldest or 0.0) > max_age or self._is_overdue()
 
         return {"status": "late" if late else "ok", **seen._asdict()}
+
+    def _is_overdue(self) -> bool:
+        """Whether Celery's workers do not handle what is due."""
+        return self.by_celery and self.store.wakes.overdue() > _OVERDUE
+
+    def work(self, conversation_id: int) -> bool:
+        """Handle at most one job of a conversation; whether another is due."""
+        if not self.runner.run_once(conversation_id):
+            return False
+
+        pause = self.store.wakes.pause_of(conversation_id)
+
+        return pause is not None and pause <= 0
 
     def start(self, *, late: bool = False) -> bool:
         """Start the backend; ``False`` if that must be tried again."""
@@ -104,7 +122,7 @@ def build(
     turns = _turns(app, config, providers, find_policy, client, store, ownership)
     service = Service(turns)
     runner = JobRunner(store.queue, service)
-    taking = _ingest(config, turns, store)
+    taking = _ingest(app, config, turns, store)
     catch_up = CatchUp(
         config=config,
         client=turns.poster.reader,
@@ -114,7 +132,7 @@ def build(
     )
     thread = CatchUpThread(catch_up)
     upkeep = Upkeep(store, ownership, turns.changes.told, thread, turns.left)
-    backend = workers.create(config, runner, store, upkeep)
+    backend = _backend(app, config, runner, store, upkeep, thread)
 
     return Components(
         store=store,
@@ -128,10 +146,39 @@ def build(
         upkeep=upkeep,
         backend=backend,
         catch_up=catch_up,
+        by_celery=config.backend == "celery",
     )
 
 
-def _ingest(config: Config, turns: TurnParts, store: Store) -> Ingest:
+def _backend(
+    app: Flask,
+    config: Config,
+    runner: JobRunner,
+    store: Store,
+    upkeep: Upkeep,
+    catch_up: CatchUpThread,
+) -> Backend:
+    """The configured backend. Starts nothing."""
+    if config.backend == "inline":
+        return InlineBackend(runner, store)
+
+    if config.backend == "celery":
+        from .celery import CeleryBackend  # needs an extra
+
+        return CeleryBackend(app, config, runner, store, upkeep, catch_up)
+
+    return ThreadBackend(runner, upkeep, threads=config.workers)
+
+
+def _ingest(app: Flask, config: Config, turns: TurnParts, store: Store) -> Ingest:
+    def notify(conversation_id: int) -> None:
+        signals.send(
+            signals.turn_due,
+            app,
+            account_id=config.account_id,
+            conversation_id=conversation_id,
+        )
+
     return Ingest(
         config=config,
         queue=store.queue,
@@ -146,6 +193,7 @@ def _ingest(config: Config, turns: TurnParts, store: Store) -> Ingest:
         sweeps=store.sweeps,
         age_of=turns.gate.age_now,
         left=turns.left,
+        notify=notify,
     )
 
 

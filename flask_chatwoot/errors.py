@@ -159,6 +159,11 @@ def trace(error: BaseException) -> str:
     return " at ".join([_name(type(error)), *filter(None, [" > ".join(places)])])
 
 
+def described(error: BaseException) -> str:
+    """What may be logged of an error: its text if it is ours, else its place."""
+    return str(error) if isinstance(error, ChatwootError) else trace(error)
+
+
 _PLACES: t.Final = 4
 """Outer places that are named, and inner ones."""
 

@@ -118,6 +118,45 @@ class Chatwoot:
         if not (cli.is_under_command() or servers.never_serves()):
             runtime.start_here()
 
+    def work(self, account_id: int, conversation_id: int) -> bool:
+        """Handle at most one turn of a conversation, here and now.
+
+        It needs an app context, and blocks for as long as the turn takes. It does
+        nothing if none is due, or another worker has it: to call it too often does no
+        harm, and threads and processes may call it at the same time.
+
+        With ``CHATWOOT_WORKERS=0``, another engine can run the turns, here RQ; with
+        Dramatiq, ``work`` is an actor, and its ``send`` takes the ids::
+
+            queue = rq.Queue(connection=redis.Redis())
+
+            @turn_due.connect_via(app)
+            def wake(sender, account_id, conversation_id):
+                queue.enqueue(work, account_id, conversation_id)
+
+            def work(account_id, conversation_id):
+                with app.app_context():
+                    if chatwoot.work(account_id, conversation_id):
+                        queue.enqueue(work, account_id, conversation_id)
+
+        Run ``flask chatwoot work`` beside it: that one makes retries when they are due,
+        finds what was not delivered, and takes over what a killed worker has left.
+
+        :return: Whether another turn of the conversation is due now.
+        :raises ConfigError: The app is not configured, or for another account.
+        :raises DatabaseError: No job could be claimed.
+        """
+        runtime = current_runtime()
+        components = runtime.configured
+
+        if account_id != runtime.config.account_id:
+            raise ConfigError(
+                f"CHATWOOT_ACCOUNT_ID is {runtime.config.account_id}; the work is for "
+                f"account {account_id}. Call work() in the context of its app."
+            )
+
+        return components.work(conversation_id)
+
     @property
     def client(self) -> ChatwootClient:
         """The client for Chatwoot's API, as the current app is configured.

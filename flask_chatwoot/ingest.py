@@ -75,8 +75,8 @@ class Backend(t.Protocol):
             it is a duplicate.
         """
 
-    def wake(self) -> None:
-        """Called after a job was stored by other means."""
+    def wake(self, conversation_id: int | None = None) -> None:
+        """Called after a job of a conversation was stored by other means."""
 
     def stop(self) -> None:
         """Let running turns finish, within bounds, and release the rest."""
@@ -93,7 +93,7 @@ class OnlyStore:
         """Store a delivery."""
         return put()
 
-    def wake(self) -> None:
+    def wake(self, conversation_id: int | None = None) -> None:
         """Nobody waits here."""
 
     def stop(self) -> None:
@@ -106,6 +106,7 @@ class Ingest:
 
     :ivar age_of: Seconds since a question was written that is delivered now.
     :ivar left: Counts those that are left unanswered.
+    :ivar notify: Called with a conversation after a job of it was stored.
     """
 
     config: Config
@@ -121,6 +122,7 @@ class Ingest:
     sweeps: Sweeps
     age_of: t.Callable[[MessageEvent], float]
     left: LeftUnanswered
+    notify: t.Callable[[int], object]
 
     def take(self, event: Event, body: bytes) -> Receipt:
         """Store the event of a verified delivery.
@@ -190,7 +192,7 @@ class Ingest:
                 self._put, event, body, MESSAGE, found_after=found_after
             )
 
-            return _receipt(self.backend.accept(put, event, body))
+            return _receipt(self._accept(put, event, body))
 
         if reason in (Reason.OUTGOING, Reason.PRIVATE) and (
             event.message.type == "outgoing"
@@ -261,7 +263,15 @@ class Ingest:
             self._put, event, body, UNANSWERED, found_after=found_after
         )
 
-        return self.backend.accept(put, event, body)
+        return self._accept(put, event, body)
+
+    def _accept(self, put: Put, event: MessageEvent, body: bytes) -> bool:
+        new = self.backend.accept(put, event, body)
+
+        if new:
+            self.notify(event.conversation.id)
+
+        return new
 
     def _take_update(self, event: MessageUpdate, body: bytes) -> Receipt:
         """A message that was edited or deleted, or else changed.
@@ -355,7 +365,8 @@ class Ingest:
             )
 
         if new:
-            self.backend.wake()
+            self.backend.wake(event.conversation.id)
+            self.notify(event.conversation.id)
 
         return _receipt(new) if sets_mode else _ignored(reason)
 
@@ -376,7 +387,7 @@ class Ingest:
 
         put = functools.partial(self._put, event, body, UNDELIVERED)
 
-        return _receipt(self.backend.accept(put, event, body))
+        return _receipt(self._accept(put, event, body))
 
     def _is_ours(self, event: MessageEvent) -> bool:
         return is_ours(self.outbox, event.conversation.id, event.message)

@@ -31,6 +31,14 @@ after_post = _signals.signal(
     message was created and that its id could not be stored.""",
 )
 
+turn_due = _signals.signal(
+    "turn-due",
+    """Sent after a message was stored that a turn will answer. Receives ``account_id``
+    and ``conversation_id``, which :meth:`.Chatwoot.work` takes: for an engine of the
+    host that runs the turns. Delays the answer to the delivery. With
+    ``CHATWOOT_BURST_WINDOW`` the turn is due that many seconds later.""",
+)
+
 turn_finished = _signals.signal(
     "turn-finished",
     """Sent when a turn has ended. Receives ``turn`` (the

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import contextvars
 import functools
 import logging
 import threading
 import time
 import typing as t
-import uuid
 import weakref
 
-from . import servers
 from .background import (
     BackgroundThread,
     Forkable,
@@ -20,20 +19,14 @@ from .background import (
     register_for_forks,
     try_to_start,
 )
-from .catch_up.thread import CatchUpThread
-from .config import Config
-from .errors import ChatwootError, DatabaseError, LeaseLostError, trace
-from .ingest import Backend, Put
-from .ownership.attributes import ToldAttributes
-from .ownership.store import OwnershipStore
+from .errors import DatabaseError, LeaseLostError, described, trace
+from .ingest import Put
 from .payloads.events import MessageEvent
 from .queue.claimed import Job
-from .queue.inspection import ALIVE, KEEP
 from .queue.jobs import Queue
-from .queue.schema import WorkerLimit
 from .queue.store import Store
-from .turns.left import LeftUnanswered
 from .turns.service import Service
+from .upkeep import Upkeep
 
 GRACE: t.Final = 8.0
 """Seconds that running turns get to finish on exit, within the ten that container
@@ -48,31 +41,7 @@ _DATABASE_PAUSE: t.Final = 5.0
 _START_PAUSE: t.Final = 5.0
 """Seconds between two tries to start threads that could not be started."""
 
-_PRUNE_EVERY: t.Final = 3600.0
-
-_PRUNE_ROWS: t.Final = 2000
-"""Rows that are pruned at once; a turn waits meanwhile. If there are more, the next
-ones follow after a pause."""
-
-_PRUNE_PAUSE: t.Final = 10.0
-
-_REPORT_EVERY: t.Final = ALIVE / 3
-
-_CHECKPOINT_EVERY: t.Final = 1.0
-
-_LOOK_FOR_DEAD_EVERY: t.Final = 1.0
-
-_NO_HEARTBEAT: t.Final = "the heartbeat of this process was not stored"
-
 log = logging.getLogger(__name__)
-
-
-def create(config: Config, runner: JobRunner, store: Store, upkeep: Upkeep) -> Backend:
-    """The configured backend. Starts nothing."""
-    if config.backend == "inline":
-        return InlineBackend(runner, store)
-
-    return ThreadBackend(runner, upkeep, threads=config.workers)
 
 
 class Heartbeat(Forkable):
@@ -85,10 +54,11 @@ class Heartbeat(Forkable):
         self._queue = queue
         self._lock = threading.Lock()
         self._running: dict[str, Job] = {}
+        self._stopped: dict[str, Job] = {}
         self._thread = BackgroundThread(
             "chatwoot-heartbeat",
             self._renew_all,
-            busy=lambda: bool(self._running),
+            busy=lambda: bool(self._running or self._stopped),
             every=lambda: queue.lease / 3,
         )
         register_for_forks(self)
@@ -97,6 +67,7 @@ class Heartbeat(Forkable):
         """The running turns are the parent's."""
         self._lock = threading.Lock()
         self._running = {}
+        self._stopped = {}
 
     def watch(self, job: Job) -> None:
         """Renew a job's lease from now on."""
@@ -107,7 +78,7 @@ class Heartbeat(Forkable):
 
     def ensure(self) -> None:
         """Renew the leases, if no thread could be started for that before."""
-        if self._running:
+        if self._running or self._stopped:
             self._thread.ensure()
 
     def leave(self, job: Job) -> None:
@@ -115,12 +86,39 @@ class Heartbeat(Forkable):
         with self._lock:
             self._running.pop(job.claim, None)
 
+    def give_back(self, job: Job) -> None:
+        """End the lease of a job that is not handled to its end.
+
+        As long as this process lives, it may last. Is tried again while the database
+        fails.
+        """
+        with self._lock:
+            self._stopped[job.claim] = job
+
+        self._give_back_all()
+
+        if self._stopped:
+            self._thread.ensure()
+
     def running(self) -> list[Job]:
         """The jobs under way in this process."""
         with self._lock:
             return list(self._running.values())
 
+    def _give_back_all(self) -> None:
+        with self._lock:
+            stopped = list(self._stopped.values())
+
+        for job in stopped:
+            with contextlib.suppress(DatabaseError):
+                with contextlib.suppress(LeaseLostError):
+                    self._queue.postpone(job, self._queue.lease)
+
+                self._stopped.pop(job.claim, None)
+
     def _renew_all(self) -> None:
+        self._give_back_all()
+
         for job in self.running():
             try:
                 self._queue.renew(job)
@@ -136,13 +134,14 @@ class JobRunner:
         self._service = service
         self._heartbeat = Heartbeat(queue)
 
-    def run_once(self) -> bool:
+    def run_once(self, conversation_id: int | None = None) -> bool:
         """Handle one due job; ``False`` if there is none.
 
+        :param conversation_id: Handle the job of this one, if it is due.
         :raises DatabaseError: No job could be claimed.
         """
         self._heartbeat.ensure()
-        job = self._queue.claim()
+        job = self._queue.claim(conversation_id=conversation_id)
 
         if job is None:
             return False
@@ -163,8 +162,9 @@ class JobRunner:
         except LeaseLostError as error:
             log.warning("%s Its turn was abandoned here.", error)
         except Exception as error:  # noqa: BLE001 - the thread boundary
-            # The lease ends and the job is tried again.
-            log.error("job %s stopped: %s", job.id, _short(error))  # noqa: TRY400
+            # The job is tried again after a lease.
+            log.error("job %s stopped: %s", job.id, described(error))  # noqa: TRY400
+            self._heartbeat.give_back(job)
         finally:
             self._heartbeat.leave(job)
 
@@ -175,10 +175,6 @@ class JobRunner:
                 self._queue.postpone(job, 0.0, free=True)
             except DatabaseError as error:
                 log.warning("job %s was not released: %s", job.id, error)
-
-
-def _short(error: Exception) -> str:
-    return str(error) if isinstance(error, ChatwootError) else trace(error)
 
 
 class InlineBackend:
@@ -214,7 +210,7 @@ class InlineBackend:
 
         return new
 
-    def wake(self) -> None:
+    def wake(self, conversation_id: int | None = None) -> None:
         """Handle whatever is due."""
         try:
             while self._runner.run_once():
@@ -224,117 +220,6 @@ class InlineBackend:
 
     def stop(self) -> None:
         """Nothing runs between requests."""
-
-
-class Upkeep:
-    """Periodic duties of workers. Threads share it.
-
-    :param catch_up: Runs beside them.
-    :param left: What was counted, and is not in the log yet.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        ownership: OwnershipStore,
-        told: ToldAttributes,
-        catch_up: CatchUpThread,
-        left: LeftUnanswered,
-    ) -> None:
-        self._store = store
-        self._told = told
-        self._ownership = ownership
-        self._catch_up = catch_up
-        self._left = left
-        self._due: dict[str, float] = {}
-        self._name = uuid.uuid4().hex
-
-    def run(self, threads: int, *, late: bool) -> None:
-        """Do what is due.
-
-        :param threads: How many turns this process runs side by side.
-        :param late: They were started by a request.
-        """
-        self._catch_up.ensure()
-        self._left.report()
-
-        if self._is_due("dead", _LOOK_FOR_DEAD_EVERY):
-            _attempt("jobs of dead processes were not taken over", self._end_leases)
-
-        if self._is_due("report", _REPORT_EVERY):
-            _attempt(_NO_HEARTBEAT, functools.partial(self._report, threads, late))
-
-        if self._is_due("prune", _PRUNE_EVERY):
-            _attempt("the database was not pruned", self._prune)
-
-        if self._is_due("checkpoint", _CHECKPOINT_EVERY):
-            _attempt(
-                "SQLite's log was not checkpointed", self._store.database.checkpoint
-            )
-
-    def end(self) -> None:
-        """This process handles no more jobs."""
-        self._left.report(last=True)
-        _attempt(_NO_HEARTBEAT, functools.partial(self._report, 0, late=False))
-        self._store.database.processes.leave()
-
-    def stop(self) -> None:
-        """End what runs beside the workers. Blocks for half a second at most."""
-        self._catch_up.stop()
-
-    def reset(self) -> None:
-        """Make every duty due, in a new process."""
-        self._due.clear()
-        self._name = uuid.uuid4().hex
-
-    def _report(self, threads: int, late: bool) -> None:
-        # The second is a name for operators, where the death of a process is not seen.
-        name = self._store.database.processes.enter() or self._name
-        limits = [
-            *([WorkerLimit.LATE_START] if late else []),
-            *([WorkerLimit.NO_GRACE] if servers.is_ended_by_sigterm() else []),
-        ]
-        self._store.inspection.report(name, threads, limits)
-
-    def _end_leases(self) -> None:
-        ended = self._store.queue.end_leases()
-
-        if ended:
-            log.warning("jobs taken over from a process that died: %d", ended)
-
-    def _prune(self) -> None:
-        pruned = (
-            self._store.inspection.prune(at_most=_PRUNE_ROWS),
-            self._store.transcript.prune(KEEP, at_most=_PRUNE_ROWS),
-            self._store.outbox.by_host.prune(KEEP, at_most=_PRUNE_ROWS),
-            self._ownership.prune(KEEP, at_most=_PRUNE_ROWS),
-        )
-        self._store.sweeps.prune(2 * KEEP)
-        self._store.revisions.prune()
-        self._told.prune()
-
-        if max(pruned) >= _PRUNE_ROWS:
-            self._due["prune"] = time.monotonic() + _PRUNE_PAUSE
-
-    def _is_due(self, duty: str, every: float) -> bool:
-        """Whether a duty is due; the next time is then ``every`` seconds from now.
-
-        Two threads may get ``True`` at once: to run a duty twice does no harm.
-        """
-        now = time.monotonic()
-        due = now >= self._due.get(duty, 0.0)
-
-        if due:
-            self._due[duty] = now + every
-
-        return due
-
-
-def _attempt(failure: str, act: t.Callable[[], object]) -> None:
-    try:
-        act()
-    except Exception as error:  # noqa: BLE001 - the thread must go on
-        log.warning("%s: %s", failure, _short(error))
 
 
 class ThreadBackend(Forkable):
@@ -410,7 +295,7 @@ class ThreadBackend(Forkable):
 
         return new
 
-    def wake(self) -> None:
+    def wake(self, conversation_id: int | None = None) -> None:
         """Let a worker look for due jobs."""
         self.start()
 

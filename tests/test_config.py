@@ -86,6 +86,8 @@ KEYS = [
     Key("MAX_PARTS", 4, "2", 2, 9, 9),
     Key("TYPING", True, "off", False, False, False),
     Key("BACKEND", "thread", "Inline", "inline", "inline", "inline"),
+    Key("CELERY_APP", None, " a.b:c ", "a.b:c", "shop:celery", "shop:celery"),
+    Key("CELERY_QUEUE", None, " chat ", "chat", "slow", "slow"),
     Key("WORKERS", 4, "0", 0, 16, 16),
     Key("CATCH_UP", 60.0, "0", 0.0, 5, 5.0),
     Key("DATABASE_URL", FILE, " sqlite:///a.db ", "sqlite:///a.db", FILE, FILE),

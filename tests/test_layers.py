@@ -16,7 +16,16 @@ import flask_chatwoot
 
 ROWS = (
     *("errors outcomes", "background", "payloads", "client", "queue", "ownership"),
-    *("config", "replies signals", "turns", "ingest servers", "catch_up", "workers"),
+    *(
+        "config",
+        "replies signals",
+        "turns",
+        "ingest servers",
+        "catch_up",
+        "upkeep",
+        "workers",
+        "celery",
+    ),
     *(
         "components",
         "runtime",
@@ -182,6 +191,7 @@ def test_what_is_below_turns_knows_no_flask(name: str) -> None:
         ),
         ("urllib3", {*(f"client.{x}" for x in CLIENT), "client.api"}),
         ("sqlite3", {"queue.sqlite"}),
+        ("celery", {"celery.finder", "celery.tasks"}),
     ],
 )
 def test_a_library_is_used_in_one_place(library: str, modules: set[str]) -> None:

@@ -24,7 +24,10 @@ def signal() -> NamedSignal:
 
 @pytest.mark.parametrize(
     "name",
-    ["before_post", "after_post", "turn_finished", "undelivered", "got_exception"],
+    [
+        *("before_post", "after_post", "turn_due", "turn_finished", "undelivered"),
+        "got_exception",
+    ],
 )
 def test_the_package_exports_the_signals(name: str) -> None:
     found: NamedSignal = getattr(flask_chatwoot, name)

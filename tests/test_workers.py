@@ -25,11 +25,12 @@ from support.apps import (
     work,
 )
 from support.chatwoot import ChatwootStub
+from support.databases import rows
 from support.deliveries import as_bytes, deliver, message
 from support.queue import Store, open_store
 from support.waiting import wait_until
 
-from flask_chatwoot import Chatwoot, Turn
+from flask_chatwoot import Chatwoot, Turn, upkeep
 from flask_chatwoot import workers as workers_module
 from flask_chatwoot.errors import DatabaseError
 from flask_chatwoot.queue.claimed import Job
@@ -297,7 +298,7 @@ def test_inline_what_was_stored_is_accepted_even_if_no_more_can_be_claimed(
 ) -> None:
     original = Queue.claim
 
-    def broken(queue: Queue, *, tx: t.Any = None) -> t.Any:
+    def broken(queue: Queue, *, tx: t.Any = None, **_: t.Any) -> t.Any:
         return fail() if tx is None else original(queue, tx=tx)
 
     inline.answer()
@@ -427,7 +428,7 @@ def test_workers_prune_and_checkpoint_the_database(
             raise error
         return 0
 
-    monkeypatch.setattr(workers_module, f"_{duty.upper()}_EVERY", 0.0)
+    monkeypatch.setattr(upkeep, f"_{duty.upper()}_EVERY", 0.0)
     monkeypatch.setattr(store, duty, do)
     threads.client.get("/")
 
@@ -440,7 +441,7 @@ def test_workers_prune_and_checkpoint_the_database(
 def test_workers_move_the_log_into_the_file(
     threads: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers_module, "_CHECKPOINT_EVERY", 0.0)
+    monkeypatch.setattr(upkeep, "_CHECKPOINT_EVERY", 0.0)
     file = Path(database_of(threads.app).path)
     threads.client.get("/")
 
@@ -468,6 +469,29 @@ def test_a_lease_that_cannot_be_renewed_is_logged_and_tried_again(
     assert "the lease of job 1 was not renewed: The disk is gone." in caplog.text
     heartbeat.leave(job)
     assert heartbeat.running() == []
+    store.close()
+
+
+def test_a_job_that_stopped_is_given_back_when_the_database_works_again(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[int] = []
+    postpone = Queue.postpone
+
+    def broken(queue: Queue, job: Job, seconds: float) -> None:
+        tries.append(job.id)
+        postpone(queue, job, seconds) if len(tries) > 2 else fail()
+
+    monkeypatch.setattr(Queue, "postpone", broken)
+    store = open_store(path, lease=0.3)
+    put(store.queue)
+    job = store.claim()
+    heartbeat = workers_module.Heartbeat(store.queue)
+    heartbeat.give_back(job)
+    assert rows(path, "SELECT claim FROM job") == [(job.claim,)]
+
+    wait_until(lambda: rows(path, "SELECT claim FROM job") == [(None,)])
+    assert tries == [job.id] * 3
     store.close()
 
 

@@ -76,24 +76,43 @@ class CatchUpThread(Forkable):
         pause = min(self._catch_up.interval / 4, _LOOK_EVERY)
 
         while not stopping.is_set():
-            self._sweep(started, stopping)
+            self.sweep(started, stopping=stopping.is_set, wait=stopping.wait)
             stopping.wait(pause)
 
-    def _sweep(self, started: float, stopping: threading.Event) -> None:
+    @property
+    def interval(self) -> float:
+        """See :attr:`.CatchUp.interval`."""
+        return self._catch_up.interval
+
+    def sweep(
+        self,
+        started: float,
+        *,
+        stopping: t.Callable[[], bool],
+        wait: t.Callable[[float], object] = time.sleep,
+    ) -> int | None:
+        """Make a sweep here and now, if one is due, and log its error.
+
+        :param started: When this process started, by ``time.monotonic``.
+        :return: See :meth:`.CatchUp.sweep`; ``None`` if it failed.
+        """
         database = self._catch_up.store.database
+        taken_in = None
 
         try:
             with database.read():  # its time counts once the file is open
                 started_at = database.clock() - (time.monotonic() - started)
 
-            self._catch_up.sweep(
-                started_at=started_at, stopping=stopping.is_set, wait=stopping.wait
+            taken_in = self._catch_up.sweep(
+                started_at=started_at, stopping=stopping, wait=wait
             )
             self._failed = ""
         except ChatwootError as error:
             self._report(explained(error), failed=isinstance(error, APIError))
         except Exception as error:  # noqa: BLE001 - the thread must go on
             self._report(trace(error), failed=True)
+
+        return taken_in
 
     def _report(self, error: str, *, failed: bool) -> None:
         """Log an error once, as long as it is the same."""

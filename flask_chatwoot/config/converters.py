@@ -192,6 +192,17 @@ def http_url(value: t.Any) -> str:
     return given
 
 
+def object_path(value: t.Any) -> str:
+    """A module and a name in it, with a colon between."""
+    given = text(value)
+    module, colon, name = given.partition(":")
+
+    if not (colon and all(map(str.isidentifier, [*module.split("."), name]))):
+        raise ValueError("must name a module and an object in it, like shop:celery.")
+
+    return given
+
+
 def url_prefix(value: t.Any) -> str:
     """A path, without a slash at the end."""
     given = text(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import difflib
-import importlib
+import importlib.util
 import os
 import re
 import shutil
@@ -87,6 +87,8 @@ class Config:
     max_parts: int
     typing: bool
     backend: str
+    celery_app: str | None
+    celery_queue: str | None
     workers: int
     catch_up: float
     database_url: str
@@ -172,7 +174,7 @@ def load(
     if url.source != "default" or (configured and not testing):
         _check_database(found, path)
 
-    _check_times(found)
+    _check_together(found)
     errors = [each.error for each in found.values() if each.error]
 
     if errors and not keep_errors:
@@ -267,7 +269,12 @@ _NO_PORT: t.Final = re.compile(
 """A user and the password in a URL without a host look like a host and its port."""
 
 
-# -- times that must fit together ------------------------------------------------
+# -- values that must fit together -----------------------------------------------
+
+
+def _check_together(found: dict[str, Found]) -> None:
+    _check_times(found)
+    _check_celery(found)
 
 
 def _check_times(found: dict[str, Found]) -> None:
@@ -294,6 +301,28 @@ def _check_times(found: dict[str, Found]) -> None:
                 f"{least:g}, {reason}."
             )
             found[name] = replace(given, error=error)
+
+
+def _check_celery(found: dict[str, Found]) -> None:
+    """Celery's workers need the library, and a database that machines can share."""
+    backend, url = found["backend"], found["database_url"]
+    problem = None
+
+    if backend.value != "celery":
+        return
+
+    if importlib.util.find_spec("celery") is None:
+        problem = "needs Celery: pip install Flask-Chatwoot[celery]"
+    elif not url.error and isinstance(url.value, str):
+        problem = (
+            "needs PostgreSQL: Celery's workers may run on machines that cannot share "
+            "a file. Set CHATWOOT_DATABASE_URL to postgresql://…, or CHATWOOT_BACKEND "
+            "to thread"
+        )
+
+    if problem is not None:
+        error = f"{backend.setting.key} is 'celery', which {problem}."
+        found["backend"] = replace(backend, error=error)
 
 
 # -- the database --------------------------------------------------------------

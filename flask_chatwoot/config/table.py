@@ -13,7 +13,7 @@ from . import converters as to
 
 PREFIX: t.Final = "CHATWOOT_"
 
-BACKENDS: t.Final = ("inline", "thread")
+BACKENDS: t.Final = ("inline", "thread", "celery")
 ON_SILENCE: t.Final = ("open", "leave")
 SYNCS: t.Final = ("full", "normal")
 
@@ -218,7 +218,20 @@ SETTINGS: t.Final = (
         "backend",
         to.one_of(*BACKENDS),
         "thread",
-        "thread, or inline: inside the request (the default if app.testing).",
+        "thread, celery, or inline: inside the request (the default if app.testing).",
+    ),
+    Setting(
+        "celery_app",
+        to.object_path,
+        None,
+        "The host's Celery app, like module:name. Without it, the one in "
+        'app.extensions["celery"].',
+    ),
+    Setting(
+        "celery_queue",
+        to.text,
+        None,
+        "Queue of Celery's for the tasks of this package. Without it, Celery's routes.",
     ),
     _common(
         "workers",

@@ -275,6 +275,9 @@ def _start(context: DoctorContext) -> str:
     if context.config.backend == "thread" and not context.config.workers:
         return "CHATWOOT_WORKERS is 0: run flask chatwoot work beside the app."
 
+    if context.config.backend == "celery":
+        return "Run celery worker and celery beat with the app, or flask chatwoot work."
+
     return (
         "Is the app running? Under gunicorn and flask run its workers start with it, "
         "elsewhere with the first request or by chatwoot.start(app). Or run flask "

@@ -49,6 +49,12 @@ _DUE: t.Final = f"{_JOB} AND due_at <= :now ORDER BY due_at, id"
 _FAR: t.Final = f"{_JOB} AND due_at > :now + {LONGEST_PAUSE}"
 """Stored by a clock that was wrong."""
 
+_DUE_OF: t.Final = f"""
+{_JOB} AND conversation_id = :conversation AND finished_at IS NULL
+AND (due_at <= :now OR due_at > :now + {LONGEST_PAUSE}) ORDER BY id
+"""
+"""The first of one line, if it is due."""
+
 _CLAIMED: t.Final = f"{_JOB} AND due_at IS NOT NULL AND claim = :claim"
 
 _IS_DUE: t.Final = f"""
@@ -218,30 +224,45 @@ class Queue:
 
     # -- work ------------------------------------------------------------------
 
-    def claim(self, *, tx: Transaction | None = None) -> Job | None:
-        """Take the oldest due job for the length of a lease, or ``None``."""
+    def claim(
+        self, *, conversation_id: int | None = None, tx: Transaction | None = None
+    ) -> Job | None:
+        """Take the oldest due job for the length of a lease, or ``None``.
+
+        :param conversation_id: Take that of this one, if it is due.
+        """
         if tx is not None:
             return self._claim_due(tx, secrets.token_hex(16))
 
         # Most claims find nothing, and reading does not block writers.
-        with self._database.read() as seen:
-            values = {"account": self._database.account_id, "now": seen.now}
-
-            if not seen.execute(_IS_DUE, values).fetchone()[0]:
-                return None
+        if conversation_id is None and not self._is_any_due():
+            return None
 
         self._database.processes.enter()  # here: it may block
         claim = secrets.token_hex(16)
 
         return self._database.write(
-            lambda tx, again: self._claim_due(tx, claim, again=again)
+            lambda tx, again: self._claim_due(tx, claim, conversation_id, again=again),
+            conversation_id=conversation_id,
         )
 
+    def _is_any_due(self) -> bool:
+        with self._database.read() as seen:
+            values = {"account": self._database.account_id, "now": seen.now}
+
+            return bool(seen.execute(_IS_DUE, values).fetchone()[0])
+
     def _claim_due(
-        self, tx: Transaction, claim: str, *, again: bool = False
+        self,
+        tx: Transaction,
+        claim: str,
+        conversation_id: int | None = None,
+        *,
+        again: bool = False,
     ) -> Job | None:
         values = {
             "account": self._database.account_id,
+            "conversation": conversation_id,
             "now": tx.now,
             "claim": claim,
             "worker": self._database.processes.enter(),
@@ -251,7 +272,8 @@ class Queue:
         if again and (row := tx.execute(_CLAIMED, values).fetchone()):
             return self._job(tx, claim, row)
 
-        row = tx.first_free(_DUE, values) or tx.first_free(_FAR, values)
+        due = (_DUE, _FAR) if conversation_id is None else (_DUE_OF,)
+        row = next(filter(None, (tx.first_free(sql, values) for sql in due)), None)
 
         if row is None:
             return None

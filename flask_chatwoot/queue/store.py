@@ -10,6 +10,7 @@ from .outbox import Outbox
 from .revisions import Revisions
 from .sweeps import Sweeps
 from .transcript import Transcript
+from .wakes import Wakes
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -23,6 +24,7 @@ class Store:
     inspection: Inspection
     sweeps: Sweeps
     revisions: Revisions
+    wakes: Wakes
 
     @classmethod
     def of(cls, database: Database, **timing: float) -> t.Self:
@@ -38,4 +40,5 @@ class Store:
             Inspection(database),
             Sweeps(database),
             Revisions(database),
+            Wakes(database),
         )

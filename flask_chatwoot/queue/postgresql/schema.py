@@ -12,7 +12,7 @@ import functools
 import re
 import typing as t
 
-from flask_chatwoot.queue import schema
+from flask_chatwoot.queue import schema, wakes
 
 from . import beats
 
@@ -22,8 +22,10 @@ VERSION: t.Final = schema.VERSION
 OLDEST: t.Final = 6
 """The oldest version whose release may use these tables."""
 
+_CREATE: t.Final = (*schema.CREATE, *wakes.CREATE)
+
 _TABLES: t.Final = sorted(
-    {*re.findall(r"CREATE TABLE (\w+)", "\n".join(schema.CREATE)), "process", "meta"},
+    {*re.findall(r"CREATE TABLE (\w+)", "\n".join(_CREATE)), "process", "meta"},
     key=len,
     reverse=True,
 )
@@ -77,7 +79,7 @@ _VALUE: t.Final = re.compile(r"(?<!:):([a-z_][a-z_0-9]*)")
 
 def create(name: str) -> list[str]:
     """The statements that make the tables in a schema of that name."""
-    statements = [_translated(each) for each in schema.CREATE]
+    statements = [_translated(each) for each in _CREATE]
 
     return [
         *(qualified(each, name) for each in (*statements, _META)),

@@ -1,0 +1,162 @@
+"""The periodic duties of the processes that handle jobs."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+import typing as t
+import uuid
+
+from . import servers
+from .catch_up.thread import CatchUpThread
+from .errors import described
+from .ownership.attributes import ToldAttributes
+from .ownership.store import OwnershipStore
+from .queue.inspection import ALIVE, KEEP
+from .queue.schema import WorkerLimit
+from .queue.store import Store
+from .turns.left import LeftUnanswered
+
+T = t.TypeVar("T")
+
+_PRUNE_EVERY: t.Final = 3600.0
+
+_PRUNE_ROWS: t.Final = 2000
+"""Rows that are pruned at once; a turn waits meanwhile. If there are more, the next
+ones follow after a pause."""
+
+_PRUNE_PAUSE: t.Final = 10.0
+
+_REPORT_EVERY: t.Final = ALIVE / 3
+
+_CHECKPOINT_EVERY: t.Final = 1.0
+
+_LOOK_FOR_DEAD_EVERY: t.Final = 1.0
+
+_NO_HEARTBEAT: t.Final = "the heartbeat of this process was not stored"
+
+log = logging.getLogger(__name__)
+
+
+class Upkeep:
+    """Periodic duties of workers. Threads share it.
+
+    :param catch_up: Runs beside them.
+    :param left: What was counted, and is not in the log yet.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        ownership: OwnershipStore,
+        told: ToldAttributes,
+        catch_up: CatchUpThread,
+        left: LeftUnanswered,
+    ) -> None:
+        self._store = store
+        self._told = told
+        self._ownership = ownership
+        self._catch_up = catch_up
+        self._left = left
+        self._due: dict[str, float] = {}
+        self._name = uuid.uuid4().hex
+
+    def run(self, threads: int, *, late: bool) -> None:
+        """Do what is due.
+
+        :param threads: How many turns this process runs side by side.
+        :param late: They were started by a request.
+        """
+        self._catch_up.ensure()
+        self.do_duties(threads, late=late)
+
+    def do_duties(self, threads: int, *, late: bool = False) -> bool:
+        """Do what is due, without catch-up; whether jobs were taken over."""
+        self._left.report()
+        taken_over = None
+
+        if self._is_due("dead", _LOOK_FOR_DEAD_EVERY):
+            taken_over = _attempt(
+                "jobs of dead processes were not taken over", self._end_leases
+            )
+
+        if self._is_due("report", _REPORT_EVERY):
+            _attempt(_NO_HEARTBEAT, functools.partial(self._report, threads, late))
+
+        if self._is_due("prune", _PRUNE_EVERY):
+            _attempt("the database was not pruned", self._prune)
+
+        if self._is_due("checkpoint", _CHECKPOINT_EVERY):
+            _attempt(
+                "SQLite's log was not checkpointed", self._store.database.checkpoint
+            )
+
+        return bool(taken_over)
+
+    def end(self) -> None:
+        """This process handles no more jobs."""
+        self._left.report(last=True)
+        _attempt(_NO_HEARTBEAT, functools.partial(self._report, 0, late=False))
+        self._store.database.processes.leave()
+
+    def stop(self) -> None:
+        """End what runs beside the workers. Blocks for half a second at most."""
+        self._catch_up.stop()
+
+    def reset(self) -> None:
+        """Make every duty due, in a new process."""
+        self._due.clear()
+        self._name = uuid.uuid4().hex
+
+    def _report(self, threads: int, late: bool) -> None:
+        # The second is a name for operators, where the death of a process is not seen.
+        name = self._store.database.processes.enter() or self._name
+        limits = [
+            *([WorkerLimit.LATE_START] if late else []),
+            *([WorkerLimit.NO_GRACE] if servers.is_ended_by_sigterm() else []),
+        ]
+        self._store.inspection.report(name, threads, limits)
+
+    def _end_leases(self) -> int:
+        ended = self._store.queue.end_leases()
+
+        if ended:
+            log.warning("jobs taken over from a process that died: %d", ended)
+
+        return ended
+
+    def _prune(self) -> None:
+        pruned = (
+            self._store.inspection.prune(at_most=_PRUNE_ROWS),
+            self._store.transcript.prune(KEEP, at_most=_PRUNE_ROWS),
+            self._store.outbox.by_host.prune(KEEP, at_most=_PRUNE_ROWS),
+            self._ownership.prune(KEEP, at_most=_PRUNE_ROWS),
+        )
+        self._store.sweeps.prune(2 * KEEP)
+        self._store.revisions.prune()
+        self._told.prune()
+
+        if max(pruned) >= _PRUNE_ROWS:
+            self._due["prune"] = time.monotonic() + _PRUNE_PAUSE
+
+    def _is_due(self, duty: str, every: float) -> bool:
+        """Whether a duty is due; the next time is then ``every`` seconds from now.
+
+        Two threads may get ``True`` at once: to run a duty twice does no harm.
+        """
+        now = time.monotonic()
+        due = now >= self._due.get(duty, 0.0)
+
+        if due:
+            self._due[duty] = now + every
+
+        return due
+
+
+def _attempt(failure: str, act: t.Callable[[], T]) -> T | None:
+    try:
+        return act()
+    except Exception as error:  # noqa: BLE001 - the thread must go on
+        log.warning("%s: %s", failure, described(error))
+        return None

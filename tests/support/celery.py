@@ -1,0 +1,192 @@
+"""A broker, and Celery's workers and beat in processes of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import typing as t
+import uuid
+from pathlib import Path
+
+import pytest
+import redis
+from celery import Celery, Task
+from flask import Flask
+
+from . import databases
+
+REDIS: t.Final = os.environ.get("CHATWOOT_TEST_REDIS", "redis://127.0.0.1:6379/9")
+
+PROGRAM: t.Final = "support.programs.celery_host:celery_app"
+
+
+def celery_init_app(app: Flask) -> Celery:
+    """As Flask's documentation teaches it."""
+
+    class FlaskTask(Task):  # type: ignore[type-arg]
+        def __call__(self, *args: object, **kwargs: object) -> object:
+            with app.app_context():
+                return self.run(*args, **kwargs)
+
+    celery_app: Celery = Celery(app.name, task_cls=FlaskTask)
+    celery_app.config_from_object(app.config["CELERY"])
+    celery_app.set_default()
+    app.extensions["celery"] = celery_app
+
+    return celery_app
+
+
+class Broker:
+    """The keys of one test in Redis.
+
+    :ivar url: For Celery.
+    """
+
+    def __init__(self, url: str = REDIS) -> None:
+        self.url = url
+        self.prefix = f"test-{uuid.uuid4().hex}:"
+        self._redis = redis.Redis.from_url(url)
+
+    @property
+    def settings(self) -> dict[str, t.Any]:
+        """Celery's settings with it."""
+        return {
+            "broker_url": self.url,
+            "broker_transport_options": {"global_keyprefix": self.prefix},
+            "broker_connection_retry_on_startup": True,
+            "worker_hijack_root_logger": False,
+        }
+
+    def waiting(self, queue: str = "celery") -> int:
+        """The number of tasks in a queue."""
+        return self._redis.llen(f"{self.prefix}{queue}")
+
+    def tasks(self, queue: str = "celery") -> list[dict[str, t.Any]]:
+        """The headers of the tasks in a queue, newest first."""
+        rows = t.cast(list[bytes], self._redis.lrange(f"{self.prefix}{queue}", 0, -1))
+
+        return [json.loads(row)["headers"] for row in rows]
+
+    def lose_all(self) -> None:
+        """Take everything out of it."""
+        for key in self._redis.scan_iter(f"{self.prefix}*"):
+            self._redis.delete(key)
+
+    def close(self) -> None:
+        self.lose_all()
+        self._redis.close()
+
+
+def need_postgresql() -> None:
+    """Skip the test where there is none."""
+    import psycopg
+
+    try:
+        databases.connected().close()
+    except psycopg.OperationalError:
+        pytest.skip("no PostgreSQL; set CHATWOOT_TEST_POSTGRESQL")
+
+
+@contextlib.contextmanager
+def broker() -> t.Iterator[Broker]:
+    """Redis, or a skipped test."""
+    try:
+        with contextlib.closing(redis.Redis.from_url(REDIS)) as server:
+            server.ping()
+    except redis.ConnectionError:
+        pytest.skip(f"no Redis at {REDIS}; set CHATWOOT_TEST_REDIS")
+
+    with contextlib.closing(Broker()) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def frozen_server() -> t.Iterator[str]:
+    """A server that accepts connections and never answers; its address."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+class Process:
+    """A process of Celery's command, in the context of an app of this process.
+
+    :param command: ``worker``, ``beat``, and options.
+    """
+
+    def __init__(
+        self, app: Flask, folder: Path, *command: str, **environment: str
+    ) -> None:
+        settings = {
+            key: str(value)
+            for key, value in app.config.items()
+            if key.startswith("CHATWOOT_")
+        }
+        self._log = folder / f"{command[0]}-{uuid.uuid4().hex[:6]}.log"
+        tests = Path(__file__).parents[1]
+        path = os.pathsep.join([str(tests), str(tests.parent)])
+
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "celery", "--app", PROGRAM, "--quiet"),
+                    *(*command, "--loglevel", "INFO"),
+                ],
+                cwd=folder,
+                env={
+                    **os.environ,
+                    **settings,
+                    "PYTHONPATH": path,
+                    "CELERY": json.dumps(app.config["CELERY"]),
+                    "CALLS": str(folder / "calls"),
+                    "PROVIDER_SECONDS": "0",
+                    "FIRST_SECONDS": "0",
+                    "FAILURES": "0",
+                    **environment,
+                },
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> t.Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+        self._process.wait(10)
+
+    @property
+    def log(self) -> str:
+        """What it has written so far."""
+        return self._log.read_text(encoding="utf-8")
+
+    def finish(self) -> int:
+        """End it as a service manager does; its exit code."""
+        self._process.terminate()
+
+        return self._process.wait(20)
+
+
+def worker(
+    app: Flask, folder: Path, pool: str = "threads", **environment: str
+) -> Process:
+    """A worker with two slots."""
+    return Process(
+        app,
+        folder,
+        *("worker", "--pool", pool, "--concurrency", "2"),
+        *("--without-mingle", "--without-gossip"),
+        **environment,
+    )
+
+
+def beat(app: Flask, folder: Path) -> Process:
+    """What publishes the periodic tasks."""
+    return Process(app, folder, "beat", "--schedule", str(folder / "schedule"))
