@@ -158,7 +158,7 @@ def rows(server: Program, schema: str) -> set[str]:
 
 
 def selected(server: Program, columns: str, table: str) -> list[tuple[t.Any, ...]]:
-    return server.execute(f"SELECT {columns} FROM {table}")  # noqa: S608
+    return server.execute(f"SELECT {columns} FROM {table}")
 
 
 def connections(server: Program) -> int:
@@ -594,7 +594,7 @@ def test_a_lease_ends_after_the_last_beat(
 
     if beaten_at is not None:
         server.execute(
-            f"INSERT INTO {schema}.process VALUES (1, 'w', %s, %s, '', 1)",  # noqa: S608
+            f"INSERT INTO {schema}.process VALUES (1, 'w', %s, %s, '', 1)",
             *(beaten_at, LEASE),
         )
 
