@@ -222,7 +222,7 @@ def test_what_an_operator_deletes_was_an_answer(clock: Clock) -> None:
 
 def written(clock: Clock) -> Run:
     """Customers have written, each after the delivery of the one before."""
-    run = Run(Simulator(clock=clock), Mock(), conversations=3, clock=clock)
+    run = Run(Simulator(clock=clock), Mock(accidents={}), conversations=3, clock=clock)
 
     for number, place in TEXTS:
         clock.advance(1.0)

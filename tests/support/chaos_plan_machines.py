@@ -1,0 +1,105 @@
+"""What happens in a run of the chaos program on several machines, and when."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import random
+import typing as t
+
+from .chaos_plan import LEASE, Step, texts_of
+
+FROZEN: t.Final = LEASE + 1.5
+"""Seconds for which a process is frozen."""
+
+RESTARTED: t.Final = 2.0
+"""Seconds until a restarted database is used again, or nearly."""
+
+OUTAGES: t.Final = {"freeze": 5.0, "stop": 40.0}
+"""Seconds for which the database is frozen, and away."""
+
+ENDS: t.Final = {"freeze": "thaw", "stop": "start"}
+
+
+def planned_for_machines(options: argparse.Namespace) -> list[Step]:
+    """All that will happen, oldest first."""
+    chance = random.Random(options.seed)  # noqa: S311 - the same plan each time
+    end, numbers = options.seconds, range(1, options.machines + 1)
+    texts = texts_of(chance, end, options.conversations)
+    steps = [
+        *itertools.islice(texts, options.texts),
+        *_kills(chance, end, options.kills, numbers),
+        *_freezes(chance, end, options.freezes, numbers),
+        *_networks(chance, end, options.cuts, numbers),
+        *_databases(chance, end, options.outages, options.restarts),
+    ]
+
+    return sorted(steps, key=lambda step: step.at)
+
+
+def _kills(
+    chance: random.Random, end: float, count: int, machines: t.Iterable[int]
+) -> t.Iterator[Step]:
+    ways = itertools.product(
+        [("kill child", "server"), ("kill", "worker 1"), ("kill", "server")], machines
+    )
+
+    for at, ((act, name), machine) in _spread(chance, end, count, [*ways]):
+        yield Step(at, act, f"{machine} {name}")
+        yield Step(at + chance.uniform(0.0, 2.0), "restart")
+
+
+def _freezes(
+    chance: random.Random, end: float, count: int, machines: t.Iterable[int]
+) -> t.Iterator[Step]:
+    """Every other one in the middle of a transaction."""
+    names = [*itertools.product(["worker 1", "server"], machines)]
+    acts = itertools.cycle(["freeze", "freeze in transaction"])
+
+    for at, (name, machine) in _spread(chance, end, count, names):
+        yield Step(at, next(acts), f"{machine} {name}")
+        yield Step(at + FROZEN, "thaw", f"{machine} {name}")
+
+
+def _networks(
+    chance: random.Random, end: float, count: int, machines: t.Sequence[int]
+) -> t.Iterator[Step]:
+    """All connections are reset; one machine's are stalled or cut for some seconds."""
+    acts = itertools.cycle(["stall network", "cut network"])
+
+    for at, machine in _spread(chance, end, count, machines):
+        yield Step(at, "reset connections")
+        later = at + chance.uniform(0.0, end / count / 2)
+        yield Step(later, next(acts), machine)
+        yield Step(later + chance.uniform(1.0, 6.0), "join network", machine)
+
+
+def _databases(
+    chance: random.Random, end: float, outages: int, restarts: int
+) -> t.Iterator[Step]:
+    """One after the other, with pauses of the same length."""
+    acts = [*OUTAGES] * outages + ["restart"] * restarts
+    chance.shuffle(acts)
+    busy = sum(OUTAGES.get(act, RESTARTED) for act in acts)
+    pause = max(1.0, (end - busy) / (len(acts) + 1))
+    at = pause
+
+    for act in acts:
+        yield Step(at, f"{act} database")
+        at += OUTAGES.get(act, RESTARTED)
+
+        if act in ENDS:
+            yield Step(at, f"{ENDS[act]} database")
+
+        at += pause
+
+
+T = t.TypeVar("T")
+
+
+def _spread(
+    chance: random.Random, end: float, count: int, among: t.Sequence[T]
+) -> t.Iterator[tuple[float, T]]:
+    """That many times, spread over the run, and whom it happens to, in turn."""
+    for number, each in zip(range(count), itertools.cycle(among), strict=False):
+        yield (number + chance.random()) * end / count, each
