@@ -27,6 +27,7 @@ import tempfile
 import typing as t
 from pathlib import Path
 
+import pytest
 from support.chaos_plan import LEASE, Step, planned
 from support.chaos_plan_machines import planned_for_machines
 from support.chaos_run import Run, Text
@@ -50,6 +51,9 @@ from flask_chatwoot.simulator.server import serving
 
 SETTLE_TIME: t.Final = 6.0
 TIMEOUT: t.Final = 2.0
+
+CANNOT_RUN: t.Final = 77
+"""The exit code where what it needs is not installed."""
 
 T = t.TypeVar("T")
 
@@ -220,9 +224,8 @@ def add_options_of_machines(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--pgbouncer", action="store_true", help="before the server")
     group.add_argument("--freezes", type=int, help="of processes; default: one in 4 s")
     group.add_argument("--cuts", type=int, help="of networks; default: one in 20 s")
-    group.add_argument(
-        *("--outages",), type=int, default=1, help="the server frozen, and away"
-    )
+    outages = "the server frozen, and away"
+    group.add_argument("--outages", type=int, default=1, help=outages)
     group.add_argument("--restarts", type=int, help="default: one in 60 s")
 
 
@@ -239,7 +242,12 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
 
         folder = options.keep or stack.enter_context(tempfile.TemporaryDirectory())
         report = (lambda step: None) if options.json else print
-        result = perform(options, Path(folder), report)
+
+        try:
+            result = perform(options, Path(folder), report)
+        except pytest.skip.Exception as reason:
+            print(reason, file=sys.stderr)
+            return CANNOT_RUN
 
     show(result, as_json=options.json)
 
