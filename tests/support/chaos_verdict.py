@@ -6,7 +6,7 @@ import itertools
 import math
 import re
 import typing as t
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 from flask_chatwoot.simulator.payloads import MessageRecord
 
@@ -247,7 +247,9 @@ def limits(
 ) -> dict[str, Limit]:
     """What the accidents may cost.
 
-    A turn is one post. Each process that dies or freezes may cost one question more.
+    Each turn asks once, also one whose answer is dropped since the customer goes on
+    writing: then the next one asks about more. Each process that dies or freezes may
+    cost the same question once more.
 
     :param questions: What the provider was asked.
     :param requests: Of each request, the process, and when it began and ended.
@@ -256,13 +258,11 @@ def limits(
     accidents = sum(
         count for name, count in run.done.items() if name.startswith(("kill", "freeze"))
     )
+    asked = Counter(text for text in questions if TEXT.search(text))
     longest = max((seconds_of(*each, stops) for each in requests), default=0.0)
 
     return {
-        "questions to the provider": Limit(
-            sum(bool(TEXT.search(text)) for text in questions),
-            len(posts(run)) + accidents,
-        ),
+        "questions to the provider": Limit(asked.total(), len(asked) + accidents),
         "seconds of the longest request": Limit(round(longest, 2), HELD + OWN),
     }
 
