@@ -14,7 +14,8 @@ nothing but a PostgreSQL, which the program starts from Debian's binaries. Custo
 write, and nobody else does anything. Processes are killed, and frozen for longer than
 the lease, also in the middle of a transaction; connections to the database are reset,
 stalled and cut; the server is frozen, away and restarted. It counts as well what the
-provider was asked, and how long requests were held.
+provider was asked, and how long requests were held. With ``--engine celery`` Celery's
+workers run the turns, a third of what wakes them is lost, and Redis is frozen.
 """
 
 from __future__ import annotations
@@ -42,12 +43,14 @@ from support.chaos_verdict import (
     was_let_go,
 )
 from support.host import SERVERS, Machine
-from support.machines import Machines, machines
 from support.network import ApiProxy, DeliveryProxy
 
 from flask_chatwoot.payloads.events import SUBSCRIPTIONS
 from flask_chatwoot.simulator import Simulator
 from flask_chatwoot.simulator.server import serving
+
+if t.TYPE_CHECKING:
+    from support.machines import Machines
 
 SETTLE_TIME: t.Final = 6.0
 TIMEOUT: t.Final = 2.0
@@ -120,12 +123,15 @@ def host(
 ) -> t.Iterator[Machine | Machines]:
     """Where the app runs, for a block."""
     if options.database == "postgresql":
+        from support.machines import machines
+
         with machines(
             folder,
             env,
             web=options.server,
             count=options.machines,
             through_pgbouncer=options.pgbouncer,
+            engine=options.engine,
         ) as several:
             yield several
 
@@ -222,6 +228,7 @@ def add_options_of_machines(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
     group.add_argument("--machines", type=int, default=3)
     group.add_argument("--pgbouncer", action="store_true", help="before the server")
+    group.add_argument("--engine", choices=["thread", "celery"], default="thread")
     group.add_argument("--freezes", type=int, help="of processes; default: one in 4 s")
     group.add_argument("--cuts", type=int, help="of networks; default: one in 20 s")
     outages = "the server frozen, and away"

@@ -18,6 +18,9 @@ RESTARTED: t.Final = 2.0
 OUTAGES: t.Final = {"freeze": 5.0, "stop": 40.0}
 """Seconds for which the database is frozen, and away."""
 
+BROKER_FROZEN: t.Final = 30.0
+"""Seconds for which Redis is frozen, in a run that is long enough."""
+
 ENDS: t.Final = {"freeze": "thaw", "stop": "start"}
 
 
@@ -33,6 +36,9 @@ def planned_for_machines(options: argparse.Namespace) -> list[Step]:
         *_networks(chance, end, options.cuts, numbers),
         *_databases(chance, end, options.outages, options.restarts),
     ]
+
+    if options.engine == "celery":
+        steps += [*_beat(chance, end, options.kills // 10), *_broker(chance, end)]
 
     return sorted(steps, key=lambda step: step.at)
 
@@ -92,6 +98,20 @@ def _databases(
             yield Step(at, f"{ENDS[act]} database")
 
         at += pause
+
+
+def _beat(chance: random.Random, end: float, count: int) -> t.Iterator[Step]:
+    """Celery's beat is the second worker of the first machine."""
+    for at, name in _spread(chance, end, count, ["1 worker 2"]):
+        yield Step(at, "kill", name)
+        yield Step(at + chance.uniform(0.0, 2.0), "restart")
+
+
+def _broker(chance: random.Random, end: float) -> t.Iterator[Step]:
+    length = min(BROKER_FROZEN, end / 3)
+    at = chance.uniform(0.0, end - length)
+    yield Step(at, "freeze broker")
+    yield Step(at + length, "thaw broker")
 
 
 T = t.TypeVar("T")

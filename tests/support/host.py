@@ -24,9 +24,21 @@ SERVERS: t.Final[t.Mapping[str, t.Sequence[str]]] = {
 }
 WORK: t.Final = ("flask", "--app", "chaos_app", "chatwoot", "work")
 
+PUBLISHED: t.Final = "published"
+"""The queue into which apps publish Celery's tasks."""
+
+CONSUMED: t.Final = "consumed"
+"""The queue from which workers take them."""
+
+_CELERY: t.Final = ("celery", "--app", "chaos_app:celery_app", "--quiet")
+CELERY: t.Final = (
+    *(*_CELERY, "worker", "--pool", "threads", "--concurrency", "4"),
+    *("--without-mingle", "--without-gossip", "--queues", CONSUMED),
+)
+BEAT: t.Final = (*_CELERY, "beat", "--schedule", "FOLDER/schedule")
 
 FREEZE: t.Final = signal.SIGUSR2
-FREEZE_IN_TRANSACTION: t.Final = signal.SIGUSR1
+FREEZE_IN_TRANSACTION: t.Final = signal.SIGURG
 """What ``chaos_app`` understands."""
 
 Accidents = t.Mapping[str, t.Callable[[t.Any], object]]
@@ -42,11 +54,11 @@ class Stop(t.NamedTuple):
 
 
 class Machine:
-    """Runs one server and some processes of ``flask chatwoot work``.
+    """Runs one server and some workers.
 
     :param folder: Of this machine alone; the processes keep their records there.
     :param env: Settings of the app.
-    :param workers: How many of ``flask chatwoot work``.
+    :param work: The commands of the workers.
     :ivar urls: Where the server listens.
     :ivar accidents: What can happen to it.
     :ivar stops: When which process was frozen.
@@ -54,7 +66,11 @@ class Machine:
     """
 
     def __init__(
-        self, folder: Path, env: t.Mapping[str, str], server: str, workers: int = 2
+        self,
+        folder: Path,
+        env: t.Mapping[str, str],
+        server: str,
+        work: t.Sequence[t.Sequence[str]] = (WORK, WORK),
     ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = str(free.getsockname()[1])
@@ -75,7 +91,12 @@ class Machine:
         self._env = {**os.environ, **env, "CHAOS_FOLDER": str(folder)}
         self._commands = {
             "server": [each.replace("PORT", port) for each in SERVERS[server]],
-            **{f"worker {number + 1}": WORK for number in range(workers)},
+            **{
+                f"worker {number}": [
+                    each.replace("FOLDER", str(folder)) for each in one
+                ]
+                for number, one in enumerate(work, start=1)
+            },
         }
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._frozen: dict[int, float] = {}

@@ -9,9 +9,21 @@ import typing as t
 from collections import Counter
 from pathlib import Path
 
-from .host import FREEZE_IN_TRANSACTION, Accidents, Machine, Stop
+from .host import (
+    BEAT,
+    CELERY,
+    FREEZE_IN_TRANSACTION,
+    PUBLISHED,
+    WORK,
+    Accidents,
+    Machine,
+    Stop,
+)
 from .postgresql import DATABASE, USER, Program, pgbouncer, postgresql
 from .relay import HOST, Relay
+
+if t.TYPE_CHECKING:
+    from .broker import Broker
 
 SKEWS: t.Final = (0.0, 90.0, -90.0)
 """Seconds by which the clocks of machines are ahead of the true time."""
@@ -23,6 +35,7 @@ class Machines:
     :param server: The database's.
     :param port: What the relays lead to: the server, or what is in front of it.
     :param env: Settings of the app.
+    :param broker: That of Celery, if it is the engine; its beat runs on machine 1.
     :ivar urls: Where their web servers listen.
     :ivar accidents: What can happen to them. A process is named by the number of its
         machine, from 1, and its own name.
@@ -37,8 +50,10 @@ class Machines:
         *,
         web: str,
         count: int,
+        broker: Broker | None = None,
     ) -> None:
         self._server = server
+        self._broker = broker
         self._relays = [Relay(port) for _ in range(count)]
         self._folders = [folder / f"machine-{number + 1}" for number in range(count)]
         self._machines = []
@@ -47,7 +62,7 @@ class Machines:
             self._folders[number].mkdir()
             url = f"postgresql://{USER}@{HOST}:{relay.port}/{DATABASE}"
             settings = {**env, "CHATWOOT_DATABASE_URL": url}
-            machine = Machine(self._folders[number], settings, web, workers=1)
+            machine = Machine(self._folders[number], settings, web, self._work(number))
             machine.set_clock(SKEWS[number % len(SKEWS)])
             self._machines.append(machine)
 
@@ -61,6 +76,20 @@ class Machines:
             "start database": lambda _: server.start(),
             "restart database": lambda _: server.restart(),
         }
+
+        if broker is not None:
+            self.accidents = {
+                **self.accidents,
+                "freeze broker": lambda _: broker.freeze(),
+                "thaw broker": lambda _: broker.thaw(),
+            }
+
+    def _work(self, number: int) -> list[t.Sequence[str]]:
+        """The commands of the workers of a machine."""
+        if self._broker is None:
+            return [WORK]
+
+        return [CELERY, *([] if number else [BEAT])]
 
     def _accidents_of_processes(self) -> Accidents:
         def of(act: t.Callable[..., object], who: str, **options: t.Any) -> object:
@@ -117,8 +146,11 @@ class Machines:
 
     @property
     def seen(self) -> Counter[str]:
-        """How many processes were found frozen."""
-        return sum((machine.seen for machine in self._machines), Counter[str]())
+        """How many processes were found frozen, and what became of tasks."""
+        seen = [machine.seen for machine in self._machines]
+        seen += [self._broker.seen] if self._broker else []
+
+        return sum(seen, Counter[str]())
 
     def questions(self) -> list[str]:
         """What providers were asked."""
@@ -143,6 +175,7 @@ def machines(
     web: str,
     count: int,
     through_pgbouncer: bool,
+    engine: str = "thread",
 ) -> t.Iterator[Machines]:
     """Machines, and a database that starts and ends with the block."""
     with contextlib.ExitStack() as stack:
@@ -152,7 +185,22 @@ def machines(
         if through_pgbouncer:
             entry = stack.enter_context(pgbouncer(server, max_client_conn="1000"))
 
-        several = Machines(folder, env, server, entry.port, web=web, count=count)
+        broker = None
+        settings = {**env, "CHATWOOT_BACKEND": engine}
+
+        if engine == "celery":
+            from .broker import Broker
+
+            broker = stack.enter_context(contextlib.closing(Broker(folder)))
+            settings["CHAOS_BROKER"] = broker.url
+            settings["CHATWOOT_CELERY_QUEUE"] = PUBLISHED
+
+        several = Machines(
+            *(folder, settings, server, entry.port),
+            web=web,
+            count=count,
+            broker=broker,
+        )
         stack.callback(several.close)
 
         yield several

@@ -2,7 +2,7 @@
 
 After SIGUSR2 it freezes at any place except between the signals around a post: a
 process that is frozen after it has looked at its lease and before it has written to
-Chatwoot may post late, which the README names as a limit. After SIGUSR1 it freezes in
+Chatwoot may post late, which the README names as a limit. After SIGURG it freezes in
 the middle of a transaction on PostgreSQL. SIGCONT lets it go on.
 
 In its folder the file "asked" has a line for each question to the provider, and the
@@ -43,6 +43,15 @@ vars(retry).update(LONGEST_BACKOFF=2.0)  # or a run would have to wait for minut
 logging.basicConfig(format="%(process)d %(relativeCreated)d %(message)s")
 app = Flask(__name__, instance_path=str(folder))
 chatwoot = Chatwoot(app)
+
+if broker := os.environ.get("CHAOS_BROKER"):
+    from celery import Celery
+
+    celery_app = Celery(app.name, broker=broker)
+    celery_app.conf.worker_hijack_root_logger = False
+    celery_app.set_default()
+    app.extensions["celery"] = celery_app
+
 gate = threading.Condition()
 posting: set[int] = set()
 wanted: set[str] = set()
@@ -127,7 +136,7 @@ def on_signal(number: int, _: t.Any) -> None:
 
 ON_SIGNAL: t.Final[t.Mapping[int, t.Callable[[], None]]] = {
     signal.SIGUSR2: freeze,
-    signal.SIGUSR1: freeze_in_transaction,
+    signal.SIGURG: freeze_in_transaction,
     signal.SIGCONT: thaw,
 }
 
