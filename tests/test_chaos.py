@@ -95,6 +95,19 @@ def test_on_several_machines_all_that_is_asked_for_is_planned() -> None:
     assert done["restart database"] == 2
 
 
+def test_what_is_frozen_is_not_killed() -> None:
+    options = ["--seconds", "60", "--kills", "30", "--freezes", "10"]
+    frozen: set[str] = set()
+
+    for step in planned_for_machines(options_of([*POSTGRESQL, *options])):
+        if step.act.startswith("freeze") and step.who:
+            frozen.add(step.who)
+        elif step.act == "thaw":
+            frozen.discard(step.who)
+        elif step.act.startswith("kill"):
+            assert step.who not in frozen
+
+
 @pytest.mark.parametrize("seed", ["1", "2", "3"])
 def test_the_database_runs_in_the_end_and_is_broken_in_one_way_at_a_time(
     seed: str,

@@ -13,7 +13,10 @@ FROZEN: t.Final = LEASE + 1.5
 """Seconds for which a process is frozen."""
 
 RESTARTED: t.Final = 2.0
-"""Seconds until a restarted database is used again, or nearly."""
+"""Seconds at most until what was killed is started again, and for the database."""
+
+STARTED: t.Final = RESTARTED + 2.0
+"""Seconds at most until it does its work."""
 
 OUTAGES: t.Final = {"freeze": 5.0, "stop": 40.0}
 """Seconds for which the database is frozen, and away."""
@@ -29,10 +32,11 @@ def planned_for_machines(options: argparse.Namespace) -> list[Step]:
     chance = random.Random(options.seed)  # noqa: S311 - the same plan each time
     end, numbers = options.seconds, range(1, options.machines + 1)
     texts = texts_of(chance, end, options.conversations)
+    freezes = [*_freezes(chance, end, options.freezes, numbers)]
     steps = [
         *itertools.islice(texts, options.texts),
-        *_kills(chance, end, options.kills, numbers),
-        *_freezes(chance, end, options.freezes, numbers),
+        *freezes,
+        *_kills(chance, end, options.kills, numbers, freezes),
         *_networks(chance, end, options.cuts, numbers),
         *_databases(chance, end, options.outages, options.restarts),
     ]
@@ -44,15 +48,27 @@ def planned_for_machines(options: argparse.Namespace) -> list[Step]:
 
 
 def _kills(
-    chance: random.Random, end: float, count: int, machines: t.Iterable[int]
+    chance: random.Random,
+    end: float,
+    count: int,
+    machines: t.Iterable[int],
+    freezes: t.Sequence[Step],
 ) -> t.Iterator[Step]:
-    ways = itertools.product(
-        [("kill child", "server"), ("kill", "worker 1"), ("kill", "server")], machines
-    )
+    """Whoever is frozen, or soon will be, lives on, if possible."""
+    acts = [("kill child", "server"), ("kill", "worker 1"), ("kill", "server")]
+    ways = [(act, f"{n} {name}") for (act, name) in acts for n in machines]
 
-    for at, ((act, name), machine) in _spread(chance, end, count, [*ways]):
-        yield Step(at, act, f"{machine} {name}")
-        yield Step(at + chance.uniform(0.0, 2.0), "restart")
+    for at, _ in _spread(chance, end, count, ways):
+        busy = {
+            step.who
+            for step in freezes
+            if step.act != "thaw" and step.at - STARTED < at < step.at + FROZEN
+        }
+        way = next((each for each in ways if each[1] not in busy), ways[0])
+        ways.remove(way)
+        ways.append(way)
+        yield Step(at, *way)
+        yield Step(at + chance.uniform(0.0, RESTARTED), "restart")
 
 
 def _freezes(
@@ -104,7 +120,7 @@ def _beat(chance: random.Random, end: float, count: int) -> t.Iterator[Step]:
     """Celery's beat is the second worker of the first machine."""
     for at, name in _spread(chance, end, count, ["1 worker 2"]):
         yield Step(at, "kill", name)
-        yield Step(at + chance.uniform(0.0, 2.0), "restart")
+        yield Step(at + chance.uniform(0.0, RESTARTED), "restart")
 
 
 def _broker(chance: random.Random, end: float) -> t.Iterator[Step]:

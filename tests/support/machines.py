@@ -180,6 +180,7 @@ def machines(
     """Machines, and a database that starts and ends with the block."""
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(postgresql(max_connections="400", autovacuum="on"))
+        stack.callback(keep_tables, server, folder)
         entry = server
 
         if through_pgbouncer:
@@ -204,3 +205,18 @@ def machines(
         stack.callback(several.close)
 
         yield several
+
+
+def keep_tables(server: Program, folder: Path) -> None:
+    """Write down what the database holds, as CSV."""
+    with server.connect() as db:
+        tables = db.execute(
+            "SELECT schemaname, tablename FROM pg_tables"
+            " WHERE schemaname !~ '^(pg_|information_schema)'"
+        ).fetchall()
+
+        for schema, table in tables:
+            query = f'COPY "{schema}"."{table}" TO STDOUT WITH (FORMAT csv, HEADER)'
+
+            with db.cursor().copy(query) as rows:
+                (folder / f"{table}.csv").write_bytes(b"".join(rows))
