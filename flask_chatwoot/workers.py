@@ -162,6 +162,10 @@ class JobRunner:
             contextvars.Context().run(self._service.handle, job, event)
         except LeaseLostError as error:
             log.warning("%s Its turn was abandoned here.", error)
+            self._queue.abandon(job)
+        except DatabaseError as error:
+            log.error("job %s stopped: %s", job.id, error)  # noqa: TRY400
+            self._queue.abandon(job)
         except Exception as error:  # noqa: BLE001 - the thread boundary
             # The lease ends and the job is tried again.
             log.error("job %s stopped: %s", job.id, _short(error))  # noqa: TRY400

@@ -21,6 +21,8 @@ import enum
 import secrets
 import typing as t
 
+from flask_chatwoot.errors import DatabaseError, LeaseLostError
+
 from . import line
 from .claimed import FollowUp, Job
 from .database import Database, Transaction
@@ -146,6 +148,7 @@ class Queue:
         self.lease = lease
         self._database = database
         self._window = Window(window, longest)
+        self._abandoned: dict[str, Job] = {}
 
     def transaction(
         self, conversation_id: int, *, durable: bool = False
@@ -223,6 +226,8 @@ class Queue:
         if tx is not None:
             return self._claim_due(tx, secrets.token_hex(16))
 
+        self._release_abandoned()
+
         # Most claims find nothing, and reading does not block writers.
         with self._database.read() as seen:
             values = {"account": self._database.account_id, "now": seen.now}
@@ -232,10 +237,18 @@ class Queue:
 
         self._database.processes.enter()  # here: it may block
         claim = secrets.token_hex(16)
+        found: list[Job | None] = []
 
-        return self._database.write(
-            lambda tx, again: self._claim_due(tx, claim, again=again)
-        )
+        def take(tx: Transaction, again: bool) -> Job | None:
+            found.append(self._claim_due(tx, claim, again=again))
+            return found[-1]
+
+        try:
+            return self._database.write(take)
+        except DatabaseError:
+            # The answer to the commit may be all that was lost.
+            self._abandoned.update((claim, job) for job in found if job is not None)
+            raise
 
     def _claim_due(
         self, tx: Transaction, claim: str, *, again: bool = False
@@ -289,6 +302,24 @@ class Queue:
                 received_at=received,
             ),
         )
+
+    def abandon(self, job: Job) -> None:
+        """Release a job that no worker of this process has; its lease might never end.
+
+        While that is not possible, it is done before a claim, and is no attempt.
+        """
+        try:
+            with contextlib.suppress(LeaseLostError):
+                self.postpone(job, 0.0)
+        except DatabaseError:
+            self._abandoned[job.claim] = job
+
+    def _release_abandoned(self) -> None:
+        for claim, job in [*self._abandoned.items()]:
+            with contextlib.suppress(LeaseLostError):
+                self.postpone(job, 0.0, free=True)
+
+            self._abandoned.pop(claim, None)
 
     def renew(self, job: Job) -> None:
         """Restart the lease; do nothing if it was lost or has ended.
