@@ -157,6 +157,9 @@ def perform(
         if options.no_catch_up:
             env["CHATWOOT_CATCH_UP"] = "0"
 
+        if options.database == "postgresql":  # which is killed as well
+            env["CHATWOOT_DATABASE_SYNC"] = "full"
+
         app = stack.enter_context(host(options, folder, env))
         sent = DeliveryProxy(
             app.urls, options.seed, loss=options.drop, repeats=options.no_catch_up
