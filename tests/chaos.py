@@ -206,7 +206,7 @@ def options_of(arguments: t.Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--kills", type=int, help="default: one in 3 s")
     parser.add_argument("--conversations", type=int, default=100)
     parser.add_argument("--drop", type=float, help="rate of deliveries")
-    parser.add_argument("--faults", type=float, default=0.05, help="rate of calls")
+    parser.add_argument("--faults", type=float, help="rate of calls")
     parser.add_argument("--patience", type=float, default=90.0, help="seconds")
     parser.add_argument("--server", choices=SERVERS, default="gunicorn")
     parser.add_argument("--no-catch-up", action="store_true", help="repeat deliveries")
@@ -221,6 +221,7 @@ def options_of(arguments: t.Sequence[str] | None) -> argparse.Namespace:
     options.cuts = default(options.cuts, round(options.seconds / 20))
     options.restarts = default(options.restarts, round(options.seconds / 60))
     options.drop = default(options.drop, 0.05 if several else 0.3)
+    options.faults = default(options.faults, 0.01 if several else 0.05)
     options.drop = 0.0 if options.no_catch_up else options.drop
 
     return options

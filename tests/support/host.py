@@ -59,6 +59,7 @@ class Machine:
     :param folder: Of this machine alone; the processes keep their records there.
     :param env: Settings of the app.
     :param work: The commands of the workers.
+    :param ahead: Seconds by which its clock is ahead of the true time.
     :ivar urls: Where the server listens.
     :ivar accidents: What can happen to it.
     :ivar stops: When which process was frozen.
@@ -71,6 +72,7 @@ class Machine:
         env: t.Mapping[str, str],
         server: str,
         work: t.Sequence[t.Sequence[str]] = (WORK, WORK),
+        ahead: float = 0.0,
     ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = str(free.getsockname()[1])
@@ -100,7 +102,7 @@ class Machine:
         }
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._frozen: dict[int, float] = {}
-        self.set_clock(0.0)
+        self.set_clock(ahead)
         self.start_missing()
 
     def set_clock(self, ahead: float) -> None:

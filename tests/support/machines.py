@@ -62,8 +62,13 @@ class Machines:
             self._folders[number].mkdir()
             url = f"postgresql://{USER}@{HOST}:{relay.port}/{DATABASE}"
             settings = {**env, "CHATWOOT_DATABASE_URL": url}
-            machine = Machine(self._folders[number], settings, web, self._work(number))
-            machine.set_clock(SKEWS[number % len(SKEWS)])
+            machine = Machine(
+                self._folders[number],
+                settings,
+                web,
+                self._work(number),
+                ahead=SKEWS[number % len(SKEWS)],
+            )
             self._machines.append(machine)
 
         self.urls = [url for machine in self._machines for url in machine.urls]
