@@ -31,7 +31,8 @@ SOME_SECONDS: t.Final = (
 THREE_MACHINES: t.Final = (
     *("--database", "postgresql", "--machines", "3", "--seconds", "15"),
     *("--texts", "500", "--kills", "10", "--freezes", "5", "--cuts", "2"),
-    *("--outages", "0", "--restarts", "1", "--patience", "20"),
+    *("--outages", "0", "--restarts", "1", "--conversations", "30"),
+    *("--patience", "30"),
 )
 
 
