@@ -29,6 +29,13 @@ SKEWS: t.Final = (0.0, 90.0, -90.0)
 """Seconds by which the clocks of machines are ahead of the true time."""
 
 
+_PGBOUNCER: t.Final = {
+    "max_client_conn": "1000",
+    # The usual 15 s would be added to each restart of the server.
+    "server_login_retry": "1",
+}
+
+
 class Machines:
     """Each has a folder, a clock and a way to the database of its own.
 
@@ -189,7 +196,7 @@ def machines(
         entry = server
 
         if through_pgbouncer:
-            entry = stack.enter_context(pgbouncer(server, max_client_conn="1000"))
+            entry = stack.enter_context(pgbouncer(server, **_PGBOUNCER))
 
         broker = None
         settings = {**env, "CHATWOOT_BACKEND": engine}
