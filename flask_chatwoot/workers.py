@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import contextvars
 import functools
 import logging
@@ -41,6 +40,9 @@ _DATABASE_PAUSE: t.Final = 5.0
 _START_PAUSE: t.Final = 5.0
 """Seconds between two tries to start threads that could not be started."""
 
+_LET_GO_EVERY: t.Final = 1.0
+"""Seconds."""
+
 log = logging.getLogger(__name__)
 
 
@@ -54,11 +56,10 @@ class Heartbeat(Forkable):
         self._queue = queue
         self._lock = threading.Lock()
         self._running: dict[str, Job] = {}
-        self._stopped: dict[str, Job] = {}
         self._thread = BackgroundThread(
             "chatwoot-heartbeat",
             self._renew_all,
-            busy=lambda: bool(self._running or self._stopped),
+            busy=lambda: bool(self._running),
             every=lambda: queue.lease / 3,
         )
         register_for_forks(self)
@@ -67,7 +68,6 @@ class Heartbeat(Forkable):
         """The running turns are the parent's."""
         self._lock = threading.Lock()
         self._running = {}
-        self._stopped = {}
 
     def watch(self, job: Job) -> None:
         """Renew a job's lease from now on."""
@@ -78,7 +78,7 @@ class Heartbeat(Forkable):
 
     def ensure(self) -> None:
         """Renew the leases, if no thread could be started for that before."""
-        if self._running or self._stopped:
+        if self._running:
             self._thread.ensure()
 
     def leave(self, job: Job) -> None:
@@ -86,39 +86,12 @@ class Heartbeat(Forkable):
         with self._lock:
             self._running.pop(job.claim, None)
 
-    def give_back(self, job: Job) -> None:
-        """End the lease of a job that is not handled to its end.
-
-        As long as this process lives, it may last. Is tried again while the database
-        fails.
-        """
-        with self._lock:
-            self._stopped[job.claim] = job
-
-        self._give_back_all()
-
-        if self._stopped:
-            self._thread.ensure()
-
     def running(self) -> list[Job]:
         """The jobs under way in this process."""
         with self._lock:
             return list(self._running.values())
 
-    def _give_back_all(self) -> None:
-        with self._lock:
-            stopped = list(self._stopped.values())
-
-        for job in stopped:
-            with contextlib.suppress(DatabaseError):
-                with contextlib.suppress(LeaseLostError):
-                    self._queue.postpone(job, self._queue.lease)
-
-                self._stopped.pop(job.claim, None)
-
     def _renew_all(self) -> None:
-        self._give_back_all()
-
         for job in self.running():
             try:
                 self._queue.renew(job)
@@ -133,6 +106,7 @@ class JobRunner:
         self._queue = queue
         self._service = service
         self._heartbeat = Heartbeat(queue)
+        self._let_go_at = 0.0
 
     def run_once(self, conversation_id: int | None = None) -> bool:
         """Handle one due job; ``False`` if there is none.
@@ -141,6 +115,7 @@ class JobRunner:
         :raises DatabaseError: No job could be claimed.
         """
         self._heartbeat.ensure()
+        self.let_go()
         job = self._queue.claim(conversation_id=conversation_id)
 
         if job is None:
@@ -149,6 +124,17 @@ class JobRunner:
         self.run(job)
 
         return True
+
+    def let_go(self) -> None:
+        """End the leases that no turn of this process needs, once a second.
+
+        :raises DatabaseError: The database cannot be read or written.
+        """
+        now = time.monotonic()
+
+        if now >= self._let_go_at:
+            self._let_go_at = now + _LET_GO_EVERY
+            self._queue.let_go({job.claim for job in self._heartbeat.running()})
 
     def run(self, job: Job, event: MessageEvent | None = None) -> None:
         """Handle a claimed job, whatever happens. Its lease is renewed meanwhile.
@@ -164,7 +150,6 @@ class JobRunner:
         except Exception as error:  # noqa: BLE001 - the thread boundary
             # The job is tried again after a lease.
             log.error("job %s stopped: %s", job.id, described(error))  # noqa: TRY400
-            self._heartbeat.give_back(job)
         finally:
             self._heartbeat.leave(job)
 

@@ -4,7 +4,8 @@
 ``--rows acknowledgement,claim`` only some of it. Both sides of a ratio are measured in
 one run, in alternating rounds. A row that misses its bar is measured once more; the
 exit code is 1 if it misses it again. Throughput has to reach its bar, every other row
-may not exceed it. ``million_rows`` takes minutes: it is measured only when it is named.
+may not exceed it. ``million_rows``, and what needs PostgreSQL, which is started from
+Debian's binaries, take minutes: they are measured only when they are named.
 """
 
 from __future__ import annotations
@@ -62,6 +63,10 @@ BARS: t.Final[t.Mapping[str, float]] = {
     "p99, full / its median": 6.0,
     "p99 beside health, 1 000 000 jobs / without": 2.0,
     "p99 beside prune, 1 000 000 jobs / without": 2.0,
+    "claim, PostgreSQL, 200 000 done / 1 000": 1.5,
+    "claim, PostgreSQL, 200 000 unfinished / 1 000": 1.5,
+    "claim, PostgreSQL, old snapshot / 1 000": 1.5,
+    "throughput of turns, 3 workers / 1": 2.7,
 }
 
 Rows = dict[str, float]
@@ -455,15 +460,26 @@ def million_rows(folder: Path) -> Rows:
     }
 
 
+def on_postgresql(measurement: str, folder: Path) -> Rows:
+    """What needs psycopg and a server."""
+    import benchmark_postgresql
+
+    measure: t.Callable[[Path], Rows] = getattr(benchmark_postgresql, measurement)
+
+    return measure(folder)
+
+
+ON_POSTGRESQL: t.Final = ("postgresql", "claim_postgresql", "scaling")
+
 MEASUREMENTS: t.Final[t.Mapping[str, t.Callable[[Path], Rows]]] = {
     each.__name__: each
     for each in (
         *(acknowledgement, inline_turn, claim, import_time, wall_clock),
         million_rows,
     )
-}
+} | {name: partial(on_postgresql, name) for name in ON_POSTGRESQL}
 
-BY_HAND: t.Final = {"million_rows"}
+BY_HAND: t.Final = {"million_rows", *ON_POSTGRESQL}
 """What is only measured when it is named."""
 
 

@@ -6,22 +6,33 @@ import json
 import subprocess
 import sys
 import typing as t
+from collections import Counter
 from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
-from chaos import options_of
+from chaos import CANNOT_RUN, options_of
 from support.chaos_plan import OPERATORS, Step, planned
+from support.chaos_plan_machines import planned_for_machines
 from support.chaos_run import Run
-from support.chaos_verdict import STALE, Seen, broken, posts, was_let_go
+from support.chaos_verdict import STALE, Seen, broken, limits, posts, was_let_go
+from support.host import Stop
 from support.waiting import Clock
 
 from flask_chatwoot.simulator import Simulator
 
+POSTGRESQL: t.Final = ("--database", "postgresql")
 PROGRAM: t.Final = Path(__file__).parent / "chaos.py"
 SOME_SECONDS: t.Final = (
     *("--seconds", "10", "--texts", "150", "--kills", "4"),
     *("--conversations", "30", "--patience", "45"),
+)
+
+THREE_MACHINES: t.Final = (
+    *("--database", "postgresql", "--machines", "3", "--seconds", "15"),
+    *("--texts", "500", "--kills", "10", "--freezes", "5", "--cuts", "2"),
+    *("--outages", "0", "--restarts", "1", "--conversations", "30"),
+    *("--patience", "30"),
 )
 
 
@@ -39,11 +50,78 @@ def test_nothing_is_lost_doubled_or_out_of_order_whatever_dies() -> None:
     assert ended.returncode == 0, result
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and SIGSTOP")
+def test_the_same_holds_on_machines_that_share_nothing_but_postgresql() -> None:
+    pytest.importorskip("gunicorn", reason="needs gunicorn to run real processes")
+    pytest.importorskip("psycopg", reason="needs the extra postgresql")
+    command = [sys.executable, str(PROGRAM), *THREE_MACHINES, "--json"]
+    ended = subprocess.run(command, capture_output=True, check=False, timeout=300)
+
+    if ended.returncode == CANNOT_RUN:
+        pytest.skip(ended.stderr.decode().strip())
+
+    result = json.loads(ended.stdout)
+
+    assert result["done: text"] == 500
+    assert sum(result[each] for each in result if each.startswith("done: kill")) == 10
+    assert result["frozen"] >= 3
+    assert result["done: restart database"] == 1
+    assert ended.returncode == 0, result
+
+
 def test_the_same_seed_makes_the_same_plan() -> None:
     plans = [planned(options_of(["--seed", seed])) for seed in ("7", "7", "8")]
 
     assert plans[0] == plans[1] != plans[2]
     assert {step.act for step in plans[0]} >= OPERATORS
+
+
+def test_on_several_machines_all_that_is_asked_for_is_planned() -> None:
+    numbers = {"kills": 20, "freezes": 12, "cuts": 3, "outages": 1, "restarts": 2}
+    options = [each for name, n in numbers.items() for each in (f"--{name}", str(n))]
+    plan = planned_for_machines(options_of([*POSTGRESQL, "--texts", "70", *options]))
+    done = Counter(step.act for step in plan)
+
+    assert plan == planned_for_machines(
+        options_of([*POSTGRESQL, "--texts", "70", *options])
+    )
+    assert done["text"] == 70
+    assert done["kill"] + done["kill child"] == done["restart"] == 20
+    assert done["freeze"] == done["freeze in transaction"] == 6
+    assert done["thaw"] == 12
+    assert done["reset connections"] == done["join network"] == 3
+    assert done["stall network"] + done["cut network"] == 3
+    assert done["freeze database"] == done["stop database"] == 1
+    assert done["restart database"] == 2
+
+
+def test_what_is_frozen_is_not_killed() -> None:
+    options = ["--seconds", "60", "--kills", "30", "--freezes", "10"]
+    frozen: set[str] = set()
+
+    for step in planned_for_machines(options_of([*POSTGRESQL, *options])):
+        if step.act.startswith("freeze") and step.who:
+            frozen.add(step.who)
+        elif step.act == "thaw":
+            frozen.discard(step.who)
+        elif step.act.startswith("kill"):
+            assert step.who not in frozen
+
+
+@pytest.mark.parametrize("seed", ["1", "2", "3"])
+def test_the_database_runs_in_the_end_and_is_broken_in_one_way_at_a_time(
+    seed: str,
+) -> None:
+    options = [*POSTGRESQL, "--seed", seed, "--seconds", "20", "--outages", "2"]
+    acts = [
+        step.act.partition(" ")[0]
+        for step in planned_for_machines(options_of(options))
+        if step.act.endswith("database") and "restart" not in step.act
+    ]
+
+    assert Counter(acts[::2]) == {"freeze": 2, "stop": 2}
+    assert [{"freeze": "thaw", "stop": "start"}[act] for act in acts[::2]] == acts[1::2]
 
 
 # -- the verdict: conversations 0 and 1 are in bot mode, 2 is in human mode ------------
@@ -222,7 +300,7 @@ def test_what_an_operator_deletes_was_an_answer(clock: Clock) -> None:
 
 def written(clock: Clock) -> Run:
     """Customers have written, each after the delivery of the one before."""
-    run = Run(Simulator(clock=clock), Mock(), conversations=3, clock=clock)
+    run = Run(Simulator(clock=clock), Mock(accidents={}), conversations=3, clock=clock)
 
     for number, place in TEXTS:
         clock.advance(1.0)
@@ -248,3 +326,31 @@ def found(
     seen = Seen(accepted or {}, changed or {}, reads or {})
 
     return {name: texts for name, texts in broken(run, seen).items() if texts}
+
+
+# -- the verdict about what accidents may cost ---------------------------------------
+
+
+def test_each_process_that_dies_or_freezes_may_cost_one_question(clock: Clock) -> None:
+    run = written(clock)
+    run.done.update({"kill worker 1": 1, "kill child server": 1, "freeze": 1})
+    asked = ["c0t0", "c0t0\nc0t1", "c1t0", "Hello 0", "Hello 0", "c1t0"]
+
+    for repeated, is_kept in ((2, True), (3, False)):
+        found = limits(run, [*asked, *["c0t0"] * repeated], [], [])
+        limit = found["questions to the provider"]
+        assert (limit.value, limit.most) == (4 + repeated, 3 + 3)
+        assert limit.is_kept is is_kept
+
+
+def test_a_request_may_not_be_held_unless_its_process_was_frozen(clock: Clock) -> None:
+    run = written(clock)
+    stops = [Stop(7, 20.0, 30.0)]
+    frozen, after = (7, 15.0, 21.0), (7, 31.0, 32.25)
+    another = (8, 15.0, 21.0)
+
+    kept = limits(run, [], [frozen, after], stops)["seconds of the longest request"]
+    held = limits(run, [], [frozen, another], stops)["seconds of the longest request"]
+
+    assert (kept.value, kept.is_kept) == (1.25, True)
+    assert (held.value, held.is_kept) == (6.0, False)

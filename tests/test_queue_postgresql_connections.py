@@ -395,6 +395,29 @@ def test_a_pooler_in_transaction_mode_is_enough(server: Program, make: Maker) ->
                 assert connection.execute("SELECT %s::text", ["x"]).fetchone() == ("x",)
 
 
+def test_a_pooler_that_cannot_reach_its_server_is_explained(
+    server: Program, make: Maker
+) -> None:
+    with pgbouncer(server) as bouncer:
+        connections = make(bouncer.url)
+
+        def said() -> str:
+            try:
+                with connections.borrow() as connection:
+                    connection.execute("SELECT 1")
+            except psycopg.Error as error:
+                return str(failed(error, connections.address))
+
+            return ""
+
+        server.stop()
+
+        try:
+            wait_until(lambda: "server_login_retry" in said())
+        finally:
+            server.start()
+
+
 # -- the guard -----------------------------------------------------------------------
 
 

@@ -349,6 +349,10 @@ def test_processes_that_make_the_tables_at_once_wait_for_each_other(
         assert all(pool.map(work, range(8)))
 
 
+def test_the_tables_are_there_when_a_process_beats_first(store: Store) -> None:
+    assert store.database.processes.enter()
+
+
 def test_a_schema_is_for_one_account_of_one_server(open_store: Opener) -> None:
     chatwoot = {"base_url": "https://chat.example.com", "account_id": 1}
     put(open_store(**chatwoot), 1)

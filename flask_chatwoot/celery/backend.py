@@ -161,6 +161,9 @@ class CeleryBackend(Forkable):
         self._thread.ensure()
 
     def _keep_up(self) -> None:
+        with _logged("what was abandoned was not given back"):
+            self._runner.let_go()
+
         if self._upkeep.do_duties(process.threads):
             with _logged("what was taken over was not woken"):
                 self._sweep()

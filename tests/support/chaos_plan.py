@@ -54,7 +54,7 @@ def planned(options: argparse.Namespace) -> list[Step]:
     """All that will happen, oldest first."""
     chance = random.Random(options.seed)  # noqa: S311 - the same plan each time
     end, talks = options.seconds, options.conversations
-    texts = [*itertools.islice(_texts(chance, end, talks), options.texts)]
+    texts = [*itertools.islice(texts_of(chance, end, talks), options.texts)]
     steps = [
         *_kills(chance, end, options.kills),
         *_freezes(end),
@@ -72,7 +72,8 @@ def planned(options: argparse.Namespace) -> list[Step]:
     return sorted(steps, key=lambda step: step.at)
 
 
-def _texts(chance: random.Random, end: float, talks: int) -> t.Iterator[Step]:
+def texts_of(chance: random.Random, end: float, talks: int) -> t.Iterator[Step]:
+    """What customers write, without end and in no order; some write bursts."""
     while True:
         at, talk = chance.uniform(0, end), chance.randrange(talks)
 

@@ -12,7 +12,7 @@ from flask_chatwoot.simulator import Simulator, Talk
 from flask_chatwoot.simulator.payloads import JSON, MessageRecord
 
 from .chaos_plan import OPERATORS, Step, mode_of
-from .host import Machine
+from .host import Accidents
 
 FILE: t.Final[JSON] = {"file_type": "image", "data_url": "https://example.com/a.png"}
 EDITED: t.Final = " (edited)"
@@ -44,6 +44,18 @@ class Erased(t.NamedTuple):
     content: str
 
 
+class Host(t.Protocol):
+    """Where the app runs.
+
+    :ivar accidents: What can happen to it.
+    """
+
+    accidents: Accidents
+
+    def recover(self) -> None:
+        """Let everything run."""
+
+
 class Run:
     """Does what is planned.
 
@@ -60,7 +72,7 @@ class Run:
     def __init__(
         self,
         sim: Simulator,
-        machine: Machine,
+        host: Host,
         conversations: int,
         clock: t.Callable[[], float] = time.time,
     ) -> None:
@@ -75,7 +87,7 @@ class Run:
         self.done: Counter[str] = Counter()
         self._own: dict[int, MessageRecord] = {}
         self._sim = sim
-        self._machine = machine
+        self._host = host
         self._clock = clock
 
     def begin(self) -> None:
@@ -102,15 +114,8 @@ class Run:
                 report(step)
 
     def do(self, step: Step) -> None:
-        accidents: dict[str, t.Callable[[t.Any], None]] = {
-            "kill": self._machine.kill,
-            "kill child": self._machine.kill_child,
-            "restart": lambda _: self._machine.start_missing(),
-            "freeze": self._machine.freeze,
-            "thaw": lambda _: self._machine.thaw(),
-            "clock": self._machine.set_clock,
-        }
-        act = accidents.get(step.act) or functools.partial(ACTS[step.act], self)
+        accident = self._host.accidents.get(step.act)
+        act = accident or functools.partial(ACTS[step.act], self)
 
         if step.act in OPERATORS:
             self.acted.add(step.who)
@@ -135,8 +140,7 @@ class Run:
         while time.monotonic() < max(
             begin + least, since + (2.0 if is_answered() else patience)
         ):
-            self._machine.thaw()
-            self._machine.start_missing()
+            self._host.recover()
             before, posts = posts, sum(len(talk.posted) for talk in self.talks)
             since = since if posts == before else time.monotonic()
             time.sleep(0.5)

@@ -6,12 +6,13 @@ import itertools
 import math
 import re
 import typing as t
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 from flask_chatwoot.simulator.payloads import MessageRecord
 
 from .chaos_plan import mode_of
 from .chaos_run import EDITED, Act, Run, Text
+from .host import Stop
 
 STALE: t.Final = 4.0
 """Seconds for which a post may rest on a look from before something was known."""
@@ -38,6 +39,17 @@ class Seen(t.NamedTuple):
     accepted: Times
     changed: Times
     reads: t.Mapping[int, t.Sequence[float]]
+
+
+class Limit(t.NamedTuple):
+    """A number that may not be larger than another."""
+
+    value: float
+    most: float
+
+    @property
+    def is_kept(self) -> bool:
+        return self.value <= self.most
 
 
 class Post(t.NamedTuple):
@@ -216,3 +228,49 @@ def broken(run: Run, seen: Seen) -> dict[str, list[Text]]:
         "to what is no question": no_questions(run),
         "to an outdated text": outdated(run, seen),
     }
+
+
+# -- what processes recorded -----------------------------------------------------------
+
+HELD: t.Final = 3.0
+"""Seconds for which a store may hold a request."""
+
+OWN: t.Final = 0.5
+"""Seconds that a request needs besides, on a machine that has much else to do."""
+
+
+def limits(
+    run: Run,
+    questions: t.Iterable[str],
+    requests: t.Iterable[tuple[int, float, float]],
+    stops: t.Sequence[Stop],
+) -> dict[str, Limit]:
+    """What the accidents may cost.
+
+    Each turn asks once, also one whose answer is dropped since the customer goes on
+    writing: then the next one asks about more. Each process that dies or freezes may
+    cost the same question once more.
+
+    :param questions: What the provider was asked.
+    :param requests: Of each request, the process, and when it began and ended.
+    :param stops: When processes were frozen; such a request is not counted.
+    """
+    accidents = sum(
+        count for name, count in run.done.items() if name.startswith(("kill", "freeze"))
+    )
+    asked = Counter(text for text in questions if TEXT.search(text))
+    longest = max((seconds_of(*each, stops) for each in requests), default=0.0)
+
+    return {
+        "questions to the provider": Limit(asked.total(), len(asked) + accidents),
+        "seconds of the longest request": Limit(round(longest, 2), HELD + OWN),
+    }
+
+
+def seconds_of(pid: int, begin: float, end: float, stops: t.Sequence[Stop]) -> float:
+    """How long a request took; 0 if its process was frozen meanwhile."""
+    frozen = any(
+        stop.pid == pid and stop.since < end and begin < stop.until for stop in stops
+    )
+
+    return 0.0 if frozen else end - begin

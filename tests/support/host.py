@@ -9,7 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import typing as t
+from collections import Counter
 from pathlib import Path
 
 PROGRAMS: t.Final = Path(__file__).parent / "programs"
@@ -22,29 +24,85 @@ SERVERS: t.Final[t.Mapping[str, t.Sequence[str]]] = {
 }
 WORK: t.Final = ("flask", "--app", "chaos_app", "chatwoot", "work")
 
+PUBLISHED: t.Final = "published"
+"""The queue into which apps publish Celery's tasks."""
+
+CONSUMED: t.Final = "consumed"
+"""The queue from which workers take them."""
+
+_CELERY: t.Final = ("celery", "--app", "chaos_app:celery_app", "--quiet")
+CELERY: t.Final = (
+    *(*_CELERY, "worker", "--pool", "threads", "--concurrency", "4"),
+    *("--without-mingle", "--without-gossip", "--queues", CONSUMED),
+)
+BEAT: t.Final = (*_CELERY, "beat", "--schedule", "FOLDER/schedule")
+
+FREEZE: t.Final = signal.SIGUSR2
+FREEZE_IN_TRANSACTION: t.Final = signal.SIGURG
+"""What ``chaos_app`` understands."""
+
+Accidents = t.Mapping[str, t.Callable[[t.Any], object]]
+"""What can happen to a host: the name of a step to what does it."""
+
+
+class Stop(t.NamedTuple):
+    """A time during which a process may have been frozen, by the monotonic clock."""
+
+    pid: int
+    since: float
+    until: float
+
 
 class Machine:
-    """Runs one server and two processes of ``flask chatwoot work``.
+    """Runs one server and some workers.
 
+    :param folder: Of this machine alone; the processes keep their records there.
     :param env: Settings of the app.
-    :ivar url: Where the server listens.
+    :param work: The commands of the workers.
+    :param ahead: Seconds by which its clock is ahead of the true time.
+    :ivar urls: Where the server listens.
+    :ivar accidents: What can happen to it.
+    :ivar stops: When which process was frozen.
+    :ivar seen: How many processes were found frozen.
     """
 
-    def __init__(self, folder: Path, env: t.Mapping[str, str], server: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        env: t.Mapping[str, str],
+        server: str,
+        work: t.Sequence[t.Sequence[str]] = (WORK, WORK),
+        ahead: float = 0.0,
+    ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = str(free.getsockname()[1])
 
-        self.url = f"http://127.0.0.1:{port}"
+        self.urls = [f"http://127.0.0.1:{port}"]
+        self.stops: list[Stop] = []
+        self.seen: Counter[str] = Counter()
+        self.accidents: Accidents = {
+            "kill": self.kill,
+            "kill child": self.kill_child,
+            "restart": lambda _: self.start_missing(),
+            "freeze": self.freeze,
+            "thaw": self.thaw,
+            "clock": self.set_clock,
+        }
         self._clock = folder / "clock"
         self._log = folder / "log"
-        self._env = {**os.environ, **env, "CHAOS_CLOCK": str(self._clock)}
+        self._env = {**os.environ, **env, "CHAOS_FOLDER": str(folder)}
         self._commands = {
             "server": [each.replace("PORT", port) for each in SERVERS[server]],
-            "worker 1": WORK,
-            "worker 2": WORK,
+            **{
+                f"worker {number}": [
+                    each.replace("FOLDER", str(folder)) for each in one
+                ]
+                for number, one in enumerate(work, start=1)
+            },
         }
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self.set_clock(0.0)
+        self._frozen: dict[int, float] = {}
+        self.set_clock(ahead)
         self.start_missing()
 
     def set_clock(self, ahead: float) -> None:
@@ -69,6 +127,11 @@ class Machine:
                         stderr=log,
                     )
 
+    def recover(self) -> None:
+        """Let everything run."""
+        self.thaw()
+        self.start_missing()
+
     def kill(self, name: str) -> None:
         """Kill a process with its children."""
         process = self._running[name]
@@ -82,18 +145,27 @@ class Machine:
         process, *children = _pids(self._running[name])
         _send(random.choice(children or [process]), signal.SIGKILL)  # noqa: S311
 
-    def freeze(self, name: str) -> None:
+    def freeze(self, name: str, how: signal.Signals = FREEZE) -> None:
         """Stop a process, or its newest child, as a whole; see ``chaos_app``."""
         *others, newest = _pids(self._running[name])
 
         if others or self._commands[name][0] != "gunicorn":  # which upgrades itself
-            _send(newest, signal.SIGUSR2)
+            self._frozen.setdefault(newest, time.monotonic())
+            _send(newest, how)
 
-    def thaw(self) -> None:
-        """Let every frozen process go on."""
-        for process in self._running.values():
-            for pid in _pids(process):
-                _send(pid, signal.SIGCONT)
+    def thaw(self, name: str | None = None) -> None:
+        """Let a frozen process go on; ``None``: every one."""
+        names = self._running if name is None else [name]
+
+        for pid in (pid for each in names for pid in _pids(self._running[each])):
+            if pid in self._frozen:
+                self.seen["frozen"] += _is_stopped(pid)
+
+            _send(pid, signal.SIGCONT)
+            since = self._frozen.pop(pid, None)
+
+            if since is not None:
+                self.stops.append(Stop(pid, since, time.monotonic()))
 
     def close(self) -> None:
         for name in self._running:
@@ -112,3 +184,11 @@ def _pids(process: subprocess.Popen[bytes]) -> list[int]:
 def _send(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
+
+
+def _is_stopped(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state == "T"
+
+    return False

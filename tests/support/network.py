@@ -25,6 +25,9 @@ NEWEST: t.Final = re.compile(r"GET /api/v1/accounts/\d+/conversations/(\d+)/mess
 CHATWOOT_TIMEOUT: t.Final = 5.0
 """Seconds that Chatwoot waits for the answer to a delivery."""
 
+THREADS: t.Final = 8
+"""Deliveries under way at once to each address."""
+
 
 def passed_on(request: Request, address: str, timeout: float) -> Response | None:
     """The answer of the server at an address; ``None`` if none came."""
@@ -61,12 +64,12 @@ class Fault(t.NamedTuple):
 
 
 _page = functools.partial(Response, "<html>A page</html>", content_type="text/html")
-_later = functools.partial(Response, "Retry later\n", 429, {"Retry-After": "1"})
+_refused = functools.partial(Response, "Retry later\n", 429, {"Retry-After": "1"})
 
 FAULTS: t.Final[t.Mapping[str, Fault]] = {
     "request lost": Fault(False),
     "answer lost": Fault(True),
-    "429": Fault(False, _later),
+    "429": Fault(False, _refused),
     "500": Fault(False, functools.partial(Response, status=500)),
     "502, but done": Fault(True, functools.partial(_page, status=502)),
     "HTML": Fault(False, _page),
@@ -132,6 +135,7 @@ class DeliveryProxy:
 
     Those of a conversation stay in order, except the late and the repeated ones.
 
+    :param targets: The addresses at which the app listens; each delivery goes to any.
     :param loss: Rate of deliveries that do not reach the app. Of the others a tenth is
         doubled, and a twentieth late.
     :param repeats: Make refused deliveries again until the app accepts them.
@@ -142,16 +146,18 @@ class DeliveryProxy:
     """
 
     def __init__(
-        self, target: str, seed: int, *, loss: float, repeats: bool, threads: int = 8
+        self, targets: t.Sequence[str], seed: int, *, loss: float, repeats: bool
     ) -> None:
         self.accepted: dict[int, float] = {}
         self.changed: dict[int, float] = {}
         self.seen: Counter[str] = Counter()
-        self._target = target
+        self._targets = targets
         self._seed = seed
         self._loss = loss
         self._repeats = repeats
-        self._queues = [queue.SimpleQueue[Request]() for _ in range(threads)]
+        self._queues = [
+            queue.SimpleQueue[Request]() for _ in range(THREADS * len(targets))
+        ]
 
         for each in self._queues:
             threading.Thread(target=self._work, args=[each], daemon=True).start()
@@ -180,33 +186,47 @@ class DeliveryProxy:
                 self.seen["doubled"] += 1
                 self._put_later(chance.choice([0.0, 1.0]), delivery)
 
+            if len(self._targets) > 1 and chance.random() < 0.1:
+                self.seen["to two at once"] += 1
+                _later(0.0, self._deliver, delivery)
+
     def _put(self, delivery: Request) -> None:
         conversation = _conversation(delivery.get_json())["id"]
         self._queues[conversation % len(self._queues)].put(delivery)
 
     def _put_later(self, seconds: float, delivery: Request) -> None:
-        timer = threading.Timer(seconds, self._put, [delivery])
-        timer.daemon = True
-        timer.start()
+        _later(seconds, self._put, delivery)
 
     def _work(self, queued: queue.SimpleQueue[Request]) -> None:
         while True:
             delivery = queued.get()
-            answer = passed_on(delivery, self._target, CHATWOOT_TIMEOUT)
 
-            if answer and answer.status_code in (200, 202):
-                body = delivery.get_json()
-                times = {
-                    "message_created": self.accepted,
-                    "message_updated": self.changed,
-                }
-                times.get(body["event"], {}).setdefault(body["id"], time.time())
-                continue
-
-            self.seen[f"refused: {answer.status_code if answer else 'no answer'}"] += 1
-
-            if self._repeats:
+            if not self._deliver(delivery) and self._repeats:
                 self._put_later(1.0, delivery)
+
+    def _deliver(self, delivery: Request) -> bool:
+        """Whether the app accepts it."""
+        target = random.choice(self._targets)  # noqa: S311
+        answer = passed_on(delivery, target, CHATWOOT_TIMEOUT)
+
+        if answer and answer.status_code in (200, 202):
+            body = delivery.get_json()
+            times = {"message_created": self.accepted, "message_updated": self.changed}
+            times.get(body["event"], {}).setdefault(body["id"], time.time())
+
+            return True
+
+        self.seen[f"refused: {answer.status_code if answer else 'no answer'}"] += 1
+
+        return False
+
+
+def _later(
+    seconds: float, act: t.Callable[[Request], object], delivery: Request
+) -> None:
+    timer = threading.Timer(seconds, act, [delivery])
+    timer.daemon = True
+    timer.start()
 
 
 def _conversation(body: dict[str, t.Any]) -> dict[str, t.Any]:

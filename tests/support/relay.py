@@ -46,6 +46,10 @@ class Relay:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Reset all connections, and accept no more."""
         # It would not wake the thread that waits for connections.
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)

@@ -163,7 +163,11 @@ class PostgreSQLDatabase:
         )
 
     def _connect(self) -> psycopg.Connection[t.Any]:
-        """A connection besides those of the pool."""
+        """A connection besides those of the pool, to tables that are there."""
+        if not self._ready:
+            with self._connection():
+                pass
+
         options: dict[str, t.Any] = {
             **self.address.connect_options(),
             "autocommit": True,

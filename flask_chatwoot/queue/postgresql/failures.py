@@ -59,6 +59,8 @@ _UNREACHABLE: t.Final = (
 _CUT: t.Final = "the connection was cut; it is tried again"
 
 _OF_STATES: t.Final[t.Mapping[str, str]] = {
+    "08P01": "PgBouncer cannot reach the server; it is tried again, at PgBouncer's "
+    "server_login_retry, which is 15 s unless it is set",
     "28P01": _PASSWORD,
     "28000": _NO_ENTRY,
     "3D000": _NO_DATABASE,

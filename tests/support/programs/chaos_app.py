@@ -1,12 +1,18 @@
-"""The host of ``chaos.py``: its clock obeys a file, and SIGUSR2 freezes it.
+"""The host of ``chaos.py``: its clock obeys a file, and signals freeze it.
 
-It freezes at any place except between the signals around a post: a process that is
-frozen after it has looked at its lease and before it has written to Chatwoot may post
-late, which the README names as a limit.
+After SIGUSR2 it freezes at any place except between the signals around a post: a
+process that is frozen after it has looked at its lease and before it has written to
+Chatwoot may post late, which the README names as a limit. After SIGURG it freezes in
+the middle of a transaction on PostgreSQL. SIGCONT lets it go on.
+
+In its folder the file "asked" has a line for each question to the provider, and the
+file "requests" one for each request: the process, and when it began and ended.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 import os
 import random
@@ -18,10 +24,11 @@ from pathlib import Path
 
 true_time = time.time
 began = true_time()
+folder = Path(os.environ["CHAOS_FOLDER"])
 
 
 def set_time() -> float:
-    return true_time() + float(Path(os.environ["CHAOS_CLOCK"]).read_text())
+    return true_time() + float((folder / "clock").read_text())
 
 
 # Before any other module has a reference to it.
@@ -34,15 +41,43 @@ from flask_chatwoot.turns import retry  # noqa: E402
 
 vars(retry).update(LONGEST_BACKOFF=2.0)  # or a run would have to wait for minutes
 logging.basicConfig(format="%(process)d %(relativeCreated)d %(message)s")
-app = Flask(__name__)
+app = Flask(__name__, instance_path=str(folder))
 chatwoot = Chatwoot(app)
+
+if broker := os.environ.get("CHAOS_BROKER"):
+    from celery import Celery
+
+    celery_app = Celery(app.name, broker=broker)
+    celery_app.conf.worker_hijack_root_logger = False
+    celery_app.set_default()
+    app.extensions["celery"] = celery_app
+
 gate = threading.Condition()
 posting: set[int] = set()
-freezing = False
+wanted: set[str] = set()
+"""How the process is to freeze."""
+
+
+def record(name: str, *values: object) -> None:
+    with (folder / name).open("a") as file:
+        file.write(json.dumps(values) + "\n")
+
+
+def timed(environ: t.Any, start: t.Any) -> t.Iterable[bytes]:
+    begin = time.monotonic()
+    answer = untimed(environ, start)
+    record("requests", os.getpid(), begin, time.monotonic())
+
+    return answer
+
+
+untimed = app.wsgi_app
+vars(app)["wsgi_app"] = timed
 
 
 @chatwoot.reply_provider
 def reply(text: str) -> str:
+    record("asked", text)
     # Long enough for an operator to act; longer than a post may rest on a look before.
     time.sleep(6.0 if "slow" in text else random.uniform(0.0, 0.2))  # noqa: S311
 
@@ -52,7 +87,7 @@ def reply(text: str) -> str:
 @before_post.connect_via(app)
 def on_attempt(sender: Flask, **values: t.Any) -> None:
     with gate:
-        gate.wait_for(lambda: not freezing)
+        gate.wait_for(lambda: "at once" not in wanted)
         posting.add(threading.get_ident())
 
 
@@ -63,22 +98,71 @@ def on_post(sender: Flask, **values: t.Any) -> None:
         gate.notify_all()
 
 
+def stop() -> None:
+    """Stop this process as a whole until SIGCONT."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+    wanted.clear()
+    gate.notify_all()
+
+
 def freeze() -> None:
-    """Stop this process as a whole once no post is under way, until SIGCONT."""
-    global freezing
-
+    """Freeze once no post is under way."""
     with gate:
-        freezing = True
+        wanted.add("at once")
+        gate.wait_for(lambda: not (posting and wanted), timeout=5.0)
 
-        if gate.wait_for(lambda: not posting, timeout=5.0):
-            os.kill(os.getpid(), signal.SIGSTOP)
+        if wanted and not posting:
+            stop()
 
-        freezing = False
+        wanted.clear()
         gate.notify_all()
 
 
-def on_signal(*_: t.Any) -> None:
-    threading.Thread(target=freeze, daemon=True).start()
+def freeze_in_transaction() -> None:
+    with gate:
+        wanted.add("in a transaction")
 
 
-signal.signal(signal.SIGUSR2, on_signal)
+def thaw() -> None:
+    """Freeze no more, if that has not happened yet."""
+    with gate:
+        wanted.clear()
+        gate.notify_all()
+
+
+def on_signal(number: int, _: t.Any) -> None:
+    threading.Thread(target=ON_SIGNAL[number], daemon=True).start()
+
+
+ON_SIGNAL: t.Final[t.Mapping[int, t.Callable[[], None]]] = {
+    signal.SIGUSR2: freeze,
+    signal.SIGURG: freeze_in_transaction,
+    signal.SIGCONT: thaw,
+}
+
+for each in ON_SIGNAL:
+    signal.signal(each, on_signal)
+
+
+# -- transactions on PostgreSQL ------------------------------------------------------
+
+with contextlib.suppress(ImportError):
+    import psycopg
+    from psycopg.pq import TransactionStatus
+
+    execute = psycopg.Cursor.execute
+
+    def execute_and_freeze(cursor: t.Any, *args: t.Any, **options: t.Any) -> t.Any:
+        result = execute(cursor, *args, **options)
+
+        # Not always at the first statement of a transaction.
+        if "in a transaction" in wanted and random.random() < 0.4:  # noqa: S311
+            with gate:
+                status = cursor.connection.info.transaction_status
+
+                if wanted and not posting and status == TransactionStatus.INTRANS:
+                    stop()
+
+        return result
+
+    vars(psycopg)["Cursor"].execute = execute_and_freeze
