@@ -171,14 +171,6 @@ def _backend(
 
 
 def _ingest(app: Flask, config: Config, turns: TurnParts, store: Store) -> Ingest:
-    def notify(conversation_id: int) -> None:
-        signals.send(
-            signals.turn_due,
-            app,
-            account_id=config.account_id,
-            conversation_id=conversation_id,
-        )
-
     return Ingest(
         config=config,
         queue=store.queue,
@@ -193,7 +185,9 @@ def _ingest(app: Flask, config: Config, turns: TurnParts, store: Store) -> Inges
         sweeps=store.sweeps,
         age_of=turns.gate.age_now,
         left=turns.left,
-        notify=notify,
+        notify=functools.partial(
+            signals.send, signals.turn_due, app, account_id=config.account_id
+        ),
     )
 
 

@@ -44,6 +44,7 @@ from .queue.outbox import Outbox
 from .queue.revisions import Revisions
 from .queue.sweeps import Sweeps
 from .queue.transcript import Transcript, TranscriptEntry
+from .signals import turn_due
 from .turns.changes import change_of, is_known
 from .turns.history import History
 from .turns.left import LeftUnanswered
@@ -106,7 +107,7 @@ class Ingest:
 
     :ivar age_of: Seconds since a question was written that is delivered now.
     :ivar left: Counts those that are left unanswered.
-    :ivar notify: Called with a conversation after a job of it was stored.
+    :ivar notify: Called with ``conversation_id``, for those who want to know, after a job of it was stored.
     """
 
     config: Config
@@ -122,7 +123,7 @@ class Ingest:
     sweeps: Sweeps
     age_of: t.Callable[[MessageEvent], float]
     left: LeftUnanswered
-    notify: t.Callable[[int], object]
+    notify: t.Callable[..., object]
 
     def take(self, event: Event, body: bytes) -> Receipt:
         """Store the event of a verified delivery.
@@ -269,7 +270,7 @@ class Ingest:
         new = self.backend.accept(put, event, body)
 
         if new:
-            self.notify(event.conversation.id)
+            self._tell(event)
 
         return new
 
@@ -366,9 +367,13 @@ class Ingest:
 
         if new:
             self.backend.wake(event.conversation.id)
-            self.notify(event.conversation.id)
+            self._tell(event)
 
         return _receipt(new) if sets_mode else _ignored(reason)
+
+    def _tell(self, event: MessageEvent) -> None:
+        if turn_due.receivers:
+            self.notify(conversation_id=event.conversation.id)
 
     def _keep_for_history(self, event: MessageEvent) -> None:
         message = event.message

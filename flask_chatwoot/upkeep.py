@@ -13,6 +13,7 @@ from .catch_up.thread import CatchUpThread
 from .errors import described
 from .ownership.attributes import ToldAttributes
 from .ownership.store import OwnershipStore
+from .queue.database import Database
 from .queue.inspection import ALIVE, KEEP
 from .queue.schema import WorkerLimit
 from .queue.store import Store
@@ -61,6 +62,11 @@ class Upkeep:
         self._left = left
         self._due: dict[str, float] = {}
         self._name = uuid.uuid4().hex
+
+    @property
+    def database(self) -> Database:
+        """What is kept up."""
+        return self._store.database
 
     def run(self, threads: int, *, late: bool) -> None:
         """Do what is due.

@@ -31,9 +31,6 @@ GRACE: t.Final = 8.0
 """Seconds that running turns get to finish on exit, within the ten that container
 runtimes give a process before they kill it."""
 
-_POLL: t.Final = 0.25
-"""Seconds between looks for jobs that another process stored, or that became due."""
-
 _DATABASE_PAUSE: t.Final = 5.0
 """Seconds without a claim after the database failed."""
 
@@ -269,7 +266,14 @@ class ThreadBackend(Forkable):
                 self._workers.append(worker)
                 _stop_at_exit()
 
+            self._upkeep.database.listen(self._on_notification)
+
         return True
+
+    def _on_notification(self) -> None:
+        """Wake one worker; it looks again as long as it finds something."""
+        self._wake.acquire(blocking=False)  # or many would add up
+        self._wake.release()
 
     def accept(self, put: Put, event: MessageEvent, body: bytes) -> bool:
         """Store a delivery and wake a worker."""
@@ -283,6 +287,7 @@ class ThreadBackend(Forkable):
     def wake(self, conversation_id: int | None = None) -> None:
         """Let a worker look for due jobs."""
         self.start()
+        self._upkeep.database.notify()
 
         if self._workers:
             self._wake.release()
@@ -320,7 +325,7 @@ class ThreadBackend(Forkable):
             self._upkeep.run(self._threads, late=self._late)
 
             if not self._run_once():
-                self._wake.acquire(timeout=_POLL)
+                self._wake.acquire(timeout=self._upkeep.database.poll)
 
     def _complete(self) -> None:
         """Start the threads that could not be started before."""

@@ -25,7 +25,6 @@ from support.apps import (
     work,
 )
 from support.chatwoot import ChatwootStub
-from support.databases import rows
 from support.deliveries import as_bytes, deliver, message
 from support.queue import Store, open_store
 from support.waiting import wait_until
@@ -469,29 +468,6 @@ def test_a_lease_that_cannot_be_renewed_is_logged_and_tried_again(
     assert "the lease of job 1 was not renewed: The disk is gone." in caplog.text
     heartbeat.leave(job)
     assert heartbeat.running() == []
-    store.close()
-
-
-def test_a_job_that_stopped_is_given_back_when_the_database_works_again(
-    path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tries: list[int] = []
-    postpone = Queue.postpone
-
-    def broken(queue: Queue, job: Job, seconds: float) -> None:
-        tries.append(job.id)
-        postpone(queue, job, seconds) if len(tries) > 2 else fail()
-
-    monkeypatch.setattr(Queue, "postpone", broken)
-    store = open_store(path, lease=0.3)
-    put(store.queue)
-    job = store.claim()
-    heartbeat = workers_module.Heartbeat(store.queue)
-    heartbeat.give_back(job)
-    assert rows(path, "SELECT claim FROM job") == [(job.claim,)]
-
-    wait_until(lambda: rows(path, "SELECT claim FROM job") == [(None,)])
-    assert tries == [job.id] * 3
     store.close()
 
 

@@ -73,6 +73,11 @@ class Database(t.Protocol):
     clock: t.Callable[[], float]
     processes: Processes
 
+    @property
+    def poll(self) -> float:
+        """Seconds between looks for what other processes have stored, or what became
+        due."""
+
     def ahead(self) -> float:
         """Seconds by which ``clock`` is ahead of the machine's clock."""
 
@@ -110,6 +115,15 @@ class Database(t.Protocol):
 
     def identity(self) -> str:
         """What tells this database from a copy of it."""
+
+    def notify(self) -> None:
+        """Tell workers of other processes that something was stored. Does not block."""
+
+    def listen(self, callback: t.Callable[[], object]) -> None:
+        """Call a function when other processes :meth:`notify`, until :meth:`close`.
+
+        Where nothing tells, workers poll.
+        """
 
     def force(self) -> None:
         """Make durable what this process has written so far."""

@@ -88,6 +88,8 @@ class SQLiteDatabase(Forkable):
         no change of the machine's clock moves.
     """
 
+    poll = 0.25
+
     def __init__(
         self,
         path: str,
@@ -112,6 +114,12 @@ class SQLiteDatabase(Forkable):
         self._opened: tuple[int, int] | None = None
         self._look_at = 0.0
         register_for_forks(self)
+
+    def notify(self) -> None:
+        """Nobody listens."""
+
+    def listen(self, callback: t.Callable[[], object]) -> None:
+        """Nothing tells of other processes."""
 
     def identity(self) -> str:
         """The number of the file on its disk, which a copy does not have."""

@@ -9,6 +9,7 @@ session, and a pooler such as PgBouncer may give each transaction another one.
 from __future__ import annotations
 
 import contextlib
+import random
 import threading
 import time
 import typing as t
@@ -21,6 +22,7 @@ from flask_chatwoot.queue.database import Result, Rows, Values, Work
 from . import beats, migration
 from .connections import LONGEST, Connections
 from .failures import failed
+from .listener import Listener, Notifier
 from .schema import prepared
 from .url import Address
 
@@ -155,6 +157,8 @@ class PostgreSQLDatabase:
         self._ahead = 0.0
         self._sync = sync
         self._connections = Connections(address, most=threads + 1)
+        self._notifier = Notifier(self._connect, schema)
+        self.listener: Listener | None = None
         self._migrating = threading.Lock()
         self._ready = False
         self._identity = ""
@@ -322,6 +326,24 @@ class PostgreSQLDatabase:
                 )
                 self._ready = True
 
+    # -- notifications ---------------------------------------------------------------
+
+    @property
+    def poll(self) -> float:
+        """Not all machines at the same moment."""
+        return random.uniform(0.75, 1.25)  # noqa: S311 - no secret
+
+    def notify(self) -> None:
+        """Tell workers of other processes that something was stored. Does not block."""
+        self._notifier.notify()
+
+    def listen(self, callback: t.Callable[[], object]) -> None:
+        """Call a function when other processes :meth:`notify`, until :meth:`close`."""
+        if self.listener is None:
+            self.listener = Listener(self._connect, self.schema, callback)
+
+        self.listener.start()
+
     # -- the rest --------------------------------------------------------------------
 
     def identity(self) -> str:
@@ -344,6 +366,9 @@ class PostgreSQLDatabase:
 
     def close(self) -> None:
         """Close the connections; the next call opens them again."""
+        if self.listener is not None:
+            self.listener.stop()
+
         self.processes.leave()
         self._connections.close()
 

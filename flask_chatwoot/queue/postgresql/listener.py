@@ -113,7 +113,7 @@ class Listener(Forkable):
     """
 
     def __init__(
-        self, connect: Connect, schema: str, callback: t.Callable[[], None]
+        self, connect: Connect, schema: str, callback: t.Callable[[], object]
     ) -> None:
         self.works: bool | None = None
         self._connect = connect
