@@ -107,7 +107,8 @@ class Ingest:
 
     :ivar age_of: Seconds since a question was written that is delivered now.
     :ivar left: Counts those that are left unanswered.
-    :ivar notify: Called with ``conversation_id``, for those who want to know, after a job of it was stored.
+    :ivar notify: Called with ``conversation_id`` after a job of it was stored, if
+        somebody wants to know.
     """
 
     config: Config
