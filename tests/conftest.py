@@ -36,6 +36,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     databases.use(config.getoption("--database"))
 
+    # One for all processes of a run, which this one starts.
+    if databases.kind == "postgresql" and not hasattr(config, "workerinput"):
+        databases.serve()
+
 
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]

@@ -14,13 +14,16 @@ import sqlite3
 import typing as t
 import uuid
 
+import pytest
+
 from flask_chatwoot import extension
 from flask_chatwoot.queue.database import Database
 from flask_chatwoot.queue.sqlite import SQLiteDatabase
 
-POSTGRESQL_URL: t.Final = os.environ.get(
-    "CHATWOOT_TEST_POSTGRESQL", "postgresql://root@127.0.0.1:5432/test"
-)
+_URL: t.Final = "CHATWOOT_TEST_POSTGRESQL"
+
+POSTGRESQL_URL = os.environ.get(_URL, "postgresql://root@127.0.0.1:5432/test")
+"""Set for the processes of a run, if none answers there."""
 
 _KIND: t.Final = "CHATWOOT_TEST_DATABASE"
 _SCHEMAS: t.Final = "CHATWOOT_TEST_SCHEMAS"
@@ -36,6 +39,28 @@ def use(wanted: str) -> None:
     """Use a kind of database, here and in processes that are started from now on."""
     global kind
     os.environ[_KIND] = kind = wanted
+
+
+def serve() -> None:
+    """Start a server for the run, unless one answers where it is looked for."""
+    import psycopg
+
+    from .postgresql import postgresql
+
+    global POSTGRESQL_URL
+
+    with contextlib.suppress(psycopg.OperationalError):
+        psycopg.connect(POSTGRESQL_URL, connect_timeout=2).close()
+        return
+
+    if _URL in os.environ:
+        pytest.exit(f"No PostgreSQL answers at {POSTGRESQL_URL}.")
+
+    server = _servers.enter_context(postgresql(max_connections="200"))
+    os.environ[_URL] = POSTGRESQL_URL = server.url
+
+
+_servers = contextlib.ExitStack()
 
 
 def open_database(
@@ -180,6 +205,8 @@ def drop_all() -> None:
                 db.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
 
         _free.clear()
+
+    _servers.close()
 
 
 def _emptying(db: t.Any, schema: str) -> list[str]:
