@@ -27,7 +27,8 @@ Opener = t.Callable[..., Store]
 
 @pytest.fixture(scope="module")
 def server() -> t.Iterator[Program]:
-    with postgresql(max_connections="100") as program:
+    # Nothing gets to the disk by itself, so that a test sees what does.
+    with postgresql(max_connections="100", wal_writer_delay="10s") as program:
         yield program
 
 
@@ -165,6 +166,26 @@ def test_what_is_not_durable_does_not_wait_for_the_disk(store: Store) -> None:
     assert (level(), level(durable=True)) == ("off", "on")
     database_of(store)._sync = "normal"
     assert level(durable=True) == "off"
+
+
+def test_what_was_written_is_on_the_disk_when_asked(
+    store: Store, server: Program
+) -> None:
+    put(store, 1)
+
+    with store.database.transaction() as tx:
+        tx.execute("INSERT INTO trait (account_id, name) VALUES (1, 'one')")
+
+    ((written, on_disk),) = server.execute(
+        "SELECT pg_current_wal_insert_lsn()::text, pg_current_wal_flush_lsn()"
+        " >= pg_current_wal_insert_lsn()"
+    )
+    assert not on_disk
+
+    store.database.force()
+    assert server.execute("SELECT pg_current_wal_flush_lsn() >= %s::pg_lsn", written)[
+        0
+    ] == (True,)
 
 
 def test_text_that_postgresql_cannot_store_is_stored_without_it(store: Store) -> None:
