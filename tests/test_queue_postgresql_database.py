@@ -168,24 +168,23 @@ def test_what_is_not_durable_does_not_wait_for_the_disk(store: Store) -> None:
     assert level(durable=True) == "off"
 
 
-def test_what_was_written_is_on_the_disk_when_asked(
-    store: Store, server: Program
-) -> None:
-    put(store, 1)
+def test_what_is_forced_is_on_the_disk(open_store: Opener) -> None:
+    with postgresql(wal_writer_delay="10s", wal_writer_flush_after="1GB") as own:
+        database = database_of(open_store(own.url))
 
-    with store.database.transaction() as tx:
-        tx.execute("INSERT INTO trait (account_id, name) VALUES (1, 'one')")
+        with database.transaction() as tx:
+            tx.execute("INSERT INTO trait (account_id, name) VALUES (1, 'one')")
 
-    ((written, on_disk),) = server.execute(
-        "SELECT pg_current_wal_insert_lsn()::text, pg_current_wal_flush_lsn()"
-        " >= pg_current_wal_insert_lsn()"
-    )
-    assert not on_disk
-
-    store.database.force()
-    assert server.execute("SELECT pg_current_wal_flush_lsn() >= %s::pg_lsn", written)[
-        0
-    ] == (True,)
+        ((written, is_flushed),) = own.execute(
+            "SELECT pg_current_wal_insert_lsn()::text,"
+            " pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn()"
+        )
+        assert not is_flushed
+        database.force()
+        assert own.execute(
+            "SELECT pg_current_wal_flush_lsn() >= %s::pg_lsn", written
+        ) == [(True,)]
+        database.close()
 
 
 def test_text_that_postgresql_cannot_store_is_stored_without_it(store: Store) -> None:
@@ -484,6 +483,24 @@ def test_a_turn_that_takes_long_keeps_its_job_without_a_write(
     assert [each.state for each in store.inspection.jobs()] == ["leased"]
     assert _version_of(server, store) == before
     store.queue.settle(job, "replied", None)
+
+
+def test_many_turns_that_take_long_keep_no_other_job_from_workers(
+    open_store: Opener, server: Program, schema: str
+) -> None:
+    store = open_store()
+    kept = range(1, 121)
+
+    for number in kept:
+        put(store, number, number)
+
+    assert all(store.queue.claim() for _ in kept)
+    server.execute(f'UPDATE "{schema}".job SET due_at = due_at - 31')
+    put(store, 500, 500)
+    job = store.queue.claim()
+
+    assert job is not None
+    assert job.message_id == 500
 
 
 def _version_of(server: Program, store: Store) -> t.Any:

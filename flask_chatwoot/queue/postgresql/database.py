@@ -39,6 +39,10 @@ _LOCK: t.Final = "SELECT pg_advisory_xact_lock(hashtextextended({key}, 0));"
 
 _NOW: t.Final = "SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
 
+_RECORD: t.Final = "SELECT pg_logical_emit_message(true, 'flask_chatwoot', '')"
+"""A record in the server's log, in which it comes after all that was committed before.
+The commit of a transaction without any record waits for nothing."""
+
 _IS_FREE: t.Final = f"""EXISTS (
     SELECT 1 FROM job WHERE job.id = candidate.id
     AND (job.claim IS NULL OR (:steady AND NOT {beats.IS_KEPT}))
@@ -47,12 +51,14 @@ _IS_FREE: t.Final = f"""EXISTS (
 which of the others are alive."""
 
 _FIRST_FREE: t.Final = f"""
-WITH candidate AS MATERIALIZED ({{statement}} LIMIT {{most}})
-SELECT * FROM candidate WHERE CASE WHEN {_IS_FREE} THEN pg_try_advisory_xact_lock(
-    hashtextextended(:line || conversation_id, 0)
-) ELSE FALSE END LIMIT 1
+WITH free AS MATERIALIZED (
+    SELECT * FROM ({{statement}}) AS candidate WHERE {_IS_FREE} LIMIT {{most}}
+)
+SELECT * FROM free
+WHERE pg_try_advisory_xact_lock(hashtextextended(:line || conversation_id, 0)) LIMIT 1
 """  # noqa: S608 - from constants
-# In one scan, in order, until the first lock that is free.
+# In one scan, in order, until the first lock that is free. Jobs that beats keep are no
+# candidates: they may be many, and are the first by their due time.
 
 _AGAIN: t.Final = f"""
 SELECT * FROM ({{statement}}) AS candidate WHERE id = :candidate AND {_IS_FREE}
@@ -359,8 +365,7 @@ class PostgreSQLDatabase:
         """Make durable what this process has written so far."""
         if self._sync == "full":
             with self.transaction(durable=True) as tx:
-                # Without any write the server would have nothing to wait for.
-                tx.execute("UPDATE meta SET oldest = oldest")
+                tx.execute(_RECORD)
 
     def checkpoint(self) -> None:
         """There is nothing to do."""
