@@ -61,6 +61,7 @@ class Upkeep:
         self._catch_up = catch_up
         self._left = left
         self._due: dict[str, float] = {}
+        self._failed: dict[str, str] = {}
         self._name = uuid.uuid4().hex
 
     @property
@@ -83,18 +84,19 @@ class Upkeep:
         taken_over = None
 
         if self._is_due("dead", _LOOK_FOR_DEAD_EVERY):
-            taken_over = _attempt(
+            taken_over = self._attempt(
                 "jobs of dead processes were not taken over", self._end_leases
             )
 
         if self._is_due("report", _REPORT_EVERY):
-            _attempt(_NO_HEARTBEAT, functools.partial(self._report, threads, late))
+            report = functools.partial(self._report, threads, late)
+            self._attempt(_NO_HEARTBEAT, report)
 
         if self._is_due("prune", _PRUNE_EVERY):
-            _attempt("the database was not pruned", self._prune)
+            self._attempt("the database was not pruned", self._prune)
 
         if self._is_due("checkpoint", _CHECKPOINT_EVERY):
-            _attempt(
+            self._attempt(
                 "SQLite's log was not checkpointed", self._store.database.checkpoint
             )
 
@@ -103,7 +105,7 @@ class Upkeep:
     def end(self) -> None:
         """This process handles no more jobs."""
         self._left.report(last=True)
-        _attempt(_NO_HEARTBEAT, functools.partial(self._report, 0, late=False))
+        self._attempt(_NO_HEARTBEAT, functools.partial(self._report, 0, late=False))
         self._store.database.processes.leave()
 
     def stop(self) -> None:
@@ -159,10 +161,18 @@ class Upkeep:
 
         return due
 
+    def _attempt(self, failure: str, act: t.Callable[[], T]) -> T | None:
+        """The result, or ``None``; logs an error once, as long as it is the same."""
+        result, failed = None, ""
 
-def _attempt(failure: str, act: t.Callable[[], T]) -> T | None:
-    try:
-        return act()
-    except Exception as error:  # noqa: BLE001 - the thread must go on
-        log.warning("%s: %s", failure, described(error))
-        return None
+        try:
+            result = act()
+        except Exception as error:  # noqa: BLE001 - the thread must go on
+            failed = described(error)
+
+        if failed and failed != self._failed.get(failure):
+            log.warning("%s: %s", failure, failed)
+
+        self._failed[failure] = failed
+
+        return result

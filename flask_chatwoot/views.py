@@ -76,7 +76,11 @@ def health() -> ResponseReturnValue:
 
     _authorize(runtime.config.health_token)
 
-    report = runtime.components.health(runtime.config.health_max_age)
+    try:
+        report = runtime.components.health(runtime.config.health_max_age)
+    except DatabaseError as error:
+        log.error("health: %s", error)  # noqa: TRY400
+        report = {"status": "no_database"}
 
     return report, 200 if report["status"] == "ok" else 503
 

@@ -226,6 +226,7 @@ class ThreadBackend(Forkable):
         self._ending = threading.Lock()
         self._ended = False
         self._late = False
+        self._failed: set[str] = set()
         # Not while start() runs, which has just begun to start them.
         self._complete_at = time.monotonic() + _START_PAUSE
 
@@ -337,14 +338,23 @@ class ThreadBackend(Forkable):
 
     def _run_once(self) -> bool:
         try:
-            return self._runner.run_once()
+            found = self._runner.run_once()
+            self._failed.clear()
         except DatabaseError as error:
-            log.error("no job could be claimed: %s", error)  # noqa: TRY400
+            self._log_once(str(error))
             self._stopping.wait(_DATABASE_PAUSE)
         except BaseException as error:  # noqa: BLE001 - the thread must go on
             log.error("a worker failed: %s", trace(error))  # noqa: TRY400
+        else:
+            return found
 
         return False
+
+    def _log_once(self, failed: str) -> None:
+        """Log why nothing is claimed, once for all threads until that works again."""
+        if failed not in self._failed:
+            self._failed.add(failed)
+            log.error("no job could be claimed: %s", failed)
 
 
 _backends: weakref.WeakSet[ThreadBackend] = weakref.WeakSet()

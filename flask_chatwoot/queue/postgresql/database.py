@@ -174,10 +174,6 @@ class PostgreSQLDatabase:
 
     def _connect(self) -> psycopg.Connection[t.Any]:
         """A connection besides those of the pool, to tables that are there."""
-        if not self._ready:
-            with self._connection():
-                pass
-
         options: dict[str, t.Any] = {
             **self.address.connect_options(),
             "autocommit": True,
@@ -185,7 +181,12 @@ class PostgreSQLDatabase:
             "cursor_factory": psycopg.ClientCursor,
         }
 
-        return psycopg.connect(**options)
+        with self._translated():
+            if not self._ready:
+                with self._connection():
+                    pass
+
+            return psycopg.connect(**options)
 
     # -- time ------------------------------------------------------------------------
 

@@ -52,7 +52,10 @@ _TLS: t.Final = (
     "the encrypted connection was refused; check sslmode and sslrootcert in "
     f"{_KEY} and the server's certificate"
 )
-_RIGHTS: t.Final = "the user lacks a right; grant it, or use another user"
+_RIGHTS: t.Final = (
+    "the user lacks a right; grant it, let an administrator make the schema and its "
+    f"tables, or name another user in {_KEY}"
+)
 _UNREACHABLE: t.Final = (
     f"the server cannot be reached; check that it runs, and the host and port in {_KEY}"
 )

@@ -160,6 +160,9 @@ class OwnConnection:
                 self._open = LimitedConnection(self._connect)
 
                 return self._open.execute(sql, values, limit=limit)
+            except DatabaseError:  # of who connects
+                self._open = None
+                raise
             except (psycopg.Error, OSError) as error:
                 self._open = None
                 raise DatabaseError(reason(error)) from None

@@ -1,0 +1,186 @@
+"""An app under gunicorn whose PostgreSQL cannot be used, from its start on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+import requests
+from support.host import PROGRAMS
+from support.postgresql import Program, free_port, postgresql
+from support.waiting import wait_until
+
+from flask_chatwoot.simulator import Simulator
+from flask_chatwoot.testing import samples
+
+pytest.importorskip("gunicorn", reason="needs gunicorn to run real processes")
+
+SECRET: t.Final = "of-the-webhook"
+HEALTH: t.Final = "of-the-monitoring"
+PASSWORD: t.Final = "hunter2"
+
+
+class Host:
+    """A gunicorn with one process, whose log is a file."""
+
+    def __init__(self, url: str, log: Path) -> None:
+        self.log = log
+        self.url = url
+
+    def deliver(self, id: int) -> tuple[int, float]:
+        """Deliver a message: the status, and the seconds that it took."""
+        body = samples.encoded(samples.customer_message(id=id, conversation_id=id))
+        headers = samples.signed(body, SECRET)
+        started = time.monotonic()
+        answer = requests.post(
+            f"{self.url}/chatwoot/webhook", data=body, headers=headers, timeout=10
+        )
+
+        return answer.status_code, time.monotonic() - started
+
+    def health(self) -> tuple[int, str]:
+        headers = {"Authorization": f"Bearer {HEALTH}"}
+        answer = requests.get(
+            f"{self.url}/chatwoot/health", headers=headers, timeout=10
+        )
+
+        return answer.status_code, answer.json()["status"]
+
+    def is_up(self) -> bool:
+        with contextlib.suppress(requests.ConnectionError):
+            return requests.get(f"{self.url}/own", timeout=30).ok
+
+        return False
+
+    @contextlib.contextmanager
+    def serving_its_own(self) -> t.Iterator[list[float]]:
+        """Ask a route of the host all the time: the seconds that it took."""
+        took: list[float] = []
+        ended = threading.Event()
+
+        def ask() -> None:
+            while not ended.wait(0.02):
+                started = time.monotonic()
+                assert requests.get(f"{self.url}/own", timeout=10).ok
+                took.append(time.monotonic() - started)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+
+        try:
+            yield took
+        finally:
+            ended.set()
+            asking.join()
+
+    def errors(self) -> list[str]:
+        lines = self.log.read_text().splitlines()
+
+        return [line for line in lines if line.startswith("ERROR")]
+
+
+class Serve(t.Protocol):
+    def __call__(
+        self, database_url: str
+    ) -> contextlib.AbstractContextManager[Host]: ...
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> t.Iterator[Serve]:
+    with Simulator() as sim:
+
+        @contextlib.contextmanager
+        def start(database_url: str) -> t.Iterator[Host]:
+            port = free_port()
+            log = tmp_path / "log"
+            env = {
+                **os.environ,
+                **{key: str(value) for key, value in sim.settings().items()},
+                "CHATWOOT_WEBHOOK_SECRET": SECRET,
+                "CHATWOOT_HEALTH_TOKEN": HEALTH,
+                "CHATWOOT_DATABASE_URL": database_url,
+                "CHATWOOT_DATABASE_SCHEMA": "of_the_test",
+            }
+            command = [
+                *(sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}"),
+                *("--worker-class", "gthread", "--threads", "8", "outage_app:app"),
+            ]
+
+            with log.open("wb") as file:
+                process = subprocess.Popen(
+                    command, cwd=PROGRAMS, env=env, stdout=file, stderr=file
+                )
+
+            host = Host(f"http://127.0.0.1:{port}", log)
+
+            try:
+                wait_until(host.is_up, 30.0)
+                yield host
+            finally:
+                process.terminate()
+                process.wait(20)
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def server() -> t.Iterator[Program]:
+    with postgresql() as program:
+        program.execute("CREATE ROLE reader LOGIN")
+        yield program
+
+
+@pytest.mark.slow
+def test_an_app_works_as_soon_as_its_server_is_there(serve: Serve) -> None:
+    with postgresql() as own:
+        url = own.url.replace("postgres@", f"postgres:{PASSWORD}@")
+        own.stop()
+
+        with serve(url) as host:
+            wait_until(host.errors)
+
+            with host.serving_its_own() as took:
+                for number in range(1, 6):
+                    status, seconds = host.deliver(number)
+                    assert (status, seconds < 3.0) == (500, True)
+
+                assert host.health() == (503, "no_database")
+
+            assert max(took) < 0.5
+            own.start()
+            status, seconds = host.deliver(6)
+            assert (status, seconds < 1.0) == (202, True)
+            assert host.health() == (200, "ok")
+
+        assert PASSWORD not in host.log.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("user", "database", "remedy"),
+    [
+        (f"reader:{PASSWORD}", "nowhere", "there is no such database; create it"),
+        (f"reader:{PASSWORD}", "postgres", "the user lacks a right; grant it"),
+        (f"stranger:{PASSWORD}", "postgres", "there is no such user; create it"),
+    ],
+)
+def test_what_is_wrong_is_one_error_with_its_remedy(
+    serve: Serve, server: Program, user: str, database: str, remedy: str
+) -> None:
+    with serve(f"postgresql://{user}@127.0.0.1:{server.port}/{database}") as host:
+        wait_until(host.errors)
+        time.sleep(7.0)  # longer than the pause of workers: they say it once
+        (line,) = host.errors()
+        assert remedy in line
+        assert "CHATWOOT_DATABASE_URL" in line
+        assert host.deliver(1)[0] == 500
+        assert host.health() == (503, "no_database")
+
+    assert PASSWORD not in host.log.read_text()
