@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
+import signal
 import threading
 import time
 import typing as t
@@ -13,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 from support.postgresql import Program, pgbouncer, postgresql
+from support.waiting import wait_until
 
 from flask_chatwoot.errors import DatabaseError, LeaseLostError
 from flask_chatwoot.queue.outbox import DraftPart
@@ -236,6 +239,22 @@ def _answer_lost_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_ended", lose)
 
 
+def _cut_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lose the connection before the commit, once."""
+    ended, lost = module._ended, iter([True])
+
+    @contextlib.contextmanager
+    def lose(connection: t.Any) -> t.Iterator[None]:
+        with ended(connection):
+            yield
+
+            if next(lost, False):
+                connection.close()
+                raise psycopg.OperationalError("the connection is lost")
+
+    monkeypatch.setattr(module, "_ended", lose)
+
+
 def test_a_delivery_whose_commit_had_no_answer_is_accepted_once(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -273,6 +292,52 @@ def test_a_turn_whose_end_had_no_answer_has_ended(
     store.queue.settle(job, "replied", None)
 
     assert [each.outcome for each in store.inspection.jobs()] == ["replied"]
+
+
+@pytest.mark.parametrize("lost", ["before the commit", "after the commit"])
+def test_what_a_turn_writes_is_repeated_where_the_connection_broke(
+    store: Store, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    """Else an answer of the provider would be lost, and it be asked again."""
+    put(store, 1)
+    job = store.queue.claim()
+    assert job is not None
+    lose = _answer_lost_once if lost == "after the commit" else _cut_once
+    lose(monkeypatch)
+    (draft,) = store.outbox.keep(job, [DraftPart("Hello", False)])
+    lose(monkeypatch)
+    store.outbox.sending(job, draft)
+    lose(monkeypatch)
+    store.outbox.unconfirmed(draft)
+    lose(monkeypatch)
+    store.queue.postpone(job, 0.0)
+    again = store.queue.claim()
+
+    assert again is not None
+    assert again.attempts == 2
+    assert [each.marker for each in again.drafts] == [draft.marker]
+    assert again.drafts[0].unconfirmed_at is not None
+    lose(monkeypatch)
+    store.outbox.posted(draft, 77)
+    assert store.outbox.is_ours(77)
+
+
+@pytest.mark.parametrize("lost", ["before the commit", "after the commit"])
+def test_a_turn_is_given_up_once_where_the_connection_broke(
+    store: Store, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    put(store, 1)
+    job = store.queue.claim()
+    assert job is not None
+    lose = _answer_lost_once if lost == "after the commit" else _cut_once
+    lose(monkeypatch)
+
+    with contextlib.suppress(LeaseLostError):  # it is done: nothing is left to do
+        store.queue.give_up(job, "crashed", [DraftPart("Sorry", True)], handoff=None)
+
+    again = store.queue.claim()
+    assert again is not None
+    assert (again.failure, len(again.drafts)) == ("crashed", 1)
 
 
 def test_a_server_that_is_read_only_is_not_written_to(
@@ -460,6 +525,26 @@ def test_an_administrator_can_run_the_statements(
 
     assert put(open_store(schema=schema), 1)
     server.execute(f'DROP SCHEMA "{schema}" CASCADE')
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fork_while_the_tables_are_made_leaves_no_lock_in_the_child(
+    store: Store,
+) -> None:
+    with database_of(store)._migrating:  # as another thread has it
+        pid = os.fork()
+
+        if pid == 0:
+            os._exit(0 if put(store, 1) else 1)
+
+    try:
+        wait_until(lambda: os.waitpid(pid, os.WNOHANG)[0])
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+
+    assert len(store.inspection.jobs()) == 1
 
 
 # -- leases ------------------------------------------------------------------------

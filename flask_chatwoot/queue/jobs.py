@@ -161,10 +161,8 @@ class Queue:
             durable=durable, conversation_id=conversation_id
         )
 
-    def _of(
-        self, job: Job, *, durable: bool = False
-    ) -> contextlib.AbstractContextManager[Transaction]:
-        return self.transaction(job.conversation_id, durable=durable)
+    def _of(self, job: Job) -> contextlib.AbstractContextManager[Transaction]:
+        return self.transaction(job.conversation_id)
 
     # -- deliveries ------------------------------------------------------------
 
@@ -367,9 +365,11 @@ class Queue:
         """
         values = _lease(job) | {"free": int(free), "reason": reason}
 
-        with self._of(job) as tx:
+        def end(tx: Transaction, again: bool) -> int:
             values["due"] = tx.now + min(seconds, LONGEST_PAUSE)
-            expect_one(tx.execute(_POSTPONE, values).rowcount, job)
+            return tx.execute(_POSTPONE, values).rowcount or int(again)
+
+        expect_one(self._database.write(end, conversation_id=job.conversation_id), job)
 
     def failed(self, job: Job, by: FailedBy) -> None:
         """Count an attempt as failed because of the provider or of Chatwoot.
@@ -397,10 +397,12 @@ class Queue:
         """
         values = _lease(job) | {"failure": failure, "handoff": handoff}
 
-        with self._of(job) as tx:
+        def end(tx: Transaction, again: bool) -> None:
             keep_all(tx, job, parts, about_failure=True)
-            values["now"] = tx.now
-            expect_one(tx.execute(_GIVE_UP, values).rowcount, job)
+            expect_one(tx.execute(_GIVE_UP, {**values, "now": tx.now}).rowcount, job)
+
+        parts = list(parts)
+        self._database.write(end, conversation_id=job.conversation_id)
 
     def supersede(
         self, job: Job, said: t.Iterable[tuple[int, str]], reason: str
@@ -418,7 +420,7 @@ class Queue:
             "job": job.id,
         }
 
-        with self._of(job, durable=True) as tx:
+        with self.transaction(job.conversation_id, durable=True) as tx:
             (heir,) = tx.execute(_HEIR, values).fetchone()
 
             if heir is None:

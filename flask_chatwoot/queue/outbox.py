@@ -13,7 +13,7 @@ import typing as t
 from flask_chatwoot.errors import LeaseLostError
 from flask_chatwoot.payloads.fields import Upload
 
-from .database import Database, Transaction, joined
+from .database import Database, Transaction
 from .host_posts import HostPosts
 from .recent import hashes_of
 from .schema import HELD
@@ -181,7 +181,11 @@ class Outbox:
             "claim": job.claim,
         }
 
-        with self._of(job) as tx:
+        def keep(tx: Transaction, again: bool) -> list[Draft]:
+            # The first commit may have had no answer.
+            if again and parts and (kept := drafts_of(tx, job.id, about_failure=False)):
+                return [*kept]
+
             expect_unchanged(tx, job)
 
             if handoff is not None or choices:
@@ -189,6 +193,8 @@ class Outbox:
                 expect_one(changed.rowcount, job)
 
             return keep_all(tx, job, parts, about_failure=False)
+
+        return self._database.write(keep, conversation_id=job.conversation_id)
 
     def sending(self, job: Leased, draft: Draft, *, reserve: float = 0.0) -> None:
         """Record that a request for the draft is about to be sent, as it is now.
@@ -232,16 +238,22 @@ class Outbox:
         tx: Transaction | None = None,
     ) -> None:
         """Record that Chatwoot has the draft, whichever worker has the job."""
-        with joined(self._database, tx, durable=True) as tx:
+        if tx is not None:
             keep_message_id(tx, draft, message_id)
+            return
+
+        self._database.write(
+            lambda tx, _: keep_message_id(tx, draft, message_id), durable=True
+        )
 
     def unconfirmed(self, draft: Draft) -> None:
         """Record that the request for the draft ended now, without an answer."""
-        with self._database.transaction() as tx:
-            tx.execute(
+        self._database.write(
+            lambda tx, _: tx.execute(
                 "UPDATE draft SET unconfirmed_at = :now WHERE id = :draft",
                 {"now": tx.now, "draft": draft.id},
             )
+        )
 
     def unsent(self, job: Leased, draft: Draft, *, outdated: bool = False) -> bool:
         """Record that the request for the draft certainly created no message.

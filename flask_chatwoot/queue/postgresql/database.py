@@ -17,6 +17,7 @@ import typing as t
 import psycopg
 from psycopg import sql
 
+from flask_chatwoot.background import Forkable, register_for_forks
 from flask_chatwoot.queue.database import Result, Rows, Values, Work
 
 from . import beats, migration
@@ -126,7 +127,7 @@ class PostgreSQLTransaction:
         return None
 
 
-class PostgreSQLDatabase:
+class PostgreSQLDatabase(Forkable):
     """The schema of one Chatwoot account; a :class:`~.database.Database`.
 
     Threads and processes of any number of machines may share it. No call lasts longer
@@ -171,6 +172,11 @@ class PostgreSQLDatabase:
         self.processes: t.Any = processes or beats.Beats(
             self._connect, schema=schema, account_id=account_id, lease=lease
         )
+        register_for_forks(self)
+
+    def reset_in_child(self) -> None:
+        """A thread of the parent may have been making the tables."""
+        self._migrating = threading.Lock()
 
     def _connect(self) -> psycopg.Connection[t.Any]:
         """A connection besides those of the pool, to tables that are there."""
