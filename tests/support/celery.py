@@ -128,7 +128,7 @@ class Process:
         }
         self._log = folder / f"{command[0]}-{uuid.uuid4().hex[:6]}.log"
         tests = Path(__file__).parents[1]
-        path = os.pathsep.join([str(tests), str(tests.parent)])
+        path = [str(tests), str(tests.parent), os.environ.get("PYTHONPATH", "")]
 
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -140,7 +140,7 @@ class Process:
                 env={
                     **os.environ,
                     **settings,
-                    "PYTHONPATH": path,
+                    "PYTHONPATH": os.pathsep.join(filter(None, path)),
                     "CELERY": json.dumps(app.config["CELERY"]),
                     "CALLS": str(folder / "calls"),
                     "PROVIDER_SECONDS": "0",
