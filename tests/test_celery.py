@@ -107,8 +107,12 @@ def backend_of(app: Flask) -> CeleryBackend:
     return t.cast(CeleryBackend, components_of(app).backend)
 
 
-def ended(app: Flask, within: float = 15.0) -> None:
-    wait_until(lambda: all_ended(app), within)
+LONG: t.Final = 45.0
+"""Seconds in which processes start and answer, on a machine that is busy."""
+
+
+def ended(app: Flask) -> None:
+    wait_until(lambda: all_ended(app), LONG)
 
 
 def calls(folder: Path) -> list[str]:
@@ -156,7 +160,7 @@ def test_the_messages_of_a_conversation_are_answered_in_their_order(
     with worker(host, tmp_path, pool, PROVIDER_SECONDS="0.3"):
         for number in range(4):
             ask(host, talk, f"Question {number}?")
-            wait_until(lambda n=number: len(calls(tmp_path)) > n)  # type: ignore[misc]
+            wait_until(lambda n=number: len(calls(tmp_path)) > n, LONG)  # type: ignore[misc]
 
         ended(host)
 
@@ -187,7 +191,7 @@ def test_the_sweep_of_beat_finds_what_no_task_is_about(
     host: Flask, sim: Simulator, redis: Broker, tmp_path: Path
 ) -> None:
     with worker(host, tmp_path) as process, beat(host, tmp_path):
-        wait_until(lambda: swept(host))
+        wait_until(lambda: swept(host), LONG)
         host.extensions["celery"] = Celery(broker="redis://127.0.0.1:1/0")
         talk = new_talk(sim)
         ask(host, talk)
@@ -200,19 +204,20 @@ def test_the_sweep_of_beat_finds_what_no_task_is_about(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pool", POOLS)
-def test_the_turn_of_a_killed_worker_goes_on_within_a_sweep_or_two(
-    host: Flask, sim: Simulator, tmp_path: Path, pool: str
+def test_the_turn_of_a_killed_worker_goes_on_long_before_its_lease_ends(
+    make_host: MakeHost, sim: Simulator, redis: Broker, tmp_path: Path, pool: str
 ) -> None:
+    host = make_host(redis.settings, lease=10 * LONG)
     talk = new_talk(sim)
 
     with worker(host, tmp_path, pool, FIRST_SECONDS="600"):
         ask(host, talk)
-        (call,) = wait_until(lambda: calls(tmp_path))
+        (call,) = wait_until(lambda: calls(tmp_path), LONG)
 
         with worker(host, tmp_path), beat(host, tmp_path):
-            wait_until(lambda: (store_of(host).wakes.age() or 99) < 1)
+            wait_until(lambda: (store_of(host).wakes.age() or 99) < 1, LONG)
             os.kill(int(call.split()[0]), signal.SIGKILL)
-            ended(host, 20)  # a lease is 30
+            ended(host)
 
     assert len(talk.replies) == 1
 
@@ -242,7 +247,7 @@ def test_a_sweep_finds_what_was_not_delivered(
         ask(host, talk, "One?")
         ended(host)
         talk.customer_says("Two?")
-        wait_until(lambda: len(talk.replies) == 2, 40)
+        wait_until(lambda: len(talk.replies) == 2, LONG)
 
     assert talk.replies[1] == "Answer to Two?"
 
@@ -606,7 +611,7 @@ def test_a_turn_that_the_soft_limit_of_the_host_ends_is_tried_again(
 
     with worker(host, tmp_path, pool, FIRST_SECONDS="30"), beat(host, tmp_path):
         ask(host, talk)
-        ended(host, 40)
+        ended(host)
 
     assert len(talk.replies) == 1
     assert len(calls(tmp_path)) == 2
@@ -766,7 +771,7 @@ def test_the_three_commands_of_the_example_answer(
             stack.callback(process.wait, 10)
             stack.callback(process.kill)
 
-        wait_until(lambda: answers(port))
+        wait_until(lambda: answers(port), LONG)
         body = customer_message(
             "Where is my order?",
             id=talk.customer_says("Where is my order?").id,
@@ -778,7 +783,7 @@ def test_the_three_commands_of_the_example_answer(
         answer = requests.post(url, data=request["data"], headers=headers, timeout=10)
 
         assert answer.status_code == 202
-        wait_until(lambda: talk.replies, 20)
+        wait_until(lambda: talk.replies, LONG)
 
     assert talk.replies == ["It leaves our warehouse within a day."]
 
