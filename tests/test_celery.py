@@ -32,7 +32,6 @@ from support.celery import (
     broker,
     celery_init_app,
     frozen_server,
-    need_postgresql,
     worker,
 )
 from support.deliveries import signed
@@ -72,7 +71,7 @@ def redis() -> t.Iterator[Broker]:
 def make_host(
     make_app: AppFactory, sim: Simulator, tmp_path: Path
 ) -> t.Iterator[MakeHost]:
-    need_postgresql()
+    databases.serve()
 
     def make(celery: JSON | None = None, **settings: t.Any) -> Flask:
         chatwoot = Chatwoot()
@@ -440,7 +439,7 @@ def loaded(app: Flask) -> None:
 def test_both_orders_of_init_register_the_tasks_and_the_sweep(
     make_app: AppFactory, sim: Simulator, tmp_path: Path, first: str
 ) -> None:
-    need_postgresql()
+    databases.serve()
     own = {"own": {"task": "host.own", "schedule": 60.0}}
     celery_app = Celery("host", set_as_current=False)
     celery_app.conf.beat_schedule = own
