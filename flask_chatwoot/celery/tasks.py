@@ -73,8 +73,10 @@ def _schedule_later(celery_app: t.Any) -> None:
 def _on_ready(sender: t.Any, **_: object) -> None:
     """Sweep when a worker starts: jobs may wait since long ago."""
     worker = sender.controller
-    is_here = not worker.pool_cls.__module__.endswith(".prefork")
-    process.threads = worker.concurrency
+    is_here = not worker.pool_cls.__module__.endswith((".prefork", ".solo"))
+
+    if is_here:
+        process.threads = worker.concurrency
 
     for backend in backends_of(sender.app):
         backend.wake()
