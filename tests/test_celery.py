@@ -130,7 +130,7 @@ def swept(app: Flask) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", [*POOLS, "gevent"])
 def test_a_worker_answers_what_was_delivered(
     host: Flask, sim: Simulator, tmp_path: Path, pool: str
 ) -> None:
@@ -142,7 +142,10 @@ def test_a_worker_answers_what_was_delivered(
             ask(host, talk, "Two?")
 
         ended(host)
+        wait_until(lambda: components_of(host).health(300.0)["workers"] == 2)
         assert process.finish() == 0
+
+    assert components_of(host).health(300.0)["workers"] == 0
 
     assert {job.outcome for job in jobs_of(host)} == {"replied"}
     assert all(1 <= len(talk.replies) <= 2 for talk in talks)
