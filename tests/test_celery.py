@@ -32,7 +32,6 @@ from support.celery import (
     broker,
     celery_init_app,
     frozen_server,
-    need_postgresql,
     worker,
 )
 from support.deliveries import signed
@@ -72,7 +71,7 @@ def redis() -> t.Iterator[Broker]:
 def make_host(
     make_app: AppFactory, sim: Simulator, tmp_path: Path
 ) -> t.Iterator[MakeHost]:
-    need_postgresql()
+    databases.serve()
 
     def make(celery: JSON | None = None, **settings: t.Any) -> Flask:
         chatwoot = Chatwoot()
@@ -107,8 +106,12 @@ def backend_of(app: Flask) -> CeleryBackend:
     return t.cast(CeleryBackend, components_of(app).backend)
 
 
-def ended(app: Flask, within: float = 15.0) -> None:
-    wait_until(lambda: all_ended(app), within)
+LONG: t.Final = 45.0
+"""Seconds in which processes start and answer, on a machine that is busy."""
+
+
+def ended(app: Flask) -> None:
+    wait_until(lambda: all_ended(app), LONG)
 
 
 def calls(folder: Path) -> list[str]:
@@ -127,7 +130,7 @@ def swept(app: Flask) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", [*POOLS, "gevent"])
 def test_a_worker_answers_what_was_delivered(
     host: Flask, sim: Simulator, tmp_path: Path, pool: str
 ) -> None:
@@ -139,7 +142,10 @@ def test_a_worker_answers_what_was_delivered(
             ask(host, talk, "Two?")
 
         ended(host)
+        wait_until(lambda: components_of(host).health(300.0)["workers"] == 2)
         assert process.finish() == 0
+
+    assert components_of(host).health(300.0)["workers"] == 0
 
     assert {job.outcome for job in jobs_of(host)} == {"replied"}
     assert all(1 <= len(talk.replies) <= 2 for talk in talks)
@@ -156,7 +162,7 @@ def test_the_messages_of_a_conversation_are_answered_in_their_order(
     with worker(host, tmp_path, pool, PROVIDER_SECONDS="0.3"):
         for number in range(4):
             ask(host, talk, f"Question {number}?")
-            wait_until(lambda n=number: len(calls(tmp_path)) > n)  # type: ignore[misc]
+            wait_until(lambda n=number: len(calls(tmp_path)) > n, LONG)  # type: ignore[misc]
 
         ended(host)
 
@@ -187,7 +193,7 @@ def test_the_sweep_of_beat_finds_what_no_task_is_about(
     host: Flask, sim: Simulator, redis: Broker, tmp_path: Path
 ) -> None:
     with worker(host, tmp_path) as process, beat(host, tmp_path):
-        wait_until(lambda: swept(host))
+        wait_until(lambda: swept(host), LONG)
         host.extensions["celery"] = Celery(broker="redis://127.0.0.1:1/0")
         talk = new_talk(sim)
         ask(host, talk)
@@ -200,19 +206,20 @@ def test_the_sweep_of_beat_finds_what_no_task_is_about(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pool", POOLS)
-def test_the_turn_of_a_killed_worker_goes_on_within_a_sweep_or_two(
-    host: Flask, sim: Simulator, tmp_path: Path, pool: str
+def test_the_turn_of_a_killed_worker_goes_on_long_before_its_lease_ends(
+    make_host: MakeHost, sim: Simulator, redis: Broker, tmp_path: Path, pool: str
 ) -> None:
+    host = make_host(redis.settings, lease=10 * LONG)
     talk = new_talk(sim)
 
     with worker(host, tmp_path, pool, FIRST_SECONDS="600"):
         ask(host, talk)
-        (call,) = wait_until(lambda: calls(tmp_path))
+        (call,) = wait_until(lambda: calls(tmp_path), LONG)
 
         with worker(host, tmp_path), beat(host, tmp_path):
-            wait_until(lambda: (store_of(host).wakes.age() or 99) < 1)
+            wait_until(lambda: (store_of(host).wakes.age() or 99) < 1, LONG)
             os.kill(int(call.split()[0]), signal.SIGKILL)
-            ended(host, 20)  # a lease is 30
+            ended(host)
 
     assert len(talk.replies) == 1
 
@@ -242,7 +249,7 @@ def test_a_sweep_finds_what_was_not_delivered(
         ask(host, talk, "One?")
         ended(host)
         talk.customer_says("Two?")
-        wait_until(lambda: len(talk.replies) == 2, 40)
+        wait_until(lambda: len(talk.replies) == 2, LONG)
 
     assert talk.replies[1] == "Answer to Two?"
 
@@ -435,7 +442,7 @@ def loaded(app: Flask) -> None:
 def test_both_orders_of_init_register_the_tasks_and_the_sweep(
     make_app: AppFactory, sim: Simulator, tmp_path: Path, first: str
 ) -> None:
-    need_postgresql()
+    databases.serve()
     own = {"own": {"task": "host.own", "schedule": 60.0}}
     celery_app = Celery("host", set_as_current=False)
     celery_app.conf.beat_schedule = own
@@ -606,7 +613,7 @@ def test_a_turn_that_the_soft_limit_of_the_host_ends_is_tried_again(
 
     with worker(host, tmp_path, pool, FIRST_SECONDS="30"), beat(host, tmp_path):
         ask(host, talk)
-        ended(host, 40)
+        ended(host)
 
     assert len(talk.replies) == 1
     assert len(calls(tmp_path)) == 2
@@ -766,7 +773,7 @@ def test_the_three_commands_of_the_example_answer(
             stack.callback(process.wait, 10)
             stack.callback(process.kill)
 
-        wait_until(lambda: answers(port))
+        wait_until(lambda: answers(port), LONG)
         body = customer_message(
             "Where is my order?",
             id=talk.customer_says("Where is my order?").id,
@@ -778,7 +785,7 @@ def test_the_three_commands_of_the_example_answer(
         answer = requests.post(url, data=request["data"], headers=headers, timeout=10)
 
         assert answer.status_code == 202
-        wait_until(lambda: talk.replies, 20)
+        wait_until(lambda: talk.replies, LONG)
 
     assert talk.replies == ["It leaves our warehouse within a day."]
 

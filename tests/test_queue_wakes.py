@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from support import databases
-from support.celery import need_postgresql
 from support.queue import Store
 from support.waiting import Clock
 
@@ -17,7 +16,7 @@ from flask_chatwoot.queue.postgresql.url import parse
 
 @pytest.fixture
 def store(tmp_path: Path, clock: Clock) -> t.Iterator[Store]:
-    need_postgresql()
+    databases.serve()
     database = PostgreSQLDatabase(
         parse(databases.POSTGRESQL_URL),
         schema=databases.schema_of(tmp_path / "database"),

@@ -161,6 +161,9 @@ class CeleryBackend(Forkable):
         self._thread.ensure()
 
     def _keep_up(self) -> None:
+        with _logged("jobs that do not run were not released"):
+            self._runner.let_go()
+
         with _logged("what was abandoned was not given back"):
             self._runner.let_go()
 
@@ -259,10 +262,7 @@ class CeleryBackend(Forkable):
 
         :raises ConfigError: There is no Celery app.
         """
-        task = self.finder.find().tasks[WAKE]
-        limits = [each for each in (task.time_limit, task.soft_time_limit) if each]
-
-        return min(limits, default=None)
+        return min(limits_of(self.finder.find().tasks[WAKE]), default=None)
 
     # -- Celery's beat ---------------------------------------------------------------
 
@@ -291,6 +291,17 @@ def _logged(failure: str) -> t.Iterator[None]:
         yield
     except DatabaseError as error:
         log.error("%s: %s", failure, error)  # noqa: TRY400
+
+
+def limits_of(task: t.Any) -> list[float]:
+    """The time limits of a task by the configuration, as far as there are any."""
+    conf = task.app.conf
+    limits = (
+        task.time_limit or conf.task_time_limit,
+        task.soft_time_limit or conf.task_soft_time_limit,
+    )
+
+    return [each for each in limits if each]
 
 
 _backends: weakref.WeakSet[CeleryBackend] = weakref.WeakSet()

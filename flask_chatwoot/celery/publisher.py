@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import queue
 import threading
@@ -118,7 +117,7 @@ class Publisher(Forkable):
         self._thread = BackgroundThread(
             "chatwoot-publisher",
             self._publish_next,
-            busy=lambda: bool(self._hints.unfinished_tasks or self._held_back),
+            busy=lambda: bool(self._waiting or self._held_back),
             every=lambda: 0.0,
             idle=lambda: 0.0 if self._stopping else _IDLE_FOR,
         )
@@ -127,7 +126,9 @@ class Publisher(Forkable):
 
     def reset_in_child(self) -> None:
         """What waits is the parent's."""
-        self._hints: queue.Queue[Hint | None] = queue.Queue(MOST_WAKES)
+        self._hints: queue.SimpleQueue[Hint | None] = queue.SimpleQueue()
+        self._waiting = 0
+        self._published = threading.Condition()
         self._eager = threading.local()
         self._dropping = threading.Lock()
         self._dropped = 0
@@ -146,28 +147,27 @@ class Publisher(Forkable):
 
         self._stopping = False
 
-        try:
-            self._hints.put_nowait(hint)
-        except queue.Full:
+        with self._published:
+            is_full = self._waiting >= MOST_WAKES
+            self._waiting += not is_full
+
+        if is_full:
             self._drop("the broker does not take them")
         else:
+            self._hints.put(hint)
             self._thread.ensure()
 
     def flush(self, seconds: float) -> None:
         """Wait until everything is published, or dropped; no longer than that."""
-        with self._hints.all_tasks_done:
-            self._hints.all_tasks_done.wait_for(
-                lambda: not self._hints.unfinished_tasks, seconds
-            )
+        with self._published:
+            self._published.wait_for(lambda: not self._waiting, seconds)
 
     def stop(self, seconds: float) -> None:
         """The same, and end the thread; it starts again with the next hint."""
         self.flush(seconds)
         self._stopping = True
-
-        with contextlib.suppress(queue.Full):
-            self._hints.put_nowait(None)
-            self._thread.ensure()
+        self._hints.put(None)
+        self._thread.ensure()
 
     def _publish_next(self) -> None:
         try:
@@ -176,15 +176,19 @@ class Publisher(Forkable):
             self._publish_held_back()
             return
 
+        if hint is None:
+            self._publish_held_back()
+            return
+
         try:
-            if hint is None:
-                self._publish_held_back()
-            elif hint.by_worker or hint.task == SWEEP or self._gate.lets_pass():
+            if hint.by_worker or hint.task == SWEEP or self._gate.lets_pass():
                 self._publish(hint)
             else:
                 self._held_back = True
         finally:
-            self._hints.task_done()
+            with self._published:
+                self._waiting -= 1
+                self._published.notify_all()
 
     def _publish_held_back(self) -> None:
         """Should a worker run by now, let it find what was not published."""

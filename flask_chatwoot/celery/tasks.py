@@ -12,7 +12,7 @@ import typing as t
 from celery import Task, shared_task, signals
 from celery._state import connect_on_app_finalize, get_current_app
 
-from .backend import CATCH_UP_FOR, all_backends, backends_of, process
+from .backend import CATCH_UP_FOR, all_backends, backends_of, limits_of, process
 from .publisher import SWEEP, SWEEP_EVERY, WAKE, WAKE_EXPIRES
 
 log = logging.getLogger(__name__)
@@ -46,11 +46,10 @@ def wake(task: Task[..., None], account_id: int, conversation_id: int) -> None:
 @shared_task(name=SWEEP, expires=SWEEP_EVERY, **_ATTRIBUTES)
 def sweep(task: Task[..., None]) -> None:
     """Wake what is due and was not woken, and look for what was not delivered."""
-    limits = [each for each in task.request.timelimit or () if each]
-    limits += [each for each in (task.time_limit, task.soft_time_limit) if each]
+    seconds = min([CATCH_UP_FOR, *(each / 2 for each in limits_of(task))])
 
     for backend in backends_of(task.app):
-        backend.sweep(min([CATCH_UP_FOR, *(each / 2 for each in limits)]))
+        backend.sweep(seconds)
 
 
 # -- hooks -----------------------------------------------------------------------------
@@ -74,8 +73,10 @@ def _schedule_later(celery_app: t.Any) -> None:
 def _on_ready(sender: t.Any, **_: object) -> None:
     """Sweep when a worker starts: jobs may wait since long ago."""
     worker = sender.controller
-    is_here = not worker.pool_cls.__module__.endswith(".prefork")
-    process.threads = worker.concurrency
+    is_here = not worker.pool_cls.__module__.endswith((".prefork", ".solo"))
+
+    if is_here:
+        process.threads = worker.concurrency
 
     for backend in backends_of(sender.app):
         backend.wake()

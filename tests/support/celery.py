@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import typing as t
 import uuid
 from pathlib import Path
@@ -18,7 +22,8 @@ import redis
 from celery import Celery, Task
 from flask import Flask
 
-from . import databases
+from .postgresql import free_port
+from .waiting import wait_until
 
 REDIS: t.Final = os.environ.get("CHATWOOT_TEST_REDIS", "redis://127.0.0.1:6379/9")
 
@@ -47,7 +52,7 @@ class Broker:
     :ivar url: For Celery.
     """
 
-    def __init__(self, url: str = REDIS) -> None:
+    def __init__(self, url: str) -> None:
         self.url = url
         self.prefix = f"test-{uuid.uuid4().hex}:"
         self._redis = redis.Redis.from_url(url)
@@ -82,26 +87,45 @@ class Broker:
         self._redis.close()
 
 
-def need_postgresql() -> None:
-    """Skip the test where there is none."""
-    import psycopg
+@functools.cache
+def redis_url() -> str:
+    """A Redis that answers, which is started if there is none; or a skipped test."""
+    if _answers(REDIS):
+        return REDIS
 
-    try:
-        databases.connected().close()
-    except psycopg.OperationalError:
-        pytest.skip("no PostgreSQL; set CHATWOOT_TEST_POSTGRESQL")
+    program = shutil.which("redis-server", path=f"{os.environ['PATH']}:/usr/sbin")
+
+    if program is None:
+        pytest.skip(f"No Redis answers at {REDIS}, and redis-server is not installed.")
+
+    port = free_port()
+    server = subprocess.Popen(
+        [program, "--port", str(port), "--bind", "127.0.0.1", "--save", ""],
+        cwd=tempfile.gettempdir(),
+        stdout=subprocess.DEVNULL,
+    )
+    atexit.register(server.wait)
+    atexit.register(server.terminate)
+    url = f"redis://127.0.0.1:{port}/9"
+    wait_until(lambda: _answers(url))
+
+    return url
+
+
+def _answers(url: str) -> bool:
+    with (
+        contextlib.suppress(redis.ConnectionError),
+        contextlib.closing(redis.Redis.from_url(url)) as server,
+    ):
+        return bool(server.ping())
+
+    return False
 
 
 @contextlib.contextmanager
 def broker() -> t.Iterator[Broker]:
-    """Redis, or a skipped test."""
-    try:
-        with contextlib.closing(redis.Redis.from_url(REDIS)) as server:
-            server.ping()
-    except redis.ConnectionError:
-        pytest.skip(f"no Redis at {REDIS}; set CHATWOOT_TEST_REDIS")
-
-    with contextlib.closing(Broker()) as made:
+    """The keys of a block in Redis, which are deleted after it."""
+    with contextlib.closing(Broker(redis_url())) as made:
         yield made
 
 
@@ -128,7 +152,7 @@ class Process:
         }
         self._log = folder / f"{command[0]}-{uuid.uuid4().hex[:6]}.log"
         tests = Path(__file__).parents[1]
-        path = os.pathsep.join([str(tests), str(tests.parent)])
+        path = [str(tests), str(tests.parent), os.environ.get("PYTHONPATH", "")]
 
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -140,7 +164,7 @@ class Process:
                 env={
                     **os.environ,
                     **settings,
-                    "PYTHONPATH": path,
+                    "PYTHONPATH": os.pathsep.join(filter(None, path)),
                     "CELERY": json.dumps(app.config["CELERY"]),
                     "CALLS": str(folder / "calls"),
                     "PROVIDER_SECONDS": "0",
