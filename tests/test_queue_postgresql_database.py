@@ -15,6 +15,7 @@ import pytest
 from support.postgresql import Program, pgbouncer, postgresql
 
 from flask_chatwoot.errors import DatabaseError, LeaseLostError
+from flask_chatwoot.queue.jobs import Queue
 from flask_chatwoot.queue.outbox import DraftPart
 from flask_chatwoot.queue.postgresql import database as module
 from flask_chatwoot.queue.postgresql import migration
@@ -463,6 +464,26 @@ def test_a_turn_that_takes_long_keeps_its_job_without_a_write(
     assert [each.state for each in store.inspection.jobs()] == ["leased"]
     assert _version_of(server, store) == before
     store.queue.settle(job, "replied", None)
+
+
+def test_turns_that_take_long_do_not_hide_what_is_due(
+    open_store: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_CANDIDATES", 2)
+    store = open_store(lease=30.0)
+    store = dataclasses.replace(store, queue=Queue(store.database, lease=0.01))
+
+    for number in (1, 2, 3):
+        put(store, number, conversation_id=number)
+
+    claimed = [store.queue.claim() for _ in range(3)]
+    assert None not in claimed
+    time.sleep(0.05)  # until their beats alone keep them
+    put(store, 4, conversation_id=4)
+
+    job = store.queue.claim()
+    assert job is not None
+    assert job.message_id == 4
 
 
 def _version_of(server: Program, store: Store) -> t.Any:

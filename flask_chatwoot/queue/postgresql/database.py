@@ -47,12 +47,15 @@ _IS_FREE: t.Final = f"""EXISTS (
 which of the others are alive."""
 
 _FIRST_FREE: t.Final = f"""
-WITH candidate AS MATERIALIZED ({{statement}} LIMIT {{most}})
-SELECT * FROM candidate WHERE CASE WHEN {_IS_FREE} THEN pg_try_advisory_xact_lock(
+WITH candidate AS MATERIALIZED (
+    SELECT * FROM ({{statement}}) AS candidate WHERE {_IS_FREE} LIMIT {{most}}
+)
+SELECT * FROM candidate WHERE pg_try_advisory_xact_lock(
     hashtextextended(:line || conversation_id, 0)
-) ELSE FALSE END LIMIT 1
+) LIMIT 1
 """  # noqa: S608 - from constants
-# In one scan, in order, until the first lock that is free.
+# In one scan, in order, until the first lock that is free. What beats keep is due, too,
+# and must not count among the candidates.
 
 _AGAIN: t.Final = f"""
 SELECT * FROM ({{statement}}) AS candidate WHERE id = :candidate AND {_IS_FREE}
