@@ -52,7 +52,7 @@ class Broker:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        self._redis = redis.Redis.from_url(self.url)
+        self._redis = redis.Redis.from_url(self.url, socket_timeout=None)
         wait_until(self._answers)
         threading.Thread(target=self._pass_on, daemon=True).start()
 
