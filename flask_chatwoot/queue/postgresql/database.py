@@ -403,12 +403,12 @@ def _filled(template: str, statement: str) -> str:
 
 def _storable(values: Values) -> dict[str, t.Any]:
     return {
-        name: _text(value) if isinstance(value, str) else value
+        name: storable(value) if isinstance(value, str) else value
         for name, value in values.items()
     }
 
 
-def _text(value: str) -> str:
+def storable(value: str) -> str:
     """A text as PostgreSQL can store it: without NUL and lone surrogates."""
     if value.isascii() and "\0" not in value:
         return value
