@@ -94,15 +94,17 @@ WHERE job.account_id = :account AND (
 """
 """The jobs that are copied: those that finished lately are known by their keys."""
 
+_DRAFTS: t.Final = f"""
+SELECT id FROM draft WHERE job_id IN (SELECT job.id {_JOBS})
+"""  # noqa: S608 - from constants
+
 _ROWS: t.Final[t.Mapping[str, str]] = {
     "job": _JOBS,
     "follow_up": f"FROM follow_up WHERE job_id IN (SELECT job.id {_JOBS})",
     "draft": f"FROM draft WHERE job_id IN (SELECT job.id {_JOBS})",
-    "file": f"""FROM file WHERE draft_id IN (
-        SELECT id FROM draft WHERE job_id IN (SELECT job.id {_JOBS})
-    )""",
+    "file": f"FROM file WHERE draft_id IN ({_DRAFTS})",
     **{
-        table: f"FROM {table} WHERE account_id = :account"  # noqa: S608 - from constants
+        table: f"FROM {table} WHERE account_id = :account"
         for table in _INSERTED
         if table not in ("job", "worker")
     },
@@ -157,7 +159,7 @@ def rows(
 
     return iter(
         tx.execute(
-            f"SELECT {names} {_ROWS[table]}",  # noqa: S608 - from constants
+            f"SELECT {names} {_ROWS[table]}",
             {"account": account_id, "now": tx.now},
         )
     )

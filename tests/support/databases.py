@@ -160,6 +160,28 @@ def connected() -> t.Any:
     return psycopg.connect(POSTGRESQL_URL, autocommit=True)
 
 
+@contextlib.contextmanager
+def own_schema() -> t.Iterator[str]:
+    """The name of a schema for one test, which is not there yet.
+
+    Skips the test where no PostgreSQL runs.
+    """
+    import psycopg
+
+    name = f"test_{uuid.uuid4().hex[:16]}"
+
+    try:
+        connected().close()
+    except psycopg.OperationalError:
+        pytest.skip(f"No PostgreSQL answers at {POSTGRESQL_URL}.")
+
+    try:
+        yield name
+    finally:
+        with connected() as db:
+            db.execute(f'DROP SCHEMA IF EXISTS "{name}" CASCADE')
+
+
 def reserve(path: object) -> None:
     """Choose the schema in place of a file, for the processes of a test as well."""
     if kind == "postgresql":

@@ -109,15 +109,13 @@ class Intake:
     def _copy(self, table: str, rows: Rows) -> None:
         looked = self._execute(f"SELECT * FROM {table} LIMIT 0")  # noqa: S608 - ours
         columns = [column.name for column in looked.description or ()]
-        booleans = [
-            column.type_code == _BOOLEAN for column in looked.description or ()
-        ]
+        booleans = [column.type_code == _BOOLEAN for column in looked.description or ()]
         names = ", ".join(f'"{name}"' for name in columns)
         statement = f'COPY "{self._schema}"."{table}" ({names}) FROM STDIN'
 
         with (
             self._connection.cursor() as cursor,
-            cursor.copy(t.cast(t.LiteralString, statement)) as copy,
+            cursor.copy(statement) as copy,
         ):
             for row in rows(table, columns):
                 copy.write_row(
@@ -181,5 +179,3 @@ def _value(value: t.Any, *, is_boolean: bool) -> t.Any:
         return storable(value)
 
     return bool(value) if is_boolean and value is not None else value
-
-
