@@ -69,6 +69,9 @@ def fill(path: str) -> None:
     # 43: its first attempt failed.
     store.say(4301, conversation_id=43)
     store.queue.postpone(store.claim_of(43), 600.0, reason="server_error")
+
+    # 46: ready.
+    store.say(4601, conversation_id=46)
     store.close()
 
     with contextlib.closing(sqlite3.connect(path)) as db, db:
@@ -100,12 +103,21 @@ def content_of_file(path: str) -> Content:
         found[table] = [row for row in found[table] if row[column] not in long_ago]
 
     for job in found["job"]:
-        if job["claim"] is not None:
-            job |= {"due_at": time.time()}
+        if job["claim"] is not None:  # its worker is dead: it is due at once
+            job |= {"due_at": _Lately(time.time())}
 
         job |= {"claim": None, "worker": None}
 
     return _comparable(found, about=lambda at: pytest.approx(at, abs=5.0))
+
+
+class _Lately(float):
+    """Equals each time since then."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, float) and float(self) <= other <= time.time()
+
+    __hash__ = float.__hash__
 
 
 def content_of_schema(schema: str) -> Content:
@@ -147,8 +159,8 @@ def _key(row: dict[str, t.Any]) -> str:
 
 
 def _plain(name: str, value: t.Any, about: t.Callable[[float], t.Any]) -> t.Any:
-    if isinstance(value, float) and name.endswith(("_at", "_since")):
-        return about(value)
+    if isinstance(value, float) and name.endswith(("_at", "_since", "_until")):
+        return value if isinstance(value, _Lately) else about(value)
 
     if isinstance(value, str):
         return value.replace("\0", "\ufffd")

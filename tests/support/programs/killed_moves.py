@@ -1,7 +1,6 @@
 """Move a file again and again, each time killed one step later: ``… PATH SCHEMA``.
 
-A step is a statement of either database, or the wait for PostgreSQL's answer: the
-process is killed before it, and after that answer.
+A step is a statement of either database; the process is killed right before it.
 """
 
 from __future__ import annotations
@@ -37,10 +36,8 @@ def move_until(step: int, path: str, schema: str) -> None:
 
     def wait(connection: t.Any, *arguments: t.Any, **options: t.Any) -> t.Any:
         die()
-        answer = former_wait(connection, *arguments, **options)
-        die()
 
-        return answer
+        return former_wait(connection, *arguments, **options)
 
     def prepare(database: SQLiteDatabase, db: sqlite3.Connection) -> None:
         former_prepare(database, db)
