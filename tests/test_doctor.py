@@ -18,9 +18,10 @@ from pathlib import Path
 import pytest
 import requests
 from flask import Flask
+from support import databases
 from support.apps import AppFactory, database_of, store_of
 from support.commands import Administered, outcome, run
-from support.databases import set_clock
+from support.databases import set_clock, settings_of
 from support.queue import DAY, Store
 from support.serving import Wsgi, served
 from support.waiting import Clock
@@ -100,7 +101,7 @@ class Scene(Administered):
             chatwoot.reply_provider(lambda text: "On its way.")
 
         file = self._folder / f"{len([*self._folder.iterdir()])}.sqlite3"
-        settings = {"database_url": f"sqlite:///{file}", **settings}
+        settings = {**settings_of(file), **settings}
 
         return self._make_app(chatwoot, **{**self._app_settings, **settings})
 
@@ -216,11 +217,15 @@ def later(app: Flask, seconds: float) -> None:
 
 # -- the report ------------------------------------------------------------------
 
+IS_SHARED = databases.kind == "postgresql"
+
 CHECKS = [
     *("configuration", "chatwoot", "redirect", "tls", "version", "clock", "token"),
     *("account", "role", "rights", "attribute", "options", "form", "webhook"),
     *("events", "duplicates", "secret", "address", "probe", "database", "age"),
-    *("dead", "workers", "catch-up", "provider"),
+    *("dead", "workers"),
+    *(("tables", "skew", "notifications", "machines", "connections") * IS_SHARED),
+    *("catch-up", "provider"),
 ]
 
 

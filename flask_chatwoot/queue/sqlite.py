@@ -13,7 +13,7 @@ import weakref
 from pathlib import Path
 
 from flask_chatwoot.background import Forkable, register_for_forks
-from flask_chatwoot.errors import DatabaseError
+from flask_chatwoot.errors import DatabaseError, MovedError
 
 from . import moved, schema
 from .database import Result, Rows, Values, Work
@@ -387,7 +387,7 @@ class SQLiteDatabase(Forkable):
         move = moved.load(SQLiteTransaction(db, 0.0), self.account_id)
 
         if move is not None and not self._moves:
-            raise DatabaseError(
+            raise MovedError(
                 f"The database {self.path!r} is not used: {moved.why(move)}."
             )
 

@@ -133,6 +133,7 @@ class PostgreSQLDatabase:
         the server gets to it.
     :param clock: Unix seconds, for tests; ``None``: the database's clock.
     :param processes: Those that share it, for tests; ``None``: as they beat.
+    :ivar most_connections: For transactions of this process, at a time.
     """
 
     def __init__(
@@ -156,17 +157,18 @@ class PostgreSQLDatabase:
         self.clock: t.Callable[[], float] = clock or self._own_clock
         self._ahead = 0.0
         self._sync = sync
-        self._connections = Connections(address, most=threads + 1)
-        self._notifier = Notifier(self._connect, schema)
+        self.most_connections = threads + 1
+        self._connections = Connections(address, most=self.most_connections)
+        self._notifier = Notifier(self.connect, schema)
         self.listener: Listener | None = None
         self._migrating = threading.Lock()
         self._ready = False
         self._identity = ""
         self.processes: t.Any = processes or beats.Beats(
-            self._connect, schema=schema, account_id=account_id, lease=lease
+            self.connect, schema=schema, account_id=account_id, lease=lease
         )
 
-    def _connect(self) -> psycopg.Connection[t.Any]:
+    def connect(self) -> psycopg.Connection[t.Any]:
         """A connection besides those of the pool, to tables that are there."""
         if not self._ready:
             with self._connection():
@@ -340,7 +342,7 @@ class PostgreSQLDatabase:
     def listen(self, callback: t.Callable[[], object]) -> None:
         """Call a function when other processes :meth:`notify`, until :meth:`close`."""
         if self.listener is None:
-            self.listener = Listener(self._connect, self.schema, callback)
+            self.listener = Listener(self.connect, self.schema, callback)
 
         self.listener.start()
 
