@@ -62,6 +62,7 @@ class Scene(Administered):
         **options: t.Any,
     ) -> None:
         self._make_app, self._stack, self._folder = make_app, stack, folder
+        self._numbers = itertools.count()
         self.monkeypatch = monkeypatch
         self.sim = stack.enter_context(Simulator(**options))
         self.client = ChatwootClient(self.sim.url, 1, self.sim.user_token)
@@ -100,7 +101,7 @@ class Scene(Administered):
             chatwoot = Chatwoot()
             chatwoot.reply_provider(lambda text: "On its way.")
 
-        file = self._folder / f"{len([*self._folder.iterdir()])}.sqlite3"
+        file = self._folder / f"{next(self._numbers)}.sqlite3"
         settings = {**settings_of(file), **settings}
 
         return self._make_app(chatwoot, **{**self._app_settings, **settings})
@@ -275,7 +276,9 @@ def test_doctor_changes_nothing(scene: Scene) -> None:
 Cause = Callable[[Scene], t.Any]
 
 
-def case(cause: Cause | None, *expected: str, **options: t.Any) -> t.Any:
+def case(
+    cause: Cause | None, *expected: str, marks: t.Any = (), **options: t.Any
+) -> t.Any:
     """A row of the tables below.
 
     :param cause: Changes one thing; may return the app that is checked.
@@ -283,7 +286,7 @@ def case(cause: Cause | None, *expected: str, **options: t.Any) -> t.Any:
         check: text … text``.
     :param options: Of the scene.
     """
-    return pytest.param(cause, expected, options, id="; ".join(expected))
+    return pytest.param(cause, expected, options, id="; ".join(expected), marks=marks)
 
 
 def other(**settings: t.Any) -> Cause:
@@ -701,6 +704,7 @@ JOBS = [
         break_database,
         "error address: ",  # no delivery can be read either
         "error database: file is not a database … Set CHATWOOT_DATABASE_URL",
+        marks=pytest.mark.sqlite,
     ),
     case(
         lambda s: arrive(s.app, number=2, outcome="dead"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from support import databases
-from support.databases import own_schema
+from support.databases import own_role, own_schema
 from support.moves import (
     LONG_AGO,
     SERVER,
@@ -25,6 +26,8 @@ from support.queue import Store, everything, open_store, read
 from support.waiting import wait_until
 
 from flask_chatwoot.errors import DatabaseError
+from flask_chatwoot.queue.moved import TABLES
+from flask_chatwoot.queue.schema import CREATE
 from flask_chatwoot.queue.timeline import Timeline
 
 psycopg = pytest.importorskip("psycopg", reason="needs psycopg")
@@ -138,6 +141,12 @@ def test_times_are_adapted_to_the_clock_of_the_database(
     assert after == pytest.approx(before - 1000, abs=5.0)
 
 
+def test_each_table_is_copied_or_of_no_use_elsewhere() -> None:
+    made = {*re.findall(r"CREATE TABLE (\w+)", "\n".join(CREATE))}
+
+    assert made == {*TABLES, "worker"}
+
+
 def test_an_older_file_is_migrated_first(tmp_path: Path, schema: str) -> None:
     path = str(tmp_path / "old.sqlite3")
     script = Path(__file__).parent / "support/schema_5.sql"
@@ -151,23 +160,14 @@ def test_an_older_file_is_migrated_first(tmp_path: Path, schema: str) -> None:
 def test_a_role_needs_no_right_to_create(filled: str, schema: str) -> None:
     from flask_chatwoot.queue.postgresql import migration
 
-    role = f"{schema}_app"
+    with own_role() as role, databases.connected() as db:
+        for statement in (
+            *migration.statements(schema),
+            *migration.grants(schema, role),
+        ):
+            db.execute(statement)
 
-    with databases.connected() as db:
-        db.execute(f'CREATE ROLE "{role}" LOGIN')
-
-        try:
-            for statement in (
-                *migration.statements(schema),
-                *migration.grants(schema, role),
-            ):
-                db.execute(statement)
-
-            url = databases.POSTGRESQL_URL.replace("root@", f"{role}@")
-            assert move(filled, 1, target(schema, url=url)) == FILLED
-        finally:
-            db.execute(f'DROP OWNED BY "{role}" CASCADE')
-            db.execute(f'DROP ROLE "{role}"')
+        assert move(filled, 1, target(schema, url=databases.url_of(role))) == FILLED
 
 
 # -- what is left in the file ------------------------------------------------------
