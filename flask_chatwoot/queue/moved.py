@@ -9,6 +9,8 @@ is kept beside it, as long as nobody knows whether it has arrived. Then it is *m
 
 import typing as t
 
+from flask_chatwoot.errors import MovedError
+
 from .database import Transaction
 from .inspection import KEEP
 
@@ -196,15 +198,25 @@ def end(tx: Transaction, account_id: int) -> None:
         tx.execute(statement, {"account": account_id, "now": tx.now})
 
 
-def why(move: Move) -> str:
-    """Why the file is of no use, and what to do."""
+def refuse(tx: Transaction, account_id: int, path: str) -> None:
+    """Check that the rows are in the file.
+
+    :raises MovedError: They are in PostgreSQL, or on their way.
+    """
+    move = load(tx, account_id)
+
+    if move is None:
+        return
+
+    why = _MOVED.format(move.target)
+
     if move.ended_at is None:
-        return (
+        why = (
             f"its jobs are on their way to {move.target}; repeat flask chatwoot jobs "
             "move, until it says that they are moved"
         )
 
-    return _MOVED.format(move.target)
+    raise MovedError(f"The database {path!r} is not used: {why}.")
 
 
 def _triggers(account_id: int, target: str) -> t.Iterator[str]:

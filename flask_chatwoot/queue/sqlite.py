@@ -13,7 +13,7 @@ import weakref
 from pathlib import Path
 
 from flask_chatwoot.background import Forkable, register_for_forks
-from flask_chatwoot.errors import DatabaseError, MovedError
+from flask_chatwoot.errors import DatabaseError
 
 from . import moved, schema
 from .database import Result, Rows, Values, Work
@@ -380,16 +380,11 @@ class SQLiteDatabase(Forkable):
         # From 64 MB on a delivery does the work of checkpoint(), which workers call.
         db.execute("PRAGMA wal_autocheckpoint = 32000")
         self._make_tables(db)
-        self._refuse_moved(db)
+
+        if not self._moves:
+            moved.refuse(SQLiteTransaction(db, 0.0), self.account_id, self.path)
+
         db.execute("PRAGMA foreign_keys = ON")  # a migration replaces tables
-
-    def _refuse_moved(self, db: sqlite3.Connection) -> None:
-        move = moved.load(SQLiteTransaction(db, 0.0), self.account_id)
-
-        if move is not None and not self._moves:
-            raise MovedError(
-                f"The database {self.path!r} is not used: {moved.why(move)}."
-            )
 
     def _make_tables(self, db: sqlite3.Connection) -> None:
         deadline = time.monotonic() + _BUSY
