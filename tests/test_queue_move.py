@@ -26,6 +26,8 @@ from support.queue import Store, everything, open_store, read
 from support.waiting import wait_until
 
 from flask_chatwoot.errors import DatabaseError
+from flask_chatwoot.queue import moved
+from flask_chatwoot.queue.liveness import ProcessLocks
 from flask_chatwoot.queue.moved import TABLES
 from flask_chatwoot.queue.schema import CREATE
 from flask_chatwoot.queue.timeline import Timeline
@@ -259,7 +261,15 @@ def assert_unchanged(path: str, before: list[tuple[t.Any, ...]]) -> None:
     store.close()
 
 
-def test_a_file_that_a_process_uses_is_not_moved(filled: str, schema: str) -> None:
+@pytest.mark.parametrize("seen_by", ["the clock's lock", "the process's lock"])
+def test_a_file_that_a_process_uses_is_not_moved(
+    filled: str, schema: str, seen_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "clock" in seen_by:
+        monkeypatch.setattr(ProcessLocks, "are_others_alive", lambda self: False)
+    else:
+        monkeypatch.setattr(Timeline, "is_alone", lambda self: True)
+
     holder = subprocess.Popen(
         [sys.executable, str(PROGRAMS / "queue_programs.py"), "hold", filled],
         stdin=subprocess.PIPE,
@@ -277,13 +287,13 @@ def test_a_file_that_a_process_uses_is_not_moved(filled: str, schema: str) -> No
         assert holder.stdin is not None
         holder.stdin.close()
 
-    def moved() -> Moved | None:
+    def tried() -> Moved | None:
         with contextlib.suppress(DatabaseError):  # its child is about to end
             return move(filled, 1, target(schema))
 
         return None
 
-    assert wait_until(moved) == FILLED
+    assert wait_until(tried) == FILLED
 
 
 def test_a_schema_in_use_is_refused(filled: str, schema: str) -> None:
@@ -347,6 +357,53 @@ def test_what_was_moved_is_not_moved_again(filled: str, schema: str) -> None:
         pytest.raises(DatabaseError, match=f"elsewhere.*{schema}"),
     ):
         move(filled, 1, target(other))
+
+
+@pytest.fixture
+def halfway(filled: str, schema: str) -> str:
+    """A file whose move ended between the two commits."""
+
+    def fail(self: object, *_: object, **__: object) -> t.NoReturn:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        begin = moved.begin
+
+        def begin_and_fail(*arguments: t.Any) -> None:
+            begin(*arguments)
+            patch.setattr("psycopg.transaction.BaseTransaction._commit_gen", fail)
+
+        patch.setattr(moved, "begin", begin_and_fail)
+
+        with pytest.raises(KeyboardInterrupt):
+            move(filled, 1, target(schema))
+
+    return filled
+
+
+def test_half_of_a_move_is_named_with_the_remedy(halfway: str) -> None:
+    store = open_store(halfway)
+
+    with pytest.raises(DatabaseError, match=r"on their way to .*repeat flask chatwoot"):
+        store.put(1)
+
+    with pytest.raises(sqlite3.IntegrityError, match="its jobs were moved"):
+        execute(halfway, "DELETE FROM job WHERE outcome = 'moving'")
+
+
+def test_half_of_a_move_is_undone_if_it_cannot_be_repeated(
+    halfway: str, schema: str
+) -> None:
+    with opened(schema) as store:
+        store.put(1)
+
+    with pytest.raises(DatabaseError, match="rows in the table 'job' already"):
+        move(halfway, 1, target(schema))
+
+    store = open_store(halfway)
+    assert store.claim_of(46).message_id == 4601
+    assert store.inspection.retry([3]) == [3]
+    store.close()
 
 
 # -- kills -------------------------------------------------------------------------

@@ -9,8 +9,8 @@ The steps, each of which may be the last one of a process that is killed:
 5. A second commit in the file: the jobs are *moved*.
 
 Who repeats a move looks for its token in PostgreSQL. If it is there, the fifth step is
-left; if it is not, the rows are copied again. An error before the third step leaves the
-file as it was.
+left. If it is not, the third step is undone, and the move begins again. So an error
+leaves the file as it was, unless the rows have arrived.
 """
 
 from __future__ import annotations
@@ -77,50 +77,56 @@ def _move(source: SQLiteDatabase, target: Target) -> Moved:
         base_url=target.base_url,
         account_id=source.account_id,
     ) as taken:
-        begun = _copy(source, taken, target)
+        begun = _begun(source, taken) or _begin(source, taken, target)
 
     if begun.ended_at is not None:
         return Moved(again=True)
 
     with source.transaction(durable=True) as tx:
-        counts = moved.counts(tx)
+        counts = moved.counts(tx, source.account_id)
         moved.end(tx, source.account_id)
 
     return Moved(*counts)
 
 
-def _copy(source: SQLiteDatabase, taken: Intake, target: Target) -> Move:
-    """Copy the rows, and take the jobs out of the file."""
+def _begun(source: SQLiteDatabase, taken: Intake) -> Move | None:
+    """The former move, if the rows have arrived; else the file is as it was."""
     with source.transaction(durable=True) as tx:
+        _refuse_shared(source)
         begun = moved.load(tx, source.account_id)
-        is_new = begun is None
 
         if begun is None:
-            begun = Move(secrets.token_hex(8), taken.identity(), str(target))
-            moved.make_room(tx)
+            return None
 
-        _check(source, taken, begun)
+        if begun.identity != taken.identity():
+            raise DatabaseError(
+                f"The jobs of {source.path!r} have been moved elsewhere, or are on "
+                f"their way: to {begun.target}."
+            )
 
         if begun.ended_at is None and not taken.has(begun.token):
-            _copy_rows(source, tx, taken, begun.token)
-
-        if is_new:
-            moved.begin(tx, source.account_id, begun)
+            moved.undo(tx, source.account_id)
+            return None
 
         return begun
 
 
-def _check(source: SQLiteDatabase, taken: Intake, begun: Move) -> None:
+def _begin(source: SQLiteDatabase, taken: Intake, target: Target) -> Move:
+    """Copy the rows, and take the jobs out of the file."""
+    with source.transaction(durable=True) as tx:
+        _refuse_shared(source)
+        begun = Move(secrets.token_hex(8), taken.identity(), str(target))
+        _copy_rows(source, tx, taken, begun.token)
+        moved.begin(tx, source.account_id, begun)
+
+        return begun
+
+
+def _refuse_shared(source: SQLiteDatabase) -> None:
     if source.is_shared():
         raise DatabaseError(
             f"A process uses {source.path!r}; stop the app and all its workers, and "
             "try again."
-        )
-
-    if begun.identity != taken.identity():
-        raise DatabaseError(
-            f"The jobs of {source.path!r} have been moved elsewhere, or are on their "
-            f"way: to {begun.target}."
         )
 
 

@@ -30,6 +30,7 @@ _TABLES: t.Final = (
         outcome TEXT
     )""",
 )
+"""No other file has them."""
 
 _IS_THERE: t.Final = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = :name"
 
@@ -50,15 +51,36 @@ WHERE account_id = :account AND (finished_at IS NULL OR outcome = 'dead')
 
 _TAKE_OUT: t.Final = """
 UPDATE job SET due_at = NULL, claim = NULL, finished_at = :now, outcome = 'moving'
-WHERE id IN (SELECT job_id FROM moving) AND account_id = :account
+WHERE account_id = :account AND id IN (SELECT job_id FROM moving)
 """
+
+_PUT_BACK: t.Final = """
+UPDATE job SET (due_at, claim, finished_at, outcome) = (
+    SELECT due_at, claim, finished_at, outcome FROM moving WHERE job_id = job.id
+) WHERE account_id = :account AND outcome = 'moving'
+"""
+
+_OWN: t.Final = "job_id IN (SELECT id FROM job WHERE account_id = :account)"
+
+_FORGET: t.Final = f"DELETE FROM moving WHERE {_OWN}"  # noqa: S608 - a constant
+
+_UNDO: t.Final = (
+    *(_PUT_BACK, _FORGET),
+    "DELETE FROM move WHERE account_id = :account",
+)
 
 _END: t.Final = (
     "UPDATE job SET outcome = 'moved'"
     " WHERE account_id = :account AND outcome = 'moving'",
-    "DELETE FROM moving",
+    _FORGET,
     "UPDATE move SET ended_at = :now WHERE account_id = :account",
 )
+
+_COUNT: t.Final = f"""
+SELECT count(*) FILTER (WHERE finished_at IS NULL),
+    count(*) FILTER (WHERE outcome = 'dead')
+FROM moving WHERE {_OWN}
+"""  # noqa: S608 - from constants
 
 _INSERTED: t.Final = (
     *("job", "conversation", "transcript", "told", "early_change", "host_post"),
@@ -74,9 +96,9 @@ _CHANGED: t.Final[t.Mapping[str, str]] = {
 """The changes that are refused, by the table."""
 
 _TRIGGER: t.Final = """
-CREATE TRIGGER moved_{event}_{table}_{account} BEFORE {event} ON {table}
+CREATE TRIGGER {name} BEFORE {event} ON {table}
 WHEN {row}.account_id = {account} AND ({when})
-BEGIN SELECT RAISE(ABORT, {text}); END
+BEGIN SELECT RAISE(ABORT, '{text}'); END
 """
 
 _MOVED: t.Final = (
@@ -84,26 +106,21 @@ _MOVED: t.Final = (
     "to these"
 )
 
-_IN_FULL: t.Final = ("due_at", "claim", "finished_at", "outcome")
-"""Columns of jobs that the first commit changes."""
-
 _JOBS: t.Final = f"""
-FROM job LEFT JOIN moving ON moving.job_id = job.id
-WHERE job.account_id = :account AND (
-    job.finished_at IS NULL OR job.outcome IN ('dead', 'moving')
-    OR job.finished_at > :now - {KEEP}
+FROM job WHERE account_id = :account AND (
+    finished_at IS NULL OR outcome = 'dead' OR finished_at > :now - {KEEP}
 )
 """
 """The jobs that are copied: those that finished lately are known by their keys."""
 
 _DRAFTS: t.Final = f"""
-SELECT id FROM draft WHERE job_id IN (SELECT job.id {_JOBS})
+SELECT id FROM draft WHERE job_id IN (SELECT id {_JOBS})
 """  # noqa: S608 - from constants
 
 _ROWS: t.Final[t.Mapping[str, str]] = {
     "job": _JOBS,
-    "follow_up": f"FROM follow_up WHERE job_id IN (SELECT job.id {_JOBS})",
-    "draft": f"FROM draft WHERE job_id IN (SELECT job.id {_JOBS})",
+    "follow_up": f"FROM follow_up WHERE job_id IN (SELECT id {_JOBS})",
+    "draft": f"FROM draft WHERE job_id IN (SELECT id {_JOBS})",
     "file": f"FROM file WHERE draft_id IN ({_DRAFTS})",
     **{
         table: f"FROM {table} WHERE account_id = :account"
@@ -111,12 +128,6 @@ _ROWS: t.Final[t.Mapping[str, str]] = {
         if table not in ("job", "worker")
     },
 }
-
-_COUNT: t.Final = """
-SELECT count(*) FILTER (WHERE finished_at IS NULL),
-    count(*) FILTER (WHERE outcome = 'dead')
-FROM moving
-"""
 
 TABLES: t.Final = tuple(_ROWS)
 """What is copied, in an order in which rows come before those that refer to them."""
@@ -147,57 +158,6 @@ def load(tx: Transaction, account_id: int) -> Move | None:
     return None if row is None else Move(*row)
 
 
-def make_room(tx: Transaction) -> None:
-    """Make the tables that a move needs, and that no other file has."""
-    for statement in _TABLES:
-        tx.execute(statement)
-
-
-def rows(
-    tx: Transaction, account_id: int, table: str, columns: t.Iterable[str]
-) -> t.Iterator[t.Sequence[t.Any]]:
-    """The rows of a table to copy, jobs as they were before they were moving."""
-    names = ", ".join(_column(table, each) for each in columns)
-
-    return iter(
-        tx.execute(
-            f"SELECT {names} {_ROWS[table]}",
-            {"account": account_id, "now": tx.now},
-        )
-    )
-
-
-def _column(table: str, name: str) -> str:
-    if table == "job" and name in _IN_FULL:
-        return f"CASE WHEN moving.job_id IS NULL THEN job.{name} ELSE moving.{name} END"
-
-    return f"{table}.{name}"
-
-
-def begin(tx: Transaction, account_id: int, move: Move) -> None:
-    """Take the jobs out, and refuse what an app would write from now on."""
-    values = {"account": account_id, "now": tx.now, **move._asdict()}
-    tx.execute(_BEGIN, values)
-    tx.execute(_KEEP, values)
-    tx.execute(_TAKE_OUT, values)
-
-    for statement in _triggers(account_id, move.target):
-        tx.execute(statement)
-
-
-def counts(tx: Transaction) -> tuple[int, int]:
-    """The jobs that are moving: how many are unfinished, and how many dead."""
-    unfinished, dead = tx.execute(_COUNT).fetchone()
-
-    return unfinished, dead
-
-
-def end(tx: Transaction, account_id: int) -> None:
-    """Forget what the jobs were before: they have arrived."""
-    for statement in _END:
-        tx.execute(statement, {"account": account_id, "now": tx.now})
-
-
 def refuse(tx: Transaction, account_id: int, path: str) -> None:
     """Check that the rows are in the file.
 
@@ -219,20 +179,66 @@ def refuse(tx: Transaction, account_id: int, path: str) -> None:
     raise MovedError(f"The database {path!r} is not used: {why}.")
 
 
-def _triggers(account_id: int, target: str) -> t.Iterator[str]:
-    text = _MOVED.format(target).replace("'", "''")
-    values = {"account": account_id, "text": f"'{text}'"}
-
-    for table in _INSERTED:
-        yield _TRIGGER.format(
-            event="INSERT", table=table, row="NEW", when="true", **values
+def rows(
+    tx: Transaction, account_id: int, table: str, columns: t.Iterable[str]
+) -> t.Iterator[t.Sequence[t.Any]]:
+    """The rows of a table to copy."""
+    return iter(
+        tx.execute(
+            f"SELECT {', '.join(columns)} {_ROWS[table]}",
+            {"account": account_id, "now": tx.now},
         )
-
-    for table, when in _CHANGED.items():
-        yield _TRIGGER.format(
-            event="UPDATE", table=table, row="NEW", when=when, **values
-        )
-
-    yield _TRIGGER.format(
-        event="DELETE", table="job", row="OLD", when="OLD.outcome = 'moving'", **values
     )
+
+
+def begin(tx: Transaction, account_id: int, move: Move) -> None:
+    """Take the jobs out, and refuse what an app would write from now on."""
+    values = {"account": account_id, "now": tx.now, **move._asdict()}
+
+    for statement in (*_TABLES, _BEGIN, _KEEP, _TAKE_OUT):
+        tx.execute(statement, values)
+
+    for statement in _triggers(account_id, move.target).values():
+        tx.execute(statement)
+
+
+def undo(tx: Transaction, account_id: int) -> None:
+    """Let the file be as it was: it is sure that nothing has arrived."""
+    for name in _triggers(account_id, ""):
+        tx.execute(f"DROP TRIGGER {name}")
+
+    for statement in _UNDO:
+        tx.execute(statement, {"account": account_id})
+
+
+def counts(tx: Transaction, account_id: int) -> tuple[int, int]:
+    """The jobs that are moving: how many are unfinished, and how many dead."""
+    unfinished, dead = tx.execute(_COUNT, {"account": account_id}).fetchone()
+
+    return unfinished, dead
+
+
+def end(tx: Transaction, account_id: int) -> None:
+    """Forget what the jobs were before: they have arrived."""
+    for statement in _END:
+        tx.execute(statement, {"account": account_id, "now": tx.now})
+
+
+def _triggers(account_id: int, target: str) -> dict[str, str]:
+    """The triggers, by name."""
+    text = _MOVED.format(target).replace("'", "''")
+    refused = [
+        *(("INSERT", table, "NEW", "true") for table in _INSERTED),
+        *(("UPDATE", table, "NEW", when) for table, when in _CHANGED.items()),
+        ("DELETE", "job", "OLD", "OLD.outcome = 'moving'"),
+    ]
+    made = {}
+
+    for event, table, row, when in refused:
+        name = f"moved_{event.lower()}_{table}_{account_id}"
+        values = {"name": name, "account": account_id, "text": text}
+        made[name] = _TRIGGER.format(
+            event=event, table=table, row=row, when=when, **values
+        )
+
+    return made

@@ -140,7 +140,7 @@ class SQLiteDatabase(Forkable):
     def is_shared(self) -> bool:
         """Whether another process has the file open, or works on its jobs.
 
-        To be called once, in a transaction; then close the database.
+        To be called in a transaction; the database must be closed afterwards.
         """
         is_alone = self._timeline is None or self._timeline.is_alone()
 

@@ -92,7 +92,8 @@ class Timeline:
     def is_alone(self) -> bool:
         """Whether no other process has joined. One that does must wait for a second.
 
-        To be called once, after :meth:`join`. Windows does not know, and says yes.
+        To be called between :meth:`join` and :meth:`leave`. Windows does not know, and
+        says yes.
         """
         return sys.platform == "win32" or _lock(self._fd, fcntl.LOCK_EX)
 
