@@ -12,7 +12,8 @@
     │   ├── SignatureError     401
     │   └── PayloadError       400
     ├── DatabaseError          the database cannot be read or written
-    │   └── LeaseLostError     another worker has claimed the job
+    │   ├── LeaseLostError     another worker has claimed the job
+    │   └── MovedError         its rows are in another database
     └── APIError               a call of Chatwoot's API failed
         ├── TransientError     Chatwoot did not obey; a retry may succeed
         │   └── TooLargeError  the answer is longer than is wanted
@@ -79,6 +80,10 @@ class DatabaseError(ChatwootError):
 
 class LeaseLostError(DatabaseError):
     """Another worker has claimed the job; this worker must not change it."""
+
+
+class MovedError(DatabaseError):
+    """The rows of a file are in PostgreSQL now. The message names the place."""
 
 
 class APIError(ChatwootError):

@@ -154,9 +154,9 @@ def test_the_table_of_this_test_knows_every_setting() -> None:
     assert {*PolicySettings._fields} == {*POLICY.values()}
 
 
-def test_the_table_has_a_line_of_help_ten_usual_settings_and_all_secrets() -> None:
+def test_the_table_has_a_line_of_help_twelve_usual_settings_and_all_secrets() -> None:
     assert all(each.help.endswith(".") and each.help.isprintable() for each in SETTINGS)
-    assert len([each for each in SETTINGS if not each.advanced]) == 10
+    assert len([each for each in SETTINGS if not each.advanced]) == 12
     assert [each.name.upper() for each in SETTINGS if each.secret] == [*SECRETS]
 
 

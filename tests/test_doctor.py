@@ -18,9 +18,10 @@ from pathlib import Path
 import pytest
 import requests
 from flask import Flask
+from support import databases
 from support.apps import AppFactory, database_of, store_of
 from support.commands import Administered, outcome, run
-from support.databases import set_clock
+from support.databases import set_clock, settings_of
 from support.queue import DAY, Store
 from support.serving import Wsgi, served
 from support.waiting import Clock
@@ -61,6 +62,7 @@ class Scene(Administered):
         **options: t.Any,
     ) -> None:
         self._make_app, self._stack, self._folder = make_app, stack, folder
+        self._numbers = itertools.count()
         self.monkeypatch = monkeypatch
         self.sim = stack.enter_context(Simulator(**options))
         self.client = ChatwootClient(self.sim.url, 1, self.sim.user_token)
@@ -99,8 +101,8 @@ class Scene(Administered):
             chatwoot = Chatwoot()
             chatwoot.reply_provider(lambda text: "On its way.")
 
-        file = self._folder / f"{len([*self._folder.iterdir()])}.sqlite3"
-        settings = {"database_url": f"sqlite:///{file}", **settings}
+        file = self._folder / f"{next(self._numbers)}.sqlite3"
+        settings = {**settings_of(file), **settings}
 
         return self._make_app(chatwoot, **{**self._app_settings, **settings})
 
@@ -216,11 +218,15 @@ def later(app: Flask, seconds: float) -> None:
 
 # -- the report ------------------------------------------------------------------
 
+IS_SHARED = databases.kind == "postgresql"
+
 CHECKS = [
     *("configuration", "chatwoot", "redirect", "tls", "version", "clock", "token"),
     *("account", "role", "rights", "attribute", "options", "form", "webhook"),
     *("events", "duplicates", "secret", "address", "probe", "database", "age"),
-    *("dead", "workers", "catch-up", "provider"),
+    *("dead", "workers"),
+    *(("tables", "skew", "notifications", "machines", "connections") * IS_SHARED),
+    *("catch-up", "provider"),
 ]
 
 
@@ -270,7 +276,9 @@ def test_doctor_changes_nothing(scene: Scene) -> None:
 Cause = Callable[[Scene], t.Any]
 
 
-def case(cause: Cause | None, *expected: str, **options: t.Any) -> t.Any:
+def case(
+    cause: Cause | None, *expected: str, marks: t.Any = (), **options: t.Any
+) -> t.Any:
     """A row of the tables below.
 
     :param cause: Changes one thing; may return the app that is checked.
@@ -278,7 +286,7 @@ def case(cause: Cause | None, *expected: str, **options: t.Any) -> t.Any:
         check: text … text``.
     :param options: Of the scene.
     """
-    return pytest.param(cause, expected, options, id="; ".join(expected))
+    return pytest.param(cause, expected, options, id="; ".join(expected), marks=marks)
 
 
 def other(**settings: t.Any) -> Cause:
@@ -696,6 +704,7 @@ JOBS = [
         break_database,
         "error address: ",  # no delivery can be read either
         "error database: file is not a database … Set CHATWOOT_DATABASE_URL",
+        marks=pytest.mark.sqlite,
     ),
     case(
         lambda s: arrive(s.app, number=2, outcome="dead"),

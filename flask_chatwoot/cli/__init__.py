@@ -13,6 +13,7 @@ from flask_chatwoot.errors import ChatwootError, ConfigError
 _COMMANDS: t.Final = {
     "ask": "try_out",
     "catch-up": "catch_up",
+    "database": "database",
     "doctor": "setup",
     "jobs": "jobs",
     "outcomes": "reference",

@@ -1,15 +1,24 @@
-"""``flask chatwoot jobs``: list, retry and prune the jobs of the queue."""
+"""``flask chatwoot jobs``: list, retry, prune and move the jobs of the queue."""
 
 from __future__ import annotations
 
 import json
+import os
+import typing as t
 
 import click
 from flask.cli import with_appcontext
 
+from flask_chatwoot.config.converters import database_url
+from flask_chatwoot.config.converters import schema as schema_name
 from flask_chatwoot.queue.inspection import KEEP, Inspection, JobRow
 from flask_chatwoot.queue.schema import JobState
 from flask_chatwoot.runtime import current_runtime
+
+from .options import checked, needs_driver
+
+if t.TYPE_CHECKING:
+    from flask_chatwoot.queue.move import Moved, Target
 
 
 def _inspection() -> Inspection:
@@ -79,6 +88,62 @@ def prune(days: float, dead: bool) -> None:
     # Catch-up cannot know any more what of that time was answered.
     store.sweeps.begin_again(store.database.clock() - days * 86400)
     click.echo(f"{_counted(pruned)} deleted.")
+
+
+@jobs.command()
+@click.option(
+    "--to",
+    "url",
+    metavar="URL",
+    required=True,
+    callback=checked(database_url),
+    help="postgresql://user@host/name; the password may be in libpq's password file.",
+)
+@click.option(
+    "--schema",
+    callback=checked(schema_name),
+    help="CHATWOOT_DATABASE_SCHEMA by default.",
+)
+@with_appcontext
+def move(url: t.Any, schema: str | None) -> None:
+    """Move jobs, and all that is known of conversations, to PostgreSQL.
+
+    From the SQLite file that is configured. Stop the app and all its workers before.
+    The command may be repeated if it was interrupted.
+    """
+    config = current_runtime().config
+
+    if isinstance(url, str) or config.database_address is not None:
+        raise click.UsageError(
+            "Jobs are moved from the SQLite file in CHATWOOT_DATABASE_URL to a URL "
+            "that begins with postgresql://."
+        )
+
+    needs_driver("--to")
+    from flask_chatwoot.queue import move as moving
+
+    if config.account_id is None or config.base_url is None:
+        raise config.incomplete()
+
+    if not os.path.exists(config.database_path):
+        raise click.ClickException(f"There is no file {config.database_path!r}.")
+
+    target = moving.Target(url, schema or config.database_schema, config.base_url)
+    moved = moving.move(config.database_path, config.account_id, target)
+    click.echo(_as_text(moved, target))
+
+
+def _as_text(moved: Moved, target: Target) -> str:
+    what = "The jobs had been moved"
+
+    if not moved.again:
+        what = f"Moved: {_counted(moved.unfinished)}, and {moved.dead} dead,"
+
+    return (
+        f"{what} to {target}.\n"
+        "Set CHATWOOT_DATABASE_URL and CHATWOOT_DATABASE_SCHEMA to these, and start "
+        "the app. Delete the file when it works: texts of customers are in it."
+    )
 
 
 def _counted(count: int) -> str:

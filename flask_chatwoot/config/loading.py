@@ -328,7 +328,7 @@ def _check_celery(found: dict[str, Found]) -> None:
 # -- the database --------------------------------------------------------------
 
 
-def _missing_of_driver() -> str | None:
+def missing_of_driver() -> str | None:
     """What psycopg lacks, and the remedy, or ``None``."""
     try:
         importlib.import_module("psycopg")
@@ -348,7 +348,7 @@ def _check_database(found: dict[str, Found], path: str) -> None:
     problem = what = None
 
     if not isinstance(url.value, str):
-        problem, what = _missing_of_driver(), "PostgreSQL"
+        problem, what = missing_of_driver(), "PostgreSQL"
     elif not url.error:
         problem, what = _problem_of(path), repr(path)
 

@@ -214,7 +214,7 @@ SETTINGS: t.Final = (
     Setting(
         "typing", to.flag, True, "Show the typing indicator while a provider works."
     ),
-    Setting(
+    _common(
         "backend",
         to.one_of(*BACKENDS),
         "thread",
@@ -253,7 +253,7 @@ SETTINGS: t.Final = (
         "SQLite file of the queue: sqlite:///name in the instance folder, or an "
         "absolute sqlite:////path. Or postgresql://user:password@host/name.",
     ),
-    Setting(
+    _common(
         "database_schema",
         to.schema,
         "flask_chatwoot",

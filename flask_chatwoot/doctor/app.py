@@ -11,6 +11,7 @@ from flask_chatwoot.client.raw import NoAnswer, RawAnswer, exchange
 from flask_chatwoot.copilot import suggest
 from flask_chatwoot.errors import (
     DatabaseError,
+    MovedError,
     NoProviderError,
     ProviderError,
     ProviderFailedError,
@@ -160,12 +161,7 @@ def database(context: DoctorContext) -> Findings:
         unfinished = inspection.jobs(*UNFINISHED)
         dead = inspection.jobs(JobState.DEAD)
     except DatabaseError as error:
-        yield failed(
-            "database",
-            f"{error}",
-            "Set CHATWOOT_DATABASE_URL to a file on a local disk that the app may "
-            "write; a broken file can only be moved away.",
-        )
+        yield failed("database", f"{error}", _repair(context, error))
         return
 
     yield passed("database", "The database can be written.")
@@ -174,6 +170,19 @@ def database(context: DoctorContext) -> Findings:
     yield from _age(waiting)
     yield from _dead(dead)
     yield from _workers(context, waiting, leased)
+
+
+def _repair(context: DoctorContext, error: DatabaseError) -> str:
+    if isinstance(error, MovedError):
+        return "Then restart the app and all its workers."
+
+    if context.config.database_address:
+        return "Until then deliveries are refused; catch-up finds them later."
+
+    return (
+        "Set CHATWOOT_DATABASE_URL to a file on a local disk that the app may write; a "
+        "broken file can only be moved away."
+    )
 
 
 def _age(waiting: list[JobRow]) -> Findings:

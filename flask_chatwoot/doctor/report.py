@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import typing as t
 
-from . import app, celery, chatwoot, server, sweeps
+from . import app, celery, chatwoot, postgresql, server, sweeps
 from .facts import DoctorContext, Finding, Findings, Mark
 
 Check = t.Callable[[DoctorContext], Findings]
@@ -28,6 +28,7 @@ CHECKS: t.Final[t.Sequence[Check]] = (
     chatwoot.address,
     app.probe,
     app.database,
+    postgresql.postgresql,
     celery.celery,
     sweeps.catch_up,
     app.provider,

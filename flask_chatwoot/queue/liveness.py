@@ -173,6 +173,15 @@ class ProcessLocks(Forkable):
         finally:
             self._judging.release()
 
+    def are_others_alive(self) -> bool:
+        """Whether another process of this machine has entered, and not died."""
+        for path in self._files():
+            with _locked(path) as is_free:
+                if not is_free and path.exists():
+                    return True
+
+        return False
+
     def _files(self) -> list[Path]:
         """The files that other processes may have left."""
         folder = Path(os.path.realpath(self._folder))

@@ -56,6 +56,9 @@ its job is dead while it is sent   sending               unconfirmed  Queue.sett
 
 A job that was given up counts as dead for the answer that it did not post. A change of
 the question leaves a draft alone of whose reply a request has gone out.
+
+In a file whose rows were moved to PostgreSQL all jobs are *done*; see
+:mod:`~flask_chatwoot.queue.moved`.
 """
 
 import enum

@@ -15,7 +15,7 @@ from pathlib import Path
 from flask_chatwoot.background import Forkable, register_for_forks
 from flask_chatwoot.errors import DatabaseError
 
-from . import schema
+from . import moved, schema
 from .database import Result, Rows, Values, Work
 from .liveness import Processes, ProcessLocks
 from .timeline import Timeline
@@ -86,6 +86,7 @@ class SQLiteDatabase(Forkable):
     :param sync: ``"full"`` survives power loss, ``"normal"`` a crash of the process.
     :param clock: Unix seconds; ``None``: one time for all processes of the file, which
         no change of the machine's clock moves.
+    :param moves: Open it even if its rows are in PostgreSQL, to move them there.
     """
 
     poll = 0.25
@@ -97,13 +98,16 @@ class SQLiteDatabase(Forkable):
         account_id: int,
         sync: str = "full",
         clock: t.Callable[[], float] | None = None,
+        moves: bool = False,
     ) -> None:
         self.path = path
         self.account_id = account_id
         self._timeline = Timeline(f"{path}-clock") if clock is None else None
         self.clock: t.Callable[[], float] = clock or t.cast(Timeline, self._timeline)
-        self.processes: Processes = ProcessLocks(f"{path}-processes")
+        self._locks = ProcessLocks(f"{path}-processes")
+        self.processes: Processes = self._locks
         self._sync = sync
+        self._moves = moves
         self._lock = threading.Lock()
         self._checkpointing = threading.Lock()
         self._inspecting = threading.Lock()
@@ -132,6 +136,15 @@ class SQLiteDatabase(Forkable):
         timeline = self._timeline
 
         return timeline.ahead() if timeline and self.clock is timeline else 0.0
+
+    def is_shared(self) -> bool:
+        """Whether another process has the file open, or works on its jobs.
+
+        To be called in a transaction; the database must be closed afterwards.
+        """
+        is_alone = self._timeline is None or self._timeline.is_alone()
+
+        return not is_alone or self._locks.are_others_alive()
 
     def force(self) -> None:
         """Force to the disk what this process has written so far."""
@@ -367,6 +380,10 @@ class SQLiteDatabase(Forkable):
         # From 64 MB on a delivery does the work of checkpoint(), which workers call.
         db.execute("PRAGMA wal_autocheckpoint = 32000")
         self._make_tables(db)
+
+        if not self._moves:
+            moved.refuse(SQLiteTransaction(db, 0.0), self.account_id, self.path)
+
         db.execute("PRAGMA foreign_keys = ON")  # a migration replaces tables
 
     def _make_tables(self, db: sqlite3.Connection) -> None:

@@ -49,6 +49,7 @@ class Timeline:
         self._path = path
         self._offset: float | None = None
         self._leave: t.Callable[[], object] | None = None
+        self._fd = -1
 
     def __call__(self) -> float:
         """Unix seconds; by the machine's clock, as long as nothing was joined."""
@@ -86,6 +87,15 @@ class Timeline:
 
         leave = self._leave = weakref.finalize(self, os.close, fd)
         leave.atexit = False  # threads may still need the time then
+        self._fd = fd
+
+    def is_alone(self) -> bool:
+        """Whether no other process has joined. One that does must wait for a second.
+
+        To be called between :meth:`join` and :meth:`leave`. Windows does not know, and
+        says yes.
+        """
+        return sys.platform == "win32" or _lock(self._fd, fcntl.LOCK_EX)
 
     def leave(self) -> None:
         """Let others set the time; it goes on here."""

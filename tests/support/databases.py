@@ -109,6 +109,9 @@ class _NoProcesses:
     def is_steady(self) -> bool:
         return True
 
+    def skew(self) -> float:
+        return 0.0
+
     def leave(self) -> None:
         pass
 
@@ -158,6 +161,50 @@ def connected() -> t.Any:
     import psycopg
 
     return psycopg.connect(POSTGRESQL_URL, autocommit=True)
+
+
+@contextlib.contextmanager
+def own_schema() -> t.Iterator[str]:
+    """The name of a schema for one test, which is not there yet.
+
+    Skips the test where no PostgreSQL runs.
+    """
+    import psycopg
+
+    name = f"test_{uuid.uuid4().hex[:16]}"
+
+    try:
+        connected().close()
+    except psycopg.OperationalError:
+        pytest.skip(f"No PostgreSQL answers at {POSTGRESQL_URL}.")
+
+    try:
+        yield name
+    finally:
+        with connected() as db:
+            db.execute(f'DROP SCHEMA IF EXISTS "{name}" CASCADE')
+
+
+@contextlib.contextmanager
+def own_role(*options: str) -> t.Iterator[str]:
+    """The name of a user of PostgreSQL for one test, who has no rights."""
+    name = f"test_{uuid.uuid4().hex[:16]}"
+
+    with connected() as db:
+        db.execute(" ".join([f'CREATE ROLE "{name}" LOGIN', *options]))
+
+        try:
+            yield name
+        finally:
+            db.execute(f'DROP OWNED BY "{name}" CASCADE')
+            db.execute(f'DROP ROLE "{name}"')
+
+
+def url_of(role: str) -> str:
+    """The URL of the database for another user."""
+    scheme, _, rest = POSTGRESQL_URL.partition("://")
+
+    return f"{scheme}://{role}@{rest.rpartition('@')[2]}"
 
 
 def reserve(path: object) -> None:

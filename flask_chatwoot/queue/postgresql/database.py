@@ -140,6 +140,7 @@ class PostgreSQLDatabase(Forkable):
         the server gets to it.
     :param clock: Unix seconds, for tests; ``None``: the database's clock.
     :param processes: Those that share it, for tests; ``None``: as they beat.
+    :ivar most_connections: For transactions of this process, at a time.
     """
 
     def __init__(
@@ -163,14 +164,15 @@ class PostgreSQLDatabase(Forkable):
         self.clock: t.Callable[[], float] = clock or self._own_clock
         self._ahead = 0.0
         self._sync = sync
-        self._connections = Connections(address, most=threads + 1)
-        self._notifier = Notifier(self._connect, schema)
+        self.most_connections = threads + 1
+        self._connections = Connections(address, most=self.most_connections)
+        self._notifier = Notifier(self.connect, schema)
         self.listener: Listener | None = None
         self._migrating = threading.Lock()
         self._ready = False
         self._identity = ""
         self.processes: t.Any = processes or beats.Beats(
-            self._connect, schema=schema, account_id=account_id, lease=lease
+            self.connect, schema=schema, account_id=account_id, lease=lease
         )
         register_for_forks(self)
 
@@ -178,7 +180,7 @@ class PostgreSQLDatabase(Forkable):
         """A thread of the parent may have been making the tables."""
         self._migrating = threading.Lock()
 
-    def _connect(self) -> psycopg.Connection[t.Any]:
+    def connect(self) -> psycopg.Connection[t.Any]:
         """A connection besides those of the pool, to tables that are there."""
         options: dict[str, t.Any] = {
             **self.address.connect_options(),
@@ -353,7 +355,7 @@ class PostgreSQLDatabase(Forkable):
     def listen(self, callback: t.Callable[[], object]) -> None:
         """Call a function when other processes :meth:`notify`, until :meth:`close`."""
         if self.listener is None:
-            self.listener = Listener(self._connect, self.schema, callback)
+            self.listener = Listener(self.connect, self.schema, callback)
 
         self.listener.start()
 
@@ -415,12 +417,12 @@ def _filled(template: str, statement: str) -> str:
 
 def _storable(values: Values) -> dict[str, t.Any]:
     return {
-        name: _text(value) if isinstance(value, str) else value
+        name: storable(value) if isinstance(value, str) else value
         for name, value in values.items()
     }
 
 
-def _text(value: str) -> str:
+def storable(value: str) -> str:
     """A text as PostgreSQL can store it: without NUL and lone surrogates."""
     if value.isascii() and "\0" not in value:
         return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing as t
 
 import psycopg
+from psycopg import sql
 
 from flask_chatwoot.errors import DatabaseError
 
@@ -35,6 +36,18 @@ INSERT INTO meta (id, version, oldest, base_url, account_id) VALUES (1, %s, %s, 
 def statements(schema: str) -> list[str]:
     """What makes the schema and its tables, as an administrator may run it."""
     return [f'CREATE SCHEMA "{schema}"', *create(schema)]
+
+
+def grants(schema: str, role: str) -> list[str]:
+    """What lets a role use the tables, as an administrator may run it."""
+    name, to = (sql.Identifier(each).as_string(None) for each in (schema, role))
+    inside = f"IN SCHEMA {name} TO {to}"
+
+    return [
+        f"GRANT USAGE ON SCHEMA {name} TO {to}",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES {inside}",
+        f"GRANT SELECT, UPDATE ON ALL SEQUENCES {inside}",
+    ]
 
 
 def migrate(
