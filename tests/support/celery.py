@@ -56,6 +56,8 @@ class Broker:
         self.url = url
         self.prefix = f"test-{uuid.uuid4().hex}:"
         self._redis = redis.Redis.from_url(url)
+        # What an app publishes when it is dismantled comes after the end of the test.
+        atexit.register(self.close)
 
     @property
     def settings(self) -> dict[str, t.Any]:
@@ -79,7 +81,7 @@ class Broker:
 
     def lose_all(self) -> None:
         """Take everything out of it."""
-        for key in self._redis.scan_iter(f"{self.prefix}*"):
+        for key in self._redis.scan_iter(f"*{self.prefix.strip(':')}*"):
             self._redis.delete(key)
 
     def close(self) -> None:
