@@ -231,6 +231,7 @@ SEVERAL = Whole(
 )
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     "turn", [FAILS, MOMENT, SEVERAL], ids=["failure", "hand-off", "several posts"]
 )
@@ -270,6 +271,7 @@ def dies(app: Flask) -> bool:
     return True
 
 
+@pytest.mark.sqlite
 def test_the_last_posts_are_stored_before_they_are_sent(turns: Turns) -> None:
     turns.fail()
     assert turns.ended == []
@@ -491,6 +493,7 @@ def test_a_hand_off_that_fails_after_the_last_posts_ends_with_the_first_reason(
     assert turns.ending == FAILED
 
 
+@pytest.mark.sqlite
 def test_a_worker_that_loses_its_lease_in_a_hand_off_leaves_the_turn_to_another(
     turns: Turns, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -719,6 +722,7 @@ CRASHED: t.Final = (
 )
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("app", [{"max_attempts": 2}], indirect=True)
 @pytest.mark.parametrize("dies", [False, True], ids=["it raises", "the process dies"])
 def test_what_cannot_be_read_is_dead_after_its_attempts_and_operators_are_told(
@@ -741,6 +745,7 @@ def test_what_cannot_be_read_is_dead_after_its_attempts_and_operators_are_told(
     assert turns.ending == ("dead", "crashed")
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("app", [{"max_attempts": 2}], indirect=True)
 def test_what_kills_each_process_is_not_claimed_for_ever(
     turns: Turns, monkeypatch: pytest.MonkeyPatch

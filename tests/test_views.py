@@ -438,6 +438,7 @@ def corrupt(app: Flask) -> None:
     Path(database_of(app).path).write_bytes(b"no database at all. " * 50)
 
 
+@pytest.mark.sqlite
 @pytest.mark.usefixtures("corrupt")
 def test_a_delivery_that_could_not_be_stored_is_not_acknowledged(
     client: FlaskClient, asked: list[str], caplog: pytest.LogCaptureFixture
@@ -466,6 +467,7 @@ def test_a_locked_database_is_reported_before_chatwoot_stops_waiting(
     assert scene.deliver(message()).status_code == 202
 
 
+@pytest.mark.sqlite
 @pytest.mark.usefixtures("corrupt")
 def test_what_needs_no_answer_needs_no_database(client: FlaskClient) -> None:
     for reason, body in IGNORED:

@@ -249,6 +249,7 @@ def test_an_error_of_our_own_ends_one_attempt_and_nothing_else(
     wait_until(both_answered)
 
 
+@pytest.mark.sqlite
 def test_a_lost_lease_ends_the_turn_here(either: Workers) -> None:
     with either.other_process(ahead=3600) as other:
 
@@ -371,6 +372,7 @@ def test_as_many_turns_run_side_by_side_as_there_are_threads(threads: Workers) -
     threads.wait_for(*[ANSWER] * 3)
 
 
+@pytest.mark.sqlite
 def test_a_job_another_process_stored_is_found(threads: Workers) -> None:
     threads.answer()
     threads.client.get("/")
@@ -490,6 +492,7 @@ def test_stopping_lets_turns_finish_and_claims_no_more(
     assert threads.api.public == ["1 answered"]
 
 
+@pytest.mark.sqlite
 def test_stopping_releases_what_does_not_finish(threads: Workers, held: Held) -> None:
     threads.say()
     held.wait()

@@ -115,7 +115,7 @@ def _check(
             "set CHATWOOT_DATABASE_SCHEMA to another schema."
         )
 
-    if base_url and (server, account) != (base_url, account_id):
+    if base_url and server and (server, account) != (base_url, account_id):
         raise DatabaseError(
             f"The schema {schema!r} belongs to account {account} of {server}; set "
             "CHATWOOT_DATABASE_SCHEMA to another schema for account "
