@@ -17,6 +17,7 @@ from support.databases import POSTGRESQL_URL, own_role, own_schema, url_of
 from support.deliveries import as_bytes, deliver, message
 
 from flask_chatwoot import Chatwoot
+from flask_chatwoot.cli import options
 from flask_chatwoot.queue.jobs import Queue
 from flask_chatwoot.queue.sqlite import SQLiteDatabase
 
@@ -157,6 +158,19 @@ def test_a_wrong_option_is_named_without_a_password(
     assert actual == code
     assert error in printed
     assert "secret" not in printed
+
+
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [(f"jobs move --to {POSTGRESQL_URL}", "--to"), ("database sql", "PostgreSQL")],
+)
+def test_a_missing_driver_is_named(
+    former: Flask, monkeypatch: pytest.MonkeyPatch, command: str, what: str
+) -> None:
+    problem = 'needs the extra "postgresql".'
+    monkeypatch.setattr(options, "missing_of_driver", lambda: problem)
+
+    assert outcome(former, *command.split()) == (1, f"Error: {what} {problem}\n")
 
 
 def test_nothing_is_moved_where_there_is_no_file(
