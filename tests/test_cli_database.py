@@ -125,7 +125,10 @@ def test_commands_with_the_former_setting_name_the_remedy(
 
 
 def test_doctor_and_health_say_that_the_file_is_not_used(
-    former: Flask, schema: str, api: ChatwootStub
+    former: Flask,
+    schema: str,
+    api: ChatwootStub,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     moved(former, schema)
     _, printed = outcome(former, "doctor")
@@ -136,7 +139,8 @@ def test_doctor_and_health_say_that_the_file_is_not_used(
 
     assert line.startswith("✗ ")
     assert line.endswith(f"{REMEDY} Then restart the app and all its workers.")
-    assert health.status_code == 500
+    assert (health.status_code, health.json) == (503, {"status": "no_database"})
+    assert caplog.messages[-1].endswith(REMEDY)
 
 
 @pytest.mark.parametrize(
