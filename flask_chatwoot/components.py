@@ -67,11 +67,16 @@ class Components:
     stop_all = staticmethod(workers.stop_all)
 
     def health(self, max_age: float) -> dict[str, t.Any]:
-        """The figures of the queue; ``late`` if a job waits for more seconds."""
+        """The figures of the queue; ``late`` if a job waits for more seconds.
+
+        ``failover``, if there was one, is the number of seconds since then.
+        """
         seen = self.store.inspection.health()
         late = (seen.oldest or 0.0) > max_age or self._is_overdue()
+        figures = {"status": "late" if late else "ok", **seen._asdict()}
+        failover = self.store.database.failover_age()
 
-        return {"status": "late" if late else "ok", **seen._asdict()}
+        return figures if failover is None else {**figures, "failover": failover}
 
     def _is_overdue(self) -> bool:
         """Whether Celery's workers do not handle what is due."""

@@ -14,6 +14,7 @@ from support.waiting import Clock, wait_until
 from werkzeug.test import TestResponse
 
 from flask_chatwoot import Chatwoot
+from flask_chatwoot.errors import DatabaseError
 
 JSON = dict[str, t.Any]
 
@@ -111,3 +112,27 @@ def test_a_worker_counts_until_it_stops(
 
     components_of(app).backend.stop()
     assert workers() == 0
+
+
+def test_a_failover_of_the_database_is_a_line(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = database_of(app)
+    monkeypatch.setattr(database, "failover_age", lambda: 12.5)
+    answer = ask(app)
+
+    assert answer.json is not None
+    assert (answer.status_code, answer.json["failover"]) == (200, 12.5)
+
+
+def test_a_database_that_cannot_be_read_is_said(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> t.NoReturn:
+        raise DatabaseError("The disk is gone.")
+
+    monkeypatch.setattr(database_of(app), "failover_age", fail)
+    answer = ask(app)
+
+    assert (answer.status_code, answer.json) == (503, {"status": "no_database"})
+    assert "health: The disk is gone." in caplog.text

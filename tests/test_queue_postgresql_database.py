@@ -11,6 +11,7 @@ import time
 import typing as t
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -20,7 +21,7 @@ from support.waiting import wait_until
 from flask_chatwoot.errors import DatabaseError, LeaseLostError
 from flask_chatwoot.queue.outbox import DraftPart
 from flask_chatwoot.queue.postgresql import database as module
-from flask_chatwoot.queue.postgresql import migration
+from flask_chatwoot.queue.postgresql import failover, migration
 from flask_chatwoot.queue.postgresql.database import PostgreSQLDatabase
 from flask_chatwoot.queue.postgresql.url import parse
 from flask_chatwoot.queue.store import Store
@@ -399,6 +400,76 @@ def test_a_frozen_server_holds_no_thread_longer_than_three_seconds(
 
         assert put(store, 2)
         store.database.close()
+
+
+def promote(server: Program) -> None:
+    """Restart a server as a standby that takes over: a new timeline begins."""
+    ((folder,),) = server.execute("SHOW data_directory")
+    server.stop()
+    Path(folder, "standby.signal").touch()
+    server.start()
+    assert server.execute("SELECT pg_promote()") == [(True,)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("restarted", [False, True])
+def test_after_a_failover_each_unfinished_draft_may_have_been_sent(
+    open_store: Opener, caplog: pytest.LogCaptureFixture, restarted: bool
+) -> None:
+    with postgresql() as own:
+        store = open_store(own.url)
+        put(store, 1)
+        job = store.queue.claim()
+        assert job is not None
+        store.outbox.keep(job, [DraftPart("Hello", False)])
+        assert store.database.failover_age() is None
+        store.database.force()
+        promote(own)
+        after = open_store(own.url) if restarted else store
+
+        with ThreadPoolExecutor(4) as pool:  # one of them sees to it
+            assert all(pool.map(lambda n: put(after, n, n), range(2, 6)))
+
+        rows = own.execute(
+            f'SELECT sent_at IS NOT NULL FROM "{database_of(store).schema}".draft'
+        )
+        age = after.database.failover_age()
+        assert rows == [(True,)]
+        assert age is not None
+        assert age < 10.0
+        assert caplog.text.count("has taken over") == 1
+        store.queue.postpone(job, 0.0)
+        again = after.queue.claim(conversation_id=42)
+        assert again is not None
+        assert again.drafts[0].sent_at is not None
+        after.database.close()
+        store.database.close()
+
+
+@pytest.mark.slow
+def test_after_a_failover_catch_up_begins_at_once(open_store: Opener) -> None:
+    with postgresql() as own:
+        store = open_store(own.url)
+        schema = database_of(store).schema
+        store.sweeps.begin()
+        own.execute(f'UPDATE "{schema}".sweep SET settled = true, due_at = due_at + 60')
+        promote(own)
+        put(store, 1)
+        state = store.sweeps.state()
+        assert state is not None
+        assert not state.settled
+        assert state.due_at <= store.database.clock()
+        store.database.close()
+
+
+def test_a_server_that_tells_no_timeline_is_used_all_the_same(
+    open_store: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failover, "TIMELINE", "pg_no_such_function()")
+    store = open_store()
+
+    assert put(store, 1)
+    assert store.database.failover_age() is None
 
 
 def test_everything_works_through_pgbouncer(

@@ -125,6 +125,12 @@ class Database(t.Protocol):
         Where nothing tells, workers poll.
         """
 
+    def failover_age(self) -> float | None:
+        """Seconds since another server took over, without what was stored last.
+
+        ``None`` if that is not known to have happened.
+        """
+
     def force(self) -> None:
         """Make durable what this process has written so far."""
 

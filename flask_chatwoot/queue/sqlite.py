@@ -142,9 +142,12 @@ class SQLiteDatabase(Forkable):
 
         To be called in a transaction; the database must be closed afterwards.
         """
-        is_alone = self._timeline is None or self._timeline.is_alone()
+        is_open = self._timeline is not None and not self._timeline.is_alone()
 
-        return not is_alone or self._locks.are_others_alive()
+        return is_open or self._locks.are_others_alive()
+
+    def failover_age(self) -> None:
+        """There is no server."""
 
     def force(self) -> None:
         """Force to the disk what this process has written so far."""
@@ -153,19 +156,16 @@ class SQLiteDatabase(Forkable):
 
     def _force(self, commit: int) -> None:
         try:
-            in_time = self._log.force(commit, _BUSY)
+            if not self._log.force(commit, _BUSY):
+                raise self._busy()
         except OSError as error:
             raise self._failed(error) from error
-
-        if not in_time:
-            raise self._busy()
 
     def checkpoint(self) -> None:
         """Move SQLite's log into the file, so that the log can start again.
 
         Takes tens of milliseconds after a thousand deliveries, or as long as the disk
-        needs. Other threads read and write meanwhile, on the other connection, and
-        only wait while the pages that they added are moved.
+        needs. Other threads only wait while the pages that they added are moved.
         """
         with self._checkpointing:
             try:

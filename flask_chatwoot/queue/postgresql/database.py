@@ -20,7 +20,7 @@ from psycopg import sql
 from flask_chatwoot.background import Forkable, register_for_forks
 from flask_chatwoot.queue.database import Result, Rows, Values, Work
 
-from . import beats, migration
+from . import beats, failover, migration
 from .connections import LONGEST, Connections
 from .failures import failed
 from .listener import Listener, Notifier
@@ -33,7 +33,7 @@ SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '3s';
 SET LOCAL idle_in_transaction_session_timeout = '5s';
 SET LOCAL synchronous_commit = {commit};
-SELECT current_setting('transaction_read_only');
+SELECT current_setting('transaction_read_only'), {timeline};
 """
 
 _LOCK: t.Final = "SELECT pg_advisory_xact_lock(hashtextextended({key}, 0));"
@@ -170,6 +170,7 @@ class PostgreSQLDatabase(Forkable):
         self.listener: Listener | None = None
         self._migrating = threading.Lock()
         self._ready = False
+        self._timeline: str | None = None
         self._identity = ""
         self.processes: t.Any = processes or beats.Beats(
             self.connect, schema=schema, account_id=account_id, lease=lease
@@ -285,11 +286,20 @@ class PostgreSQLDatabase(Forkable):
         if values[0] == "on":
             raise psycopg.errors.ReadOnlySqlTransaction("the server is read-only")
 
+        if values[1] and values[1] != self._timeline:
+            connection.execute("ROLLBACK")
+            self._timeline = failover.noticed(connection, self.schema) or values[1]
+
+            return self._begin(connection, statement)
+
         return float(values[-1])
 
     def _begin_statement(self, durable: bool, conversation_id: int | None) -> str:
         is_forced = durable and self._sync == "full"
-        statement = _BEGIN.format(commit="on" if is_forced else "off")
+        statement = _BEGIN.format(
+            commit="on" if is_forced else "off",
+            timeline="''" if self._timeline is None else failover.TIMELINE,
+        )
 
         if conversation_id is not None:
             key = sql.Literal(self.line_key(conversation_id)).as_string(None)
@@ -339,6 +349,7 @@ class PostgreSQLDatabase(Forkable):
                 migration.migrate(
                     connection, self.schema, self.base_url, self.account_id
                 )
+                self._timeline = failover.noticed(connection, self.schema)
                 self._ready = True
 
     # -- notifications ---------------------------------------------------------------
@@ -369,6 +380,11 @@ class PostgreSQLDatabase(Forkable):
                 self._identity = str(found.fetchone()[0])
 
         return self._identity
+
+    def failover_age(self) -> float | None:
+        """Seconds since another server took over; ``None``: that is not known."""
+        with self._translated(), self._connection() as connection:
+            return failover.age(connection, self.schema)
 
     def force(self) -> None:
         """Make durable what this process has written so far."""

@@ -53,7 +53,9 @@ CREATE TABLE meta (
     version bigint NOT NULL,
     oldest bigint NOT NULL,
     base_url text NOT NULL,
-    account_id bigint NOT NULL
+    account_id bigint NOT NULL,
+    timeline text NOT NULL DEFAULT '',  -- see failover
+    failed_over_at double precision
 )
 """
 
