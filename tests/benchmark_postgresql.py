@@ -74,7 +74,11 @@ def postgresql(folder: Path) -> Rows:
     """
     with postgresql_server() as server:
         apps = {
-            (name, sync): chatwoot_app(folder / sync, sync, **settings)
+            (name, sync): chatwoot_app(
+                *(folder / sync, sync),
+                CHATWOOT_DATABASE_SCHEMA=sync,
+                **settings,
+            )
             for name, settings in {
                 "SQLite": {},
                 "PostgreSQL": {"CHATWOOT_DATABASE_URL": server.url},
