@@ -29,7 +29,7 @@ SOME_SECONDS: t.Final = (
 )
 
 THREE_MACHINES: t.Final = (
-    *("--database", "postgresql", "--machines", "3", "--seconds", "15"),
+    *("--database", "postgresql", "--machines", "3", "--seconds", "10"),
     *("--texts", "500", "--kills", "10", "--freezes", "5", "--cuts", "2"),
     *("--outages", "0", "--restarts", "1", "--conversations", "30"),
     *("--patience", "30"),

@@ -19,10 +19,12 @@ from support.postgresql import Program, pgbouncer, postgresql
 from support.waiting import wait_until
 
 from flask_chatwoot.errors import DatabaseError, LeaseLostError
+from flask_chatwoot.queue import jobs
 from flask_chatwoot.queue.outbox import DraftPart
 from flask_chatwoot.queue.postgresql import database as module
 from flask_chatwoot.queue.postgresql import failover, migration
 from flask_chatwoot.queue.postgresql.database import PostgreSQLDatabase
+from flask_chatwoot.queue.postgresql.schema import prepared
 from flask_chatwoot.queue.postgresql.url import parse
 from flask_chatwoot.queue.store import Store
 
@@ -616,6 +618,22 @@ def test_a_fork_while_the_tables_are_made_leaves_no_lock_in_the_child(
         raise
 
     assert len(store.inspection.jobs()) == 1
+
+
+def test_a_claim_sorts_nothing_however_much_is_due_at_once(
+    server: Program, store: Store
+) -> None:
+    put(store, 1)
+    schema = database_of(store).schema
+    claim = prepared(module._filled(module._FIRST_FREE, jobs._DUE), schema)
+    values = {"account": 1, "now": 0.0, "steady": True, "line": ""}
+
+    with server.connect(cursor_factory=psycopg.ClientCursor) as db:
+        db.execute("SET enable_seqscan = off; SET enable_bitmapscan = off")
+        plan = [line for (line,) in db.execute(f"EXPLAIN {claim}", values)]
+
+    assert any("job_due" in line for line in plan)
+    assert not any("Sort" in line for line in plan)
 
 
 # -- leases ------------------------------------------------------------------------

@@ -44,6 +44,8 @@ _TYPES: t.Final = (
     (r"\bINTEGER\b", "bigint"),
     (r"\bREAL\b", "double precision"),
     (r"\bBLOB\b", "bytea"),
+    # An index of SQLite ends with the id as it is; a claim reads in that order.
+    (r"\(account_id, due_at\) WHERE", "(account_id, due_at, id) WHERE"),
     (r"\) WITHOUT ROWID", ")"),
 )
 
