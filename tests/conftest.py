@@ -44,12 +44,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    if databases.kind == "postgresql":
-        skip = pytest.mark.skip(reason="is about SQLite")
+    other = "sqlite" if databases.kind == "postgresql" else "postgresql"
+    left_out = [item for item in items if item.get_closest_marker(other)]
 
-        for item in items:
-            if item.get_closest_marker("sqlite"):
-                item.add_marker(skip)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in {*left_out}]
 
 
 def pytest_sessionfinish() -> None:

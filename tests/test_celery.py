@@ -49,6 +49,8 @@ from flask_chatwoot.errors import ConfigError
 from flask_chatwoot.simulator import Simulator
 from flask_chatwoot.testing import customer_message
 
+pytestmark = pytest.mark.postgresql
+
 JSON = dict[str, t.Any]
 
 POOLS: t.Final = ("threads", "prefork")

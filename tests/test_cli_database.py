@@ -21,6 +21,8 @@ from flask_chatwoot.cli import options
 from flask_chatwoot.queue.jobs import Queue
 from flask_chatwoot.queue.sqlite import SQLiteDatabase
 
+pytestmark = pytest.mark.postgresql
+
 pytest.importorskip("psycopg", reason="needs psycopg")
 
 

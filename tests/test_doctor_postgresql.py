@@ -23,6 +23,8 @@ from flask_chatwoot.queue.postgresql import migration
 from flask_chatwoot.queue.postgresql.beats import Beats
 from flask_chatwoot.queue.postgresql.database import PostgreSQLDatabase
 
+pytestmark = pytest.mark.postgresql
+
 
 @pytest.fixture
 def schema() -> t.Iterator[str]:

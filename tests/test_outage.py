@@ -20,6 +20,8 @@ from support.waiting import wait_until
 from flask_chatwoot.simulator import Simulator
 from flask_chatwoot.testing import samples
 
+pytestmark = pytest.mark.postgresql
+
 pytest.importorskip("gunicorn", reason="needs gunicorn to run real processes")
 
 SECRET: t.Final = "of-the-webhook"

@@ -36,7 +36,10 @@ from flask_chatwoot.queue.store import Store
 PROGRAM: t.Final = Path(__file__).parent / "support/programs/beating_process.py"
 LEASE: t.Final = 30.0
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX")
+pytestmark = [
+    pytest.mark.postgresql,
+    pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -37,6 +37,8 @@ from flask_chatwoot.queue.postgresql.failures import failed
 from flask_chatwoot.queue.postgresql.guard import Guard
 from flask_chatwoot.queue.postgresql.url import parse
 
+pytestmark = pytest.mark.postgresql
+
 PROGRAM = Path(__file__).parent / "support/programs/forked_connections.py"
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

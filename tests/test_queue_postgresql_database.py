@@ -28,6 +28,8 @@ from flask_chatwoot.queue.postgresql.schema import prepared
 from flask_chatwoot.queue.postgresql.url import parse
 from flask_chatwoot.queue.store import Store
 
+pytestmark = pytest.mark.postgresql
+
 Opener = t.Callable[..., Store]
 
 

@@ -22,7 +22,10 @@ from flask_chatwoot.queue.postgresql.listener import Listener, Notifier
 SOON: t.Final = 0.9
 """Seconds: sooner than a worker that looks every second."""
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX")
+pytestmark = [
+    pytest.mark.postgresql,
+    pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,8 @@ from support.waiting import Clock
 from flask_chatwoot.queue.postgresql.database import PostgreSQLDatabase
 from flask_chatwoot.queue.postgresql.url import parse
 
+pytestmark = pytest.mark.postgresql
+
 
 @pytest.fixture
 def store(tmp_path: Path, clock: Clock) -> t.Iterator[Store]:
