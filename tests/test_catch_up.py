@@ -7,6 +7,8 @@ import functools
 import logging
 import queue
 import shutil
+import subprocess
+import sys
 import threading
 import time
 import typing as t
@@ -43,6 +45,7 @@ from flask_chatwoot.catch_up.rules import (
 from flask_chatwoot.catch_up.sweep import CatchUp
 from flask_chatwoot.catch_up.thread import CatchUpThread
 from flask_chatwoot.errors import APIError, TransientError
+from flask_chatwoot.queue import sweeps as module
 from flask_chatwoot.simulator import Fault, Simulator, Talk, payloads
 from flask_chatwoot.simulator.encoding import to_json
 from flask_chatwoot.simulator.payloads import Agent, ContactRecord, MessageRecord
@@ -1092,6 +1095,36 @@ def test_one_process_at_a_time_sweeps(place: Place) -> None:
 
     place.later(16.0)
     assert claim(started_at=now + 1) is not None
+
+
+def test_a_process_of_another_machine_sweeps_whatever_that_is_called(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Containers often have the same name, and each counts its processes itself."""
+    place.begin()
+    sweeps = store_of(place.app).sweeps
+    claim = functools.partial(
+        sweeps.claim, interval=60.0, hold=15.0, started_at=place.clock() + 1
+    )
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+
+    with monkeypatch.context() as there:
+        there.setattr(module.os, "getpid", lambda: dead.pid)
+        there.setattr(module.os, "readlink", lambda _: "pid:[of another]")
+        module._machine.cache_clear()
+        assert claim() is not None
+
+    module._machine.cache_clear()
+    assert claim() is None
+
+    place.later(16.0)
+
+    with monkeypatch.context() as here:
+        here.setattr(module.os, "getpid", lambda: dead.pid)
+        assert claim() is not None
+
+    assert claim() is not None  # that one is gone, as can be seen from here
 
 
 # -- processes ---------------------------------------------------------------------

@@ -14,11 +14,15 @@ In a database without a secret in the settings, a verified delivery is one that 
 whatever the settings require.
 """
 
+import contextlib
+import functools
+import hashlib
 import math
 import os
 import secrets
 import socket
 import typing as t
+from pathlib import Path
 
 from .database import Database, Transaction
 
@@ -435,7 +439,19 @@ def _counts_from(state: SweepState) -> float:
 
 def new_token() -> str:
     """A token for a claim, which names the process."""
-    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(8)}"
+    return f"{_machine()}:{os.getpid()}:{secrets.token_hex(8)}"
+
+
+@functools.cache
+def _machine() -> str:
+    """Where the numbers of processes are unique. Names of machines are not."""
+    parts = [socket.gethostname()]
+
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text("ascii"))
+        parts.append(os.readlink("/proc/self/ns/pid"))  # of a container
+
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
 
 
 def is_claimed(state: SweepState, now: float) -> bool:
@@ -448,9 +464,9 @@ def is_claimed(state: SweepState, now: float) -> bool:
 
 def _was_killed(token: str) -> bool:
     """Whether the process of a claim was one of this machine, and is gone."""
-    host, _, pid = token.rpartition(":")[0].rpartition(":")
+    machine, _, pid = token.rpartition(":")[0].rpartition(":")
 
-    if host != socket.gethostname() or os.name != "posix":
+    if machine != _machine() or os.name != "posix":
         return False
 
     try:
