@@ -22,6 +22,7 @@ from .errors import DatabaseError, LeaseLostError, described, trace
 from .ingest import Put
 from .payloads.events import MessageEvent
 from .queue.claimed import Job
+from .queue.database import Transaction
 from .queue.jobs import Queue
 from .queue.store import Store
 from .turns.service import Service
@@ -180,7 +181,7 @@ class InlineBackend:
         # writes do that before the delivery is acknowledged.
         with self._store.queue.transaction(event.conversation.id) as tx:
             new = put(tx=tx)
-            job = self._store.queue.claim(tx=tx) if new else None
+            job = self._claim(tx) if new else None
 
         if job is not None:
             self._runner.run(job, event if job.payload == body else None)
@@ -191,6 +192,12 @@ class InlineBackend:
             self.wake()
 
         return new
+
+    def _claim(self, tx: Transaction) -> Job | None:
+        try:
+            return self._store.queue.claim(tx=tx)
+        except DatabaseError:  # no heartbeat arrives yet: it is stored all the same
+            return None
 
     def wake(self, conversation_id: int | None = None) -> None:
         """Handle whatever is due."""

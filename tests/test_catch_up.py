@@ -1110,8 +1110,8 @@ def test_a_process_of_another_machine_sweeps_whatever_that_is_called(
     dead.wait()
 
     with monkeypatch.context() as there:
-        there.setattr(module.os, "getpid", lambda: dead.pid)
-        there.setattr(module.os, "readlink", lambda _: "pid:[of another]")
+        there.setattr("os.getpid", lambda: dead.pid)
+        there.setattr("os.readlink", lambda _: "pid:[of another]")
         module._machine.cache_clear()
         assert claim() is not None
 
@@ -1121,7 +1121,7 @@ def test_a_process_of_another_machine_sweeps_whatever_that_is_called(
     place.later(16.0)
 
     with monkeypatch.context() as here:
-        here.setattr(module.os, "getpid", lambda: dead.pid)
+        here.setattr("os.getpid", lambda: dead.pid)
         assert claim() is not None
 
     assert claim() is not None  # that one is gone, as can be seen from here

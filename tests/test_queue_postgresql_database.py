@@ -244,6 +244,19 @@ def _answer_lost_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_ended", lose)
 
 
+def test_a_block_that_goes_on_after_an_error_is_not_taken_for_stored(
+    store: Store,
+) -> None:
+    def work(tx: t.Any, again: bool) -> None:
+        tx.execute("INSERT INTO trait (account_id, name) VALUES (1, 'one')")
+
+        with contextlib.suppress(psycopg.Error):
+            tx.execute("SELECT 1 / 0")
+
+    with pytest.raises(DatabaseError, match="InFailedSqlTransaction"):
+        store.database.write(work)
+
+
 def _cut_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lose the connection before the commit, once."""
     ended, lost = module._ended, iter([True])

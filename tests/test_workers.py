@@ -308,6 +308,20 @@ def test_inline_what_was_stored_is_accepted_even_if_no_more_can_be_claimed(
     assert "no job could be claimed: The disk is gone." in inline.caplog.text
 
 
+def test_inline_a_message_is_stored_while_no_heartbeat_arrives(
+    inline: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inline.answer()
+
+    with monkeypatch.context() as outage:
+        outage.setattr(database_of(inline.app).processes, "enter", fail)
+        assert inline.say() == "accepted"
+        assert "no job could be claimed: The disk is gone." in inline.caplog.text
+
+    inline.say(id=9002)
+    inline.wait_for(ANSWER)
+
+
 def test_inline_a_request_ends_with_its_turn_and_what_was_left(inline: Workers) -> None:
     inline.chatwoot.reply_provider(lambda text: text)
     put(store_of(inline.app).queue, 9000, conversation_id=43)

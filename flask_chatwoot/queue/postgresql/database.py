@@ -422,7 +422,10 @@ def _ended(connection: psycopg.Connection[t.Any]) -> t.Iterator[None]:
 
         raise
 
-    connection.execute("COMMIT")
+    ended = connection.execute("COMMIT")
+
+    if ended.statusmessage != "COMMIT":  # an error was caught within the block
+        raise psycopg.errors.InFailedSqlTransaction("it was rolled back")
 
 
 def _filled(template: str, statement: str) -> str:
