@@ -244,6 +244,29 @@ def _answer_lost_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_ended", lose)
 
 
+@pytest.mark.parametrize("state", ["40001", "40P01", "55P03", "57P01", "25006"])
+@pytest.mark.parametrize("times", [1, 2])
+def test_what_may_succeed_on_another_connection_is_tried_there_once(
+    store: Store, state: str, times: int
+) -> None:
+    connections: list[t.Any] = []
+
+    def work(tx: t.Any, again: bool) -> None:
+        connections.append(tx._connection)
+        tx.execute("INSERT INTO trait (account_id, name) VALUES (1, 'one')")
+
+        if len(connections) <= times:
+            tx.execute(f"DO $$ BEGIN RAISE SQLSTATE '{state}'; END $$")
+
+    if times == 1:
+        store.database.write(work)
+    else:
+        with pytest.raises(DatabaseError):
+            store.database.write(work)
+
+    assert len(connections) == 2
+
+
 def test_a_block_that_goes_on_after_an_error_is_not_taken_for_stored(
     store: Store,
 ) -> None:
