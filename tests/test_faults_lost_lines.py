@@ -30,6 +30,7 @@ from support.stories import Thinker
 from support.waiting import wait_until
 
 from flask_chatwoot import Chatwoot
+from flask_chatwoot.client import connections
 from flask_chatwoot.simulator import Simulator
 from flask_chatwoot.testing import customer_message, deliver
 
@@ -193,13 +194,18 @@ def balancer() -> t.Iterator[Balancer]:
 @pytest.mark.slow
 @pytest.mark.usefixtures("answers")
 def test_a_connection_that_was_cut_while_idle_delays_a_note_by_2_s_at_most(
-    make_app: AppFactory, chatwoot: Chatwoot, balancer: Balancer
+    make_app: AppFactory,
+    chatwoot: Chatwoot,
+    balancer: Balancer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     app = make_app(chatwoot, base_url=balancer.url)
     client = app.test_client()
     deliver(client, customer_message(QUESTION, conversation_id=1, mode="human"))
     assert balancer.posts == 1
 
+    # As if it had been idle for longer than a connection is kept for a post.
+    monkeypatch.setattr(connections, "_KEPT_TO_WRITE", 0.0)
     balancer.forgets = True
     deliver(client, customer_message(QUESTION, conversation_id=2, mode="human"))
     work_until(app, lambda: balancer.posts == 2, within=2.5)

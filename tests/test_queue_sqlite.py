@@ -357,6 +357,7 @@ def test_a_file_without_a_log_is_refused(
 def test_threads_share_the_write_that_they_wait_for(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sqlite_module, "_BUSY", 10.0)
     database = SQLiteDatabase(path, account_id=1)
     disk = Disk(monkeypatch)
 

@@ -32,7 +32,8 @@ _TABLES: t.Final = (
 )
 """No other file has them."""
 
-_IS_THERE: t.Final = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = :name"
+_COLUMNS: t.Final = "PRAGMA table_info(move)"
+"""None where the table is not there."""
 
 _LOAD: t.Final = """
 SELECT token, identity, target, ended_at FROM move WHERE account_id = :account
@@ -150,7 +151,7 @@ class Move(t.NamedTuple):
 
 def load(tx: Transaction, account_id: int) -> Move | None:
     """The move of an account's rows, if one has begun."""
-    if tx.execute(_IS_THERE, {"name": "move"}).fetchone() is None:
+    if tx.execute(_COLUMNS).fetchone() is None:
         return None
 
     row = tx.execute(_LOAD, {"account": account_id}).fetchone()

@@ -230,5 +230,5 @@ def steps_of(
     call()
 
     with contextlib.closing(sqlite3.connect(path)) as db:
-        plans = [db.execute(f"EXPLAIN QUERY PLAN {sql}", v) for sql, v in asked]
+        plans = [db.execute(f"EXPLAIN QUERY PLAN {sql}", v or {}) for sql, v in asked]
         return [row[-1] for plan in plans for row in plan]
