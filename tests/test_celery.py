@@ -729,7 +729,7 @@ def test_a_missing_library_is_named_with_its_extra(
         "flask_chatwoot.config.loading.importlib.util.find_spec", lambda name: None
     )
 
-    with pytest.raises(ConfigError, match=r"pip install Flask-Chatwoot\[celery\]"):
+    with pytest.raises(ConfigError, match=r'pip install "\.\[celery\]"\.$'):
         make_app(backend="celery")
 
 
