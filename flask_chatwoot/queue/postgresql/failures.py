@@ -53,8 +53,8 @@ _TLS: t.Final = (
     f"{_KEY} and the server's certificate"
 )
 _RIGHTS: t.Final = (
-    "the user lacks a right; grant it, let an administrator make the schema and its "
-    f"tables, or name another user in {_KEY}"
+    "the user lacks a right; let an administrator run what flask chatwoot database sql "
+    f"prints, or name another user in {_KEY}"
 )
 _UNREACHABLE: t.Final = (
     f"the server cannot be reached; check that it runs, and the host and port in {_KEY}"
