@@ -8,6 +8,7 @@ It needs PostgreSQL and Redis; their addresses, and Chatwoot's, are in the envir
 
 The first command receives what customers write; run it and the second one on as many
 machines as you like. Run the third one once: it finds what a lost task was about.
+Keep the name behind the colon: without it, Celery takes the Flask app for its own.
 """
 
 import os

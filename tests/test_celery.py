@@ -34,6 +34,7 @@ from support.celery import (
     frozen_server,
     worker,
 )
+from support.commands import outcome
 from support.deliveries import signed
 from support.servers import all_ended, ask, new_talk
 from support.waiting import wait_until
@@ -295,6 +296,13 @@ def test_deliveries_are_accepted_at_their_usual_speed_without_a_broker(
             assert caplog.text.count("wakes that Celery did not get") == 1
 
     assert len(jobs_of(host)) == 21
+
+
+def test_simulate_needs_no_broker(make_host: MakeHost) -> None:
+    host = make_host({"broker_url": f"redis://{refusing()}/0"})
+    code, printed = outcome(host, "simulate", "Anybody there?")
+
+    assert (code, "  bot       " in printed) == (0, True), printed
 
 
 def test_what_does_not_fit_into_the_queue_is_dropped_with_one_line(
@@ -729,7 +737,7 @@ def test_a_missing_library_is_named_with_its_extra(
         "flask_chatwoot.config.loading.importlib.util.find_spec", lambda name: None
     )
 
-    with pytest.raises(ConfigError, match=r"pip install Flask-Chatwoot\[celery\]"):
+    with pytest.raises(ConfigError, match=r'pip install "\.\[celery\]"\.$'):
         make_app(backend="celery")
 
 

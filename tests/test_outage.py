@@ -169,7 +169,7 @@ def test_an_app_works_as_soon_as_its_server_is_there(serve: Serve) -> None:
     ("user", "database", "remedy"),
     [
         (f"reader:{PASSWORD}", "nowhere", "there is no such database; create it"),
-        (f"reader:{PASSWORD}", "postgres", "the user lacks a right; grant it"),
+        (f"reader:{PASSWORD}", "postgres", "the user lacks a right; let an"),
         (f"stranger:{PASSWORD}", "postgres", "there is no such user; create it"),
     ],
 )

@@ -746,7 +746,7 @@ def strict(server: Program) -> Program:
         ("nologin", "postgres", "check the user in CHATWOOT_DATABASE_URL and the"),
         ("stranger", "postgres", "check the user in CHATWOOT_DATABASE_URL and the"),
         ("reader", "nowhere", "there is no such database; create it, or correct"),
-        ("reader", "closed", "the user lacks a right; grant it"),
+        ("reader", "closed", "the user lacks a right; let an"),
         ("reader", "postgres?sslmode=require", "check sslmode and sslrootcert in"),
     ],
 )
@@ -801,7 +801,7 @@ def test_a_standby_is_passed_over_where_there_are_several_hosts(
         (["SELECT 'hunter2'::int"], "InvalidTextRepresentation (22P02)"),
         (["SELECT hunter2"], "UndefinedColumn (42703)"),
         (["SELECT * FROM pg_temp.hunter2"], "a table is gone; restart the app"),
-        (["SET ROLE pg_monitor", "CREATE SCHEMA hunter2"], "lacks a right; grant it"),
+        (["SET ROLE pg_monitor", "CREATE SCHEMA hunter2"], "flask chatwoot database sql prints"),
         (["SET statement_timeout = 50", "SELECT pg_sleep(9)"], "longer than three s"),
         (["BEGIN READ ONLY", "CREATE TABLE pg_catalog.t ()"], "server is read-only"),
         (["SELECT 1; DELETE 'hunter2'"], "SyntaxError (42601)"),

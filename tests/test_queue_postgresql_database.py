@@ -560,6 +560,21 @@ def test_a_schema_is_for_one_account_of_one_server(open_store: Opener) -> None:
     assert put(open_store(**chatwoot), 2)
 
 
+def test_a_chatwoot_with_another_address_keeps_its_schema(
+    server: Program, open_store: Opener
+) -> None:
+    put(open_store(base_url="http://localhost:3000"), 1)
+    moved = {"base_url": "https://chat.example.com/o'hara"}
+
+    with pytest.raises(DatabaseError, match="same Chatwoot under another") as caught:
+        put(open_store(**moved), 2)
+
+    statement = str(caught.value).partition(" run: ")[2].removesuffix(".")
+
+    server.execute(statement)
+    assert put(open_store(**moved), 2)
+
+
 @pytest.mark.parametrize(("version", "oldest"), [(99, 98), (1, 1)])
 def test_the_tables_of_another_release_are_refused(
     store: Store, open_store: Opener, server: Program, version: int, oldest: int

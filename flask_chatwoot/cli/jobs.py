@@ -9,9 +9,10 @@ import typing as t
 import click
 from flask.cli import with_appcontext
 
-from flask_chatwoot.config.converters import database_url
+from flask_chatwoot.config.converters import SQLITE
 from flask_chatwoot.config.converters import schema as schema_name
 from flask_chatwoot.queue.inspection import KEEP, Inspection, JobRow
+from flask_chatwoot.queue.postgresql.url import Address, parse
 from flask_chatwoot.queue.schema import JobState
 from flask_chatwoot.runtime import current_runtime
 
@@ -96,7 +97,7 @@ def prune(days: float, dead: bool) -> None:
     "url",
     metavar="URL",
     required=True,
-    callback=checked(database_url),
+    callback=checked(parse),
     help="postgresql://user@host/name; the password may be in libpq's password file.",
 )
 @click.option(
@@ -105,7 +106,7 @@ def prune(days: float, dead: bool) -> None:
     help="CHATWOOT_DATABASE_SCHEMA by default.",
 )
 @with_appcontext
-def move(url: t.Any, schema: str | None) -> None:
+def move(url: Address, schema: str | None) -> None:
     """Move jobs, and all that is known of conversations, to PostgreSQL.
 
     From the SQLite file that is configured. Stop the app and all its workers before.
@@ -113,10 +114,11 @@ def move(url: t.Any, schema: str | None) -> None:
     """
     config = current_runtime().config
 
-    if isinstance(url, str) or config.database_address is not None:
+    if config.database_address is not None:
         raise click.UsageError(
-            "Jobs are moved from the SQLite file in CHATWOOT_DATABASE_URL to a URL "
-            "that begins with postgresql://."
+            "CHATWOOT_DATABASE_URL names PostgreSQL already, and jobs are moved from "
+            "an SQLite file. For this command, set it to the file's URL: "
+            f"{SQLITE}chatwoot.sqlite3, unless you had another."
         )
 
     needs_driver("--to")

@@ -26,7 +26,7 @@ def playground(port: int, host: str, expose: bool) -> None:
 
     The page shows the customer's widget, the operator's dashboard and the requests
     between Chatwoot and the app. Nothing leaves this machine, and no configuration is
-    needed.
+    needed: neither the app's database nor its Celery is used.
     """
     # Imported late: web processes do not need it.
     from flask_chatwoot.playground import is_loopback, serve

@@ -61,7 +61,7 @@ def simulate(texts: tuple[str, ...], mode: str, timeout: float) -> None:
     """Run a conversation between a customer and this app in a simulated Chatwoot.
 
     Each of TEXTS is a message of the customer. Nothing leaves this machine, and no
-    configuration is needed.
+    configuration is needed: neither the app's database nor its Celery is used.
     """
     if not all(text.strip() for text in texts):
         raise click.UsageError("A text is blank, and would be ignored.")

@@ -312,17 +312,22 @@ def _check_celery(found: dict[str, Found]) -> None:
         return
 
     if importlib.util.find_spec("celery") is None:
-        problem = "needs Celery: pip install Flask-Chatwoot[celery]"
+        problem = _needs_extra("celery")
     elif not url.error and isinstance(url.value, str):
         problem = (
             "needs PostgreSQL: Celery's workers may run on machines that cannot share "
             "a file. Set CHATWOOT_DATABASE_URL to postgresql://…, or CHATWOOT_BACKEND "
-            "to thread"
+            "to thread."
         )
 
     if problem is not None:
-        error = f"{backend.setting.key} is 'celery', which {problem}."
+        error = f"{backend.setting.key} is 'celery', which {problem}"
         found["backend"] = replace(backend, error=error)
+
+
+def _needs_extra(name: str) -> str:
+    # No name of a package: what an index has under it may not be this one.
+    return f'needs the extra "{name}"; in a checkout: pip install ".[{name}]".'
 
 
 # -- the database --------------------------------------------------------------
@@ -334,9 +339,7 @@ def missing_of_driver() -> str | None:
         importlib.import_module("psycopg")
         importlib.import_module("psycopg_pool")
     except ModuleNotFoundError:
-        return (
-            'needs the extra "postgresql"; in a checkout: pip install ".[postgresql]".'
-        )
+        return _needs_extra("postgresql")
     except ImportError:  # it is there, but cannot load libpq
         return 'needs the library libpq; install it, or: pip install "psycopg[binary]".'
 

@@ -39,7 +39,10 @@ def postgresql(context: DoctorContext) -> Findings:
     )
     yield _skew(seen.skew)
     yield _notifications(heard)
-    yield _machines(seen)
+
+    if seen.machines:  # that none works is a finding of the check of the workers
+        yield _machines(seen)
+
     yield _connections(seen)
 
 
@@ -79,16 +82,14 @@ def _machines(seen: Overview) -> Finding:
         for machine in seen.machines
     ]
 
-    # That none works is a finding of the check of the workers.
-    what = f"Processes that work: {', '.join(each)}." if each else "No process works."
-
-    return passed("machines", what)
+    return passed("machines", f"Processes that work: {', '.join(each)}.")
 
 
 def _connections(seen: Overview) -> Finding:
+    who = "The processes that work" if seen.machines else "A process that works"
     what = (
-        f"The processes that work may open {seen.wanted} connections; the server "
-        f"allows {seen.allowed}, and other users have {seen.others}."
+        f"{who} may open {seen.wanted} connections; the server allows {seen.allowed}, "
+        f"and other users have {seen.others}."
     )
 
     if seen.wanted + seen.others > seen.allowed:

@@ -53,8 +53,8 @@ _TLS: t.Final = (
     f"{_KEY} and the server's certificate"
 )
 _RIGHTS: t.Final = (
-    "the user lacks a right; grant it, let an administrator make the schema and its "
-    f"tables, or name another user in {_KEY}"
+    "the user lacks a right; let an administrator run what flask chatwoot database sql "
+    f"prints, or name another user in {_KEY}"
 )
 _UNREACHABLE: t.Final = (
     f"the server cannot be reached; check that it runs, and the host and port in {_KEY}"
@@ -109,10 +109,15 @@ _OF_TEXTS: t.Final = (
 """By what an error in connecting says, for want of a code; the first that applies."""
 
 
-def failed(error: psycopg.Error, address: Address) -> DatabaseError:
-    """The error for the host's log: what failed, where, and what to do."""
+def failed(
+    error: psycopg.Error, address: Address, *, place: str = _KEY
+) -> DatabaseError:
+    """The error for the host's log: what failed, where, and what to do.
+
+    :param place: Where the address was given, which the remedy names.
+    """
     who = "" if address.user is None else f" as {address.user!r}"
-    what = _explained(error) or _connecting(error, address)
+    what = (_explained(error) or _connecting(error, address)).replace(_KEY, place)
 
     return DatabaseError(
         f"The database {address.database!r} at {address.where}{who} failed: {what}."

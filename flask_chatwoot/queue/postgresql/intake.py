@@ -172,7 +172,7 @@ def intake(
                 taken.begin()
                 yield taken
     except psycopg.Error as error:
-        raise failed(error, address) from None
+        raise failed(error, address, place="the URL") from None
 
 
 def _value(value: t.Any, *, is_boolean: bool) -> t.Any:

@@ -119,5 +119,22 @@ def _check(
         raise DatabaseError(
             f"The schema {schema!r} belongs to account {account} of {server}; set "
             "CHATWOOT_DATABASE_SCHEMA to another schema for account "
-            f"{account_id} of {base_url}."
+            f"{account_id} of {base_url}.{_readdressed(schema, server, base_url)}"
         )
+
+
+def _readdressed(schema: str, server: str, base_url: str) -> str:
+    """What to do where an address was wrong, or has changed."""
+    if server == base_url:
+        return ""
+
+    values = {"new": sql.Literal(base_url), "old": sql.Literal(server)}
+    table = sql.Identifier(schema, "meta")
+    statement = sql.SQL(
+        "UPDATE {table} SET base_url = {new} WHERE base_url = {old}"
+    ).format(table=table, **values)
+
+    return (
+        " If that is the same Chatwoot under another address, stop the app and run: "
+        f"{statement.as_string(None)}."
+    )
