@@ -801,7 +801,10 @@ def test_a_standby_is_passed_over_where_there_are_several_hosts(
         (["SELECT 'hunter2'::int"], "InvalidTextRepresentation (22P02)"),
         (["SELECT hunter2"], "UndefinedColumn (42703)"),
         (["SELECT * FROM pg_temp.hunter2"], "a table is gone; restart the app"),
-        (["SET ROLE pg_monitor", "CREATE SCHEMA hunter2"], "flask chatwoot database sql prints"),
+        (
+            ["SET ROLE pg_monitor", "CREATE SCHEMA hunter2"],
+            "flask chatwoot database sql prints",
+        ),
         (["SET statement_timeout = 50", "SELECT pg_sleep(9)"], "longer than three s"),
         (["BEGIN READ ONLY", "CREATE TABLE pg_catalog.t ()"], "server is read-only"),
         (["SELECT 1; DELETE 'hunter2'"], "SyntaxError (42601)"),

@@ -496,6 +496,7 @@ def crash(scene: Turns, *, times: int, sent: bool = False) -> None:
         scene.clock.advance(store.queue.lease)
 
 
+@pytest.mark.sqlite
 def test_after_a_crash_before_the_request_the_turn_is_answered(scene: Turns) -> None:
     scene.answer_with()
     scene.store()
