@@ -164,9 +164,6 @@ class CeleryBackend(Forkable):
         with _logged("jobs that do not run were not released"):
             self._runner.let_go()
 
-        with _logged("what was abandoned was not given back"):
-            self._runner.let_go()
-
         if self._upkeep.do_duties(process.threads):
             with _logged("what was taken over was not woken"):
                 self._sweep()
