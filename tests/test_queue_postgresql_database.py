@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import signal
 import threading
@@ -19,7 +20,7 @@ from support.postgresql import Program, pgbouncer, postgresql
 from support.waiting import wait_until
 
 from flask_chatwoot.errors import DatabaseError, LeaseLostError
-from flask_chatwoot.queue import jobs
+from flask_chatwoot.queue import due
 from flask_chatwoot.queue.outbox import DraftPart
 from flask_chatwoot.queue.postgresql import database as module
 from flask_chatwoot.queue.postgresql import failover, migration
@@ -228,20 +229,26 @@ def test_a_write_whose_connection_is_cut_is_repeated(
     assert calls == [False, True]
 
 
-def _answer_lost_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commit, and lose the answer, once."""
+def _lost_once(monkeypatch: pytest.MonkeyPatch, *, committed: bool) -> None:
+    """Lose a connection once: before the commit, or before its answer."""
     ended, lost = module._ended, iter([True])
 
-    @contextlib.contextmanager
-    def lose(connection: t.Any) -> t.Iterator[None]:
-        with ended(connection):
-            yield
-
+    def lose(connection: t.Any) -> None:
         if next(lost, False):
             connection.close()
             raise psycopg.OperationalError("the connection is lost")
 
-    monkeypatch.setattr(module, "_ended", lose)
+    @contextlib.contextmanager
+    def end(connection: t.Any) -> t.Iterator[None]:
+        with ended(connection):
+            yield
+
+            if not committed:
+                lose(connection)
+
+        lose(connection)
+
+    monkeypatch.setattr(module, "_ended", end)
 
 
 @pytest.mark.parametrize("state", ["40001", "40P01", "55P03", "57P01", "25006"])
@@ -280,27 +287,11 @@ def test_a_block_that_goes_on_after_an_error_is_not_taken_for_stored(
         store.database.write(work)
 
 
-def _cut_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lose the connection before the commit, once."""
-    ended, lost = module._ended, iter([True])
-
-    @contextlib.contextmanager
-    def lose(connection: t.Any) -> t.Iterator[None]:
-        with ended(connection):
-            yield
-
-            if next(lost, False):
-                connection.close()
-                raise psycopg.OperationalError("the connection is lost")
-
-    monkeypatch.setattr(module, "_ended", lose)
-
-
 def test_a_delivery_whose_commit_had_no_answer_is_accepted_once(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(store, 1)
-    _answer_lost_once(monkeypatch)
+    _lost_once(monkeypatch, committed=True)
 
     assert put(store, 2)
     assert not put(store, 2)
@@ -312,7 +303,7 @@ def test_a_claim_whose_commit_had_no_answer_is_found_again(
     put(store, 1, 1)
     put(store, 2, 2)
     store.database.processes.enter()
-    _answer_lost_once(monkeypatch)
+    _lost_once(monkeypatch, committed=True)
     first, second = store.queue.claim(), store.queue.claim()
 
     assert first is not None
@@ -329,28 +320,28 @@ def test_a_turn_whose_end_had_no_answer_has_ended(
     put(store, 1)
     job = store.queue.claim()
     assert job is not None
-    _answer_lost_once(monkeypatch)
+    _lost_once(monkeypatch, committed=True)
     store.queue.settle(job, "replied", None)
 
     assert [each.outcome for each in store.inspection.jobs()] == ["replied"]
 
 
-@pytest.mark.parametrize("lost", ["before the commit", "after the commit"])
+@pytest.mark.parametrize("committed", [False, True])
 def test_what_a_turn_writes_is_repeated_where_the_connection_broke(
-    store: Store, monkeypatch: pytest.MonkeyPatch, lost: str
+    store: Store, monkeypatch: pytest.MonkeyPatch, committed: bool
 ) -> None:
     """Else an answer of the provider would be lost, and it be asked again."""
     put(store, 1)
     job = store.queue.claim()
     assert job is not None
-    lose = _answer_lost_once if lost == "after the commit" else _cut_once
-    lose(monkeypatch)
+    lose = functools.partial(_lost_once, monkeypatch, committed=committed)
+    lose()
     (draft,) = store.outbox.keep(job, [DraftPart("Hello", False)])
-    lose(monkeypatch)
+    lose()
     store.outbox.sending(job, draft)
-    lose(monkeypatch)
+    lose()
     store.outbox.unconfirmed(draft)
-    lose(monkeypatch)
+    lose()
     store.queue.postpone(job, 0.0)
     again = store.queue.claim()
 
@@ -358,20 +349,20 @@ def test_what_a_turn_writes_is_repeated_where_the_connection_broke(
     assert again.attempts == 2
     assert [each.marker for each in again.drafts] == [draft.marker]
     assert again.drafts[0].unconfirmed_at is not None
-    lose(monkeypatch)
+    lose()
     store.outbox.posted(draft, 77)
     assert store.outbox.is_ours(77)
 
 
-@pytest.mark.parametrize("lost", ["before the commit", "after the commit"])
+@pytest.mark.parametrize("committed", [False, True])
 def test_a_turn_is_given_up_once_where_the_connection_broke(
-    store: Store, monkeypatch: pytest.MonkeyPatch, lost: str
+    store: Store, monkeypatch: pytest.MonkeyPatch, committed: bool
 ) -> None:
     put(store, 1)
     job = store.queue.claim()
     assert job is not None
-    lose = _answer_lost_once if lost == "after the commit" else _cut_once
-    lose(monkeypatch)
+    lose = functools.partial(_lost_once, monkeypatch, committed=committed)
+    lose()
 
     with contextlib.suppress(LeaseLostError):  # it is done: nothing is left to do
         store.queue.give_up(job, "crashed", [DraftPart("Sorry", True)], handoff=None)
@@ -678,8 +669,8 @@ def test_a_claim_sorts_nothing_however_much_is_due_at_once(
 ) -> None:
     put(store, 1)
     schema = database_of(store).schema
-    claim = prepared(module._filled(module._FIRST_FREE, jobs._DUE), schema)
-    values = {"account": 1, "now": 0.0, "steady": True, "line": ""}
+    claim = prepared(module._filled(module._FIRST_FREE, due._DUE), schema)
+    values = {"account": 1, "floor": 0.0, "now": 0.0, "steady": True, "line": ""}
 
     with server.connect(cursor_factory=psycopg.ClientCursor) as db:
         db.execute("SET enable_seqscan = off; SET enable_bitmapscan = off")

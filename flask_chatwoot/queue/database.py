@@ -67,11 +67,14 @@ class Database(t.Protocol):
 
     :ivar clock: The time, in Unix seconds.
     :ivar processes: Those that share it.
+    :ivar floor_for: Seconds for which :class:`~.due.Due` passes over dead rows; 0 where
+        there are none.
     """
 
     account_id: int
     clock: t.Callable[[], float]
     processes: Processes
+    floor_for: float
 
     @property
     def poll(self) -> float:

@@ -24,6 +24,7 @@ import typing as t
 from . import leases, line
 from .claimed import FollowUp, Job
 from .database import Database, Transaction
+from .due import JOB, Due, Row
 from .line import MESSAGE, Window
 from .outbox import (
     Draft,
@@ -38,33 +39,7 @@ from .outbox import (
 from .recent import hash_of, messages_until
 from .schema import LONGEST_PAUSE
 
-_JOB: t.Final = """
-SELECT id, conversation_id, message_id, kind, payload, received_at, attempts, handoff,
-    failure, reason, found_after, late
-FROM job WHERE account_id = :account
-"""
-
-_DUE: t.Final = f"{_JOB} AND due_at <= :now ORDER BY due_at, id"
-
-_FAR: t.Final = f"{_JOB} AND due_at > :now + {LONGEST_PAUSE}"
-"""Stored by a clock that was wrong."""
-
-_DUE_OF: t.Final = f"""
-{_JOB} AND conversation_id = :conversation AND finished_at IS NULL
-AND (due_at <= :now OR due_at > :now + {LONGEST_PAUSE}) ORDER BY id
-"""
-"""The first of one line, if it is due."""
-
-_CLAIMED: t.Final = f"{_JOB} AND due_at IS NOT NULL AND claim = :claim"
-
-_IS_DUE: t.Final = f"""
-SELECT
-    EXISTS (SELECT 1 FROM job WHERE account_id = :account AND due_at <= :now)
-    OR EXISTS (
-        SELECT 1 FROM job
-        WHERE account_id = :account AND due_at > :now + {LONGEST_PAUSE}
-    )
-"""  # noqa: S608 - from constants
+_CLAIMED: t.Final = f"{JOB} AND due_at IS NOT NULL AND claim = :claim"
 
 _CLAIM: t.Final = """
 UPDATE job SET claim = :claim, worker = :worker, due_at = :due, attempts = attempts + 1
@@ -152,6 +127,7 @@ class Queue:
         self.lease = lease
         self._database = database
         self._window = Window(window, longest)
+        self._due = Due(database)
 
     def transaction(
         self, conversation_id: int, *, durable: bool = False
@@ -233,8 +209,10 @@ class Queue:
             return self._claim_due(tx, secrets.token_hex(16))
 
         # Most claims find nothing, and reading does not block writers.
-        if conversation_id is None and not self._is_any_due():
-            return None
+        if conversation_id is None:
+            with self._database.read() as seen:
+                if not self._due.is_any(seen):
+                    return None
 
         self._database.processes.enter()  # here: it may block
         claim = secrets.token_hex(16)
@@ -243,12 +221,6 @@ class Queue:
             lambda tx, again: self._claim_due(tx, claim, conversation_id, again=again),
             conversation_id=conversation_id,
         )
-
-    def _is_any_due(self) -> bool:
-        with self._database.read() as seen:
-            values = {"account": self._database.account_id, "now": seen.now}
-
-            return bool(seen.execute(_IS_DUE, values).fetchone()[0])
 
     def _claim_due(
         self,
@@ -260,8 +232,6 @@ class Queue:
     ) -> Job | None:
         values = {
             "account": self._database.account_id,
-            "conversation": conversation_id,
-            "now": tx.now,
             "claim": claim,
             "worker": self._database.processes.enter(),
             "due": tx.now + self.lease,
@@ -270,8 +240,7 @@ class Queue:
         if again and (row := tx.execute(_CLAIMED, values).fetchone()):
             return self._job(tx, claim, row)
 
-        due = (_DUE, _FAR) if conversation_id is None else (_DUE_OF,)
-        row = next(filter(None, (tx.first_free(sql, values) for sql in due)), None)
+        row = self._due.first(tx, conversation_id)
 
         if row is None:
             return None
@@ -280,9 +249,9 @@ class Queue:
 
         return self._job(tx, claim, row)._replace(attempts=row[6] + 1)
 
-    def _job(self, tx: Transaction, claim: str, row: t.Sequence[t.Any]) -> Job:
+    def _job(self, tx: Transaction, claim: str, row: Row) -> Job:
         job_id, conversation, message, kind, payload, received, attempts, *rest = row
-        handoff, failure, reason, found_after, late = rest
+        handoff, failure, reason, found_after, late, _ = rest
         follow_ups = tx.execute(_FOLLOW_UPS, {"job": job_id}).fetchall()
 
         return Job(

@@ -90,6 +90,7 @@ class SQLiteDatabase(Forkable):
     """
 
     poll = 0.25
+    floor_for = 0.0
 
     def __init__(
         self,
@@ -205,7 +206,6 @@ class SQLiteDatabase(Forkable):
     ) -> t.Iterator[SQLiteTransaction]:
         """A block whose writes are committed as a whole, or rolled back.
 
-        :param conversation_id: Makes no difference: only one block writes at a time.
         :param durable: The writes survive what ``sync`` promises; other writes may be
             lost when the power fails, and the work is then repeated.
         """

@@ -21,7 +21,7 @@ from flask_chatwoot.background import Forkable, register_for_forks
 from flask_chatwoot.queue.database import Result, Rows, Values, Work
 
 from . import beats, failover, migration
-from .connections import LONGEST, Connections
+from .connections import LONGEST, OPTIONS, Connections
 from .failures import failed
 from .listener import Listener, Notifier
 from .schema import prepared
@@ -38,7 +38,7 @@ SELECT current_setting('transaction_read_only'), {timeline};
 
 _LOCK: t.Final = "SELECT pg_advisory_xact_lock(hashtextextended({key}, 0));"
 
-_NOW: t.Final = "SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
+_NOW: t.Final = f"SELECT {beats.NOW}"
 
 _RECORD: t.Final = "SELECT pg_logical_emit_message(true, 'flask_chatwoot', '')"
 """A record in the server's log, in which it comes after all that was committed before.
@@ -143,6 +143,8 @@ class PostgreSQLDatabase(Forkable):
     :ivar most_connections: For transactions of this process, at a time.
     """
 
+    floor_for = 1.0
+
     def __init__(
         self,
         address: Address,
@@ -185,9 +187,7 @@ class PostgreSQLDatabase(Forkable):
         """A connection besides those of the pool, to tables that are there."""
         options: dict[str, t.Any] = {
             **self.address.connect_options(),
-            "autocommit": True,
-            "prepare_threshold": None,
-            "cursor_factory": psycopg.ClientCursor,
+            **OPTIONS,
         }
 
         with self._translated():
