@@ -39,7 +39,7 @@ _START_PAUSE: t.Final = 5.0
 """Seconds between two tries to start threads that could not be started."""
 
 _LET_GO_EVERY: t.Final = 1.0
-"""Seconds."""
+"""Seconds between two looks for jobs that this process claimed and does not run."""
 
 log = logging.getLogger(__name__)
 

@@ -302,6 +302,9 @@ def test_a_frozen_process_is_dead_and_goes_on_as_another(
     wait_until(lambda: len(process.names) == 2)
 
     assert rows(server, schema) == {judge.enter(), process.names[1]}
+    # Whether it had time to say that it lost the old name: it never had that again.
+    assert process.said[-1] == f"name {process.names[1]}"
+    assert process.said[1:-1] in ([], ["lost"])
     assert watch(1.0, judge) == []
 
 

@@ -18,6 +18,7 @@ from support.waiting import wait_until
 
 from flask_chatwoot.queue.postgresql import listener as module
 from flask_chatwoot.queue.postgresql.listener import Listener, Notifier
+from flask_chatwoot.queue.postgresql.own_connection import LIMIT
 
 SOON: t.Final = 0.9
 """Seconds: sooner than a worker that looks every second."""
@@ -57,6 +58,13 @@ class Ear(Listener):
             schema,
             lambda: self.calls.append(time.monotonic()),
         )
+
+    def is_listening(self) -> bool:
+        """Still true some seconds after a connection was lost without a sign."""
+        silence = time.monotonic() - self._heard_at
+        longest = module._PING_EVERY + LIMIT + 0.5
+
+        return self._connection is not None and silence < longest
 
 
 class Listen(t.Protocol):

@@ -115,7 +115,8 @@ IS_BEATING: t.Final = f"""EXISTS (
 )"""
 """Whether the worker of a job is known to be alive."""
 
-_NOW: t.Final = "extract(epoch FROM clock_timestamp())::float8"
+NOW: t.Final = "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
+"""Unix seconds by the server's clock; not those of the transaction's beginning."""
 
 _QUICK: t.Final = "SELECT set_config('synchronous_commit', 'off', true)"
 """A beat need not wait for the disk, nor for a standby: the next one follows soon."""
@@ -123,7 +124,7 @@ _QUICK: t.Final = "SELECT set_config('synchronous_commit', 'off', true)"
 _BEAT: t.Final = f"""
 WITH quick AS MATERIALIZED ({_QUICK}),
 beat AS (
-    UPDATE {{process}} SET beaten_at = {_NOW} FROM quick
+    UPDATE {{process}} SET beaten_at = {NOW} FROM quick
     WHERE account_id = %(account)s AND name = %(name)s
     RETURNING beaten_at
 )
@@ -138,7 +139,7 @@ beaten after the clock was set back."""
 
 _ENTER: t.Final = f"""
 INSERT INTO {{process}} (account_id, name, beaten_at, lease, machine, pid)
-VALUES (%(account)s, %(name)s, {_NOW}, %(lease)s, %(machine)s, %(pid)s)
+VALUES (%(account)s, %(name)s, {NOW}, %(lease)s, %(machine)s, %(pid)s)
 RETURNING beaten_at
 """  # noqa: S608 - from constants
 
@@ -312,7 +313,7 @@ class Beats(Forkable):
         :raises DatabaseError: The database cannot be asked.
         """
         before = time.time()
-        ((now,),) = self._connection.execute(f"SELECT {_NOW}")
+        ((now,),) = self._connection.execute(f"SELECT {NOW}")
         after = time.time()
 
         with self._lock:

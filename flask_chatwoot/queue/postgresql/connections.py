@@ -29,6 +29,13 @@ LONGEST: t.Final = 2.9
 """Seconds that a block may last, its wait for a connection included. The guard ends it
 a tenth of a second later."""
 
+OPTIONS: t.Final[t.Mapping[str, t.Any]] = {
+    "autocommit": True,  # transactions are begun by statements
+    "prepare_threshold": None,
+    "cursor_factory": psycopg.ClientCursor,
+}
+"""Of every connection: nothing is kept in a session, which a pooler may change."""
+
 _WAIT: t.Final = 2.0
 """Seconds of these to wait for a connection."""
 
@@ -268,14 +275,12 @@ class Connections(Forkable):
             return self._pool
 
     def _new_pool(self) -> _Pool:
-        options = {
-            "autocommit": True,  # transactions are begun by statements
-            "prepare_threshold": None,
-            "cursor_factory": psycopg.ClientCursor,
-            "tries": self._tries,
-        }
         pool = _Pool(
-            kwargs=self.address.connect_options() | options,
+            kwargs={
+                **self.address.connect_options(),
+                **OPTIONS,
+                "tries": self._tries,
+            },
             connection_class=Connection,
             min_size=0,
             max_size=self._most,

@@ -14,31 +14,30 @@ import typing as t
 
 import psycopg
 
+from .beats import NOW
 from .schema import qualified
 
 TIMELINE: t.Final = """CASE WHEN pg_is_in_recovery() THEN ''
     ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END"""
 """Empty on a server that is read-only, whose next timeline nobody knows."""
 
-_NOW: t.Final = "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
-
 _FIRST: t.Final = "UPDATE meta SET timeline = %(now)s WHERE timeline = ''"
 
 _CHANGED: t.Final = f"""
-UPDATE meta SET timeline = %(now)s, failed_over_at = {_NOW} WHERE timeline <> %(now)s
+UPDATE meta SET timeline = %(now)s, failed_over_at = {NOW} WHERE timeline <> %(now)s
 """  # noqa: S608 - from constants
 """Of processes that notice it at once, the others wait here for the first."""
 
 _MAYBE_SENT: t.Final = f"""
-UPDATE draft SET sent_at = {_NOW}, unconfirmed_at = NULL WHERE message_id IS NULL
+UPDATE draft SET sent_at = {NOW}, unconfirmed_at = NULL WHERE message_id IS NULL
 AND job_id IN (SELECT id FROM job WHERE finished_at IS NULL OR outcome = 'dead')
 """  # noqa: S608 - from constants
 
 _CATCH_UP: t.Final = f"""
-UPDATE sweep SET settled = false, running_since = {_NOW}, due_at = {_NOW}, claim = NULL
+UPDATE sweep SET settled = false, running_since = {NOW}, due_at = {NOW}, claim = NULL
 """  # noqa: S608 - from constants
 
-_AGE: t.Final = f"SELECT {_NOW} - failed_over_at FROM meta"  # noqa: S608
+_AGE: t.Final = f"SELECT {NOW} - failed_over_at FROM meta"  # noqa: S608
 
 log = logging.getLogger(__name__)
 

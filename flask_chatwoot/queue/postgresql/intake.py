@@ -10,6 +10,8 @@ import psycopg
 from flask_chatwoot.queue.schema import ADAPT_TIMES
 
 from . import migration
+from .beats import NOW
+from .connections import OPTIONS
 from .database import storable
 from .failures import failed
 from .schema import prepared
@@ -24,8 +26,6 @@ _LIMITS: t.Final = (
 
 _LOCK: t.Final = "LOCK TABLE job IN EXCLUSIVE MODE"
 """No app stores a delivery meanwhile; nor does a move whose process was killed."""
-
-_NOW: t.Final = "SELECT extract(epoch FROM clock_timestamp())::double precision"
 
 _HAS: t.Final = "SELECT 1 FROM trait WHERE account_id = :account AND name = :name"
 
@@ -132,7 +132,7 @@ class Intake:
         :param now: Unix seconds by the clock of the other database.
         :param former: The identity of the other database.
         """
-        row = self._connection.execute(_NOW).fetchone()
+        row = self._connection.execute(f"SELECT {NOW}").fetchone()
         own = float(row[0]) if row else now
 
         for statement in ADAPT_TIMES:
@@ -160,10 +160,7 @@ def intake(
     """
     try:
         with psycopg.connect(
-            **t.cast(dict[str, t.Any], address.connect_options()),
-            autocommit=True,
-            prepare_threshold=None,
-            cursor_factory=psycopg.ClientCursor,
+            **t.cast(dict[str, t.Any], address.connect_options()), **OPTIONS
         ) as connection:
             migration.migrate(connection, schema, base_url, account_id)
 

@@ -23,7 +23,7 @@ import psycopg
 from flask_chatwoot.background import BackgroundThread, Forkable, register_for_forks
 from flask_chatwoot.errors import DatabaseError
 
-from .own_connection import LIMIT, Connect, LimitedConnection, OwnConnection, quoted
+from .own_connection import Connect, LimitedConnection, OwnConnection, quoted
 
 _EVERY: t.Final = 0.05
 """Seconds between two notifications of a process."""
@@ -36,8 +36,6 @@ _IDLE: t.Final = 10.0
 
 _PING_EVERY: t.Final = 3.0
 """Seconds of silence after which a listener asks whether its connection is there."""
-
-_LONGEST_SILENCE: t.Final = _PING_EVERY + LIMIT + 0.5
 
 _PROBE: t.Final = 2.0
 """Seconds that a notification to oneself may take."""
@@ -148,15 +146,6 @@ class Listener(Forkable):
     def stop(self) -> None:
         """Stop within a second. Does not block."""
         self._wanted = False
-
-    def is_listening(self) -> bool:
-        """Whether notifications arrive at the moment, so that few looks are needed.
-
-        Still true some seconds after a connection was lost without a sign.
-        """
-        silence = time.monotonic() - self._heard_at
-
-        return self._connection is not None and silence < _LONGEST_SILENCE
 
     def _pause(self) -> float:
         """Seconds until the next step; the machines do not reconnect all at once."""
