@@ -226,7 +226,10 @@ def test_the_schema_and_the_user_may_be_named(make_app: AppFactory) -> None:
     )
 
     assert code == 0
-    assert printed.startswith('BEGIN;\nCREATE SCHEMA "shop";\nCREATE TABLE "shop".job')
+    assert printed.startswith(
+        'BEGIN;\nCREATE SCHEMA IF NOT EXISTS "shop";\n'
+        'CREATE TABLE IF NOT EXISTS "shop".job'
+    )
     assert 'GRANT USAGE ON SCHEMA "shop" TO "o""hara";' in printed
 
 

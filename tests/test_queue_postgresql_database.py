@@ -25,6 +25,7 @@ from flask_chatwoot.queue.outbox import DraftPart
 from flask_chatwoot.queue.postgresql import database as module
 from flask_chatwoot.queue.postgresql import failover, migration
 from flask_chatwoot.queue.postgresql.database import PostgreSQLDatabase
+from flask_chatwoot.queue.postgresql.schema import VERSION as TABLES
 from flask_chatwoot.queue.postgresql.schema import prepared
 from flask_chatwoot.queue.postgresql.url import parse
 from flask_chatwoot.queue.store import Store
@@ -588,6 +589,53 @@ def test_the_tables_of_a_release_that_only_added_to_them_are_used(
     server.execute(f'UPDATE "{schema}".meta SET version = 99')
 
     assert put(open_store(), 2)
+
+
+def make_older(server: Program, schema: str) -> None:
+    """As if the release before had made the tables."""
+    server.execute(f'DROP TABLE "{schema}".reading')
+    server.execute(f'UPDATE "{schema}".meta SET version = version - 1')
+
+
+def test_the_tables_of_an_older_release_get_what_this_one_has_added(
+    store: Store, open_store: Opener, server: Program, schema: str
+) -> None:
+    put(store, 1)
+    make_older(server, schema)
+
+    with ThreadPoolExecutor(4) as pool:
+        others = [open_store() for _ in range(4)]
+        new = [*pool.map(lambda n: put(others[n], n + 50, n + 50), range(4))]
+
+    assert new == [True] * 4
+    assert put(store, 9)  # a process of the older release
+    assert server.execute(f'SELECT count(*) FROM "{schema}".reading') == [(0,)]
+    read = f'SELECT version FROM "{schema}".meta'
+    assert server.execute(read) == [(TABLES,)]
+
+
+def test_an_administrator_adds_to_the_tables_where_the_app_may_not(
+    store: Store, open_store: Opener, server: Program, schema: str
+) -> None:
+    put(store, 1)
+    make_older(server, schema)
+    name = f"user_{uuid.uuid4().hex[:8]}"
+    server.execute(f"CREATE ROLE {name} LOGIN")
+
+    for statement in migration.grants(schema, name):
+        server.execute(statement)
+
+    url = server.url.replace("postgres@", f"{name}@")
+
+    with pytest.raises(DatabaseError, match="flask chatwoot database sql"):
+        put(open_store(url), 2)
+
+    for statement in [*migration.statements(schema), *migration.grants(schema, name)]:
+        server.execute(statement)
+
+    assert put(open_store(url), 2)
+    server.execute(f"DROP OWNED BY {name}")
+    server.execute(f"DROP ROLE {name}")
 
 
 def test_a_user_without_the_right_to_create_uses_what_is_there(

@@ -26,7 +26,7 @@ from flask_chatwoot.errors import DatabaseError, LeaseLostError
 from flask_chatwoot.ownership.state import Ownership
 from flask_chatwoot.ownership.store import OwnershipStore
 from flask_chatwoot.payloads.fields import Upload
-from flask_chatwoot.queue import schema
+from flask_chatwoot.queue import migrations, schema
 from flask_chatwoot.queue.claimed import Job
 from flask_chatwoot.queue.outbox import Draft, DraftPart
 from flask_chatwoot.queue.schema import DraftState, JobState
@@ -329,7 +329,7 @@ def test_the_answer_of_a_job_that_was_given_up_is_undelivered(store: Store) -> N
 
 # -- older files -----------------------------------------------------------------
 
-OLD_VERSIONS: t.Final = (3, 4, 5)
+OLD_VERSIONS: t.Final = (3, 4, 5, 6)
 
 
 @pytest.fixture(params=OLD_VERSIONS)
@@ -344,7 +344,7 @@ def old(path: str, request: pytest.FixtureRequest) -> str:
 
 
 def test_every_older_version_is_migrated() -> None:
-    assert set(schema.MIGRATIONS) == {0, *OLD_VERSIONS}
+    assert set(migrations.MIGRATIONS) == {0, *OLD_VERSIONS}
 
 
 def test_an_older_file_is_migrated_with_all_it_holds(old: str, clock: Clock) -> None:
@@ -413,11 +413,11 @@ def test_a_migrated_file_has_all_tables(old: str, tmp_path: Path, clock: Clock) 
 def test_a_migration_that_fails_leaves_the_file_as_it_was(
     old: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failing = {n: (*each, "no statement") for n, each in schema.MIGRATIONS.items()}
+    failing = {n: (*each, "no statement") for n, each in migrations.MIGRATIONS.items()}
     before = everything(old)
 
     with monkeypatch.context() as patch:
-        patch.setattr(schema, "MIGRATIONS", failing)
+        patch.setattr(migrations, "MIGRATIONS", failing)
 
         with pytest.raises(DatabaseError, match="syntax error"):
             open_store(old, clock).inspection.jobs()

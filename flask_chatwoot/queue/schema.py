@@ -1,4 +1,4 @@
-"""The tables, the states of jobs and drafts, and the migration of older files.
+"""The tables, and the states of jobs and drafts.
 
 A state is computed from columns, in one place each: :data:`JOB_STATE` and
 :data:`DRAFT_STATE`. These events change the state of a job. An event that is not listed
@@ -64,7 +64,7 @@ In a file whose rows were moved to PostgreSQL all jobs are *done*; see
 import enum
 import typing as t
 
-VERSION: t.Final = 6
+VERSION: t.Final = 7
 
 
 class JobState(enum.StrEnum):
@@ -181,7 +181,7 @@ CASE
 END
 """
 
-_JOB_COLUMNS: t.Final = """
+JOB_COLUMNS: t.Final = """
     id INTEGER PRIMARY KEY,
     account_id INTEGER NOT NULL,
     conversation_id INTEGER NOT NULL,
@@ -234,7 +234,7 @@ INDEXES: t.Final = (
     """CREATE INDEX file_draft ON file (draft_id)""",
 )
 
-_SWEEPS: t.Final = (
+SWEEPS: t.Final = (
     """CREATE TABLE sweep (
         account_id INTEGER PRIMARY KEY,
         began_at REAL NOT NULL,
@@ -268,7 +268,7 @@ _SWEEPS: t.Final = (
 )
 """What catch-up has read; see :mod:`~flask_chatwoot.queue.sweeps`."""
 
-_FROM_OUTSIDE: t.Final = (
+FROM_OUTSIDE: t.Final = (
     """CREATE TABLE told (
         account_id INTEGER NOT NULL,
         conversation_id INTEGER NOT NULL,
@@ -305,8 +305,14 @@ due, see :mod:`~flask_chatwoot.ownership.attributes`; changes of messages that a
 delivered yet, see :mod:`~flask_chatwoot.queue.revisions`; and what the host posts
 itself, see :mod:`~flask_chatwoot.queue.host_posts`."""
 
+SUGGESTED: t.Final[tuple[str, ...]] = ()
+"""What operators were suggested; see :mod:`~flask_chatwoot.queue.suggestions`."""
+
+REVIEWED: t.Final[tuple[str, ...]] = ()
+"""What operators made of drafts; see :mod:`~flask_chatwoot.queue.reviews`."""
+
 CREATE: t.Final = (
-    f"CREATE TABLE job ({_JOB_COLUMNS})",
+    f"CREATE TABLE job ({JOB_COLUMNS})",
     """CREATE TABLE follow_up (
         id INTEGER PRIMARY KEY,
         job_id INTEGER NOT NULL REFERENCES job (id) ON DELETE CASCADE,
@@ -383,101 +389,10 @@ CREATE: t.Final = (
         name TEXT NOT NULL,
         PRIMARY KEY (account_id, name)
     ) WITHOUT ROWID""",
-    *_SWEEPS,
+    *SWEEPS,
     *INDEXES,
-    *_FROM_OUTSIDE,
+    *FROM_OUTSIDE,
+    *SUGGESTED,
+    *REVIEWED,
 )
 """A new file."""
-
-_KEPT_COLUMNS: t.Final = """
-    id, account_id, conversation_id, message_id, key, kind, received_at, claim,
-    attempts, handoff, failure, finished_at, outcome, reason, payload
-"""
-
-_KNOWN: t.Final = (
-    # What an event about a conversation knew; see ownership.state.
-    "ALTER TABLE conversation ADD COLUMN handoff_message_id INTEGER NOT NULL DEFAULT 0",
-    "ALTER TABLE conversation ADD COLUMN taken_at REAL",
-    "ALTER TABLE conversation ADD COLUMN returned_message_id INTEGER NOT NULL"
-    " DEFAULT 0",
-    "ALTER TABLE conversation ADD COLUMN ended_at REAL",
-    "ALTER TABLE conversation ADD COLUMN pending_at REAL",
-    "ALTER TABLE conversation ADD COLUMN mode TEXT",
-    "ALTER TABLE conversation ADD COLUMN mode_at REAL",
-    "ALTER TABLE conversation ADD COLUMN restored_at REAL",
-)
-
-_ADDED: t.Final = (
-    "ALTER TABLE worker ADD COLUMN limits TEXT NOT NULL DEFAULT ''",
-    "ALTER TABLE draft ADD COLUMN refused_at REAL",
-    "ALTER TABLE conversation ADD COLUMN bot_message_id INTEGER NOT NULL DEFAULT 0",
-    "ALTER TABLE conversation ADD COLUMN status TEXT",
-    "ALTER TABLE conversation ADD COLUMN status_at REAL",
-    *_KNOWN,
-)
-
-# -- version 6: what a customer wrote before is recognised ----
-
-_HASHED_FOLLOW_UPS: t.Final = ("ALTER TABLE follow_up ADD COLUMN text_hash BLOB",)
-
-_HASHED: t.Final = (
-    "ALTER TABLE job ADD COLUMN text_hash BLOB",
-    "ALTER TABLE job ADD COLUMN offered BLOB",
-    *_HASHED_FOLLOW_UPS,
-    next(index for index in INDEXES if " job_recent " in index),
-)
-
-# --
-
-_FROM_3: t.Final = (
-    f"CREATE TABLE new_job ({_JOB_COLUMNS})",
-    # Until version 3 a due time below zero stood for one that no claim had seen yet.
-    f"INSERT INTO new_job ({_KEPT_COLUMNS}, due_at)"  # noqa: S608 - from constants
-    f" SELECT {_KEPT_COLUMNS}, abs(due_at) FROM job",
-    "DROP TABLE job",
-    "ALTER TABLE new_job RENAME TO job",
-    "UPDATE job SET kind = 'takeover' WHERE kind = 'take_over'",
-    "ALTER TABLE draft RENAME COLUMN last_words TO about_failure",
-    "ALTER TABLE draft ADD COLUMN unconfirmed_at REAL",
-    *_ADDED,
-    "UPDATE draft SET unconfirmed_at = sent_at WHERE message_id IS NULL",
-    "ALTER TABLE file RENAME COLUMN kind TO media_type",
-    "ALTER TABLE said RENAME TO transcript",
-    "ALTER TABLE conversation RENAME COLUMN person_message_id TO operator_message_id",
-    *(
-        f"DROP INDEX {name}"
-        for name in (
-            *("follow_up_job", "follow_up_body"),
-            *("draft_job", "draft_made", "file_draft"),
-        )
-    ),
-    *_SWEEPS,
-    *INDEXES,
-    *_FROM_OUTSIDE,
-    *_HASHED_FOLLOW_UPS,
-)
-
-_FROM_4: t.Final = (
-    "ALTER TABLE job ADD COLUMN worker TEXT",
-    *_ADDED,
-    "ALTER TABLE job ADD COLUMN found_after REAL",
-    "ALTER TABLE job ADD COLUMN late INTEGER NOT NULL DEFAULT 0",
-    *_SWEEPS,
-    *(
-        next(index for index in INDEXES if f" {name} " in index)
-        for name in ("job_finished", "conversation_touched", "transcript_said")
-    ),
-    *_FROM_OUTSIDE,
-    *_HASHED,
-)
-
-_FROM_5: t.Final = (*_KNOWN, *_FROM_OUTSIDE, *_HASHED)
-
-MIGRATIONS: t.Final[t.Mapping[int, t.Sequence[str]]] = {
-    0: CREATE,
-    3: _FROM_3,
-    4: _FROM_4,
-    5: _FROM_5,
-}
-"""What makes the tables of this version from those of another; 0 is an empty file.
-Foreign keys must not be enforced meanwhile."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from flask_chatwoot.background import Forkable, register_for_forks
 from flask_chatwoot.errors import DatabaseError
 
-from . import moved, schema
+from . import migrations, moved, schema
 from .database import Result, Rows, Values, Work
 from .liveness import Processes, ProcessLocks
 from .timeline import Timeline
@@ -426,7 +426,7 @@ class SQLiteDatabase(Forkable):
         if version == schema.VERSION:
             return
 
-        if version not in schema.MIGRATIONS:
+        if version not in migrations.MIGRATIONS:
             raise DatabaseError(
                 f"The database {self.path!r} was made by another Flask-Chatwoot "
                 f"(version {version} of the file, this one knows {schema.VERSION}); "
@@ -438,7 +438,7 @@ class SQLiteDatabase(Forkable):
         with db:
             version = _version_of(db)  # another process may have migrated it
 
-            for statement in schema.MIGRATIONS.get(version, ()):
+            for statement in migrations.MIGRATIONS.get(version, ()):
                 db.execute(statement)
 
             db.execute(f"PRAGMA user_version = {schema.VERSION}")

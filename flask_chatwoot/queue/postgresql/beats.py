@@ -84,7 +84,7 @@ _SAME: t.Final = 0.2
 """Seconds after a first beat that failed in which no other thread tries."""
 
 CREATE: t.Final = """
-CREATE TABLE {schema}.process (
+CREATE TABLE IF NOT EXISTS {schema}.process (
     account_id bigint NOT NULL,
     name text NOT NULL,  -- another one for each start and fork
     beaten_at float8 NOT NULL,

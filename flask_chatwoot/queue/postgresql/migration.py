@@ -28,14 +28,23 @@ SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = %(schema)s), EXISTS (
 
 _META: t.Final = "SELECT version, oldest, base_url, account_id FROM meta WHERE id = 1"
 
+_RAISE: t.Final = f"UPDATE meta SET version = {VERSION} WHERE version < {VERSION}"  # noqa: S608
+
 _ADD: t.Final = """
 INSERT INTO meta (id, version, oldest, base_url, account_id) VALUES (1, %s, %s, %s, %s)
 """
 
 
 def statements(schema: str) -> list[str]:
-    """What makes the schema and its tables, as an administrator may run it."""
-    return [f'CREATE SCHEMA "{schema}"', *create(schema)]
+    """What makes the schema and its tables, as an administrator may run it.
+
+    A schema of an older version gets what it does not have.
+    """
+    return [
+        f'CREATE SCHEMA IF NOT EXISTS "{schema}"',
+        *create(schema),
+        qualified(_RAISE, schema),
+    ]
 
 
 def grants(schema: str, role: str) -> list[str]:
@@ -53,27 +62,26 @@ def grants(schema: str, role: str) -> list[str]:
 def migrate(
     connection: psycopg.Connection[t.Any], schema: str, base_url: str, account_id: int
 ) -> None:
-    """Make the tables, unless they are there. Processes wait for each other.
+    """Make the tables that are not there. Processes wait for each other.
 
     :raises DatabaseError: The tables are those of another account or of another release
         that this one cannot work with.
     """
-    if _found(connection, schema)[1]:
-        _check(connection, schema, base_url, account_id)
-        return
+    if _version(connection, schema) is None:
+        _make(connection, schema)
 
-    with connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-        connection.execute("SET LOCAL lock_timeout = '3s'")
-        connection.execute(
-            "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
-            [f"flask_chatwoot:{schema}:migration"],
-        )
+    if _checked(connection, schema, base_url, account_id) < VERSION:
+        _make(connection, schema)
 
-        if not _found(connection, schema)[1]:
-            _make(connection, schema, base_url, account_id)
 
-    _check(connection, schema, base_url, account_id)
+def _version(connection: psycopg.Connection[t.Any], schema: str) -> int | None:
+    """That of the tables; 0 if no release has used them, ``None`` if there are none."""
+    if not _found(connection, schema)[1]:
+        return None
+
+    row = connection.execute(qualified(_META, schema)).fetchone()
+
+    return row[0] if row else 0
 
 
 def _found(connection: psycopg.Connection[t.Any], schema: str) -> tuple[bool, bool]:
@@ -83,20 +91,29 @@ def _found(connection: psycopg.Connection[t.Any], schema: str) -> tuple[bool, bo
     return (bool(row[0]), bool(row[1])) if row else (False, False)
 
 
-def _make(
+def _make(connection: psycopg.Connection[t.Any], schema: str) -> None:
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        connection.execute("SET LOCAL lock_timeout = '3s'")
+        connection.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
+            [f"flask_chatwoot:{schema}:migration"],
+        )
+        version = _version(connection, schema)
+
+        if version is not None and (version == 0 or version >= VERSION):
+            return  # another process was faster
+
+        exists, _ = _found(connection, schema)
+
+        for statement in statements(schema)[int(exists) :]:
+            connection.execute(statement)
+
+
+def _checked(
     connection: psycopg.Connection[t.Any], schema: str, base_url: str, account_id: int
-) -> None:
-    exists, _ = _found(connection, schema)
-
-    for statement in statements(schema)[int(exists) :]:
-        connection.execute(statement)
-
-    connection.execute(qualified(_ADD, schema), [VERSION, OLDEST, base_url, account_id])
-
-
-def _check(
-    connection: psycopg.Connection[t.Any], schema: str, base_url: str, account_id: int
-) -> None:
+) -> int:
+    """The version of the tables, which this account and this release may use."""
     row = connection.execute(qualified(_META, schema)).fetchone()
 
     if row is None:
@@ -104,7 +121,7 @@ def _check(
             qualified(f"{_ADD} ON CONFLICT DO NOTHING", schema),
             [VERSION, OLDEST, base_url, account_id],
         )
-        return
+        return VERSION
 
     version, oldest, server, account = row
 
@@ -121,6 +138,8 @@ def _check(
             "CHATWOOT_DATABASE_SCHEMA to another schema for account "
             f"{account_id} of {base_url}.{_readdressed(schema, server, base_url)}"
         )
+
+    return int(version)
 
 
 def _readdressed(schema: str, server: str, base_url: str) -> str:

@@ -47,10 +47,12 @@ _TYPES: t.Final = (
     # An index of SQLite ends with the id as it is; a claim reads in that order.
     (r"\(account_id, due_at\) WHERE", "(account_id, due_at, id) WHERE"),
     (r"\) WITHOUT ROWID", ")"),
+    # Of an older version some are there.
+    (r"\bCREATE (TABLE|(?:UNIQUE )?INDEX) ", r"CREATE \1 IF NOT EXISTS "),
 )
 
 _META: t.Final = """
-CREATE TABLE meta (
+CREATE TABLE IF NOT EXISTS meta (
     id bigint PRIMARY KEY CHECK (id = 1),
     version bigint NOT NULL,
     oldest bigint NOT NULL,
@@ -75,14 +77,17 @@ _RULES: t.Final = (
 
 _NAME: t.Final = re.compile(
     r"\b(FROM|INTO|UPDATE|JOIN|TABLE|ON|REFERENCES)(\s+)"
-    rf"({'|'.join(_TABLES)})\b(?!\.)"
+    rf"(IF NOT EXISTS )?({'|'.join(_TABLES)})\b(?!\.)"
 )
 
 _VALUE: t.Final = re.compile(r"(?<!:):([a-z_][a-z_0-9]*)")
 
 
 def create(name: str) -> list[str]:
-    """The statements that make the tables in a schema of that name."""
+    """The statements that make the tables in a schema of that name.
+
+    In a schema of an older version they make what that does not have.
+    """
     statements = [_translated(each) for each in _CREATE]
 
     return [
@@ -100,7 +105,7 @@ def _translated(statement: str) -> str:
 
 def qualified(statement: str, name: str) -> str:
     """A statement with the schema before the name of each table."""
-    return _NAME.sub(rf'\1\2"{name}".\3', statement)
+    return _NAME.sub(rf'\1\2\3"{name}".\4', statement)
 
 
 @functools.lru_cache(maxsize=1024)
