@@ -22,7 +22,7 @@ from werkzeug.exceptions import (
 
 from . import signals
 from .config import Config
-from .copilot import suggest
+from .copilot.plain import suggest
 from .errors import (
     DatabaseError,
     DeliveryError,

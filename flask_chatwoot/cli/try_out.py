@@ -9,7 +9,7 @@ import traceback
 import click
 from flask.cli import with_appcontext
 
-from flask_chatwoot.copilot import suggest
+from flask_chatwoot.copilot.plain import suggest
 from flask_chatwoot.errors import ProviderFailedError
 from flask_chatwoot.outcomes import TurnOutcome
 from flask_chatwoot.ownership.mode import Mode

@@ -8,7 +8,7 @@ import typing as t
 from urllib.parse import urlencode
 
 from flask_chatwoot.client.raw import NoAnswer, RawAnswer, exchange
-from flask_chatwoot.copilot import suggest
+from flask_chatwoot.copilot.plain import suggest
 from flask_chatwoot.errors import (
     DatabaseError,
     MovedError,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .errors import NoProviderError
-from .ownership.mode import Mode
-from .payloads.fields import is_visible
-from .replies import Turn, text_of
-from .runtime import Runtime
-from .turns.providers import ask
+from flask_chatwoot.errors import NoProviderError
+from flask_chatwoot.ownership.mode import Mode
+from flask_chatwoot.payloads.fields import is_visible
+from flask_chatwoot.replies import Turn, text_of
+from flask_chatwoot.runtime import Runtime
+from flask_chatwoot.turns.providers import ask
 
 
 def suggest(runtime: Runtime, text: str, mode: Mode = Mode.HUMAN) -> str | None:
