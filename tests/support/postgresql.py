@@ -36,13 +36,17 @@ class Program:
 
     :ivar pid: Of its first process.
     :ivar url: For psycopg and for ``CHATWOOT_DATABASE_URL``.
+    :param end: The signal that ends it at once.
     """
 
-    def __init__(self, command: list[str], port: int, log: Path) -> None:
+    def __init__(
+        self, command: list[str], port: int, log: Path, *, end: int = signal.SIGQUIT
+    ) -> None:
         self.port = port
         self.url = f"postgresql://{USER}@{HOST}:{port}/{DATABASE}"
         self._command = command
         self._log = log
+        self._end = end
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -78,7 +82,7 @@ class Program:
         """End it at once, with all of its connections. It can be started again."""
         if self._process is not None:
             self.thaw()
-            self._process.send_signal(signal.SIGQUIT)
+            self._process.send_signal(self._end)
             self._process.wait(10)
             self._process = None
 
@@ -213,7 +217,10 @@ def pgbouncer(
         (folder / "users").write_text(f'"{USER}" ""\n')
         command = [program, str(folder / "pgbouncer.ini")]
 
-        with _running(Program(command, port, folder / "log")) as bouncer:
+        # It has nothing to lose, and versions differ in which signal ends it at once.
+        end = signal.SIGKILL
+
+        with _running(Program(command, port, folder / "log", end=end)) as bouncer:
             yield bouncer
 
 
