@@ -37,6 +37,7 @@ from .payloads.events import (
     MessageUpdate,
     OtherEvent,
 )
+from .queue import deadline
 from .queue.database import Transaction
 from .queue.jobs import Queue
 from .queue.line import MESSAGE
@@ -132,14 +133,15 @@ class Ingest:
         :param body: The delivery that it was parsed from; stored with the job.
         :raises DatabaseError: It could not be stored, and must not be acknowledged.
         """
-        receipt = self.store(event, body)
+        with deadline.within(deadline.LONGEST):
+            receipt = self.store(event, body)
 
-        try:
-            self._note_verified(event)
-        except DatabaseError as error:  # the event itself is stored
-            log.warning("a verified delivery was not noted: %s", error)
+            try:
+                self._note_verified(event)
+            except DatabaseError as error:  # the event itself is stored
+                log.warning("a verified delivery was not noted: %s", error)
 
-        return receipt
+            return receipt
 
     def _note_verified(self, event: Event) -> None:
         """Record that this database gets the deliveries of its account and inbox."""

@@ -20,7 +20,7 @@ from support.postgresql import Program, pgbouncer, postgresql
 from support.waiting import wait_until
 
 from flask_chatwoot.errors import DatabaseError, LeaseLostError
-from flask_chatwoot.queue import due
+from flask_chatwoot.queue import deadline, due
 from flask_chatwoot.queue.outbox import DraftPart
 from flask_chatwoot.queue.postgresql import database as module
 from flask_chatwoot.queue.postgresql import failover, migration
@@ -432,6 +432,60 @@ def test_a_frozen_server_holds_no_thread_longer_than_three_seconds(
 
         assert put(store, 2)
         store.database.close()
+
+
+def held(store: Store, server: Program, *conversation_ids: int) -> psycopg.Connection:
+    """Another session, which holds the locks of these conversations."""
+    other = server.connect()
+
+    for each in conversation_ids:
+        key = database_of(store).line_key(each)
+        other.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [key])
+
+    return other
+
+
+@pytest.mark.slow
+def test_the_calls_of_one_delivery_share_its_three_seconds(
+    store: Store, server: Program
+) -> None:
+    put(store, 1)
+
+    with held(store, server, 1, 2, 3):
+        started = time.monotonic()
+
+        with deadline.within(deadline.LONGEST):
+            for number in (1, 2, 3):
+                with pytest.raises(DatabaseError):
+                    put(store, 10 + number, number)
+
+        assert time.monotonic() - started < 3.0
+
+    assert put(store, 11, 1)
+
+
+def test_what_a_request_does_besides_its_delivery_is_not_limited(store: Store) -> None:
+    with deadline.within(0.2):
+        with deadline.suspended():
+            time.sleep(0.3)  # a turn
+            assert put(store, 1)
+
+        assert put(store, 2)
+
+
+@pytest.mark.slow
+def test_a_thread_waits_three_seconds_at_most_for_one_that_makes_the_tables(
+    store: Store,
+) -> None:
+    with database_of(store)._migrating:
+        started = time.monotonic()
+
+        with pytest.raises(DatabaseError):
+            put(store, 1)
+
+        assert time.monotonic() - started < 3.0
+
+    assert put(store, 1)
 
 
 def promote(server: Program) -> None:

@@ -235,7 +235,7 @@ def broken(run: Run, seen: Seen) -> dict[str, list[Text]]:
 HELD: t.Final = 3.0
 """Seconds for which a store may hold a request."""
 
-OWN: t.Final = 1.0
+OWN: t.Final = 0.5
 """Seconds that a request needs besides, on a machine that has much else to do."""
 
 

@@ -21,13 +21,11 @@ from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from flask_chatwoot.background import Forkable, register_for_forks
+from flask_chatwoot.queue import deadline
+from flask_chatwoot.queue.deadline import LONGEST
 
 from .guard import guard
 from .url import Address
-
-LONGEST: t.Final = 2.9
-"""Seconds that a block may last, its wait for a connection included. The guard ends it
-a tenth of a second later."""
 
 OPTIONS: t.Final[t.Mapping[str, t.Any]] = {
     "autocommit": True,  # transactions are begun by statements
@@ -226,7 +224,11 @@ class Connections(Forkable):
         :raises psycopg.OperationalError: There was none in time, or the block was late.
         """
         began = time.monotonic()
-        until = min(until or began + LONGEST, began + LONGEST)
+        until = min(until or began + LONGEST, deadline.earliest(began + LONGEST))
+
+        if until <= began:
+            raise LateError("no time was left")
+
         latest = min(until, began + _WAIT)
         slots = self._slots
 

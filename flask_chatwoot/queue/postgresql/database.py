@@ -18,10 +18,12 @@ import psycopg
 from psycopg import sql
 
 from flask_chatwoot.background import Forkable, register_for_forks
+from flask_chatwoot.queue import deadline
 from flask_chatwoot.queue.database import Result, Rows, Values, Work
+from flask_chatwoot.queue.deadline import LONGEST
 
 from . import beats, failover, migration
-from .connections import LONGEST, OPTIONS, Connections
+from .connections import OPTIONS, Connections, LateError
 from .failures import failed
 from .listener import Listener, Notifier
 from .schema import prepared
@@ -330,9 +332,11 @@ class PostgreSQLDatabase(Forkable):
     def _connection(
         self, until: float | None = None
     ) -> t.Iterator[psycopg.Connection[t.Any]]:
+        until = until or time.monotonic() + LONGEST
+
         with self._connections.borrow(until=until) as connection:
             if not self._ready:
-                self._migrate(connection)
+                self._migrate(connection, until)
 
             yield connection
 
@@ -343,14 +347,23 @@ class PostgreSQLDatabase(Forkable):
         except psycopg.Error as error:
             raise failed(error, self.address) from None
 
-    def _migrate(self, connection: psycopg.Connection[t.Any]) -> None:
-        with self._migrating:
+    def _migrate(self, connection: psycopg.Connection[t.Any], until: float) -> None:
+        # The guard ends only what waits for a socket.
+        left = deadline.earliest(until) - time.monotonic()
+        migrating = self._migrating
+
+        if not migrating.acquire(timeout=max(0.0, left)):
+            raise LateError("another thread makes the tables")
+
+        try:
             if not self._ready:
                 migration.migrate(
                     connection, self.schema, self.base_url, self.account_id
                 )
                 self._timeline = failover.noticed(connection, self.schema)
                 self._ready = True
+        finally:
+            migrating.release()
 
     # -- notifications ---------------------------------------------------------------
 
