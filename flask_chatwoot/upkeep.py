@@ -31,6 +31,8 @@ _PRUNE_PAUSE: t.Final = 10.0
 
 _REPORT_EVERY: t.Final = ALIVE / 3
 
+_FORGET_EVERY: t.Final = 60.0
+
 _CHECKPOINT_EVERY: t.Final = 1.0
 
 _LOOK_FOR_DEAD_EVERY: t.Final = 1.0
@@ -95,6 +97,11 @@ class Upkeep:
         if self._is_due("prune", _PRUNE_EVERY):
             self._attempt("the database was not pruned", self._prune)
 
+        if self._is_due("forget", _FORGET_EVERY):
+            self._attempt(
+                "old suggestions were not erased", self._store.suggestions.forget
+            )
+
         if self._is_due("checkpoint", _CHECKPOINT_EVERY):
             self._attempt(
                 "SQLite's log was not checkpointed", self._store.database.checkpoint
@@ -139,6 +146,7 @@ class Upkeep:
             self._store.inspection.prune(at_most=_PRUNE_ROWS),
             self._store.transcript.prune(KEEP, at_most=_PRUNE_ROWS),
             self._store.outbox.by_host.prune(KEEP, at_most=_PRUNE_ROWS),
+            self._store.suggestions.prune(KEEP, at_most=_PRUNE_ROWS),
             self._ownership.prune(KEEP, at_most=_PRUNE_ROWS),
         )
         self._store.sweeps.prune(2 * KEEP)

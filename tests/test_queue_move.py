@@ -146,7 +146,7 @@ def test_times_are_adapted_to_the_clock_of_the_database(
 def test_each_table_is_copied_or_of_no_use_elsewhere() -> None:
     made = {*re.findall(r"CREATE TABLE (\w+)", "\n".join(CREATE))}
 
-    assert made == {*TABLES, "worker"}
+    assert made == {*TABLES, "worker", "suggestion", "suggested"}
 
 
 def test_an_older_file_is_migrated_first(tmp_path: Path, schema: str) -> None:

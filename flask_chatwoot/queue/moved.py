@@ -131,7 +131,9 @@ _ROWS: t.Final[t.Mapping[str, str]] = {
 }
 
 TABLES: t.Final = tuple(_ROWS)
-"""What is copied, in an order in which rows come before those that refer to them."""
+"""What is copied, in an order in which rows come before those that refer to them.
+
+Suggestions for operators are not: who presses the button again gets a new one."""
 
 
 class Move(t.NamedTuple):

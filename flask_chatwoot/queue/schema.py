@@ -305,7 +305,33 @@ due, see :mod:`~flask_chatwoot.ownership.attributes`; changes of messages that a
 delivered yet, see :mod:`~flask_chatwoot.queue.revisions`; and what the host posts
 itself, see :mod:`~flask_chatwoot.queue.host_posts`."""
 
-SUGGESTED: t.Final[tuple[str, ...]] = ()
+SUGGESTED: t.Final = (
+    """CREATE TABLE suggestion (
+        account_id INTEGER NOT NULL,
+        conversation_id INTEGER NOT NULL,
+        fingerprint BLOB NOT NULL,  -- of the state of the conversation
+        request BLOB NOT NULL,  -- hash of what the operator asks for
+        claim TEXT NOT NULL,
+        claimed_until REAL NOT NULL,
+        waiting INTEGER NOT NULL,  -- requests that wait for it
+        content TEXT,
+        failure TEXT,
+        began_at REAL NOT NULL,
+        PRIMARY KEY (account_id, conversation_id, fingerprint, request)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE suggested (
+        id INTEGER PRIMARY KEY,
+        account_id INTEGER NOT NULL,
+        conversation_id INTEGER NOT NULL,
+        text_hash BLOB,  -- erased after an hour
+        suggested_at REAL NOT NULL
+    )""",
+    """CREATE INDEX suggested_in ON suggested (account_id, conversation_id)""",
+    """CREATE INDEX suggested_at ON suggested (account_id, suggested_at)""",
+    """CREATE INDEX suggested_hash ON suggested (account_id, text_hash)
+        WHERE text_hash IS NOT NULL""",
+    """CREATE INDEX suggestion_began ON suggestion (account_id, began_at)""",
+)
 """What operators were suggested; see :mod:`~flask_chatwoot.queue.suggestions`."""
 
 REVIEWED: t.Final[tuple[str, ...]] = ()

@@ -8,6 +8,7 @@ from .inspection import Inspection
 from .jobs import Queue
 from .outbox import Outbox
 from .revisions import Revisions
+from .suggestions import Suggestions
 from .sweeps import Sweeps
 from .transcript import Transcript
 from .wakes import Wakes
@@ -25,6 +26,7 @@ class Store:
     sweeps: Sweeps
     revisions: Revisions
     wakes: Wakes
+    suggestions: Suggestions
 
     @classmethod
     def of(cls, database: Database, **timing: float) -> t.Self:
@@ -41,4 +43,5 @@ class Store:
             Sweeps(database),
             Revisions(database),
             Wakes(database),
+            Suggestions(database),
         )
