@@ -80,6 +80,14 @@ class Turn:
         delivered, and catch-up found it in Chatwoot.
     :ivar late: A later message of the customer had its turn before this one, which was
         found after that.
+    :ivar purpose: ``"reply"``; or ``"suggestion"`` when an operator has asked for a
+        text to send. Then ``text`` is what the customer wrote since the last public
+        answer, else the customer's last message; ``raw`` is empty; and only text is
+        used of what the provider returns.
+    :ivar instruction: What the operator asks for, such as "shorter, please", or
+        ``None``. Only for a suggestion.
+    :ivar earlier_suggestion: The text that the instruction is about, as it was returned
+        to the operator; ``None`` without an instruction.
     """
 
     text: str = field(repr=False)
@@ -97,6 +105,9 @@ class Turn:
     raw: Object = field(default_factory=dict, repr=False)
     found_by: str = "delivery"
     late: bool = False
+    purpose: t.Literal["reply", "suggestion"] = "reply"
+    instruction: str | None = field(default=None, repr=False)
+    earlier_suggestion: str | None = field(default=None, repr=False)
     _read_history: HistoryReader = field(default=no_history, repr=False, compare=False)
 
     def history(self, limit: int = 20, characters: int = 20_000) -> list[HistoryEntry]:

@@ -47,6 +47,14 @@ turn_finished = _signals.signal(
     ``None``).""",
 )
 
+suggested = _signals.signal(
+    "suggested",
+    """Sent when a suggestion is returned to an operator, each time. Receives ``turn``
+    (the :class:`~flask_chatwoot.Turn`, whose ``purpose`` is ``"suggestion"``) and
+    ``text`` (what the operator gets). Delays the answer to the operator. Nothing is
+    posted: whether the operator sends the text is not known then.""",
+)
+
 undelivered = _signals.signal(
     "undelivered",
     """Sent once for each message of this app that the channel refused after Chatwoot

@@ -26,7 +26,7 @@ def signal() -> NamedSignal:
     "name",
     [
         *("before_post", "after_post", "turn_due", "turn_finished", "undelivered"),
-        "got_exception",
+        *("got_exception", "suggested"),
     ],
 )
 def test_the_package_exports_the_signals(name: str) -> None:

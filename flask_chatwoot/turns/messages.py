@@ -96,6 +96,11 @@ def messages_of(
     return _as_written([message for message in found if message is not None])
 
 
+def listed_in(message: ChatwootMessage) -> Message:
+    """A message of the customer as Chatwoot lists it, where no text is rendered."""
+    return Message(message.id, message.text, message.attachments, **_facts(message))
+
+
 def turn_of(
     event: MessageEvent,
     messages: tuple[Message, ...],

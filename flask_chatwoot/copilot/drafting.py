@@ -1,0 +1,214 @@
+"""Lets a thread write a suggestion, and a request wait for it, but not for long.
+
+Chatwoot gives up after 15 seconds, and a server has few threads, which must stay free
+for deliveries. So few requests of a process wait, and not to the end: the work goes on,
+and its text is kept in the database for whoever asks next, in whichever process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import threading
+import time
+import typing as t
+
+from flask_chatwoot.background import (
+    BackgroundThread,
+    Forkable,
+    new_thread,
+    register_for_forks,
+    try_to_start,
+)
+from flask_chatwoot.errors import DatabaseError, trace
+from flask_chatwoot.queue.suggestions import Claimed, Ended, Suggestions, Wanted
+
+from .refusals import RefusedError
+
+PATIENCE: float = 12.0
+"""Seconds for which a request waits for a suggestion."""
+
+MOST_WAITING: t.Final = 2
+"""Requests of a process that wait at the same time."""
+
+MOST_WRITING: t.Final = 8
+"""Suggestions that a process writes at the same time, most of them for nobody who still
+waits."""
+
+LONGEST: t.Final = 600.0
+"""Seconds after which a suggestion may be begun anew, because a provider hangs."""
+
+_LOOK_EVERY: t.Final = 0.2
+
+_RENEW_EVERY: t.Final = 2.0
+
+FAILED: t.Final = "provider_failed"
+BUSY: t.Final = "busy"
+EMPTY: t.Final = "no_suggestion"
+
+_SENTENCES: t.Final[t.Mapping[str, str]] = {
+    FAILED: "The reply function of the app failed. The app's log says why.",
+    BUSY: "Too many drafts are being written. Press again in a moment.",
+    EMPTY: "There is no suggestion: the reply function of the app gave no answer.",
+}
+
+Work = t.Callable[[], Ended]
+"""Writes a suggestion. May block for long; raises nothing that is expected."""
+
+log = logging.getLogger(__name__)
+
+
+class Waiting(Forkable):
+    """Counts the requests of this process that wait."""
+
+    def __init__(self) -> None:
+        self.reset_in_child()
+        register_for_forks(self)
+
+    def reset_in_child(self) -> None:
+        """None waits in a new process."""
+        self._lock = threading.Lock()
+        self._count = 0
+        self._here = threading.local()
+
+    @contextlib.contextmanager
+    def place(self) -> t.Iterator[None]:
+        """A block in which the request of this thread waits; may be nested.
+
+        :raises RefusedError: Too many wait.
+        """
+        if getattr(self._here, "waits", False):
+            yield
+            return
+
+        with self._lock:
+            if self._count >= MOST_WAITING:
+                raise refused(BUSY)
+
+            self._count += 1
+
+        self._here.waits = True
+
+        try:
+            yield
+        finally:
+            self._here.waits = False
+
+            with self._lock:
+                self._count -= 1
+
+
+class Writing(Forkable):
+    """The threads of this process that write suggestions, and their claims."""
+
+    def __init__(self) -> None:
+        self._renewing = BackgroundThread(
+            "chatwoot-suggestions",
+            self._renew,
+            busy=lambda: bool(self._claims),
+            every=lambda: _RENEW_EVERY,
+        )
+        self._claims: dict[Claimed, tuple[Suggestions, float]] = {}
+        register_for_forks(self)
+
+    def reset_in_child(self) -> None:
+        """The parent's threads go on there."""
+        self._claims = {}
+
+    def begin(
+        self, suggestions: Suggestions, claimed: Claimed, work: Work
+    ) -> threading.Event:
+        """Start a thread; the event is set when it has ended."""
+        done = threading.Event()
+        run = functools.partial(self._write, suggestions, claimed, work, done)
+        thread = new_thread(run, "chatwoot-suggestion")
+        busy = len(self._claims) >= MOST_WRITING
+        self._claims[claimed] = suggestions, time.monotonic()
+
+        if busy or not try_to_start(thread):
+            self._end(suggestions, claimed, Ended(None, BUSY))
+            done.set()
+        else:
+            self._renewing.ensure()
+
+        return done
+
+    def _write(
+        self,
+        suggestions: Suggestions,
+        claimed: Claimed,
+        work: Work,
+        done: threading.Event,
+    ) -> None:
+        try:
+            ended = work()
+        except Exception as error:  # noqa: BLE001 - whoever waits must get an answer
+            log.error("a suggestion failed: %s", trace(error))  # noqa: TRY400
+            ended = Ended(None, FAILED)
+
+        self._end(suggestions, claimed, ended)
+        done.set()
+
+    def _end(self, suggestions: Suggestions, claimed: Claimed, ended: Ended) -> None:
+        try:
+            suggestions.end(claimed, ended)
+        except DatabaseError as error:  # the claim ends by itself
+            log.warning("a suggestion was not stored: %s", error)
+        finally:
+            self._claims.pop(claimed, None)
+
+    def _renew(self) -> None:
+        for claimed, (suggestions, began) in list(self._claims.items()):
+            if time.monotonic() - began < LONGEST:
+                with contextlib.suppress(DatabaseError):  # what ends is begun anew
+                    suggestions.renew(claimed)
+            else:
+                self._claims.pop(claimed, None)
+
+
+waiting: t.Final = Waiting()
+"""Of this process, whose threads all its apps share."""
+
+writing: t.Final = Writing()
+
+
+def refused(failure: str) -> RefusedError:
+    """What the operator reads who gets no suggestion."""
+    return RefusedError(_SENTENCES[failure], failure)
+
+
+def written(suggestions: Suggestions, wanted: Wanted, work: Work) -> str:
+    """A suggestion, written now, or by another one who asked for the same.
+
+    Blocks for :data:`PATIENCE` at most, besides a look into the database.
+
+    :raises RefusedError: There is none, or none yet.
+    :raises DatabaseError: The database failed.
+    """
+    until = time.monotonic() + PATIENCE
+    done = threading.Event()
+    found = suggestions.ask(wanted)
+
+    while not isinstance(found, Ended):
+        if isinstance(found, Claimed):
+            done = writing.begin(suggestions, found, work)
+
+        left = until - time.monotonic()
+
+        if left <= 0:
+            suggestions.leave(wanted)
+            raise RefusedError(
+                "The draft is still being written. Press again in a moment.",
+                "still_writing",
+            )
+
+        if done.wait(min(left, _LOOK_EVERY)):
+            done = threading.Event()
+
+        found = suggestions.ask(wanted, again=True)
+
+    if found.content is None:
+        raise refused(found.failure or FAILED)
+
+    return found.content

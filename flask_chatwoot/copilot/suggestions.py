@@ -1,0 +1,238 @@
+"""Suggestions for the composer, from the provider that answers the customer.
+
+A suggestion is not posted, starts no turn, and changes nothing about who has the
+conversation.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import typing as t
+from collections.abc import Sequence
+from dataclasses import replace
+
+from flask_chatwoot import signals
+from flask_chatwoot.errors import (
+    APIError,
+    DatabaseError,
+    ProviderError,
+    ProviderFailedError,
+    described,
+)
+from flask_chatwoot.ownership.mode import Mode
+from flask_chatwoot.payloads.conversation import ChatwootMessage, Conversation
+from flask_chatwoot.payloads.listed import PAGE
+from flask_chatwoot.queue.suggestions import Ended, Wanted, hash_of
+from flask_chatwoot.replies import Message, Provider, Turn
+from flask_chatwoot.runtime import Runtime
+from flask_chatwoot.turns.providers import ask
+
+from . import drafting, questions
+from .refusals import RefusedError
+
+_PAGES: t.Final = 4
+"""Requests for earlier messages, at most."""
+
+log = logging.getLogger(__name__)
+
+
+class Revision(t.Protocol):
+    """What a request for changes of a suggestion says."""
+
+    @property
+    def conversation_id(self) -> int | None:
+        """Tells only conversations apart in which the same text was suggested."""
+
+    @property
+    def suggestion(self) -> str | None:
+        """The text to change."""
+
+    @property
+    def instruction(self) -> str | None:
+        """How to change it."""
+
+
+def suggest(
+    runtime: Runtime, conversation: Conversation, messages: Sequence[ChatwootMessage]
+) -> str:
+    """A text that the operator may send, from the provider. Needs an app context.
+
+    Blocks for :data:`.drafting.PATIENCE` at most, besides requests for earlier messages
+    where these do not suffice.
+
+    :param messages: The newest, as Chatwoot lists them.
+    :raises RefusedError: There is no text, or none yet.
+    """
+    with drafting.waiting.place():
+        return _suggested(runtime, conversation, messages)
+
+
+def revise(runtime: Runtime, request: Revision) -> str | None:
+    """A changed suggestion; ``None`` if the text is none of the last hour.
+
+    Reads the conversation again, and blocks like :func:`suggest`.
+
+    :raises RefusedError: There is no text, or none yet.
+    """
+    if not (request.suggestion and request.instruction):
+        return None
+
+    conversation_id = _conversation_of(runtime, request)
+
+    if conversation_id is None:
+        return None
+
+    with drafting.waiting.place():
+        reader = runtime.configured.turns.history.reader
+
+        try:
+            conversation = reader.conversation(conversation_id)
+            messages = reader.messages(conversation_id)
+        except APIError as error:
+            raise _unreadable(error) from None
+
+        return _suggested(
+            runtime, conversation, messages, request.instruction, request.suggestion
+        )
+
+
+def _conversation_of(runtime: Runtime, request: Revision) -> int | None:
+    """The conversation in which a text was suggested, unless that is uncertain."""
+    try:
+        found = runtime.configured.store.suggestions.conversations_of(
+            request.suggestion or ""
+        )
+    except DatabaseError as error:
+        raise _unstored(error) from None
+
+    if len(found) > 1:
+        found = [each for each in found if each == request.conversation_id]
+
+    return found[0] if found else None
+
+
+def _suggested(
+    runtime: Runtime,
+    conversation: Conversation,
+    messages: Sequence[ChatwootMessage],
+    instruction: str | None = None,
+    earlier: str | None = None,
+) -> str:
+    mode, provider = _provider(runtime, conversation)
+    question = _question(runtime, conversation.id, messages)
+    turn = questions.turn_for(
+        conversation,
+        question,
+        account_id=runtime.configured.client.account_id,
+        mode=mode,
+        read_history=_history(runtime, conversation.id, question),
+    )
+    turn = replace(turn, instruction=instruction, earlier_suggestion=earlier)
+    wanted = Wanted(
+        conversation.id,
+        questions.fingerprint(conversation, messages),
+        b"" if instruction is None else hash_of(instruction, earlier or ""),
+    )
+    work = functools.partial(_write, runtime, provider, turn)
+
+    try:
+        text = drafting.written(runtime.configured.store.suggestions, wanted, work)
+    except DatabaseError as error:
+        raise _unstored(error) from None
+
+    signals.send(signals.suggested, runtime.app, turn=turn, text=text)
+
+    return text
+
+
+def _provider(runtime: Runtime, conversation: Conversation) -> tuple[Mode, Provider]:
+    """The provider for human mode, else that for bot mode; and the mode."""
+    for mode in (Mode.HUMAN, Mode.BOT):
+        provider = runtime.providers.find(mode, conversation.inbox_id)
+
+        if provider is not None:
+            return mode, provider
+
+    raise RefusedError(
+        "The app has no reply function for this inbox.", "no_reply_provider"
+    )
+
+
+def _question(
+    runtime: Runtime, conversation_id: int, messages: Sequence[ChatwootMessage]
+) -> tuple[Message, ...]:
+    """What the customer wrote. Reads earlier messages if need be."""
+    known, page = list(messages), messages
+
+    for _ in range(_PAGES):
+        if len(page) < PAGE or not questions.is_cut(known):
+            break
+
+        try:
+            page = runtime.configured.turns.history.reader.messages(
+                conversation_id, before=min(each.id for each in page)
+            )
+        except APIError as error:
+            raise _unreadable(error) from None
+
+        known += page
+
+    question = questions.question_in(known)
+
+    if not question:
+        raise RefusedError(
+            "There is no suggestion: the customer has not written yet.", "no_question"
+        )
+
+    return question
+
+
+def _history(
+    runtime: Runtime, conversation_id: int, question: tuple[Message, ...]
+) -> t.Callable[[int, int], list[dict[str, str]]]:
+    """A function that reads the messages before those of a question."""
+    written = [each.id for each in question if not each.picked]
+
+    return lambda limit, characters: runtime.configured.turns.history.read(
+        conversation_id,
+        before=min(written, default=None),
+        limit=limit,
+        characters=characters,
+        asked={each.id for each in question},
+    )
+
+
+def _write(runtime: Runtime, provider: Provider, turn: Turn) -> Ended:
+    """Ask the provider. Blocks while it works."""
+    with runtime.app.app_context():
+        try:
+            text = questions.text_in(ask(runtime.app, provider, turn))
+        except (ProviderError, ProviderFailedError) as error:
+            log.error(  # noqa: TRY400 - without the text of the cause
+                "there is no suggestion for conversation %s: %s",
+                turn.conversation_id,
+                described(error),
+            )
+            signals.report(runtime.app, "provider", error, turn)
+
+            return Ended(None, drafting.FAILED)
+
+    return Ended(text, None if text else drafting.EMPTY)
+
+
+def _unreadable(error: APIError) -> RefusedError:
+    log.warning("the conversation of a suggestion could not be read: %s", error)
+
+    return RefusedError(
+        "The app could not read the conversation. Press again in a moment.",
+        "unreadable",
+    )
+
+
+def _unstored(error: DatabaseError) -> RefusedError:
+    log.warning("a suggestion could not be kept: %s", error)
+
+    return RefusedError(
+        "The app's database does not answer. Press again in a moment.", "database"
+    )
