@@ -25,18 +25,28 @@ def why(conversation: int) -> None:
     """
     configured = current_runtime().configured
     jobs = configured.store.inspection.story(conversation)
+    suggested = configured.store.suggestions.times(conversation)
     now = configured.store.database.clock()
 
-    if not jobs:
+    if not (jobs or suggested):
         raise click.ClickException(
             f"The database has nothing of conversation {conversation}: no delivery of "
             "it was accepted, or its jobs were deleted. See flask chatwoot doctor."
         )
 
-    for job in jobs:
-        click.echo("\n".join([_head(job), *_lines(job, now)]))
+    told = [
+        *((job.received_at, _story(job, now)) for job in jobs),
+        *((at, f"{_at(at)}  suggested to an operator") for at in suggested),
+    ]
+
+    for _, text in sorted(told, key=lambda each: each[0]):
+        click.echo(text)
 
     click.echo(_owner(configured.ownership.load(conversation)))
+
+
+def _story(job: JobStory, now: float) -> str:
+    return "\n".join([_head(job), *_lines(job, now)])
 
 
 def _head(job: JobStory) -> str:
