@@ -29,6 +29,7 @@ from .replies import Registry
 from .turns.handoff import ConversationChanges
 from .turns.history import History
 from .turns.host_client import HostClient
+from .turns.language import OperatorsLanguage
 from .turns.left import LeftUnanswered
 from .turns.parts import TurnParts
 from .turns.posting import Poster
@@ -254,6 +255,7 @@ def _turns(
         gate=gate,
         poster=_poster(app, config, client, reader, store),
         changes=changes,
+        language=OperatorsLanguage(reader, locale=config.locale, own=config.texts),
         history=History(
             reader=reader, ownership=ownership, transcript=store.transcript
         ),

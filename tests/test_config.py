@@ -58,6 +58,15 @@ FILE: t.Final = "sqlite:///chatwoot.sqlite3"
 URL = "https://chatwoot.example.com"
 OPEN, PENDING = frozenset({"open"}), frozenset({"pending"})
 KEYS = [
+    Key("LOCALE", None, " pt_BR ", "pt_BR", "de", "de"),
+    Key(
+        "TEXTS",
+        None,
+        '{"reason": "Why: {reason}"}',
+        {"reason": "Why: {reason}"},
+        {"handed_off": "Yours."},
+        {"handed_off": "Yours."},
+    ),
     Key("BASE_URL", None, f" {URL}/ ", URL, f"{URL}:3000/cw//", f"{URL}:3000/cw"),
     Key("ACCOUNT_ID", None, "12", 12, 7, 7),
     Key("API_ACCESS_TOKEN", None, " tok-1 ", "tok-1", 12345, "12345"),

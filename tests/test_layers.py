@@ -15,7 +15,14 @@ import pytest
 import flask_chatwoot
 
 ROWS = (
-    *("errors outcomes", "background", "payloads", "client", "queue", "ownership"),
+    *(
+        "errors outcomes texts",
+        "background",
+        "payloads",
+        "client",
+        "queue",
+        "ownership",
+    ),
     *(
         "config",
         "replies signals",

@@ -6,12 +6,14 @@ Every converter takes a value of ``app.config`` or of the environment and raises
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import typing as t
 from urllib.parse import urlsplit
 
 from flask_chatwoot.ownership.mode import Mode
+from flask_chatwoot.texts import Text, problem_of
 
 if t.TYPE_CHECKING:
     from flask_chatwoot.queue.postgresql.url import Address
@@ -45,6 +47,33 @@ def text(value: t.Any) -> str:
         raise ValueError("must be text in UTF-8; write it again.")
 
     return trimmed
+
+
+def locale(value: t.Any) -> str:
+    """A code of a language, as Chatwoot or a browser writes it."""
+    given = text(value)
+
+    if not re.fullmatch(r"[A-Za-z]{2,3}([_-][A-Za-z0-9]+)*", given):
+        raise ValueError("must be the code of a language, like de or pt_BR.")
+
+    return given
+
+
+def operators_texts(value: t.Any) -> t.Mapping[str, Text]:
+    """Texts for operators, by their keys."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = None
+
+    if not isinstance(value, dict):
+        raise TypeError("must be a dict of texts by their keys, or that as JSON.")
+
+    if problem := problem_of(value):
+        raise ValueError(problem)
+
+    return dict(value)
 
 
 def token(value: t.Any) -> str:

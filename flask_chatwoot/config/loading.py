@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from flask_chatwoot.errors import ConfigError
 from flask_chatwoot.ownership.mode import Mode, Vocabulary, vocabulary
 from flask_chatwoot.ownership.policy import PolicySettings
+from flask_chatwoot.texts import Text
 
 from .converters import SQLITE, is_blank
 from .table import OTHER_KEYS, PREFIX, SETTINGS, Setting
@@ -80,6 +81,8 @@ class Config:
     burst_window: float
     burst_max: float
     fallback_message: str | None = field(repr=False)
+    locale: str | None
+    texts: t.Mapping[str, Text] | None = field(repr=False)
     note_on_failure: bool
     max_repeats: int
     max_turns_per_hour: int
@@ -196,7 +199,7 @@ def load(
     return replace(config, base_url=None) if errors else config
 
 
-_IN_TESTS: t.Final = {"backend": "inline", "catch_up": 0.0}
+_IN_TESTS: t.Final = {"backend": "inline", "catch_up": 0.0, "locale": "en"}
 """Other defaults in an app under test."""
 
 

@@ -194,6 +194,19 @@ SETTINGS: t.Final = (
         "What the customer gets in bot mode when a turn failed for good.",
     ),
     Setting(
+        "locale",
+        to.locale,
+        None,
+        "Language of the notes, like de or pt_BR. Without it, the account's (English "
+        "if app.testing).",
+    ),
+    Setting(
+        "texts",
+        to.operators_texts,
+        None,
+        "A dict of texts for operators in place of this package's own; or JSON.",
+    ),
+    Setting(
         "note_on_failure",
         to.flag,
         False,

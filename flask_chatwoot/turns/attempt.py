@@ -403,8 +403,11 @@ class Attempt:
         if job.failure is not None:
             return self._end_without_last_posts(job.failure)
 
-        posts, handoff = last_posts(reason, self._known.context, self._parts.config)
-        posts += rest_of(self._drafts, self._made, self._parts.outbox.files)
+        texts = self._parts.language.texts
+        posts, handoff = last_posts(
+            reason, self._known.context, self._parts.config, texts
+        )
+        posts += rest_of(self._drafts, self._made, self._parts.outbox.files, texts)
 
         if not posts or (error is not None and not allows_posts(error)):
             return Ending(TurnOutcome.DEAD, reason)

@@ -68,10 +68,15 @@ class Composer:
 
             if isinstance(answer, Answer):
                 most = self._parts.config.max_parts
-                return parts_of(answer, self._turn, most=most)
+                return parts_of(
+                    answer,
+                    self._turn,
+                    most=most,
+                    find_texts=self._parts.language.texts,
+                )
 
-            if self._turn.mode is Mode.BOT and answer.reason in loops.WHY:
-                return silence.posts_about(str(answer.reason), self._turn)
+            if self._turn.mode is Mode.BOT and answer.reason in loops.REASONS:
+                return self._silence(str(answer.reason))
 
             if not self._is_unwanted(answer):
                 return answer
@@ -103,7 +108,12 @@ class Composer:
         if self._supersede():
             return Ending(TurnOutcome.DECLINED, Reason.SUPERSEDED, settled=True)
 
-        return silence.posts_about(reason, self._turn)
+        return self._silence(reason)
+
+    def _silence(self, reason: str) -> Composed:
+        texts = self._parts.language.texts()
+
+        return silence.posts_about(reason, self._turn, texts)
 
     def _ask(self) -> Answer | Ending:
         turn = self._turn

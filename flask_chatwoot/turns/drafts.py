@@ -18,6 +18,7 @@ from flask_chatwoot.replies import (
     text_of,
     uploads_of,
 )
+from flask_chatwoot.texts import ENGLISH, Texts
 
 from . import handoff
 
@@ -25,19 +26,28 @@ _Choices = t.Sequence[tuple[str, str]]
 
 
 def parts_of(
-    answer: Answer, turn: Turn, *, most: int
+    answer: Answer,
+    turn: Turn,
+    *,
+    most: int,
+    find_texts: t.Callable[[], Texts] = lambda: ENGLISH,
 ) -> tuple[list[DraftPart], str | None]:
     """The posts of an answer, and the hand-off to make after them, as JSON, if any.
 
     :param most: Messages at most that one reply may become; the rest is a note.
+    :param find_texts: Called only if the bot has something to say to operators.
     """
-    parts = [part for reply in answer.replies for part in _parts(reply, turn, most)]
+    parts = [
+        part
+        for reply in answer.replies
+        for part in _parts(reply, turn, most, find_texts)
+    ]
 
     if answer.handoff is None:
         return parts, None
 
     said = "\n".join(part.content for part in parts if not part.private)
-    note = handoff.note(answer.handoff, turn, said)
+    note = handoff.note(answer.handoff, turn, said, find_texts())
     parts += _several(split(storable(note)), True)  # its reason may be of any length
 
     # In human mode operators have the conversation already.
@@ -47,7 +57,9 @@ def parts_of(
     return parts, handoff.encode(answer.handoff)
 
 
-def _parts(reply: Reply, turn: Turn, most: int) -> list[DraftPart]:
+def _parts(
+    reply: Reply, turn: Turn, most: int, find_texts: t.Callable[[], Texts]
+) -> list[DraftPart]:
     """A reply as posts; its choices and files go with the last for its audience."""
     choices, files = choices_of(reply), uploads_of(reply)
 
@@ -56,7 +68,7 @@ def _parts(reply: Reply, turn: Turn, most: int) -> list[DraftPart]:
 
     listed = choices if choices and turn.channel.lists_choices else []
     texts, rest = _public_texts(reply.content, listed, turn.channel, most)
-    left_over = split(f"{_LEFT_OVER}\n\n{rest}") if rest else []
+    left_over = split(f"{find_texts().get('left_over')}\n\n{rest}") if rest else []
     buttons = choices if choices and turn.channel.has_buttons else []
 
     return [
@@ -97,11 +109,6 @@ def _split(text: str, limit: int, most: int) -> tuple[list[str], str]:
         texts, rest = [*texts, rest], ""
 
     return texts, rest
-
-
-_LEFT_OVER: t.Final = (
-    "**The answer was too long for the channel. The customer did not get the rest:**"
-)
 
 
 def _several(

@@ -15,29 +15,36 @@ from flask_chatwoot.payloads.channels import split
 from flask_chatwoot.payloads.fields import Upload
 from flask_chatwoot.queue.outbox import Draft, DraftPart
 from flask_chatwoot.replies import Handoff
+from flask_chatwoot.texts import Texts
 
 from . import handoff
 from .drafts import as_note
 
 
 def last_posts(
-    reason: Reason, context: PolicyContext, config: Config
+    reason: Reason,
+    context: PolicyContext,
+    config: Config,
+    find_texts: t.Callable[[], Texts],
 ) -> tuple[list[DraftPart], str | None]:
     """The posts that end a failed turn, and the hand-off after them, as JSON, if any.
 
     No posts if operators have the conversation and ``CHATWOOT_NOTE_ON_FAILURE`` is
     not set.
+
+    :param find_texts: Called only if there is a note.
     """
     if context.mode is Mode.BOT and not context.taken:
         # The note first: the policy need not allow it, and the second may fail.
-        note = handoff.failure_note(reason, handed_off=True)
+        note = handoff.failure_note(reason, handed_off=True, texts=find_texts())
         fallback = config.fallback_message
         public = [DraftPart(fallback, False)] if fallback else []
 
         return [DraftPart(note, True), *public], handoff.encode(Handoff())
 
     if config.note_on_failure:
-        return [DraftPart(handoff.failure_note(reason, handed_off=False), True)], None
+        note = handoff.failure_note(reason, handed_off=False, texts=find_texts())
+        return [DraftPart(note, True)], None
 
     return [], None
 
@@ -46,6 +53,7 @@ def rest_of(
     drafts: t.Sequence[Draft],
     made: t.Collection[int],
     files_of: t.Callable[[Draft], list[Upload]],
+    find_texts: t.Callable[[], Texts],
 ) -> list[DraftPart]:
     """Notes with what is missing of a reply of which a part was posted.
 
@@ -59,18 +67,18 @@ def rest_of(
 
     missing = [draft for draft in drafts if draft.id not in made]
 
-    return [note for draft in missing for note in _notes(draft, files_of(draft))]
-
-
-def _notes(draft: Draft, files: t.Sequence[Upload]) -> list[DraftPart]:
-    *texts, last = split(_MISSING + as_note(draft).content)
-
     return [
-        *(DraftPart(text, True) for text in texts),
-        DraftPart(last, True, (), files),
+        note
+        for draft in missing
+        for note in _notes(draft, files_of(draft), find_texts())
     ]
 
 
-_MISSING: t.Final = (
-    "**As far as is known, this part of the answer was not posted:**\n\n"
-)
+def _notes(draft: Draft, files: t.Sequence[Upload], texts: Texts) -> list[DraftPart]:
+    what = texts.get("missing")
+    *first, last = split(f"{what}\n\n{as_note(draft).content}")
+
+    return [
+        *(DraftPart(text, True) for text in first),
+        DraftPart(last, True, (), files),
+    ]

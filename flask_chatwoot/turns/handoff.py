@@ -22,6 +22,7 @@ from flask_chatwoot.payloads import versions
 from flask_chatwoot.payloads.conversation import Conversation
 from flask_chatwoot.payloads.fields import Object, as_id, as_object, as_text
 from flask_chatwoot.replies import Handoff, Turn
+from flask_chatwoot.texts import ENGLISH, Texts
 
 EXCERPT: t.Final = 300
 """Characters of a text that a note quotes."""
@@ -53,49 +54,32 @@ def because(handoff: str | None) -> str | None:
     return as_text(as_object(json.loads(handoff)).get("because")) if handoff else None
 
 
-def note(handoff: Handoff, turn: Turn, said: str) -> str:
+def note(handoff: Handoff, turn: Turn, said: str, texts: Texts = ENGLISH) -> str:
     """The note for operators, in Markdown.
 
     :param said: What the bot answered the customer; may be empty.
     """
-    reason = f" Reason: {handoff.reason}" if handoff.reason else ""
-    count = len(turn.messages)
-    lines = [f"**The bot hands this conversation off.**{reason}"]
+    lines = [texts.get("handoff")]
+
+    if handoff.reason:
+        lines = [f"{lines[0]} {texts.get('reason', reason=handoff.reason)}"]
 
     if turn.text.strip():
-        lines.append(f"The customer wrote{_several(count)}:\n\n{quote(turn.text)}")
+        wrote = texts.get("wrote", count=max(len(turn.messages), 1))
+        lines.append(f"{wrote}\n\n{quote(turn.text)}")
 
     if said.strip():
-        lines.append(f"The bot answered:\n\n{quote(said)}")
+        lines.append(f"{texts.get('answered')}\n\n{quote(said)}")
 
     return "\n\n".join(lines)
 
 
-def failure_note(reason: Reason, *, handed_off: bool) -> str:
+def failure_note(reason: Reason, *, handed_off: bool, texts: Texts = ENGLISH) -> str:
     """The note for operators about a turn that failed for good."""
-    what = f"**The bot could not answer.** {_FAILURES.get(reason, reason)}"
+    why = texts.find(f"failed_{reason.value}") or reason.value
+    what = f"{texts.get('failed')} {why}"
 
-    return f"{what} The conversation is handed off." if handed_off else what
-
-
-_FAILURES: t.Final = {
-    Reason.PROVIDER_FAILED: "Its reply function failed, on every attempt.",
-    Reason.PROVIDER_INVALID: "Its reply function returned something unusable.",
-    Reason.NO_PROVIDER: "No reply function is registered.",
-    Reason.REFUSED: "Chatwoot did not accept its message.",
-    Reason.NOT_CHATWOOT: "Something else answered in Chatwoot's place.",
-    Reason.REDIRECTED: "Chatwoot's address answers with a redirect.",
-    Reason.RATE_LIMITED: "Chatwoot received too many requests.",
-    Reason.SERVER_ERROR: "Chatwoot failed, on every attempt.",
-    Reason.UNREACHABLE: "Chatwoot could not be reached.",
-    Reason.UNCONFIRMED: "A reply was sent, but does not seem to have arrived.",
-    Reason.UNDELIVERED: "The channel refused its message: the customer did not get it.",
-    Reason.CRASHED: "Its process ended in the middle, on every attempt.",
-}
-
-
-def _several(count: int) -> str:
-    return f" {count} messages" if count > 1 else ""
+    return f"{what} {texts.get('handed_off')}" if handed_off else what
 
 
 def quote(text: str) -> str:

@@ -11,11 +11,8 @@ import typing as t
 from flask_chatwoot.outcomes import Reason
 from flask_chatwoot.queue.recent import HASH_SIZE, RecentMessage
 
-WHY: t.Final[t.Mapping[str, str]] = {
-    Reason.REPEATED_TEXT: "the same text came again and again, as if from a machine.",
-    Reason.TOO_MANY_TURNS: "too many messages came in an hour, as if from a machine.",
-}
-"""The reasons of a loop, and what the note says of each."""
+REASONS: t.Final = frozenset({Reason.REPEATED_TEXT, Reason.TOO_MANY_TURNS})
+"""The reasons of a loop."""
 
 
 def loop_in(
@@ -49,7 +46,7 @@ def loop_in(
 
 
 def _since_hand_off(recent: t.Sequence[RecentMessage]) -> t.Sequence[RecentMessage]:
-    ends = [number for number, each in enumerate(recent, 1) if each.reason in WHY]
+    ends = [number for number, each in enumerate(recent, 1) if each.reason in REASONS]
 
     return recent[ends[-1] :] if ends else recent
 

@@ -17,6 +17,7 @@ from flask_chatwoot.replies import Registry
 
 from .handoff import ConversationChanges
 from .history import History
+from .language import OperatorsLanguage
 from .left import LeftUnanswered
 from .posting import Poster
 from .typing_indicator import TypingIndicator
@@ -40,3 +41,4 @@ class TurnParts:
     history: History
     typing: TypingIndicator
     left: LeftUnanswered
+    language: OperatorsLanguage

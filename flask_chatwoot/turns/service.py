@@ -119,7 +119,12 @@ class Service:
         with self._parts.app.app_context():
             known = self._parts.gate.may_hear_turn(event, received_at=job.since)
 
-        posts, handoff = last_posts(Reason.CRASHED, known.context, self._parts.config)
+        posts, handoff = last_posts(
+            Reason.CRASHED,
+            known.context,
+            self._parts.config,
+            self._parts.language.texts,
+        )
 
         if posts:
             self._parts.queue.give_up(job, Reason.CRASHED, posts, handoff=handoff)

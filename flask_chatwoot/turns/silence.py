@@ -14,16 +14,14 @@ from flask_chatwoot.payloads.events import MessageEvent
 from flask_chatwoot.payloads.fields import storable
 from flask_chatwoot.queue.outbox import DraftPart
 from flask_chatwoot.replies import Handoff, Registry, Turn
+from flask_chatwoot.texts import ENGLISH, Texts
 
 from . import handoff, loops
 
-_WHY: t.Final[t.Mapping[str, str]] = {
-    Reason.EMPTY: "the message has no content that the bot can read.",
-    Reason.NO_ANSWER: "the bot has no answer.",
-    Reason.NO_PROVIDER: "the bot has no reply function for this mode.",
-    Reason.TOO_OLD: "the message is older than CHATWOOT_MAX_AGE.",
-}
-"""Reasons of silence that nobody wanted, and what the note says of each."""
+_REASONS: t.Final = frozenset(
+    {Reason.EMPTY, Reason.NO_ANSWER, Reason.NO_PROVIDER, Reason.TOO_OLD}
+)
+"""Reasons of silence that nobody wanted."""
 
 
 def is_unwanted(
@@ -41,15 +39,18 @@ def is_unwanted(
     if config.on_silence == "leave" and reason != Reason.TOO_OLD:
         return False
 
-    return reason in _WHY and providers.serves(event.conversation.inbox_id)
+    return reason in _REASONS and providers.serves(event.conversation.inbox_id)
 
 
-def posts_about(reason: str, turn: Turn) -> tuple[list[DraftPart], str]:
+def posts_about(
+    reason: str, turn: Turn, texts: Texts = ENGLISH
+) -> tuple[list[DraftPart], str]:
     """The note for operators, and the hand-off after it, as JSON.
 
-    :param reason: Of a turn without an answer, or one of :data:`.loops.WHY`.
+    :param reason: Of a turn without an answer, or one of :data:`.loops.REASONS`.
     """
-    why = _WHY.get(reason) or loops.WHY.get(reason)
-    note = handoff.note(Handoff(reason=why), turn, "")
+    kind = "loop" if reason in loops.REASONS else "silent"
+    why = texts.find(f"{kind}_{reason}")
+    note = handoff.note(Handoff(reason=why), turn, "", texts)
 
     return [DraftPart(storable(note), True)], handoff.encode(Handoff(), because=reason)

@@ -11,11 +11,6 @@ from flask_chatwoot.queue.outbox import DraftPart
 from .parts import TurnParts
 from .posting import TooSoonError
 
-NOTE = (
-    "**The bot did not answer.** The customer's message was older than "
-    "CHATWOOT_MAX_AGE when the bot got it."
-)
-
 
 def open_unanswered(parts: TurnParts, job: Job, event: MessageEvent) -> None:
     """Post one note in a pending conversation, open it, and settle the job.
@@ -36,8 +31,7 @@ def open_unanswered(parts: TurnParts, job: Job, event: MessageEvent) -> None:
         _leave(parts, job)
         return
 
-    note = [DraftPart(NOTE, private=True)]
-    drafts = job.drafts or parts.outbox.keep(job, note)
+    drafts = job.drafts or parts.outbox.keep(job, _note(parts))
 
     try:
         # After a crash there may be a message for the customer besides.
@@ -49,6 +43,10 @@ def open_unanswered(parts: TurnParts, job: Job, event: MessageEvent) -> None:
 
     parts.changes.open_pending(conversation_id, live)
     parts.queue.settle(job, TurnOutcome.HANDED_OFF, Reason.TOO_OLD)
+
+
+def _note(parts: TurnParts) -> list[DraftPart]:
+    return [DraftPart(parts.language.texts().get("too_old"), private=True)]
 
 
 def _leave(parts: TurnParts, job: Job) -> None:

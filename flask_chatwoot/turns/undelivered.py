@@ -28,7 +28,9 @@ class RefusalAttempt(Attempt):
             return Ending(TurnOutcome.DECLINED, self._decision.reason)
 
         reason, config = Reason.UNDELIVERED, self._parts.config
-        posts, handoff = last_posts(reason, self._known.context, config)
+        posts, handoff = last_posts(
+            reason, self._known.context, config, self._parts.language.texts
+        )
         notes = [post for post in posts if post.private]
 
         if not notes:
