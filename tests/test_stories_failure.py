@@ -49,6 +49,16 @@ def test_a_failure_is_noted_and_handed_off_with_a_fallback_if_there_is_one(
     assert story.talk.status == "open"
 
 
+def test_operators_read_of_a_failure_in_their_language(begin: Begin) -> None:
+    story = begin(answer=fail, max_attempts=1, locale="de")
+
+    story.goes(
+        ASKED,
+        "Uma User (note): **Der Bot konnte nicht antworten.** Seine Antwortfunktion "
+        "ist bei jedem Versuch fehlgeschlagen. Die Konversation ist übergeben.",
+    )
+
+
 def test_answers_after_a_failure_are_notes(begin: Begin, chatwoot: Chatwoot) -> None:
     chatwoot.reply_provider(lambda text: f"Number {1 / text.count('n')}")
     story = begin(max_attempts=1, fallback_message=FALLBACK)

@@ -15,6 +15,11 @@ from flask_chatwoot.texts import Text, Texts
 _TTL: t.Final = 86_400.0
 """Seconds after which the account's language is requested again."""
 
+_PAUSE: t.Final = 300.0
+"""Seconds after a request that failed. Texts are English meanwhile, or as before."""
+
+_ticks: t.Final = time.monotonic
+
 log = logging.getLogger(__name__)
 
 
@@ -42,7 +47,7 @@ class OperatorsLanguage:
 
     def texts(self) -> Texts:
         """The texts. May block for one request to Chatwoot, once a day."""
-        texts, now = self._texts, time.monotonic()
+        texts, now = self._texts, _ticks()
 
         if texts is not None and now < self._until:
             return texts
@@ -52,20 +57,24 @@ class OperatorsLanguage:
             return t.cast(Texts, texts)
 
         try:
-            if self._texts is None or time.monotonic() >= self._until:
-                self._texts = Texts(self._account_locale(), self._own)
-                self._until = time.monotonic() + _TTL
+            if self._texts is None or _ticks() >= self._until:
+                self._texts = self._asked()
 
             return self._texts
         finally:
             self._lock.release()
 
-    def _account_locale(self) -> str | None:
-        # app/controllers/api/v1/accounts_controller.rb: agents may read it, too.
+    def _asked(self) -> Texts:
+        pause = _TTL
+
         try:
             account = as_object(self._reader.call("GET", ""))
+            texts = Texts(as_text(account.get("locale")), self._own)
         except ChatwootError as error:
             log.info("the account's language is unknown: %s", error)
-            return None
+            pause = _PAUSE
+            texts = self._texts or Texts(None, self._own)
 
-        return as_text(account.get("locale"))
+        self._until = _ticks() + pause
+
+        return texts
