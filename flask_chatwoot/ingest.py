@@ -6,6 +6,7 @@ delivered.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import time
@@ -133,7 +134,7 @@ class Ingest:
         :param body: The delivery that it was parsed from; stored with the job.
         :raises DatabaseError: It could not be stored, and must not be acknowledged.
         """
-        with deadline.within(deadline.LONGEST):
+        with self._limit():
             receipt = self.store(event, body)
 
             try:
@@ -142,6 +143,13 @@ class Ingest:
                 log.warning("a verified delivery was not noted: %s", error)
 
             return receipt
+
+    def _limit(self) -> contextlib.AbstractContextManager[None]:
+        """A turn that runs inside the request takes as long as it takes."""
+        if self.config.backend == "inline":
+            return contextlib.nullcontext()
+
+        return deadline.within(deadline.LONGEST)
 
     def _note_verified(self, event: Event) -> None:
         """Record that this database gets the deliveries of its account and inbox."""

@@ -21,7 +21,6 @@ from .background import (
 from .errors import DatabaseError, LeaseLostError, described, trace
 from .ingest import Put
 from .payloads.events import MessageEvent
-from .queue import deadline
 from .queue.claimed import Job
 from .queue.database import Transaction
 from .queue.jobs import Queue
@@ -184,14 +183,13 @@ class InlineBackend:
             new = put(tx=tx)
             job = self._claim(tx) if new else None
 
-        with deadline.suspended():
-            if job is not None:
-                self._runner.run(job, event if job.payload == body else None)
+        if job is not None:
+            self._runner.run(job, event if job.payload == body else None)
 
-            self._store.database.force()
+        self._store.database.force()
 
-            if new:
-                self.wake()
+        if new:
+            self.wake()
 
         return new
 

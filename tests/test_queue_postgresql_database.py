@@ -464,15 +464,6 @@ def test_the_calls_of_one_delivery_share_its_three_seconds(
     assert put(store, 11, 1)
 
 
-def test_what_a_request_does_besides_its_delivery_is_not_limited(store: Store) -> None:
-    with deadline.within(0.2):
-        with deadline.suspended():
-            time.sleep(0.3)  # a turn
-            assert put(store, 1)
-
-        assert put(store, 2)
-
-
 @pytest.mark.slow
 def test_a_thread_waits_three_seconds_at_most_for_one_that_makes_the_tables(
     store: Store,

@@ -34,18 +34,6 @@ def within(seconds: float) -> t.Iterator[None]:
         _until.reset(token)
 
 
-@contextlib.contextmanager
-def suspended() -> t.Iterator[None]:
-    """A block whose time does not count, and whose calls are not limited."""
-    before, began = _until.get(), time.monotonic()
-    _until.set(None)
-
-    try:
-        yield
-    finally:
-        _until.set(before and before + time.monotonic() - began)
-
-
 def earliest(until: float) -> float:
     """The earlier of an end and of the block's, seconds of ``time.monotonic()``."""
     limit = _until.get()
