@@ -7,7 +7,6 @@ from .schema import (
     FROM_OUTSIDE,
     INDEXES,
     JOB_COLUMNS,
-    REVIEWED,
     SUGGESTED,
     SWEEPS,
 )
@@ -50,9 +49,7 @@ _HASHED: t.Final = (
     next(index for index in INDEXES if " job_recent " in index),
 )
 
-# -- version 7: what operators were suggested, and what they made of it ----
-
-FROM_6: t.Final = (*SUGGESTED, *REVIEWED)
+# --
 
 _FROM_3: t.Final = (
     f"CREATE TABLE new_job ({JOB_COLUMNS})",
@@ -80,7 +77,7 @@ _FROM_3: t.Final = (
     *INDEXES,
     *FROM_OUTSIDE,
     *_HASHED_FOLLOW_UPS,
-    *FROM_6,
+    *SUGGESTED,
 )
 
 _FROM_4: t.Final = (
@@ -95,17 +92,17 @@ _FROM_4: t.Final = (
     ),
     *FROM_OUTSIDE,
     *_HASHED,
-    *FROM_6,
+    *SUGGESTED,
 )
 
-_FROM_5: t.Final = (*_KNOWN, *FROM_OUTSIDE, *_HASHED, *FROM_6)
+_FROM_5: t.Final = (*_KNOWN, *FROM_OUTSIDE, *_HASHED, *SUGGESTED)
 
 MIGRATIONS: t.Final[t.Mapping[int, t.Sequence[str]]] = {
     0: CREATE,
     3: _FROM_3,
     4: _FROM_4,
     5: _FROM_5,
-    6: FROM_6,
+    6: SUGGESTED,
 }
 """What makes the tables of this version from those of another; 0 is an empty file.
 Foreign keys must not be enforced meanwhile."""

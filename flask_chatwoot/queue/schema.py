@@ -334,9 +334,6 @@ SUGGESTED: t.Final = (
 )
 """What operators were suggested; see :mod:`~flask_chatwoot.queue.suggestions`."""
 
-REVIEWED: t.Final[tuple[str, ...]] = ()
-"""What operators made of drafts; see :mod:`~flask_chatwoot.queue.reviews`."""
-
 CREATE: t.Final = (
     f"CREATE TABLE job ({JOB_COLUMNS})",
     """CREATE TABLE follow_up (
@@ -419,6 +416,5 @@ CREATE: t.Final = (
     *INDEXES,
     *FROM_OUTSIDE,
     *SUGGESTED,
-    *REVIEWED,
 )
 """A new file."""
