@@ -71,10 +71,12 @@ def health() -> ResponseReturnValue:
     """The state of the queue, for monitoring; 404 without CHATWOOT_HEALTH_TOKEN."""
     runtime = current_runtime()
 
-    if runtime.config.health_token is None:
+    token = runtime.config.health_token
+
+    if token is None:
         raise NotFound
 
-    _authorize(runtime.config.health_token)
+    _authorize([token])
 
     try:
         report = runtime.components.health(runtime.config.health_max_age)
@@ -143,13 +145,15 @@ def _authenticate(config: Config, request: Request, body: bytes) -> None:
         )
 
 
-def _authorize(token: str | None) -> None:
-    if token is None:
+def _authorize(tokens: t.Sequence[str]) -> None:
+    if not tokens:
         return
 
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    # Each is compared, so that the time tells nothing about which one fits.
+    fits = [_same(given.strip(), token) for token in tokens]
 
-    if scheme.lower() != "bearer" or not _same(given.strip(), token):
+    if scheme.lower() != "bearer" or not any(fits):
         raise SignatureError("The bearer token is missing or wrong.")
 
 

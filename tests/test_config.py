@@ -74,7 +74,8 @@ KEYS = [
     Key("SUPPORT_MODE_ATTR", "support_mode", "who", "who", " answers ", "answers"),
     Key("WEBHOOK_SECRET", (), "old, new,", ("old", "new"), ["a", " b"], ("a", "b")),
     Key("WEBHOOK_TOKEN", None, "tok-2", "tok-2", "tok-3", "tok-3"),
-    Key("COPILOT_TOKEN", None, "tok-4", "tok-4", "tok-5", "tok-5"),
+    Key("COPILOT_TOKEN", (), "old, new,", ("old", "new"), "tok-5", ("tok-5",)),
+    Key("COPILOT_ONE_ACCOUNT", False, "yes", True, True, True),
     Key("HEALTH_TOKEN", None, "tok-6", "tok-6", "tok-7", "tok-7"),
     Key("HEALTH_MAX_AGE", 300.0, "60", 60.0, 90, 90.0),
     Key("URL_PREFIX", "/chatwoot", "/hooks/", "/hooks", "/", ""),
@@ -214,7 +215,10 @@ def test_a_configuration_cannot_be_changed() -> None:
 
 YES: t.Final = (True, "true", "TRUE", " yes ", "on", "1", 1)
 NO: t.Final = (False, "false", "False", "No", "off", "0", 0)
-FLAGS: t.Final = ("YIELD_TO_ASSIGNEE", "NOTE_ON_FAILURE", "TYPING")
+FLAGS: t.Final = (
+    *("YIELD_TO_ASSIGNEE", "NOTE_ON_FAILURE", "TYPING"),
+    "COPILOT_ONE_ACCOUNT",
+)
 
 WAYS: t.Final[t.Sequence[tuple[str, t.Any, t.Sequence[t.Any]]]] = [
     ("WEBHOOK_SECRET", ("one",), ["one"]),

@@ -554,6 +554,17 @@ def test_a_suggestion_requires_the_token_after_the_scheme_in_any_case(
     assert (answer.status_code, len(asked)) == (status, status == 200)
 
 
+@with_settings(copilot_token="old, new")
+@pytest.mark.parametrize(
+    ("token", "status"), [("old", 200), ("new", 200), ("old,new", 401), ("ol", 401)]
+)
+@pytest.mark.usefixtures("asked")
+def test_two_tokens_can_be_in_use(scene: Views, token: str, status: int) -> None:
+    headers = {"Authorization": f"Bearer {token}"}
+    answer = scene.client.post(COPILOT, json={"message": "Hello"}, headers=headers)
+    assert answer.status_code == status
+
+
 @with_settings(
     copilot_token=None, base_url=None, account_id=None, api_access_token=None
 )

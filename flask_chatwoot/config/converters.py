@@ -86,6 +86,11 @@ def token(value: t.Any) -> str:
     return given
 
 
+def tokens(value: t.Any) -> tuple[str, ...]:
+    """A list, or text with commas; at least one that fits into an HTTP header."""
+    return tuple(map(token, secrets(value)))
+
+
 def _parts(value: t.Any) -> t.Iterable[t.Any]:
     return value if isinstance(value, list | tuple | set) else text(value).split(",")
 

@@ -69,7 +69,8 @@ class Config:
     support_mode_attr: str
     webhook_secret: tuple[str, ...] = field(repr=False)
     webhook_token: str | None = field(repr=False)
-    copilot_token: str | None = field(repr=False)
+    copilot_token: tuple[str, ...] = field(repr=False)
+    copilot_one_account: bool
     health_token: str | None = field(repr=False)
     health_max_age: float
     url_prefix: str

@@ -100,10 +100,18 @@ SETTINGS: t.Final = (
     ),
     _common(
         "copilot_token",
-        to.token,
-        None,
-        "Bearer token that /copilot requires. Without it, every client may call it.",
+        to.tokens,
+        (),
+        "Bearer token that /copilot and /v1 require; several in a rotation. None: "
+        "every client may call /copilot, and there is no /v1.",
         secret=True,
+    ),
+    Setting(
+        "copilot_one_account",
+        to.flag,
+        False,
+        "Chatwoot has no account but this one, so that /v1 need not compare whose "
+        "conversation is meant.",
     ),
     Setting(
         "health_token",
