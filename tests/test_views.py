@@ -451,6 +451,7 @@ def test_a_delivery_that_could_not_be_stored_is_not_acknowledged(
 
 
 @pytest.mark.slow
+@pytest.mark.sqlite
 def test_a_locked_database_is_reported_before_chatwoot_stops_waiting(
     scene: Views, caplog: pytest.LogCaptureFixture
 ) -> None:

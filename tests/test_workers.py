@@ -25,6 +25,7 @@ from support.apps import (
     work,
 )
 from support.chatwoot import ChatwootStub
+from support.databases import environment_of
 from support.deliveries import as_bytes, deliver, message
 from support.queue import Store, open_store
 from support.waiting import wait_until
@@ -555,7 +556,8 @@ PROGRAM = Path(__file__).parent / "support" / "programs" / "worker_threads.py"
 def run(path: str, what: str) -> str:
     """Run the program to its end; what it prints."""
     done = subprocess.run(
-        [sys.executable, str(PROGRAM), path, what],
+        [sys.executable, str(PROGRAM), what],
+        env={**os.environ, **environment_of(path)},
         capture_output=True,
         text=True,
         timeout=30,

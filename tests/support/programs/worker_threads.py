@@ -1,6 +1,6 @@
 """A process whose worker threads handle jobs, and which then forks or ends.
 
-Arguments: the path of the database, and ``fork`` or ``end``.
+Argument: ``fork`` or ``end``. The database is named by the environment.
 """
 
 import asyncio
@@ -21,7 +21,6 @@ app.config.update(
     CHATWOOT_BASE_URL="http://127.0.0.1:9",
     CHATWOOT_ACCOUNT_ID=1,
     CHATWOOT_API_ACCESS_TOKEN="t",
-    CHATWOOT_DATABASE_URL="sqlite:///" + sys.argv[1],
     CHATWOOT_WORKERS=2,
     CHATWOOT_COPILOT_TOKEN="t",
     CHATWOOT_WEBHOOK_SECRET="s",
@@ -49,7 +48,9 @@ def put(number: int) -> None:
 
 def names() -> list[str]:
     """The names of the worker threads."""
-    return sorted(t.name for t in threading.enumerate() if "worker" in t.name)
+    every = (thread.name for thread in threading.enumerate())
+
+    return sorted(name for name in every if name.startswith("chatwoot-worker"))
 
 
 def serve(number: int) -> list[str]:
@@ -105,4 +106,4 @@ def end() -> None:
 
 
 if __name__ == "__main__":
-    {"fork": fork, "end": end}[sys.argv[2]]()
+    {"fork": fork, "end": end}[sys.argv[1]]()
