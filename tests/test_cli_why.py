@@ -104,7 +104,8 @@ def test_all_failures_of_a_dead_turn_are_counted(scene: Scene, clock: Clock) -> 
 
     *_, end, _ = lines_of(scene)
     assert "  dead " in end
-    assert " 5 attempts (5 failed by the provider), because: provider_failed" in end
+    # Five of the provider, and one that posts the note.
+    assert " 6 attempts (5 failed by the provider), because: provider_failed" in end
 
 
 @pytest.mark.usefixtures("clock")

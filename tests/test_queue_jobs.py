@@ -283,7 +283,7 @@ def test_a_job_that_was_given_up_begins_anew_with_its_drafts(store: Store) -> No
     parts = [*public("We are sorry."), DraftPart("It failed.", True)]
     store.queue.give_up(job, "refused", parts, handoff="{}")
 
-    assert store.only().attempts == 0
+    assert store.only().attempts == 2
     anew = store.claim()
     drafts = [(each.content, each.private) for each in anew.drafts]
     assert drafts == [("We are sorry.", False), ("It failed.", True)]
@@ -369,7 +369,7 @@ def test_failures_of_provider_and_chatwoot_are_counted_apart(store: Store) -> No
     assert (store.only().attempts, counts(store)) == (3, (2, 1))
 
     store.queue.give_up(store.claim(), "refused", [], handoff=None)
-    assert (store.only().attempts, counts(store)) == (0, (2, 1))
+    assert (store.only().attempts, counts(store)) == (4, (2, 1))
 
     store.finish("dead", "refused")
     store.inspection.retry([1])

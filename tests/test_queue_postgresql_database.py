@@ -639,6 +639,7 @@ def test_the_tables_of_a_release_that_only_added_to_them_are_used(
 def make_older(server: Program, schema: str) -> None:
     """As if the release before had made the tables."""
     server.execute(f'DROP TABLE "{schema}".reading')
+    server.execute(f'ALTER TABLE "{schema}".job DROP COLUMN last_attempt')
     server.execute(f'UPDATE "{schema}".meta SET version = version - 1')
 
 
@@ -655,6 +656,8 @@ def test_the_tables_of_an_older_release_get_what_this_one_has_added(
     assert new == [True] * 4
     assert put(store, 9)  # a process of the older release
     assert server.execute(f'SELECT count(*) FROM "{schema}".reading') == [(0,)]
+    added = f'SELECT bool_or(last_attempt) FROM "{schema}".job'
+    assert server.execute(added) == [(False,)]
     read = f'SELECT version FROM "{schema}".meta'
     assert server.execute(read) == [(TABLES,)]
 

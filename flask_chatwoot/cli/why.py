@@ -115,10 +115,7 @@ def _when(seconds: float, *, leased: bool) -> str:
 
 
 def _tried(job: JobStory) -> str:
-    """The number of attempts, and how many failed where.
-
-    A turn that is given up begins to count again, for the posts that say so.
-    """
+    """The number of attempts, and how many failed where."""
     failed = [
         f"{count} failed by {whom}"
         for count, whom in (
@@ -129,9 +126,7 @@ def _tried(job: JobStory) -> str:
     ]
     details = f" ({', '.join(failed)})" if failed else ""
 
-    attempts = max(job.attempts, job.provider_attempts + job.chatwoot_attempts)
-
-    return f"{_counted(attempts, 'attempt')}{details}"
+    return f"{_counted(job.attempts, 'attempt')}{details}"
 
 
 def _counted(count: int, noun: str) -> str:

@@ -15,15 +15,16 @@ ALIVE: t.Final = 30.0
 _LIST: t.Final = f"""
 SELECT * FROM (
     SELECT id, conversation_id, message_id, {schema.JOB_STATE} AS state,
-        :now - received_at, attempts, provider_attempts, chatwoot_attempts, outcome,
-        reason
+        :now - received_at, attempts + earlier_attempts, provider_attempts,
+        chatwoot_attempts, outcome, reason
     FROM job {{among}} AND account_id = :account
 ) AS listed WHERE state IN ({{states}}) ORDER BY id DESC LIMIT :limit
 """  # noqa: S608 - from constants
 
 _REVIVE: t.Final = """
 UPDATE job SET finished_at = NULL, outcome = NULL, reason = NULL, attempts = 0,
-    provider_attempts = 0, chatwoot_attempts = 0,
+    provider_attempts = 0, chatwoot_attempts = 0, earlier_attempts = 0,
+    last_attempt = false,
     failure = NULL, handoff = CASE WHEN failure IS NULL THEN handoff END,
     due_at = CASE WHEN EXISTS (
         SELECT 1 FROM job AS other WHERE other.account_id = job.account_id
@@ -81,7 +82,7 @@ WHERE account_id = :account AND (threads = 0 OR seen_at < :now - 3600)
 
 _STORY: t.Final = f"""
 SELECT id, message_id, kind, {schema.JOB_STATE}, received_at, finished_at, due_at,
-    attempts, provider_attempts, chatwoot_attempts, outcome, reason,
+    attempts + earlier_attempts, provider_attempts, chatwoot_attempts, outcome, reason,
     1 + (
         SELECT count(DISTINCT message_id) FROM follow_up
         WHERE job_id = job.id AND message_id <> job.message_id
@@ -137,9 +138,9 @@ class JobRow(t.NamedTuple):
     """A job as operators see it, without any text.
 
     :ivar age: Seconds since the delivery arrived.
-    :ivar attempts: The number of claims. Attempts that failed because of the provider
-        or of Chatwoot are also counted in ``provider_attempts`` and
-        ``chatwoot_attempts``.
+    :ivar attempts: The number of claims since it came or was revived, also those after
+        its turn was given up. Attempts that failed because of the provider or of
+        Chatwoot are also counted in ``provider_attempts`` and ``chatwoot_attempts``.
     """
 
     id: int

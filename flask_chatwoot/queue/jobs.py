@@ -84,7 +84,7 @@ WHERE id = :job AND claim = :claim
 
 _GIVE_UP: t.Final = """
 UPDATE job SET failure = :failure, handoff = :handoff, due_at = :now, claim = NULL,
-    attempts = 0
+    earlier_attempts = earlier_attempts + attempts, attempts = 0
 WHERE id = :job AND claim = :claim
 """
 

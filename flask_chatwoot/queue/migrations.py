@@ -51,6 +51,19 @@ _HASHED: t.Final = (
 
 # --
 
+# -- version 8: attempts that are counted apart, and threads that are stuck ----
+
+_COUNTED_JOBS: t.Final = (
+    "ALTER TABLE job ADD COLUMN earlier_attempts INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE job ADD COLUMN last_attempt INTEGER NOT NULL DEFAULT 0",
+)
+
+_STUCK: t.Final = ("ALTER TABLE worker ADD COLUMN stuck INTEGER NOT NULL DEFAULT 0",)
+
+_COUNTED: t.Final = (*_COUNTED_JOBS, *_STUCK)
+
+# --
+
 _FROM_3: t.Final = (
     f"CREATE TABLE new_job ({JOB_COLUMNS})",
     # Until version 3 a due time below zero stood for one that no claim had seen yet.
@@ -78,6 +91,7 @@ _FROM_3: t.Final = (
     *FROM_OUTSIDE,
     *_HASHED_FOLLOW_UPS,
     *SUGGESTED,
+    *_STUCK,
 )
 
 _FROM_4: t.Final = (
@@ -93,16 +107,21 @@ _FROM_4: t.Final = (
     *FROM_OUTSIDE,
     *_HASHED,
     *SUGGESTED,
+    *_COUNTED,
 )
 
-_FROM_5: t.Final = (*_KNOWN, *FROM_OUTSIDE, *_HASHED, *SUGGESTED)
+_FROM_5: t.Final = (*_KNOWN, *FROM_OUTSIDE, *_HASHED, *SUGGESTED, *_COUNTED)
 
 MIGRATIONS: t.Final[t.Mapping[int, t.Sequence[str]]] = {
     0: CREATE,
     3: _FROM_3,
     4: _FROM_4,
     5: _FROM_5,
-    6: SUGGESTED,
+    6: (*SUGGESTED, *_COUNTED),
+    7: _COUNTED,
 }
 """What makes the tables of this version from those of another; 0 is an empty file.
 Foreign keys must not be enforced meanwhile."""
+
+COLUMNS: t.Final = _COUNTED
+"""Columns that later versions than 6 have added to tables of that."""

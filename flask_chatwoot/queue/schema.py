@@ -64,7 +64,7 @@ In a file whose rows were moved to PostgreSQL all jobs are *done*; see
 import enum
 import typing as t
 
-VERSION: t.Final = 7
+VERSION: t.Final = 8
 
 
 class JobState(enum.StrEnum):
@@ -194,6 +194,8 @@ JOB_COLUMNS: t.Final = """
     attempts INTEGER NOT NULL DEFAULT 0,
     provider_attempts INTEGER NOT NULL DEFAULT 0,  -- those of them that it failed
     chatwoot_attempts INTEGER NOT NULL DEFAULT 0,
+    earlier_attempts INTEGER NOT NULL DEFAULT 0,  -- before its turn was given up
+    last_attempt INTEGER NOT NULL DEFAULT 0,  -- the provider gets no other one
     handoff TEXT,
     failure TEXT,  -- why its turn was given up
     finished_at REAL,
@@ -405,6 +407,7 @@ CREATE: t.Final = (
         threads INTEGER NOT NULL,
         seen_at REAL NOT NULL,
         limits TEXT NOT NULL DEFAULT '',  -- names of WorkerLimit, with spaces between
+        stuck INTEGER NOT NULL DEFAULT 0,  -- further threads, whose turns are given up
         PRIMARY KEY (account_id, name)
     ) WITHOUT ROWID""",
     """CREATE TABLE trait (
