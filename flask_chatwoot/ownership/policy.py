@@ -139,6 +139,8 @@ _TABLE: t.Final[tuple[_Line, ...]] = (
 
 # -- what a host's policy returned -------------------------------------------------
 
+_HEARD_BY: t.Final[frozenset[str]] = frozenset(Audience)
+
 _AUDIENCES: t.Final = {Mode.BOT: Audience.CUSTOMER, Mode.HUMAN: Audience.OPERATORS}
 
 
@@ -153,7 +155,7 @@ def decision_from(answer: t.Any) -> Decision | None:
 
     audience, reason = answer
 
-    if not isinstance(audience, str) or audience not in {*Audience}:
+    if not isinstance(audience, str) or audience not in _HEARD_BY:
         return None
 
     if reason is None:

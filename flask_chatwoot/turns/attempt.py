@@ -438,9 +438,12 @@ def _text_of(message: Message) -> str:
     return described(message.text, files) if files else message.text
 
 
+_REASONS: t.Final[frozenset[str]] = frozenset(Reason)
+
+
 def _log(job: Job, ending: Ending) -> None:
     """One line a turn. A reason in the host's own words may quote the customer."""
-    reason = ending.reason if ending.reason in {*Reason} else None
+    reason = ending.reason if ending.reason in _REASONS else None
     log.info(
         "job %s of conversation %s: %s%s",
         job.id,
