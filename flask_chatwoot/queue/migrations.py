@@ -46,7 +46,7 @@ _HASHED: t.Final = (
     "ALTER TABLE job ADD COLUMN text_hash BLOB",
     "ALTER TABLE job ADD COLUMN offered BLOB",
     *_HASHED_FOLLOW_UPS,
-    next(index for index in INDEXES if " job_recent " in index),
+    next(index for index in INDEXES if " job_ended " in index),
 )
 
 # --
@@ -61,6 +61,12 @@ _COUNTED_JOBS: t.Final = (
 _STUCK: t.Final = ("ALTER TABLE worker ADD COLUMN stuck INTEGER NOT NULL DEFAULT 0",)
 
 _COUNTED: t.Final = (*_COUNTED_JOBS, *_STUCK)
+
+# An index over finished turns alone costs a delivery nothing.
+_RECENT: t.Final = (
+    "DROP INDEX job_recent",
+    next(index for index in INDEXES if " job_ended " in index),
+)
 
 # --
 
@@ -117,8 +123,8 @@ MIGRATIONS: t.Final[t.Mapping[int, t.Sequence[str]]] = {
     3: _FROM_3,
     4: _FROM_4,
     5: _FROM_5,
-    6: (*SUGGESTED, *_COUNTED),
-    7: _COUNTED,
+    6: (*SUGGESTED, *_COUNTED, *_RECENT),
+    7: (*_COUNTED, *_RECENT),
 }
 """What makes the tables of this version from those of another; 0 is an empty file.
 Foreign keys must not be enforced meanwhile."""

@@ -15,18 +15,22 @@ HASH_SIZE: t.Final = 8
 """Bytes of a hash."""
 
 _TURNS: t.Final = """
-job.account_id = :account AND job.conversation_id = :conversation
-AND job.kind = 'message' AND job.received_at > :since AND job.id <= :job
+SELECT id, received_at, text_hash, offered, reason FROM job
+WHERE account_id = :account AND conversation_id = :conversation
+AND kind = 'message' AND received_at > :since AND id <= :job
 """
 
-# What a superseded turn left to the next one has no key; it counts where it came.
+# Ended turns and those in line have an index each. What a superseded turn left to the
+# next one has no key; it counts where it came.
 _RECENT: t.Final = f"""
-SELECT job.id, job.received_at, job.text_hash, job.offered, job.reason
-FROM job WHERE {_TURNS}
+WITH turn AS (
+    {_TURNS} AND finished_at IS NOT NULL UNION ALL {_TURNS} AND finished_at IS NULL
+)
+SELECT id, received_at, text_hash, offered, reason FROM turn
 UNION ALL
-SELECT job.id, follow_up.received_at, follow_up.text_hash, NULL, job.reason
-FROM job JOIN follow_up ON follow_up.job_id = job.id
-WHERE {_TURNS} AND follow_up.key IS NOT NULL
+SELECT turn.id, follow_up.received_at, follow_up.text_hash, NULL, turn.reason
+FROM turn JOIN follow_up ON follow_up.job_id = turn.id
+WHERE follow_up.key IS NOT NULL
 """  # noqa: S608 - from constants
 
 

@@ -223,9 +223,9 @@ INDEXES: t.Final = (
     # How many jobs have which outcome, and which of them are old.
     """CREATE INDEX job_finished ON job (account_id, outcome, finished_at)
         WHERE finished_at IS NOT NULL""",
-    # What a customer wrote in the last hour.
-    """CREATE INDEX job_recent ON job (account_id, conversation_id, received_at)
-        WHERE kind = 'message'""",
+    # What a customer wrote in the last hour, besides the line.
+    """CREATE INDEX job_ended ON job (account_id, conversation_id, received_at)
+        WHERE kind = 'message' AND finished_at IS NOT NULL""",
     """CREATE INDEX conversation_touched ON conversation (account_id, touched_at)""",
     """CREATE INDEX transcript_said ON transcript (account_id, said_at)""",
     """CREATE INDEX follow_up_job ON follow_up (job_id)""",
