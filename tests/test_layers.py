@@ -194,7 +194,7 @@ def test_what_is_below_turns_knows_no_flask(name: str) -> None:
     [
         (
             "requests",
-            {*(f"client.{x}" for x in CLIENT), "client.raw", "simulator.deliveries"},
+            {*(f"client.{x}" for x in CLIENT), "client.raw", "simulator.outgoing"},
         ),
         ("urllib3", {*(f"client.{x}" for x in CLIENT), "client.api"}),
         ("sqlite3", {"queue.sqlite"}),

@@ -7,7 +7,6 @@ Source: ``lib/webhooks/trigger.rb``, ``app/jobs/agent_bots/webhook_job.rb`` and
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import queue
 import random
 import threading
@@ -15,13 +14,11 @@ import time
 import typing as t
 import uuid
 from dataclasses import dataclass, field, replace
-from urllib.parse import urlsplit
-
-import requests
 
 from flask_chatwoot.payloads import signature
 
 from .encoding import readable, to_json
+from .outgoing import check_local, post
 from .payloads import Version
 from .redaction import HIDDEN, redacted_url
 from .state import State, WebhookEvent, random_text
@@ -158,9 +155,7 @@ class WebhookSender:
         inbox_id: int | None = None,
     ) -> Connection:
         """See ``Simulator.connect``."""
-        if not _is_local(url):
-            raise ValueError(f"{url} is not on this machine; use a loopback address.")
-
+        check_local(url)
         bot = kind == "bot"
         wanted = _bot_events(self._state.version) if bot else _chosen(events)
         connection = Connection(url, kind, frozenset(wanted), secret, inbox_id)
@@ -287,7 +282,7 @@ class WebhookSender:
     ) -> Delivery:
         headers = self._headers(connection, request, delivery_id)
         began = time.monotonic()
-        status, answer, error = self._request(connection.url, request.body, headers)
+        ended = post(connection.url, request.body, headers, timeout=self._timeout)
         done = Delivery(
             event=request.event.name,
             message_id=request.event.message_id,
@@ -296,11 +291,11 @@ class WebhookSender:
             headers=_shown(headers),
             signed=signature.SIGNATURE_HEADER in headers,
             body=request.body,
-            status=status,
-            answer=answer,
+            status=ended.status,
+            answer=readable(ended.content),
             began=began,
             seconds=time.monotonic() - began,
-            error=error,
+            error=ended.error,
             attempt=attempt,
             request=replace(request, delivery_id=delivery_id),
         )
@@ -309,25 +304,6 @@ class WebhookSender:
             self.done.append(done)
 
         return done
-
-    def _request(
-        self, url: str, body: bytes, headers: t.Mapping[str, str]
-    ) -> tuple[int | None, t.Any, str | None]:
-        with requests.Session() as session:
-            session.trust_env = False
-
-            try:
-                response = session.post(
-                    url,
-                    data=body,
-                    headers=headers,
-                    timeout=self._timeout,
-                    allow_redirects=False,
-                )
-            except requests.RequestException as error:
-                return None, None, type(error).__name__
-
-        return response.status_code, readable(response.content), None
 
     def _headers(
         self, connection: Connection, request: DeliveryRequest, delivery_id: str
@@ -394,12 +370,3 @@ def _bot_events(version: Version) -> set[str]:
         events |= {"conversation_status_changed", "conversation_updated"}
 
     return events
-
-
-def _is_local(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
