@@ -24,11 +24,12 @@ from collections import Counter
 
 from . import payloads
 from .api import API, Call, Fault, PlannedFault
+from .composer import Completion, Composer, Suggestion
 from .deliveries import Delivery, Kind, Signing, WebhookSender, signs
 from .payloads import ContactRecord, MessageRecord
 from .routes import ENDPOINTS
 from .server import Server
-from .state import Role, State, Token
+from .state import Role, State, StoredConversation, Token
 from .talk import Talk
 
 T = t.TypeVar("T")
@@ -46,6 +47,7 @@ class Simulator:
     :param message_limit: Messages of a conversation in one minute, after which the API
         refuses another. It does not apply to a :class:`Talk`.
     :param clock: Unix seconds, for messages and for timestamps of deliveries.
+    :param suggestion_timeout: Seconds an operator waits for a suggestion.
     :param role: Of the user of the token. An agent who opens a conversation
         through the API gets it assigned, an administrator does not.
     :ivar user_token: Token of the user.
@@ -65,6 +67,7 @@ class Simulator:
         account_id: int = 1,
         delivery_timeout: float = 5.0,
         retry_pause: float = 3.0,
+        suggestion_timeout: float = 15.0,
         message_limit: int = 200,
         clock: t.Callable[[], float] = time.time,
         role: Role = "administrator",
@@ -80,6 +83,9 @@ class Simulator:
         self._server: Server | None = None
 
         self.admin = self._api.admin
+        self._composer = Composer(
+            self._state, self.admin.attributes, timeout=suggestion_timeout, pause=0.1
+        )
         self.version = version
         self.account_id = account_id
         self.user_token = self._state.user_token
@@ -272,6 +278,73 @@ class Simulator:
         :raises TimeoutError: There still is one.
         """
         self.wait_until(lambda: self._sender.under_way == 0, timeout=timeout)
+
+    # The AI buttons of the composer. Each blocks until the operator has an answer.
+
+    def connect_copilot(self, endpoint: str, key: str) -> None:
+        """Set what the Super Admin console asks for: the endpoint and its key.
+
+        :param endpoint: The URL before ``/v1/chat/completions``.
+        :raises ValueError: It is not on this machine.
+        """
+        self._composer.connect(endpoint, key)
+
+    def suggest_reply(self, conversation: Talk) -> Suggestion:
+        """Press *Suggest a reply*.
+
+        :raises ValueError: There is no endpoint, or this version has no such buttons.
+        """
+        return self._composer.suggest_reply(self._stored(conversation))
+
+    def summarize(self, conversation: Talk) -> Suggestion:
+        """Ask for a summary. Raises what :meth:`suggest_reply` does."""
+        return self._composer.summarize(self._stored(conversation))
+
+    def rewrite(
+        self,
+        text: str,
+        operation: str = "improve",
+        *,
+        conversation: Talk | None = None,
+    ) -> Suggestion:
+        """Let a text of the operator be written anew.
+
+        :param operation: One of :data:`composer.OPERATIONS`.
+        :param conversation: Where it is written; only ``"improve"`` tells its content.
+        :raises ValueError: There is no such operation; or as :meth:`suggest_reply`.
+        """
+        stored = self._stored(conversation) if conversation else None
+
+        return self._composer.rewrite(text, operation, stored)
+
+    def suggest_labels(self, conversation: Talk, labels: t.Iterable[str]) -> Suggestion:
+        """Ask which labels fit. Raises what :meth:`suggest_reply` does.
+
+        :param labels: All labels of the account. Without any, and before the third
+            message of the customer, Chatwoot does not ask, and the text is ``None``.
+        """
+        return self._composer.suggest_labels(self._stored(conversation), labels)
+
+    def follow_up(
+        self, suggestion: Suggestion, text: str, *, conversation: Talk | None = None
+    ) -> Suggestion:
+        """Say what is to be changed in a suggestion, as ``"Shorter, please"``.
+
+        Raises what :meth:`suggest_reply` does.
+        """
+        stored = self._stored(conversation) if conversation else None
+
+        return self._composer.follow_up(suggestion.context, text, stored)
+
+    @property
+    def completions(self) -> list[Completion]:
+        """The requests of these buttons, in the order in which they ended."""
+        with self._state.lock:
+            return list(self._composer.done)
+
+    def _stored(self, conversation: Talk) -> StoredConversation:
+        with self._state.lock:
+            return self._state.conversations[conversation.id]
 
     # The API
 
