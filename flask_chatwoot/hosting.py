@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import tempfile
 import traceback
 import typing as t
@@ -59,10 +60,16 @@ def hosted(
             ):
                 webhook = f"{address}{config.url_prefix}/webhook"
                 simulator.connect(webhook, kind=kind, events=SUBSCRIPTIONS)
+                _connect_copilot(simulator, address, config)
                 yield webhook
         finally:
             app.extensions[KEY] = own
             runtime.configured.close()
+
+
+def _connect_copilot(simulator: Simulator, address: str, config: Config) -> None:
+    for key in config.copilot_token[:1]:
+        simulator.connect_copilot(f"{address}{config.url_prefix}", key)
 
 
 def _print_error(_: Flask, exc_info: t.Any, **rest: t.Any) -> None:
@@ -83,6 +90,8 @@ def _config(own: Config, simulator: Simulator, kind: Kind, folder: str) -> Confi
         user_access_token=simulator.user_token if own.user_access_token else None,
         webhook_secret=(secret,) if secret else (),
         webhook_token=None,
+        copilot_token=(secrets.token_urlsafe(24),),
+        copilot_one_account=True,  # the simulator has no other
         backend="thread",
         inboxes=frozenset(),
         workers=own.workers or 4,

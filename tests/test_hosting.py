@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from flask import Flask
+from flask import Flask, request
 from support.apps import AppFactory, components_of, jobs_of
 from support.commands import outcome
 
@@ -106,6 +106,24 @@ def test_the_hosts_own_settings_are_not_used(app: Flask, tmp_path: Path) -> None
     assert app.extensions["chatwoot"] is own
     assert not (tmp_path / "real.sqlite3").exists()
     assert {call.token for call in sim.calls} == {"user"}
+
+
+def test_the_composer_asks_the_app_with_a_key_of_its_own(app: Flask) -> None:
+    app.config["CHATWOOT_COPILOT_TOKEN"] = "real-token"
+    Chatwoot(app)
+    keys: list[str | None] = []
+
+    @app.before_request
+    def stand_in() -> t.Any:
+        keys.append(request.headers.get("Authorization"))
+        return {"choices": [{"message": {"content": request.path}}]}
+
+    with Simulator() as sim, hosted(app, sim):
+        key = app.extensions["chatwoot"].config.copilot_token[0]
+        got = sim.suggest_reply(sim.conversation())
+
+    assert (got.text, got.error) == ("/chatwoot/v1/chat/completions", None)
+    assert keys == [f"Bearer {key}"] != ["Bearer real-token"]
 
 
 def test_a_configured_postgresql_database_is_not_used(app: Flask) -> None:

@@ -16,7 +16,16 @@ from flask import Flask, request
 from support.apps import AppFactory, jobs_of, runtime_of
 from support.commands import outcome, spawn
 from support.deliveries import SECRET
-from support.playground import ASKED, BUTTONS, JSON, OFF, QUESTION, Page, call_chatwoot
+from support.playground import (
+    ASKED,
+    BUTTONS,
+    JSON,
+    OFF,
+    QUESTION,
+    Page,
+    call_chatwoot,
+    copilot_stand_in,
+)
 from support.simulation import verify
 from support.waiting import wait_until
 from werkzeug import Request, Response
@@ -215,6 +224,62 @@ def test_the_attribute_and_its_values_are_those_of_the_host(tmp_path: Path) -> N
     assert page.conversation().get("mode") == "bot"
 
 
+def test_a_suggestion_is_asked_of_the_app_and_followed_up(
+    app: Flask, page: Page
+) -> None:
+    copilot_stand_in(app, str.upper)
+    page.begin("Human")
+
+    first = page.post("conversations/1/suggestion")
+    second = page.post("conversations/1/follow-up", message="Shorter", **_kept(first))
+
+    assert (first["message"], second["message"]) == (QUESTION.upper(), "SHORTER")
+    page.wait_until(lambda: len(page.traffic("question")) == 2)
+    assert shown(page.traffic("question"), "what status signature") == [
+        ("reply_suggestion", 200, "key"),
+        ("follow_up", 200, "key"),
+    ]
+    body = page.get(f"traffic/{page.traffic('question')[0]['number']}")
+    assert body["request"]["messages"][1]["content"].startswith("Conversation ID: #1")
+    assert body["answer"]["choices"]
+
+
+def _kept(answer: JSON) -> JSON:
+    return {"follow_up_context": answer["follow_up_context"]}
+
+
+CONTEXT: t.Final[JSON] = {
+    "event_name": "reply_suggestion",
+    "original_context": "Conversation ID: #1",
+    "last_response": "Yes.",
+}
+
+
+@pytest.mark.parametrize(
+    ("context", "status"),
+    [
+        (None, 400),
+        ([], 400),
+        ({}, 422),
+        ({**CONTEXT, "event_name": "nonsense"}, 422),
+        ({**CONTEXT, "event_name": ["improve"]}, 400),
+        ({**CONTEXT, "last_response": ""}, 422),
+        ({**CONTEXT, "conversation_history": 5}, 400),
+    ],
+    ids=str,
+)
+def test_a_follow_up_without_what_it_follows_is_refused(
+    page: Page, context: t.Any, status: int
+) -> None:
+    page.begin()
+    body = {"message": "Shorter", "follow_up_context": context}
+
+    response = page.request("POST", "conversations/1/follow-up", json=body)
+
+    assert response.status_code == status
+    assert response.json()["error"]
+
+
 # -- traffic ---------------------------------------------------------------------
 
 
@@ -296,7 +361,7 @@ def test_a_call_cannot_be_sent_again(page: Page) -> None:
     path = f"traffic/{page.traffic('call')[0]['number']}/again"
     response = page.request("POST", path, json={})
     assert response.status_code == 404
-    assert "a call" in response.json()["error"]
+    assert "not a delivery" in response.json()["error"]
 
 
 def test_a_turn_shows_why_there_is_no_answer(chatwoot: Chatwoot, page: Page) -> None:

@@ -19,7 +19,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
-from support.playground import ASKED, QUESTION, call_chatwoot
+from support.playground import ASKED, QUESTION, call_chatwoot, copilot_stand_in
 
 from flask_chatwoot import Chatwoot
 from flask_chatwoot.playground import serve
@@ -33,6 +33,7 @@ FAQ = {
     "return": "You have 30 days. Put the slip from the parcel into the box.",
     "lamp": "The cable of the lamp is two metres long.",
 }
+BROKEN = "Is the lamp broken?"
 HELLO = "Hello! Ask me about orders, returns or our lamps."
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAA"
@@ -205,7 +206,12 @@ def app(tmp_path: Path) -> Flask:
 
     @Chatwoot(app).reply_provider
     def answer(text: str) -> str:
+        if BROKEN in text:
+            raise LookupError("The index is not open.")
+
         return next((a for word, a in FAQ.items() if word in text.casefold()), HELLO)
+
+    copilot_stand_in(app, answer)
 
     return app
 
@@ -417,6 +423,67 @@ def test_after_it_is_resolved_the_customer_can_begin_another(window: Window) -> 
     assert (window.visible("pre-chat"), window.focused) == (True, "choice")
 
 
+# -- suggestions -----------------------------------------------------------------
+
+
+def test_a_suggested_reply_is_changed_accepted_and_sent(window: Window) -> None:
+    window.begin("Human", "Can I return it?")
+    window.click("#suggest")
+    window.wait_for(FAQ["return"], "suggested")
+    assert window.focused == "accept"
+    assert not window.visible("operator-composer")
+    window.picture("suggestion")
+
+    window.find("follow-up").send_keys("Tell about the lamp" + Keys.ENTER)
+    window.wait_for(FAQ["lamp"], "suggested")
+    window.click("#accept")
+    written = window.find("operator-text").get_property("value")
+    assert (written, window.focused) == (FAQ["lamp"], "operator-text")
+    assert FAQ["lamp"] not in window.text("customer-log")
+
+    window.find("operator-text").send_keys(" Olga" + Keys.ENTER)
+    window.wait_for(f"{FAQ['lamp']} Olga")
+    window.wait_for("reply_suggestion", "traffic-log")
+    assert window.texts("#traffic-log .question .status") == ["200", "200"]
+
+
+def test_a_discarded_suggestion_leaves_nothing(window: Window) -> None:
+    window.begin("Human")
+    window.click("#suggest")
+    window.wait_for(FAQ["order"], "suggested")
+    window.click("#discard")
+
+    assert window.focused == "suggest"
+    assert window.find("operator-text").get_property("value") == ""
+    assert not window.visible("suggestion")
+
+
+def test_a_suggestion_ends_when_another_conversation_is_selected(
+    window: Window,
+) -> None:
+    window.begin("Human", "First.")
+    window.click("#new-conversation")
+    window.begin("Human", "Second.")
+    window.click("#suggest")
+    window.wait_for(HELLO, "suggested")
+
+    window.all("#conversations button")[1].click()
+    window.wait_for("First.", "operator-log")
+    assert not window.visible("suggestion")
+    assert window.visible("operator-composer")
+
+
+def test_the_error_of_a_suggestion_is_shown_as_the_app_words_it(
+    window: Window,
+) -> None:
+    window.begin("Human", BROKEN)
+    window.click("#suggest")
+
+    window.wait_for_one("The index is not open.", "#problem")
+    assert (window.visible("suggestion"), window.focused) == (False, "suggest")
+    assert "422" in window.errors()[0]  # the browser's own entry of the failed request
+
+
 # -- traffic and faults ----------------------------------------------------------
 
 
@@ -548,6 +615,7 @@ def test_a_screen_reader_announces_notes(window: Window) -> None:
         return t.cast(str, window.find("announcer").get_property("textContent"))
 
     window.begin("Human")
+    window.wait_until(lambda: FAQ["order"] in announced())
     window.answer("A regular.", note=True)
     window.wait_until(lambda: "A regular." in announced())
     window.click("#resolve")

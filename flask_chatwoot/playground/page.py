@@ -5,11 +5,13 @@ from __future__ import annotations
 import ipaddress
 import json
 import typing as t
+from http import HTTPStatus
 
 from flask import Blueprint, Flask, Response, current_app, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, MisdirectedRequest
 
+from flask_chatwoot.simulator import Suggestion
 from flask_chatwoot.simulator.payloads import JSON
 
 from .faults import Faults
@@ -204,6 +206,31 @@ def answer(number: int) -> ResponseReturnValue:
     _session().answer(number, _text(given, "text"), private=_flag(given, "private"))
 
     return {}
+
+
+@page.post("/conversations/<int:number>/suggestion")
+def suggest(number: int) -> ResponseReturnValue:
+    """A suggested reply, as Chatwoot answers its dashboard."""
+    return _suggested(_session().suggest(number))
+
+
+@page.post("/conversations/<int:number>/follow-up")
+def follow_up(number: int) -> ResponseReturnValue:
+    """Another reply, changed as the operator asks."""
+    given = _given()
+    context = given.get("follow_up_context")
+
+    if not isinstance(context, dict):
+        raise BadRequest("follow_up_context must be an object.")
+
+    return _suggested(_session().follow_up(number, context, _text(given, "message")))
+
+
+def _suggested(suggestion: Suggestion) -> ResponseReturnValue:
+    if suggestion.error:
+        return {"error": suggestion.error}, HTTPStatus.UNPROCESSABLE_ENTITY
+
+    return {"message": suggestion.text, "follow_up_context": suggestion.context}
 
 
 @page.post("/conversations/<int:number>/status")

@@ -18,8 +18,14 @@ from flask_chatwoot.outcomes import TurnOutcome
 from flask_chatwoot.replies import Turn
 from flask_chatwoot.runtime import KEY, Runtime
 from flask_chatwoot.signals import turn_finished
-from flask_chatwoot.simulator import Simulator, Talk
-from flask_chatwoot.simulator.payloads import JSON, ContactRecord, MessageRecord
+from flask_chatwoot.simulator import Simulator, Suggestion, Talk
+from flask_chatwoot.simulator.composer import FIRST_VERSION
+from flask_chatwoot.simulator.payloads import (
+    JSON,
+    ContactRecord,
+    MessageRecord,
+    parse_version,
+)
 
 from .faults import Faults, FaultSwitches, SlowedRegistry
 from .snapshots import conversation_snapshot
@@ -109,6 +115,24 @@ class Session:
     def answer(self, number: int, text: str, *, private: bool) -> None:
         """Send a message of the operator to the customer, or a note."""
         self._talk(number).operator_says(text, private=private)
+
+    def suggest(self, number: int) -> Suggestion:
+        """Press *Suggest a reply*, as the operator. Blocks until there is an answer.
+
+        :raises ValueError: This version of Chatwoot has no such button.
+        """
+        return self._simulator.suggest_reply(self._talk(number))
+
+    def follow_up(self, number: int, context: JSON, text: str) -> Suggestion:
+        """Say what is to be changed in a suggestion. Blocks until there is an answer.
+
+        :param context: What the page got with the suggestion.
+        """
+        return self._simulator.follow_up(
+            Suggestion(text=None, context=context),
+            text,
+            conversation=self._talk(number),
+        )
 
     def set_status(self, number: int, status: str) -> None:
         """Resolve or reopen, as the operator.
@@ -215,6 +239,7 @@ class Session:
                 "run": self.run,
                 "version": self._simulator.version,
                 "attribute": self.config.support_mode_attr,
+                "suggests": parse_version(self._simulator.version) >= FIRST_VERSION,
             },
             "faults": faults,
             **talks,

@@ -1,4 +1,4 @@
-"""Deliveries and calls as the page shows them, numbered in the order they ended."""
+"""The traffic as the page shows it, numbered in the order in which it ended."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import typing as t
 from http import HTTPStatus
 
 from flask_chatwoot.payloads import signature
-from flask_chatwoot.simulator import Call, Delivery, Simulator
+from flask_chatwoot.simulator import Call, Completion, Delivery, Simulator
 from flask_chatwoot.simulator.encoding import from_json
 from flask_chatwoot.simulator.payloads import JSON
 
@@ -16,37 +16,45 @@ _WORKING: t.Final = {"outcome": "working", "reason": None}
 """The state of a turn that has not ended."""
 
 
+Exchange = Delivery | Call | Completion
+"""A delivery, a call of the app, or a question of the composer."""
+
+
 class _Entry(t.NamedTuple):
-    """A delivery or a call.
+    """One exchange.
 
     :ivar begins_turn: Whether it may begin a turn: the message, if it is about one, is
         a customer's.
     """
 
-    exchange: Delivery | Call
+    exchange: Exchange
     begins_turn: bool
 
 
 class Traffic:
-    """All deliveries and calls. Not thread-safe: its owner has a lock."""
+    """All exchanges. Not thread-safe: its owner has a lock."""
 
     def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
         self._entries: list[_Entry] = []
         self._deliveries = 0
         self._calls = 0
+        self._completions = 0
         self._turns: dict[int, JSON] = {}
 
     def refresh(self) -> None:
-        """Number the new ones. To be called whenever a delivery or call has ended."""
+        """Number the new ones. To be called whenever an exchange has ended."""
         deliveries = self._simulator.deliveries[self._deliveries :]
         calls = self._simulator.calls[self._calls :]
         self._deliveries += len(deliveries)
+        completions = self._simulator.completions[self._completions :]
         self._calls += len(calls)
+        self._completions += len(completions)
         self._entries += [
             _Entry(one, begins_turn=not _is_echo(one)) for one in deliveries
         ]
-        self._entries += [_Entry(one, begins_turn=False) for one in calls]
+        others: list[Exchange] = [*calls, *completions]
+        self._entries += [_Entry(one, begins_turn=False) for one in others]
 
     def end(self, message_id: int, outcome: str, reason: str | None) -> None:
         """Keep the outcome of the turn that a message began."""
@@ -62,7 +70,7 @@ class Traffic:
         return sorted(entries, key=lambda entry: entry["began"])
 
     def bodies(self, number: int) -> JSON:
-        """The bodies of a delivery or call, of the request and of the answer.
+        """The bodies of an exchange, of the request and of the answer.
 
         :raises LookupError: There is no such number.
         """
@@ -74,6 +82,9 @@ class Traffic:
                 "request": exchange.json,
                 "answer": exchange.answer,
             }
+
+        if isinstance(exchange, Completion):
+            return {"request": exchange.body, "answer": exchange.answer}
 
         return {
             "headers": dict(exchange.headers),
@@ -91,17 +102,20 @@ class Traffic:
         if isinstance(exchange, Delivery):
             return exchange
 
-        raise LookupError(f"Number {number} is a call, not a delivery.")
+        raise LookupError(f"Number {number} is not a delivery.")
 
-    def _exchange(self, number: int) -> Delivery | Call:
+    def _exchange(self, number: int) -> Exchange:
         if not 1 <= number <= len(self._entries):
-            raise LookupError(f"There is no delivery or call {number}.")
+            raise LookupError(f"There is no number {number} in the traffic.")
 
         return self._entries[number - 1].exchange
 
     def _shown(self, entry: _Entry) -> JSON:
         if isinstance(entry.exchange, Call):
             return _of_call(entry.exchange)
+
+        if isinstance(entry.exchange, Completion):
+            return _of_completion(entry.exchange)
 
         shown = _of_delivery(entry.exchange)
 
@@ -162,7 +176,7 @@ def _of_call(call: Call) -> JSON:
         "ok": ok,
         "ms": round(call.seconds * 1000, 1),
         "signature": call.token and f"token_{call.token}",
-        "outcome": _outcome(call, ok),
+        "outcome": _outcome(call.status, ok),
         "reason": call.fault,
         "attempt": 1,
         "turn": None,
@@ -170,8 +184,27 @@ def _of_call(call: Call) -> JSON:
     }
 
 
-def _outcome(call: Call, ok: bool) -> str:
-    if call.status is None:
+def _of_completion(completion: Completion) -> JSON:
+    ok = completion.status == HTTPStatus.OK
+
+    return {
+        "kind": "question",
+        "what": completion.task,
+        "conversation": completion.conversation_id,
+        "status": completion.status,
+        "ok": ok,
+        "ms": round(completion.seconds * 1000, 1),
+        "signature": "key",
+        "outcome": _outcome(completion.status, ok),
+        "reason": completion.error,
+        "attempt": completion.attempt,
+        "turn": None,
+        "again": False,
+    }
+
+
+def _outcome(status: int | None, ok: bool) -> str:
+    if status is None:
         return "unanswered"
 
     return "done" if ok else "refused"

@@ -197,12 +197,12 @@ class Composer:
         self, context: JSON | None, text: str, stored: StoredConversation | None
     ) -> Suggestion:
         """See ``Simulator.follow_up``."""
-        if not (context and context.get("event_name") in _ACTIONS):
+        if context is None or not _is_complete(context):
             return Suggestion(text=None, error=NO_CONTEXT)
 
         action = _ACTIONS[context["event_name"]]
         prompt = f"You just performed a {action} action for a customer support agent."
-        history = list(context["conversation_history"])
+        history = list(context.get("conversation_history") or ())
         asked = {"role": "user", "content": text}
         got = self._ask(
             "follow_up",
@@ -334,6 +334,15 @@ def _messages(prompt: str, text: str) -> list[JSON]:
         {"role": "developer", "content": prompt},
         {"role": "user", "content": text},
     ]
+
+
+def _is_complete(context: JSON) -> bool:
+    """Whether a follow-up can be made of what the browser sends."""
+    required = ("event_name", "original_context", "last_response")
+
+    return all(context.get(key) for key in required) and (
+        context["event_name"] in _ACTIONS
+    )
 
 
 def _is_repeated(ended: Outgoing) -> bool:

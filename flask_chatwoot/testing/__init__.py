@@ -47,7 +47,7 @@ from .samples import (
 # Imported where it is used: every run of pytest loads this module, also in other
 # projects of the same environment.
 if t.TYPE_CHECKING:
-    from flask_chatwoot.simulator import Delivery, Simulator, Talk
+    from flask_chatwoot.simulator import Delivery, Simulator, Suggestion, Talk
     from flask_chatwoot.simulator.deliveries import Kind
     from flask_chatwoot.simulator.payloads import MessageRecord
 
@@ -143,6 +143,13 @@ class ChatwootTalk:
     def reason(self) -> Reason | None:
         """The reason of the outcome; ``None`` if it has none."""
         return self._end and self._end.reason
+
+    def suggest_reply(self) -> Suggestion:
+        """Press *Suggest a reply*, as an operator. Blocks until there is an answer.
+
+        :return: Its ``text``, or its ``error`` as the operator sees it.
+        """
+        return self._simulator.suggest_reply(self.talk)
 
     def operator_says(self, content: str, *, private: bool = False) -> MessageRecord:
         """Write as an operator. Blocks until the app has answered the delivery."""

@@ -74,8 +74,14 @@ export function holdEnd(list) {
   }).observe(list);
 }
 
-// Send a request; returns the answer, or null after showing the error.
-export async function post(path, body = {}) {
+// Send a request; returns the answer, or null after showing what went wrong.
+export const post = (path, body = {}) =>
+  send(path, body, (error) => word("failed", { why: error.message }));
+
+// The same, but an error is shown as the server words it.
+export const ask = (path, body) => send(path, body, (error) => error.message);
+
+async function send(path, body, shown) {
   const problem = find("problem");
   problem.textContent = "";
 
@@ -91,7 +97,7 @@ export async function post(path, body = {}) {
 
     return answer;
   } catch (error) {
-    problem.textContent = word("failed", { why: error.message });
+    problem.textContent = shown(error);
     return null;
   }
 }

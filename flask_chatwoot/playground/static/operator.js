@@ -4,6 +4,7 @@ import {
   find, holdEnd, keepAtEnd, make, makeButton, post, sendOnEnter, sync,
 } from "./dom.js";
 import { fillMessage, inOneLine } from "./messages.js";
+import { closeSuggestion, setUpSuggestion } from "./suggestion.js";
 import { option, word } from "./words.js";
 
 let conversations = [];
@@ -27,11 +28,19 @@ export function setUpOperator() {
   find("operator-composer").addEventListener("submit", send);
   find("operator-composer").addEventListener("change", drawComposer);
   sendOnEnter(find("operator-text"));
+  setUpSuggestion(() => `/conversations/${selected}`, write);
   holdEnd(find("operator-log"));
 }
 
 const current = () => conversations.find(({ id }) => id === selected);
 const writesNote = () => find("operator-composer").elements.kind.value === "note";
+
+// Put a text into the composer, after what is there.
+function write(text) {
+  const field = find("operator-text");
+  field.value = [field.value, text].filter(Boolean).join("\n");
+  field.focus();
+}
 
 async function send(event) {
   event.preventDefault();
@@ -53,12 +62,12 @@ export function drawOperator(all, about) {
   const newest = all.at(-1)?.id;
 
   // A new conversation is selected, unless the operator is writing.
-  if (!all.some(({ id }) => id === selected) || isNew(newest))
-    selected = newest;
+  if (!all.some(({ id }) => id === selected) || isNew(newest)) leaveFor(newest);
 
   announce(all);
   conversations = all;
   attribute = about.attribute;
+  find("suggest").hidden = !about.suggests;
   drawList();
   drawThread();
   drawComposer();
@@ -66,7 +75,7 @@ export function drawOperator(all, about) {
 
 function isNew(id) {
   const known = conversations.some((conversation) => conversation.id === id);
-  return !known && !find("operator-text").value;
+  return !known && !find("operator-text").value && find("suggestion").hidden;
 }
 
 function drawList() {
@@ -83,8 +92,14 @@ function createRow({ id }) {
   return make("li", "", makeButton("row", "", () => select(id)));
 }
 
-function select(id) {
+function leaveFor(id) {
+  if (id !== selected) closeSuggestion();
+
   selected = id;
+}
+
+function select(id) {
+  leaveFor(id);
   find("operator-log").replaceChildren();
   drawList();
   drawThread();

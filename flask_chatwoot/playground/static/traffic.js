@@ -71,7 +71,7 @@ function fill(node, line) {
 }
 
 function first(line) {
-  const arrow = make("span", "arrow", line.kind === "delivery" ? "→" : "←");
+  const arrow = make("span", "arrow", line.kind === "call" ? "←" : "→");
   arrow.setAttribute("aria-hidden", "true");
   const status = line.status ?? word("no_answer");
 
