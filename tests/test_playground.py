@@ -375,6 +375,27 @@ def test_a_turn_shows_why_there_is_no_answer(chatwoot: Chatwoot, page: Page) -> 
 
 
 @pytest.mark.slow
+def test_what_a_provider_raises_is_in_the_wire_with_its_traceback(
+    chatwoot: Chatwoot, page: Page
+) -> None:
+    @chatwoot.reply_provider(mode="bot")
+    def broken(text: str) -> str:
+        raise LookupError(f"Nothing about {text}")
+
+    page.begin()
+    page.wait_until(lambda: page.traffic("crash"))
+
+    lines = shown(page.traffic("crash"), "what outcome conversation ok")
+    assert set(lines) == {("LookupError", "provider", 1, False)}
+    text = page.get(f"traffic/{page.traffic('crash')[0]['number']}")["traceback"]
+    first, frame, *_ = text.splitlines()
+    assert first == "Traceback (most recent call last):"
+    assert "in broken" in frame
+    assert text.endswith(f"LookupError: Nothing about {QUESTION}\n")
+    # The customer sees what a customer would: nothing.
+    assert page.replies() == []
+
+
 @pytest.mark.parametrize(("fault", "code"), [("error", 500), ("limit", 429)])
 def test_a_post_is_retried_until_it_succeeds(page: Page, fault: str, code: int) -> None:
     page.faults(api=fault)

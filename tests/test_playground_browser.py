@@ -531,6 +531,17 @@ def test_the_answer_appears_once(window: Window) -> None:
     assert window.text("customer-log").count(FAQ["order"]) == 1
 
 
+def test_the_traceback_of_a_provider_is_shown(window: Window) -> None:
+    window.begin("AI agent", BROKEN)
+    window.wait_until(lambda: window.all("#traffic-log .crash"))
+    assert window.texts("#traffic-log .crash .what")[0] == "LookupError"
+
+    window.click("#traffic-log .crash summary")
+    window.wait_until(lambda: window.all("#traffic-log .crash pre"))
+    assert "LookupError: The index is not open." in window.text("traffic-log")
+    assert window.texts("#customer-log .by-bot") == []
+
+
 def test_a_delivery_is_opened_and_sent_again(window: Window) -> None:
     window.begin_and_wait()
 

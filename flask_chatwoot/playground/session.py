@@ -7,6 +7,7 @@ import copy
 import itertools
 import secrets
 import threading
+import time
 import typing as t
 
 from flask import Flask
@@ -17,7 +18,7 @@ from flask_chatwoot.hosting import hosted
 from flask_chatwoot.outcomes import TurnOutcome
 from flask_chatwoot.replies import Turn
 from flask_chatwoot.runtime import KEY, Runtime
-from flask_chatwoot.signals import turn_finished
+from flask_chatwoot.signals import got_exception, turn_finished
 from flask_chatwoot.simulator import Simulator, Suggestion, Talk
 from flask_chatwoot.simulator.composer import FIRST_VERSION
 from flask_chatwoot.simulator.payloads import (
@@ -27,6 +28,7 @@ from flask_chatwoot.simulator.payloads import (
     parse_version,
 )
 
+from .crashes import Crash, ExcInfo
 from .faults import Faults, FaultSwitches, SlowedRegistry
 from .snapshots import conversation_snapshot
 from .traffic import Traffic
@@ -195,6 +197,16 @@ class Session:
             for message in turn.messages:
                 self._traffic.end(message.id, outcome, reason)
 
+    def raised(
+        self, _: Flask, exc_info: ExcInfo, where: str, turn: Turn | None
+    ) -> None:
+        """A receiver of ``got_exception``."""
+        number = turn.conversation_id if turn else None
+        crash = Crash.of(exc_info, where, number, time.monotonic())
+
+        with self._changing():
+            self._traffic.add(crash)
+
     # -- updates ---------------------------------------------------------------
 
     def updates(self) -> t.Iterator[Update]:
@@ -315,6 +327,7 @@ def open_session(app: Flask, *, slow: float) -> t.Iterator[Session]:
         try:
             with (
                 turn_finished.connected_to(session.finished, sender=app),
+                got_exception.connected_to(session.raised, sender=app),
                 hosted(
                     app,
                     simulator,

@@ -10,14 +10,16 @@ from flask_chatwoot.simulator import Call, Completion, Delivery, Simulator
 from flask_chatwoot.simulator.encoding import from_json
 from flask_chatwoot.simulator.payloads import JSON
 
+from .crashes import Crash
+
 SignatureState = t.Literal["valid", "wrong", "absent"]
 
 _WORKING: t.Final = {"outcome": "working", "reason": None}
 """The state of a turn that has not ended."""
 
 
-Exchange = Delivery | Call | Completion
-"""A delivery, a call of the app, or a question of the composer."""
+Exchange = Delivery | Call | Completion | Crash
+"""A delivery, a call of the app, a question of the composer, or an error between."""
 
 
 class _Entry(t.NamedTuple):
@@ -60,6 +62,10 @@ class Traffic:
         """Keep the outcome of the turn that a message began."""
         self._turns[message_id] = {"outcome": outcome, "reason": reason}
 
+    def add(self, crash: Crash) -> None:
+        """Number an error of the app."""
+        self._entries.append(_Entry(crash, begins_turn=False))
+
     def entries(self) -> list[JSON]:
         """One entry for each, without bodies, in the order in which they began."""
         entries = [
@@ -74,23 +80,23 @@ class Traffic:
 
         :raises LookupError: There is no such number.
         """
-        exchange = self._exchange(number)
-
-        if isinstance(exchange, Call):
-            return {
-                "path": exchange.path,
-                "request": exchange.json,
-                "answer": exchange.answer,
-            }
-
-        if isinstance(exchange, Completion):
-            return {"request": exchange.body, "answer": exchange.answer}
-
-        return {
-            "headers": dict(exchange.headers),
-            "request": from_json(exchange.body),
-            "answer": exchange.answer,
-        }
+        match self._exchange(number):
+            case Call() as call:
+                return {
+                    "path": call.path,
+                    "request": call.json,
+                    "answer": call.answer,
+                }
+            case Completion() as completion:
+                return {"request": completion.body, "answer": completion.answer}
+            case Crash() as crash:
+                return {"traceback": crash.text}
+            case Delivery() as delivery:
+                return {
+                    "headers": dict(delivery.headers),
+                    "request": from_json(delivery.body),
+                    "answer": delivery.answer,
+                }
 
     def delivery(self, number: int) -> Delivery:
         """The delivery with this number.
@@ -111,16 +117,21 @@ class Traffic:
         return self._entries[number - 1].exchange
 
     def _shown(self, entry: _Entry) -> JSON:
-        if isinstance(entry.exchange, Call):
-            return _of_call(entry.exchange)
+        match entry.exchange:
+            case Call() as call:
+                return _of_call(call)
+            case Completion() as completion:
+                return _of_completion(completion)
+            case Crash() as crash:
+                return _of_crash(crash)
+            case Delivery() as delivery:
+                return self._of_delivery(delivery, entry.begins_turn)
 
-        if isinstance(entry.exchange, Completion):
-            return _of_completion(entry.exchange)
+    def _of_delivery(self, delivery: Delivery, begins_turn: bool) -> JSON:
+        shown = _of_delivery(delivery)
 
-        shown = _of_delivery(entry.exchange)
-
-        if entry.begins_turn and shown["outcome"] == "accepted":
-            shown["turn"] = self._turns.get(entry.exchange.message_id or 0, _WORKING)
+        if begins_turn and shown["outcome"] == "accepted":
+            shown["turn"] = self._turns.get(delivery.message_id or 0, _WORKING)
 
         return shown
 
@@ -198,6 +209,23 @@ def _of_completion(completion: Completion) -> JSON:
         "outcome": _outcome(completion.status, ok),
         "reason": completion.error,
         "attempt": completion.attempt,
+        "turn": None,
+        "again": False,
+    }
+
+
+def _of_crash(crash: Crash) -> JSON:
+    return {
+        "kind": "crash",
+        "what": crash.name,
+        "conversation": crash.conversation_id,
+        "status": None,
+        "ok": False,
+        "ms": None,
+        "signature": None,
+        "outcome": crash.where,
+        "reason": None,
+        "attempt": 1,
         "turn": None,
         "again": False,
     }

@@ -3,6 +3,7 @@
 import { find, keepAtEnd, make, makeButton, post, sync, unseen } from "./dom.js";
 import { number as formatted, word } from "./words.js";
 
+const ARROWS = { delivery: "→", call: "←", question: "→", crash: "✕" };
 const SWITCHES = ["slow", "duplicate", "forged"];
 
 export function setUpTraffic() {
@@ -71,14 +72,15 @@ function fill(node, line) {
 }
 
 function first(line) {
-  const arrow = make("span", "arrow", line.kind === "call" ? "←" : "→");
+  const arrow = make("span", "arrow", ARROWS[line.kind]);
   arrow.setAttribute("aria-hidden", "true");
   const status = line.status ?? word("no_answer");
+  const begin = [arrow, unseen(`${line.number}. `), make("span", "what", line.what)];
+
+  if (line.kind === "crash") return begin;
 
   return [
-    arrow,
-    unseen(`${line.number}. `),
-    make("span", "what", line.what),
+    ...begin,
     " ",
     make("span", `status ${line.ok ? "good" : "bad"}`, String(status)),
     " ",
@@ -87,19 +89,22 @@ function first(line) {
 }
 
 function second(line) {
-  const signature = line.signature ?? "none";
-  const bad = ["wrong", "absent", "none"].includes(signature);
-  const parts = [
-    word(line.kind),
-    make("span", bad ? "badge bad" : "badge", word(`signature_${signature}`)),
-    make("span", "outcome", outcome(line)),
-  ];
+  const parts = [word(line.kind)];
+
+  if (line.kind !== "crash") parts.push(signed(line.signature ?? "none"));
+
+  parts.push(make("span", "outcome", outcome(line)));
 
   if (line.attempt > 1) parts.push(word("attempt", { attempt: line.attempt }));
 
   if (line.conversation) parts.push(`#${line.conversation}`);
 
   return parts.flatMap((part) => [part, " "]);
+}
+
+function signed(signature) {
+  const bad = ["wrong", "absent", "none"].includes(signature);
+  return make("span", bad ? "badge bad" : "badge", word(`signature_${signature}`));
 }
 
 // Outcomes and reasons are not translated: these are the names that the logs, the
@@ -117,7 +122,7 @@ const because = (outcome, reason) => (reason ? `${outcome} (${reason})` : outcom
 
 // -- bodies ---------------------------------------------------------------------
 
-const PARTS = ["path", "headers", "request", "answer"];
+const PARTS = ["traceback", "path", "headers", "request", "answer"];
 
 async function open(details, number) {
   const place = details.querySelector(".bodies");

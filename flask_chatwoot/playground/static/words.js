@@ -97,6 +97,7 @@ export const WORDS = {
     delivery: "Chatwoot → app",
     call: "app → Chatwoot",
     question: "composer → app",
+    crash: "your app raised, in its",
     milliseconds: "{ms} ms",
     no_answer: "no answer",
     attempt: "attempt {attempt}",
@@ -115,6 +116,7 @@ export const WORDS = {
     request: "Request",
     answer: "Answer",
     path: "Address",
+    traceback: "Traceback",
   },
 
   ru: {
@@ -213,6 +215,7 @@ export const WORDS = {
     delivery: "Chatwoot → приложение",
     call: "приложение → Chatwoot",
     question: "редактор → приложение",
+    crash: "исключение в приложении:",
     milliseconds: "{ms} мс",
     no_answer: "нет ответа",
     attempt: "попытка {attempt}",
@@ -231,6 +234,7 @@ export const WORDS = {
     request: "Запрос",
     answer: "Ответ",
     path: "Адрес",
+    traceback: "Трассировка",
   },
 };
 
