@@ -132,6 +132,10 @@ class Reason(_Ending):
     # turns that end without an answer
     NO_ANSWER = "no_answer", "The provider returned None or blank text."
     NO_REPLY = "no_reply", "The provider returned NoReply()."
+    NO_DRAFT_NOTES = (
+        "no_draft_notes",
+        "Only operators may see the answer, and CHATWOOT_DRAFT_NOTES is false.",
+    )
     NO_PROVIDER = (
         "no_provider",
         "No provider is registered for this mode and Chatwoot inbox.",

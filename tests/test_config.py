@@ -89,6 +89,7 @@ KEYS = [
     Key("BURST_WINDOW", 0.0, "1.5", 1.5, 2, 2.0),
     Key("BURST_MAX", 30.0, "10", 10.0, 0.5, 0.5),
     Key("FALLBACK_MESSAGE", None, " One moment. ", "One moment.", "Oh", "Oh"),
+    Key("DRAFT_NOTES", True, "false", False, False, False),
     Key("NOTE_ON_FAILURE", False, "on", True, True, True),
     Key("MAX_REPEATS", 5, "0", 0, 9, 9),
     Key("MAX_TURNS_PER_HOUR", 60, "0", 0, 9, 9),

@@ -331,6 +331,12 @@ CONFIGURATION = [
         "warning configuration: /chatwoot/copilot takes requests without a secret. "
         "Set CHATWOOT_COPILOT_TOKEN.",
     ),
+    case(
+        other(copilot_token=None, draft_notes=False),
+        "warning configuration: /chatwoot/copilot takes requests without a secret.",
+        "warning configuration: In human mode operators get neither notes nor "
+        "suggestions … Set CHATWOOT_COPILOT_TOKEN, or CHATWOOT_DRAFT_NOTES=true.",
+    ),
 ]
 HTTP, HTTPS = "If the server speaks plain HTTP, write http://", "to an https:// address"
 CONNECTION = [

@@ -21,7 +21,7 @@ CLOSED: dict[type[StrEnum], set[str]] = {
         "window_closed",
         *("policy_failed", "policy", "superseded"),
         *("repeated_text", "too_many_turns"),
-        *("no_answer", "no_reply", "no_provider"),
+        *("no_answer", "no_reply", "no_draft_notes", "no_provider"),
         *("provider_failed", "provider_invalid"),
         *("unauthorized", "not_found", "refused", "redirected", "not_chatwoot"),
         *("rate_limited", "server_error", "unreachable", "unconfirmed", "crashed"),

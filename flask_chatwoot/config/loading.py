@@ -84,6 +84,7 @@ class Config:
     fallback_message: str | None = field(repr=False)
     locale: str | None
     texts: t.Mapping[str, Text] | None = field(repr=False)
+    draft_notes: bool
     note_on_failure: bool
     max_repeats: int
     max_turns_per_hour: int
@@ -145,6 +146,11 @@ class Config:
             endpoints.append("/copilot (CHATWOOT_COPILOT_TOKEN)")
 
         return endpoints
+
+    @property
+    def offers_nothing(self) -> bool:
+        """Whether operators get neither notes nor suggestions of the provider."""
+        return not (self.draft_notes or self.copilot_token)
 
 
 def load(

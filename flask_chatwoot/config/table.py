@@ -215,6 +215,12 @@ SETTINGS: t.Final = (
         "A dict of texts for operators in place of this package's own; or JSON.",
     ),
     Setting(
+        "draft_notes",
+        to.flag,
+        True,
+        "In human mode, post the answer as a note. false: operators press the button.",
+    ),
+    Setting(
         "note_on_failure",
         to.flag,
         False,

@@ -48,7 +48,15 @@ def configuration(context: DoctorContext) -> Findings:
             f"Set {key.strip('()')}.",
         )
 
-    if not (missing or context.config.unprotected):
+    if context.config.offers_nothing:
+        yield warned(
+            "configuration",
+            "In human mode operators get neither notes nor suggestions: "
+            "CHATWOOT_DRAFT_NOTES is false, and CHATWOOT_COPILOT_TOKEN is not set.",
+            "Set CHATWOOT_COPILOT_TOKEN, or CHATWOOT_DRAFT_NOTES=true.",
+        )
+
+    if not (missing or context.config.unprotected or context.config.offers_nothing):
         yield passed("configuration", "All needed keys are set.")
 
 

@@ -36,6 +36,7 @@ from .drafts import as_note
 from .ending import Ending, HandoffError
 from .giving_up import last_posts, rest_of
 from .handoff import because as handed_off_because
+from .handoff import notes_in
 from .messages import follow_up_of
 from .parts import TurnParts
 from .posting import TooSoonError
@@ -61,6 +62,8 @@ class Attempt:
         self._delivered = known.event.conversation
         self._posted: list[TranscriptEntry] = []
         self._drafts: t.Sequence[Draft] = job.drafts
+        self._handoff = job.handoff
+        self._is_silent = False
         self._made = {draft.id for draft in job.drafts if draft.message_id is not None}
         self._note_error: APIError | None = None
 
@@ -172,8 +175,12 @@ class Attempt:
 
             parts, handoff = posts
             drafts = self._drafts = self._parts.outbox.keep(job, parts, handoff=handoff)
+            self._handoff = handoff
 
         ending = self._post_all(drafts, handoff)
+
+        if self._is_silent and handoff is None:
+            self._parts.changes.open_pending(job.conversation_id, self._delivered)
 
         if handoff is None or ending.settled:
             return ending
@@ -247,7 +254,7 @@ class Attempt:
             keep_changes(self._parts.revisions, self._job, seen)
 
         if self._is_withheld(draft, decision):
-            reason = decision.reason
+            reason = Reason.NO_DRAFT_NOTES if self._is_silent else decision.reason
             return before if before.posted else before._replace(reason=reason)
 
         if decision.audience is Audience.OPERATORS:
@@ -314,12 +321,24 @@ class Attempt:
         if decision.audience is Audience.NOBODY:
             return True
 
+        if self._is_of_answer(draft) and not self._parts.config.draft_notes:
+            self._is_silent |= decision.audience is Audience.OPERATORS
+
+            return self._is_silent
+
         # The fallback message is for the customer; operators have a note of their own.
         return (
             self._job.failure is not None
             and not draft.private
             and decision.audience is Audience.OPERATORS
         )
+
+    def _is_of_answer(self, draft: Draft) -> bool:
+        """Whether a draft is a part of the answer, not a note about how it ended."""
+        about = notes_in(self._handoff)
+        parts = self._drafts[: len(self._drafts) - about]
+
+        return self._job.failure is None and draft.id in {each.id for each in parts}
 
     def _is_superseded(self) -> bool:
         """Whether the customer wrote again, so that the next turn's note has both.
@@ -407,7 +426,9 @@ class Attempt:
         posts, handoff = last_posts(
             reason, self._known.context, self._parts.config, texts
         )
-        posts += rest_of(self._drafts, self._made, self._parts.outbox.files, texts)
+
+        if not self._is_silent:
+            posts += rest_of(self._drafts, self._made, self._parts.outbox.files, texts)
 
         if not posts or (error is not None and not allows_posts(error)):
             return Ending(TurnOutcome.DEAD, reason)

@@ -127,9 +127,16 @@ class Composer:
         if self._is_too_old():
             return Ending(TurnOutcome.DECLINED, Reason.TOO_OLD)
 
+        if turn.mode is Mode.HUMAN and not self._parts.config.draft_notes:
+            return self._leave_to_operators()
+
         if turn.mode is Mode.HUMAN:
             self._open_pending()
 
+        return self._ask_provider()
+
+    def _ask_provider(self) -> Answer | Ending:
+        turn = self._turn
         provider = provider_for(self._parts.providers, turn)
 
         if provider is None:
@@ -178,6 +185,17 @@ class Composer:
             return Ending(TurnOutcome.DECLINED, Reason.NO_REPLY)
 
         return answer
+
+    def _leave_to_operators(self) -> Ending:
+        """No note: without an open conversation operators would know of nothing.
+
+        :raises APIError: It was not opened; the turn is tried again.
+        """
+        self._opened = self._parts.changes.open_pending(
+            self._job.conversation_id, self._delivered
+        )
+
+        return Ending(TurnOutcome.DECLINED, Reason.NO_DRAFT_NOTES)
 
     def _open_pending(self) -> None:
         try:

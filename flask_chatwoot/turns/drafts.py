@@ -48,13 +48,14 @@ def parts_of(
 
     said = "\n".join(part.content for part in parts if not part.private)
     note = handoff.note(answer.handoff, turn, said, find_texts())
-    parts += _several(split(storable(note)), True)  # its reason may be of any length
+    notes = _several(split(storable(note)), True)  # its reason may be of any length
+    parts += notes
 
     # In human mode operators have the conversation already.
     if turn.mode is Mode.HUMAN:
         return parts, None
 
-    return parts, handoff.encode(answer.handoff)
+    return parts, handoff.encode(answer.handoff, notes=len(notes))
 
 
 def _parts(

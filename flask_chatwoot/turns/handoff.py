@@ -39,14 +39,28 @@ _VERSION_TTL: t.Final = 3600.0
 log = logging.getLogger(__name__)
 
 
-def encode(handoff: Handoff, *, because: str | None = None) -> str:
+def encode(handoff: Handoff, *, because: str | None = None, notes: int = 1) -> str:
     """What is stored of a hand-off until it is done, as JSON.
 
     :param because: The reason of the turn, where it is not the answer that hands off.
+    :param notes: How many of the turn's posts, the last ones, tell operators of it.
     """
-    stored = {"team": handoff.team_id, "assignee": handoff.assignee_id}
+    stored: dict[str, t.Any] = {
+        "team": handoff.team_id,
+        "assignee": handoff.assignee_id,
+        **({"because": because} if because else {}),
+        **({"notes": notes} if notes > 1 else {}),
+    }
 
-    return json.dumps(stored | ({"because": because} if because else {}))
+    return json.dumps(stored)
+
+
+def notes_in(handoff: str | None) -> int:
+    """How many of a turn's posts, the last ones, tell operators of its hand-off."""
+    if handoff is None:
+        return 0
+
+    return as_id(as_object(json.loads(handoff)).get("notes")) or 1
 
 
 def because(handoff: str | None) -> str | None:

@@ -6,6 +6,7 @@ from flask_chatwoot import signals
 from flask_chatwoot.errors import ChatwootError
 from flask_chatwoot.outcomes import Reason, TurnOutcome
 from flask_chatwoot.ownership.policy import Audience
+from flask_chatwoot.queue.outbox import Draft
 from flask_chatwoot.replies import Handoff
 
 from .attempt import Attempt
@@ -37,6 +38,9 @@ class RefusalAttempt(Attempt):
             return Ending(TurnOutcome.DECLINED, reason)
 
         return notes, handoff and encode(Handoff(), because=reason)
+
+    def _is_of_answer(self, draft: Draft) -> bool:
+        return False
 
     def _is_superseded(self) -> bool:
         return False  # another turn does not answer for it
