@@ -90,6 +90,12 @@ class Upkeep:
                 "jobs of dead processes were not taken over", self._end_leases
             )
 
+        # Before the time of the last report is overwritten, which it may look at.
+        if self._is_due("checkpoint", _CHECKPOINT_EVERY):
+            self._attempt(
+                "the database was not maintained", self._store.database.checkpoint
+            )
+
         if self._is_due("report", _REPORT_EVERY):
             report = functools.partial(self._report, threads, late)
             self._attempt(_NO_HEARTBEAT, report)
@@ -100,11 +106,6 @@ class Upkeep:
         if self._is_due("forget", _FORGET_EVERY):
             self._attempt(
                 "old suggestions were not erased", self._store.suggestions.forget
-            )
-
-        if self._is_due("checkpoint", _CHECKPOINT_EVERY):
-            self._attempt(
-                "SQLite's log was not checkpointed", self._store.database.checkpoint
             )
 
         return bool(taken_over)

@@ -424,7 +424,7 @@ def test_a_failing_database_does_not_end_the_threads(
     ("store", "duty", "warning"),
     [
         (Inspection, "prune", "the database was not pruned: "),
-        (SQLiteDatabase, "checkpoint", "SQLite's log was not checkpointed: "),
+        (SQLiteDatabase, "checkpoint", "the database was not maintained: "),
     ],
 )
 def test_workers_prune_and_checkpoint_the_database(

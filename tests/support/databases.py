@@ -106,7 +106,7 @@ class _NoProcesses:
     def dead(self) -> t.Iterator[str]:
         return iter(())
 
-    def is_steady(self) -> bool:
+    def is_steady(self, clock: float | None = None) -> bool:
         return True
 
     def skew(self) -> float:

@@ -251,11 +251,14 @@ class Beats(Forkable):
 
         return last is not None and _ticks() - last.at < DEAD_AFTER
 
-    def is_steady(self) -> bool:
+    def is_steady(self, clock: float | None = None) -> bool:
         """Whether this process may judge others, and claim what another had claimed.
 
         If the database stood still or connections were cut, the others have beaten
         since.
+
+        :param clock: What the database's clock shows; ``None``: nobody has looked. If
+            it was set since the last beat, that is a gap which no beat has found yet.
         """
         last, now = self._last, _ticks()
 
@@ -263,6 +266,7 @@ class Beats(Forkable):
             last is not None
             and now - last.at <= _GAP
             and now - last.steady_since >= STEADY_AFTER
+            and (clock is None or abs(clock - now - last.ahead) <= _JUMP)
         )
 
     def dead(self) -> t.Iterator[str]:

@@ -22,7 +22,7 @@ from flask_chatwoot.queue import deadline
 from flask_chatwoot.queue.database import Result, Rows, Values, Work
 from flask_chatwoot.queue.deadline import LONGEST
 
-from . import beats, failover, migration
+from . import beats, failover, migration, set_back
 from .connections import OPTIONS, Connections, LateError
 from .failures import failed
 from .listener import Listener, Notifier
@@ -114,7 +114,7 @@ class PostgreSQLTransaction:
         names = {
             **values,
             "line": self._database.line_key(""),
-            "steady": self._database.processes.is_steady(),
+            "steady": self._database.processes.is_steady(self.now),
         }
         first = _filled(_FIRST_FREE, sql)
         again = _filled(_AGAIN, sql)
@@ -406,7 +406,9 @@ class PostgreSQLDatabase(Forkable):
                 tx.execute(_RECORD)
 
     def checkpoint(self) -> None:
-        """There is nothing to do."""
+        """Adapt what was stored, if the clock of the server was set back."""
+        if self.clock is self._own_clock:
+            set_back.adapt(self)
 
     def close(self) -> None:
         """Close the connections; the next call opens them again."""

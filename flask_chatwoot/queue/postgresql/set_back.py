@@ -1,0 +1,70 @@
+"""Notice that the clock of the server was set back, and adapt what it had stored.
+
+Pauses, windows and leases end at times by that clock, and would last longer by as much
+as it was set back. A server that takes over may have such a clock, too. A clock that
+is set forward ends pauses early, which does no harm.
+"""
+
+from __future__ import annotations
+
+import logging
+import typing as t
+
+from flask_chatwoot.queue.database import Database, Transaction
+from flask_chatwoot.queue.schema import ADAPT_TIMES
+
+_TOLERANCE: t.Final = 1.0
+"""Seconds by which a stored time may be in the future."""
+
+_LATEST: t.Final = """
+SELECT greatest(
+    (SELECT max(seen_at) FROM worker),
+    (SELECT received_at FROM job ORDER BY id DESC LIMIT 1)
+)
+"""
+"""The latest time of those that are never in the future; ``NULL`` if there is none.
+Each process with workers stores one every ten seconds."""
+
+_ADAPT: t.Final = (
+    # A lease goes on with the beats of its worker, if that is alive.
+    "UPDATE job SET due_at = due_at + :by WHERE due_at > :now",
+    *ADAPT_TIMES[1:],
+    # What is looked at must be in the past then, or times were adapted once more.
+    "UPDATE worker SET seen_at = :now WHERE seen_at > :now",
+    """UPDATE job SET received_at = :now
+        WHERE id = (SELECT max(id) FROM job) AND received_at > :now""",
+)
+
+log = logging.getLogger(__name__)
+
+
+def adapt(database: Database) -> None:
+    """Adapt the times of jobs, drafts and sweeps, if the clock was set back.
+
+    A pause then lasts ten seconds longer at most. Processes may look at once.
+
+    :raises DatabaseError: The database cannot be read or written.
+    """
+    with database.read() as seen:
+        if not _back(seen):
+            return
+
+    with database.transaction(conversation_id=0) as tx:
+        if by := _back(tx):
+            for statement in _ADAPT:
+                tx.execute(statement, {"now": tx.now, "by": by})
+
+    if by:
+        log.warning(
+            "The clock of the database's server was set back by %.0f s. What waits for "
+            "a time waits as long as before.",
+            -by,
+        )
+
+
+def _back(tx: Transaction) -> float:
+    """Seconds by which the clock is ahead of what was stored, below zero; or zero."""
+    (latest,) = tx.execute(_LATEST).fetchone()
+    ahead = tx.now - (tx.now if latest is None else latest)
+
+    return float(ahead) if ahead < -_TOLERANCE else 0.0
