@@ -10,6 +10,7 @@ import importlib
 import typing as t
 
 from .errors import ChatwootError
+from .history import HistoryEntry
 from .outcomes import DeliveryOutcome, Reason, TurnOutcome
 from .ownership.mode import Mode
 from .ownership.policy import (
@@ -48,6 +49,7 @@ __all__ = [
     "Decision",
     "DeliveryOutcome",
     "Handoff",
+    "HistoryEntry",
     "Message",
     "Mode",
     "NoReply",

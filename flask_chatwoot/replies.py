@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .errors import ProviderError
+from .history import HistoryEntry, HistoryReader, no_history
 from .ownership.mode import Mode
 from .payloads.attachments import Attachment
 from .payloads.channels import Channel
@@ -39,18 +40,6 @@ class Message(t.NamedTuple):
 
     def __repr__(self) -> str:
         return f"<Message {self.id}>"
-
-
-HistoryEntry = dict[str, str]
-"""``{"role": "user" | "assistant", "content": …}``"""
-
-HistoryReader = t.Callable[[int, int], list[HistoryEntry]]
-"""Takes the most messages and the most characters wanted."""
-
-
-def no_history(limit: int, characters: int) -> list[HistoryEntry]:
-    """The history where there is no conversation: none."""
-    return []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

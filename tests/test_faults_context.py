@@ -17,7 +17,7 @@ from support.deliveries import WEBHOOK, as_bytes, message, signed
 from support.stories import REPLY, Begin, Thinker
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from flask_chatwoot import Channel, Chatwoot, Mode, Reply, Turn
+from flask_chatwoot import Channel, Chatwoot, HistoryEntry, Mode, Reply, Turn
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.queue.outbox import Draft
 from flask_chatwoot.queue.store import Store
@@ -185,7 +185,7 @@ def test_what_chatwoot_says_of_a_message_is_kept_in_a_burst(
 def test_files_are_part_of_the_history(
     begin: Begin, kind: str, file: t.Any, entry: str
 ) -> None:
-    histories: list[list[dict[str, str]]] = []
+    histories: list[list[HistoryEntry]] = []
 
     def reply(text: str, turn: Turn) -> str:
         histories.append(turn.history())
@@ -201,7 +201,7 @@ def test_files_are_part_of_the_history(
 
 @pytest.mark.parametrize("kind", ["account", "bot"])
 def test_files_of_a_reply_are_part_of_the_history(begin: Begin, kind: str) -> None:
-    histories: list[list[dict[str, str]]] = []
+    histories: list[list[HistoryEntry]] = []
 
     def reply(text: str, turn: Turn) -> Reply:
         histories.append(turn.history())

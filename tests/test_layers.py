@@ -16,7 +16,7 @@ import flask_chatwoot
 
 ROWS = (
     *(
-        "errors outcomes texts",
+        "errors history outcomes texts",
         "background",
         "payloads",
         "client",

@@ -11,7 +11,7 @@ from flask import Flask
 from support.apps import database_of, recorded
 from support.stories import ASKED, QUESTION, REPLY, Begin, Story, Thinker
 
-from flask_chatwoot import Chatwoot, Post, Turn, after_post, turn_finished
+from flask_chatwoot import Chatwoot, HistoryEntry, Post, Turn, after_post, turn_finished
 from flask_chatwoot.ownership.attributes import ToldAttributes
 from flask_chatwoot.ownership.live import LiveState
 from flask_chatwoot.ownership.policy import PolicySettings
@@ -238,7 +238,7 @@ def test_a_turn_that_asks_nothing_else_is_not_repeated_after_an_edit(
 
 @pytest.mark.parametrize("kind", ["account", "bot"])
 def test_the_history_has_what_messages_say_by_now(begin: Begin, kind: str) -> None:
-    histories: list[list[dict[str, str]]] = []
+    histories: list[list[HistoryEntry]] = []
 
     def reply(text: str, turn: Turn) -> str:
         histories.append(turn.history())

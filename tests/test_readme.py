@@ -16,13 +16,12 @@ import pytest
 from flask import Flask
 
 import flask_chatwoot as package
-from flask_chatwoot import Chatwoot, Reply, Turn
+from flask_chatwoot import Chatwoot, HistoryEntry, Reply, Turn
 from flask_chatwoot.cli import chatwoot
 from flask_chatwoot.config.table import SETTINGS
 from flask_chatwoot.ownership.mode import Mode, vocabulary
 from flask_chatwoot.ownership.policy import Decision
 from flask_chatwoot.payloads.events import SUBSCRIPTIONS
-from flask_chatwoot.replies import HistoryEntry
 from flask_chatwoot.testing import ChatwootSim
 
 ROOT = Path(__file__).parent.parent

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from support.payload_samples import ADA, CONTACT, MESSAGE
 
 from flask_chatwoot.errors import ProviderError
+from flask_chatwoot.history import HistoryEntry
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.payloads.attachments import Attachment
 from flask_chatwoot.payloads.conversation import Contact
@@ -566,9 +567,9 @@ def test_a_turn_is_frozen_and_its_repr_has_nothing_of_the_customer() -> None:
 
 def test_the_history_is_read_only_on_demand() -> None:
     asked: list[tuple[int, int]] = []
-    said = [{"role": "user", "content": "Hello"}]
+    said = [HistoryEntry(role="user", content="Hello")]
 
-    def read(limit: int, characters: int) -> list[dict[str, str]]:
+    def read(limit: int, characters: int) -> list[HistoryEntry]:
         asked.append((limit, characters))
         return said
 

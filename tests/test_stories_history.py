@@ -9,11 +9,11 @@ import pytest
 from support.apps import AppFactory
 from support.stories import Begin, Story
 
-from flask_chatwoot import Chatwoot, Reply, Turn
+from flask_chatwoot import Chatwoot, HistoryEntry, Reply, Turn
 from flask_chatwoot.simulator.payloads import MessageType
 from flask_chatwoot.testing import SimulatorFactory
 
-Entries = list[dict[str, str]]
+Entries = list[HistoryEntry]
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import responses
 from support.apps import see
 from support.chatwoot import BASE_URL
 
+from flask_chatwoot import HistoryEntry
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import TransientError
 from flask_chatwoot.ownership.state import resolved
@@ -21,7 +22,7 @@ from flask_chatwoot.simulator import Fault, Simulator
 from flask_chatwoot.simulator.payloads import MessageType
 from flask_chatwoot.turns.history import History
 
-Entries = list[dict[str, str]]
+Entries = list[HistoryEntry]
 Entry = TranscriptEntry
 
 

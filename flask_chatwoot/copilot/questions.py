@@ -9,20 +9,14 @@ import typing as t
 from dataclasses import replace
 from pathlib import PurePath
 
+from flask_chatwoot.history import HistoryReader
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.payloads.attachments import described, label
 from flask_chatwoot.payloads.conversation import ChatwootMessage, Conversation
 from flask_chatwoot.payloads.events import MessageEvent
 from flask_chatwoot.payloads.fields import is_visible, storable
 from flask_chatwoot.payloads.questions import why_no_question
-from flask_chatwoot.replies import (
-    Answer,
-    HistoryReader,
-    Message,
-    Reply,
-    Turn,
-    text_of,
-)
+from flask_chatwoot.replies import Answer, Message, Reply, Turn, text_of
 from flask_chatwoot.turns.messages import listed_in, turn_of
 
 _COMPARED: t.Final = 20

@@ -20,6 +20,7 @@ from flask_chatwoot.errors import (
     ProviderFailedError,
     described,
 )
+from flask_chatwoot.history import HistoryReader
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.payloads.conversation import ChatwootMessage, Conversation
 from flask_chatwoot.payloads.listed import PAGE
@@ -190,7 +191,7 @@ def _question(
 
 def _history(
     runtime: Runtime, conversation_id: int, question: tuple[Message, ...]
-) -> t.Callable[[int, int], list[dict[str, str]]]:
+) -> HistoryReader:
     """A function that reads the messages before those of a question."""
     written = [each.id for each in question if not each.picked]
 

@@ -6,6 +6,8 @@ received are kept here, until the conversation is resolved.
 
 import typing as t
 
+from flask_chatwoot.history import Role
+
 from .database import Database, Deletion, Transaction, joined
 
 _KEPT: t.Final = 100
@@ -67,13 +69,10 @@ _NEWEST_ID: t.Final = 2**63 - 1
 
 
 class TranscriptEntry(t.NamedTuple):
-    """A public message, or the choice that was picked in one.
-
-    :ivar role: ``"user"`` or ``"assistant"``.
-    """
+    """A public message, or the choice that was picked in one."""
 
     message_id: int
-    role: str
+    role: Role
     content: str
 
     def __repr__(self) -> str:

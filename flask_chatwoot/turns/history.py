@@ -9,13 +9,13 @@ from types import MappingProxyType
 
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError, ChatwootError
+from flask_chatwoot.history import HistoryEntry, Role
 from flask_chatwoot.ownership.store import OwnershipStore
 from flask_chatwoot.payloads.attachments import described
 from flask_chatwoot.payloads.conversation import ChatwootMessage
 from flask_chatwoot.payloads.fields import storable
 from flask_chatwoot.payloads.listed import PAGE
 from flask_chatwoot.queue.transcript import Transcript, TranscriptEntry
-from flask_chatwoot.replies import HistoryEntry
 
 from .handoff import quote
 
@@ -211,7 +211,9 @@ def _entries(message: ChatwootMessage) -> list[TranscriptEntry]:
     return [each for each in entries if each.content]
 
 
-_ROLES: t.Final = {"incoming": "user", "outgoing": "assistant"}
+_ROLES: t.Final[t.Mapping[str, Role]] = MappingProxyType(
+    {"incoming": "user", "outgoing": "assistant"}
+)
 
 
 def _cut(said: t.Sequence[TranscriptEntry], characters: int) -> list[HistoryEntry]:
@@ -224,6 +226,6 @@ def _cut(said: t.Sequence[TranscriptEntry], characters: int) -> list[HistoryEntr
         if characters < 0:
             break
 
-        entries.insert(0, {"role": each.role, "content": each.content})
+        entries.insert(0, HistoryEntry(role=each.role, content=each.content))
 
     return entries

@@ -8,6 +8,7 @@ import typing as t
 
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError, PayloadError
+from flask_chatwoot.history import HistoryReader, no_history
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.payloads import attachments, events, versions
 from flask_chatwoot.payloads.channels import channel_of
@@ -15,7 +16,7 @@ from flask_chatwoot.payloads.conversation import ChatwootMessage
 from flask_chatwoot.payloads.events import MessageEvent, MessageUpdate
 from flask_chatwoot.payloads.typed import unrendered
 from flask_chatwoot.queue.claimed import Job
-from flask_chatwoot.replies import HistoryReader, Message, Turn, no_history
+from flask_chatwoot.replies import Message, Turn
 
 TAKEOVER: t.Final = "takeover"
 """Kind of job: an operator took over, and the attribute must still be set."""

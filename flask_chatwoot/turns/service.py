@@ -7,12 +7,13 @@ import typing as t
 
 from flask_chatwoot import signals
 from flask_chatwoot.errors import APIError, DatabaseError, PayloadError, trace
+from flask_chatwoot.history import HistoryReader
 from flask_chatwoot.outcomes import Reason, TurnOutcome
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.ownership.policy import Audience
 from flask_chatwoot.payloads.events import MessageEvent
 from flask_chatwoot.queue.claimed import Job
-from flask_chatwoot.replies import HistoryReader, Message
+from flask_chatwoot.replies import Message
 
 from .attempt import Attempt
 from .giving_up import last_posts
