@@ -27,8 +27,9 @@ NEEDED: t.Final = {
 }
 WRONG: t.Final = {"CHATWOOT_TIMEOUT": "soon", "CHATWOOT_ACCOUNT_ID": "acme"}
 ERRORS: t.Final = (
-    "Error: CHATWOOT_ACCOUNT_ID is 'acme', which must be a whole number.\n"
-    "Error: CHATWOOT_TIMEOUT is 'soon', which must be a number of seconds.\n"
+    "Error: CHATWOOT_ACCOUNT_ID is 'acme', which must be a whole number, at least 1.\n"
+    "Error: CHATWOOT_TIMEOUT is 'soon', which must be a number of seconds above 0, at "
+    "most 86400 (a day).\n"
 )
 MISSING: t.Final = f"Error: Chatwoot is not configured; set {', '.join(NEEDED)}.\n"
 Run = t.Callable[..., Result]
@@ -207,6 +208,23 @@ def test_settings_are_listed_with_what_is_in_force_and_its_source(
         WORKERS="7 environment ",
         DATABASE_URL="sqlite:///chatwoot.sqlite3 default ",
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("WORKERS", "Threads of this process. 0: it stores, and flask chatwoot work"),
+        ("WORKERS", " From 0 to 1000."),
+        ("MAX_ATTEMPTS", "before it is dead. At least 1."),
+        ("TIMEOUT", "may take. Above 0, at most 86400."),
+        ("CATCH_UP", " From 0 to 86400."),
+        ("LEASE", " At least twice the sum of CHATWOOT_TIMEOUT and 2, at most 86400."),
+    ],
+)
+def test_the_meaning_of_a_number_ends_with_its_range(
+    flask: Run, name: str, said: str
+) -> None:
+    assert said in rows(flask("chatwoot", "settings", "--all"))[f"CHATWOOT_{name}"]
 
 
 ALL = {"BOT_STATUSES": "open, pending default ", "DEFAULT_MODE": "human default "}

@@ -254,10 +254,15 @@ def test_the_ways_to_write_a_value(name: str, value: t.Any, expected: t.Any) -> 
     assert (found, type(found)) == (expected, type(key.default))
 
 
-NOT_TEXT, NOT_WHOLE = "must be text, not", "must be a whole number"
+NOT_TEXT, NOT_NUMBER = "must be text, not", "must be a number, not"
+NOT_WHOLE, NOT_LINE = "must be a whole number", "must be one line of printable text"
 USERS = ("hunter2", "me:hunter2", "me:p@hunter2")
 POSITIVE = "TIMEOUT LEASE RETRY_PAUSE MAX_AGE BURST_MAX HEALTH_MAX_AGE"
 NOT_SECONDS = "must be a number of seconds"
+SECONDS = f"{POSITIVE} BURST_WINDOW SETTLE_TIME CATCH_UP"
+WHOLE = "ACCOUNT_ID WORKERS MAX_ATTEMPTS MAX_BODY MAX_PARTS MAX_REPEATS"
+PATH = "have only letters of ASCII, digits and -._~ between slashes, like /chatwoot"
+HOST = "must name the host of a server, like https://"
 HTTP = "must begin with http:// or https://, like https://"
 SQLITE = "must begin with sqlite:///, like sqlite:///chatwoot.sqlite3 for"
 SCHEMA = "at most 63 small letters, digits and underscores"
@@ -271,15 +276,44 @@ WRONG: t.Final[t.Sequence[tuple[str, t.Sequence[t.Any], str]]] = [
     ("BASE_URL", [f"{begin}me:hunter2@x" for begin in ("", "//", "ftp://")], "begin"),
     ("BASE_URL DATABASE_URL SUPPORT_MODE_ATTR", [1.5, True, ["a"]], NOT_TEXT),
     ("URL_PREFIX FALLBACK_MESSAGE", [b"a", True, ["a"]], NOT_TEXT),
-    ("ACCOUNT_ID", ["+1", "1_0", "１", "0x1", "9" * 19, 10**400], NOT_WHOLE),
-    ("ACCOUNT_ID WORKERS MAX_ATTEMPTS MAX_BODY", ["4MB", "1.5", "-1"], NOT_WHOLE),
-    ("ACCOUNT_ID WORKERS MAX_ATTEMPTS MAX_BODY", [1.0, True, [1], {}], NOT_TEXT),
-    ("ACCOUNT_ID MAX_ATTEMPTS MAX_BODY", [0, "0", "000"], "must be at least 1"),
-    ("WORKERS", [1001, "10000000000"], "must be at most 1000"),
-    ("URL_PREFIX", ["chatwoot", "https://x", "/<name>", "/a/<int:b>"], "a slash"),
+    ("BASE_URL", ["https://.", "https://a..b", "https://-", "http://<x>"], HOST),
+    ("BASE_URL", ["http://a,b", "http://a;b", "http://a\\b", "http://%41"], HOST),
+    ("BASE_URL", [f"http://{'a' * 64}.example", "http://a:0"], HOST),
+    (WHOLE, ["+1", "1_0", "１", "0x1", "1e3", "4MB", "1.5", "--1", "-"], NOT_WHOLE),
+    (WHOLE, ["nan", "inf", "∞", 1.0, float("nan"), float("inf")], NOT_WHOLE),
+    (WHOLE, ["9" * 19, f"-{'9' * 19}", 10**400], "must have at most 18 digits"),
+    (WHOLE, [True, [1], {}, b"1"], NOT_NUMBER),
+    ("URL_PREFIX", ["chatwoot", "https://x", "a/b"], "must begin with a slash"),
+    ("URL_PREFIX", ["/<name>", "/a/<int:b>", "/a<b", "/{a}", "/%41", "/a\\b"], PATH),
+    ("URL_PREFIX", ["/a?b", "/a?", "/a#b", "/a b", "/a\nb", "/a;b", "/a:b"], PATH),
+    ("URL_PREFIX", ["//", "//a", "/a//b", "/a//", "/.", "/..", "/a/../b"], PATH),
+    ("URL_PREFIX", ["/помощь", "/café", "/１", "/a\u200b"], PATH),
     ("INBOXES", ["website", "1 2", "1;2", "-1", "1.0", "3,x", "１"], NOT_WHOLE),
-    ("INBOXES", [0, "0", [1, 0]], "must be at least 1"),
-    ("INBOXES", [True, 1.5, [1.5], [True], {}, {"1": 2}, [[1]]], NOT_TEXT),
+    ("INBOXES", [0, "0", [1, 0]], "must be a whole number, at least 1"),
+    ("INBOXES", [{}, {"1": 2}], NOT_TEXT),
+    ("INBOXES", [True, [True], [[1]]], "must be "),
+    ("INBOXES", [[1.5]], NOT_WHOLE),
+    (
+        "SUPPORT_MODE_ATTR CELERY_QUEUE",
+        ["a\nb", "a\tb", "a\x7fb", "a\u202eb"],
+        NOT_LINE,
+    ),
+    ("SUPPORT_MODE_ATTR CELERY_QUEUE FALLBACK_MESSAGE", ["a\0b", "\0"], "NUL"),
+    (
+        "BOT_VALUES HUMAN_VALUES",
+        ["a\0b", ["a", "\0"]],
+        "must not hold the character NUL",
+    ),
+    ("LOCALE", ["e", "xx-", "english", "de.UTF-8", "de_DE@euro", "д", "C"], "like de"),
+    ("LOCALE", [True, 1.5, ["de"], b"de"], NOT_TEXT),
+    ("TEXTS", [True, 1.5, ["de"], "[]", "{", "null", "x"], "must be a dict of texts"),
+    ("ON_SILENCE", ["close", "o", 1, -1], "must be one of open, leave"),
+    (
+        "CELERY_APP",
+        ["shop", ":a", "a:", "a..b:c", "a-b:c", "a:b.c"],
+        "like shop",
+    ),
+    ("CELERY_APP CELERY_QUEUE", [True, 1.5, ["a"], b"a"], NOT_TEXT),
     ("BOT_VALUES HUMAN_VALUES", [1.5, True, [None], [["a"]], {"a": 1}], NOT_TEXT),
     ("BOT_STATUSES", [True, 1.5, [None], [True], {}], NOT_TEXT),
     ("BOT_STATUSES", ["closed", "open pending", [1], "open,x"], "one of open, pending"),
@@ -312,13 +346,11 @@ WRONG: t.Final[t.Sequence[tuple[str, t.Sequence[t.Any], str]]] = [
     ("DATABASE_URL", ["sqlite:///a.db?mode=ro", "sqlite:///a#b"], "must end with the"),
     ("DATABASE_URL", ["sqlite:///:memory:"], "must be a file, which threads can share"),
     ("DATABASE_URL", ["sqlite:///", "sqlite:////var/a/"], "names a folder; add a name"),
-    ("DATABASE_URL", ["sqlite:///a\0b"], "is not a name that a file can have"),
+    ("DATABASE_URL", ["sqlite:///a\0b"], "must not hold the character NUL"),
     ("DATABASE_SYNC", ["off", "extra"], "must be one of full, normal"),
-    (POSITIVE, [0, "0", -1, "nan", "inf", "1e999", float("nan")], "seconds above zero"),
-    (f"{POSITIVE} BURST_WINDOW SETTLE_TIME", ["ten", "10s", "1,5", "'5'"], NOT_SECONDS),
-    (f"{POSITIVE} BURST_WINDOW SETTLE_TIME", [True, (3, 10), [10]], NOT_TEXT),
-    ("BURST_WINDOW SETTLE_TIME", [-1, "-0.5", "nan"], "seconds"),
-    ("MAX_AGE BURST_WINDOW", [86_401], "at most a day"),
+    (SECONDS, ["ten", "10s", "1,5", "'5'", "1_0", "１", "0x5", ".", "1e"], NOT_SECONDS),
+    (SECONDS, ["nan", "inf", "-inf", "1e999", float("nan"), float("inf")], NOT_SECONDS),
+    (SECONDS, [True, (3, 10), [10], b"5"], NOT_NUMBER),
     ("LEASE", [23.9, 1], "at least 24, twice the sum of CHATWOOT_TIMEOUT and 2"),
     ("SETTLE_TIME", [10.9, 1], "at least 11, CHATWOOT_TIMEOUT and 1 second"),
 ]
@@ -346,6 +378,93 @@ def test_a_wrong_value_is_named_with_its_key_and_a_remedy(
     )
 
 
+class Bounds(t.NamedTuple):
+    """The range of a number as it is said, and the numbers on both sides of its ends.
+
+    :ivar among: Other settings, where the range depends on them.
+    """
+
+    said: str
+    within: t.Sequence[t.Any]
+    beyond: t.Sequence[t.Any]
+    among: Settings | None = None
+
+
+MOST_WHOLE: t.Final = 10**18 - 1
+AT_LEAST: t.Final = {
+    least: Bounds(f"at least {least}", [least, MOST_WHOLE], [least - 1, MOST_WHOLE + 1])
+    for least in (0, 1)
+}
+ABOVE_ZERO: t.Final = Bounds(
+    "above 0, at most 86400", [1e-6, 86_400], [0, -1e-6, 86_400.001]
+)
+FROM_ZERO: t.Final = Bounds(
+    "from 0 to 86400", [0, -0.0, 86_400], [-1e-6, "-1", 86_400.001]
+)
+DAY: t.Final[Settings] = {
+    "CHATWOOT_SETTLE_TIME": 86_400,
+    "CHATWOOT_LEASE": 86_400,
+}
+RANGES: t.Final[Mapping[str, Bounds]] = {
+    "ACCOUNT_ID": AT_LEAST[1],
+    "HEALTH_MAX_AGE": ABOVE_ZERO,
+    "MAX_AGE": ABOVE_ZERO,
+    "MAX_REPEATS": AT_LEAST[0],
+    "MAX_TURNS_PER_HOUR": AT_LEAST[0],
+    "BURST_WINDOW": FROM_ZERO,
+    "BURST_MAX": ABOVE_ZERO,
+    "MAX_PARTS": AT_LEAST[1],
+    "WORKERS": Bounds("from 0 to 1000", [0, 1000], [-1, 1001]),
+    "CATCH_UP": FROM_ZERO,
+    "TIMEOUT": ABOVE_ZERO._replace(
+        within=[1e-6, 43_198], beyond=[0, -1, 86_400.1], among=DAY
+    ),
+    "MAX_ATTEMPTS": AT_LEAST[1],
+    "MAX_BODY": AT_LEAST[1],
+    "LEASE": Bounds(
+        "at least twice the sum of CHATWOOT_TIMEOUT and 2, at most 86400",
+        [24, 86_400],
+        [23.999, 0, 86_400.1],
+    ),
+    "RETRY_PAUSE": ABOVE_ZERO,
+    "SETTLE_TIME": Bounds(
+        "at least CHATWOOT_TIMEOUT and 1, at most 86400",
+        [11, 86_400],
+        [10.999, 0, 86_400.1],
+    ),
+}
+
+
+def test_every_number_has_a_range() -> None:
+    ranges = {each.name.upper(): each.range for each in SETTINGS if each.range}
+    numbers = {
+        key.name
+        for key in KEYS
+        if isinstance(key.value, int | float) and key.name not in FLAGS
+    } - {"API_ACCESS_TOKEN"}
+
+    assert ranges == {name: bounds.said for name, bounds in RANGES.items()}
+    assert set(ranges) == numbers
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value) for name, each in RANGES.items() for value in each.within],
+)
+def test_a_number_at_an_end_of_its_range_is_accepted(name: str, value: t.Any) -> None:
+    loaded = load((RANGES[name].among or {}) | {f"CHATWOOT_{name}": value})
+    assert loaded.found[name.lower()].value == value
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value) for name, each in RANGES.items() for value in each.beyond],
+)
+def test_a_number_beyond_its_range_is_refused(name: str, value: t.Any) -> None:
+    message = refusal((RANGES[name].among or {}) | {f"CHATWOOT_{name}": value})
+    assert message.startswith(f"CHATWOOT_{name} is {value!r}, which must ")
+
+
 def test_all_wrong_settings_are_named_at_once(file: Path) -> None:
     wrong = needed(
         TIMEOUT="soon",
@@ -368,7 +487,10 @@ def test_all_wrong_settings_are_named_at_once(file: Path) -> None:
 def test_errors_can_be_kept_and_then_the_app_is_not_configured() -> None:
     loaded = load(needed(TIMEOUT="soon", WORKERS=2), keep_errors=True)
 
-    assert loaded.errors == [f"CHATWOOT_TIMEOUT is 'soon', which {NOT_SECONDS}."]
+    assert loaded.errors == [
+        f"CHATWOOT_TIMEOUT is 'soon', which {NOT_SECONDS} above 0, at most 86400 "
+        "(a day)."
+    ]
     assert loaded.missing == ["CHATWOOT_BASE_URL"]
     assert (loaded.timeout, loaded.workers) == (10.0, 2)
     assert loaded.found["timeout"].source == "config"

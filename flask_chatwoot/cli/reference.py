@@ -8,6 +8,7 @@ import click
 from flask.cli import with_appcontext
 
 from flask_chatwoot.config.loading import Found
+from flask_chatwoot.config.table import Setting
 from flask_chatwoot.outcomes import DeliveryOutcome, Reason, TurnOutcome
 from flask_chatwoot.runtime import current_runtime
 
@@ -26,7 +27,7 @@ def settings(everything: bool) -> None:
     """
     config = current_runtime(keep_errors=True).config
     rows = [
-        (found.setting.key, _shown(found), found.source, found.setting.help)
+        (found.setting.key, _shown(found), found.source, _meaning(found.setting))
         for found in config.found.values()
         if everything or found.source != "default" or not found.setting.advanced
     ]
@@ -34,6 +35,14 @@ def settings(everything: bool) -> None:
 
     for error in config.errors:
         click.echo(f"Error: {error}", err=True)
+
+
+def _meaning(setting: Setting) -> str:
+    """The line of help, and the range of a number."""
+    if setting.range is None:
+        return setting.help
+
+    return f"{setting.help} {setting.range[:1].upper()}{setting.range[1:]}."
 
 
 def _shown(found: Found) -> str:

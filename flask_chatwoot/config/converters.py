@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.texts import Text, problem_of
 
+from .numbers import Whole
+
 if t.TYPE_CHECKING:
     from flask_chatwoot.queue.postgresql.url import Address
 
@@ -23,7 +25,7 @@ STATUSES: t.Final = ("open", "pending", "resolved", "snoozed")
 
 SQLITE: t.Final = "sqlite:///"
 
-_DAY: t.Final = 86_400
+_id = Whole(1)
 
 _SEPARATORS: t.Final = tuple({os.sep, os.altsep or os.sep})
 
@@ -46,7 +48,21 @@ def text(value: t.Any) -> str:
     if trimmed.encode(errors="replace").decode() != trimmed:
         raise ValueError("must be text in UTF-8; write it again.")
 
+    # PostgreSQL, Chatwoot's too, cannot store it, and no file may be named so.
+    if "\0" in trimmed:
+        raise ValueError("must not hold the character NUL; write it again.")
+
     return trimmed
+
+
+def line(value: t.Any) -> str:
+    """Text in one line."""
+    given = text(value)
+
+    if not given.isprintable():
+        raise ValueError("must be one line of printable text; write it again.")
+
+    return given
 
 
 def locale(value: t.Any) -> str:
@@ -114,7 +130,7 @@ def secrets(value: t.Any) -> tuple[str, ...]:
 
 def ids(value: t.Any) -> frozenset[int]:
     """Ids in Chatwoot; a list, or text with commas."""
-    given = frozenset(whole(1)(part) for part in _parts(value) if not is_blank(part))
+    given = frozenset(_id(part) for part in _parts(value) if not is_blank(part))
 
     if not given and isinstance(value, str):
         raise ValueError("names no inbox; remove it to answer in every inbox.")
@@ -140,48 +156,6 @@ def flag(value: t.Any) -> bool:
     word = one_of("true", "false", "1", "0", "yes", "no", "on", "off")(value)
 
     return word in ("true", "1", "yes", "on")
-
-
-def whole(least: int, most: int | None = None) -> t.Callable[[t.Any], int]:
-    """A whole number within bounds."""
-
-    def convert(value: t.Any) -> int:
-        given = text(value)
-
-        if not (given.isascii() and given.isdigit() and len(given) <= 18):
-            raise ValueError("must be a whole number.")
-
-        if int(given) < least:
-            raise ValueError(f"must be at least {least}.")
-
-        if most is not None and int(given) > most:
-            raise ValueError(f"must be at most {most}.")
-
-        return int(given)
-
-    return convert
-
-
-def _number(value: t.Any) -> float:
-    try:
-        return float(value if isinstance(value, float) else text(value))
-    except ValueError:
-        raise ValueError("must be a number of seconds.") from None
-
-
-def seconds(value: t.Any) -> float:
-    """Above zero, and at most a day."""
-    given = _number(value)
-
-    if not 0 < given <= _DAY:
-        raise ValueError("must be a number of seconds above zero, and at most a day.")
-
-    return given
-
-
-def pause(value: t.Any) -> float:
-    """Seconds, or zero."""
-    return 0.0 if _number(value) == 0 else seconds(value)
 
 
 def one_of(*known: str) -> t.Callable[[t.Any], str]:
@@ -223,7 +197,23 @@ def http_url(value: t.Any) -> str:
     if parts.query or parts.fragment or not given.isprintable() or " " in given:
         raise ValueError(f"must be the address alone, like {example}.")
 
+    if parts.port == 0 or not _is_host(parts.hostname):
+        raise ValueError(f"must name the host of a server, like {example}.")
+
     return given
+
+
+def _is_host(name: str) -> bool:
+    """Whether a name, or an address, can be a host's; it is not looked up."""
+    if ":" in name:  # an IPv6 address, which urlsplit has checked
+        return True
+
+    try:
+        name.encode("idna")  # raises for labels that are empty or too long
+    except UnicodeError:
+        return False
+
+    return re.fullmatch(r"\w([\w.-]*\w)?\.?", name) is not None
 
 
 def object_path(value: t.Any) -> str:
@@ -237,12 +227,19 @@ def object_path(value: t.Any) -> str:
     return given
 
 
+_PATH: t.Final = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*/?")
+"""A path that is the same in Flask's rules, in Chatwoot's settings and in a request."""
+
+
 def url_prefix(value: t.Any) -> str:
     """A path, without a slash at the end."""
     given = text(value)
 
-    if not given.startswith("/") or "<" in given:
-        raise ValueError("must begin with a slash and be fixed, like /chatwoot.")
+    if not given.startswith("/") or not _PATH.fullmatch(given):
+        raise ValueError(
+            "must begin with a slash and have only letters of ASCII, digits and -._~ "
+            "between slashes, like /chatwoot."
+        )
 
     return given.rstrip("/")
 
@@ -273,9 +270,6 @@ def database_url(value: t.Any) -> str | Address:
 
     if not path or path.endswith(_SEPARATORS):
         raise ValueError("names a folder; add a name, like chatwoot.sqlite3.")
-
-    if "\0" in path:
-        raise ValueError("is not a name that a file can have; choose another.")
 
     return given
 

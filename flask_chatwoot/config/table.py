@@ -10,6 +10,7 @@ from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.ownership.policy import PolicySettings
 
 from . import converters as to
+from .numbers import Seconds, Whole
 
 PREFIX: t.Final = "CHATWOOT_"
 
@@ -47,6 +48,13 @@ class Setting:
         """The key in ``app.config`` and in the environment."""
         return f"{PREFIX}{self.name.upper()}"
 
+    @property
+    def range(self) -> str | None:
+        """Which numbers are accepted; ``None`` if it is no number."""
+        convert = self.convert
+
+        return convert.range if isinstance(convert, Whole | Seconds) else None
+
 
 _common = functools.partial(Setting, advanced=False)
 
@@ -60,7 +68,7 @@ SETTINGS: t.Final = (
     ),
     _common(
         "account_id",
-        to.whole(1),
+        Whole(1),
         None,
         "Number in Chatwoot's URLs. Deliveries of other accounts are ignored.",
     ),
@@ -80,7 +88,7 @@ SETTINGS: t.Final = (
     ),
     Setting(
         "support_mode_attr",
-        to.text,
+        to.line,
         "support_mode",
         "Key of the attribute that holds the customer's choice.",
     ),
@@ -122,7 +130,7 @@ SETTINGS: t.Final = (
     ),
     Setting(
         "health_max_age",
-        to.seconds,
+        Seconds(),
         300.0,
         "Seconds after which an unfinished turn is late in /health.",
     ),
@@ -165,33 +173,33 @@ SETTINGS: t.Final = (
     ),
     Setting(
         "max_age",
-        to.seconds,
+        Seconds(),
         _POLICY.max_age,
         "Seconds after which a message is not answered.",
     ),
     Setting(
         "max_repeats",
-        to.whole(0),
+        Whole(0),
         5,
         "Times that the same text in a row is answered within an hour; then operators "
         "get the conversation. 0: any number.",
     ),
     Setting(
         "max_turns_per_hour",
-        to.whole(0),
+        Whole(0),
         60,
         "Turns that a conversation may have in an hour, and edits of what waits for an "
         "answer; then operators get it. 0: any number.",
     ),
     Setting(
         "burst_window",
-        to.pause,
+        Seconds(zero=True),
         0.0,
         "Seconds without a new message before a turn begins.",
     ),
     Setting(
         "burst_max",
-        to.seconds,
+        Seconds(),
         30.0,
         "Seconds in all that a turn waits for more messages, or a note is withheld.",
     ),
@@ -234,7 +242,7 @@ SETTINGS: t.Final = (
     ),
     Setting(
         "max_parts",
-        to.whole(1),
+        Whole(1),
         4,
         "Messages that a reply too long for the channel may become. The rest: a note.",
     ),
@@ -256,19 +264,19 @@ SETTINGS: t.Final = (
     ),
     Setting(
         "celery_queue",
-        to.text,
+        to.line,
         None,
         "Queue of Celery's for the tasks of this package. Without it, Celery's routes.",
     ),
     _common(
         "workers",
-        to.whole(0, MOST_WORKERS),
+        Whole(0, MOST_WORKERS),
         4,
         "Threads of this process. 0: it stores, and flask chatwoot work answers.",
     ),
     Setting(
         "catch_up",
-        to.pause,
+        Seconds(zero=True),
         60.0,
         "Seconds between two looks for what was not delivered. 0: none (the default if "
         "app.testing).",
@@ -292,35 +300,33 @@ SETTINGS: t.Final = (
         "full",
         "full survives power loss, normal a crash of the process.",
     ),
-    Setting(
-        "timeout", to.seconds, 10.0, "Seconds that a request to Chatwoot may take."
-    ),
-    Setting("max_attempts", to.whole(1), 5, "Attempts at one turn before it is dead."),
+    Setting("timeout", Seconds(), 10.0, "Seconds that a request to Chatwoot may take."),
+    Setting("max_attempts", Whole(1), 5, "Attempts at one turn before it is dead."),
     Setting(
         "max_body",
-        to.whole(1),
+        Whole(1),
         16 * 1024 * 1024,
         "Bytes. Larger deliveries are refused with 413.",
     ),
     Setting(
         "lease",
-        to.seconds,
+        Seconds(floor="at least twice the sum of CHATWOOT_TIMEOUT and 2"),
         30.0,
         "Seconds after which the job of a worker that gives no sign is claimed by "
-        "another; at least twice the sum of CHATWOOT_TIMEOUT and 2.",
+        "another.",
     ),
     Setting(
         "retry_pause",
-        to.seconds,
+        Seconds(),
         2.0,
         "Seconds before the second attempt; each later one is about six times as long.",
     ),
     Setting(
         "settle_time",
-        to.seconds,
+        Seconds(floor="at least CHATWOOT_TIMEOUT and 1"),
         30.0,
         "Seconds until a post without an answer is repeated; more than Chatwoot's "
-        "RACK_TIMEOUT_SERVICE_TIMEOUT, and at least CHATWOOT_TIMEOUT and 1.",
+        "RACK_TIMEOUT_SERVICE_TIMEOUT.",
     ),
 )
 """Every setting, in the order in which they are shown."""
