@@ -156,6 +156,7 @@ def test_dead_jobs_are_retried_in_their_order(app: Flask, store: Store) -> None:
         ("--days 1", "1 job deleted.\n", [4, 3, 2]),
         ("--days 0.01 --dead", "2 jobs deleted.\n", [4, 3]),
         ("--dead", "0 jobs deleted.\n", [4, 3, 2, 1]),
+        ("--days 36500", "0 jobs deleted.\n", [4, 3, 2, 1]),
     ],
 )
 def test_finished_jobs_are_deleted(
@@ -189,7 +190,19 @@ def test_an_app_without_the_extension_is_an_error() -> None:
         ("--help", 0, "work +Answer what is in the database"),
         ("jobs --state lost", 2, "'blocked', 'waiting', 'ready', 'leased'"),
         ("jobs --limit -1", 2, "-1 is not in the range"),
+        ("jobs --limit 99999999999999999999", 2, "is not in the range"),
         ("jobs prune --days -1", 2, "-1.0 is not in the range"),
+        ("jobs prune --days nan", 2, "'nan' is not a number"),
+        ("jobs prune --days -inf", 2, "-inf is not in the range"),
+        ("jobs prune --days inf", 2, "inf is not in the range 0<=x<=36500"),
+        ("jobs prune --days 1e300", 2, "is not in the range 0<=x<=36500"),
+        ("jobs prune --days a_week", 2, "is not a valid float range"),
+        ("simulate Hello --timeout nan", 2, "'nan' is not a number"),
+        ("simulate Hello --timeout inf", 2, "inf is not in the range 0<x<=86400"),
+        ("simulate Hello --timeout 0", 2, "0.0 is not in the range 0<x<=86400"),
+        ("playground --port 65536", 2, "65536 is not in the range 0<=x<=65535"),
+        ("why 0", 2, "0 is not in the range"),
+        ("setup --url https://app.example --inbox 0", 2, "0 is not in the range"),
     ],
 )
 def test_commands_explain_what_they_accept(

@@ -16,10 +16,13 @@ from flask_chatwoot.queue.postgresql.url import Address, parse
 from flask_chatwoot.queue.schema import JobState
 from flask_chatwoot.runtime import current_runtime
 
-from .options import checked, needs_driver
+from .options import FiniteRange, checked, needs_driver
 
 if t.TYPE_CHECKING:
     from flask_chatwoot.queue.move import Moved, Target
+
+_MOST_DAYS: t.Final = 36_500
+"""A century: a time before that is one that no database need know."""
 
 
 def _inspection() -> Inspection:
@@ -35,7 +38,7 @@ def _inspection() -> Inspection:
 @click.option("--json", "as_json", is_flag=True, help="One JSON array.")
 @click.option(
     "--limit",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 2**63 - 1),
     default=100,
     show_default=True,
     help="Newest jobs; 0 for all.",
@@ -72,7 +75,7 @@ def retry(ids: tuple[int, ...], dead: bool) -> None:
 @jobs.command()
 @click.option(
     "--days",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(0, _MOST_DAYS),
     default=KEEP / 86400,
     show_default=True,
     help="Only jobs that finished more than this many days ago.",

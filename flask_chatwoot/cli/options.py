@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import typing as t
 
 import click
 
 from flask_chatwoot.config.loading import missing_of_driver
+
+
+class FiniteRange(click.FloatRange):
+    """A number within bounds; neither of them excludes "nan"."""
+
+    def convert(
+        self, value: t.Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number."""
+        number: float = super().convert(value, param, ctx)
+
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+
+        return number
 
 
 def checked(

@@ -9,11 +9,14 @@ import traceback
 import click
 from flask.cli import with_appcontext
 
+from flask_chatwoot.config.numbers import DAY
 from flask_chatwoot.copilot.plain import suggest
 from flask_chatwoot.errors import ProviderFailedError
 from flask_chatwoot.outcomes import TurnOutcome
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.runtime import current_runtime
+
+from .options import FiniteRange
 
 
 @click.command()
@@ -55,7 +58,13 @@ def ask(text: str, mode: str) -> None:
     show_default=True,
     help="Who answers the customer.",
 )
-@click.option("--timeout", default=120.0, show_default=True, help="Seconds per text.")
+@click.option(
+    "--timeout",
+    type=FiniteRange(0, DAY, min_open=True),
+    default=120.0,
+    show_default=True,
+    help="Seconds per text.",
+)
 @with_appcontext
 def simulate(texts: tuple[str, ...], mode: str, timeout: float) -> None:
     """Run a conversation between a customer and this app in a simulated Chatwoot.
