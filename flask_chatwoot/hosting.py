@@ -136,7 +136,7 @@ def converse(
     with (
         Simulator() as simulator,
         turn_finished.connected_to(finished, sender=app),
-        hosted(app, simulator, max_attempts=1),
+        hosted(app, simulator, max_attempts=1, provider_attempts=1),
     ):
         talk = simulator.conversation(custom_attributes={attribute: mode})
 

@@ -104,8 +104,8 @@ def test_all_failures_of_a_dead_turn_are_counted(scene: Scene, clock: Clock) -> 
 
     *_, end, _ = lines_of(scene)
     assert "  dead " in end
-    # Five of the provider, and one that posts the note.
-    assert " 6 attempts (5 failed by the provider), because: provider_failed" in end
+    # Three of the provider, and one that posts the note.
+    assert " 4 attempts (3 failed by the provider), because: provider_failed" in end
 
 
 @pytest.mark.usefixtures("clock")

@@ -106,6 +106,7 @@ KEYS = [
     Key("DATABASE_SYNC", "full", "NORMAL", "normal", "normal", "normal"),
     Key("TIMEOUT", 10.0, "2.5", 2.5, 3, 3.0),
     Key("MAX_ATTEMPTS", 5, "1", 1, 9, 9),
+    Key("PROVIDER_ATTEMPTS", 3, "1", 1, 9, 9),
     Key("MAX_BODY", 16 * 1024 * 1024, "1000", 1000, 2000, 2000),
     Key("LEASE", 30.0, "60", 60.0, 24, 24.0),
     Key("RETRY_PAUSE", 2.0, "0.1", 0.1, 4, 4.0),
@@ -420,6 +421,7 @@ RANGES: t.Final[Mapping[str, Bounds]] = {
         within=[1e-6, 43_198], beyond=[0, -1, 86_400.1], among=DAY
     ),
     "MAX_ATTEMPTS": AT_LEAST[1],
+    "PROVIDER_ATTEMPTS": AT_LEAST[1],
     "MAX_BODY": AT_LEAST[1],
     "LEASE": Bounds(
         "at least twice the sum of CHATWOOT_TIMEOUT and 2, at most 86400",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from support.queue import LEASE, Store, follow_ups, open_store
+from support.queue import BODY, LEASE, Store, follow_ups, open_store
 from support.waiting import Clock
 
+from flask_chatwoot.outcomes import Reason
 from flask_chatwoot.queue.claimed import Job
+from flask_chatwoot.queue.jobs import FailedBy
 from flask_chatwoot.queue.line import MESSAGE
 from flask_chatwoot.queue.outbox import DraftPart
 from flask_chatwoot.queue.schema import JobState
@@ -132,6 +134,122 @@ def test_of_two_turns_that_wait_the_newer_one_is_joined(store: Store) -> None:
     store.say(9003)
 
     assert store.messages_by_job() == {1: [9001], 2: [9002, 9003]}
+
+
+# -- the pause after a provider has raised -----------------------------------------
+
+
+def raise_in_provider(store: Store) -> Job:
+    """Let the provider fail an attempt, which is repeated after a minute."""
+    job = store.claim()
+    store.queue.postpone(job, 60, reason=Reason.PROVIDER_FAILED)
+
+    return job
+
+
+def test_the_next_message_ends_the_pause_of_a_turn_whose_provider_raised(
+    store: Store,
+) -> None:
+    store.say(9001)
+    raise_in_provider(store)
+    assert store.queue.claim() is None
+
+    store.say(9002)
+    store.say(9003)
+
+    job = store.claim()
+    assert (ids_of(job), job.last_attempt) == ([9001], True)
+    assert store.queue.claim() is None
+    store.settle(job)
+    job = store.claim()
+    assert (ids_of(job), job.last_attempt) == ([9002, 9003], False)
+
+
+def test_a_message_during_the_failed_attempt_leaves_one_attempt_without_a_pause(
+    store: Store,
+) -> None:
+    store.say(9001)
+    failing = store.claim()
+    store.say(9002)
+    store.queue.postpone(failing, 60, reason=Reason.PROVIDER_FAILED)
+
+    job = store.claim()
+    assert (ids_of(job), job.last_attempt) == ([9001], True)
+
+
+@pytest.mark.parametrize(
+    "reason", [reason for reason in Reason if reason is not Reason.PROVIDER_FAILED]
+)
+def test_a_message_does_not_end_another_pause(store: Store, reason: Reason) -> None:
+    store.say(9001)
+    store.queue.postpone(store.claim(), 60, reason=reason)
+    store.say(9002)
+    assert store.queue.claim() is None
+
+    store.advance(60)
+    job = store.claim()
+    assert (ids_of(job), job.last_attempt) == ([9001, 9002], False)
+
+
+def edit(store: Store) -> None:
+    store.revisions.add(
+        42, 9001, "new", is_known=lambda kept, payload: False, payload=BODY
+    )
+
+
+def find_older(store: Store) -> None:
+    store.queue.put(
+        "found", conversation_id=42, message_id=9000, payload=BODY, found_after=9.0
+    )
+
+
+NO_MESSAGES: dict[str, t.Callable[[Store], object]] = {
+    "a duplicate": lambda store: store.say(9001),
+    "an edit": edit,
+    "an operator's message": lambda store: store.put(9002),
+    "a message elsewhere": lambda store: store.say(9002, conversation_id=43),
+    "an older message": find_older,
+}
+
+
+@pytest.mark.parametrize("happens", NO_MESSAGES.values(), ids=NO_MESSAGES)
+def test_only_the_next_message_of_the_customer_ends_the_pause(
+    store: Store, happens: t.Callable[[Store], object]
+) -> None:
+    store.say(9001)
+    raise_in_provider(store)
+    happens(store)
+
+    assert store.inspection.jobs()[-1].state is JobState.RETRYING
+    store.advance(60)
+    job = store.claim_of(42)
+    assert (job.message_id, job.last_attempt) == (9001, False)
+
+
+def test_an_answer_that_waits_is_not_brought_forward(store: Store) -> None:
+    store.say(9001)
+    raise_in_provider(store)
+    store.advance(60)
+    job = store.claim()
+    store.keep(job)
+    store.queue.postpone(job, 60)
+    store.say(9002)
+
+    assert store.queue.claim() is None
+
+
+def test_a_revived_turn_has_all_attempts_of_its_provider_again(store: Store) -> None:
+    store.say(9001)
+    raise_in_provider(store)
+    store.say(9002)
+    job = store.claim()
+    store.queue.failed(job, FailedBy.PROVIDER)
+    store.settle(job, "dead", Reason.PROVIDER_FAILED)
+    store.finish()
+    store.inspection.retry([job.id])
+
+    job = store.claim()
+    assert (job.provider_attempts, job.last_attempt) == (0, False)
 
 
 @pytest.mark.sqlite

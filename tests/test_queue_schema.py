@@ -23,6 +23,7 @@ from support.queue import (
 from support.waiting import Clock
 
 from flask_chatwoot.errors import DatabaseError, LeaseLostError
+from flask_chatwoot.outcomes import Reason
 from flask_chatwoot.ownership.state import Ownership
 from flask_chatwoot.ownership.store import OwnershipStore
 from flask_chatwoot.payloads.fields import Upload
@@ -85,8 +86,8 @@ class Scene(t.NamedTuple):
         states = {job.message_id: job.state for job in self.store.inspection.jobs()}
         return states.get(9001, NONE)
 
-    def postpone(self, *, free: bool = False) -> None:
-        self.store.queue.postpone(self.lease, PAUSE, free=free)
+    def postpone(self, *, free: bool = False, reason: str | None = None) -> None:
+        self.store.queue.postpone(self.lease, PAUSE, free=free, reason=reason)
 
     def give_up(self) -> None:
         self.store.queue.give_up(self.lease, "refused", public("Sorry"), handoff=None)
@@ -130,13 +131,20 @@ def reach_leased(
     end(scene)
 
 
+def reach_retrying(scene: Scene) -> None:
+    scene.store.say(9001)
+    scene.clock.advance(PAUSE)
+    scene.claim()
+    scene.postpone()
+
+
 REACH: dict[str, t.Callable[[Scene], t.Any]] = {
     NONE: lambda scene: None,
     "blocked": come_behind,
     "waiting": lambda scene: scene.store.say(9001),
     "ready": lambda scene: scene.store.put(9001),
     "leased": reach_leased,
-    "retrying": lambda scene: reach_leased(scene, Scene.postpone),
+    "retrying": reach_retrying,
     "giving_up": lambda scene: reach_leased(scene, Scene.give_up),
     "done": lambda scene: reach_leased(scene, EVENTS["its turn ends"]),
     "dead": lambda scene: reach_leased(scene, EVENTS["its turn ends dead"]),
@@ -165,6 +173,15 @@ def revive_in_line(scene: Scene) -> None:
     scene.store.inspection.retry([1])
 
 
+def write_again(scene: Scene) -> None:
+    if scene.state == "retrying":
+        scene.clock.advance(PAUSE)
+        scene.claim()
+        scene.postpone(reason=Reason.PROVIDER_FAILED)
+
+    scene.store.say(9008)
+
+
 def prune(scene: Scene, *, dead: bool) -> None:
     scene.store.put(9007, conversation_id=44)  # the newest row is kept
     scene.store.inspection.prune(older_than=-1, dead=dead)
@@ -175,6 +192,7 @@ EVENTS: dict[str, t.Callable[[Scene], t.Any]] = {
     "a message opens a debounce window": lambda scene: scene.store.say(9001),
     "a delivery comes behind another": come_behind,
     "its window or pause ends": lambda scene: scene.clock.advance(PAUSE),
+    "the customer writes again": write_again,
     "its lease ends": end_lease,
     "its process has died": lambda scene: scene.store.queue.end_leases(),
     "a worker claims it": lambda scene: scene.store.queue.claim(),

@@ -328,11 +328,77 @@ def test_a_provider_that_raises_is_called_again_and_the_turn_then_given_up(
     scene.try_again(10)
 
     notes = [could_not("Its reply function failed, on every attempt.")]
-    assert (len(asked), scene.api.public, scene.api.notes) == (5, [], notes)
+    assert (len(asked), scene.api.public, scene.api.notes) == (3, [], notes)
     assert scene.api.changes == [HANDED_OFF]
     assert [scene.ending] == scene.endings == [("dead", "provider_failed")]
     assert error.__name__ in caplog.text
     assert "a secret" not in caplog.text
+
+
+def test_attempts_of_the_provider_and_of_chatwoot_are_counted_apart(
+    scene: Turns,
+) -> None:
+    fails = [True, True, False]
+
+    @scene.chatwoot.reply_provider
+    def answer(text: str) -> str:
+        if fails.pop(0):
+            raise RuntimeError
+
+        scene.api.fail(500, times=4)
+        return ANSWER
+
+    scene.say()
+    scene.try_again(6)
+
+    job = job_of(scene.app)
+    assert (job.outcome, scene.api.public) == ("replied", [ANSWER])
+    assert (job.attempts, job.provider_attempts, job.chatwoot_attempts) == (7, 2, 4)
+
+
+@pytest.mark.parametrize(
+    ("good", "endings"),
+    [
+        ([], [("dead", "provider_failed"), ("dead", "provider_failed")]),
+        (["second"], [("dead", "provider_failed"), ("noted", "taken")]),
+        (["first", "second"], [("replied", None), ("replied", None)]),
+    ],
+)
+def test_a_message_ends_the_pause_of_a_turn_whose_provider_raised(
+    scene: Turns, good: list[str], endings: list[tuple[str, str | None]]
+) -> None:
+    """It makes one last attempt, and is given up before the new turn begins."""
+    asked: list[str] = []
+
+    @scene.chatwoot.reply_provider
+    def answer(text: str) -> str:
+        asked.append(text)
+
+        if text not in good or asked == ["first"]:
+            raise RuntimeError
+
+        return text
+
+    scene.say("first", id=9001)
+    assert job_of(scene.app).state == "retrying"
+    scene.say("second", id=9002)
+
+    assert asked == ["first", "first", "second"]
+    scene.try_again(3)
+    assert scene.endings == endings
+
+
+def test_the_pauses_of_a_turn_whose_provider_raises_end_within_a_minute(
+    scene: Turns,
+) -> None:
+    scene.answer_with(RuntimeError())
+    scene.say()
+    began = scene.clock.now
+
+    while not scene.ended:
+        scene.work(after=1)
+
+    assert scene.clock.now - began < 30
 
 
 def test_a_draft_that_waits_for_another_attempt_keeps_its_place(scene: Turns) -> None:

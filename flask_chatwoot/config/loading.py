@@ -103,6 +103,7 @@ class Config:
     database_sync: str
     timeout: float
     max_attempts: int
+    provider_attempts: int
     max_body: int
     lease: float
     retry_pause: float

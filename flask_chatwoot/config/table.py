@@ -303,6 +303,13 @@ SETTINGS: t.Final = (
     Setting("timeout", Seconds(), 10.0, "Seconds that a request to Chatwoot may take."),
     Setting("max_attempts", Whole(1), 5, "Attempts at one turn before it is dead."),
     Setting(
+        "provider_attempts",
+        Whole(1),
+        3,
+        "Attempts of a provider that raises, counted apart; at most "
+        "CHATWOOT_MAX_ATTEMPTS.",
+    ),
+    Setting(
         "max_body",
         Whole(1),
         16 * 1024 * 1024,

@@ -28,7 +28,10 @@ class Job(t.NamedTuple):
 
     :ivar message_id: The customer's first message.
     :ivar payload: The body of its delivery.
-    :ivar attempts: How often the job was claimed, this time included.
+    :ivar attempts: How often the job was claimed, this time included; of a job that was
+        given up, how often since then.
+    :ivar provider_attempts: Those that failed because of the provider.
+    :ivar last_attempt: The provider has no other one, as the customer wrote again.
     :ivar claim: The token of this lease; a later one of the same job has another.
     :ivar drafts: The kept reply; empty before the provider has answered. Of a job
         that was given up, the messages about that.
@@ -60,6 +63,8 @@ class Job(t.NamedTuple):
     found_after: float | None = None
     late: bool = False
     recent: tuple[RecentMessage, ...] = ()
+    provider_attempts: int = 0
+    last_attempt: bool = False
 
     def __repr__(self) -> str:
         return f"<Job {self.id} of conversation {self.conversation_id}>"

@@ -15,7 +15,7 @@ from .schema import LONGEST_PAUSE
 
 JOB: t.Final = """
 SELECT id, conversation_id, message_id, kind, payload, received_at, attempts, handoff,
-    failure, reason, found_after, late, due_at
+    failure, reason, found_after, late, provider_attempts, last_attempt, due_at
 FROM job WHERE account_id = :account
 """
 """The columns of a job that is claimed."""

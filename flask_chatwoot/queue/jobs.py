@@ -21,6 +21,8 @@ import enum
 import secrets
 import typing as t
 
+from flask_chatwoot.outcomes import Reason
+
 from . import leases, line
 from .claimed import FollowUp, Job
 from .database import Database, Transaction
@@ -251,7 +253,7 @@ class Queue:
 
     def _job(self, tx: Transaction, claim: str, row: Row) -> Job:
         job_id, conversation, message, kind, payload, received, attempts, *rest = row
-        handoff, failure, reason, found_after, late, _ = rest
+        handoff, failure, reason, found_after, late, failed, is_last, _ = rest
         follow_ups = tx.execute(_FOLLOW_UPS, {"job": job_id}).fetchall()
 
         return Job(
@@ -270,6 +272,8 @@ class Queue:
             follow_ups=tuple(FollowUp(*each) for each in follow_ups),
             found_after=found_after,
             late=bool(late),
+            provider_attempts=failed,
+            last_attempt=bool(is_last),
             recent=messages_until(
                 tx,
                 account_id=self._database.account_id,
@@ -328,6 +332,8 @@ class Queue:
     ) -> None:
         """End the lease; the job is due again after some seconds.
 
+        At once, if its provider raised and the customer wrote again meanwhile.
+
         :param free: This claim does not count as an attempt.
         :param reason: Why the attempt failed, for operators.
         :raises LeaseLostError: Another worker has the job now.
@@ -336,7 +342,14 @@ class Queue:
 
         def end(tx: Transaction, again: bool) -> int:
             values["due"] = tx.now + min(seconds, LONGEST_PAUSE)
-            return tx.execute(_POSTPONE, values).rowcount or int(again)
+            ended = tx.execute(_POSTPONE, values).rowcount or int(again)
+
+            if reason == Reason.PROVIDER_FAILED:
+                line.end_pause(
+                    tx, self._database.account_id, job.conversation_id, job.id
+                )
+
+            return ended
 
         expect_one(self._database.write(end, conversation_id=job.conversation_id), job)
 

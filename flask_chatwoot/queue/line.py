@@ -2,9 +2,14 @@
 
 The first of them, and no other, has a ``due_at``. A customer's message joins the
 waiting job of its conversation, if there is one that no worker has begun to answer.
+
+A job whose provider raised waits for a while. The customer's next message does not join
+it, but ends that pause: the provider has one last attempt, at once.
 """
 
 import typing as t
+
+from flask_chatwoot.outcomes import Reason
 
 from .database import Transaction
 
@@ -36,7 +41,7 @@ _OPEN: t.Final = """
 SELECT max(id) FROM job AS open WHERE account_id = :account
 AND conversation_id = :conversation AND finished_at IS NULL
 AND claim IS NULL AND kind = 'message' AND failure IS NULL AND NOT late
-AND NOT EXISTS (SELECT 1 FROM draft WHERE job_id = open.id)
+AND NOT last_attempt AND NOT EXISTS (SELECT 1 FROM draft WHERE job_id = open.id)
 """
 """The job of a conversation that a message may join."""
 
@@ -48,6 +53,24 @@ AND (message_id > :message OR EXISTS (
 )) LIMIT 1
 """
 """Whether a later message of the conversation has a turn already."""
+
+_END_PAUSE: t.Final = f"""
+UPDATE job SET last_attempt = true,
+    due_at = CASE WHEN due_at > :now THEN :now ELSE due_at END
+WHERE account_id = :account AND conversation_id = :conversation AND finished_at IS NULL
+AND due_at IS NOT NULL AND claim IS NULL AND attempts > 0 AND NOT last_attempt
+AND message_id < :next
+AND kind = 'message' AND failure IS NULL AND reason = '{Reason.PROVIDER_FAILED}'
+AND NOT EXISTS (SELECT 1 FROM draft WHERE job_id = job.id)
+"""  # noqa: S608 - from constants
+
+_NEWEST: t.Final = 2**63 - 1
+"""Above the id of every message. That of a click is older than the click."""
+
+_WAITS: t.Final = """
+SELECT 1 FROM job WHERE account_id = :account AND conversation_id = :conversation
+AND finished_at IS NULL AND id > :job AND kind = 'message' AND NOT late LIMIT 1
+"""
 
 _PUT: t.Final = """
 INSERT INTO job (
@@ -139,6 +162,9 @@ def add(
     waiting = tx.execute(_OPEN, row).fetchone()[0] if joins else None
     row["late"] = _is_late(tx, row, waiting)
 
+    if joins and not row["late"] and _ends_pause(tx, row):
+        waiting = tx.execute(_OPEN, row).fetchone()[0]
+
     if waiting is not None and not row["late"]:
         _join(tx, row | {"job": waiting, "said": said()}, window)
     else:
@@ -158,6 +184,16 @@ def is_known(tx: Transaction, row: t.Mapping[str, t.Any]) -> bool:
     :param row: ``account``, ``conversation`` and ``key``.
     """
     return bool(tx.execute(_LOOK, {"message": 0, **row}).fetchone()[0])
+
+
+def _ends_pause(tx: Transaction, row: dict[str, t.Any]) -> bool:
+    """End the pause of a job whose provider raised; whether there was one.
+
+    What catch-up has found may be older than the job.
+    """
+    following = _NEWEST if row["found_after"] is None else row["message"]
+
+    return bool(tx.execute(_END_PAUSE, row | {"next": following}).rowcount)
 
 
 def _is_late(tx: Transaction, row: dict[str, t.Any], waiting: int | None) -> bool:
@@ -192,6 +228,14 @@ def _change(tx: Transaction, row: dict[str, t.Any], job: int | None) -> None:
 
     for statement in _CHANGE:
         tx.execute(statement, row | {"job": job})
+
+
+def end_pause(tx: Transaction, account_id: int, conversation_id: int, job: int) -> None:
+    """End the pause of a job, if its provider raised and the customer wrote again."""
+    values = {"account": account_id, "conversation": conversation_id, "job": job}
+
+    if tx.execute(_WAITS, values).fetchone():
+        tx.execute(_END_PAUSE, values | {"now": tx.now, "next": _NEWEST})
 
 
 def bring_forward(

@@ -12,6 +12,7 @@ a delivery is first in line        (none)                ready      Queue.put
 a message opens a debounce window  (none)                waiting    Queue.put
 a delivery comes behind another    (none)                blocked    Queue.put
 its window or pause ends           waiting retrying      ready
+the customer writes again          retrying              ready      Queue.put
 its lease ends                     leased                ready
 its process has died               leased                ready      Queue.end_leases
 a worker claims it                 ready giving_up       leased     Queue.claim
@@ -29,11 +30,12 @@ it is pruned with the dead         done dead             (none)     Inspection.p
 =================================  ====================  =========  ===================
 
 Until another worker claims a job whose lease has ended, the worker that had it may
-still end it. A message that comes next in line may have to wait for its debounce window
-when the job before it ends. A job that was given up and leased is *giving_up* again
-when that lease ends, its process has died or its attempt fails. A message that catch-up
-found after a later one had got its turn is a delivery of its own, which no other
-message joins.
+still end it. When the customer writes again, a pause ends only if the provider raised;
+if that was before, there is no pause. A message that comes next in line may have to
+wait for its debounce window when the job before it ends. A job that was given up and
+leased is *giving_up* again when that lease ends, its process has died or its attempt
+fails. A message that catch-up found after a later one had got its turn is a delivery of
+its own, which no other message joins.
 
 The states of a draft:
 

@@ -40,7 +40,7 @@ from .handoff import notes_in
 from .messages import follow_up_of
 from .parts import TurnParts
 from .posting import TooSoonError
-from .retry import allows_posts, crashed, postponed, reason_of, unconfirmed
+from .retry import allows_posts, attempts_of, crashed, postponed, reason_of, unconfirmed
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ class Attempt:
         job = self._job
 
         try:
-            if job.attempts > self._parts.config.max_attempts:
+            if attempts_of(job) > self._parts.config.max_attempts:
                 return self._end_without_attempts()
 
             return self._answer()

@@ -37,6 +37,16 @@ _PASSING: t.Final = (408, 429)
 log = logging.getLogger(__name__)
 
 
+def attempts_of(job: Job) -> int:
+    """The attempts at a job, this one included, without those that its provider failed.
+
+    Of a job that was given up, those since then.
+    """
+    failed = job.provider_attempts if job.failure is None else 0
+
+    return job.attempts - failed
+
+
 def postponed(
     queue: Queue,
     config: Config,
@@ -51,13 +61,9 @@ def postponed(
     """
     queue.failed(job, _cause_of(error))
     reason = reason_of(error)
-    left = config.max_attempts - job.attempts
-    # After the last attempt a post may still be searched for.
-    again = left > 0 or (left == 0 and isinstance(error, UnknownError))
-
     may_pass = refused_too or is_temporary(error) or _is_first_401(job, error)
 
-    if not (again and may_pass):
+    if not (may_pass and _is_another_left(config, job, error)):
         log.error(
             "job %s of conversation %s is dead (%s): %s",
             job.id,
@@ -67,7 +73,7 @@ def postponed(
         )
         return False
 
-    pause = pause_after(error, job.attempts, config.retry_pause)
+    pause = pause_after(error, _number_of(job, error), config.retry_pause)
     queue.postpone(job, pause, reason=reason)
     log.warning(
         "job %s of conversation %s failed (%s), again in %.0f s: %s",
@@ -88,13 +94,33 @@ def crashed(queue: Queue, config: Config, job: Job, error: Exception) -> bool:
     """
     log.error("job %s failed: %s", job.id, trace(error))
 
-    if job.attempts >= config.max_attempts:
+    if attempts_of(job) >= config.max_attempts:
         return False
 
-    pause = pause_after(error, job.attempts, config.retry_pause)
+    pause = pause_after(error, attempts_of(job), config.retry_pause)
     queue.postpone(job, pause, reason=Reason.CRASHED)
 
     return True
+
+
+def _is_another_left(config: Config, job: Job, error: ChatwootError) -> bool:
+    """Whether there may be one more attempt after one that failed like this."""
+    number = _number_of(job, error)
+
+    if _cause_of(error) is FailedBy.PROVIDER:
+        most = min(config.provider_attempts, config.max_attempts)
+        return number < most and not job.last_attempt
+
+    # After the last attempt a post may still be searched for.
+    return number < config.max_attempts + isinstance(error, UnknownError)
+
+
+def _number_of(job: Job, error: ChatwootError) -> int:
+    """Which attempt has failed, from 1. Those of the provider are counted apart."""
+    if _cause_of(error) is FailedBy.PROVIDER:
+        return job.provider_attempts + 1
+
+    return attempts_of(job)
 
 
 def is_temporary(error: ChatwootError) -> bool:
@@ -172,7 +198,7 @@ def pause_after(error: Exception, attempt: int, base: float) -> float:
     """Seconds to wait after an attempt: growing sixfold, spread by a fifth.
 
     With five attempts and the default base of 2 s they span about eight minutes,
-    enough for Chatwoot to be upgraded.
+    enough for Chatwoot to be upgraded; the three of a provider, less than 20 s.
 
     :param attempt: The one that failed, from 1.
     :param base: Seconds after the first.

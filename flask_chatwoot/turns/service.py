@@ -26,7 +26,7 @@ from .messages import (
     turn_of,
 )
 from .parts import TurnParts
-from .retry import crashed, postponed, reason_of
+from .retry import attempts_of, crashed, postponed, reason_of
 from .unanswered import open_unanswered
 from .undelivered import RefusalAttempt
 
@@ -48,7 +48,7 @@ class Service:
         :param event: The job's newest delivery, if it is parsed already.
         :raises DatabaseError: The database failed, or another worker has the job now.
         """
-        beyond = job.attempts - self._parts.config.max_attempts
+        beyond = attempts_of(job) - self._parts.config.max_attempts
 
         # The turn itself ends a job without attempts, unless the process dies of it.
         if beyond > 1:
