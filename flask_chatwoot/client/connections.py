@@ -11,6 +11,7 @@ import contextlib
 import contextvars
 import http.client
 import io
+import math
 import os
 import socket
 import time
@@ -70,10 +71,29 @@ _under_way: contextvars.ContextVar[Call | None] = contextvars.ContextVar(
 """That of this thread or greenlet."""
 
 
+_until: contextvars.ContextVar[float] = contextvars.ContextVar(
+    "flask_chatwoot_calls_until", default=math.inf
+)
+
+
+@contextlib.contextmanager
+def calls_until(deadline: float) -> t.Iterator[None]:
+    """A block in which no request of this thread lasts longer than until then.
+
+    :param deadline: By :func:`time.monotonic`.
+    """
+    before = _until.set(min(deadline, _until.get()))
+
+    try:
+        yield
+    finally:
+        _until.reset(before)
+
+
 @contextlib.contextmanager
 def call_within(seconds: float) -> t.Iterator[Call]:
     """The time in which this thread makes a request."""
-    call = Call(time.monotonic() + seconds)
+    call = Call(min(time.monotonic() + seconds, _until.get()))
     before = _under_way.set(call)
 
     try:

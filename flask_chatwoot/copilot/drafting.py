@@ -21,13 +21,14 @@ from flask_chatwoot.background import (
     register_for_forks,
     try_to_start,
 )
+from flask_chatwoot.client.connections import calls_until
 from flask_chatwoot.errors import DatabaseError, trace
 from flask_chatwoot.queue.suggestions import Claimed, Ended, Suggestions, Wanted
 
 from .refusals import RefusedError
 
 PATIENCE: float = 12.0
-"""Seconds for which a request waits for a suggestion."""
+"""Seconds from the beginning of a request after which it waits no longer."""
 
 MOST_WAITING: t.Final = 2
 """Requests of a process that wait at the same time."""
@@ -46,12 +47,6 @@ _RENEW_EVERY: t.Final = 2.0
 FAILED: t.Final = "provider_failed"
 BUSY: t.Final = "busy"
 EMPTY: t.Final = "no_suggestion"
-
-_SENTENCES: t.Final[t.Mapping[str, str]] = {
-    FAILED: "The reply function of the app failed. The app's log says why.",
-    BUSY: "Too many drafts are being written. Press again in a moment.",
-    EMPTY: "There is no suggestion: the reply function of the app gave no answer.",
-}
 
 Work = t.Callable[[], Ended]
 """Writes a suggestion. May block for long; raises nothing that is expected."""
@@ -73,27 +68,33 @@ class Waiting(Forkable):
         self._here = threading.local()
 
     @contextlib.contextmanager
-    def place(self) -> t.Iterator[None]:
+    def place(self) -> t.Iterator[float]:
         """A block in which the request of this thread waits; may be nested.
 
+        Calls of Chatwoot's API in it end with the time that the request has.
+
+        :return: When that is over, by :func:`time.monotonic`.
         :raises RefusedError: Too many wait.
         """
-        if getattr(self._here, "waits", False):
-            yield
+        until = getattr(self._here, "until", None)
+
+        if until is not None:
+            yield until
             return
 
         with self._lock:
             if self._count >= MOST_WAITING:
-                raise refused(BUSY)
+                raise RefusedError(BUSY)
 
             self._count += 1
 
-        self._here.waits = True
+        until = self._here.until = time.monotonic() + PATIENCE
 
         try:
-            yield
+            with calls_until(until):
+                yield until
         finally:
-            self._here.waits = False
+            self._here.until = None
 
             with self._lock:
                 self._count -= 1
@@ -173,20 +174,18 @@ waiting: t.Final = Waiting()
 writing: t.Final = Writing()
 
 
-def refused(failure: str) -> RefusedError:
-    """What the operator reads who gets no suggestion."""
-    return RefusedError(_SENTENCES[failure], failure)
-
-
-def written(suggestions: Suggestions, wanted: Wanted, work: Work) -> str:
+def written(
+    suggestions: Suggestions, wanted: Wanted, work: Work, *, until: float
+) -> str:
     """A suggestion, written now, or by another one who asked for the same.
 
-    Blocks for :data:`PATIENCE` at most, besides a look into the database.
+    Blocks for as long as the request has time, besides a look into the database. Begins
+    the work in any case: the next request gets its text.
 
+    :param until: When that time is over, by :func:`time.monotonic`.
     :raises RefusedError: There is none, or none yet.
     :raises DatabaseError: The database failed.
     """
-    until = time.monotonic() + PATIENCE
     done = threading.Event()
     found = suggestions.ask(wanted)
 
@@ -198,10 +197,7 @@ def written(suggestions: Suggestions, wanted: Wanted, work: Work) -> str:
 
         if left <= 0:
             suggestions.leave(wanted)
-            raise RefusedError(
-                "The draft is still being written. Press again in a moment.",
-                "still_writing",
-            )
+            raise RefusedError("still_writing")
 
         if done.wait(min(left, _LOOK_EVERY)):
             done = threading.Event()
@@ -209,6 +205,6 @@ def written(suggestions: Suggestions, wanted: Wanted, work: Work) -> str:
         found = suggestions.ask(wanted, again=True)
 
     if found.content is None:
-        raise refused(found.failure or FAILED)
+        raise RefusedError(found.failure or FAILED)
 
     return found.content

@@ -59,14 +59,13 @@ def suggest(
 ) -> str:
     """A text that the operator may send, from the provider. Needs an app context.
 
-    Blocks for :data:`.drafting.PATIENCE` at most, besides requests for earlier messages
-    where these do not suffice.
+    Blocks for :data:`.drafting.PATIENCE` at most, or for what is left of it.
 
     :param messages: The newest, as Chatwoot lists them.
     :raises RefusedError: There is no text, or none yet.
     """
-    with drafting.waiting.place():
-        return _suggested(runtime, conversation, messages)
+    with drafting.waiting.place() as until:
+        return _suggested(runtime, conversation, messages, until=until)
 
 
 def revise(runtime: Runtime, request: Revision) -> str | None:
@@ -84,18 +83,32 @@ def revise(runtime: Runtime, request: Revision) -> str | None:
     if conversation_id is None:
         return None
 
-    with drafting.waiting.place():
-        reader = runtime.configured.turns.history.reader
-
-        try:
-            conversation = reader.conversation(conversation_id)
-            messages = reader.messages(conversation_id)
-        except APIError as error:
-            raise _unreadable(error) from None
+    with drafting.waiting.place() as until:
+        conversation, messages = read(runtime, conversation_id)
 
         return _suggested(
-            runtime, conversation, messages, request.instruction, request.suggestion
+            runtime,
+            conversation,
+            messages,
+            request.instruction,
+            request.suggestion,
+            until=until,
         )
+
+
+def read(
+    runtime: Runtime, conversation_id: int
+) -> tuple[Conversation, list[ChatwootMessage]]:
+    """A conversation and its newest messages, as Chatwoot lists them.
+
+    :raises RefusedError: They cannot be read.
+    """
+    reader = runtime.configured.turns.history.reader
+
+    try:
+        return reader.conversation(conversation_id), reader.messages(conversation_id)
+    except APIError as error:
+        raise unreadable(error) from None
 
 
 def _conversation_of(runtime: Runtime, request: Revision) -> int | None:
@@ -119,6 +132,8 @@ def _suggested(
     messages: Sequence[ChatwootMessage],
     instruction: str | None = None,
     earlier: str | None = None,
+    *,
+    until: float,
 ) -> str:
     mode, provider = _provider(runtime, conversation)
     question = _question(runtime, conversation.id, messages)
@@ -138,7 +153,9 @@ def _suggested(
     work = functools.partial(_write, runtime, provider, turn)
 
     try:
-        text = drafting.written(runtime.configured.store.suggestions, wanted, work)
+        text = drafting.written(
+            runtime.configured.store.suggestions, wanted, work, until=until
+        )
     except DatabaseError as error:
         raise _unstored(error) from None
 
@@ -149,15 +166,18 @@ def _suggested(
 
 def _provider(runtime: Runtime, conversation: Conversation) -> tuple[Mode, Provider]:
     """The provider for human mode, else that for bot mode; and the mode."""
+    inboxes = runtime.config.inboxes
+
+    if inboxes and conversation.inbox_id not in inboxes:
+        raise RefusedError("other_inbox")
+
     for mode in (Mode.HUMAN, Mode.BOT):
         provider = runtime.providers.find(mode, conversation.inbox_id)
 
         if provider is not None:
             return mode, provider
 
-    raise RefusedError(
-        "The app has no reply function for this inbox.", "no_reply_provider"
-    )
+    raise RefusedError("no_reply_provider")
 
 
 def _question(
@@ -175,16 +195,14 @@ def _question(
                 conversation_id, before=min(each.id for each in page)
             )
         except APIError as error:
-            raise _unreadable(error) from None
+            raise unreadable(error) from None
 
         known += page
 
     question = questions.question_in(known)
 
     if not question:
-        raise RefusedError(
-            "There is no suggestion: the customer has not written yet.", "no_question"
-        )
+        raise RefusedError("no_question")
 
     return question
 
@@ -222,18 +240,17 @@ def _write(runtime: Runtime, provider: Provider, turn: Turn) -> Ended:
     return Ended(text, None if text else drafting.EMPTY)
 
 
-def _unreadable(error: APIError) -> RefusedError:
+def unreadable(error: APIError) -> RefusedError:
+    """What the operator reads if a conversation cannot be read, which is logged."""
+    if error.kind == "permanent" and error.status == 404:
+        return RefusedError("other_account")
+
     log.warning("the conversation of a suggestion could not be read: %s", error)
 
-    return RefusedError(
-        "The app could not read the conversation. Press again in a moment.",
-        "unreadable",
-    )
+    return RefusedError("no_right" if error.lacks_right else "unreadable")
 
 
 def _unstored(error: DatabaseError) -> RefusedError:
     log.warning("a suggestion could not be kept: %s", error)
 
-    return RefusedError(
-        "The app's database does not answer. Press again in a moment.", "database"
-    )
+    return RefusedError("database")
