@@ -219,7 +219,7 @@ YES: t.Final = (True, "true", "TRUE", " yes ", "on", "1", 1)
 NO: t.Final = (False, "false", "False", "No", "off", "0", 0)
 FLAGS: t.Final = (
     *("YIELD_TO_ASSIGNEE", "NOTE_ON_FAILURE", "TYPING"),
-    "COPILOT_ONE_ACCOUNT",
+    *("COPILOT_ONE_ACCOUNT", "DRAFT_NOTES"),
 )
 
 WAYS: t.Final[t.Sequence[tuple[str, t.Any, t.Sequence[t.Any]]]] = [
