@@ -13,10 +13,11 @@ from flask import Blueprint, Flask
 from . import cli, config, servers, views
 from .config import Config
 from .config.loading import misspelled
-from .errors import ConfigError
+from .copilot.completions import checked
+from .errors import ConfigError, ProviderError
 from .ownership.policy import Policy, default_policy
 from .replies import F, ProviderFunction, Registry
-from .runtime import KEY, Runtime, current_runtime
+from .runtime import KEY, CompletionFunction, Runtime, current_runtime
 
 if t.TYPE_CHECKING:
     from .client import ChatwootClient
@@ -24,6 +25,7 @@ if t.TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+C = t.TypeVar("C", bound=CompletionFunction)
 P = t.TypeVar("P", bound=Policy)
 
 
@@ -53,6 +55,7 @@ class Chatwoot:
     def __init__(self, app: Flask | None = None) -> None:
         self._providers = Registry()
         self._policy: Policy | None = None
+        self._completion: CompletionFunction | None = None
 
         if app is not None:
             self.init_app(app)
@@ -84,7 +87,11 @@ class Chatwoot:
         )
         _reserve_database(settings, app)
         runtime = Runtime(
-            app, settings, self._providers, lambda: self._policy or default_policy
+            app,
+            settings,
+            self._providers,
+            lambda: self._policy or default_policy,
+            lambda: self._completion,
         )
         app.extensions[KEY] = runtime
         app.register_blueprint(views.blueprint, url_prefix=settings.url_prefix)
@@ -207,6 +214,32 @@ class Chatwoot:
             return function
 
         return register if function is None else register(function)
+
+    def completion_provider(self, function: C) -> C:
+        """Register the function behind the composer's other AI buttons; returned
+        unchanged.
+
+        Chatwoot asks for summaries, for another tone, for labels and the like. The
+        function takes the messages of that, Chatwoot's prompt first, and returns text::
+
+            @chatwoot.completion_provider
+            def complete(messages):
+                answer = openai.OpenAI().chat.completions.create(
+                    model="gpt-4.1-mini", messages=messages, timeout=10
+                )
+                return answer.choices[0].message.content
+
+        It has 12 seconds; what it returns later is dropped. It may be ``async``. It
+        runs in an app context, and in several threads at once.
+
+        :raises ProviderError: It is not a function, or one is registered already.
+        """
+        if self._completion is not None:
+            raise ProviderError("A completion provider is registered already.")
+
+        self._completion = checked(function)
+
+        return function
 
     def policy(self, function: P) -> P:
         """Register the function that decides who gets an answer; returned unchanged.

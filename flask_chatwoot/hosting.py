@@ -49,7 +49,9 @@ def hosted(
         prefix="flask-chatwoot-", ignore_cleanup_errors=True
     ) as folder:
         config = replace(_config(own.config, simulator, kind, folder), **settings)
-        runtime = Runtime(app, config, own.providers, own.find_policy)
+        runtime = Runtime(
+            app, config, own.providers, own.find_policy, own.find_completion
+        )
         app.extensions[KEY] = runtime
         runtime.await_request()
 

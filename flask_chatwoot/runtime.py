@@ -19,6 +19,9 @@ from .replies import Registry
 if t.TYPE_CHECKING:
     from .components import Components, PolicyFinder
 
+CompletionFunction = t.Callable[[list[dict[str, t.Any]]], t.Any]
+"""A function of the host: messages of a conversation with a language model to text."""
+
 KEY: t.Final = "chatwoot"
 """The key of the runtime in ``app.extensions``."""
 
@@ -50,6 +53,8 @@ class Runtime(Forkable):
     """One app's runtime. Threads share it.
 
     :ivar find_policy: Returns the policy, which may be registered after ``init_app``.
+    :ivar find_completion: Returns the completion provider, likewise; ``None`` if there
+        is none.
     """
 
     def __init__(
@@ -58,12 +63,14 @@ class Runtime(Forkable):
         config: Config,
         providers: Registry,
         find_policy: PolicyFinder = lambda: default_policy,
+        find_completion: t.Callable[[], CompletionFunction | None] = lambda: None,
     ) -> None:
         """Put a runtime together. Opens no file and no connection."""
         self.app = app
         self.config = config
         self.providers = providers
         self.find_policy = find_policy
+        self.find_completion = find_completion
         self.components = self._build()
 
     def _build(self) -> Components | NotConfigured:

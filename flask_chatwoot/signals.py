@@ -69,10 +69,10 @@ got_exception = _signals.signal(
     "got-exception",
     """Sent when the app's own code raised: with this an error tracker gets what the log
     leaves out because it may quote a customer. Receives ``exc_info`` (class, error and
-    traceback), ``where`` (``"provider"``, ``"policy"``, ``"receiver"`` of a signal, or
-    ``"turn"``, which is anywhere else) and ``turn`` (the :class:`~flask_chatwoot.Turn`,
-    or ``None`` where there is none). For a reply that cannot be posted it is sent as
-    well.""",
+    traceback), ``where`` (``"provider"``, ``"completion"``, ``"policy"``,
+    ``"receiver"`` of a signal, or ``"turn"``, which is anywhere else) and ``turn`` (the
+    :class:`~flask_chatwoot.Turn`, or ``None`` where there is none). For a reply that
+    cannot be posted it is sent as well.""",
 )
 
 

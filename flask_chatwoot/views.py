@@ -15,6 +15,7 @@ from flask import Blueprint, Flask, Request, Response, current_app, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import (
     ClientDisconnected,
+    HTTPException,
     LengthRequired,
     NotFound,
     RequestEntityTooLarge,
@@ -23,6 +24,7 @@ from werkzeug.exceptions import (
 from . import signals
 from .config import Config
 from .copilot.plain import suggest
+from .copilot.refusals import RefusedError
 from .errors import (
     DatabaseError,
     DeliveryError,
@@ -31,11 +33,12 @@ from .errors import (
     ProviderError,
     ProviderFailedError,
     SignatureError,
+    trace,
 )
 from .outcomes import DeliveryOutcome, Receipt
 from .payloads import signature
 from .payloads.events import decode
-from .runtime import current_runtime
+from .runtime import Runtime, current_runtime
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +67,18 @@ def copilot() -> ResponseReturnValue:
     body = _body(request, runtime.config.max_body)
 
     return {"suggestion": suggest(runtime, _question(body))}
+
+
+@blueprint.post("/v1/chat/completions")
+def completions() -> ResponseReturnValue:
+    """What Chatwoot's composer asks; 404 without CHATWOOT_COPILOT_TOKEN."""
+    return _for_composer(_completed)
+
+
+@blueprint.get("/v1/models")
+def models() -> ResponseReturnValue:
+    """What Chatwoot asks to check its key; 404 without CHATWOOT_COPILOT_TOKEN."""
+    return _for_composer(_models)
 
 
 @blueprint.get("/health")
@@ -177,6 +192,62 @@ def _question(body: bytes) -> str:
         raise PayloadError('The body must be {"message": "…"} with some text.')
 
     return message
+
+
+# -- the composer ----------------------------------------------------------------
+
+
+def _completed(runtime: Runtime) -> dict[str, t.Any]:
+    body = _body(request, runtime.config.max_body)
+    from .copilot import composer  # with what only a configured app needs
+
+    return composer.answer(runtime, body)
+
+
+def _models(_: Runtime) -> dict[str, t.Any]:
+    from .copilot import composer
+
+    return composer.models()
+
+
+def _for_composer(
+    answer: t.Callable[[Runtime], dict[str, t.Any]],
+) -> ResponseReturnValue:
+    """An answer, or a sentence that Chatwoot shows to the operator.
+
+    Never 429 or 5xx, after which Chatwoot asks three times more (the gem ruby_llm).
+    """
+    runtime = current_runtime()
+    tokens = runtime.config.copilot_token
+
+    try:
+        if not tokens:
+            return _refusal(RefusedError("disabled"), 404)
+
+        _authorize(tokens)
+
+        return answer(runtime)
+    except SignatureError:
+        return _refusal(RefusedError("wrong_key"), 401)
+    except RefusedError as error:
+        return _refusal(error, 400)
+    except RequestEntityTooLarge:
+        return _refusal(RefusedError("too_large"), 400)
+    except HTTPException:
+        return _refusal(RefusedError("invalid"), 400)
+    except Exception as error:  # noqa: BLE001
+        log.error("the composer gets no answer: %s", trace(error))  # noqa: TRY400
+        signals.report(runtime.app, "turn", error)
+
+        return _refusal(RefusedError("failed"), 400)
+
+
+def _refusal(error: RefusedError, status: int) -> ResponseReturnValue:
+    """A refusal in the shape of OpenAI's."""
+    _log_refusal(error)
+    shown = {"message": str(error), "type": "invalid_request_error"}
+
+    return {"error": {**shown, "code": error.code}}, status
 
 
 # -- errors ----------------------------------------------------------------------
