@@ -207,7 +207,7 @@ def _completed(runtime: Runtime) -> dict[str, t.Any]:
 def _models(_: Runtime) -> dict[str, t.Any]:
     from .copilot import composer
 
-    return composer.models()
+    return composer.models(multithread=request.is_multithread)
 
 
 def _for_composer(

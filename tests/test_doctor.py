@@ -31,7 +31,7 @@ from werkzeug.wrappers import Request, Response
 from flask_chatwoot import Chatwoot
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.client.raw import RawAnswer
-from flask_chatwoot.doctor import server
+from flask_chatwoot.doctor import composer, server
 from flask_chatwoot.doctor.chatwoot import address
 from flask_chatwoot.doctor.facts import DoctorContext, Finding, Mark, UnreadableAccount
 from flask_chatwoot.queue.schema import WorkerLimit
@@ -135,7 +135,10 @@ class Scene(Administered):
     def secrets(self) -> list[str]:
         """What must never be printed."""
         rows = [*self.settings.webhooks.values(), *self.settings.bots.values()]
-        keys = ("api_access_token", "webhook_secret", "webhook_token")
+        keys = (
+            *("api_access_token", "webhook_secret", "webhook_token"),
+            "copilot_token",
+        )
 
         return [
             *filter(None, map(self._app_settings.get, keys)),
@@ -223,7 +226,8 @@ IS_SHARED = databases.kind == "postgresql"
 CHECKS = [
     *("configuration", "chatwoot", "redirect", "tls", "version", "clock", "token"),
     *("account", "role", "rights", "attribute", "options", "form", "webhook"),
-    *("events", "duplicates", "secret", "address", "probe", "database", "age"),
+    *("events", "duplicates", "secret", "address", "probe", "composer"),
+    *("database", "age"),
     *("dead", "workers"),
     *(("tables", "skew", "notifications", "machines", "connections") * IS_SHARED),
     *("catch-up", "provider"),
@@ -618,6 +622,74 @@ PROBE = [
 ]
 
 
+def instead_of_copilot(answer: Wsgi, method: str = "") -> Cause:
+    """Answer what the composer asks, or the part of it with this method."""
+
+    def cause(scene: Scene) -> Flask:
+        app = scene.app
+
+        def front(environ: t.Any, start: t.Any) -> Iterable[bytes]:
+            is_asked = "/v1/" in environ["PATH_INFO"]
+            is_meant = is_asked and environ["REQUEST_METHOD"].startswith(method)
+
+            return (answer if is_meant else app)(environ, start)
+
+        scene.answer = front
+
+        return app
+
+    return cause
+
+
+def with_one_thread(scene: Scene) -> Flask:
+    app = scene.app
+    scene.answer = lambda environ, start: app(
+        {**environ, "wsgi.multithread": False}, start
+    )
+
+    return app
+
+
+COMPOSER = [
+    case(
+        other(copilot_token="another-one"),
+        "error composer: because of its key (401) … set it there, and restart the app",
+    ),
+    case(
+        other(copilot_token="another-one, token-of-a-page"),
+        "error composer: because of its key (401)",
+    ),
+    case(
+        instead_of_copilot(Response("no", 400), "POST"),
+        "error composer: is refused (400) … csrf.exempt(chatwoot.blueprint)",
+    ),
+    case(
+        instead_of_copilot(Response("no", 403)),
+        "error composer: is forbidden (403) … Let Chatwoot pass the proxy",
+    ),
+    case(
+        instead_of_copilot(Response("no", 404)),
+        "error composer: is not served (404) … CHATWOOT_COPILOT_TOKEN",
+    ),
+    *(
+        case(instead_of_copilot(answer, method), f"error composer: not the app's ({n})")
+        for answer, method, n in [
+            (Response("{}", 200), "GET", 200),
+            (Response('{"error": 7}', 429), "POST", 429),
+            (moved("/x"), "", 308),
+        ]
+    ),
+    case(
+        lambda s: s.monkeypatch.setattr(composer, "is_private", lambda url: False),
+        f"warning composer: as plain text … CAPTAIN_OPEN_AI_ENDPOINT {HTTPS}",
+    ),
+    case(
+        with_one_thread,
+        "warning composer: one thread, which takes no delivery … gunicorn --threads 4",
+    ),
+]
+
+
 def waiting(seconds: float, **settings: t.Any) -> Cause:
     def cause(scene: Scene) -> Flask:
         app = scene.other(**settings) if settings else scene.app
@@ -764,7 +836,7 @@ PROVIDER = [
     ("cause", "expected", "options"),
     [
         *(*CONFIGURATION, *CONNECTION, *VERSION, *TOKEN, *FORM, *WEBHOOK, *SECRET),
-        *(*ADDRESS, *PROBE, *JOBS, *CATCH_UP, *PROVIDER),
+        *(*ADDRESS, *PROBE, *COMPOSER, *JOBS, *CATCH_UP, *PROVIDER),
     ],
 )
 def test_a_cause_is_found_and_its_remedy_named(

@@ -51,11 +51,14 @@ def answer(runtime: Runtime, body: bytes) -> dict[str, t.Any]:
     return _completion(request.model[:_LONGEST_NAME] or MODEL, _text(runtime, request))
 
 
-def models() -> dict[str, t.Any]:
-    """The models that there are. Chatwoot looks whether its key is taken."""
+def models(*, multithread: bool) -> dict[str, t.Any]:
+    """The models that there are. Chatwoot looks whether its key is taken.
+
+    :param multithread: Whether the server has several threads, for ``doctor``.
+    """
     model = {"id": MODEL, "object": "model", "created": 0, "owned_by": MODEL}
 
-    return {"object": "list", "data": [model]}
+    return {"object": "list", "data": [model], "multithread": multithread}
 
 
 def _text(runtime: Runtime, request: ComposerRequest) -> str:

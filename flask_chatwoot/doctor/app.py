@@ -22,7 +22,8 @@ from flask_chatwoot.queue.inspection import JobRow
 from flask_chatwoot.queue.schema import UNFINISHED, JobState, WorkerLimit
 from flask_chatwoot.setup import account
 
-from .facts import DoctorContext, Finding, Findings, failed, passed, warned
+from .composer import composer
+from .facts import DoctorContext, Finding, Findings, Mark, failed, passed, warned
 
 PROBE: t.Final = "flask_chatwoot_probe"
 """The event of a probe: the app accepts and ignores it."""
@@ -61,7 +62,9 @@ def configuration(context: DoctorContext) -> Findings:
 
 
 def probe(context: DoctorContext) -> Findings:
-    """The app's own URL accepts a delivery signed like Chatwoot's."""
+    """The app's own URL accepts a delivery signed like Chatwoot's, and the composer's
+    questions.
+    """
     if context.url is None:
         return
 
@@ -72,7 +75,11 @@ def probe(context: DoctorContext) -> Findings:
         body=_PROBE_BODY,
         timeout=context.config.timeout,
     )
-    yield _probe_finding(context.url, answer)
+    finding = _probe_finding(context.url, answer)
+    yield finding
+
+    if finding.mark is Mark.OK:
+        yield from composer(context, context.url)
 
 
 _PROBE_BODY: t.Final = json.dumps({"event": PROBE}).encode()
