@@ -122,6 +122,44 @@ def test_setup_prints_the_environment_and_the_secret_once(scene: Scene) -> None:
     assert environment_in(printed) == where
 
 
+@pytest.mark.parametrize("url", [APP, f"{APP}/", WEBHOOK])
+def test_setup_prints_what_lets_the_composer_ask_the_app(
+    scene: Scene, chatwoot: Chatwoot, url: str
+) -> None:
+    scene.app = scene.make(chatwoot)
+    code, printed = scene.run("setup", "--url", url, "--copilot")
+
+    assert (code, scene.sim.calls) == (0, [])
+    assert f"CAPTAIN_OPEN_AI_ENDPOINT  {APP}/chatwoot\n" in printed
+    assert "CAPTAIN_OPEN_AI_API_KEY   token-of-a-page\n" in printed
+    assert "every account" in printed
+    assert "CHATWOOT_COPILOT_ONE_ACCOUNT" in printed
+    assert "@chatwoot.completion_provider" in printed
+    assert environment_in(printed) == {}
+
+
+def test_setup_makes_a_key_for_the_composer_if_there_is_none(scene: Scene) -> None:
+    scene.app = scene.make(copilot_token=None, api_access_token=None)
+    _, printed = scene.run("setup", "--url", APP, "--copilot")
+    _, again = scene.run("setup", "--url", APP, "--copilot")
+
+    key = environment_in(printed)["CHATWOOT_COPILOT_TOKEN"]
+    assert len(key) >= 32
+    assert f"CAPTAIN_OPEN_AI_API_KEY   {key}\n" in printed
+    assert key not in again
+
+
+def test_setup_says_of_the_composer_only_what_is_of_use(
+    scene: Scene, chatwoot: Chatwoot
+) -> None:
+    chatwoot.completion_provider(lambda messages: "x")
+    scene.app = scene.make(chatwoot, copilot_one_account=True)
+    _, printed = scene.run("setup", "--url", APP, "--copilot")
+
+    assert "ONE_ACCOUNT" not in printed
+    assert "@chatwoot" not in printed
+
+
 def test_setup_names_the_place_of_a_lost_secret(scene: Scene) -> None:
     scene.app = scene.make(webhook_secret=None)
     printed = [scene.set_up()[1] for _ in range(2)]

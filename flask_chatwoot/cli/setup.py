@@ -16,6 +16,8 @@ from flask_chatwoot.config import Config
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.runtime import current_runtime
 
+from .copilot import show_settings
+
 if t.TYPE_CHECKING:
     from flask_chatwoot.client import ChatwootClient
     from flask_chatwoot.setup.plan import SetupPlan, SetupRequest
@@ -51,19 +53,31 @@ _dry_run = click.option(
 @click.option("--bot-option", help="Text of the choice that means bot.")
 @click.option("--human-option", help="Text of the choice that means human.")
 @click.option("--label", help="Question above the choice.")
+@click.option(
+    "--copilot",
+    is_flag=True,
+    help="Only print what makes the AI buttons of Chatwoot's composer ask this app.",
+)
 @_yes
 @_dry_run
 @with_appcontext
-def setup(url: str, yes: bool, dry_run: bool, **wanted: t.Any) -> None:
+def setup(url: str, copilot: bool, yes: bool, dry_run: bool, **wanted: t.Any) -> None:
     """Set up attribute, pre-chat form and webhook in Chatwoot.
 
     Needs an administrator's token: CHATWOOT_ADMIN_TOKEN, else
     CHATWOOT_API_ACCESS_TOKEN. Shows its plan and asks before it changes anything.
     """
+    runtime = current_runtime()
+    config = runtime.config
+
+    if copilot:
+        endpoint = webhook_url(url, config).removesuffix("/webhook")
+        show_settings(runtime, endpoint)
+        return
+
     from flask_chatwoot.setup import account
     from flask_chatwoot.setup.plan import environment, plan_setup
 
-    config = current_runtime().config
     client = client_of(config, admin_token())
     request = _request(config, webhook_url(url, config), **wanted)
     plan = plan_setup(account.read(client), request)
