@@ -20,8 +20,14 @@ from flask_chatwoot.runtime import current_runtime
 @click.option(
     "--expose", is_flag=True, help="Accept a --host that other machines can reach."
 )
+@click.option(
+    "--reload/--no-reload",
+    default=True,
+    show_default=True,
+    help="Load the app anew when its code changes; conversations go on.",
+)
 @with_appcontext
-def playground(port: int, host: str, expose: bool) -> None:
+def playground(port: int, host: str, expose: bool, reload: bool) -> None:
     """Open a page to talk to this app through a simulated Chatwoot.
 
     The page shows the customer's widget, the operator's dashboard and the requests
@@ -31,6 +37,7 @@ def playground(port: int, host: str, expose: bool) -> None:
     # Imported late: web processes do not need it.
     from flask_chatwoot.playground import is_loopback, serve
 
+    from .reloading import can_restart, shared_folder, supervise, wait_for_change
     from .stop import Stop
 
     if not (is_loopback(host) or expose):
@@ -39,13 +46,22 @@ def playground(port: int, host: str, expose: bool) -> None:
             "may use it. Add --expose to allow that."
         )
 
+    folder = shared_folder() if reload else None
+
+    if reload and folder is None and can_restart("chatwoot", "playground"):
+        supervise()
+
     runtime = current_runtime(keep_errors=True)
     stop = Stop()
 
     try:
-        with serve(runtime.app, host=host, port=port) as address:
+        with serve(runtime.app, host=host, port=port, folder=folder) as address:
             click.echo(f"Playground: {address}\nCtrl-C stops.")
-            stop.wait()
+
+            if folder:
+                wait_for_change(stop, folder)
+            else:
+                stop.wait()
     except OSError as error:
         raise click.ClickException(
             f"Cannot listen on {host}, port {port}: {error.strerror}. "

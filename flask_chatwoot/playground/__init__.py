@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import typing as t
+from urllib.parse import urlsplit
 
 from flask import Flask
 
@@ -22,23 +23,31 @@ __all__ = ["LOOPBACK", "is_loopback", "serve"]
 
 @contextlib.contextmanager
 def serve(
-    app: Flask, *, host: str = LOOPBACK, port: int = 0, slow: float = 6.0
+    app: Flask,
+    *,
+    host: str = LOOPBACK,
+    port: int = 0,
+    slow: float = 6.0,
+    folder: str | None = None,
 ) -> t.Iterator[str]:
     """Serve the page for an app, until the block ends.
 
     :param host: The address to listen on.
-    :param port: 0: any free one.
+    :param port: 0: any free one; or that of the process which is continued.
     :param slow: Seconds a slow provider takes.
+    :param folder: Keeps the conversations for the next process; ``None``: they end.
     :return: The URL of the page.
     :raises OSError: The server cannot listen on this address and port.
     """
-    with open_session(app, slow=slow) as session:
+    with open_session(app, slow=slow, folder=folder) as session:
         pages = page.create(session, app.name, host)
 
         # A browser keeps connections open, so the end does not wait for them.
         with serving(
-            pages, host=host, port=port, name="playground", wait=False
+            pages, host=host, port=port or session.port, name="playground", wait=False
         ) as address:
+            session.port = t.cast(int, urlsplit(address).port)
+
             try:
                 yield f"{address}/"
             finally:

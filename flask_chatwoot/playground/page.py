@@ -16,7 +16,6 @@ from flask_chatwoot.simulator.payloads import JSON
 
 from .faults import Faults
 from .session import Session
-from .uploads import Uploads
 
 MAX_BODY: t.Final = 16 * 1024 * 1024
 MAX_TEXT: t.Final = 20_000
@@ -38,7 +37,7 @@ def create(session: Session, app_name: str, host: str) -> Flask:
     """
     app = Flask("flask_chatwoot.playground", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
-    app.extensions.update(session=session, uploads=Uploads(), app_name=app_name)
+    app.extensions.update(session=session, app_name=app_name)
     app.register_blueprint(page)
     app.before_request(_guard(host))
     app.after_request(_protected)
@@ -141,7 +140,7 @@ def _stream(session: Session, app_name: str) -> t.Iterator[str]:
 @page.get("/files/<key>/<name>")
 def file(key: str, name: str) -> ResponseReturnValue:
     """A file of a customer. The browser saves it and never displays it."""
-    kept = current_app.extensions["uploads"].get(key)
+    kept = _session().uploads.get(key)
     response = Response(kept.data, content_type=kept.type)
     response.headers["Content-Security-Policy"] = "sandbox"
     response.headers.set("Content-Disposition", "attachment", filename=name)
@@ -175,7 +174,7 @@ def say(number: int) -> ResponseReturnValue:
     if not (isinstance(files, list) and all(isinstance(f, dict) for f in files)):
         raise BadRequest("files must be a list of objects.")
 
-    kept = [current_app.extensions["uploads"].keep(f, request.host_url) for f in files]
+    kept = [_session().uploads.keep(f, request.host_url) for f in files]
     text = "" if kept and not given.get("text") else _text(given, "text")
     _session().say(number, text, kept)
 

@@ -9,6 +9,7 @@ import secrets
 import threading
 import time
 import typing as t
+from dataclasses import dataclass
 
 from flask import Flask
 
@@ -30,8 +31,10 @@ from flask_chatwoot.simulator.payloads import (
 
 from .crashes import Crash, ExcInfo
 from .faults import Faults, FaultSwitches, SlowedRegistry
+from .keeper import Keeper
 from .snapshots import conversation_snapshot
-from .traffic import Traffic
+from .traffic import KeptTraffic, Traffic
+from .uploads import UploadedFile, Uploads
 
 STATUSES: t.Final = ("open", "resolved")
 
@@ -49,22 +52,46 @@ POLL: t.Final = 0.2
 Update = t.Mapping[str, t.Any]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptSession:
+    """What a session leaves to another, beside its simulator. It can be pickled."""
+
+    run: str = ""
+    port: int = 0
+    contacts: t.Mapping[str, ContactRecord] | None = None
+    traffic: KeptTraffic | None = None
+    uploads: t.Mapping[str, UploadedFile] | None = None
+
+
 class Session:
     """A simulator, and the actions of the page on it. Thread-safe.
 
     :ivar run: A random id, by which a page notices that the server was restarted.
     :ivar switches: The faults that are on.
+    :ivar uploads: The files of customers.
+    :ivar port: Where the page is served; 0: anywhere.
+    :param kept: What the session of another process left, whose place this one takes.
     """
 
-    def __init__(self, config: Config, simulator: Simulator, *, slow: float) -> None:
-        self.run = secrets.token_hex(4)
+    def __init__(
+        self,
+        config: Config,
+        simulator: Simulator,
+        *,
+        slow: float,
+        kept: KeptSession | None = None,
+    ) -> None:
+        kept = kept or KeptSession()
+        self.run = kept.run or secrets.token_hex(4)
+        self.port = kept.port
+        self.uploads = Uploads(kept.uploads)
         self.config = config
         self.switches = FaultSwitches(simulator, seconds=slow)
         self._simulator = simulator
-        self._traffic = Traffic(simulator)
-        self._talks: dict[int, Talk] = {}
-        self._contacts: dict[str, ContactRecord] = {}
-        self._contact_ids = itertools.count(1001)
+        self._traffic = Traffic(simulator, kept.traffic)
+        self._talks = {talk.id: talk for talk in simulator.conversations}
+        self._contacts = dict(kept.contacts or {})
+        self._contact_ids = itertools.count(1001 + len(self._contacts))
         self._changed = threading.Condition()
         self._changes = 0
         self._closed = False
@@ -270,6 +297,17 @@ class Session:
             self.close()
             thread.join()
 
+    def kept(self) -> KeptSession:
+        """What a session needs to take the place of this one."""
+        with self._changed:
+            return KeptSession(
+                run=self.run,
+                port=self.port,
+                contacts=dict(self._contacts),
+                traffic=self._traffic.kept(),
+                uploads=dict(self.uploads.files),
+            )
+
     def close(self) -> None:
         """Wake all threads that wait, and end all streams. May be repeated."""
         self.switches.set(Faults())
@@ -311,15 +349,21 @@ class Session:
 
 
 @contextlib.contextmanager
-def open_session(app: Flask, *, slow: float) -> t.Iterator[Session]:
+def open_session(
+    app: Flask, *, slow: float, folder: str | None = None
+) -> t.Iterator[Session]:
     """Run an app beside a simulator, with the faults of the page.
 
     :param slow: Seconds a slow provider takes.
+    :param folder: Where a session goes on that another process began, and where it is
+        kept at the end. ``None``: nothing is kept.
     """
     own: Runtime = app.extensions[KEY]
+    keeper = Keeper(folder)
+    left, kept = keeper.load() or (None, None)
 
-    with Simulator() as simulator:
-        session = Session(own.config, simulator, slow=slow)
+    with Simulator(kept=left) as simulator:
+        session = Session(own.config, simulator, slow=slow, kept=kept)
         slowed = copy.copy(own)
         slowed.providers = SlowedRegistry(own.providers, session.switches)
         app.extensions[KEY] = slowed
@@ -333,9 +377,12 @@ def open_session(app: Flask, *, slow: float) -> t.Iterator[Session]:
                     simulator,
                     retry_pause=min(own.config.retry_pause, RETRY_PAUSE),
                     settle_time=min(own.config.settle_time, SETTLE_TIME),
+                    **keeper.settings,
                 ),
                 session.following(),
+                keeper.draining(simulator),
             ):
                 yield session
         finally:
             app.extensions[KEY] = own
+            keeper.save((simulator.kept(), session.kept()))

@@ -33,16 +33,26 @@ class _Entry(t.NamedTuple):
     begins_turn: bool
 
 
-class Traffic:
-    """All exchanges. Not thread-safe: its owner has a lock."""
+KeptTraffic = tuple[list[_Entry], dict[int, JSON]]
 
-    def __init__(self, simulator: Simulator) -> None:
+
+class Traffic:
+    """All exchanges. Not thread-safe: its owner has a lock.
+
+    :param kept: What :meth:`kept` of another returned, whose place this one takes.
+    """
+
+    def __init__(self, simulator: Simulator, kept: KeptTraffic | None = None) -> None:
         self._simulator = simulator
-        self._entries: list[_Entry] = []
-        self._deliveries = 0
-        self._calls = 0
-        self._completions = 0
-        self._turns: dict[int, JSON] = {}
+        self._entries, self._turns = kept or ([], {})
+        exchanges = [type(entry.exchange) for entry in self._entries]
+        self._deliveries = exchanges.count(Delivery)
+        self._calls = exchanges.count(Call)
+        self._completions = exchanges.count(Completion)
+
+    def kept(self) -> KeptTraffic:
+        """What another needs to take the place of this one."""
+        return self._entries, self._turns
 
     def refresh(self) -> None:
         """Number the new ones. To be called whenever an exchange has ended."""

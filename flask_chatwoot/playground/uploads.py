@@ -25,10 +25,13 @@ class UploadedFile(t.NamedTuple):
 
 
 class Uploads:
-    """All files. Thread-safe."""
+    """All files. Thread-safe.
 
-    def __init__(self) -> None:
-        self._files: dict[str, UploadedFile] = {}
+    :ivar files: Each file by the key of its URL.
+    """
+
+    def __init__(self, files: t.Mapping[str, UploadedFile] | None = None) -> None:
+        self.files: dict[str, UploadedFile] = dict(files or {})
         self._lock = threading.Lock()
 
     def keep(self, given: JSON, address: str) -> JSON:
@@ -43,7 +46,7 @@ class Uploads:
         key = secrets.token_urlsafe(12)
 
         with self._lock:
-            self._files[key] = file
+            self.files[key] = file
 
         kind = _kind(file.type)
         url = f"{address}files/{key}/{quote(file.name, safe='')}"
@@ -62,8 +65,8 @@ class Uploads:
         :raises LookupError: There is none with this key.
         """
         with self._lock:
-            if key in self._files:
-                return self._files[key]
+            if key in self.files:
+                return self.files[key]
 
         raise LookupError("There is no such file.")
 

@@ -39,11 +39,12 @@ class Files:
     """All attached files.
 
     :ivar base_url: The simulator's URL; ``None`` before it is started.
+    :ivar kept: Each file by the key of its URL.
     """
 
     def __init__(self) -> None:
         self.base_url: str | None = None
-        self._kept: dict[str, File] = {}
+        self.kept: dict[str, File] = {}
 
     def attachment(self, given: Attached) -> t.Mapping[str, t.Any]:
         """Keep a file, and return the payload of the attachment.
@@ -57,7 +58,7 @@ class Files:
             raise RuntimeError("Start the simulator before you attach files.")
 
         file, key = File(*given), secrets.token_hex(16)
-        self._kept[key] = file
+        self.kept[key] = file
         kind = file_type(file.content_type)
         url = f"{self.base_url}{PUBLIC}/{key}/{_quoted(file.name)}"
         body: JSON = {
@@ -72,7 +73,7 @@ class Files:
 
     def find(self, key: str) -> File | None:
         """The file with this key of its URL, or ``None``."""
-        return self._kept.get(key)
+        return self.kept.get(key)
 
 
 def store_path(key: str, file: File) -> str:

@@ -91,12 +91,15 @@ class _ApiHandler(_SilentHandler):
 
 
 class Server(ThreadedWSGIServer):
-    """Serves on a free port of loopback from its own thread, and can stop at once."""
+    """Serves on a port of loopback from its own thread, and can stop at once.
+
+    :param port: 0: any free one.
+    """
 
     daemon_threads = True
 
-    def __init__(self, take: Take) -> None:
-        super().__init__(LOOPBACK, 0, self._wsgi, handler=_ApiHandler)
+    def __init__(self, take: Take, port: int = 0) -> None:
+        super().__init__(LOOPBACK, port, self._wsgi, handler=_ApiHandler)
         self._take = take
         self._live: set[socket.socket] = set()
         self._ended = threading.Condition()

@@ -26,6 +26,7 @@ from . import payloads
 from .api import API, Call, Fault, PlannedFault
 from .composer import Completion, Composer, Suggestion
 from .deliveries import Delivery, Kind, Signing, WebhookSender, signs
+from .kept import Kept
 from .payloads import ContactRecord, MessageRecord
 from .routes import ENDPOINTS
 from .server import Server
@@ -50,6 +51,7 @@ class Simulator:
     :param suggestion_timeout: Seconds an operator waits for a suggestion.
     :param role: Of the user of the token. An agent who opens a conversation
         through the API gets it assigned, an administrator does not.
+    :param kept: What another simulator left, whose place this one takes.
     :ivar user_token: Token of the user.
     :ivar bot_token: Token of the agent bot.
     :ivar secret: The secret with which deliveries are signed.
@@ -71,6 +73,7 @@ class Simulator:
         message_limit: int = 200,
         clock: t.Callable[[], float] = time.time,
         role: Role = "administrator",
+        kept: Kept | None = None,
     ) -> None:
         self._state = State(
             version=version, account_id=account_id, clock=clock, role=role
@@ -86,6 +89,8 @@ class Simulator:
         self._composer = Composer(
             self._state, self.admin.attributes, timeout=suggestion_timeout, pause=0.1
         )
+        self._port = self._restore(kept) if kept else 0
+
         self.version = version
         self.account_id = account_id
         self.user_token = self._state.user_token
@@ -112,7 +117,7 @@ class Simulator:
 
     def start(self) -> None:
         """Start to listen, without blocking. May be repeated."""
-        self._server = self._server or Server(self._api.take)
+        self._server = self._server or Server(self._api.take, self._port)
         self._state.files.base_url = self.url
 
     def stop(self) -> None:
@@ -127,6 +132,31 @@ class Simulator:
 
         if server:
             server.stop()
+
+    def kept(self) -> Kept:
+        """What a simulator needs to take the place of this one, which is started."""
+        state = self._state
+
+        with state.lock:
+            return Kept(
+                port=t.cast(Server, self._server).server_port,
+                tokens=(state.user_token, state.bot_token, state.secret),
+                conversations=dict(state.conversations),
+                files=dict(state.files.kept),
+                deliveries=self.deliveries,
+                calls=self.calls,
+                completions=self.completions,
+            )
+
+    def _restore(self, kept: Kept) -> int:
+        """Take over what was left; the port of the API."""
+        self._state.restore(kept.conversations, kept.tokens)
+        self._state.files.kept.update(kept.files)
+        self._sender.done.extend(kept.deliveries)
+        self._api.calls.extend(kept.calls)
+        self._composer.done.extend(kept.completions)
+
+        return kept.port
 
     @property
     def url(self) -> str:
@@ -208,6 +238,12 @@ class Simulator:
         )
 
         return Talk(self._state, stored)
+
+    @property
+    def conversations(self) -> list[Talk]:
+        """All conversations, in the order in which they began."""
+        with self._state.lock:
+            return [Talk(self._state, x) for x in self._state.conversations.values()]
 
     # Deliveries
 

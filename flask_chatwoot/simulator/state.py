@@ -121,6 +121,21 @@ class State:
         self._message_ids = itertools.count(1001)
         self._contact_ids = itertools.count(55)
 
+    def restore(
+        self,
+        conversations: t.Mapping[int, StoredConversation],
+        tokens: tuple[str, str, str],
+    ) -> None:
+        """Begin with these records. For a state that has none."""
+        self.user_token, self.bot_token, self.secret = tokens
+        self.conversations.update(conversations)
+        self.conversation_of.update(
+            (message.id, stored)
+            for stored in conversations.values()
+            for message in stored.messages
+        )
+        self._message_ids = itertools.count(max(self.conversation_of, default=1000) + 1)
+
     # Waiting
 
     @contextlib.contextmanager
