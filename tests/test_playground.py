@@ -24,7 +24,6 @@ from support.playground import (
     QUESTION,
     Page,
     call_chatwoot,
-    copilot_stand_in,
 )
 from support.simulation import verify
 from support.waiting import wait_until
@@ -225,15 +224,19 @@ def test_the_attribute_and_its_values_are_those_of_the_host(tmp_path: Path) -> N
 
 
 def test_a_suggestion_is_asked_of_the_app_and_followed_up(
-    app: Flask, page: Page
+    chatwoot: Chatwoot, page: Page
 ) -> None:
-    copilot_stand_in(app, str.upper)
+    @chatwoot.reply_provider(mode="human")
+    def draft(text: str, turn: Turn) -> str:
+        return f"{turn.purpose}: {turn.instruction or text}"
+
     page.begin("Human")
 
     first = page.post("conversations/1/suggestion")
     second = page.post("conversations/1/follow-up", message="Shorter", **_kept(first))
 
-    assert (first["message"], second["message"]) == (QUESTION.upper(), "SHORTER")
+    assert first["message"] == f"suggestion: {QUESTION}"
+    assert second["message"] == "suggestion: Shorter"
     page.wait_until(lambda: len(page.traffic("question")) == 2)
     assert shown(page.traffic("question"), "what status signature") == [
         ("reply_suggestion", 200, "key"),

@@ -19,9 +19,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
-from support.playground import ASKED, QUESTION, call_chatwoot, copilot_stand_in
+from support.playground import ASKED, QUESTION, call_chatwoot
 
-from flask_chatwoot import Chatwoot
+from flask_chatwoot import Chatwoot, Turn
 from flask_chatwoot.playground import serve
 
 PROGRAMS = Path(__file__).parent / "support" / "programs"
@@ -205,13 +205,12 @@ def app(tmp_path: Path) -> Flask:
     app = Flask("shop", instance_path=str(tmp_path / "instance"))
 
     @Chatwoot(app).reply_provider
-    def answer(text: str) -> str:
+    def answer(text: str, turn: Turn) -> str:
         if BROKEN in text:
             raise LookupError("The index is not open.")
 
-        return next((a for word, a in FAQ.items() if word in text.casefold()), HELLO)
-
-    copilot_stand_in(app, answer)
+        asked = (turn.instruction or text).casefold()
+        return next((a for word, a in FAQ.items() if word in asked), HELLO)
 
     return app
 
@@ -479,7 +478,9 @@ def test_the_error_of_a_suggestion_is_shown_as_the_app_words_it(
     window.begin("Human", BROKEN)
     window.click("#suggest")
 
-    window.wait_for_one("The index is not open.", "#problem")
+    window.wait_for_one(
+        "The reply function of the app failed. The app's log says why.", "#problem"
+    )
     assert (window.visible("suggestion"), window.focused) == (False, "suggest")
     assert "422" in window.errors()[0]  # the browser's own entry of the failed request
 

@@ -199,6 +199,20 @@ def test_the_call_returns_once_an_operators_message_is_delivered(bench: Bench) -
     assert [m.content for m in talk.messages] == ["Let me see.", "Rude."]
 
 
+def test_an_operator_gets_a_suggestion(bench: Bench) -> None:
+    talk = bench.begin(mode="human")
+    assert talk.suggest_reply().error == (
+        "There is no suggestion: the customer has not written yet."
+    )
+
+    talk.customer_says("There?")
+    suggestion = talk.suggest_reply()
+
+    assert (suggestion.text, suggestion.error) == ("You said There?", None)
+    changed = bench.sim.simulator(bench.app).follow_up(suggestion, "Shorter")
+    assert (changed.text, changed.error) == ("You said There?", None)
+
+
 def test_a_dead_turn_has_its_reason(bench: Bench) -> None:
     asked: list[str] = []
 

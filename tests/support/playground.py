@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 import typing as t
 
 import requests
-from flask import Flask, request
+from flask import Flask
 
 from .apps import runtime_of
 
@@ -37,27 +36,6 @@ def call_chatwoot(app: Flask, path: str, **body: t.Any) -> JSON:
     assert response.status_code == 200, response.text
 
     return t.cast(JSON, response.json() if response.content else {})
-
-
-def copilot_stand_in(app: Flask, answer: t.Callable[[str], str]) -> None:
-    """Answer the composer from what it asks: the last question, or the follow-up."""
-
-    @app.before_request
-    def stand_in() -> JSON | tuple[JSON, int] | None:
-        if not request.path.endswith("/v1/chat/completions"):
-            return None
-
-        key = runtime_of(app).config.copilot_token[0]
-        assert request.headers["Authorization"] == f"Bearer {key}"
-        _, transcript, *more = request.get_json()["messages"]
-        said = re.findall("^User: (.*)$", transcript["content"], re.MULTILINE)
-
-        try:
-            text = answer(more[-1]["content"] if more else said[-1])
-        except LookupError as error:
-            return {"error": {"message": str(error)}}, 400
-
-        return {"choices": [{"message": {"content": text}}]}
 
 
 class Page:
