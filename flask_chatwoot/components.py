@@ -26,6 +26,7 @@ from .queue.database import Database
 from .queue.sqlite import SQLiteDatabase
 from .queue.store import Store
 from .replies import Registry
+from .turns.calls import Calls
 from .turns.handoff import ConversationChanges
 from .turns.history import History
 from .turns.host_client import HostClient
@@ -70,11 +71,16 @@ class Components:
     def health(self, max_age: float) -> dict[str, t.Any]:
         """The figures of the queue; ``late`` if a job waits for more seconds.
 
-        ``failover``, if there was one, is the number of seconds since then.
+        ``failover``, if there was one, is the number of seconds since then; ``stuck``,
+        if there are any, of threads whose providers do not come to an end.
         """
         seen = self.store.inspection.health()
         late = (seen.oldest or 0.0) > max_age or self._is_overdue()
         figures = {"status": "late" if late else "ok", **seen._asdict()}
+
+        if not seen.stuck:
+            del figures["stuck"]
+
         failover = self.store.database.failover_age()
 
         return figures if failover is None else {**figures, "failover": failover}
@@ -127,7 +133,7 @@ def build(
     ownership = OwnershipStore(store.database)
     turns = _turns(app, config, providers, find_policy, client, store, ownership)
     service = Service(turns)
-    runner = JobRunner(store.queue, service)
+    runner = JobRunner(store.queue, service, turns.calls)
     taking = _ingest(app, config, turns, store)
     catch_up = CatchUp(
         config=config,
@@ -260,6 +266,7 @@ def _turns(
             reader=reader, ownership=ownership, transcript=store.transcript
         ),
         typing=TypingIndicator(client, wanted=config.typing),
+        calls=Calls(config.provider_timeout),
         left=LeftUnanswered(),
     )
 

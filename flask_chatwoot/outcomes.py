@@ -141,6 +141,10 @@ class Reason(_Ending):
         "No provider is registered for this mode and Chatwoot inbox.",
     )
     PROVIDER_FAILED = "provider_failed", "The provider raised, on every attempt."
+    PROVIDER_TIMEOUT = (
+        "provider_timeout",
+        "The provider did not answer within CHATWOOT_PROVIDER_TIMEOUT.",
+    )
     PROVIDER_INVALID = (
         "provider_invalid",
         "The provider returned something that is not a reply, or cannot be called.",

@@ -65,22 +65,24 @@ class Upkeep:
         self._due: dict[str, float] = {}
         self._failed: dict[str, str] = {}
         self._name = uuid.uuid4().hex
+        self._stuck = 0
 
     @property
     def database(self) -> Database:
         """What is kept up."""
         return self._store.database
 
-    def run(self, threads: int, *, late: bool) -> None:
+    def run(self, threads: int, *, late: bool, stuck: int = 0) -> None:
         """Do what is due.
 
         :param threads: How many turns this process runs side by side.
         :param late: They were started by a request.
+        :param stuck: Further threads, whose providers do not come to an end.
         """
         self._catch_up.ensure()
-        self.do_duties(threads, late=late)
+        self.do_duties(threads, late=late, stuck=stuck)
 
-    def do_duties(self, threads: int, *, late: bool = False) -> bool:
+    def do_duties(self, threads: int, *, late: bool = False, stuck: int = 0) -> bool:
         """Do what is due, without catch-up; whether jobs were taken over."""
         self._left.report()
         taken_over = None
@@ -96,8 +98,9 @@ class Upkeep:
                 "the database was not maintained", self._store.database.checkpoint
             )
 
-        if self._is_due("report", _REPORT_EVERY):
-            report = functools.partial(self._report, threads, late)
+        if self._is_due("report", _REPORT_EVERY) or stuck != self._stuck:
+            self._stuck = stuck
+            report = functools.partial(self._report, threads, late, stuck)
             self._attempt(_NO_HEARTBEAT, report)
 
         if self._is_due("prune", _PRUNE_EVERY):
@@ -113,7 +116,7 @@ class Upkeep:
     def end(self) -> None:
         """This process handles no more jobs."""
         self._left.report(last=True)
-        self._attempt(_NO_HEARTBEAT, functools.partial(self._report, 0, late=False))
+        self._attempt(_NO_HEARTBEAT, functools.partial(self._report, 0, False, 0))
         self._store.database.processes.leave()
 
     def stop(self) -> None:
@@ -125,14 +128,14 @@ class Upkeep:
         self._due.clear()
         self._name = uuid.uuid4().hex
 
-    def _report(self, threads: int, late: bool) -> None:
+    def _report(self, threads: int, late: bool, stuck: int) -> None:
         # The second is a name for operators, where the death of a process is not seen.
         name = self._store.database.processes.enter() or self._name
         limits = [
             *([WorkerLimit.LATE_START] if late else []),
             *([WorkerLimit.NO_GRACE] if servers.is_ended_by_sigterm() else []),
         ]
-        self._store.inspection.report(name, threads, limits)
+        self._store.inspection.report(name, threads, limits, stuck=stuck)
 
     def _end_leases(self) -> int:
         ended = self._store.queue.end_leases()

@@ -24,7 +24,9 @@ from .payloads.events import MessageEvent
 from .queue.claimed import Job
 from .queue.database import Transaction
 from .queue.jobs import Queue
+from .queue.schema import LONGEST_PAUSE
 from .queue.store import Store
+from .turns.calls import Calls
 from .turns.service import Service
 from .upkeep import Upkeep
 
@@ -41,24 +43,38 @@ _START_PAUSE: t.Final = 5.0
 _LET_GO_EVERY: t.Final = 1.0
 """Seconds between two looks for jobs that this process claimed and does not run."""
 
+_LOOK_EVERY: t.Final = 1.0
+"""Seconds between two looks for providers that take too long, at most."""
+
 log = logging.getLogger(__name__)
+
+
+SeeToStuck = t.Callable[[list[Job]], None]
+"""Gets the jobs that were just given up."""
 
 
 class Heartbeat(Forkable):
     """Renews the leases of the turns that this process runs, from one thread.
 
-    The thread starts with a turn and ends when none is left.
+    It also gives up those whose provider takes too long. The thread starts with a turn
+    and ends when none is left, and no provider is stuck.
+
+    :ivar calls: The providers at work in this process.
     """
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Queue, calls: Calls | None = None) -> None:
+        self._see_to_stuck: t.Callable[[], SeeToStuck | None] = lambda: None
+        self.calls = calls = calls or Calls(LONGEST_PAUSE)
         self._queue = queue
         self._lock = threading.Lock()
         self._running: dict[str, Job] = {}
+        self._renew_at = 0.0
         self._thread = BackgroundThread(
             "chatwoot-heartbeat",
-            self._renew_all,
-            busy=lambda: bool(self._running),
-            every=lambda: queue.lease / 3,
+            self._step,
+            busy=lambda: bool(self._running or calls.stuck),
+            every=lambda: min(_LOOK_EVERY, queue.lease / 3, calls.longest / 4),
+            idle=lambda: queue.lease / 3,
         )
         register_for_forks(self)
 
@@ -70,6 +86,9 @@ class Heartbeat(Forkable):
     def watch(self, job: Job) -> None:
         """Renew a job's lease from now on."""
         with self._lock:
+            if not self._running:
+                self._renew_at = time.monotonic() + self._queue.lease / 3
+
             self._running[job.claim] = job
 
         self._thread.ensure()
@@ -89,6 +108,30 @@ class Heartbeat(Forkable):
         with self._lock:
             return list(self._running.values())
 
+    def _step(self) -> None:
+        now = time.monotonic()
+
+        if now >= self._renew_at:
+            self._renew_at = now + self._queue.lease / 3
+            self._renew_all()
+
+        given_up = self.calls.end_late()
+
+        for job in given_up:
+            self.leave(job)
+
+        see_to_stuck = self._see_to_stuck()
+
+        if see_to_stuck and (given_up or self.calls.stuck):
+            see_to_stuck(given_up)
+
+    def when_stuck(self, method: SeeToStuck) -> None:
+        """Call a method as long as a provider is stuck, every second.
+
+        Its object is not kept alive: the thread may outlive the app.
+        """
+        self._see_to_stuck = weakref.WeakMethod(method)
+
     def _renew_all(self) -> None:
         for job in self.running():
             try:
@@ -100,11 +143,20 @@ class Heartbeat(Forkable):
 class JobRunner:
     """Claims jobs and runs the service on them. Threads share it."""
 
-    def __init__(self, queue: Queue, service: Service) -> None:
+    def __init__(self, queue: Queue, service: Service, calls: Calls) -> None:
         self._queue = queue
         self._service = service
-        self._heartbeat = Heartbeat(queue)
+        self._heartbeat = Heartbeat(queue, calls)
         self._let_go_at = 0.0
+
+    @property
+    def stuck(self) -> list[threading.Thread]:
+        """The threads of this process whose providers do not come to an end."""
+        return self._heartbeat.calls.stuck
+
+    def when_stuck(self, method: SeeToStuck) -> None:
+        """Call a method as long as a provider is stuck; see :class:`Heartbeat`."""
+        self._heartbeat.when_stuck(method)
 
     def run_once(self, conversation_id: int | None = None) -> bool:
         """Handle one due job; ``False`` if there is none.
@@ -170,6 +222,7 @@ class InlineBackend:
     def __init__(self, runner: JobRunner, store: Store) -> None:
         self._runner = runner
         self._store = store
+        runner.when_stuck(self._see_to_stuck)
 
     def start(self, *, late: bool = False) -> bool:
         """Nothing runs between requests."""
@@ -207,12 +260,19 @@ class InlineBackend:
         except DatabaseError as error:  # what was stored stays stored
             log.error("no job could be claimed: %s", error)  # noqa: TRY400
 
+    def _see_to_stuck(self, given_up: list[Job]) -> None:
+        """Handle what was given up, since no request may come that would."""
+        if given_up:
+            try_to_start(new_thread(self.wake, "chatwoot-given-up"))
+
     def stop(self) -> None:
         """Nothing runs between requests."""
 
 
 class ThreadBackend(Forkable):
     """Handles jobs in threads of this process.
+
+    As many threads again may start in place of those whose provider is stuck.
 
     :param threads: How many turns run side by side; 0 means this process only stores.
     """
@@ -259,13 +319,14 @@ class ThreadBackend(Forkable):
         :return: ``False`` if no more threads can be started at the moment; those that
             run, and the next delivery, try again.
         """
-        if len(self._workers) == self._threads:
+        if len(self._workers) >= self._wanted:
             return True
 
         self._late |= late
+        self._runner.when_stuck(self._see_to_stuck)
 
         with self._starting:
-            for number in range(len(self._workers), self._threads):
+            for number in range(len(self._workers), self._wanted):
                 worker = new_thread(self._work, f"chatwoot-worker-{number}")
 
                 if self._stopping.is_set() or not try_to_start(worker):
@@ -277,6 +338,41 @@ class ThreadBackend(Forkable):
             self._upkeep.database.listen(self._on_notification)
 
         return True
+
+    @property
+    def _wanted(self) -> int:
+        """The number of threads, with those in place of stuck ones."""
+        return self._threads + min(len(self._stuck), self._threads)
+
+    @property
+    def _stuck(self) -> list[threading.Thread]:
+        return [each for each in self._runner.stuck if each in self._workers]
+
+    def _see_to_stuck(self, _: list[Job]) -> None:
+        """Replace stuck threads, and let operators see them. Nobody else may be left
+        to."""
+        if self._stopping.is_set():
+            return
+
+        self.start()
+        self._keep_up()
+
+    def _keep_up(self) -> None:
+        stuck = len(self._stuck)
+        self._upkeep.run(self._wanted - stuck, late=self._late, stuck=stuck)
+
+    def _is_left_over(self) -> bool:
+        """Whether this thread has been replaced, and leaves."""
+        if len(self._workers) <= self._threads:
+            return False
+
+        with self._starting:
+            is_left_over = len(self._workers) > self._wanted
+
+            if is_left_over:
+                self._workers.remove(threading.current_thread())
+
+        return is_left_over
 
     def _on_notification(self) -> None:
         """Wake one worker; it looks again as long as it finds something."""
@@ -319,8 +415,11 @@ class ThreadBackend(Forkable):
         for _ in self._workers:
             self._wake.release()
 
+        stuck = self._stuck  # nothing of theirs is posted any more
+
         for worker in self._workers:
-            worker.join(max(0.0, deadline - time.monotonic()))
+            if worker not in stuck:
+                worker.join(max(0.0, deadline - time.monotonic()))
 
         self._runner.release_all()
 
@@ -330,7 +429,10 @@ class ThreadBackend(Forkable):
     def _work(self) -> None:
         while not self._stopping.is_set():
             self._complete()
-            self._upkeep.run(self._threads, late=self._late)
+            self._keep_up()
+
+            if self._is_left_over():
+                return
 
             if not self._run_once():
                 self._wake.acquire(timeout=self._upkeep.database.poll)

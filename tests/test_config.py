@@ -107,6 +107,7 @@ KEYS = [
     Key("TIMEOUT", 10.0, "2.5", 2.5, 3, 3.0),
     Key("MAX_ATTEMPTS", 5, "1", 1, 9, 9),
     Key("PROVIDER_ATTEMPTS", 3, "1", 1, 9, 9),
+    Key("PROVIDER_TIMEOUT", 120.0, "60", 60.0, 0.5, 0.5),
     Key("MAX_BODY", 16 * 1024 * 1024, "1000", 1000, 2000, 2000),
     Key("LEASE", 30.0, "60", 60.0, 24, 24.0),
     Key("RETRY_PAUSE", 2.0, "0.1", 0.1, 4, 4.0),
@@ -258,7 +259,7 @@ def test_the_ways_to_write_a_value(name: str, value: t.Any, expected: t.Any) -> 
 NOT_TEXT, NOT_NUMBER = "must be text, not", "must be a number, not"
 NOT_WHOLE, NOT_LINE = "must be a whole number", "must be one line of printable text"
 USERS = ("hunter2", "me:hunter2", "me:p@hunter2")
-POSITIVE = "TIMEOUT LEASE RETRY_PAUSE MAX_AGE BURST_MAX HEALTH_MAX_AGE"
+POSITIVE = "TIMEOUT PROVIDER_TIMEOUT LEASE RETRY_PAUSE MAX_AGE BURST_MAX HEALTH_MAX_AGE"
 NOT_SECONDS = "must be a number of seconds"
 SECONDS = f"{POSITIVE} BURST_WINDOW SETTLE_TIME CATCH_UP"
 WHOLE = "ACCOUNT_ID WORKERS MAX_ATTEMPTS MAX_BODY MAX_PARTS MAX_REPEATS"
@@ -422,6 +423,7 @@ RANGES: t.Final[Mapping[str, Bounds]] = {
     ),
     "MAX_ATTEMPTS": AT_LEAST[1],
     "PROVIDER_ATTEMPTS": AT_LEAST[1],
+    "PROVIDER_TIMEOUT": ABOVE_ZERO,
     "MAX_BODY": AT_LEAST[1],
     "LEASE": Bounds(
         "at least twice the sum of CHATWOOT_TIMEOUT and 2, at most 86400",

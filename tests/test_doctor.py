@@ -720,6 +720,12 @@ def heartbeat(scene: Scene) -> Flask:
     return app
 
 
+def stuck(scene: Scene) -> Flask:
+    app = scene.other(backend="thread", workers=2)
+    stored(app).inspection.report("a process", 2, stuck=1)
+    return app
+
+
 def limited(limit: WorkerLimit) -> Cause:
     def cause(scene: Scene) -> Flask:
         app = scene.other(backend="thread", workers=2)
@@ -800,6 +806,7 @@ JOBS = [
     case(all_workers_busy, "warning age: ", "warning workers: raise CHATWOOT_WORKERS"),
     case(other(backend="thread", workers=2), "warning workers: Is the app running"),
     case(heartbeat, "ok workers: worker threads seen lately: 2"),
+    case(stuck, "warning stuck: does not come to an end: 1. … a time limit"),
     case(
         limited(WorkerLimit.LATE_START),
         "warning start: with its first request … chatwoot.start(app), or run",

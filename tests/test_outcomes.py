@@ -22,7 +22,7 @@ CLOSED: dict[type[StrEnum], set[str]] = {
         *("policy_failed", "policy", "superseded"),
         *("repeated_text", "too_many_turns"),
         *("no_answer", "no_reply", "no_draft_notes", "no_provider"),
-        *("provider_failed", "provider_invalid"),
+        *("provider_failed", "provider_timeout", "provider_invalid"),
         *("unauthorized", "not_found", "refused", "redirected", "not_chatwoot"),
         *("rate_limited", "server_error", "unreachable", "unconfirmed", "crashed"),
         *("undelivered", "unreadable"),

@@ -52,7 +52,7 @@ class Case:
         self.client = ChatwootClient(sim.url, 1, token, timeout=0.5)
         self.indicator = TypingIndicator(self.client)
 
-    def shown(self, talk: Talk | None = None) -> t.ContextManager[None]:
+    def shown(self, talk: Talk | None = None) -> t.ContextManager[object]:
         return self.indicator.shown((talk or self.talk).id)
 
     def becomes(self, *switched: str, talk: Talk | None = None) -> None:

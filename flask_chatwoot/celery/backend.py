@@ -164,7 +164,9 @@ class CeleryBackend(Forkable):
         with _logged("jobs that do not run were not released"):
             self._runner.let_go()
 
-        if self._upkeep.do_duties(process.threads):
+        stuck = len(self._runner.stuck)
+
+        if self._upkeep.do_duties(max(process.threads - stuck, 0), stuck=stuck):
             with _logged("what was taken over was not woken"):
                 self._sweep()
 

@@ -104,6 +104,7 @@ class Config:
     timeout: float
     max_attempts: int
     provider_attempts: int
+    provider_timeout: float
     max_body: int
     lease: float
     retry_pause: float

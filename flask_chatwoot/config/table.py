@@ -310,6 +310,12 @@ SETTINGS: t.Final = (
         "CHATWOOT_MAX_ATTEMPTS.",
     ),
     Setting(
+        "provider_timeout",
+        Seconds(),
+        120.0,
+        "Seconds after which operators get what a provider has not answered.",
+    ),
+    Setting(
         "max_body",
         Whole(1),
         16 * 1024 * 1024,

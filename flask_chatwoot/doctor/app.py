@@ -234,7 +234,16 @@ def _workers(
 ) -> Findings:
     """Jobs that wait too long are an error even if a worker had a heartbeat."""
     yield from _limits(context)
-    alive = context.store.inspection.health().workers
+    seen = context.store.inspection.health()
+    alive, stuck = seen.workers, seen.stuck
+
+    if stuck:
+        yield warned(
+            "stuck",
+            f"Worker threads whose provider does not come to an end: {stuck}.",
+            "Set a time limit in the provider, and restart the app.",
+        )
+
     busy = {job.conversation_id for job in leased}
     idle = [
         job

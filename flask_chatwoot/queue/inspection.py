@@ -77,7 +77,8 @@ _PRUNE: t.Final = Deletion(
 
 _PRUNE_WORKERS: t.Final = """
 DELETE FROM worker
-WHERE account_id = :account AND (threads = 0 OR seen_at < :now - 3600)
+WHERE account_id = :account
+AND ((threads = 0 AND stuck = 0) OR seen_at < :now - 3600)
 """
 
 _STORY: t.Final = f"""
@@ -102,7 +103,8 @@ WHERE account_id = :account AND finished_at IS NULL
 """
 
 _WORKERS: t.Final = """
-SELECT CAST(coalesce(sum(threads), 0) AS INTEGER) FROM worker
+SELECT CAST(coalesce(sum(threads), 0) AS INTEGER),
+    CAST(coalesce(sum(stuck), 0) AS INTEGER) FROM worker
 WHERE account_id = :account AND seen_at > :now - :alive AND seen_at < :now + :alive
 """
 
@@ -121,10 +123,10 @@ WHERE account_id = :account AND finished_at IS NULL GROUP BY 1
 """  # noqa: S608 - from constants
 
 _BEAT: t.Final = """
-INSERT INTO worker (account_id, name, threads, seen_at, limits)
-VALUES (:account, :name, :threads, :now, :limits)
-ON CONFLICT (account_id, name)
-DO UPDATE SET threads = :threads, seen_at = :now, limits = :limits
+INSERT INTO worker (account_id, name, threads, seen_at, limits, stuck)
+VALUES (:account, :name, :threads, :now, :limits, :stuck)
+ON CONFLICT (account_id, name) DO UPDATE SET
+    threads = :threads, seen_at = :now, limits = :limits, stuck = :stuck
 """
 
 _LIMITS: t.Final = """
@@ -203,12 +205,14 @@ class Health(t.NamedTuple):
     :ivar states: The number of jobs by state; a state without jobs is left out.
     :ivar outcomes: The number of finished jobs by outcome.
     :ivar workers: Threads of the processes whose heartbeat is recent.
+    :ivar stuck: Further threads of theirs, whose providers do not come to an end.
     """
 
     oldest: float | None
     states: dict[str, int]
     outcomes: dict[str, int]
     workers: int
+    stuck: int = 0
 
 
 class Inspection:
@@ -278,7 +282,7 @@ class Inspection:
         with self._database.inspect() as tx:
             names["now"] = tx.now
             (oldest,) = tx.execute(_OLDEST, names).fetchone()
-            (workers,) = tx.execute(_WORKERS, names).fetchone()
+            workers, stuck = tx.execute(_WORKERS, names).fetchone()
             rows = [*tx.execute(_STATES, names), *tx.execute(_OUTCOMES, names)]
 
         for state, outcome, count in rows:
@@ -287,7 +291,7 @@ class Inspection:
             if outcome is not None:
                 outcomes[outcome] = count
 
-        return Health(oldest, states, outcomes, workers)
+        return Health(oldest, states, outcomes, workers, stuck)
 
     def limits(self) -> set[WorkerLimit]:
         """Those of the processes whose heartbeat is recent."""
@@ -299,17 +303,24 @@ class Inspection:
         return {WorkerLimit(name) for (names,) in rows for name in names.split()}
 
     def report(
-        self, worker: str, threads: int, limits: t.Iterable[WorkerLimit] = ()
+        self,
+        worker: str,
+        threads: int,
+        limits: t.Iterable[WorkerLimit] = (),
+        *,
+        stuck: int = 0,
     ) -> None:
-        """Record the heartbeat of a process with workers; 0 threads: it ends.
+        """Record the heartbeat of a process with workers; no threads at all: it ends.
 
         :param worker: The name of the process, which no other process has.
+        :param stuck: Further threads, whose providers do not come to an end.
         """
         values = {
             "account": self._database.account_id,
             "name": worker,
             "threads": threads,
             "limits": " ".join(limits),
+            "stuck": stuck,
         }
 
         with self._database.transaction() as tx:

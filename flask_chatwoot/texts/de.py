@@ -16,6 +16,9 @@ TEXTS: t.Final[t.Mapping[str, str | t.Mapping[str, str]]] = {
     "failed_provider_failed": (
         "Seine Antwortfunktion ist bei jedem Versuch fehlgeschlagen."
     ),
+    "failed_provider_timeout": (
+        "Seine Antwortfunktion hat nicht rechtzeitig geantwortet."
+    ),
     "failed_provider_invalid": (
         "Seine Antwortfunktion hat etwas Unbrauchbares zurückgegeben."
     ),

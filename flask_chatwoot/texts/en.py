@@ -14,6 +14,7 @@ TEXTS: t.Final[t.Mapping[str, str | t.Mapping[str, str]]] = {
     "answered": "The bot answered:",
     "failed": "**The bot could not answer.**",
     "failed_provider_failed": "Its reply function failed, on every attempt.",
+    "failed_provider_timeout": "Its reply function did not answer in time.",
     "failed_provider_invalid": "Its reply function returned something unusable.",
     "failed_no_provider": "No reply function is registered.",
     "failed_refused": "Chatwoot did not accept its message.",

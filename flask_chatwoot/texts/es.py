@@ -14,6 +14,7 @@ TEXTS: t.Final[t.Mapping[str, str | t.Mapping[str, str]]] = {
     "answered": "El bot respondió:",
     "failed": "**El bot no pudo responder.**",
     "failed_provider_failed": "Su función de respuesta falló en todos los intentos.",
+    "failed_provider_timeout": "Su función de respuesta no respondió a tiempo.",
     "failed_provider_invalid": "Su función de respuesta devolvió algo inutilizable.",
     "failed_no_provider": "No hay ninguna función de respuesta registrada.",
     "failed_refused": "Chatwoot no aceptó su mensaje.",

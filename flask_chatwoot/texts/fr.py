@@ -14,6 +14,7 @@ TEXTS: t.Final[t.Mapping[str, str | t.Mapping[str, str]]] = {
     "answered": "Le bot a répondu :",
     "failed": "**Le bot n'a pas pu répondre.**",
     "failed_provider_failed": "Sa fonction de réponse a échoué à chaque tentative.",
+    "failed_provider_timeout": "Sa fonction de réponse n'a pas répondu à temps.",
     "failed_provider_invalid": (
         "Sa fonction de réponse a renvoyé une valeur inutilisable."
     ),

@@ -14,6 +14,7 @@ TEXTS: t.Final[t.Mapping[str, str | t.Mapping[str, str]]] = {
     "answered": "O bot respondeu:",
     "failed": "**O bot não conseguiu responder.**",
     "failed_provider_failed": "A função de resposta falhou em todas as tentativas.",
+    "failed_provider_timeout": "A função de resposta não respondeu a tempo.",
     "failed_provider_invalid": "A função de resposta devolveu algo inutilizável.",
     "failed_no_provider": "Nenhuma função de resposta está registrada.",
     "failed_refused": "O Chatwoot não aceitou a mensagem do bot.",

@@ -18,6 +18,7 @@ TEXTS: t.Final[t.Mapping[str, str | t.Mapping[str, str]]] = {
     "failed_provider_failed": (
         "Его функция ответа завершилась ошибкой при каждой попытке."
     ),
+    "failed_provider_timeout": "Его функция ответа не ответила вовремя.",
     "failed_provider_invalid": "Его функция ответа вернула недопустимое значение.",
     "failed_no_provider": "Функция ответа не зарегистрирована.",
     "failed_refused": "Chatwoot не принял его сообщение.",

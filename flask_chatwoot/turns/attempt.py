@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import typing as t
@@ -20,10 +21,12 @@ from flask_chatwoot.ownership.gate import TurnDecision
 from flask_chatwoot.ownership.policy import Audience, Decision
 from flask_chatwoot.payloads.attachments import attachment_of, described
 from flask_chatwoot.queue.claimed import Job
+from flask_chatwoot.queue.jobs import FailedBy
 from flask_chatwoot.queue.outbox import Draft
 from flask_chatwoot.queue.transcript import TranscriptEntry
 from flask_chatwoot.replies import Message, Turn
 
+from .calls import LateAnswerError
 from .changes import (
     ChangedError,
     changes_seen,
@@ -72,8 +75,11 @@ class Attempt:
 
         :raises DatabaseError: The database failed, or another worker has the job now.
         """
-        ending = self._end()
+        with contextlib.suppress(LateAnswerError):
+            self._conclude(self._end())
 
+    def _conclude(self, ending: Ending | None) -> None:
+        """Settle the turn, if it is over."""
         if ending is None:
             return
 
@@ -111,7 +117,7 @@ class Attempt:
             log.info("job %s begins again: a message was changed", self._job.id)
             self._parts.queue.postpone(self._job, 0.0, free=True)
             return None
-        except DatabaseError:
+        except (DatabaseError, LateAnswerError):
             raise
         except Exception as error:  # noqa: BLE001 - whatever a message can cause
             signals.report(self._parts.app, "turn", error, self._turn)
@@ -204,6 +210,7 @@ class Attempt:
             self._turn,
             keep_transcript=self._keep_transcript,
             supersede=self._is_superseded,
+            time_out=self._time_out,
         )
 
         return composer.compose(silent)
@@ -436,6 +443,16 @@ class Attempt:
         self._parts.queue.give_up(job, reason, posts, handoff=handoff)
 
         return None
+
+    def _time_out(self) -> None:
+        """Give the turn up, in another thread, while its provider is at work."""
+        job, reason = self._job, Reason.PROVIDER_TIMEOUT
+        where = job.conversation_id
+        log.error("job %s of conversation %s is dead (%s)", job.id, where, reason)
+        self._parts.queue.failed(job, FailedBy.PROVIDER)
+
+        with self._parts.app.app_context():
+            self._conclude(self._give_up(reason))
 
     def _end_without_last_posts(self, failure: str) -> Ending | None:
         """The last posts failed too; operators get the conversation, if possible."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import typing as t
 
@@ -34,6 +35,7 @@ class Composer:
     :param known: Who may hear the turn, as decided when the attempt began.
     :param keep_transcript: Called before the provider, which may read the history.
     :param supersede: Lets the next turn answer this one's messages too, if one waits.
+    :param time_out: Gives the turn up while the provider is still at work.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Composer:
         *,
         keep_transcript: t.Callable[[], None],
         supersede: t.Callable[[], bool],
+        time_out: t.Callable[[], None],
     ) -> None:
         self._parts = parts
         self._job = job
@@ -54,6 +57,7 @@ class Composer:
         self._delivered = known.event.conversation
         self._keep_transcript = keep_transcript
         self._supersede = supersede
+        self._time_out = time_out
         self._opened = False
 
     def compose(self, silent: str | None) -> Composed | Ending:
@@ -166,17 +170,11 @@ class Composer:
         return self._parts.gate.is_too_old(known.event, received_at=self._job.until)
 
     def _call(self, provider: Provider) -> Answer | Ending:
-        turn = self._turn
-
         if provider.takes_turn:
             self._parts.history.learn(self._job.conversation_id)
             self._keep_transcript()  # before the next turn may begin
 
-        if turn.mode is Mode.HUMAN:
-            answer = ask(self._parts.app, provider, turn)
-        else:
-            with self._parts.typing.shown(self._job.conversation_id):
-                answer = ask(self._parts.app, provider, turn)
+        answer = self._answer_of(provider)
 
         if answer is None:
             return Ending(TurnOutcome.DECLINED, Reason.NO_ANSWER)
@@ -196,6 +194,29 @@ class Composer:
         )
 
         return Ending(TurnOutcome.DECLINED, Reason.NO_DRAFT_NOTES)
+
+    def _answer_of(self, provider: Provider) -> Answer | None:
+        """Call the provider.
+
+        :raises LateAnswerError: It has answered after CHATWOOT_PROVIDER_TIMEOUT.
+        """
+        calls, turn = self._parts.calls, self._turn
+
+        with self._typing() as hide:
+
+            def give_up() -> None:
+                hide()
+                self._time_out()
+
+            with calls.limited(self._job, give_up):
+                return ask(self._parts.app, provider, turn)
+
+    def _typing(self) -> contextlib.AbstractContextManager[t.Callable[[], None]]:
+        """Show the typing indicator to a customer who is going to be answered."""
+        if self._turn.mode is Mode.HUMAN:
+            return contextlib.nullcontext(_nothing)
+
+        return self._parts.typing.shown(self._job.conversation_id)
 
     def _open_pending(self) -> None:
         try:
@@ -221,3 +242,7 @@ class Composer:
                 )
         except APIError as error:
             log.warning("the attribute was not restored: %s", error)
+
+
+def _nothing() -> None:
+    """There is no typing indicator to hide."""

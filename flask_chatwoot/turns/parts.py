@@ -15,6 +15,7 @@ from flask_chatwoot.queue.outbox import Outbox
 from flask_chatwoot.queue.revisions import Revisions
 from flask_chatwoot.replies import Registry
 
+from .calls import Calls
 from .handoff import ConversationChanges
 from .history import History
 from .language import OperatorsLanguage
@@ -40,5 +41,6 @@ class TurnParts:
     changes: ConversationChanges
     history: History
     typing: TypingIndicator
+    calls: Calls
     left: LeftUnanswered
     language: OperatorsLanguage

@@ -36,6 +36,10 @@ class _Work:
         self.shown = False
         self.over = False
 
+    def end(self) -> None:
+        """It is not at work any more."""
+        self.over = True
+
 
 class TypingIndicator(Forkable):
     """Switches the typing indicator in one thread; no turn waits for it.
@@ -64,23 +68,24 @@ class TypingIndicator(Forkable):
         self._works = []
 
     @contextlib.contextmanager
-    def shown(self, conversation_id: int) -> t.Iterator[None]:
-        """Show it while the block runs, after a short delay; hide it when it ends."""
-        if not self._wanted:
-            yield
-            return
+    def shown(self, conversation_id: int) -> t.Iterator[t.Callable[[], None]]:
+        """Show it while the block runs, after a short delay; hide it when it ends.
+
+        :return: Hides it before that. Does not block.
+        """
 
         work = _Work(conversation_id)
 
-        with self._lock:
-            self._works.append(work)
+        if self._wanted:
+            with self._lock:
+                self._works.append(work)
 
-        self._thread.ensure()
+            self._thread.ensure()
 
         try:
-            yield
+            yield work.end
         finally:
-            work.over = True
+            work.end()
 
     def _look_at_all(self) -> None:
         with self._lock:
