@@ -65,12 +65,20 @@ class LazyGroup(click.Group):
 
         :raises ClickException: Instead of an error of this package.
         """
+        from .output import accept_every_character, fail_if_untold
+
+        accept_every_character()
+
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
         except ConfigError as error:
             raise click.ClickException(str(error).replace("\n", "\nError: ")) from error
         except ChatwootError as error:
             raise click.ClickException(str(error)) from error
+
+        fail_if_untold(ctx)
+
+        return result
 
 
 chatwoot = LazyGroup("chatwoot", help="Answer Chatwoot conversations.")

@@ -12,6 +12,8 @@ from flask_chatwoot.errors import APIError
 from flask_chatwoot.payloads.events import MessageEvent
 from flask_chatwoot.runtime import current_runtime
 
+from .output import show, tell
+
 
 @click.command()
 @click.option(
@@ -57,7 +59,7 @@ def _run(*, dry_run: bool, resume: bool) -> None:
     if count is None:
         raise click.ClickException("Another process is looking at this moment.")
 
-    click.echo(f"{_counted(count, 'message')} found and stored for the workers.")
+    tell(f"{_counted(count, 'message')} found and stored for the workers.")
 
 
 def _problem(parts: CatchUp) -> str | None:
@@ -82,20 +84,20 @@ def _problem(parts: CatchUp) -> str | None:
 
 def _rehearse(parts: CatchUp) -> None:
     if problem := _problem(parts):
-        click.echo(f"Nothing would be taken in: {problem}")
+        show(f"Nothing would be taken in: {problem}")
 
     looked = parts.rehearse()
 
     for findings in looked:
         for line in _lines(findings):
-            click.echo(line)
+            show(line)
 
     count = sum(
         finding.verdict is Verdict.TAKEN_IN
         for findings in looked
         for finding in _messages(findings)
     )
-    click.echo(
+    show(
         f"{_counted(len(looked), 'conversation')} changed; "
         f"{_counted(count, 'message')} would be taken in."
     )

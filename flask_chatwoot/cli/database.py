@@ -11,6 +11,7 @@ from flask_chatwoot.config.converters import schema as schema_name
 from flask_chatwoot.runtime import current_runtime
 
 from .options import checked, needs_driver
+from .output import show
 
 
 @click.group()
@@ -47,9 +48,9 @@ def sql(schema: str | None, role: str | None) -> None:
         raise click.UsageError("Give the user of the app with --role.")
 
     statements = [*migration.statements(name), *migration.grants(name, user)]
-    click.echo("BEGIN;")
+    show("BEGIN;")
 
     for statement in statements:
-        click.echo(f"{inspect.cleandoc(statement)};")
+        show(f"{inspect.cleandoc(statement)};")
 
-    click.echo("COMMIT;")
+    show("COMMIT;")

@@ -17,6 +17,7 @@ from flask_chatwoot.queue.schema import JobState
 from flask_chatwoot.runtime import current_runtime
 
 from .options import FiniteRange, checked, needs_driver
+from .output import show, tell
 
 if t.TYPE_CHECKING:
     from flask_chatwoot.queue.move import Moved, Target
@@ -50,7 +51,7 @@ def jobs(ctx: click.Context, state: str | None, as_json: bool, limit: int) -> No
     if ctx.invoked_subcommand is None:
         states = [] if state is None else [JobState(state)]
         rows = _inspection().jobs(*states, limit=limit or None)
-        click.echo(_as_json(rows) if as_json else _as_table(rows))
+        show(_as_json(rows) if as_json else _as_table(rows))
 
 
 @jobs.command()
@@ -66,7 +67,7 @@ def retry(ids: tuple[int, ...], dead: bool) -> None:
     found = inspection.jobs(JobState.DEAD) if dead else []
     wanted = [job.id for job in found] or list(ids)
     retried = inspection.retry(wanted)
-    click.echo(f"{_counted(len(retried))} will be retried.")
+    tell(f"{_counted(len(retried))} will be retried.")
 
     if others := sorted(set(wanted) - set(retried)):
         raise click.ClickException(f"Not dead: {', '.join(map(str, others))}.")
@@ -91,7 +92,7 @@ def prune(days: float, dead: bool) -> None:
     pruned = store.inspection.prune(older_than=days * 86400, dead=dead)
     # Catch-up cannot know any more what of that time was answered.
     store.sweeps.begin_again(store.database.clock() - days * 86400)
-    click.echo(f"{_counted(pruned)} deleted.")
+    tell(f"{_counted(pruned)} deleted.")
 
 
 @jobs.command()
@@ -135,7 +136,7 @@ def move(url: Address, schema: str | None) -> None:
 
     target = moving.Target(url, schema or config.database_schema, config.base_url)
     moved = moving.move(config.database_path, config.account_id, target)
-    click.echo(_as_text(moved, target))
+    tell(_as_text(moved, target))
 
 
 def _as_text(moved: Moved, target: Target) -> str:

@@ -37,6 +37,7 @@ def playground(port: int, host: str, expose: bool, reload: bool) -> None:
     # Imported late: web processes do not need it.
     from flask_chatwoot.playground import is_loopback, serve
 
+    from .output import tell
     from .reloading import can_restart, shared_folder, supervise, wait_for_change
     from .stop import Stop
 
@@ -56,7 +57,7 @@ def playground(port: int, host: str, expose: bool, reload: bool) -> None:
 
     try:
         with serve(runtime.app, host=host, port=port, folder=folder) as address:
-            click.echo(f"Playground: {address}\nCtrl-C stops.")
+            tell(f"Playground: {address}\nCtrl-C stops.")
 
             if folder:
                 wait_for_change(stop, folder)

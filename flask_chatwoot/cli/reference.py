@@ -12,6 +12,8 @@ from flask_chatwoot.config.table import Setting
 from flask_chatwoot.outcomes import DeliveryOutcome, Reason, TurnOutcome
 from flask_chatwoot.runtime import current_runtime
 
+from .output import show
+
 _WIDEST: t.Final = 40
 """Characters of a value that are shown."""
 
@@ -95,4 +97,4 @@ def _print_table(rows: t.Sequence[tuple[str, ...]]) -> None:
 
     for *cells, last in rows:
         padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
-        click.echo("  ".join([*padded, last]).rstrip())
+        show("  ".join([*padded, last]).rstrip())

@@ -17,6 +17,7 @@ from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.runtime import current_runtime
 
 from .copilot import show_settings
+from .output import confirm, show, tell
 
 if t.TYPE_CHECKING:
     from flask_chatwoot.client import ChatwootClient
@@ -126,10 +127,11 @@ def teardown(url: str | None, yes: bool, dry_run: bool) -> None:
             continue
 
         result = step.apply(client)
-        click.echo(f"  ✓ {result.text}")
 
         if result.undo is None:
             record.remove(step)
+
+        tell(f"  ✓ {result.text}")
 
 
 @click.command()
@@ -157,7 +159,7 @@ def doctor(ctx: click.Context, url: str | None, ask: bool, as_json: bool) -> Non
         ask=ask,
     )
     findings = report.run_checks(context)
-    click.echo((report.as_json if as_json else report.as_text)(findings))
+    show((report.as_json if as_json else report.as_text)(findings))
     ctx.exit(int(report.has_errors(findings)))
 
 
@@ -229,16 +231,16 @@ def _record(client: ChatwootClient) -> SetupRecord:
 
 def _show(plan: SetupPlan) -> None:
     for text in plan.already:
-        click.echo(f"  = {text}")
+        tell(f"  = {text}")
 
     for text in plan.warnings:
-        click.echo(f"  ! {text}")
+        tell(f"  ! {text}")
 
     for _, text in plan.steps:
-        click.echo(f"  + {text}")
+        tell(f"  + {text}")
 
     if not plan.steps:
-        click.echo("There is nothing to do.")
+        tell("There is nothing to do.")
 
 
 def _agreed(*, yes: bool, dry_run: bool) -> bool:
@@ -247,10 +249,10 @@ def _agreed(*, yes: bool, dry_run: bool) -> bool:
     :raises click.Abort: The administrator declined.
     """
     if dry_run:
-        click.echo("Nothing was changed.")
+        tell("Nothing was changed.")
         return False
 
-    return yes or click.confirm("Change this in Chatwoot?", abort=True)
+    return yes or confirm("Change this in Chatwoot?")
 
 
 def _apply(
@@ -259,10 +261,11 @@ def _apply(
     for step, _ in plan.steps:
         result = step.apply(client)
         lines.update(result.environment)
-        click.echo(f"  ✓ {result.text}")
 
         if result.undo is not None:
             record.add(result.undo)
+
+        tell(f"  ✓ {result.text}")
 
 
 def _show_environment(lines: t.Mapping[str, str], *, known: bool) -> None:
@@ -270,21 +273,21 @@ def _show_environment(lines: t.Mapping[str, str], *, known: bool) -> None:
 
     :param known: The app has a secret already.
     """
-    click.echo("Set in the environment of the app:")
+    tell("Set in the environment of the app:")
 
     for key, value in lines.items():
-        click.echo(f"{key}={shlex.quote(value)}")
+        tell(f"{key}={shlex.quote(value)}")
 
     if "CHATWOOT_API_ACCESS_TOKEN" in lines:
-        click.echo(
+        tell(
             "The token is the bot's: replies appear under its name. Keep your own as "
             "CHATWOOT_ADMIN_TOKEN for setup, teardown and doctor."
         )
 
     if "CHATWOOT_WEBHOOK_SECRET" in lines:
-        click.echo("This command does not show the secret again.")
+        tell("This command does not show the secret again.")
     elif not known:
-        click.echo(
+        tell(
             "Chatwoot 4.12 and later shows the secret, for CHATWOOT_WEBHOOK_SECRET, in "
             "Settings → Integrations → Webhooks, or for an agent bot in Bots."
         )

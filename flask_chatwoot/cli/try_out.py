@@ -17,6 +17,7 @@ from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.runtime import current_runtime
 
 from .options import FiniteRange
+from .output import show
 
 
 @click.command()
@@ -46,7 +47,7 @@ def ask(text: str, mode: str) -> None:
         raise click.ClickException(f"{error}\n\n{''.join(whole)}".rstrip()) from None
 
     if answer is not None:
-        click.echo(answer)
+        show(answer)
 
 
 @click.command()
@@ -92,7 +93,7 @@ def simulate(texts: tuple[str, ...], mode: str, timeout: float) -> None:
     except TimeoutError:
         raise click.ClickException(f"No answer within {timeout:g} s.") from None
 
-    click.echo(transcript)
+    show(transcript)
 
     if failed := [end.reason for end in endings if end.outcome is TurnOutcome.DEAD]:
         raise click.ClickException(f"No answer: {failed[0]}. See the log.")

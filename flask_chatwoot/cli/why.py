@@ -14,6 +14,8 @@ from flask_chatwoot.queue.schema import DraftState, JobState
 from flask_chatwoot.runtime import current_runtime
 from flask_chatwoot.turns.messages import TAKEOVER, UNANSWERED, UNDELIVERED
 
+from .output import show
+
 
 @click.command()
 @click.argument("conversation", type=click.IntRange(1, 2**63 - 1))
@@ -40,9 +42,9 @@ def why(conversation: int) -> None:
     ]
 
     for _, text in sorted(told, key=lambda each: each[0]):
-        click.echo(text)
+        show(text)
 
-    click.echo(_owner(configured.ownership.load(conversation)))
+    show(_owner(configured.ownership.load(conversation)))
 
 
 def _story(job: JobStory, now: float) -> str:

@@ -12,6 +12,7 @@ from flask_chatwoot.config.table import MOST_WORKERS
 from flask_chatwoot.runtime import current_runtime
 from flask_chatwoot.workers import ThreadBackend
 
+from .output import tell
 from .stop import Stop
 
 _START_PAUSE: t.Final = 1.0
@@ -35,14 +36,14 @@ def work(threads: int | None) -> None:
         configured.upkeep,
         threads=threads or runtime.config.workers or 4,
     )
-    click.echo("Working. Ctrl-C stops.")
+    tell("Working. Ctrl-C stops.")
 
     # Where no thread can be started at the moment, there is none that tries again.
     while not (backend.start() or backend.busy or stop.wait(_START_PAUSE)):
         pass
 
     stop.wait()
-    click.echo("Finishing the turns that run.")
+    tell("Finishing the turns that run.")
     backend.stop()
 
     if backend.busy:

@@ -57,7 +57,6 @@ def as_json(findings: t.Sequence[Finding]) -> str:
     return json.dumps(
         [{**finding._asdict(), "mark": _NAMES[finding.mark]} for finding in findings],
         indent=2,
-        ensure_ascii=False,
     )
 
 
