@@ -210,9 +210,14 @@ def test_what_a_copilot_or_a_path_raised_is_in_the_signal(
     assert [each["turn"] and each["turn"].text for each in seen] == [None, QUESTION]
 
 
+def is_generated(kind: type) -> bool:
+    """Whether the representation of a dataclass is Python's, and not its own."""
+    return bool(vars(kind)["__dataclass_params__"].repr)
+
+
 def shown_fields(kind: type) -> dict[str, str]:
     """The fields that a class shows as Python does by default, and their types."""
-    if dataclasses.is_dataclass(kind) and "__repr__" in vars(kind):
+    if dataclasses.is_dataclass(kind) and is_generated(kind):
         shown = [each for each in dataclasses.fields(kind) if each.repr]
         return {each.name: str(each.type) for each in shown}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import secrets
 import shlex
 
-import click
-
 from flask_chatwoot.runtime import Runtime
+
+from .output import show
 
 _WHERE = (
     "Set in Chatwoot's Super Admin console, under Settings → Captain. Only an "
@@ -39,17 +39,17 @@ def show_settings(runtime: Runtime, endpoint: str) -> None:
     """
     known = runtime.config.copilot_token
     key = known[0] if known else secrets.token_urlsafe(32)
-    click.echo(_WHERE)
-    click.echo(f"CAPTAIN_OPEN_AI_ENDPOINT  {endpoint}")
-    click.echo(f"CAPTAIN_OPEN_AI_API_KEY   {key}")
-    click.echo(_WHAT)
+    show(_WHERE)
+    show(f"CAPTAIN_OPEN_AI_ENDPOINT  {endpoint}")
+    show(f"CAPTAIN_OPEN_AI_API_KEY   {key}")
+    show(_WHAT)
 
     if not runtime.config.copilot_one_account:
-        click.echo(_ACCOUNTS)
+        show(_ACCOUNTS)
 
     if runtime.find_completion() is None:
-        click.echo(_SUGGESTIONS_ONLY)
+        show(_SUGGESTIONS_ONLY)
 
     if not known:
-        click.echo("Set in the environment of the app:")
-        click.echo(f"CHATWOOT_COPILOT_TOKEN={shlex.quote(key)}")
+        show("Set in the environment of the app:")
+        show(f"CHATWOOT_COPILOT_TOKEN={shlex.quote(key)}")
