@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import errno
+import os
 import shlex
+import tempfile
 import typing as t
 from collections.abc import Iterator
 from functools import cached_property
@@ -40,6 +43,12 @@ class Scene(Administered):
     def make(self, chatwoot: Chatwoot | None = None, **settings: t.Any) -> Flask:
         usual = {"base_url": self.sim.url, "api_access_token": self.sim.user_token}
         return self._make_app(chatwoot, **{**usual, **settings})
+
+    def make_for(self, sim: Simulator, **settings: t.Any) -> Flask:
+        """An app for another account, with the same instance folder."""
+        there = {"base_url": sim.url, "api_access_token": sim.user_token}
+        database = "sqlite:///other.sqlite3"
+        return self.make(**{**there, "database_url": database, **settings})
 
     def run(self, *arguments: str, answer: str | None = None) -> tuple[int, str]:
         """Exit code and output of ``flask chatwoot``; ``answer`` is typed."""
@@ -328,3 +337,56 @@ def test_teardown_recognises_names_where_the_record_is_lost(done: Scene) -> None
     _, printed = done.run("teardown", "--url", APP, "--yes")
     assert f"Deleted the webhook to {WEBHOOK}." in printed
     assert done.settings.webhooks == {}
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("account", [1, 2])
+def test_teardown_names_the_server_that_the_record_is_for(
+    done: Scene, account: int, known: bool
+) -> None:
+    with Simulator(retry_pause=0.0, account_id=account) as other:
+        token = other.user_token if known else done.sim.user_token
+        done.app = done.make_for(other, account_id=account, api_access_token=token)
+        code, printed = done.run("teardown")
+        there = f"{other.url} account {account}"
+
+    assert (code, done.writes[3:]) == (int(not known), [])
+    assert printed.startswith(
+        f"  ! The record of setup is for {done.sim.url} account 1, and not for "
+        f"{there}. To undo it, set CHATWOOT_BASE_URL, "
+        "CHATWOOT_ACCOUNT_ID and the token to those of there.\n"
+    )
+    assert printed.endswith(NOTHING) is known
+
+
+def test_a_record_of_several_servers_needs_no_word(done: Scene) -> None:
+    with Simulator(retry_pause=0.0) as other:
+        done.app = done.make_for(other)
+        assert done.set_up()[0] == 0
+        assert "  ! The record" not in done.run("teardown", "--yes")[1]
+
+    done.app = done.make(database_url="sqlite:///a.sqlite3")
+    assert done.tear_down() == (0, 0, 3)
+
+
+@pytest.mark.parametrize("command", [(*SETUP, "--yes"), ("teardown", "--yes")])
+def test_nothing_is_changed_if_the_record_cannot_be_written(
+    done: Scene, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    if command[0] == "setup":
+        done.tear_down()
+
+    before = len(done.writes)
+
+    def full_disk(**_: t.Any) -> t.NoReturn:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full_disk)
+    # The app itself was made before.
+    code, printed = done.run(*command)
+
+    assert (code, len(done.writes)) == (1, before)
+    assert printed.splitlines()[-1].endswith(
+        "chatwoot.setup.json' cannot be written: No space left on device. Let this "
+        "process write there."
+    )

@@ -88,9 +88,13 @@ def setup(url: str, copilot: bool, yes: bool, dry_run: bool, **wanted: t.Any) ->
         return
 
     lines = environment(request, client)
+    record = _record(client)
+
+    if plan.steps and not dry_run:
+        record.expect_writable()
 
     try:
-        _apply(plan, client, _record(client), lines)
+        _apply(plan, client, record, lines)
     finally:  # even after an error: a later run does not show the secret
         if not dry_run:
             _show_environment(lines, known=bool(config.webhook_secret))
@@ -110,6 +114,7 @@ def teardown(url: str | None, yes: bool, dry_run: bool) -> None:
     config = current_runtime().config
     client = client_of(config, admin_token())
     record = _record(client)
+    _tell_of_others(record)
     current = account.read(client)
     todo = undo_steps(current, record, url and webhook_url(url, config))
     plan = SetupPlan.of(todo, current)
@@ -120,6 +125,9 @@ def teardown(url: str | None, yes: bool, dry_run: bool) -> None:
 
     if dry_run:
         return
+
+    if record.steps:
+        record.expect_writable()
 
     for step in todo:
         if not step.check(current).needed:
@@ -227,6 +235,16 @@ def _record(client: ChatwootClient) -> SetupRecord:
         base_url=client.base_url,
         account_id=client.account_id,
     )
+
+
+def _tell_of_others(record: SetupRecord) -> None:
+    """Say where setup was run, if that was not here."""
+    if record.elsewhere and not record.steps:
+        tell(
+            f"  ! The record of setup is for {' and '.join(record.elsewhere)}, and not "
+            f"for {record.where}. To undo it, set CHATWOOT_BASE_URL, "
+            "CHATWOOT_ACCOUNT_ID and the token to those of there."
+        )
 
 
 def _show(plan: SetupPlan) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import tempfile
 import typing as t
 from dataclasses import asdict
 
@@ -49,12 +50,14 @@ class SetupRecord:
 
     Reads the file at once, and writes it with each change.
 
+    :ivar where: The server and the account.
+
     :raises SetupError: The file cannot be read.
     """
 
     def __init__(self, path: str, *, base_url: str, account_id: int) -> None:
         self.path = path
-        self._where = f"{base_url} account {account_id}"
+        self.where = f"{base_url} account {account_id}"
         self._entries = self._load()
 
     @property
@@ -67,19 +70,43 @@ class SetupRecord:
             return [
                 _KINDS[entry["kind"]](**entry["values"])
                 for entry in self._entries
-                if entry["where"] == self._where
+                if entry["where"] == self.where
             ]
         except (KeyError, TypeError):
             raise self._unreadable() from None
 
+    @property
+    def elsewhere(self) -> list[str]:
+        """The other servers and accounts of which the file holds steps."""
+        where = {str(entry["where"]) for entry in self._entries if "where" in entry}
+
+        return sorted(where - {self.where})
+
+    def expect_writable(self) -> None:
+        """Check that the file can be written, before there is something to keep.
+
+        :raises SetupError: It cannot.
+        """
+        with self._writing():
+            os.makedirs(self._folder, exist_ok=True)
+
+            with tempfile.TemporaryFile(dir=self._folder):
+                pass
+
     def add(self, step: UndoStep) -> None:
-        """Keep an undo step."""
+        """Keep an undo step.
+
+        :raises SetupError: The file cannot be written.
+        """
         if (entry := self._entry(step)) not in self._entries:
             self._entries.append(entry)
             self._save()
 
     def remove(self, step: UndoStep) -> None:
-        """Remove an undo step; with the last one the file is deleted."""
+        """Remove an undo step; with the last one the file is deleted.
+
+        :raises SetupError: The file cannot be written.
+        """
         if (entry := self._entry(step)) in self._entries:
             self._entries.remove(entry)
             self._save()
@@ -88,7 +115,7 @@ class SetupRecord:
         (kind,) = [name for name, cls in _KINDS.items() if cls is type(step)]
         values = asdict(t.cast(t.Any, step))
 
-        return {"where": self._where, "kind": kind, "values": values}
+        return {"where": self.where, "kind": kind, "values": values}
 
     def _load(self) -> list[JSON]:
         try:
@@ -102,22 +129,41 @@ class SetupRecord:
         if not isinstance(entries, list):
             raise self._unreadable()
 
+        if not all(isinstance(entry, dict) for entry in entries):
+            raise self._unreadable()
+
         return entries
 
     def _save(self) -> None:
-        if not self._entries:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(self.path)
+        with self._writing():
+            if self._entries:
+                self._write()
+            else:
+                with contextlib.suppress(FileNotFoundError):
+                    os.remove(self.path)
 
-            return
-
-        os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
+    def _write(self) -> None:
+        os.makedirs(self._folder, exist_ok=True)
         new = f"{self.path}.new"
 
         with open(new, "w", encoding="utf-8") as file:
             json.dump(self._entries, file, indent=2, ensure_ascii=False)
 
         os.replace(new, self.path)
+
+    @property
+    def _folder(self) -> str:
+        return os.path.dirname(self.path) or "."
+
+    @contextlib.contextmanager
+    def _writing(self) -> t.Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise SetupError(
+                f"The setup record {self.path!r} cannot be written: {error.strerror}. "
+                "Let this process write there."
+            ) from None
 
     def _unreadable(self) -> SetupError:
         return SetupError(
