@@ -365,22 +365,33 @@ class Ingest:
         if not event.message.by_operator or ours:
             return _ignored(reason)
 
-        # In one transaction: after a crash in between, the mode would never be set.
-        with self.queue.transaction(event.conversation.id, durable=True) as tx:
-            takes_over = record_operator(self.ownership, event, self.modes, tx)
-            record_human(self.ownership, event, self.modes, tx)
-            sets_mode = takes_over and (
-                self.modes.resolve(event.conversation) is Mode.BOT
-            )
-            new = sets_mode and self._put(
-                event, body, TAKEOVER, found_after=found_after, tx=tx
-            )
+        sets_mode, new = self._take_over(event, body, found_after)
 
         if new:
             self.backend.wake(event.conversation.id)
             self._tell(event)
 
         return _receipt(new) if sets_mode else _ignored(reason)
+
+    def _take_over(
+        self, event: MessageEvent, body: bytes, found_after: float | None
+    ) -> tuple[bool, bool]:
+        """Whether the mode must be set, and whether a job for that was stored."""
+        tries: list[tuple[bool, bool]] = []
+
+        # In one transaction: after a crash in between, the mode would never be set.
+        def take(tx: Transaction, _: bool) -> tuple[bool, bool]:
+            takes_over = record_operator(self.ownership, event, self.modes, tx)
+            record_human(self.ownership, event, self.modes, tx)
+            is_bot = self.modes.resolve(event.conversation) is Mode.BOT
+            sets_mode = takes_over and is_bot
+            put = functools.partial(self._put, event, body, TAKEOVER, tx=tx)
+            tries.append((sets_mode, sets_mode and put(found_after=found_after)))
+
+            # After a commit without an answer the next try finds it done.
+            return max(tries)
+
+        return self.queue.write(event.conversation.id, take)
 
     def _tell(self, event: MessageEvent) -> None:
         if turn_due.receivers:
@@ -454,9 +465,11 @@ class Ingest:
         if event.resolves:
             newest = event.newest_message_id
 
-            with self.queue.transaction(conversation_id, durable=True) as tx:
+            def resolve(tx: Transaction, _: bool) -> None:
                 self.ownership.apply(conversation_id, transition, tx=tx)
                 self.transcript.forget(conversation_id, newest=newest, tx=tx)
+
+            self.queue.write(conversation_id, resolve)
         else:
             self.ownership.apply(conversation_id, transition)
 

@@ -15,7 +15,7 @@ from flask_chatwoot.payloads import events
 from flask_chatwoot.payloads.conversation import Conversation
 from flask_chatwoot.payloads.events import MessageEvent
 from flask_chatwoot.payloads.fields import Object
-from flask_chatwoot.queue.database import Database
+from flask_chatwoot.queue.database import Database, execute
 
 _IS_DUE: t.Final = """
 EXISTS (
@@ -95,8 +95,7 @@ class ToldAttributes:
 
     def prune(self) -> None:
         """Delete what no turn needs."""
-        with self._database.transaction() as tx:
-            tx.execute(_PRUNE, self._names(0))
+        execute(self._database, _PRUNE, self._names(0))
 
     def _stored(self, conversation_id: int) -> list[Conversation]:
         """What is stored of a conversation; of the same time, the newest first."""
@@ -133,9 +132,8 @@ class ToldAttributes:
 
     def _save(self, conversation_id: int, attributes: Object, at: float) -> None:
         values = {"attributes": json.dumps(dict(attributes)), "at": at}
-
-        with self._database.transaction(conversation_id=conversation_id) as tx:
-            tx.execute(_SAVE, self._names(conversation_id) | values)
+        names = self._names(conversation_id) | values
+        execute(self._database, _SAVE, names, conversation_id=conversation_id)
 
     def _names(self, conversation_id: int) -> dict[str, t.Any]:
         return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing as t
 
-from flask_chatwoot.queue.database import Database, Deletion, Transaction
+from flask_chatwoot.queue.database import Database, Deletion, Transaction, execute
 
 from .state import Ownership, Transition
 
@@ -93,8 +93,7 @@ class OwnershipStore:
 
         names = {"account": self._database.account_id, "name": f"{_BOT}{bot_id}"}
 
-        with self._database.transaction() as tx:
-            tx.execute(_LEARN, names)
+        execute(self._database, _LEARN, names)
 
     def load(self, conversation_id: int) -> Ownership:
         """The ownership of a conversation; the default state if nothing is known."""
@@ -124,10 +123,17 @@ class OwnershipStore:
         if transition(before) == before:
             return Change(before, before)
 
-        with self._database.transaction(
-            durable=durable, conversation_id=conversation_id
-        ) as own:
-            return self._apply(own, conversation_id, transition)
+        changes: list[Change] = []
+
+        def change(own: Transaction, _: bool) -> Change:
+            changes.append(self._apply(own, conversation_id, transition))
+            first, last = changes[0], changes[-1]
+
+            return first if last.before == first.after else last
+
+        return self._database.write(
+            change, durable=durable, conversation_id=conversation_id
+        )
 
     def touched_since(self, conversation_id: int, at: float) -> bool:
         """Whether the state of a conversation was changed since a time, Unix seconds.

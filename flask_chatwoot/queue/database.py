@@ -158,6 +158,27 @@ def joined(
     return database.transaction(durable=durable, conversation_id=conversation_id)
 
 
+def execute(
+    database: Database,
+    sql: str,
+    values: Values,
+    *,
+    durable: bool = False,
+    conversation_id: int | None = None,
+) -> int:
+    """Run a statement that may be repeated, by itself; the number of rows it wrote.
+
+    If the connection broke, those that it wrote when it was repeated.
+
+    :param values: Besides ``now``.
+    """
+    return database.write(
+        lambda tx, _: tx.execute(sql, {**values, "now": tx.now}).rowcount,
+        durable=durable,
+        conversation_id=conversation_id,
+    )
+
+
 class Deletion(t.NamedTuple):
     """Two statements that delete rows, many or few, without making others wait.
 

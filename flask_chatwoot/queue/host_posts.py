@@ -12,7 +12,7 @@ import typing as t
 
 from flask_chatwoot.payloads.fields import BY_HOST
 
-from .database import Database, Deletion
+from .database import Database, Deletion, Transaction, execute
 
 EXPECTED_FOR: t.Final = 3600.0
 """Seconds after its request for which a post of unknown id is recognised by its text.
@@ -26,6 +26,13 @@ INSERT INTO host_post (
 ) VALUES (:account, :conversation, :marker, :private, :content, :files, :now)
 RETURNING id
 """
+
+_BEGUN: t.Final = """
+SELECT max(id) FROM host_post WHERE account_id = :account
+AND conversation_id = :conversation AND marker = :marker AND begun_at >= :since
+HAVING max(id) IS NOT NULL
+"""
+"""The row of a commit without an answer."""
 
 _MADE: t.Final = """
 UPDATE host_post SET message_id = :message, content = '' WHERE id = :post
@@ -107,20 +114,29 @@ class HostPosts:
             "files": files,
         }
 
-        with self._database.transaction(durable=True) as tx:
-            ((post_id,),) = tx.execute(_BEGIN, values | {"now": tx.now}).fetchall()
+        times: list[float] = []
+
+        def begin(tx: Transaction, again: bool) -> int:
+            times.append(tx.now)
+            begun = {**values, "now": tx.now, "since": times[0]}
+            found = again and tx.execute(_BEGUN, begun).fetchone()
+
+            return int((found or tx.execute(_BEGIN, begun).fetchone())[0])
+
+        post_id = self._database.write(begin, durable=True)
 
         return HostPost(post_id, marker, private, content, files)
 
     def made(self, post: HostPost, message_id: int) -> None:
         """Record the message of a post, and erase its text."""
-        with self._database.transaction(durable=True) as tx:
-            tx.execute(_MADE, {"post": post.id, "message": message_id})
+        made = {"post": post.id, "message": message_id}
+        execute(self._database, _MADE, made, durable=True)
 
     def unmade(self, post: HostPost) -> None:
         """Record that the request for a post certainly created no message."""
-        with self._database.transaction() as tx:
-            tx.execute("DELETE FROM host_post WHERE id = :post", {"post": post.id})
+        execute(
+            self._database, "DELETE FROM host_post WHERE id = :post", {"post": post.id}
+        )
 
     def under_way(
         self, conversation_id: int, *, message_id: int, marker: str | None

@@ -3,7 +3,7 @@
 import typing as t
 
 from . import schema
-from .database import Database, Deletion
+from .database import Database, Deletion, Transaction
 from .schema import DraftState, JobState, WorkerLimit
 
 KEEP: t.Final = 7 * 24 * 3600.0
@@ -323,10 +323,11 @@ class Inspection:
             "stuck": stuck,
         }
 
-        with self._database.transaction() as tx:
-            values["now"] = tx.now
-            tx.execute(_BEAT, values)
-            tx.execute(_PRUNE_WORKERS, values)
+        def beat(tx: Transaction, _: bool) -> None:
+            tx.execute(_BEAT, values | {"now": tx.now})
+            tx.execute(_PRUNE_WORKERS, values | {"now": tx.now})
+
+        self._database.write(beat)
 
     def retry(self, job_ids: t.Iterable[int]) -> list[int]:
         """Revive dead jobs with all their attempts; return the ids of those revived."""
@@ -345,15 +346,20 @@ class Inspection:
         if found is None:
             return False
 
-        with self._database.transaction(conversation_id=found[0]) as tx:
-            revived = tx.execute(_REVIVE, values | {"now": tx.now}).rowcount
+        revived: list[int] = []
 
-            if revived:
+        def revive(tx: Transaction, _: bool) -> bool:
+            # What a commit without an answer has revived is not dead any more.
+            revived.append(tx.execute(_REVIVE, values | {"now": tx.now}).rowcount)
+
+            if revived[-1]:
                 tx.execute(
                     "DELETE FROM draft WHERE job_id = :job AND about_failure", values
                 )
 
-        return bool(revived)
+            return any(revived)
+
+        return self._database.write(revive, conversation_id=found[0])
 
     def prune(
         self,

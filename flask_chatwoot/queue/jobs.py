@@ -18,6 +18,7 @@ The states of a job, and what changes them, are described in
 
 import contextlib
 import enum
+import functools
 import secrets
 import typing as t
 
@@ -25,7 +26,7 @@ from flask_chatwoot.outcomes import Reason
 
 from . import leases, line
 from .claimed import FollowUp, Job
-from .database import Database, Transaction
+from .database import Database, Result, Transaction, Values, Work, execute
 from .due import JOB, Due, Row
 from .line import MESSAGE, Window
 from .outbox import (
@@ -46,6 +47,11 @@ _CLAIMED: t.Final = f"{JOB} AND due_at IS NOT NULL AND claim = :claim"
 _CLAIM: t.Final = """
 UPDATE job SET claim = :claim, worker = :worker, due_at = :due, attempts = attempts + 1
 WHERE id = :job
+"""
+
+_RENEW: t.Final = """
+UPDATE job SET due_at = :now + :lease
+WHERE id = :job AND claim = :claim AND due_at > :now
 """
 
 _END_LEASES: t.Final = """
@@ -78,6 +84,10 @@ UPDATE job SET due_at = :due, claim = NULL, attempts = attempts - :free,
 WHERE id = :job AND claim = :claim
 """
 
+_COUNTS: t.Final = """
+SELECT provider_attempts, chatwoot_attempts FROM job WHERE id = :job AND claim = :claim
+"""
+
 _FAILED: t.Final = """
 UPDATE job SET provider_attempts = provider_attempts + :provider,
     chatwoot_attempts = chatwoot_attempts + :chatwoot
@@ -98,6 +108,12 @@ AND NOT EXISTS (SELECT 1 FROM draft WHERE job_id = job.id)
 AND NOT EXISTS (SELECT 1 FROM job AS own WHERE own.id = :job AND own.late)
 """
 """The turn that may answer another's messages too."""
+
+
+_ADD_TO_HEIR: t.Final = """
+INSERT INTO follow_up (job_id, message_id, said, received_at)
+VALUES (:heir, :message, :said, :since)
+"""
 
 
 class FailedBy(enum.StrEnum):
@@ -139,8 +155,9 @@ class Queue:
             durable=durable, conversation_id=conversation_id
         )
 
-    def _of(self, job: Job) -> contextlib.AbstractContextManager[Transaction]:
-        return self.transaction(job.conversation_id)
+    def write(self, conversation_id: int, work: Work[Result]) -> Result:
+        """What :meth:`.Database.write` returns, durably and about a conversation."""
+        return self._database.write(work, durable=True, conversation_id=conversation_id)
 
     # -- deliveries ------------------------------------------------------------
 
@@ -292,12 +309,8 @@ class Queue:
         if self._database.processes.keep_leases:
             return
 
-        with self._of(job) as tx:
-            tx.execute(
-                "UPDATE job SET due_at = :due WHERE id = :job AND claim = :claim"
-                " AND due_at > :now",
-                _lease(job) | {"now": tx.now, "due": tx.now + self.lease},
-            )
+        names = _lease(job) | {"lease": self.lease}
+        execute(self._database, _RENEW, names, conversation_id=job.conversation_id)
 
     def end_leases(self) -> int:
         """End the leases of processes that have died; return their number.
@@ -309,9 +322,7 @@ class Queue:
         for worker in self._database.processes.dead():
             values = {"account": self._database.account_id, "worker": worker}
 
-            with self._database.transaction() as tx:
-                ended += tx.execute(_END_LEASES, values | {"now": tx.now}).rowcount
-                tx.execute(_FORGET, values)
+            ended += self._database.write(functools.partial(_end_leases, values))
 
         return ended
 
@@ -359,9 +370,16 @@ class Queue:
         Nothing happens if the lease was lost.
         """
         counts = {each.value: int(each is by) for each in FailedBy}
+        names, counted = _lease(job), list[t.Any]()
 
-        with self._of(job) as tx:
-            tx.execute(_FAILED, _lease(job) | counts)
+        def count(tx: Transaction, _: bool) -> None:
+            # Nobody else counts for this claim: another number was counted here.
+            counted.append(tx.execute(_COUNTS, names).fetchone())
+
+            if counted[-1] == counted[0]:
+                tx.execute(_FAILED, names | counts)
+
+        self._database.write(count, conversation_id=job.conversation_id)
 
     def give_up(
         self,
@@ -402,24 +420,26 @@ class Queue:
             "job": job.id,
         }
 
-        with self.transaction(job.conversation_id, durable=True) as tx:
+        kept = [{"message": id, "said": text, "since": job.since} for id, text in said]
+
+        def supersede(tx: Transaction, again: bool) -> bool:
+            if again and _has_ended(tx, job, "declined"):
+                return True
+
             (heir,) = tx.execute(_HEIR, values).fetchone()
 
             if heir is None:
                 return False
 
             expect_unchanged(tx, job)
-            tx.executemany(
-                "INSERT INTO follow_up (job_id, message_id, said, received_at)"
-                " VALUES (:heir, :message, :said, :since)",
-                [
-                    {"heir": heir, "message": id, "said": text, "since": job.since}
-                    for id, text in said
-                ],
-            )
+            tx.executemany(_ADD_TO_HEIR, [{**each, "heir": heir} for each in kept])
             expect_one(self._end(tx, job, "declined", reason), job)
 
-        return True
+            return True
+
+        return self._database.write(
+            supersede, durable=True, conversation_id=job.conversation_id
+        )
 
     def settle(
         self,
@@ -476,6 +496,13 @@ def _has_ended(tx: Transaction, job: Job, outcome: str) -> bool:
     found = tx.execute(_ENDED, {"job": job.id, "outcome": outcome})
 
     return found.fetchone() is not None
+
+
+def _end_leases(values: Values, tx: Transaction, _: bool) -> int:
+    ended = tx.execute(_END_LEASES, {**values, "now": tx.now}).rowcount
+    tx.execute(_FORGET, values)
+
+    return ended
 
 
 def _lease(job: Job) -> dict[str, t.Any]:

@@ -6,7 +6,7 @@ claim whose commit had no answer. The process itself finds such jobs.
 
 import typing as t
 
-from .database import Database
+from .database import Database, execute
 
 _CLAIMED_HERE: t.Final = """
 SELECT id, claim FROM job WHERE account_id = :account AND due_at <= :now
@@ -38,7 +38,6 @@ def let_go(database: Database, running: t.Collection[str]) -> int:
     left = [(job, claim) for job, claim in rows if claim not in running]
 
     for job, claim in left:
-        with database.transaction() as tx:
-            tx.execute(_LET_GO, {"job": job, "claim": claim})
+        execute(database, _LET_GO, {"job": job, "claim": claim})
 
     return len(left)

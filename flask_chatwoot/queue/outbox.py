@@ -5,7 +5,6 @@ goes out, so that the provider is not called twice and no reply is posted twice.
 states of a draft are described in :mod:`~flask_chatwoot.queue.schema`.
 """
 
-import contextlib
 import json
 import secrets
 import typing as t
@@ -13,7 +12,7 @@ import typing as t
 from flask_chatwoot.errors import LeaseLostError
 from flask_chatwoot.payloads.fields import Upload
 
-from .database import Database, Transaction
+from .database import Database, Transaction, execute
 from .host_posts import HostPosts
 from .recent import hashes_of
 from .schema import HELD
@@ -48,6 +47,17 @@ UPDATE draft SET sent_at = :now, unconfirmed_at = NULL, private = private OR :pr
 WHERE id = :draft
 AND EXISTS (SELECT 1 FROM job WHERE job.id = :job AND {HELD})
 """  # noqa: S608 - from constants
+
+_UNSENT: t.Final = """
+UPDATE draft SET sent_at = NULL, unconfirmed_at = NULL WHERE id = :draft
+AND EXISTS (SELECT 1 FROM job WHERE id = :job AND claim = :claim)
+"""
+
+_IS_GONE: t.Final = """
+SELECT 1 FROM job WHERE id = :job AND claim = :claim
+AND NOT EXISTS (SELECT 1 FROM draft WHERE id = :draft)
+"""
+"""Whether the answer was deleted in a commit that had no answer."""
 
 _POSTED: t.Final = "UPDATE draft SET message_id = :message WHERE id = :draft"
 
@@ -156,13 +166,6 @@ class Outbox:
         self._markers_kept = False
         self.by_host = HostPosts(database)
 
-    def _of(
-        self, job: Leased, *, durable: bool = False
-    ) -> contextlib.AbstractContextManager[Transaction]:
-        return self._database.transaction(
-            durable=durable, conversation_id=job.conversation_id
-        )
-
     def keep(
         self, job: Leased, parts: t.Iterable[DraftPart], *, handoff: str | None = None
     ) -> list[Draft]:
@@ -218,8 +221,10 @@ class Outbox:
             "claim": job.claim,
         }
 
-        written = self._database.write(
-            lambda tx, _: tx.execute(_SENDING, values | {"now": tx.now}).rowcount,
+        written = execute(
+            self._database,
+            _SENDING,
+            values,
             durable=True,
             conversation_id=job.conversation_id,
         )
@@ -248,11 +253,10 @@ class Outbox:
 
     def unconfirmed(self, draft: Draft) -> None:
         """Record that the request for the draft ended now, without an answer."""
-        self._database.write(
-            lambda tx, _: tx.execute(
-                "UPDATE draft SET unconfirmed_at = :now WHERE id = :draft",
-                {"now": tx.now, "draft": draft.id},
-            )
+        execute(
+            self._database,
+            "UPDATE draft SET unconfirmed_at = :now WHERE id = :draft",
+            {"draft": draft.id},
         )
 
     def unsent(self, job: Leased, draft: Draft, *, outdated: bool = False) -> bool:
@@ -267,27 +271,22 @@ class Outbox:
         """
         values = {"draft": draft.id, "job": job.id, "claim": job.claim}
 
-        with self._of(job) as tx:
-            found = tx.execute(
-                "UPDATE draft SET sent_at = NULL, unconfirmed_at = NULL"
-                " WHERE id = :draft AND EXISTS"
-                " (SELECT 1 FROM job WHERE id = :job AND claim = :claim)",
-                values,
-            )
+        def unsend(tx: Transaction, again: bool) -> bool:
+            if not tx.execute(_UNSENT, values).rowcount:
+                return again and tx.execute(_IS_GONE, values).fetchone() is not None
 
-            if not found.rowcount or not (outdated or is_changed(tx, job)):
-                return False
+            return (outdated or is_changed(tx, job)) and take_back(tx, job.id)
 
-            return take_back(tx, job.id)
+        return self._database.write(unsend, conversation_id=job.conversation_id)
 
     def refused(self, message_id: int) -> None:
         """Record that the channel did not take a post that Chatwoot has."""
-        with self._database.transaction() as tx:
-            tx.execute(
-                "UPDATE draft SET refused_at = :now"
-                " WHERE message_id = :message AND refused_at IS NULL",
-                {"now": tx.now, "message": message_id},
-            )
+        execute(
+            self._database,
+            "UPDATE draft SET refused_at = :now"
+            " WHERE message_id = :message AND refused_at IS NULL",
+            {"message": message_id},
+        )
 
     def files(self, draft: Draft) -> list[Upload]:
         """The files of a draft."""
@@ -332,12 +331,12 @@ class Outbox:
         if self.keeps_markers():
             return
 
-        with self._database.transaction() as tx:
-            tx.execute(
-                "INSERT INTO trait (account_id, name) VALUES (:account, 'markers')"
-                " ON CONFLICT DO NOTHING",
-                {"account": self._database.account_id},
-            )
+        execute(
+            self._database,
+            "INSERT INTO trait (account_id, name) VALUES (:account, 'markers')"
+            " ON CONFLICT DO NOTHING",
+            {"account": self._database.account_id},
+        )
 
     def has_marker(self, conversation_id: int, marker: str) -> bool:
         """Whether a marker is that of a draft of the conversation."""

@@ -14,7 +14,7 @@ import typing as t
 
 from . import line
 from .claimed import Job
-from .database import Database, Transaction
+from .database import Database, Transaction, execute
 from .outbox import is_changed, take_back
 
 _JOBS: t.Final = """
@@ -99,23 +99,24 @@ class Revisions:
             if tx.execute(_JOBS, values).fetchone() is None and _came(tx, values):
                 return False
 
-        with self._database.transaction(
-            durable=True, conversation_id=conversation_id
-        ) as tx:
+        added: list[bool] = []
+
+        def add(tx: Transaction, _: bool) -> bool:
             values["now"] = tx.now
             jobs = tx.execute(_JOBS, values).fetchall()
-            added = [_revise(tx, values, job, is_known) for job in jobs]
+            # Those of a commit without an answer are known, and new all the same.
+            added.extend(_revise(tx, values, job, is_known) for job in jobs)
 
             if not jobs and not _came(tx, values):
                 tx.execute(_KEEP, values)
 
-        return any(added)
+            return any(added)
+
+        return self._database.write(add, durable=True, conversation_id=conversation_id)
 
     def prune(self) -> None:
         """Delete the changes whose messages did not come."""
-        with self._database.transaction() as tx:
-            names = {"account": self._database.account_id, "now": tx.now}
-            tx.execute(_PRUNE, names)
+        execute(self._database, _PRUNE, {"account": self._database.account_id})
 
     def are_new(self, job: Job) -> bool:
         """Whether a message of a job was changed since it was claimed."""

@@ -13,7 +13,7 @@ import hashlib
 import secrets
 import typing as t
 
-from .database import Database, Deletion, Transaction
+from .database import Database, Deletion, Transaction, Values, execute
 
 REMEMBERED: t.Final = 3600.0
 """Seconds for which texts and hashes are kept."""
@@ -55,10 +55,10 @@ AND (content IS NOT NULL OR failure IS NOT NULL OR claimed_until <= :now)
 AND (fingerprint <> :fingerprint OR began_at <= :now - {REMEMBERED})
 """  # noqa: S608 - from constants
 
-_RENEW: t.Final = """
-UPDATE suggestion SET claimed_until = :until
+_RENEW: t.Final = f"""
+UPDATE suggestion SET claimed_until = :now + {CLAIM}
 WHERE account_id = :account AND conversation_id = :conversation AND claim = :claim
-"""
+"""  # noqa: S608 - from constants
 
 _END: t.Final = """
 UPDATE suggestion SET content = :content, failure = :failure
@@ -162,7 +162,7 @@ class Suggestions:
 
         After ``Claimed`` and ``None`` the caller waits: it asks ``again`` until it is
         ended, or calls :meth:`leave`. An ended one is erased when its last caller has
-        it.
+        it. Where the database fails, the operator asks once more.
 
         :param again: The caller waits already.
         """
@@ -204,13 +204,11 @@ class Suggestions:
 
     def renew(self, claimed: Claimed) -> None:
         """Keep a claim for :data:`CLAIM` seconds more, unless another one has it."""
-        with self._database.transaction(conversation_id=claimed.conversation_id) as tx:
-            tx.execute(_RENEW, self._of(claimed) | {"until": tx.now + CLAIM})
+        self._write(claimed, _RENEW, {})
 
     def end(self, claimed: Claimed, ended: Ended) -> None:
         """Store what became of it, unless another one has the claim."""
-        with self._database.transaction(conversation_id=claimed.conversation_id) as tx:
-            tx.execute(_END, self._of(claimed) | ended._asdict())
+        self._write(claimed, _END, ended._asdict())
 
     def conversations_of(self, text: str) -> list[int]:
         """The conversations in which a text was returned within the last hour."""
@@ -238,10 +236,8 @@ class Suggestions:
             if tx.execute(_IS_OLD, values | {"now": tx.now}).fetchone() is None:
                 return
 
-        with self._database.transaction() as tx:
-            values["now"] = tx.now
-            tx.execute(_FORGET_OLD, values)
-            tx.execute(_FORGET_HASHES, values)
+        for statement in (_FORGET_OLD, _FORGET_HASHES):
+            execute(self._database, statement, values)
 
     def prune(self, older_than: float, *, at_most: int | None = None) -> int:
         """Delete what is known of suggestions older than so many seconds.
@@ -297,6 +293,12 @@ class Suggestions:
             "fingerprint": wanted.fingerprint,
             "request": wanted.request,
         }
+
+    def _write(self, claimed: Claimed, sql: str, values: Values) -> None:
+        names, conversation_id = self._of(claimed), claimed.conversation_id
+        execute(
+            self._database, sql, {**names, **values}, conversation_id=conversation_id
+        )
 
     def _of(self, claimed: Claimed) -> dict[str, t.Any]:
         return {

@@ -24,7 +24,7 @@ import socket
 import typing as t
 from pathlib import Path
 
-from .database import Database, Transaction
+from .database import Database, Transaction, Values, execute
 
 LONGEST_INTERVAL: t.Final = 900.0
 """Seconds between two sweeps at most, however often they failed."""
@@ -62,7 +62,8 @@ WHERE account_id = :account
 """
 
 _RENEW: t.Final = """
-UPDATE sweep SET claimed_until = :until WHERE account_id = :account AND claim = :claim
+UPDATE sweep SET claimed_until = :now + :hold
+WHERE account_id = :account AND claim = :claim
 """
 
 _SWEPT: t.Final = """
@@ -78,6 +79,10 @@ _FAILED: t.Final = """
 UPDATE sweep SET claim = NULL, due_at = :due, failures = :failures, error = :error,
     by_inbox_until = :by_inbox
 WHERE account_id = :account AND claim = :claim
+"""
+
+_STOP: t.Final = """
+UPDATE sweep SET foreign_id = :message, claim = NULL WHERE account_id = :account
 """
 
 _NOTE: t.Final = """
@@ -163,8 +168,7 @@ class Sweeps:
     def begin(self) -> None:
         """Record when this database began, unless that is known."""
         if self.state() is None:
-            with self._database.transaction(durable=True, conversation_id=0) as tx:
-                tx.execute(_BEGIN, self._names() | {"now": tx.now})
+            self._write(_BEGIN, durable=True)
 
     def delivered(
         self, message_id: int, written_at: float, inbox_id: int | None
@@ -195,25 +199,25 @@ class Sweeps:
             "delay": DELAY,
         }
 
-        with self._database.transaction(durable=True, conversation_id=0) as tx:
-            values["now"] = tx.now
-            tx.execute(_BEGIN, values)
+        def verify(tx: Transaction, _: bool) -> SweepState:
+            tx.execute(_BEGIN, values | {"now": tx.now})
             tx.execute(_VERIFIED, values)
-            state = t.cast(SweepState, self._state(tx))
 
+            return t.cast(SweepState, self._state(tx))
+
+        state = self._database.write(verify, durable=True, conversation_id=0)
         self.counts_from = _counts_from(state)
 
     def _add_inbox(self, inbox_id: int) -> None:
         self.inboxes_seen.update(self.inboxes())
 
         if inbox_id not in self.inboxes_seen:
-            with self._database.transaction(durable=True, conversation_id=0) as tx:
-                tx.execute(
-                    "INSERT INTO inbox (account_id, inbox_id)"
-                    " VALUES (:account, :inbox) ON CONFLICT DO NOTHING",
-                    self._names() | {"inbox": inbox_id},
-                )
-
+            self._write(
+                "INSERT INTO inbox (account_id, inbox_id)"
+                " VALUES (:account, :inbox) ON CONFLICT DO NOTHING",
+                {"inbox": inbox_id},
+                durable=True,
+            )
             self.inboxes_seen.add(inbox_id)
 
     def inboxes(self) -> list[int]:
@@ -241,13 +245,11 @@ class Sweeps:
 
         :param at: Unix seconds.
         """
-        with self._database.transaction(conversation_id=0) as tx:
-            tx.execute(
-                "UPDATE sweep SET began_at = :at, began_with = 0, settled = FALSE,"
-                " running_since = :now WHERE account_id = :account AND began_at < :at",
-                self._names() | {"at": at, "now": tx.now},
-            )
-
+        self._write(
+            "UPDATE sweep SET began_at = :at, began_with = 0, settled = FALSE,"
+            " running_since = :now WHERE account_id = :account AND began_at < :at",
+            {"at": at},
+        )
         self._forget()
 
     # -- the row -----------------------------------------------------------------
@@ -272,19 +274,25 @@ class Sweeps:
             if not self._may_claim(self._state(seen), seen.now, started_at, now=now):
                 return None
 
-        with self._database.transaction(conversation_id=0) as tx:
+        token = new_token()
+
+        def claim(tx: Transaction, again: bool) -> tuple[str, SweepState] | None:
             state = self._state(tx)
+
+            if again and state is not None and state.claim == token:
+                return token, state
 
             if state is None or not self._may_claim(state, tx.now, started_at, now=now):
                 return None
 
             state = _started(state, tx.now, interval)
-            token = new_token()
             values = {"claim": token, "until": tx.now + hold}
             values |= {"settled": state.settled, "running": state.running_since}
             tx.execute(_CLAIM, self._names() | values)
 
-        return token, state
+            return token, state
+
+        return self._database.write(claim, conversation_id=0)
 
     def _may_claim(
         self, state: SweepState | None, at: float, started_at: float, *, now: bool
@@ -302,10 +310,7 @@ class Sweeps:
 
     def renew(self, token: str, hold: float) -> bool:
         """Hold the claim for some more seconds; ``False`` if it was lost."""
-        with self._database.transaction(conversation_id=0) as tx:
-            values = {"claim": token, "until": tx.now + hold}
-
-            return tx.execute(_RENEW, self._names() | values).rowcount == 1
+        return self._write(_RENEW, {"claim": token, "hold": hold}) == 1
 
     def swept(
         self, token: str, *, began: float, interval: float, newest_id: int, floor: float
@@ -318,27 +323,22 @@ class Sweeps:
             seconds; 0: nothing changes.
         """
         values = {"claim": token, "swept": began, "due": began + interval}
-        values |= {"newest": newest_id, "began": floor}
-
-        with self._database.transaction(conversation_id=0) as tx:
-            tx.execute(_SWEPT, self._names() | values)
+        self._write(_SWEPT, values | {"newest": newest_id, "began": floor})
 
     def release(self, token: str) -> None:
         """Give the claim back; the sweep is still due."""
-        with self._database.transaction(conversation_id=0) as tx:
-            tx.execute(
-                "UPDATE sweep SET claim = NULL"
-                " WHERE account_id = :account AND claim = :claim",
-                self._names() | {"claim": token},
-            )
+        self._write(
+            "UPDATE sweep SET claim = NULL"
+            " WHERE account_id = :account AND claim = :claim",
+            {"claim": token},
+        )
 
     def ask_by_inbox(self, until: float) -> None:
         """Ask for each inbox by itself until a time, Unix seconds."""
-        with self._database.transaction(conversation_id=0) as tx:
-            tx.execute(
-                "UPDATE sweep SET by_inbox_until = :until WHERE account_id = :account",
-                self._names() | {"until": until},
-            )
+        self._write(
+            "UPDATE sweep SET by_inbox_until = :until WHERE account_id = :account",
+            {"until": until},
+        )
 
     def failed(
         self, token: str, error: str, *, failures: int, due: float, by_inbox: float
@@ -349,31 +349,32 @@ class Sweeps:
         :param due: When it is tried again, Unix seconds.
         :param by_inbox: See :attr:`SweepState.by_inbox_until`.
         """
-        values = {"claim": token, "error": error, "failures": failures}
         times = {"due": due, "by_inbox": by_inbox}
-
-        with self._database.transaction(conversation_id=0) as tx:
-            tx.execute(_FAILED, self._names() | values | times)
+        values = {"claim": token, "error": error, "failures": failures}
+        self._write(_FAILED, values | times)
 
     def stop(self, message_id: int) -> bool:
         """Stop for good: another instance made this post. ``False`` if it was known."""
-        with self._database.transaction(durable=True, conversation_id=0) as tx:
-            stopped = tx.execute(
-                "UPDATE sweep SET foreign_id = :message, claim = NULL"
-                " WHERE account_id = :account AND foreign_id IS NULL",
-                self._names() | {"message": message_id},
-            )
+        names = self._names() | {"message": message_id}
 
-            return stopped.rowcount == 1
+        def stop(tx: Transaction, again: bool) -> bool:
+            state = self._state(tx)
+
+            if state is None or state.foreign_id is not None:
+                return again and state is not None and state.foreign_id == message_id
+
+            tx.execute(_STOP, names)
+
+            return True
+
+        return self._database.write(stop, durable=True, conversation_id=0)
 
     def resume(self) -> None:
         """Go on after :meth:`stop`. Posts so far no longer count."""
-        with self._database.transaction(conversation_id=0) as tx:
-            tx.execute(
-                "UPDATE sweep SET foreign_id = NULL, settled = FALSE,"
-                " running_since = :now, due_at = :now WHERE account_id = :account",
-                self._names() | {"now": tx.now},
-            )
+        self._write(
+            "UPDATE sweep SET foreign_id = NULL, settled = FALSE,"
+            " running_since = :now, due_at = :now WHERE account_id = :account"
+        )
 
     # -- conversations -----------------------------------------------------------
 
@@ -390,22 +391,23 @@ class Sweeps:
 
     def note(self, conversation_id: int, reading: Reading) -> None:
         """Record what was read of a conversation."""
-        values = {
-            "conversation": conversation_id,
-            "message": reading.message_id,
-            "updated": reading.updated_at,
-        }
-
-        with self._database.transaction(conversation_id=0) as tx:
-            tx.execute(_NOTE, self._names() | values | {"now": tx.now})
+        message, updated = reading
+        values = {"conversation": conversation_id, "message": message}
+        self._write(_NOTE, values | {"updated": updated})
 
     def prune(self, older_than: float) -> None:
         """Forget conversations that were read this many seconds ago."""
-        with self._database.transaction(conversation_id=0) as tx:
-            tx.execute(
-                "DELETE FROM reading WHERE account_id = :account AND read_at < :before",
-                self._names() | {"before": tx.now - older_than},
-            )
+        self._write(
+            "DELETE FROM reading WHERE account_id = :account AND read_at < :now - :age",
+            {"age": older_than},
+        )
+
+    def _write(
+        self, sql: str, values: Values | None = None, *, durable: bool = False
+    ) -> int:
+        names = {**self._names(), **(values or {})}
+
+        return execute(self._database, sql, names, durable=durable, conversation_id=0)
 
     def _state(self, tx: Transaction) -> SweepState | None:
         row = tx.execute(_LOAD, self._names()).fetchone()

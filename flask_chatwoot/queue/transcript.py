@@ -8,7 +8,7 @@ import typing as t
 
 from flask_chatwoot.history import Role
 
-from .database import Database, Deletion, Transaction, joined
+from .database import Database, Deletion, Transaction, execute, joined
 
 _KEPT: t.Final = 100
 """The number of messages that are kept of a conversation."""
@@ -109,22 +109,22 @@ class Transcript:
             else "DELETE FROM trait WHERE account_id = :account AND name = 'remembers'"
         )
 
-        with self._database.transaction() as tx:
-            tx.execute(statement, self._names())
+        execute(self._database, statement, self._names())
 
     def add(self, conversation_id: int, entries: t.Iterable[TranscriptEntry]) -> None:
         """Keep public messages, the hundred newest of each conversation."""
         names = self._names(conversation_id)
 
-        with self._database.transaction(conversation_id=conversation_id) as tx:
-            rows = [
-                names
-                | {"message": message_id, "role": role, "content": content}
-                | {"now": tx.now}
-                for message_id, role, content in entries
-            ]
-            tx.executemany(_ADD, rows)
+        rows = [
+            names | {"message": message_id, "role": role, "content": content}
+            for message_id, role, content in entries
+        ]
+
+        def add(tx: Transaction, _: bool) -> None:
+            tx.executemany(_ADD, [row | {"now": tx.now} for row in rows])
             tx.execute(_CUT, names | {"kept": _KEPT})
+
+        self._database.write(add, conversation_id=conversation_id)
 
     def revise(self, conversation_id: int, entry: TranscriptEntry) -> None:
         """Change what is kept of a message, if anything is.
@@ -135,8 +135,12 @@ class Transcript:
         values = self._names(conversation_id) | {"message": message_id, "role": role}
         statement = _REVISE if content else _REMOVE
 
-        with self._database.transaction(conversation_id=conversation_id) as tx:
-            tx.execute(statement, values | {"content": content})
+        execute(
+            self._database,
+            statement,
+            values | {"content": content},
+            conversation_id=conversation_id,
+        )
 
     def read(
         self, conversation_id: int, *, before: int | None, limit: int

@@ -8,7 +8,7 @@ a row, and its claim ends by itself, if the process is killed.
 import secrets
 import typing as t
 
-from .database import Database
+from .database import Database, Transaction, execute
 from .schema import LEASED, LONGEST_PAUSE
 
 AGAIN: t.Final = 30.0
@@ -69,6 +69,10 @@ WHERE account_id = :account
 AND (claimed_until <= :now OR claimed_until > :now + {_HOLD})
 """  # noqa: S608 - from constants
 
+_CLAIMED: t.Final = """
+SELECT 1 FROM waking WHERE account_id = :account AND claim = :claim
+"""
+
 _SWEPT: t.Final = """
 UPDATE waking SET swept_at = :now, claim = NULL, claimed_until = 0
 WHERE account_id = :account AND claim = :claim
@@ -99,16 +103,22 @@ class Wakes:
         """Claim the sweep: a token, or ``None`` while another process sweeps."""
         values = self._names() | {"claim": secrets.token_hex(16)}
 
-        with self._database.transaction(conversation_id=0) as tx:
+        def claim(tx: Transaction, again: bool) -> bool:
+            if again and tx.execute(_CLAIMED, values).fetchone():
+                return True
+
             tx.execute(_BEGIN, values)
-            claimed = tx.execute(_CLAIM, values | {"now": tx.now}).rowcount
+
+            return tx.execute(_CLAIM, values | {"now": tx.now}).rowcount == 1
+
+        claimed = self._database.write(claim, conversation_id=0)
 
         return str(values["claim"]) if claimed else None
 
     def swept(self, claim: str) -> None:
         """Record the end of a sweep, unless the claim was lost."""
-        with self._database.transaction(conversation_id=0) as tx:
-            tx.execute(_SWEPT, self._names() | {"claim": claim, "now": tx.now})
+        names = self._names() | {"claim": claim}
+        execute(self._database, _SWEPT, names, conversation_id=0)
 
     def age(self) -> float | None:
         """Seconds since the last sweep has ended; ``None`` if there was none."""
@@ -125,11 +135,17 @@ class Wakes:
 
         Of many, those that have been due longest.
         """
-        with self._database.transaction(conversation_id=0) as tx:
+        found: list[int] = []
+
+        def take(tx: Transaction, again: bool) -> list[int]:
             values = self._names() | {"now": tx.now, "limit": at_most}
             tx.execute(_FORGET, values)
+            # What a commit without an answer has taken is woken once more at most.
+            found.extend(id for (id,) in tx.execute(_WAKE, values).fetchall())
 
-            return [id for (id,) in tx.execute(_WAKE, values).fetchall()]
+            return [*dict.fromkeys(found)]
+
+        return self._database.write(take, conversation_id=0)
 
     def pause_of(self, conversation_id: int) -> float | None:
         """Seconds until a conversation has a job that is due; ``None``: unknown.

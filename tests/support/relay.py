@@ -40,6 +40,7 @@ class Relay:
         self._listener = socket.create_server((HOST, 0), backlog=200)
         self.port: int = self._listener.getsockname()[1]
         self.accepted = 0
+        self._lost: tuple[bytes, bool] | None = None
         threading.Thread(target=self._accept, daemon=True).start()
 
     def __enter__(self) -> t.Self:
@@ -90,6 +91,19 @@ class Relay:
             connection.reset()
 
         return len(doomed)
+
+    def lose(self, text: bytes, *, passed: bool) -> None:
+        """Reset the connection on which a client sends a text next; once.
+
+        :param passed: The server gets it, and its answer is lost.
+        """
+        with self._changed:
+            self._lost = text, passed
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether that has happened."""
+        return self._lost is None
 
     def _enter(self, state: _State) -> None:
         with self._changed:
@@ -143,9 +157,30 @@ class Relay:
                     target.shutdown(socket.SHUT_WR)
                     return
 
+                if connection.is_mute or self._loses(connection, source, data):
+                    break
+
                 target.sendall(data)
 
         connection.reset()
+
+    def _loses(
+        self, connection: _Connection, source: socket.socket, data: bytes
+    ) -> bool:
+        """Whether the connection is reset now, instead of passing something on."""
+        with self._changed:
+            if (
+                self._lost is None
+                or source is not connection.client
+                or self._lost[0] not in data
+            ):
+                return False
+
+            passed, self._lost = self._lost[1], None
+
+        connection.is_mute = passed  # then it is reset at the answer
+
+        return not passed
 
     def _may_pass(self, connection: _Connection) -> bool:
         """Whether a connection still is, when the relay is not stalled any more."""
@@ -167,6 +202,7 @@ class _Connection:
         self.client = client
         self.server = socket.socket()
         self.is_reset = False
+        self.is_mute = False
 
     def reach(self, target: tuple[str, int]) -> bool:
         """Connect to the server; ``False`` if nobody listens there."""
