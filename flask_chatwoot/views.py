@@ -222,30 +222,33 @@ def _for_composer(
 
     try:
         if not tokens:
-            return _refusal(RefusedError("disabled"), 404)
+            return _refusal(runtime, RefusedError("disabled"), 404)
 
         _authorize(tokens)
 
         return answer(runtime)
     except SignatureError:
-        return _refusal(RefusedError("wrong_key"), 401)
+        return _refusal(runtime, RefusedError("wrong_key"), 401)
     except RefusedError as error:
-        return _refusal(error, 400)
+        return _refusal(runtime, error, 400)
     except RequestEntityTooLarge:
-        return _refusal(RefusedError("too_large"), 400)
+        return _refusal(runtime, RefusedError("too_large"), 400)
     except HTTPException:
-        return _refusal(RefusedError("invalid"), 400)
+        return _refusal(runtime, RefusedError("invalid"), 400)
     except Exception as error:  # noqa: BLE001
         log.error("the composer gets no answer: %s", trace(error))  # noqa: TRY400
         signals.report(runtime.app, "turn", error)
 
-        return _refusal(RefusedError("failed"), 400)
+        return _refusal(runtime, RefusedError("failed"), 400)
 
 
-def _refusal(error: RefusedError, status: int) -> ResponseReturnValue:
-    """A refusal in the shape of OpenAI's."""
+def _refusal(runtime: Runtime, error: RefusedError, status: int) -> ResponseReturnValue:
+    """A refusal in the shape of OpenAI's, in the operators' language."""
+    from .copilot import composer
+
     _log_refusal(error)
-    shown = {"message": str(error), "type": "invalid_request_error"}
+    sentence = error.sentence(composer.texts_of(runtime))
+    shown = {"message": sentence, "type": "invalid_request_error"}
 
     return {"error": {**shown, "code": error.code}}, status
 

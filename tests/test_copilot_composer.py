@@ -11,7 +11,7 @@ import pytest
 import requests
 from flask import Flask
 from flask.testing import FlaskClient
-from support.apps import AppFactory, jobs_of, recorded
+from support.apps import AppFactory, jobs_of, recorded, runtime_of
 from support.recordings import lines
 from support.stories import QUESTION, Begin, Story
 from support.waiting import wait_until
@@ -19,10 +19,10 @@ from werkzeug.test import TestResponse
 
 from flask_chatwoot import Chatwoot, Turn, got_exception
 from flask_chatwoot.copilot import drafting
-from flask_chatwoot.copilot.refusals import SENTENCES
 from flask_chatwoot.errors import DatabaseError, ProviderError
 from flask_chatwoot.queue.suggestions import Suggestions
 from flask_chatwoot.simulator import Fault, Suggestion
+from flask_chatwoot.texts import ENGLISH, Texts
 
 ROUTE: t.Final = "/chatwoot/v1/chat/completions"
 MODELS: t.Final = "/chatwoot/v1/models"
@@ -49,10 +49,15 @@ def send(
     return client.post(ROUTE, data=body, headers=headers, **more)
 
 
+def sentence(code: str) -> str:
+    """What an operator reads, in English."""
+    return ENGLISH.get(f"composer_{code}")
+
+
 def refusal(answer: TestResponse) -> tuple[int, str]:
     """The status and the code of a refusal, whose sentence is the one for it."""
     error = t.cast(dict[str, t.Any], answer.json)["error"]
-    assert error["message"] == SENTENCES[error["code"]]
+    assert error["message"] == sentence(error["code"])
     assert error["type"] == "invalid_request_error"
 
     return answer.status_code, error["code"]
@@ -460,7 +465,7 @@ def test_what_the_app_may_not_read_is_a_sentence(
     settle: t.Callable[..., Story], options: dict[str, t.Any], code: str
 ) -> None:
     suggestion = press(settle(**options))
-    assert (suggestion.error, suggestion.requests) == (SENTENCES[code], 1)
+    assert (suggestion.error, suggestion.requests) == (sentence(code), 1)
 
 
 @pytest.mark.parametrize(
@@ -481,7 +486,7 @@ def test_a_chatwoot_that_fails_is_a_sentence(
     story.sim.inject(fault, endpoint="list_messages", times=2)
     suggestion = press(story)
 
-    assert (suggestion.error, suggestion.requests) == (SENTENCES[code], 1)
+    assert (suggestion.error, suggestion.requests) == (sentence(code), 1)
 
 
 @pytest.mark.usefixtures("asked")
@@ -493,7 +498,7 @@ def test_reads_that_hang_end_with_the_time_of_the_request(
     monkeypatch.setattr(drafting, "PATIENCE", 0.3)
     began = time.monotonic()
 
-    assert press(story).error == SENTENCES["unreadable"]
+    assert press(story).error == sentence("unreadable")
     assert time.monotonic() - began < 5
 
 
@@ -508,4 +513,39 @@ def test_a_database_that_fails_is_a_sentence(
     monkeypatch.setattr(Suggestions, "ask", fail)
     suggestion = press(story)
 
-    assert (suggestion.error, suggestion.requests) == (SENTENCES["database"], 1)
+    assert (suggestion.error, suggestion.requests) == (sentence("database"), 1)
+
+
+@pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize("locale", ["de", "pt_BR"])
+def test_a_sentence_is_in_the_language_of_the_account(
+    settle: t.Callable[..., Story],
+    app: Flask,
+    monkeypatch: pytest.MonkeyPatch,
+    locale: str,
+) -> None:
+    story = settle(inboxes=frozenset({99}), locale=None)
+    reader = runtime_of(app).configured.turns.history.reader
+    monkeypatch.setattr(reader, "call", lambda *_: {"locale": locale})
+
+    assert press(story).error == Texts(locale).get("composer_other_inbox")
+
+
+def test_a_host_may_have_sentences_of_its_own(make_app: AppFactory) -> None:
+    own = {"composer_wrong_key": "Ask Ada for the key."}
+    answer = send(make_app(texts=own).test_client(), key="wrong")
+
+    assert t.cast(t.Any, answer.json)["error"]["message"] == "Ask Ada for the key."
+
+
+@pytest.mark.parametrize("settings", [{"locale": "fr"}, {"base_url": None}])
+def test_who_has_no_key_causes_no_request(
+    make_app: AppFactory, settings: dict[str, t.Any]
+) -> None:
+    client = make_app(**settings).test_client()
+    answer = send(client, key="wrong")
+    texts = Texts(settings.get("locale"))
+
+    assert t.cast(t.Any, answer.json)["error"]["message"] == texts.get(
+        "composer_wrong_key"
+    )

@@ -18,9 +18,9 @@ import requests
 from support.databases import environment_of, rows
 from support.waiting import wait_until
 
-from flask_chatwoot.copilot.refusals import SENTENCES
 from flask_chatwoot.queue.suggestions import CLAIM
 from flask_chatwoot.simulator import Simulator, Suggestion, Talk
+from flask_chatwoot.texts import ENGLISH
 
 pytest.importorskip("gunicorn", reason="needs gunicorn to run real processes")
 pytestmark = pytest.mark.slow
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 PROGRAMS: t.Final = Path(__file__).parent / "support" / "programs"
 KEY: t.Final = "the-key-of-the-composer"
 ANSWER: t.Final = "Answer to Where is my order?"
-STILL_WRITING: t.Final = SENTENCES["still_writing"]
+STILL_WRITING: t.Final = ENGLISH.get("composer_still_writing")
 
 
 class Office:

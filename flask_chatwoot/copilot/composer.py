@@ -19,6 +19,7 @@ from flask_chatwoot.payloads.composer import (
 from flask_chatwoot.payloads.conversation import ChatwootMessage
 from flask_chatwoot.payloads.listed import PAGE
 from flask_chatwoot.runtime import Runtime
+from flask_chatwoot.texts import Texts
 
 from . import drafting, proof, suggestions
 from .completions import complete
@@ -49,6 +50,14 @@ def answer(runtime: Runtime, body: bytes) -> dict[str, t.Any]:
         raise RefusedError("stream")
 
     return _completion(request.model[:_LONGEST_NAME] or MODEL, _text(runtime, request))
+
+
+def texts_of(runtime: Runtime) -> Texts:
+    """What operators read, in their language as far as it is known. Does not block."""
+    if runtime.config.missing:
+        return Texts(runtime.config.locale, runtime.config.texts)
+
+    return runtime.configured.turns.language.known()
 
 
 def models(*, multithread: bool) -> dict[str, t.Any]:
@@ -84,6 +93,8 @@ def _suggested(runtime: Runtime, request: ComposerRequest) -> str:
     if runtime.config.missing:
         raise RefusedError("not_configured")
 
+    # While there is time for it: a refusal below is in this language.
+    runtime.configured.turns.language.texts()
     conversation, messages = suggestions.read(runtime, request.conversation_id)
 
     if not (

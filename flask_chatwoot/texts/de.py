@@ -54,4 +54,70 @@ TEXTS: t.Final[t.Mapping[str, str | t.Mapping[str, str]]] = {
         "**Die Antwort war zu lang für den Kanal. Den Rest hat der Kunde nicht "
         "erhalten:**"
     ),
+    "composer_still_writing": (
+        "Der Entwurf wird noch geschrieben. Drücken Sie gleich noch einmal."
+    ),
+    "composer_busy": (
+        "Es werden zu viele Entwürfe geschrieben. Drücken Sie gleich noch einmal."
+    ),
+    "composer_provider_failed": (
+        "Die Antwortfunktion der App ist fehlgeschlagen. Warum, steht im Log der App."
+    ),
+    "composer_no_suggestion": (
+        "Es gibt keinen Vorschlag: Die Antwortfunktion der App hat keine Antwort "
+        "gegeben."
+    ),
+    "composer_no_reply_provider": (
+        "Die App hat keine Antwortfunktion für diesen Posteingang."
+    ),
+    "composer_no_question": (
+        "Es gibt keinen Vorschlag: Der Kunde hat noch nicht geschrieben."
+    ),
+    "composer_no_conversation": "Die Anfrage nennt keine Konversation.",
+    "composer_other_account": (
+        "Das ist keine Konversation dieses Kontos, soweit ihre Nachrichten es zeigen:"
+        " Es sind vielleicht zu wenige, oder sie sind zu kurz oder jünger als 15 "
+        "Sekunden."
+    ),
+    "composer_other_inbox": (
+        "Die App antwortet in diesem Posteingang nicht (CHATWOOT_INBOXES)."
+    ),
+    "composer_no_right": (
+        "Ein Agenten-Bot darf keine Nachrichten lesen. Setzen Sie "
+        "CHATWOOT_USER_ACCESS_TOKEN der App auf das Token eines Benutzers."
+    ),
+    "composer_unreadable": (
+        "Die App konnte die Konversation nicht lesen. Drücken Sie gleich noch einmal."
+    ),
+    "composer_database": (
+        "Die Datenbank der App antwortet nicht. Drücken Sie gleich noch einmal."
+    ),
+    "composer_not_configured": "Die App ist nicht für Chatwoot eingerichtet.",
+    "composer_no_completion_provider": (
+        "Die App kann nur Antworten vorschlagen: Für andere Texte hat sie keine "
+        "Funktion."
+    ),
+    "composer_completion_failed": (
+        "Die Funktion der App für andere Texte ist fehlgeschlagen. Warum, steht im "
+        "Log der App."
+    ),
+    "composer_no_completion": (
+        "Die Funktion der App für andere Texte hat keinen Text geliefert."
+    ),
+    "composer_too_slow": (
+        "Die Funktion der App für andere Texte braucht zu lange. Drücken Sie noch "
+        "einmal."
+    ),
+    "composer_stream": "Die App antwortet nicht in Teilen; stream muss false sein.",
+    "composer_invalid": "Die App kann die Anfrage nicht lesen.",
+    "composer_too_large": "Die Anfrage ist zu groß für die App (CHATWOOT_MAX_BODY).",
+    "composer_failed": "Die App ist fehlgeschlagen. Warum, steht in ihrem Log.",
+    "composer_wrong_key": (
+        "Der Schlüssel ist nicht der der App. Vergleichen Sie CAPTAIN_OPEN_AI_API_KEY"
+        " in Chatwoot, oder den Schlüssel der OpenAI-Integration des Kontos, mit "
+        "CHATWOOT_COPILOT_TOKEN."
+    ),
+    "composer_disabled": (
+        "Die App antwortet dem Editor nicht: Setzen Sie CHATWOOT_COPILOT_TOKEN."
+    ),
 }

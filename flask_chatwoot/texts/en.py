@@ -44,4 +44,52 @@ TEXTS: t.Final[t.Mapping[str, str | t.Mapping[str, str]]] = {
         "**The answer was too long for the channel. The customer did not get the "
         "rest:**"
     ),
+    "composer_still_writing": (
+        "The draft is still being written. Press again in a moment."
+    ),
+    "composer_busy": "Too many drafts are being written. Press again in a moment.",
+    "composer_provider_failed": (
+        "The reply function of the app failed. The app's log says why."
+    ),
+    "composer_no_suggestion": (
+        "There is no suggestion: the reply function of the app gave no answer."
+    ),
+    "composer_no_reply_provider": "The app has no reply function for this inbox.",
+    "composer_no_question": "There is no suggestion: the customer has not written yet.",
+    "composer_no_conversation": "The request names no conversation.",
+    "composer_other_account": (
+        "This is not a conversation of this account, as far as its messages show: "
+        "they may be too few, too short, or younger than 15 seconds."
+    ),
+    "composer_other_inbox": "The app does not answer in this inbox (CHATWOOT_INBOXES).",
+    "composer_no_right": (
+        "An agent bot may not read messages. Set CHATWOOT_USER_ACCESS_TOKEN of the "
+        "app to a user's token."
+    ),
+    "composer_unreadable": (
+        "The app could not read the conversation. Press again in a moment."
+    ),
+    "composer_database": "The app's database does not answer. Press again in a moment.",
+    "composer_not_configured": "The app is not configured for Chatwoot.",
+    "composer_no_completion_provider": (
+        "The app can only suggest replies: it has no function for other texts."
+    ),
+    "composer_completion_failed": (
+        "The app's function for other texts failed. The app's log says why."
+    ),
+    "composer_no_completion": "The app's function for other texts gave no text.",
+    "composer_too_slow": (
+        "The app's function for other texts takes too long. Press again."
+    ),
+    "composer_stream": "The app does not answer in parts; stream must be false.",
+    "composer_invalid": "The app cannot read the request.",
+    "composer_too_large": "The request is too large for the app (CHATWOOT_MAX_BODY).",
+    "composer_failed": "The app failed. Its log says why.",
+    "composer_wrong_key": (
+        "The key is not the app's. Compare CAPTAIN_OPEN_AI_API_KEY in Chatwoot, or "
+        "the key of the account's OpenAI integration, with CHATWOOT_COPILOT_TOKEN."
+    ),
+    "composer_disabled": (
+        "The app does not answer the composer: set CHATWOOT_COPILOT_TOKEN."
+    ),
 }

@@ -46,4 +46,68 @@ TEXTS: t.Final[t.Mapping[str, str | t.Mapping[str, str]]] = {
         "**La respuesta era demasiado larga para el canal. El cliente no recibió "
         "el resto:**"
     ),
+    "composer_still_writing": (
+        "El borrador aún se está escribiendo. Vuelva a intentarlo en un momento."
+    ),
+    "composer_busy": (
+        "Se están escribiendo demasiados borradores. Vuelva a intentarlo en un momento."
+    ),
+    "composer_provider_failed": (
+        "La función de respuesta de la aplicación falló. Su registro dice por qué."
+    ),
+    "composer_no_suggestion": (
+        "No hay sugerencia: la función de respuesta de la aplicación no dio respuesta."
+    ),
+    "composer_no_reply_provider": (
+        "La aplicación no tiene una función de respuesta para esta bandeja de entrada."
+    ),
+    "composer_no_question": "No hay sugerencia: el cliente aún no ha escrito.",
+    "composer_no_conversation": "La solicitud no indica ninguna conversación.",
+    "composer_other_account": (
+        "Esta no es una conversación de esta cuenta, según sus mensajes: quizá son "
+        "muy pocos, muy cortos o tienen menos de 15 segundos."
+    ),
+    "composer_other_inbox": (
+        "La aplicación no responde en esta bandeja de entrada (CHATWOOT_INBOXES)."
+    ),
+    "composer_no_right": (
+        "Un bot no puede leer mensajes. Asigne a CHATWOOT_USER_ACCESS_TOKEN de la "
+        "aplicación el token de un usuario."
+    ),
+    "composer_unreadable": (
+        "La aplicación no pudo leer la conversación. Vuelva a intentarlo en un momento."
+    ),
+    "composer_database": (
+        "La base de datos de la aplicación no responde. Vuelva a intentarlo en un "
+        "momento."
+    ),
+    "composer_not_configured": "La aplicación no está configurada para Chatwoot.",
+    "composer_no_completion_provider": (
+        "La aplicación solo puede sugerir respuestas: no tiene una función para otros"
+        " textos."
+    ),
+    "composer_completion_failed": (
+        "La función de la aplicación para otros textos falló. Su registro dice por qué."
+    ),
+    "composer_no_completion": (
+        "La función de la aplicación para otros textos no dio ningún texto."
+    ),
+    "composer_too_slow": (
+        "La función de la aplicación para otros textos tarda demasiado. Vuelva a "
+        "intentarlo."
+    ),
+    "composer_stream": "La aplicación no responde por partes; stream debe ser false.",
+    "composer_invalid": "La aplicación no puede leer la solicitud.",
+    "composer_too_large": (
+        "La solicitud es demasiado grande para la aplicación (CHATWOOT_MAX_BODY)."
+    ),
+    "composer_failed": "La aplicación falló. Su registro dice por qué.",
+    "composer_wrong_key": (
+        "La clave no es la de la aplicación. Compare CAPTAIN_OPEN_AI_API_KEY en "
+        "Chatwoot, o la clave de la integración de OpenAI de la cuenta, con "
+        "CHATWOOT_COPILOT_TOKEN."
+    ),
+    "composer_disabled": (
+        "La aplicación no responde al editor: defina CHATWOOT_COPILOT_TOKEN."
+    ),
 }

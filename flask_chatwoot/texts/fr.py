@@ -52,4 +52,72 @@ TEXTS: t.Final[t.Mapping[str, str | t.Mapping[str, str]]] = {
         "**La réponse était trop longue pour le canal. Le client n'a pas reçu la "
         "suite :**"
     ),
+    "composer_still_writing": (
+        "Le brouillon est en cours de rédaction. Réessayez dans un instant."
+    ),
+    "composer_busy": (
+        "Trop de brouillons sont en cours de rédaction. Réessayez dans un instant."
+    ),
+    "composer_provider_failed": (
+        "La fonction de réponse de l'application a échoué. Son journal dit pourquoi."
+    ),
+    "composer_no_suggestion": (
+        "Il n'y a pas de suggestion : la fonction de réponse de l'application n'a "
+        "rien répondu."
+    ),
+    "composer_no_reply_provider": (
+        "L'application n'a pas de fonction de réponse pour cette boîte de réception."
+    ),
+    "composer_no_question": (
+        "Il n'y a pas de suggestion : le client n'a pas encore écrit."
+    ),
+    "composer_no_conversation": "La requête ne désigne aucune conversation.",
+    "composer_other_account": (
+        "Ce n'est pas une conversation de ce compte, d'après ses messages : ils sont "
+        "peut-être trop peu nombreux, trop courts, ou ont moins de 15 secondes."
+    ),
+    "composer_other_inbox": (
+        "L'application ne répond pas dans cette boîte de réception (CHATWOOT_INBOXES)."
+    ),
+    "composer_no_right": (
+        "Un bot ne peut pas lire les messages. Donnez à CHATWOOT_USER_ACCESS_TOKEN de"
+        " l'application le jeton d'un utilisateur."
+    ),
+    "composer_unreadable": (
+        "L'application n'a pas pu lire la conversation. Réessayez dans un instant."
+    ),
+    "composer_database": (
+        "La base de données de l'application ne répond pas. Réessayez dans un instant."
+    ),
+    "composer_not_configured": "L'application n'est pas configurée pour Chatwoot.",
+    "composer_no_completion_provider": (
+        "L'application ne peut que suggérer des réponses : elle n'a pas de fonction "
+        "pour d'autres textes."
+    ),
+    "composer_completion_failed": (
+        "La fonction de l'application pour d'autres textes a échoué. Son journal dit "
+        "pourquoi."
+    ),
+    "composer_no_completion": (
+        "La fonction de l'application pour d'autres textes n'a donné aucun texte."
+    ),
+    "composer_too_slow": (
+        "La fonction de l'application pour d'autres textes est trop lente. Réessayez."
+    ),
+    "composer_stream": (
+        "L'application ne répond pas par morceaux ; stream doit être false."
+    ),
+    "composer_invalid": "L'application ne peut pas lire la requête.",
+    "composer_too_large": (
+        "La requête est trop grande pour l'application (CHATWOOT_MAX_BODY)."
+    ),
+    "composer_failed": "L'application a échoué. Son journal dit pourquoi.",
+    "composer_wrong_key": (
+        "Cette clé n'est pas celle de l'application. Comparez CAPTAIN_OPEN_AI_API_KEY"
+        " dans Chatwoot, ou la clé de l'intégration OpenAI du compte, avec "
+        "CHATWOOT_COPILOT_TOKEN."
+    ),
+    "composer_disabled": (
+        "L'application ne répond pas à l'éditeur : définissez CHATWOOT_COPILOT_TOKEN."
+    ),
 }

@@ -46,4 +46,63 @@ TEXTS: t.Final[t.Mapping[str, str | t.Mapping[str, str]]] = {
         "**A resposta era longa demais para o canal. O cliente não recebeu o "
         "restante:**"
     ),
+    "composer_still_writing": (
+        "O rascunho ainda está sendo escrito. Tente de novo em instantes."
+    ),
+    "composer_busy": "Há rascunhos demais sendo escritos. Tente de novo em instantes.",
+    "composer_provider_failed": (
+        "A função de resposta do aplicativo falhou. O log do aplicativo diz por quê."
+    ),
+    "composer_no_suggestion": (
+        "Não há sugestão: a função de resposta do aplicativo não deu resposta."
+    ),
+    "composer_no_reply_provider": (
+        "O aplicativo não tem função de resposta para esta caixa de entrada."
+    ),
+    "composer_no_question": "Não há sugestão: o cliente ainda não escreveu.",
+    "composer_no_conversation": "A solicitação não indica nenhuma conversa.",
+    "composer_other_account": (
+        "Esta não é uma conversa desta conta, pelo que mostram as mensagens: talvez "
+        "sejam poucas, curtas demais ou tenham menos de 15 segundos."
+    ),
+    "composer_other_inbox": (
+        "O aplicativo não responde nesta caixa de entrada (CHATWOOT_INBOXES)."
+    ),
+    "composer_no_right": (
+        "Um bot não pode ler mensagens. Defina CHATWOOT_USER_ACCESS_TOKEN do "
+        "aplicativo com o token de um usuário."
+    ),
+    "composer_unreadable": (
+        "O aplicativo não conseguiu ler a conversa. Tente de novo em instantes."
+    ),
+    "composer_database": (
+        "O banco de dados do aplicativo não responde. Tente de novo em instantes."
+    ),
+    "composer_not_configured": "O aplicativo não está configurado para o Chatwoot.",
+    "composer_no_completion_provider": (
+        "O aplicativo só pode sugerir respostas: não tem função para outros textos."
+    ),
+    "composer_completion_failed": (
+        "A função do aplicativo para outros textos falhou. O log do aplicativo diz "
+        "por quê."
+    ),
+    "composer_no_completion": (
+        "A função do aplicativo para outros textos não deu nenhum texto."
+    ),
+    "composer_too_slow": (
+        "A função do aplicativo para outros textos demora demais. Tente de novo."
+    ),
+    "composer_stream": "O aplicativo não responde em partes; stream deve ser false.",
+    "composer_invalid": "O aplicativo não consegue ler a solicitação.",
+    "composer_too_large": (
+        "A solicitação é grande demais para o aplicativo (CHATWOOT_MAX_BODY)."
+    ),
+    "composer_failed": "O aplicativo falhou. O log diz por quê.",
+    "composer_wrong_key": (
+        "A chave não é a do aplicativo. Compare CAPTAIN_OPEN_AI_API_KEY no Chatwoot, "
+        "ou a chave da integração OpenAI da conta, com CHATWOOT_COPILOT_TOKEN."
+    ),
+    "composer_disabled": (
+        "O aplicativo não responde ao editor: defina CHATWOOT_COPILOT_TOKEN."
+    ),
 }

@@ -64,6 +64,10 @@ class OperatorsLanguage:
         finally:
             self._lock.release()
 
+    def known(self) -> Texts:
+        """The texts as far as the language is known; else English. Does not block."""
+        return self._texts or Texts(None, self._own)
+
     def _asked(self) -> Texts:
         pause = _TTL
 
