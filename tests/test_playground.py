@@ -283,6 +283,27 @@ def test_a_follow_up_without_what_it_follows_is_refused(
     assert response.json()["error"]
 
 
+# -- another Chatwoot ------------------------------------------------------------
+
+
+def test_another_version_and_way_in_begin_anew(app: Flask, page: Page) -> None:
+    page.begin_and_wait()
+    before = page.known["about"]
+    page.post("installation", version="4.2.0", kind="bot")
+
+    with contextlib.closing(Page(page.address)) as again:
+        again.begin_and_wait()
+
+        about = again.known["about"]
+        assert (about["version"], about["kind"]) == ("4.2.0", "bot")
+        assert about["run"] != before["run"]
+        assert not about["suggests"]
+        assert again.conversation()["status"] == "pending"
+        signed, token = (again.traffic(kind)[0] for kind in ("delivery", "call"))
+        assert (signed["signature"], token["signature"]) == ("absent", "token_bot")
+        assert jobs_of(app)
+
+
 # -- traffic ---------------------------------------------------------------------
 
 
@@ -600,6 +621,10 @@ WRONG = [
     ("conversations/1/assignee", {}),
     ("faults", {"api": "none", "slow": 0, "duplicate": 0, "forged": 0}),
     ("faults", {**OFF, "api": "on fire"}),
+    ("installation", {"version": "4.2.0", "kind": "fax"}),
+    ("installation", {"version": "4", "kind": "bot"}),
+    ("installation", {"version": None, "kind": "bot"}),
+    ("installation", {"version": "4.2.0"}),
 ]
 UNKNOWN = [
     ("conversations/7/customer", {"text": "Hi"}),

@@ -422,6 +422,25 @@ def test_after_it_is_resolved_the_customer_can_begin_another(window: Window) -> 
     assert (window.visible("pre-chat"), window.focused) == (True, "choice")
 
 
+def test_another_chatwoot_begins_anew(window: Window) -> None:
+    def nothing_is_left() -> bool:
+        return window.texts("#conversations li") == []
+
+    window.begin_and_wait()
+    Select(window.find("kind")).select_by_visible_text("Agent bot")
+    window.wait_until(nothing_is_left)
+    assert window.visible("pre-chat")
+
+    window.begin_and_wait()
+    assert window.texts("#thread-badges .badge") == ["Pending", "Bot"]
+    assert window.visible("suggest")
+    Select(window.find("version")).select_by_value("4.9.0")
+    window.wait_until(nothing_is_left)
+    window.begin_and_wait()
+    assert window.check("chosen", "#kind") == "bot"
+    assert not window.visible("suggest")
+
+
 # -- suggestions -----------------------------------------------------------------
 
 

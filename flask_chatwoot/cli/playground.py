@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import typing as t
+
 import click
 from flask.cli import with_appcontext
 
 from flask_chatwoot.runtime import current_runtime
+
+from .output import tell
+from .reloading import can_restart, shared_folder, supervise, wait_for_change
+from .stop import Stop
+
+ENTRIES: t.Final = {"webhook": "account", "bot": "bot"}
+"""By what is said on the command line, the kind of connection."""
 
 
 @click.command()
@@ -21,13 +31,33 @@ from flask_chatwoot.runtime import current_runtime
     "--expose", is_flag=True, help="Accept a --host that other machines can reach."
 )
 @click.option(
+    "--version",
+    default="4.16.2",
+    show_default=True,
+    help="The Chatwoot to simulate, such as 4.2.0.",
+)
+@click.option(
+    "--entry",
+    type=click.Choice([*ENTRIES]),
+    default="webhook",
+    show_default=True,
+    help="How Chatwoot reaches the app.",
+)
+@click.option(
     "--reload/--no-reload",
     default=True,
     show_default=True,
     help="Load the app anew when its code changes; conversations go on.",
 )
 @with_appcontext
-def playground(port: int, host: str, expose: bool, reload: bool) -> None:
+def playground(
+    port: int,
+    host: str,
+    expose: bool,
+    version: str,
+    entry: str,
+    reload: bool,
+) -> None:
     """Open a page to talk to this app through a simulated Chatwoot.
 
     The page shows the customer's widget, the operator's dashboard and the requests
@@ -35,11 +65,7 @@ def playground(port: int, host: str, expose: bool, reload: bool) -> None:
     needed: neither the app's database nor its Celery is used.
     """
     # Imported late: web processes do not need it.
-    from flask_chatwoot.playground import is_loopback, serve
-
-    from .output import tell
-    from .reloading import can_restart, shared_folder, supervise, wait_for_change
-    from .stop import Stop
+    from flask_chatwoot.playground import Installation, is_loopback
 
     if not (is_loopback(host) or expose):
         raise click.UsageError(
@@ -47,22 +73,40 @@ def playground(port: int, host: str, expose: bool, reload: bool) -> None:
             "may use it. Add --expose to allow that."
         )
 
+    try:
+        first = Installation.of({"version": version, "kind": ENTRIES[entry]})
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
     folder = shared_folder() if reload else None
 
     if reload and folder is None and can_restart("chatwoot", "playground"):
         supervise()
 
-    runtime = current_runtime(keep_errors=True)
+    with _address_errors(host, port):
+        _serve(host=host, port=port, installation=first, folder=folder)
+
+
+def _serve(*, folder: str | None, **options: t.Any) -> None:
+    """Serve the page until a signal comes, or until the code of a child changes."""
+    from flask_chatwoot.playground import serve
+
+    app = current_runtime(keep_errors=True).app
     stop = Stop()
 
-    try:
-        with serve(runtime.app, host=host, port=port, folder=folder) as address:
-            tell(f"Playground: {address}\nCtrl-C stops.")
+    with serve(app, folder=folder, **options) as address:
+        tell(f"Playground: {address}\nCtrl-C stops.")
 
-            if folder:
-                wait_for_change(stop, folder)
-            else:
-                stop.wait()
+        if folder:
+            wait_for_change(stop, folder)
+        else:
+            stop.wait()
+
+
+@contextlib.contextmanager
+def _address_errors(host: str, port: int) -> t.Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise click.ClickException(
             f"Cannot listen on {host}, port {port}: {error.strerror}. "

@@ -15,10 +15,11 @@ from flask import Flask
 from flask_chatwoot.simulator.server import LOOPBACK, serving
 
 from . import page
+from .installation import Installation
 from .page import is_loopback
-from .session import open_session
+from .sessions import Sessions
 
-__all__ = ["LOOPBACK", "is_loopback", "serve"]
+__all__ = ["LOOPBACK", "Installation", "is_loopback", "serve"]
 
 
 @contextlib.contextmanager
@@ -28,6 +29,7 @@ def serve(
     host: str = LOOPBACK,
     port: int = 0,
     slow: float = 6.0,
+    installation: Installation | None = None,
     folder: str | None = None,
 ) -> t.Iterator[str]:
     """Serve the page for an app, until the block ends.
@@ -35,20 +37,24 @@ def serve(
     :param host: The address to listen on.
     :param port: 0: any free one; or that of the process which is continued.
     :param slow: Seconds a slow provider takes.
+    :param installation: The Chatwoot to begin with; ``None``: the newest known.
     :param folder: Keeps the conversations for the next process; ``None``: they end.
     :return: The URL of the page.
     :raises OSError: The server cannot listen on this address and port.
     """
-    with open_session(app, slow=slow, folder=folder) as session:
-        pages = page.create(session, app.name, host)
+    first = installation or Installation()
+
+    with Sessions(app, first, slow=slow, folder=folder) as sessions:
+        pages = page.create(sessions, app.name, host)
+        kept = sessions.current.port
 
         # A browser keeps connections open, so the end does not wait for them.
         with serving(
-            pages, host=host, port=port or session.port, name="playground", wait=False
+            pages, host=host, port=port or kept, name="playground", wait=False
         ) as address:
-            session.port = t.cast(int, urlsplit(address).port)
+            sessions.current.port = t.cast(int, urlsplit(address).port)
 
             try:
                 yield f"{address}/"
             finally:
-                session.close()  # ends the streams
+                sessions.current.close()  # ends the streams

@@ -22,13 +22,12 @@ class Keeper:
     def __init__(self, folder: str | None) -> None:
         self._folder = Path(folder) if folder else None
 
-    @property
-    def settings(self) -> dict[str, t.Any]:
-        """Settings with which the app finds its database again."""
+    def settings(self, run: str) -> dict[str, t.Any]:
+        """Settings with which the app finds the database of this session again."""
         if self._folder is None:
             return {}
 
-        return {"database_path": str(self._folder / "chatwoot.sqlite3")}
+        return {"database_path": str(self._folder / f"{run}.sqlite3")}
 
     def load(self) -> t.Any:
         """What the process before saved; ``None``: this is the first one."""
@@ -51,6 +50,11 @@ class Keeper:
         """Save what the next process needs."""
         if self._folder:
             self._file.write_bytes(pickle.dumps(kept))
+
+    def forget(self) -> None:
+        """Let the next session begin anew."""
+        if self._folder:
+            self._file.unlink(missing_ok=True)
 
     @property
     def _file(self) -> Path:

@@ -15,7 +15,9 @@ from flask_chatwoot.simulator import Suggestion
 from flask_chatwoot.simulator.payloads import JSON
 
 from .faults import Faults
+from .installation import Installation
 from .session import Session
+from .sessions import Sessions
 
 MAX_BODY: t.Final = 16 * 1024 * 1024
 MAX_TEXT: t.Final = 20_000
@@ -29,7 +31,7 @@ POLICY: t.Final = (
 page = Blueprint("page", __name__, static_folder="static", static_url_path="/static")
 
 
-def create(session: Session, app_name: str, host: str) -> Flask:
+def create(sessions: Sessions, app_name: str, host: str) -> Flask:
     """Make the app.
 
     :param app_name: The name of the host app.
@@ -37,7 +39,7 @@ def create(session: Session, app_name: str, host: str) -> Flask:
     """
     app = Flask("flask_chatwoot.playground", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
-    app.extensions.update(session=session, app_name=app_name)
+    app.extensions.update(sessions=sessions, app_name=app_name)
     app.register_blueprint(page)
     app.before_request(_guard(host))
     app.after_request(_protected)
@@ -264,6 +266,14 @@ def return_to_bot(number: int) -> ResponseReturnValue:
     return {}
 
 
+@page.post("/installation")
+def install() -> ResponseReturnValue:
+    """Begin anew with another version of Chatwoot, or another way in."""
+    _sessions().replace(Installation.of(_given()))
+
+    return {}
+
+
 # -- traffic and faults ----------------------------------------------------------
 
 
@@ -293,7 +303,11 @@ def faults() -> ResponseReturnValue:
 
 
 def _session() -> Session:
-    return t.cast(Session, current_app.extensions["session"])
+    return _sessions().current
+
+
+def _sessions() -> Sessions:
+    return t.cast(Sessions, current_app.extensions["sessions"])
 
 
 def _given() -> JSON:

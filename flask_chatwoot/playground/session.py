@@ -31,6 +31,7 @@ from flask_chatwoot.simulator.payloads import (
 
 from .crashes import Crash, ExcInfo
 from .faults import Faults, FaultSwitches, SlowedRegistry
+from .installation import VERSIONS, Installation
 from .keeper import Keeper
 from .snapshots import conversation_snapshot
 from .traffic import KeptTraffic, Traffic
@@ -77,6 +78,7 @@ class Session:
         self,
         config: Config,
         simulator: Simulator,
+        installation: Installation,
         *,
         slow: float,
         kept: KeptSession | None = None,
@@ -86,6 +88,7 @@ class Session:
         self.port = kept.port
         self.uploads = Uploads(kept.uploads)
         self.config = config
+        self._installation = installation
         self.switches = FaultSwitches(simulator, seconds=slow)
         self._simulator = simulator
         self._traffic = Traffic(simulator, kept.traffic)
@@ -276,7 +279,9 @@ class Session:
         return {
             "about": {
                 "run": self.run,
-                "version": self._simulator.version,
+                "version": self._installation.version,
+                "kind": self._installation.kind,
+                "versions": VERSIONS,
                 "attribute": self.config.support_mode_attr,
                 "suggests": parse_version(self._simulator.version) >= FIRST_VERSION,
             },
@@ -350,20 +355,18 @@ class Session:
 
 @contextlib.contextmanager
 def open_session(
-    app: Flask, *, slow: float, folder: str | None = None
+    app: Flask, installation: Installation, *, slow: float, keeper: Keeper
 ) -> t.Iterator[Session]:
     """Run an app beside a simulator, with the faults of the page.
 
+    :param installation: Of a new session; one that is kept goes on with its own.
     :param slow: Seconds a slow provider takes.
-    :param folder: Where a session goes on that another process began, and where it is
-        kept at the end. ``None``: nothing is kept.
     """
     own: Runtime = app.extensions[KEY]
-    keeper = Keeper(folder)
-    left, kept = keeper.load() or (None, None)
+    installation, left, kept = keeper.load() or (installation, None, None)
 
-    with Simulator(kept=left) as simulator:
-        session = Session(own.config, simulator, slow=slow, kept=kept)
+    with Simulator(version=installation.version, kept=left) as simulator:
+        session = Session(own.config, simulator, installation, slow=slow, kept=kept)
         slowed = copy.copy(own)
         slowed.providers = SlowedRegistry(own.providers, session.switches)
         app.extensions[KEY] = slowed
@@ -375,9 +378,10 @@ def open_session(
                 hosted(
                     app,
                     simulator,
+                    kind=installation.kind,
                     retry_pause=min(own.config.retry_pause, RETRY_PAUSE),
                     settle_time=min(own.config.settle_time, SETTLE_TIME),
-                    **keeper.settings,
+                    **keeper.settings(session.run),
                 ),
                 session.following(),
                 keeper.draining(simulator),
@@ -385,4 +389,4 @@ def open_session(
                 yield session
         finally:
             app.extensions[KEY] = own
-            keeper.save((simulator.kept(), session.kept()))
+            keeper.save((installation, simulator.kept(), session.kept()))

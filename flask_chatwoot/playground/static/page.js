@@ -1,7 +1,7 @@
 // Receives the updates of the server, and draws the three parts.
 
 import { drawCustomer, knowRun, setUpCustomer } from "./customer.js";
-import { find } from "./dom.js";
+import { find, post } from "./dom.js";
 import { drawOperator, setUpOperator } from "./operator.js";
 import { setUpTabs } from "./tabs.js";
 import { drawFaults, drawTraffic, setUpTraffic } from "./traffic.js";
@@ -41,7 +41,7 @@ function draw() {
   if (!known.about) return;
 
   knowRun(known.about.run);
-  find("version").textContent = word("chatwoot", known.about);
+  drawInstallation(known.about);
   const conversations = all("conversation");
   drawCustomer(conversations);
   drawOperator(conversations, known.about);
@@ -58,6 +58,28 @@ function drawConnection() {
   place.classList.toggle("lost", !connected);
 }
 
+function drawInstallation({ version, versions, kind }) {
+  const offered = versions.includes(version) ? versions : [...versions, version];
+  drawOptions(find("version"), offered, version, (value) => value);
+  drawOptions(find("kind"), ["account", "bot"], kind, (value) => word(`kind_${value}`));
+}
+
+function drawOptions(select, values, chosen, text) {
+  const options = values.map((value) => new Option(text(value), value));
+  const texts = (list) => [...list].map((option) => option.text).join();
+
+  if (texts(options) !== texts(select.options)) select.replaceChildren(...options);
+
+  select.value = chosen;
+}
+
+// Another Chatwoot has no conversations: everything begins anew.
+function setUpInstallation() {
+  find("installation").addEventListener("change", ({ currentTarget: { elements } }) =>
+    post("/installation", { version: elements.version.value, kind: elements.kind.value }),
+  );
+}
+
 function setUpLanguages() {
   for (const button of document.querySelectorAll("[data-language]"))
     button.addEventListener("click", () => {
@@ -69,6 +91,7 @@ function setUpLanguages() {
 
 fillIn();
 setUpLanguages();
+setUpInstallation();
 setUpTabs();
 setUpCustomer();
 setUpOperator();

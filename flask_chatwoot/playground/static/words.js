@@ -3,7 +3,10 @@
 export const WORDS = {
   en: {
     playground: "Playground",
-    chatwoot: "Chatwoot {version}, simulated",
+    version: "Simulated version of Chatwoot, begins anew",
+    kind: "How Chatwoot reaches the app, begins anew",
+    kind_account: "Webhook",
+    kind_bot: "Agent bot",
     parts: "Parts of the page",
     language: "Language",
     connected: "Live",
@@ -121,7 +124,10 @@ export const WORDS = {
 
   ru: {
     playground: "Песочница",
-    chatwoot: "Chatwoot {version}, имитация",
+    version: "Имитируемая версия Chatwoot, всё начнётся сначала",
+    kind: "Как Chatwoot обращается к приложению, всё начнётся сначала",
+    kind_account: "Вебхук",
+    kind_bot: "Агент-бот",
     parts: "Части страницы",
     language: "Язык",
     connected: "На связи",

@@ -7,6 +7,8 @@ const atEnd = (log) => log.scrollHeight - log.scrollTop - log.clientHeight < 2;
 const texts = (selector) =>
   every(selector).map((node) => (node.checkVisibility() ? node.innerText.trim() : ""));
 
+const chosen = (select) => document.querySelector(select).value;
+
 const widthOf = (picture) => document.querySelector(picture)?.naturalWidth;
 
 const everyLogIsAtEnd = () => every(".log").every(atEnd);
