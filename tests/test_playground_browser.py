@@ -6,6 +6,7 @@ import base64
 import contextlib
 import functools
 import os
+import re
 import shutil
 import typing as t
 from pathlib import Path
@@ -19,7 +20,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
-from support.playground import ASKED, QUESTION, call_chatwoot
+from support.playground import ASKED, QUESTION, call_chatwoot, post_picture
 
 from flask_chatwoot import Chatwoot, Turn
 from flask_chatwoot.playground import serve
@@ -576,6 +577,60 @@ def test_a_delivery_is_opened_and_sent_again(window: Window) -> None:
     window.wait_for_one("duplicate", "#traffic-log .outcome")
     # New lines do not close the one that is open.
     assert len(window.all("#traffic-log pre")) == 3
+
+
+def test_the_wire_shows_one_conversation_or_all(window: Window) -> None:
+    window.begin("Human", "First.")
+    assert not window.visible("filter")
+    window.click("#new-conversation")
+    window.begin("Human", "Second.")
+    window.wait_until(lambda: len(window.texts("#traffic-log .delivery")) == 4)
+
+    Select(window.find("filter")).select_by_visible_text("Only conversation 2")
+    seconds = "#traffic-log .second"
+    window.wait_until(lambda: all("#2" in each for each in window.texts(seconds)))
+    window.say("Third.")
+    window.wait_until(lambda: len(window.texts("#traffic-log .delivery")) == 4)
+    Select(window.find("filter")).select_by_visible_text("All conversations")
+    assert len(window.texts("#traffic-log .delivery")) == 6
+
+
+def test_an_opened_line_is_scrolled_into_view(window: Window) -> None:
+    window.begin_and_wait()
+    for _ in range(4):
+        window.say("Where is my order?")
+        window.wait_until(lambda: window.texts("#customer-log .typing") == [])
+
+    window.wait_until(lambda: len(window.texts("#traffic-log .again")) == 10)
+    line = window.all("#traffic-log .line")[-1]
+    window.run("arguments[0].querySelector('summary').click()", line)
+    window.wait_until(lambda: window.check("inView", line, "#traffic-log"))
+
+
+def test_the_wire_shows_when_and_what_the_app_said_of_typing(
+    app: Flask, window: Window
+) -> None:
+    window.begin_and_wait()
+    call_chatwoot(app, "1/toggle_typing_status", typing_status="on")
+    call_chatwoot(app, "1/toggle_typing_status", typing_status="off")
+    window.wait_for_one("toggle_typing_status off", "#traffic-log .what")
+    assert "toggle_typing_status on" in window.texts("#traffic-log .what")
+    times = window.texts("#traffic-log .ms:last-of-type")
+    assert all(re.fullmatch(r"\d\d:\d\d:\d\d [AP]M", each) for each in times)
+
+
+def test_what_the_browser_asks_of_chatwoot_is_not_in_the_wire(
+    app: Flask, window: Window
+) -> None:
+    window.begin_and_wait()
+    post_picture(app, PIXEL)
+    picture = "#customer-log .file img"
+    window.wait_until(lambda: window.all(picture))
+    window.wait_until(lambda: window.check("widthOf", picture))
+    window.wait_until(
+        lambda: window.texts("#traffic-log .what").count("create_message") == 2
+    )
+    assert {"file", "stored_file"}.isdisjoint(window.texts("#traffic-log .what"))
 
 
 # -- the keyboard and the screen reader ------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 from http import HTTPStatus
 
@@ -44,6 +45,7 @@ class Traffic:
 
     def __init__(self, simulator: Simulator, kept: KeptTraffic | None = None) -> None:
         self._simulator = simulator
+        self._clock = time.time() - time.monotonic()
         self._entries, self._turns = kept or ([], {})
         exchanges = [type(entry.exchange) for entry in self._entries]
         self._deliveries = exchanges.count(Delivery)
@@ -77,10 +79,19 @@ class Traffic:
         self._entries.append(_Entry(crash, begins_turn=False))
 
     def entries(self) -> list[JSON]:
-        """One entry for each, without bodies, in the order in which they began."""
+        """One entry for each, without bodies, in the order in which they began.
+
+        What a browser asks of Chatwoot is not the app's, and is left out.
+        """
         entries = [
-            {"number": number, "began": entry.exchange.began, **self._shown(entry)}
+            {
+                "number": number,
+                "began": entry.exchange.began,
+                "time": entry.exchange.began + self._clock,
+                **self._shown(entry),
+            }
             for number, entry in enumerate(self._entries, 1)
+            if not (isinstance(entry.exchange, Call) and entry.exchange.browser)
         ]
 
         return sorted(entries, key=lambda entry: entry["began"])
@@ -192,6 +203,7 @@ def _of_call(call: Call) -> JSON:
         "kind": "call",
         "what": call.endpoint or call.path,
         "method": call.method,
+        "detail": _detail(call),
         "conversation": _conversation(call.path),
         "status": call.status,
         "ok": ok,
@@ -246,6 +258,15 @@ def _outcome(status: int | None, ok: bool) -> str:
         return "unanswered"
 
     return "done" if ok else "refused"
+
+
+def _detail(call: Call) -> str | None:
+    """What tells the calls of one endpoint apart."""
+    match call.json:
+        case {"typing_status": str(status)} | {"status": str(status)}:
+            return status
+
+    return None
 
 
 def _conversation(path: str) -> int | None:

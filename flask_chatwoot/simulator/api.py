@@ -85,6 +85,7 @@ class Call:
         size. ``None`` if there was neither JSON nor a form.
     :ivar answer: The body answered, JSON or text; ``None`` if it was empty or a file,
         or if a fault prevented it.
+    :ivar browser: Whether a browser sent it, as for a picture, and not a program.
     :ivar token: Whose token it had; ``None``: it had no token or a wrong one.
     :ivar began: When the request was read, on Python's monotonic clock, in seconds.
     :ivar seconds: From reading the request to knowing the answer.
@@ -98,6 +99,7 @@ class Call:
     query: t.Mapping[str, str] = field(repr=False)
     json: t.Any = field(repr=False)
     answer: t.Any = field(repr=False)
+    browser: bool
     token: Token | None
     began: float = field(repr=False)
     seconds: float
@@ -147,6 +149,7 @@ class API:
                     query=redacted(request.args.to_dict()),
                     json=redacted(listable(request)),
                     answer=None if silence else _listed(body),
+                    browser="Sec-Fetch-Mode" in request.headers,
                     token=self._token_of(request),
                     began=began,
                     seconds=time.monotonic() - began,

@@ -38,6 +38,18 @@ def call_chatwoot(app: Flask, path: str, **body: t.Any) -> JSON:
     return t.cast(JSON, response.json() if response.content else {})
 
 
+def post_picture(app: Flask, content: bytes) -> None:
+    """Send a picture in conversation 1, as the app does."""
+    config = runtime_of(app).config
+    response = requests.post(
+        f"{config.base_url}/api/v1/accounts/{config.account_id}/conversations/1/messages",
+        files=[("attachments[]", ("lamp.png", content, "image/png"))],
+        headers={"Api-Access-Token": config.api_access_token or ""},
+        timeout=10,
+    )
+    assert response.status_code == 200, response.text
+
+
 class Page:
     """Makes the requests of a browser.
 

@@ -1,12 +1,15 @@
 // The traffic: every delivery and every call; and the switches of the faults.
 
 import { find, keepAtEnd, make, makeButton, post, sync, unseen } from "./dom.js";
-import { number as formatted, word } from "./words.js";
+import { clockSeconds, number as formatted, word } from "./words.js";
 
 const ARROWS = { delivery: "→", call: "←", question: "→", crash: "✕" };
 const SWITCHES = ["slow", "duplicate", "forged"];
 
+let lines = [];
+
 export function setUpTraffic() {
+  find("filter").addEventListener("change", () => drawTraffic(lines));
   find("faults").addEventListener("change", () => post("/faults", asked()));
 }
 
@@ -34,17 +37,36 @@ export function drawFaults(faults) {
   );
 }
 
-export function drawTraffic(lines) {
+export function drawTraffic(all) {
+  lines = all;
+  drawFilter([...new Set(all.map(({ conversation }) => conversation).filter(Boolean))]);
+  const chosen = find("filter").value;
+  const shown = all.filter((line) => !chosen || String(line.conversation) === chosen);
   const log = find("traffic-log");
-  find("no-traffic").hidden = lines.length > 0;
-  keepAtEnd(log, () => sync(log, lines, (line) => line.number, create, fill));
+  find("no-traffic").hidden = all.length > 0;
+  keepAtEnd(log, () => sync(log, shown, (line) => line.number, create, fill));
+}
+
+// The choice of one conversation, once there are several.
+function drawFilter(conversations) {
+  const select = find("filter");
+  const { value } = select;
+  const options = conversations
+    .toSorted((a, b) => a - b)
+    .map((id) => new Option(word("only_conversation", { id }), id));
+  select.replaceChildren(new Option(word("all_conversations"), ""), ...options);
+  select.value = conversations.some((id) => String(id) === value) ? value : "";
+  find("filtering").hidden = conversations.length < 2;
 }
 
 // -- one line -------------------------------------------------------------------
 
 function create(line) {
   const details = make("details", "", make("summary"), make("div", "bodies"));
-  details.addEventListener("toggle", () => open(details, line.number));
+  details.addEventListener("toggle", async () => {
+    await open(details, line.number);
+    if (details.open) node.scrollIntoView({ block: "nearest" });
+  });
   const node = make("li", `line ${line.kind}`, details);
 
   if (line.again) {
@@ -75,9 +97,11 @@ function first(line) {
   const arrow = make("span", "arrow", ARROWS[line.kind]);
   arrow.setAttribute("aria-hidden", "true");
   const status = line.status ?? word("no_answer");
-  const begin = [arrow, unseen(`${line.number}. `), make("span", "what", line.what)];
+  const what = [line.what, line.detail].filter(Boolean).join(" ");
+  const begin = [arrow, unseen(`${line.number}. `), make("span", "what", what)];
+  const clock = [" ", make("span", "ms", clockSeconds(line.time))];
 
-  if (line.kind === "crash") return begin;
+  if (line.kind === "crash") return [...begin, ...clock];
 
   return [
     ...begin,
@@ -85,6 +109,7 @@ function first(line) {
     make("span", `status ${line.ok ? "good" : "bad"}`, String(status)),
     " ",
     make("span", "ms", word("milliseconds", { ms: formatted(line.ms) })),
+    ...clock,
   ];
 }
 

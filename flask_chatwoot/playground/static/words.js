@@ -86,6 +86,9 @@ export const WORDS = {
     traffic: "Traffic",
     traffic_about: "The HTTP requests between Chatwoot and your app",
     no_traffic: "No traffic yet. Every delivery and every API call is listed here.",
+    filter: "Which conversation",
+    all_conversations: "All conversations",
+    only_conversation: "Only conversation {id}",
     faults: "Faults",
     no_faults: "none",
     api_does: "When your app posts, Chatwoot",
@@ -207,6 +210,9 @@ export const WORDS = {
     traffic: "Обмен",
     traffic_about: "HTTP-запросы между Chatwoot и приложением",
     no_traffic: "Обмена пока нет. Здесь появится каждая доставка и каждый вызов API.",
+    filter: "Какой диалог",
+    all_conversations: "Все диалоги",
+    only_conversation: "Только диалог {id}",
     faults: "Неполадки",
     no_faults: "нет",
     api_does: "Когда приложение пишет, Chatwoot",
@@ -304,9 +310,12 @@ export function fillIn() {
     node.setAttribute("aria-pressed", node.dataset.language === language);
 }
 
-export const clockTime = (seconds) =>
-  new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit" }).format(
-    new Date(seconds * 1000),
-  );
+export const clockTime = (seconds) => clock(seconds, {});
+export const clockSeconds = (seconds) => clock(seconds, { second: "2-digit" });
+
+function clock(seconds, more) {
+  const parts = { hour: "2-digit", minute: "2-digit", ...more };
+  return new Intl.DateTimeFormat(language, parts).format(new Date(seconds * 1000));
+}
 
 export const number = (value) => new Intl.NumberFormat(language).format(value);

@@ -11,6 +11,13 @@ const chosen = (select) => document.querySelector(select).value;
 
 const widthOf = (picture) => document.querySelector(picture)?.naturalWidth;
 
+function inView(node, frame) {
+  const inner = node.getBoundingClientRect();
+  const outer = document.querySelector(frame).getBoundingClientRect();
+  return node.querySelector("pre") !== null && inner.top >= outer.top - 1
+    && (inner.bottom <= outer.bottom + 1 || inner.top <= outer.top + 1);
+}
+
 const everyLogIsAtEnd = () => every(".log").every(atEnd);
 
 const nothingBelow = () => document.documentElement.scrollHeight <= innerHeight;
