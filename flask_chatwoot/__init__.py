@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import typing as t
 
-from .errors import ChatwootError
+from .errors import ChatwootError, GiveUp
 from .history import HistoryEntry
 from .outcomes import DeliveryOutcome, Reason, TurnOutcome
 from .ownership.mode import Mode
@@ -48,6 +48,7 @@ __all__ = [
     "Contact",
     "Decision",
     "DeliveryOutcome",
+    "GiveUp",
     "Handoff",
     "HistoryEntry",
     "Message",

@@ -6,7 +6,8 @@
     ├── ConfigError            a CHATWOOT_* key is missing or wrong
     ├── SetupError             Chatwoot cannot be set up as requested
     ├── ProviderError          a reply provider cannot be registered or used
-    │   └── NoProviderError    none is registered
+    │   ├── NoProviderError    none is registered
+    │   └── GiveUp             a reply provider raises it: no attempt can succeed
     ├── ProviderFailedError    a reply provider raised an exception
     ├── DeliveryError          a delivery is refused; carries the HTTP status
     │   ├── SignatureError     401
@@ -47,6 +48,19 @@ class ProviderError(ChatwootError):
 
 class NoProviderError(ProviderError):
     """No reply provider is registered."""
+
+
+class GiveUp(ProviderError):  # noqa: N818 - a host says: raise GiveUp
+    """A reply provider raises it where another attempt cannot succeed.
+
+    The turn is then given up as after the last attempt.
+
+    :param reason: For the note that operators get. It is in no log.
+    """
+
+    def __init__(self, reason: str | None = None) -> None:
+        super().__init__("The reply provider gave up.")
+        self.reason = reason
 
 
 class ProviderFailedError(ChatwootError):

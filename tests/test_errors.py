@@ -24,7 +24,7 @@ def tree_in(docstring: str) -> dict[str, str | None]:
     branch: list[tuple[int, str]] = []
 
     for line in docstring.splitlines():
-        if found := re.match(r" {4}([│├└─ ]*)(\w+Error)\b", line):
+        if found := re.match(r" {4}([│├└─ ]*)(\w+Error|GiveUp)\b", line):
             while branch and branch[-1][0] >= len(found[1]):
                 branch.pop()
 

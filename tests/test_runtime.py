@@ -35,6 +35,7 @@ from flask_chatwoot import (
     Attachment,
     Chatwoot,
     Contact,
+    GiveUp,
     Handoff,
     Mode,
     Post,
@@ -42,6 +43,7 @@ from flask_chatwoot import (
     Turn,
     after_post,
     before_post,
+    got_exception,
     turn_finished,
 )
 from flask_chatwoot.errors import ConfigError
@@ -333,6 +335,34 @@ def test_a_provider_that_raises_is_called_again_and_the_turn_then_given_up(
     assert [scene.ending] == scene.endings == [("dead", "provider_failed")]
     assert error.__name__ in caplog.text
     assert "a secret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("reason", "why"),
+    [
+        ("the model is not paid for", "Reason: the model is not paid for"),
+        ("x" * 400, f"Reason: {'x' * 300}…"),
+        ("a\0b\ud800", "Reason: ab?"),
+        *(
+            (none, "Its reply function failed, on every attempt.")
+            for none in (None, " ")
+        ),
+    ],
+)
+def test_a_provider_may_give_up_at_once_and_say_why(
+    scene: Turns, caplog: pytest.LogCaptureFixture, reason: str | None, why: str
+) -> None:
+    asked = scene.answer_with(GiveUp(reason))
+
+    with recorded(got_exception, scene.app) as reported:
+        scene.say()
+
+    assert (len(asked), scene.ending) == (1, ("dead", "provider_failed"))
+    assert (scene.api.public, scene.api.notes) == ([], [could_not(why)])
+    assert scene.api.changes == [HANDED_OFF]
+    assert reported == []
+    assert "The reply provider gave up." in caplog.text
+    assert "paid" not in caplog.text + repr(GiveUp(reason))
 
 
 def test_attempts_of_the_provider_and_of_chatwoot_are_counted_apart(

@@ -9,6 +9,7 @@ import pytest
 from flask_chatwoot.errors import (
     APIError,
     ChatwootError,
+    GiveUp,
     NoProviderError,
     PermanentError,
     ProviderError,
@@ -55,6 +56,7 @@ MEANINGS: t.Final = [
     (api(PermanentError, 404), False, False, Reason.NOT_FOUND),
     (api(PermanentError, 422), False, True, Reason.REFUSED),
     (ProviderFailedError("raised"), True, True, Reason.PROVIDER_FAILED),
+    (GiveUp("a reason"), False, True, Reason.PROVIDER_FAILED),
     (ProviderError("returned a number"), False, True, Reason.PROVIDER_INVALID),
     (NoProviderError("none"), False, True, Reason.NO_PROVIDER),
     (ChatwootError("something else"), False, True, Reason.PROVIDER_INVALID),

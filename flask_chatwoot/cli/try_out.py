@@ -11,7 +11,7 @@ from flask.cli import with_appcontext
 
 from flask_chatwoot.config.numbers import DAY
 from flask_chatwoot.copilot.plain import suggest
-from flask_chatwoot.errors import ProviderFailedError
+from flask_chatwoot.errors import GiveUp, ProviderFailedError
 from flask_chatwoot.outcomes import TurnOutcome
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.runtime import current_runtime
@@ -42,6 +42,9 @@ def ask(text: str, mode: str) -> None:
     try:
         with contextlib.redirect_stdout(sys.stderr):
             answer = suggest(current_runtime(keep_errors=True), text, Mode(mode))
+    except GiveUp as error:
+        reason = f" Reason: {error.reason}" if error.reason else ""
+        raise click.ClickException(f"{error}{reason}") from None
     except ProviderFailedError as error:
         whole = traceback.format_exception(error.__cause__)
         raise click.ClickException(f"{error}\n\n{''.join(whole)}".rstrip()) from None

@@ -12,6 +12,7 @@ from flask_chatwoot.errors import (
     APIError,
     ChatwootError,
     DatabaseError,
+    GiveUp,
     LeaseLostError,
     ProviderError,
     ProviderFailedError,
@@ -145,7 +146,7 @@ class Attempt:
 
             return Ending(TurnOutcome.DEAD, job.failure or reason_of(failed.error))
         except (APIError, ProviderError, ProviderFailedError) as error:
-            if not isinstance(error, APIError):
+            if not isinstance(error, APIError | GiveUp):
                 signals.report(self._parts.app, "provider", error, self._turn)
 
             if postponed(self._parts.queue, self._parts.config, job, error):
@@ -431,7 +432,11 @@ class Attempt:
 
         texts = self._parts.language.texts
         posts, handoff = last_posts(
-            reason, self._known.context, self._parts.config, texts
+            reason,
+            self._known.context,
+            self._parts.config,
+            texts,
+            given=error.reason if isinstance(error, GiveUp) else None,
         )
 
         if not self._is_silent:

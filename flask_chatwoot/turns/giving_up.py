@@ -26,6 +26,7 @@ def last_posts(
     context: PolicyContext,
     config: Config,
     find_texts: t.Callable[[], Texts],
+    given: str | None = None,
 ) -> tuple[list[DraftPart], str | None]:
     """The posts that end a failed turn, and the hand-off after them, as JSON, if any.
 
@@ -33,17 +34,22 @@ def last_posts(
     not set.
 
     :param find_texts: Called only if there is a note.
+    :param given: The reason in the host's own words.
     """
     if context.mode is Mode.BOT and not context.taken:
         # The note first: the policy need not allow it, and the second may fail.
-        note = handoff.failure_note(reason, handed_off=True, texts=find_texts())
+        note = handoff.failure_note(
+            reason, handed_off=True, texts=find_texts(), given=given
+        )
         fallback = config.fallback_message
         public = [DraftPart(fallback, False)] if fallback else []
 
         return [DraftPart(note, True), *public], handoff.encode(Handoff())
 
     if config.note_on_failure:
-        note = handoff.failure_note(reason, handed_off=False, texts=find_texts())
+        note = handoff.failure_note(
+            reason, handed_off=False, texts=find_texts(), given=given
+        )
         return [DraftPart(note, True)], None
 
     return [], None

@@ -20,7 +20,14 @@ from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.ownership.state import Ownership
 from flask_chatwoot.payloads import versions
 from flask_chatwoot.payloads.conversation import Conversation
-from flask_chatwoot.payloads.fields import Object, as_id, as_object, as_text
+from flask_chatwoot.payloads.fields import (
+    Object,
+    as_id,
+    as_object,
+    as_text,
+    is_visible,
+    storable,
+)
 from flask_chatwoot.replies import Handoff, Turn
 from flask_chatwoot.texts import ENGLISH, Texts
 
@@ -88,9 +95,22 @@ def note(handoff: Handoff, turn: Turn, said: str, texts: Texts = ENGLISH) -> str
     return "\n\n".join(lines)
 
 
-def failure_note(reason: Reason, *, handed_off: bool, texts: Texts = ENGLISH) -> str:
-    """The note for operators about a turn that failed for good."""
+def failure_note(
+    reason: Reason,
+    *,
+    handed_off: bool,
+    texts: Texts = ENGLISH,
+    given: str | None = None,
+) -> str:
+    """The note for operators about a turn that failed for good.
+
+    :param given: The reason in the host's own words.
+    """
     why = texts.find(f"failed_{reason.value}") or reason.value
+
+    if given and is_visible(given):
+        why = texts.get("reason", reason=_shortened(storable(given)))
+
     what = f"{texts.get('failed')} {why}"
 
     return f"{what} {texts.get('handed_off')}" if handed_off else what
@@ -98,12 +118,13 @@ def failure_note(reason: Reason, *, handed_off: bool, texts: Texts = ENGLISH) ->
 
 def quote(text: str) -> str:
     """The beginning of a text, in Markdown."""
+    return "\n".join(f"> {line}" for line in _shortened(text).splitlines())
+
+
+def _shortened(text: str) -> str:
     short = text.strip()
 
-    if len(short) > EXCERPT:
-        short = f"{short[:EXCERPT].rstrip()}…"
-
-    return "\n".join(f"> {line}" for line in short.splitlines())
+    return short if len(short) <= EXCERPT else f"{short[:EXCERPT].rstrip()}…"
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Flask
 
 from flask_chatwoot.errors import (
+    GiveUp,
     NoProviderError,
     ProviderError,
     ProviderFailedError,
@@ -32,6 +33,7 @@ def provider_for(providers: Registry, turn: Turn) -> Provider | None:
 def ask(app: Flask, provider: Provider, turn: Turn) -> Answer | None:
     """Call a provider; its answer, or ``None`` if it has none. Blocks while it works.
 
+    :raises GiveUp: It raised that.
     :raises ProviderError: Its answer is not a reply, or it cannot be called.
     :raises ProviderFailedError: It raised.
     """
@@ -42,7 +44,7 @@ def ask(app: Flask, provider: Provider, turn: Turn) -> Answer | None:
 
     try:
         answer = function(*provider.arguments(turn))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, GiveUp):
         raise
     # Any error of the host's code, sys.exit() and cancelled tasks included.
     except BaseException as error:

@@ -10,6 +10,7 @@ from flask_chatwoot.config import Config
 from flask_chatwoot.errors import (
     APIError,
     ChatwootError,
+    GiveUp,
     NoProviderError,
     ProviderFailedError,
     UnknownError,
@@ -160,7 +161,7 @@ def reason_of(error: ChatwootError) -> Reason:
     if isinstance(error, APIError):
         return _api_reason(error)
 
-    if isinstance(error, ProviderFailedError):
+    if isinstance(error, ProviderFailedError | GiveUp):
         return Reason.PROVIDER_FAILED
 
     if isinstance(error, NoProviderError):
