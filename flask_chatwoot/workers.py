@@ -6,6 +6,7 @@ import atexit
 import contextvars
 import functools
 import logging
+import random
 import threading
 import time
 import typing as t
@@ -34,8 +35,13 @@ GRACE: t.Final = 8.0
 """Seconds that running turns get to finish on exit, within the ten that container
 runtimes give a process before they kill it."""
 
-_DATABASE_PAUSE: t.Final = 5.0
-"""Seconds without a claim after the database failed."""
+_FIRST_PAUSE: t.Final = 0.2
+_LONGEST_PAUSE: t.Final = 1.0
+"""Seconds until a worker tries again after the database failed. Each pause is twice the
+one before, and spread by a quarter."""
+
+_SAID_AGAIN: t.Final = 10.0
+"""Seconds after which a failure is logged again, if it has ended in between."""
 
 _START_PAUSE: t.Final = 5.0
 """Seconds between two tries to start threads that could not be started."""
@@ -269,6 +275,43 @@ class InlineBackend:
         """Nothing runs between requests."""
 
 
+class Outage:
+    """What is logged while nothing can be claimed. Threads share it.
+
+    The first failure of an outage is an error; others are warnings. Each is logged once
+    in an outage, and in several short ones not every time.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._said: set[str] = set()
+        self._recent: dict[str, float] = {}
+
+    def end(self) -> None:
+        """The database was used."""
+        if self._said:
+            with self._lock:
+                self._said.clear()
+
+    def report(self, failed: str) -> None:
+        """Log why nothing is claimed, unless that is known."""
+        now = time.monotonic()
+
+        with self._lock:
+            self._recent = {
+                text: at for text, at in self._recent.items() if now - at < _SAID_AGAIN
+            }
+
+            if failed in self._said or failed in self._recent:
+                return
+
+            level = logging.WARNING if self._said else logging.ERROR
+            self._said.add(failed)
+            self._recent[failed] = now
+
+        log.log(level, "no job could be claimed: %s", failed)
+
+
 class ThreadBackend(Forkable):
     """Handles jobs in threads of this process.
 
@@ -293,7 +336,7 @@ class ThreadBackend(Forkable):
         self._ending = threading.Lock()
         self._ended = False
         self._late = False
-        self._failed: set[str] = set()
+        self._outage = Outage()
         # Not while start() runs, which has just begun to start them.
         self._complete_at = time.monotonic() + _START_PAUSE
 
@@ -427,6 +470,8 @@ class ThreadBackend(Forkable):
             self._upkeep.end()
 
     def _work(self) -> None:
+        failures = 0
+
         while not self._stopping.is_set():
             self._complete()
             self._keep_up()
@@ -434,7 +479,12 @@ class ThreadBackend(Forkable):
             if self._is_left_over():
                 return
 
-            if not self._run_once():
+            found = self._run_once()
+            failures = failures + 1 if found is None else 0
+
+            if found is None:
+                self._stopping.wait(_pause_after(failures))
+            elif not found:
                 self._wake.acquire(timeout=self._upkeep.database.poll)
 
     def _complete(self) -> None:
@@ -445,25 +495,26 @@ class ThreadBackend(Forkable):
             self._complete_at = time.monotonic() + _START_PAUSE
             self.start()
 
-    def _run_once(self) -> bool:
+    def _run_once(self) -> bool | None:
+        """Handle one due job; ``False`` if there is none, ``None`` if nobody knows."""
         try:
             found = self._runner.run_once()
-            self._failed.clear()
+            self._outage.end()
         except DatabaseError as error:
-            self._log_once(str(error))
-            self._stopping.wait(_DATABASE_PAUSE)
+            self._outage.report(str(error))
+            return None
         except BaseException as error:  # noqa: BLE001 - the thread must go on
             log.error("a worker failed: %s", trace(error))  # noqa: TRY400
-        else:
-            return found
+            return False
 
-        return False
+        return found
 
-    def _log_once(self, failed: str) -> None:
-        """Log why nothing is claimed, once for all threads until that works again."""
-        if failed not in self._failed:
-            self._failed.add(failed)
-            log.error("no job could be claimed: %s", failed)
+
+def _pause_after(failures: int) -> float:
+    """Seconds until the database is tried again, after so many failures in a row."""
+    pause = min(_FIRST_PAUSE * 2.0 ** min(failures - 1, 20), _LONGEST_PAUSE)
+
+    return pause * random.uniform(0.75, 1.25)  # noqa: S311 - not a secret
 
 
 _backends: weakref.WeakSet[ThreadBackend] = weakref.WeakSet()

@@ -27,6 +27,7 @@ pytest.importorskip("gunicorn", reason="needs gunicorn to run real processes")
 SECRET: t.Final = "of-the-webhook"
 HEALTH: t.Final = "of-the-monitoring"
 PASSWORD: t.Final = "hunter2"
+CLAIMED: t.Final = "SELECT 1 FROM of_the_test.job WHERE attempts > 0"
 
 
 class Host:
@@ -160,6 +161,9 @@ def test_an_app_works_as_soon_as_its_server_is_there(serve: Serve) -> None:
             status, seconds = host.deliver(6)
             assert (status, seconds < 1.0) == (202, True)
             assert host.health() == (200, "ok")
+            began = time.monotonic()
+            wait_until(lambda: own.execute(CLAIMED))
+            assert time.monotonic() - began < 2.0
 
         assert PASSWORD not in host.log.read_text()
 

@@ -402,7 +402,6 @@ def test_a_failing_database_does_not_end_the_threads(
     threads: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads.answer()
-    monkeypatch.setattr(workers_module, "_DATABASE_PAUSE", 0.01)
 
     with monkeypatch.context() as broken:
         broken.setattr(Queue, "claim", fail)
@@ -410,6 +409,79 @@ def test_a_failing_database_does_not_end_the_threads(
         threads.wait_for_log("no job could be claimed: The disk is gone.")
 
     threads.wait_for(ANSWER)
+
+
+def test_the_pauses_of_an_outage_grow_to_a_second() -> None:
+    pauses = [workers_module._pause_after(failures) for failures in (1, 2, 3, 4, 999)]
+    wanted = [0.2, 0.4, 0.8, 1.0, 1.0]
+
+    assert pauses == pytest.approx(wanted, rel=0.25)
+
+
+class Failures:
+    """What an outage reports, and the time in which it does."""
+
+    def __init__(
+        self, patch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
+    ) -> None:
+        self.outage = workers_module.Outage()
+        self._log = log
+        self._now = 0.0
+        patch.setattr(time, "monotonic", lambda: self._now)
+
+    def after(self, seconds: float, *failed: str) -> list[tuple[str, str]]:
+        """The lines that are logged when this fails some seconds later."""
+        self._now += seconds
+        self._log.clear()
+
+        for text in failed:
+            self.outage.report(text)
+
+        return [
+            (record.levelname, record.message.removeprefix("no job could be claimed: "))
+            for record in self._log.records
+        ]
+
+
+@pytest.fixture
+def failures(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> t.Iterator[Failures]:
+    with monkeypatch.context() as patch:
+        yield Failures(patch, caplog)
+
+
+def test_an_outage_is_one_error(failures: Failures) -> None:
+    lines = failures.after(0, "Cut.", "Cut.", "Refused.", "Cut.")
+    assert lines == [("ERROR", "Cut."), ("WARNING", "Refused.")]
+    assert failures.after(99, "Cut.", "Refused.") == []
+
+
+def test_a_second_outage_is_logged(failures: Failures) -> None:
+    failures.after(0, "Cut.", "Refused.")
+    failures.outage.end()
+    assert failures.after(60, "Cut.") == [("ERROR", "Cut.")]
+
+
+def test_a_database_that_comes_and_goes_does_not_flood_the_log(
+    failures: Failures,
+) -> None:
+    lines = []
+
+    for _ in range(120):
+        lines += failures.after(0.25, "Cut.")
+        failures.outage.end()
+
+    assert lines == [("ERROR", "Cut.")] * 3
+
+
+def test_a_second_outage_that_follows_soon_is_logged_if_it_lasts(
+    failures: Failures,
+) -> None:
+    failures.after(0, "Cut.")
+    failures.outage.end()
+    assert failures.after(5, "Cut.") == []
+    assert failures.after(6, "Cut.") == [("ERROR", "Cut.")]
 
 
 @pytest.mark.parametrize(
