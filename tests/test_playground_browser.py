@@ -167,6 +167,14 @@ class Window:
         self.click("#pre-chat .primary")
         self.wait_for(text, "operator-log")
 
+    def begin_on_a_phone(self, text: str) -> None:
+        """Fill in the pre-chat form while the operator's part is hidden."""
+        self.find("name").send_keys("Ada Lovelace")
+        Select(self.find("choice")).select_by_visible_text("AI agent")
+        self.find("first-message").send_keys(text)
+        self.click("#pre-chat .primary")
+        self.wait_for(FAQ["order"])
+
     def begin_and_wait(self) -> None:
         self.begin()
         self.wait_for(FAQ["order"])
@@ -740,15 +748,51 @@ def test_on_a_phone_the_parts_are_tabs(window: Window) -> None:
     assert window.find("customer").get_attribute("role") is None
 
 
+def test_from_768_pixels_on_the_customer_stays_beside_the_others(
+    window: Window,
+) -> None:
+    def shown() -> list[str]:
+        parts = ("customer", "operator", "traffic")
+        return [part for part in parts if window.visible(part)]
+
+    window.resize_to_phone(768, 1024)
+    assert shown() == ["customer", "operator"]
+    assert window.texts("#tabs button")[0] == ""  # the customer needs no tab
+    window.begin("Human")
+    window.picture("tablet")
+    window.click("#tab-traffic")
+    assert shown() == ["customer", "traffic"]
+    window.find("tab-traffic").send_keys(Keys.ARROW_RIGHT)
+    assert (shown(), window.focused) == (["customer", "operator"], "tab-operator")
+    assert window.check("widerThanScreen") == []
+
+    window.resize((767, 1024))
+    window.wait_until(lambda: shown() == ["operator"])
+
+
+def test_a_tab_shows_how_much_came_while_it_was_hidden(window: Window) -> None:
+    window.resize_to_phone(*PHONE)
+    assert window.texts("#tabs .new") == ["", "", ""]
+    window.begin_on_a_phone("Where is my order?")
+    window.wait_for_one("2", "#new-operator")
+
+    window.click("#tab-operator")
+    assert window.texts("#tabs .new") == ["", "", ""]
+    window.find("operator-text").send_keys("Olga here." + Keys.ENTER)
+    window.wait_for_one("1", "#new-customer")
+    label = window.find("new-customer").get_attribute("aria-label")
+    assert (label, window.text("new-operator")) == ("1 new", "")
+
+
 def test_the_page_fits_a_phone_in_landscape(window: Window) -> None:
     window.begin("Human")
     window.resize_to_phone(*reversed(PHONE))
 
-    for part in LOGS:
-        window.click(f"#tab-{part}")
+    for part in LOGS:  # side by side
         assert window.find(f"{part}-log").size["height"] > 90
-        assert window.check("nothingBelow")
-        window.picture(f"side-{part}")
+
+    assert window.check("nothingBelow")
+    window.picture("landscape")
 
     window.find("operator-text").send_keys("Hello!")
     window.click("#operator-send")

@@ -4,6 +4,7 @@ import {
   find, holdEnd, keepAtEnd, make, makeButton, post, sendOnEnter, sync,
 } from "./dom.js";
 import { author, fillMessage } from "./messages.js";
+import { count } from "./tabs.js";
 import { language, option, word } from "./words.js";
 
 const REMEMBERED = "playground-conversation";
@@ -153,6 +154,8 @@ function drawChat() {
   find("new-conversation").hidden = !mine;
   const log = find("customer-log");
   const items = conversation ? visible(conversation) : [];
+
+  count("customer", items.filter(({ author }) => author && author !== "customer").length);
 
   keepAtEnd(log, () => {
     find("resolved").hidden = conversation?.status !== "resolved";

@@ -5,6 +5,7 @@ import {
 } from "./dom.js";
 import { fillMessage, inOneLine } from "./messages.js";
 import { closeSuggestion, setUpSuggestion } from "./suggestion.js";
+import { count } from "./tabs.js";
 import { option, word } from "./words.js";
 
 let conversations = [];
@@ -67,11 +68,15 @@ export function drawOperator(all, about) {
   announce(all);
   conversations = all;
   attribute = about.attribute;
+  count("operator", all.flatMap(({ messages }) => messages.filter(isNews)).length);
   find("suggest").hidden = !about.suggests;
   drawList();
   drawThread();
   drawComposer();
 }
+
+// What an operator wants to know of: not what operators did themselves.
+const isNews = ({ author, type }) => author !== "operator" && type !== "activity";
 
 function isNew(id) {
   const known = conversations.some((conversation) => conversation.id === id);

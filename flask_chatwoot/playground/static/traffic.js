@@ -1,6 +1,7 @@
 // The traffic: every delivery and every call; and the switches of the faults.
 
 import { find, keepAtEnd, make, makeButton, post, sync, unseen } from "./dom.js";
+import { count } from "./tabs.js";
 import { clockSeconds, number as formatted, word } from "./words.js";
 
 const ARROWS = { delivery: "→", call: "←", question: "→", crash: "✕" };
@@ -39,6 +40,7 @@ export function drawFaults(faults) {
 
 export function drawTraffic(all) {
   lines = all;
+  count("traffic", all.filter(({ ok }) => !ok).length);
   drawFilter([...new Set(all.map(({ conversation }) => conversation).filter(Boolean))]);
   const chosen = find("filter").value;
   const shown = all.filter((line) => !chosen || String(line.conversation) === chosen);

@@ -13,6 +13,7 @@ export const WORDS = {
     disconnected: "Connection lost. Reconnecting.",
     failed: "The request failed: {why}",
 
+    new_items: "{number} new",
     customer: "Customer",
     customer_about: "What a visitor of your site sees",
     greeting: "We are here to help",
@@ -137,6 +138,7 @@ export const WORDS = {
     disconnected: "Связь потеряна. Переподключение.",
     failed: "Запрос не выполнен: {why}",
 
+    new_items: "новых: {number}",
     customer: "Клиент",
     customer_about: "Что видит посетитель вашего сайта",
     greeting: "Мы рады помочь",
