@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 import typing as t
 from dataclasses import dataclass, replace
 
@@ -90,9 +91,17 @@ class Components:
         return self.by_celery and self.store.wakes.overdue() > _OVERDUE
 
     def work(self, conversation_id: int) -> bool:
-        """Handle at most one job of a conversation; whether another is due."""
-        if not self.runner.run_once(conversation_id):
-            return False
+        """Handle at most one job of a conversation; whether another is due.
+
+        Waits until its debounce window is over.
+        """
+        while not self.runner.run_once(conversation_id):
+            pause = self.store.wakes.pause_of(conversation_id)
+
+            if pause is None or not 0 < pause <= self.turns.config.burst_window:
+                return False
+
+            time.sleep(pause)
 
         pause = self.store.wakes.pause_of(conversation_id)
 

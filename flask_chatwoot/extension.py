@@ -128,9 +128,10 @@ class Chatwoot:
     def work(self, account_id: int, conversation_id: int) -> bool:
         """Handle at most one turn of a conversation, here and now.
 
-        It needs an app context, and blocks for as long as the turn takes. It does
-        nothing if none is due, or another worker has it: to call it too often does no
-        harm, and threads and processes may call it at the same time.
+        It needs an app context, and blocks for as long as the turn takes, and before
+        that until ``CHATWOOT_BURST_WINDOW`` is over. It does nothing if none is due, or
+        another worker has it: to call it too often does no harm, and threads and
+        processes may call it at the same time.
 
         With ``CHATWOOT_WORKERS=0``, another engine can run the turns, here RQ; with
         Dramatiq, ``work`` is an actor, and its ``send`` takes the ids::

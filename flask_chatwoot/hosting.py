@@ -138,7 +138,7 @@ def converse(
     with (
         Simulator() as simulator,
         turn_finished.connected_to(finished, sender=app),
-        hosted(app, simulator, max_attempts=1, provider_attempts=1),
+        hosted(app, simulator, max_attempts=1, provider_attempts=1, burst_window=0.0),
     ):
         talk = simulator.conversation(custom_attributes={attribute: mode})
 

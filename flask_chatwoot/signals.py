@@ -35,8 +35,8 @@ turn_due = _signals.signal(
     "turn-due",
     """Sent after a message was stored that a turn will answer. Receives ``account_id``
     and ``conversation_id``, which :meth:`.Chatwoot.work` takes: for an engine of the
-    host that runs the turns. Delays the answer to the delivery. With
-    ``CHATWOOT_BURST_WINDOW`` the turn is due that many seconds later.""",
+    host that runs the turns. Delays the answer to the delivery. The turn is due
+    ``CHATWOOT_BURST_WINDOW`` seconds later, for which that method waits.""",
 )
 
 turn_finished = _signals.signal(

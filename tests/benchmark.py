@@ -152,6 +152,7 @@ def chatwoot_app(path: Path | str, sync: str, **settings: str) -> Flask:
         CHATWOOT_DATABASE_URL=f"sqlite:///{path}",
         CHATWOOT_DATABASE_SYNC=sync,
         CHATWOOT_WORKERS=0,
+        CHATWOOT_BURST_WINDOW=0,
     )
     app.config.update(settings)
     Chatwoot(app).reply_provider(lambda text: "On its way.")

@@ -61,6 +61,7 @@ CANNOT_RUN: t.Final = 77
 T = t.TypeVar("T")
 
 SETTINGS: t.Final = {
+    "CHATWOOT_BURST_WINDOW": "0",
     "CHATWOOT_CATCH_UP": "2",
     "CHATWOOT_DATABASE_SYNC": "normal",
     "CHATWOOT_LEASE": str(LEASE),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import typing as t
 from pathlib import Path
 
@@ -34,6 +35,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # No turn waits for further messages, but in tests that are about that.
+    os.environ["CHATWOOT_BURST_WINDOW"] = "0"
+
     databases.use(config.getoption("--database"))
 
     # One for all processes of a run, which this one starts.

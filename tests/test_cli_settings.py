@@ -36,8 +36,9 @@ Run = t.Callable[..., Result]
 
 
 @pytest.fixture
-def flask(tmp_path: Path) -> Run:
+def flask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs ``flask`` on an app that is made when the command needs it."""
+    monkeypatch.delenv("CHATWOOT_BURST_WINDOW")
 
     def run(*arguments: str, **settings: t.Any) -> Result:
         def create_app() -> Flask:

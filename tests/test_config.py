@@ -86,7 +86,7 @@ KEYS = [
     Key("BOT_STATUSES", OPEN | PENDING, "Open,", OPEN, ["pending"], PENDING),
     Key("YIELD_TO_ASSIGNEE", False, "Yes", True, True, True),
     Key("MAX_AGE", 3600.0, "60", 60.0, 7200, 7200.0),
-    Key("BURST_WINDOW", 0.0, "1.5", 1.5, 2, 2.0),
+    Key("BURST_WINDOW", 1.5, "0.5", 0.5, 2, 2.0),
     Key("BURST_MAX", 30.0, "10", 10.0, 0.5, 0.5),
     Key("FALLBACK_MESSAGE", None, " One moment. ", "One moment.", "Oh", "Oh"),
     Key("DRAFT_NOTES", True, "false", False, False, False),
@@ -675,6 +675,22 @@ def test_an_app_under_test_works_inline_with_a_database_of_its_own(
     assert len({loaded.database_path for loaded in apps}) == 2
     assert everything_in(tmp_path) == []
     assert [[*folder.iterdir()] for folder in folders] == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("given", "testing", "seconds"),
+    [
+        ({}, False, 1.5),
+        ({"CHATWOOT_BACKEND": "inline"}, False, 0.0),
+        ({"CHATWOOT_BACKEND": "inline", "CHATWOOT_BURST_WINDOW": 2}, False, 2.0),
+        ({"CHATWOOT_BACKEND": "thread"}, True, 0.0),
+        ({"CHATWOOT_BACKEND": "thread", "CHATWOOT_BURST_WINDOW": "2"}, True, 2.0),
+    ],
+)
+def test_a_turn_waits_for_more_messages_where_one_may_come(
+    given: Settings, testing: bool, seconds: float
+) -> None:
+    assert load(given, testing=testing).burst_window == seconds
 
 
 def test_an_app_under_test_keeps_what_is_set(instance: str) -> None:

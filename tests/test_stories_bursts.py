@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from support.apps import runtime_of
+from support.apps import AppFactory, runtime_of
+from support.chatwoot import ChatwootStub
 from support.commands import spawn
 from support.databases import environment_of_app
+from support.deliveries import deliver, message
 from support.stories import ASKED, QUESTION, Begin, Story, Thinker
 
 from flask_chatwoot import Chatwoot, Message, Turn
+from flask_chatwoot.config import load
 
 FIVE = ("Hello", "I have a question", "about my order", "number 4711", "Where is it?")
 NOTE = "Uma User (note): You asked: "
@@ -69,6 +72,38 @@ def test_five_messages_in_one_window_are_one_turn(
     )
     assert turns[0].message_id == written[-1].id
     assert story.endings() == ["replied"]
+
+
+@pytest.mark.slow
+def test_five_short_messages_get_one_answer_with_the_defaults(
+    begin: Begin, turns: list[Turn]
+) -> None:
+    defaults = load({}, environ={}, instance_path="/nowhere")
+    story = begin(burst_window=defaults.burst_window)
+
+    for text in FIVE:
+        story.talk.customer_says(text)
+        story.sim.drain()
+
+    assert story.lines() == [*SAID, "Uma User: 5 messages"]
+    assert [turn.text for turn in turns] == ["\n".join(FIVE)]
+
+
+def test_an_engine_of_the_host_waits_until_the_window_is_over(
+    make_app: AppFactory, api: ChatwootStub
+) -> None:
+    chatwoot = Chatwoot()
+    chatwoot.reply_provider(lambda text: text)
+    app = make_app(chatwoot, backend="thread", workers=0, burst_window=0.3)
+
+    for number, text in enumerate(FIVE):
+        deliver(app.test_client(), message(text, id=9000 + number))
+
+    with app.app_context():
+        assert not chatwoot.work(1, 42)
+        assert not chatwoot.work(1, 42)
+
+    assert api.public == ["\n".join(FIVE)]
 
 
 def test_a_pick_keeps_the_place_of_its_delivery(story: Story, thinker: Thinker) -> None:

@@ -186,6 +186,9 @@ def load(
     if url.source != "default" or (configured and not testing):
         _check_database(found, path)
 
+    if found["backend"].value == "inline" and found["burst_window"].source == "default":
+        found["burst_window"] = replace(found["burst_window"], value=0.0)
+
     _check_together(found)
     errors = [each.error for each in found.values() if each.error]
 
@@ -208,7 +211,12 @@ def load(
     return replace(config, base_url=None) if errors else config
 
 
-_IN_TESTS: t.Final = {"backend": "inline", "catch_up": 0.0, "locale": "en"}
+_IN_TESTS: t.Final = {
+    "backend": "inline",
+    "burst_window": 0.0,
+    "catch_up": 0.0,
+    "locale": "en",
+}
 """Other defaults in an app under test."""
 
 

@@ -194,8 +194,9 @@ SETTINGS: t.Final = (
     Setting(
         "burst_window",
         Seconds(zero=True),
-        0.0,
-        "Seconds without a new message before a turn begins.",
+        1.5,
+        "Seconds without a new message before a turn begins. 0 is the default with "
+        "inline, and if app.testing.",
     ),
     Setting(
         "burst_max",

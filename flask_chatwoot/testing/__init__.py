@@ -74,6 +74,7 @@ _SOON: t.Final[t.Mapping[str, t.Any]] = {
     "timeout": 1.0,
     "retry_pause": 0.005,
     "settle_time": 2.0,
+    "burst_window": 0.0,
 }
 """Short times, as the simulator is on this machine: a test with a fault stays fast."""
 
