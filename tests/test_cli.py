@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import json
 import re
 import signal
@@ -52,6 +53,11 @@ def listed(app: Flask, arguments: str = "") -> list[dict[str, t.Any]]:
     code, printed = run(app, "jobs", "--json", *arguments.split())
     assert code == 0
     return t.cast(list[dict[str, t.Any]], json.loads(printed))
+
+
+def test_the_version_is_the_installed_one(app: Flask) -> None:
+    version = importlib.metadata.version("Flask-Chatwoot")
+    assert run(app, "--version") == (0, f"Flask-Chatwoot {version}\n")
 
 
 def test_jobs_are_listed_as_a_table(filled: Flask) -> None:

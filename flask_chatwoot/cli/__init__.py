@@ -27,6 +27,9 @@ _COMMANDS: t.Final = {
 }
 """Each command and the module it is in."""
 
+_DISTRIBUTION: t.Final = "Flask-Chatwoot"
+"""Its installed metadata has the version."""
+
 
 def is_under_command() -> bool:
     """Whether an app is made for a command of ``flask`` other than ``flask run``.
@@ -81,4 +84,7 @@ class LazyGroup(click.Group):
         return result
 
 
-chatwoot = LazyGroup("chatwoot", help="Answer Chatwoot conversations.")
+@click.group(cls=LazyGroup)
+@click.version_option(package_name=_DISTRIBUTION, message="%(package)s %(version)s")
+def chatwoot() -> None:
+    """Answer Chatwoot conversations."""
