@@ -293,7 +293,7 @@ def test_an_operator_takes_over_and_returns_to_the_bot(window: Window) -> None:
 
 
 def test_html_of_a_customer_is_shown_and_never_run(window: Window) -> None:
-    evil = "<img src=x onerror='window.evil=1'><script>window.evil=2</script>"
+    evil = "<img src=x onerror=window.evil=1><script>window.evil=2</script>"
 
     window.begin("Human", evil, name=evil)
 
@@ -305,6 +305,44 @@ def test_html_of_a_customer_is_shown_and_never_run(window: Window) -> None:
     window.wait_until(lambda: window.all("#traffic-log pre"))
     assert window.run("return window.evil") is None
     assert window.all("main img") == []
+
+
+HOSTILE = r"""[a](javascript:evil()) [b](JaVaScRiPt:evil()) [c](&#106;avascript:evil())
+[d](data:text/html,<script>evil()</script>) [e](vbscript:evil()) [f](//evil.example)
+<javascript:evil()> ![g](javascript:evil()) ![h](data:image/svg+xml,<svg/onload=evil()>)
+[i](https://x.example "t" onmouseover="evil()") [j][k] <img src=x onerror=evil()>
+![l](https://x.example/a.png) &lt;script&gt;evil()&lt;/script&gt;
+[m](java&#10;script:evil())
+
+[k]: javascript:evil()
+
+| <b onclick=evil()>n</b> | [o](javascript:evil()) |
+|---|---|
+| <iframe src=javascript:evil()> | `<script>` |
+
+```<script>
+</code></pre><script>evil()</script>
+```"""
+
+
+def test_hostile_markdown_makes_only_texts_and_links(
+    app: Flask, window: Window
+) -> None:
+    window.run("window.evil = () => (window.hit = 1)")
+    window.begin("Human")
+    call_chatwoot(app, "1/messages", content=HOSTILE)
+    window.wait_until(lambda: window.all("#customer-log .by-bot"))
+
+    elements = set(window.check("elementsOf", ".text"))
+    assert elements <= {"p", "a", "table", "thead", "tbody", "tr", "th", "td", "code",
+                        "pre", "br", "span"}  # fmt: skip
+    assert set(window.check("attributesOf", ".text")) <= {"href", "target", "rel"}
+    links = window.run(
+        "return [...document.querySelectorAll('.text a')].map((a) => a.href)"
+    )
+    assert links
+    assert all(link.startswith("https://x.example") for link in links)
+    assert window.run("return window.hit") is None
 
 
 MARKDOWN = r"""Here is **order 4711**, from our *warehouse* and ~~not~~ a `shop`:
@@ -333,11 +371,11 @@ def test_markdown_is_shown_as_chatwoot_does(app: Flask, window: Window) -> None:
     assert window.check("lastReply") == (
         "<p>Here is <strong>order 4711</strong>, from our <em>warehouse</em> and "
         "<s>not</s> a <code>shop</code>:</p>"
-        '<ol start="1"><li><p>Sent</p></li>'
-        '<li><p><a href="https://post.example/?a=1&amp;b=2">On its way</a></p>'
-        '<ul><li><p>see <a href="https://shop.example/4711">'
-        "https://shop.example/4711</a>.</p></li></ul></li></ol>"
-        "<hr><blockquote><p>Two days.\nOr <em>three</em>.</p></blockquote>"
+        "<ol><li>Sent</li>"
+        '<li><a href="https://post.example/?a=1&amp;b=2">On its way</a>'
+        '<ul><li>see <a href="https://shop.example/4711">'
+        "https://shop.example/4711</a>.</li></ul></li></ol>"
+        "<hr><blockquote><p>Two days.<br>Or <em>three</em>.</p></blockquote>"
         "<pre><code>**not** bold</code></pre>"
         '<p class="heading">Anything else?</p>'
         "<p>2 * 3 * 4, snake_case_name, *as it is*, [no](javascript:alert(1)) "
@@ -345,6 +383,25 @@ def test_markdown_is_shown_as_chatwoot_does(app: Flask, window: Window) -> None:
     )
     # The list of conversations has one line without marks.
     assert window.text("conversations").startswith("Ada Lovelace #1\nHere is order")
+
+
+def test_a_table_is_drawn_for_operators_and_flat_for_customers(
+    app: Flask, window: Window
+) -> None:
+    window.begin("Human")
+    table = "| Lamp | Price |\n|---|---|\n| *Luna* | 20 € |"
+    call_chatwoot(app, "1/messages", content=table)
+
+    for who, border, display in (
+        ("customer", "0px", "inline"),
+        ("operator", "1px", "table-cell"),
+    ):
+        cell = f"#{who}-log td"
+        window.wait_until(functools.partial(window.all, cell))
+        assert window.check("styleOf", cell, "borderTopWidth") == border
+        assert window.check("styleOf", cell, "display") == display
+
+    assert window.check("lastText", "#customer-log .text") == "Lamp Price\nLuna 20 €"
 
 
 @pytest.mark.parametrize("text", [">" * 9000, "- " * 9000 + "x", "**" * 9000])

@@ -9,6 +9,17 @@ const texts = (selector) =>
 
 const chosen = (select) => document.querySelector(select).value;
 
+const elementsOf = (place) => every(`${place} *`).map((node) => node.localName);
+
+const attributesOf = (place) =>
+  every(`${place} *`).flatMap((node) => node.getAttributeNames());
+
+const styleOf = (node, name) => getComputedStyle(document.querySelector(node))[name];
+
+const lastText = (place) =>
+  every(place).at(-1).innerText.split("\n").map((line) => line.trim()).filter(Boolean)
+    .join("\n");
+
 const widthOf = (picture) => document.querySelector(picture)?.naturalWidth;
 
 function inView(node, frame) {
@@ -24,7 +35,7 @@ const nothingBelow = () => document.documentElement.scrollHeight <= innerHeight;
 
 function lastReply() {
   const node = every("#customer-log .by-bot .text").at(-1);
-  return node.innerHTML.replaceAll(' target="_blank" rel="noopener"', "");
+  return node.innerHTML.replaceAll(' target="_blank" rel="noreferrer noopener nofollow"', "");
 }
 
 function withoutVisibleFocus() {
