@@ -7,7 +7,7 @@ by itself.
 
 import re
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from flask_chatwoot.errors import PayloadError
@@ -41,7 +41,7 @@ _SIGNS: t.Final[t.Sequence[tuple[Task, t.Sequence[str]]]] = (
 """Parts of Chatwoot's prompts (``lib/captain/editor_prompts``)."""
 
 
-@dataclass(frozen=True, repr=False, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ComposerRequest:
     """A request of the composer.
 
@@ -56,16 +56,13 @@ class ComposerRequest:
     """
 
     task: Task
-    messages: t.Sequence[Object]
+    messages: t.Sequence[Object] = field(repr=False)
     conversation_id: int | None = None
-    transcript: str = ""
-    suggestion: str | None = None
-    instruction: str | None = None
-    model: str = ""
+    transcript: str = field(default="", repr=False)
+    suggestion: str | None = field(default=None, repr=False)
+    instruction: str | None = field(default=None, repr=False)
+    model: str = field(default="", repr=False)
     stream: bool = False
-
-    def __repr__(self) -> str:
-        return f"<ComposerRequest {self.task} conversation {self.conversation_id}>"
 
 
 def composer_request_from(body: bytes) -> ComposerRequest:
