@@ -55,6 +55,13 @@ def fails(why: str = "") -> pytest.RaisesExc[DatabaseError]:
     return pytest.raises(DatabaseError, match=rf"chatwoot\.sqlite3' failed{why}")
 
 
+def test_before_anything_is_stored_there_is_nothing_to_maintain(
+    database: SQLiteDatabase, tmp_path: Path
+) -> None:
+    database.checkpoint()
+    assert list(tmp_path.iterdir()) == []
+
+
 # -- transactions ----------------------------------------------------------------
 
 

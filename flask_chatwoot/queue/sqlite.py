@@ -163,11 +163,13 @@ class SQLiteDatabase(Forkable):
             raise self._failed(error) from error
 
     def checkpoint(self) -> None:
-        """Move SQLite's log into the file, so that the log can start again.
+        """Move SQLite's log into the file, if there is one, so that it starts again.
 
-        Takes tens of milliseconds after a thousand deliveries, or as long as the disk
-        needs. Other threads only wait while the pages that they added are moved.
+        Takes tens of milliseconds, or longer; others wait while what they added moves.
         """
+        if not os.path.exists(self.path):
+            return
+
         with self._checkpointing:
             try:
                 with contextlib.closing(self._second_connection()) as db:
@@ -485,10 +487,8 @@ def _make_private(path: str) -> None:
     An existing file is not opened: POSIX ends all locks that a process has on a file
     when the process closes any descriptor of it.
     """
-    try:
+    with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    except FileExistsError:
-        return
 
 
 def _identity(path: str) -> tuple[int, int] | None:
