@@ -31,7 +31,6 @@ from support.queue import Store, open_store
 from support.waiting import wait_until
 
 from flask_chatwoot import Chatwoot, Turn, upkeep
-from flask_chatwoot import workers as workers_module
 from flask_chatwoot.errors import DatabaseError
 from flask_chatwoot.queue.claimed import Job
 from flask_chatwoot.queue.inspection import Inspection
@@ -39,6 +38,8 @@ from flask_chatwoot.queue.jobs import Queue
 from flask_chatwoot.queue.outbox import Outbox
 from flask_chatwoot.queue.sqlite import SQLiteDatabase
 from flask_chatwoot.workers import ThreadBackend
+from flask_chatwoot.workers.outage import Outage, pause_after
+from flask_chatwoot.workers.runner import Heartbeat
 
 ANSWER = "On its way."
 QUICK = {"lease": 4.1, "timeout": 0.05, "settle_time": 1.1, "retry_pause": 0.01}
@@ -412,7 +413,7 @@ def test_a_failing_database_does_not_end_the_threads(
 
 
 def test_the_pauses_of_an_outage_grow_to_a_second() -> None:
-    pauses = [workers_module._pause_after(failures) for failures in (1, 2, 3, 4, 999)]
+    pauses = [pause_after(failures) for failures in (1, 2, 3, 4, 999)]
     wanted = [0.2, 0.4, 0.8, 1.0, 1.0]
 
     assert pauses == pytest.approx(wanted, rel=0.25)
@@ -424,7 +425,7 @@ class Failures:
     def __init__(
         self, patch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
     ) -> None:
-        self.outage = workers_module.Outage()
+        self.outage = Outage()
         self._log = log
         self._now = 0.0
         patch.setattr(time, "monotonic", lambda: self._now)
@@ -550,7 +551,7 @@ def test_a_lease_that_cannot_be_renewed_is_logged_and_tried_again(
     store = open_store(path, lease=0.03)
     put(store.queue)
     job = store.claim()
-    heartbeat = workers_module.Heartbeat(store.queue)
+    heartbeat = Heartbeat(store.queue)
     heartbeat.watch(job)
 
     wait_until(lambda: len(renewals) >= 2)

@@ -186,9 +186,6 @@ def load(
     if url.source != "default" or (configured and not testing):
         _check_database(found, path)
 
-    if found["backend"].value == "inline" and found["burst_window"].source == "default":
-        found["burst_window"] = replace(found["burst_window"], value=0.0)
-
     _check_together(found)
     errors = [each.error for each in found.values() if each.error]
 
@@ -293,6 +290,11 @@ _NO_PORT: t.Final = re.compile(
 
 
 def _check_together(found: dict[str, Found]) -> None:
+    window = found["burst_window"]
+
+    if found["backend"].value == "inline" and window.source == "default":
+        found["burst_window"] = replace(window, value=0.0)
+
     _check_times(found)
     _check_celery(found)
 

@@ -18,7 +18,6 @@ The states of a job, and what changes them, are described in
 
 import contextlib
 import enum
-import functools
 import secrets
 import typing as t
 
@@ -26,7 +25,7 @@ from flask_chatwoot.outcomes import Reason
 
 from . import leases, line
 from .claimed import FollowUp, Job
-from .database import Database, Result, Transaction, Values, Work, execute
+from .database import Database, Result, Transaction, Work, execute
 from .due import JOB, Due, Row
 from .line import MESSAGE, Window
 from .outbox import (
@@ -52,15 +51,6 @@ WHERE id = :job
 _RENEW: t.Final = """
 UPDATE job SET due_at = :now + :lease
 WHERE id = :job AND claim = :claim AND due_at > :now
-"""
-
-_END_LEASES: t.Final = """
-UPDATE job SET due_at = :now WHERE account_id = :account AND due_at > :now
-AND claim IS NOT NULL AND worker = :worker
-"""
-
-_FORGET: t.Final = """
-DELETE FROM worker WHERE account_id = :account AND name = :worker
 """
 
 _FOLLOW_UPS: t.Final = """
@@ -317,14 +307,7 @@ class Queue:
 
         Their attempts count.
         """
-        ended = 0
-
-        for worker in self._database.processes.dead():
-            values = {"account": self._database.account_id, "worker": worker}
-
-            ended += self._database.write(functools.partial(_end_leases, values))
-
-        return ended
+        return leases.end_of_dead(self._database)
 
     def let_go(self, running: t.Collection[str]) -> int:
         """End the leases of jobs that this process does not run; see :func:`.let_go`.
@@ -496,13 +479,6 @@ def _has_ended(tx: Transaction, job: Job, outcome: str) -> bool:
     found = tx.execute(_ENDED, {"job": job.id, "outcome": outcome})
 
     return found.fetchone() is not None
-
-
-def _end_leases(values: Values, tx: Transaction, _: bool) -> int:
-    ended = tx.execute(_END_LEASES, {**values, "now": tx.now}).rowcount
-    tx.execute(_FORGET, values)
-
-    return ended
 
 
 def _lease(job: Job) -> dict[str, t.Any]:

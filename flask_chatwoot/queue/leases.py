@@ -1,12 +1,22 @@
-"""Leases that a process keeps by being alive, and jobs that it does not run any more.
+"""Leases that a process keeps by being alive, and jobs that are not run any more.
 
 Where beats keep a lease, nothing else ends that of a turn that was abandoned, or of a
 claim whose commit had no answer. The process itself finds such jobs.
 """
 
+import functools
 import typing as t
 
-from .database import Database, execute
+from .database import Database, Transaction, Values, execute
+
+_END_LEASES: t.Final = """
+UPDATE job SET due_at = :now WHERE account_id = :account AND due_at > :now
+AND claim IS NOT NULL AND worker = :worker
+"""
+
+_FORGET: t.Final = """
+DELETE FROM worker WHERE account_id = :account AND name = :worker
+"""
 
 _CLAIMED_HERE: t.Final = """
 SELECT id, claim FROM job WHERE account_id = :account AND due_at <= :now
@@ -15,6 +25,27 @@ AND claim IS NOT NULL AND worker = :worker
 """Those alone that were claimed a lease ago: no claim that is being made."""
 
 _LET_GO: t.Final = "UPDATE job SET worker = NULL WHERE id = :job AND claim = :claim"
+
+
+def end_of_dead(database: Database) -> int:
+    """End the leases of processes that have died; return their number.
+
+    :raises DatabaseError: The database cannot be read or written.
+    """
+    ended = 0
+
+    for worker in database.processes.dead():
+        values = {"account": database.account_id, "worker": worker}
+        ended += database.write(functools.partial(_end_leases, values))
+
+    return ended
+
+
+def _end_leases(values: Values, tx: Transaction, _: bool) -> int:
+    ended = tx.execute(_END_LEASES, {**values, "now": tx.now}).rowcount
+    tx.execute(_FORGET, values)
+
+    return ended
 
 
 def let_go(database: Database, running: t.Collection[str]) -> int:
