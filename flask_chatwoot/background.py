@@ -10,7 +10,6 @@ threads that it lacks. :func:`register_for_forks` registers what must be reset.
 from __future__ import annotations
 
 import contextvars
-import logging
 import os
 import threading
 import time
@@ -18,8 +17,9 @@ import typing as t
 import weakref
 
 from .errors import trace
+from .logs import logger
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class Forkable:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import logging
 import os
 import typing as t
 import weakref
@@ -15,6 +14,7 @@ from .config import Config
 from .config.loading import misspelled
 from .copilot.completions import checked
 from .errors import ConfigError, ProviderError
+from .logs import logger
 from .ownership.policy import Policy, default_policy
 from .replies import F, ProviderFunction, Registry
 from .runtime import KEY, CompletionFunction, Runtime, current_runtime
@@ -22,7 +22,7 @@ from .runtime import KEY, CompletionFunction, Runtime, current_runtime
 if t.TYPE_CHECKING:
     from .client import ChatwootClient
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 C = t.TypeVar("C", bound=CompletionFunction)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import time
 import typing as t
 from dataclasses import dataclass
 
 from .config import Config
 from .errors import DatabaseError
+from .logs import about, logger
 from .outcomes import DeliveryOutcome, Reason, Receipt
 from .ownership.attributes import ToldAttributes
 from .ownership.context import is_older_than
@@ -52,7 +52,7 @@ from .turns.history import History
 from .turns.left import LeftUnanswered
 from .turns.messages import TAKEOVER, UNANSWERED, UNDELIVERED, follow_up
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class Put(t.Protocol):
@@ -136,11 +136,7 @@ class Ingest:
         """
         with self._limit():
             receipt = self.store(event, body)
-
-            try:
-                self._note_verified(event)
-            except DatabaseError as error:  # the event itself is stored
-                log.warning("a verified delivery was not noted: %s", error)
+            self._note_verified(event)
 
             return receipt
 
@@ -172,7 +168,11 @@ class Ingest:
         ):
             return
 
-        self.sweeps.delivered(message_id, written_at, inbox_id)
+        try:
+            self.sweeps.delivered(message_id, written_at, inbox_id)
+        except DatabaseError as error:  # the event itself is stored
+            with about(event.conversation.id):
+                log.warning("a verified delivery was not noted: %s", error)
 
     def store(
         self, event: Event, body: bytes, *, found_after: float | None = None

@@ -9,11 +9,12 @@ from flask import Flask, current_app, request_started
 from . import servers
 from .background import Forkable, register_for_forks
 from .config import Config
-from .errors import ConfigError
+from .errors import ConfigError, DatabaseError
+from .logs import about, logger
 from .outcomes import DeliveryOutcome, Reason, Receipt
 from .ownership.policy import default_policy
 from .payloads import events
-from .payloads.events import Event
+from .payloads.events import Event, MessageEvent
 from .replies import Registry
 
 if t.TYPE_CHECKING:
@@ -21,6 +22,7 @@ if t.TYPE_CHECKING:
 
 CompletionFunction = t.Callable[[list[dict[str, t.Any]]], t.Any]
 """A function of the host: messages of a conversation with a language model to text."""
+log = logger(__name__)
 
 KEY: t.Final = "chatwoot"
 """The key of the runtime in ``app.extensions``."""
@@ -99,7 +101,17 @@ class Runtime(Forkable):
         :raises PayloadError: The body is not a delivery of Chatwoot.
         :raises DatabaseError: It could not be stored, and must not be acknowledged.
         """
-        return self.components.ingest.take(events.parse(body), body)
+        event = events.parse(body)
+
+        try:
+            return self.components.ingest.take(event, body)
+        except DatabaseError as error:
+            stored = t.cast(MessageEvent, event)  # or another with a conversation
+
+            with about(stored.conversation.id):
+                log.error("a delivery was not stored: %s", error)  # noqa: TRY400
+
+            raise
 
     # -- starting the backend ----------------------------------------------------
 

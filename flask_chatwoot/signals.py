@@ -5,14 +5,14 @@ Receivers are plain functions, called in the thread that handles the turn.
 
 from __future__ import annotations
 
-import logging
 import typing as t
 
 from blinker import NamedSignal, Namespace
 
 from .errors import ChatwootError, trace
+from .logs import logger
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _signals = Namespace()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import time
 import typing as t
 import uuid
@@ -11,6 +10,7 @@ import uuid
 from . import servers
 from .catch_up.thread import CatchUpThread
 from .errors import described
+from .logs import logger
 from .ownership.attributes import ToldAttributes
 from .ownership.store import OwnershipStore
 from .queue.database import Database
@@ -39,7 +39,7 @@ _LOOK_FOR_DEAD_EVERY: t.Final = 1.0
 
 _NO_HEARTBEAT: t.Final = "the heartbeat of this process was not stored"
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class Upkeep:

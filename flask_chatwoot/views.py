@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hmac
 import json
-import logging
 import threading
 import time
 import typing as t
@@ -35,12 +34,13 @@ from .errors import (
     SignatureError,
     trace,
 )
+from .logs import logger
 from .outcomes import DeliveryOutcome, Receipt
 from .payloads import signature
 from .payloads.events import decode
 from .runtime import Runtime, current_runtime
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 blueprint = Blueprint("chatwoot", __name__)
 
@@ -338,11 +338,9 @@ def _refuse_chunks(_: LengthRequired) -> ResponseReturnValue:
 
 
 @blueprint.errorhandler(DatabaseError)
-def _not_stored(error: DatabaseError) -> ResponseReturnValue:
+def _not_stored(_: DatabaseError) -> ResponseReturnValue:
     # 500 and not 503: Chatwoot repeats a bot's deliveries on 429 and 500 only
     # (app/jobs/agent_bots/webhook_job.rb).
-    log.error("a delivery was not stored: %s", error)
-
     return {"error": "The delivery could not be stored; see the log."}, 500
 
 

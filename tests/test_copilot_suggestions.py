@@ -139,6 +139,8 @@ def test_an_operator_reads_why_there_is_no_text(
     assert refused.value.code == code
     assert [each["where"] for each in errors] == ["provider"] * failed
     assert QUESTION not in caplog.text
+    begin = f"conversation {quiet.talk.id}: there is no suggestion: "
+    assert [text.startswith(begin) for text in caplog.messages] == [True] * failed
 
 
 def test_what_comes_too_late_is_given_at_the_next_press(

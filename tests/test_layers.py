@@ -16,7 +16,7 @@ import flask_chatwoot
 
 ROWS = (
     *(
-        "errors history outcomes texts",
+        "errors history logs outcomes texts",
         "background",
         "payloads",
         "client",
@@ -216,6 +216,18 @@ def test_every_thread_beside_an_app_begins_in_an_empty_context() -> None:
     }
 
     assert {each for each in users if room_of(each) != "simulator"} == {"background"}
+
+
+def test_every_line_can_name_what_it_is_about() -> None:
+    users = {
+        name
+        for name in MODULES
+        for node in ast.walk(tree_of(name))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node) == "logging.getLogger(__name__)"
+    }
+
+    assert not users  # but flask_chatwoot.logs.logger()
 
 
 def test_every_note_is_posted_where_its_mentions_are_defused() -> None:

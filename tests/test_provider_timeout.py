@@ -179,7 +179,7 @@ def test_a_turn_that_cannot_be_given_up_yet_is_given_up_later(
         broken.setattr(Queue, "give_up", fail)
         threads.say()
         wait_until(
-            lambda: "job 1 was not given up: The disk is gone." in threads.caplog.text
+            lambda: "the job was not given up: The disk is gone." in threads.caplog.text
         )
         assert job_of(threads.app).state == "leased"
 

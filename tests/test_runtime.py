@@ -834,7 +834,7 @@ def test_no_log_quotes_what_the_database_could_not_store(
     scene.answer_with(CANARY_ANSWER)
     monkeypatch.setattr(store_of(scene.app).outbox, "keep", broken)
     deliver(scene.client, canaries())
-    assert "job 1 failed: sqlite3.OperationalError" in audited.text
+    assert "the job failed: sqlite3.OperationalError" in audited.text
 
     database_of(scene.app).close()
     Path(database_of(scene.app).path).write_text(f"no database {CANARY} " * 50)

@@ -68,7 +68,7 @@ def test_a_users_token_reads_the_history(story: Story, seen: list[Entries]) -> N
 def test_with_a_bots_token_alone_the_history_is_from_the_webhook(
     begin: Begin, seen: list[Entries], version: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, logger="flask_chatwoot")
+    caplog.set_level(logging.DEBUG, logger="flask_chatwoot")
     story = begin(version=version, kind="bot")
     three_turns(story)
 

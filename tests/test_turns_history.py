@@ -261,7 +261,7 @@ def test_a_strange_message_is_left_out(past: Past, strange: t.Any) -> None:
 def test_with_a_bots_token_the_webhook_keeps_messages(
     past: Past, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.DEBUG, logger="flask_chatwoot"):
         past.bot.learn(past.talk.id)
         past.bot.learn(past.talk.id)
 

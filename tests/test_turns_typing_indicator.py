@@ -164,7 +164,7 @@ def test_after_a_refusal_no_more_requests_are_sent(
 ) -> None:
     case.sim.inject(fault, times=None, endpoint="toggle_typing_status")
 
-    with caplog.at_level(logging.INFO, logger="flask_chatwoot"):
+    with caplog.at_level(logging.DEBUG, logger="flask_chatwoot"):
         for _ in range(3):
             with case.shown():
                 wait_until(lambda: "is not shown any more" in caplog.text)

@@ -445,7 +445,9 @@ def test_a_delivery_that_could_not_be_stored_is_not_acknowledged(
 ) -> None:
     assert parts(deliver(client, message())) == (500, NOT_STORED)
     (record,) = [r for r in caplog.records if r.levelno == logging.ERROR]
-    assert record.getMessage().startswith("a delivery was not stored: The database '")
+    assert record.getMessage().startswith(
+        "conversation 42: a delivery was not stored: The database '"
+    )
     assert "chatwoot.sqlite3' failed: file is not a database" in record.getMessage()
     assert asked == []
 

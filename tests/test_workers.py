@@ -555,7 +555,7 @@ def test_a_lease_that_cannot_be_renewed_is_logged_and_tried_again(
     heartbeat.watch(job)
 
     wait_until(lambda: len(renewals) >= 2)
-    assert "the lease of job 1 was not renewed: The disk is gone." in caplog.text
+    assert "job 1: the lease was not renewed: The disk is gone." in caplog.text
     heartbeat.leave(job)
     assert heartbeat.running() == []
     store.close()
@@ -609,7 +609,7 @@ def test_what_cannot_be_released_is_logged(
     threads.backend.stop(grace=0.0)
     held.release()
 
-    assert "job 1 was not released: The disk is gone." in threads.caplog.text
+    assert "job 1: the job was not released: The disk is gone." in threads.caplog.text
     wait_until(lambda: workers() == [])
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import typing as t
 from dataclasses import dataclass
 
 from flask_chatwoot.errors import PayloadError
+from flask_chatwoot.logs import about, logger
 from flask_chatwoot.ownership.context import campaign_in
 from flask_chatwoot.ownership.identity import is_ours
 from flask_chatwoot.ownership.state import Ownership, takes_over
@@ -40,7 +40,7 @@ from .rules import (
 PAGES: t.Final = 25
 """The most requests for one conversation."""
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class Finding(t.NamedTuple):
@@ -205,7 +205,8 @@ class Inspector:
                 if each.message.id > looked.known or looked.is_missed(each.message):
                     yield from self._creation(looked, each)
             except PayloadError as error:  # a delivery of it would be refused, too
-                log.warning("catch-up skips message %d: %s", each.message.id, error)
+                with about(looked.listed.conversation.id):
+                    log.warning("catch-up skips message %d: %s", each.message.id, error)
 
     def _creation(self, looked: _Looked, each: ListedMessage) -> t.Iterator[Finding]:
         message = each.message

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 import typing as t
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from flask_chatwoot.errors import (
     TooLargeError,
 )
 from flask_chatwoot.ingest import Ingest
+from flask_chatwoot.logs import about, logger
 from flask_chatwoot.outcomes import DeliveryOutcome
 from flask_chatwoot.ownership.store import OwnershipStore
 from flask_chatwoot.payloads import events
@@ -38,7 +38,7 @@ BY_INBOX_FOR: t.Final = 3600.0
 _PACE: t.Final = 60.0
 """Seconds between two sweeps where only a command makes them."""
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class InterruptedSweepError(ChatwootError):
@@ -248,7 +248,9 @@ class _Sweep:
             if failed_reads[id] < attempts_at(error):
                 raise
 
-            log.warning("catch-up leaves a conversation unread: %s", error)
+            with about(id):
+                log.warning("catch-up leaves it unread: %s", error)
+
             findings = None
 
         failed_reads.pop(id, None)

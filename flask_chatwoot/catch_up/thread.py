@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 import typing as t
 
 from flask_chatwoot.background import Forkable, new_thread, register_for_forks
 from flask_chatwoot.errors import APIError, ChatwootError, trace
+from flask_chatwoot.logs import logger
 
 from .sweep import CatchUp, explained
 
@@ -18,7 +18,7 @@ _LOOK_EVERY: t.Final = 5.0
 _GRACE: t.Final = 0.5
 """Seconds to wait for its end. Its writes may be cut off anywhere."""
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class CatchUpThread(Forkable):

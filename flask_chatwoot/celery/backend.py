@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
 import typing as t
 import weakref
@@ -15,6 +14,7 @@ from flask_chatwoot.catch_up.thread import CatchUpThread
 from flask_chatwoot.config import Config
 from flask_chatwoot.errors import ConfigError, DatabaseError
 from flask_chatwoot.ingest import Put
+from flask_chatwoot.logs import about, logger
 from flask_chatwoot.payloads.events import MessageEvent
 from flask_chatwoot.queue.store import Store
 from flask_chatwoot.upkeep import Upkeep
@@ -49,7 +49,7 @@ _KEEP_UP_EVERY: t.Final = 1.0
 _FLUSH: t.Final = 2.0
 """Seconds that a task waits until its wakes are published."""
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class WorkerProcess:
@@ -178,7 +178,7 @@ class CeleryBackend(Forkable):
         if sweeps:
             self.begin()
 
-        with _logged("a wake failed"):
+        with about(conversation_id), _logged("a wake failed"):
             handled = self._runner.run_once(conversation_id)
             self._wake_again(conversation_id, handled=handled)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 import time
@@ -11,6 +10,7 @@ from collections import deque
 
 from flask_chatwoot.background import BackgroundThread, Forkable, register_for_forks
 from flask_chatwoot.errors import ConfigError, DatabaseError, trace
+from flask_chatwoot.logs import logger
 
 from .finder import CeleryFinder
 
@@ -41,7 +41,7 @@ _LOG_EVERY: t.Final = 60.0
 _ONCE: t.Final = {"max_retries": 1, "interval_start": 0.0}
 """The connection to the broker may have ended since the last wake."""
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class Hint(t.NamedTuple):

@@ -6,16 +6,17 @@ made.
 
 from __future__ import annotations
 
-import logging
 import typing as t
 
 from celery import Task, shared_task, signals
 from celery._state import connect_on_app_finalize, get_current_app
 
+from flask_chatwoot.logs import about, logger
+
 from .backend import CATCH_UP_FOR, all_backends, backends_of, limits_of, process
 from .publisher import SWEEP, SWEEP_EVERY, WAKE, WAKE_EXPIRES
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _ATTRIBUTES: t.Final[dict[str, t.Any]] = {
     "bind": True,
@@ -37,7 +38,8 @@ def wake(task: Task[..., None], account_id: int, conversation_id: int) -> None:
     found = [each for each in backends_of(task.app) if each.account_id == account_id]
 
     if not found:
-        log.warning("no app of this worker answers in account %d", account_id)
+        with about(conversation_id):
+            log.warning("no app of this worker answers in account %d", account_id)
 
     for backend in found:
         backend.handle(conversation_id, sweeps=not task.request.is_eager)

@@ -7,7 +7,6 @@ later is dropped: nothing says that the operator would ask for the same again.
 from __future__ import annotations
 
 import functools
-import logging
 import threading
 import time
 import typing as t
@@ -23,6 +22,7 @@ from flask_chatwoot.background import (
     try_to_start,
 )
 from flask_chatwoot.errors import ProviderError, trace
+from flask_chatwoot.logs import logger
 from flask_chatwoot.payloads.fields import is_visible, storable
 from flask_chatwoot.runtime import CompletionFunction
 
@@ -36,7 +36,7 @@ LONGEST: t.Final = 600.0
 
 Messages = t.Sequence[t.Mapping[str, t.Any]]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 @dataclass(eq=False, repr=False)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import threading
 import time
 import typing as t
@@ -23,6 +22,7 @@ from flask_chatwoot.background import (
 )
 from flask_chatwoot.client.connections import calls_until
 from flask_chatwoot.errors import DatabaseError, trace
+from flask_chatwoot.logs import about, logger
 from flask_chatwoot.queue.suggestions import Claimed, Ended, Suggestions, Wanted
 
 from .refusals import RefusedError
@@ -51,7 +51,7 @@ EMPTY: t.Final = "no_suggestion"
 Work = t.Callable[[], Ended]
 """Writes a suggestion. May block for long; raises nothing that is expected."""
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class Waiting(Forkable):
@@ -145,7 +145,9 @@ class Writing(Forkable):
         try:
             ended = work()
         except Exception as error:  # noqa: BLE001 - whoever waits must get an answer
-            log.error("a suggestion failed: %s", trace(error))  # noqa: TRY400
+            with about(claimed.conversation_id):
+                log.error("a suggestion failed: %s", trace(error))  # noqa: TRY400
+
             ended = Ended(None, FAILED)
 
         self._end(suggestions, claimed, ended)
@@ -155,7 +157,8 @@ class Writing(Forkable):
         try:
             suggestions.end(claimed, ended)
         except DatabaseError as error:  # the claim ends by itself
-            log.warning("a suggestion was not stored: %s", error)
+            with about(claimed.conversation_id):
+                log.warning("a suggestion was not stored: %s", error)
         finally:
             self._claims.pop(claimed, None)
 

@@ -7,7 +7,6 @@ conversation.
 from __future__ import annotations
 
 import functools
-import logging
 import typing as t
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,6 +20,7 @@ from flask_chatwoot.errors import (
     described,
 )
 from flask_chatwoot.history import HistoryReader
+from flask_chatwoot.logs import about, logger
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.payloads.conversation import ChatwootMessage, Conversation
 from flask_chatwoot.payloads.listed import PAGE
@@ -35,7 +35,7 @@ from .refusals import RefusedError
 _PAGES: t.Final = 4
 """Requests for earlier messages, at most."""
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class Revision(t.Protocol):
@@ -64,7 +64,7 @@ def suggest(
     :param messages: The newest, as Chatwoot lists them.
     :raises RefusedError: There is no text, or none yet.
     """
-    with drafting.waiting.place() as until:
+    with about(conversation.id), drafting.waiting.place() as until:
         return _suggested(runtime, conversation, messages, until=until)
 
 
@@ -83,7 +83,7 @@ def revise(runtime: Runtime, request: Revision) -> str | None:
     if conversation_id is None:
         return None
 
-    with drafting.waiting.place() as until:
+    with about(conversation_id), drafting.waiting.place() as until:
         conversation, messages = read(runtime, conversation_id)
 
         return _suggested(
@@ -105,10 +105,12 @@ def read(
     """
     reader = runtime.configured.turns.history.reader
 
-    try:
-        return reader.conversation(conversation_id), reader.messages(conversation_id)
-    except APIError as error:
-        raise unreadable(error) from None
+    with about(conversation_id):
+        try:
+            found = reader.conversation(conversation_id)
+            return found, reader.messages(conversation_id)
+        except APIError as error:
+            raise unreadable(error) from None
 
 
 def _conversation_of(runtime: Runtime, request: Revision) -> int | None:
@@ -224,15 +226,12 @@ def _history(
 
 def _write(runtime: Runtime, provider: Provider, turn: Turn) -> Ended:
     """Ask the provider. Blocks while it works."""
-    with runtime.app.app_context():
+    with about(turn.conversation_id), runtime.app.app_context():
         try:
             text = questions.text_in(ask(runtime.app, provider, turn))
         except (ProviderError, ProviderFailedError) as error:
-            log.error(  # noqa: TRY400 - without the text of the cause
-                "there is no suggestion for conversation %s: %s",
-                turn.conversation_id,
-                described(error),
-            )
+            # Without the text of the cause.
+            log.error("there is no suggestion: %s", described(error))  # noqa: TRY400
             signals.report(runtime.app, "provider", error, turn)
 
             return Ended(None, drafting.FAILED)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import typing as t
 from dataclasses import dataclass
 
 from flask_chatwoot.errors import APIError, trace
+from flask_chatwoot.logs import logger
 from flask_chatwoot.outcomes import Reason
 from flask_chatwoot.payloads.conversation import ChatwootMessage, Conversation
 from flask_chatwoot.payloads.events import MessageEvent
@@ -30,7 +30,7 @@ from .search import NOTHING, Found, OperatorSearch
 from .state import Ownership
 from .store import OwnershipStore
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class TurnDecision(t.NamedTuple):

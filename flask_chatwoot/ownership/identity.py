@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError
+from flask_chatwoot.logs import logger
 from flask_chatwoot.payloads.conversation import (
     Assignee,
     ChatwootMessage,
@@ -16,7 +16,7 @@ from flask_chatwoot.queue.outbox import Outbox
 
 from .store import OwnershipStore
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -41,7 +41,7 @@ class Identity:
                 self.client.profile()
             except APIError as error:
                 if error.status != 401:
-                    log.info("it is unknown whose token this is: %s", error)
+                    log.debug("it is unknown whose token this is: %s", error)
                     return False
 
                 self._is_bot = True

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import time
 import typing as t
 from dataclasses import dataclass, field
 
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import PermanentError
+from flask_chatwoot.logs import logger
 from flask_chatwoot.payloads.conversation import ChatwootMessage, Conversation
 
 RETRY_AFTER: t.Final = 600.0
@@ -17,7 +17,7 @@ RETRY_AFTER: t.Final = 600.0
 REFUSALS: t.Final = 3
 """After so many refused conversations, and none that was read, no other is tried."""
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 @dataclass(eq=False, repr=False)
@@ -81,7 +81,7 @@ class LiveState:
             # Then the state in deliveries counts. A token that may do nothing at all
             # fails at the post; one that is being replaced may read again soon.
             if _noted(error, self._shown, conversation_id):
-                log.info(
+                log.debug(
                     "the token may not read conversations; deliveries are used instead"
                 )
 

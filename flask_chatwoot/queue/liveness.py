@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import logging
 import os
 import platform
 import sys
@@ -28,6 +27,7 @@ import weakref
 from pathlib import Path
 
 from flask_chatwoot.background import Forkable, register_for_forks
+from flask_chatwoot.logs import logger
 
 if sys.platform == "win32":
     import msvcrt
@@ -49,7 +49,7 @@ _PAUSE: t.Final = 60.0
 
 _DAY: t.Final = 24 * 3600.0
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _own: set[str] = set()
 """The files that this process has locked."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import typing as t
 
 from flask_chatwoot import signals
@@ -17,6 +16,7 @@ from flask_chatwoot.errors import (
     ProviderError,
     ProviderFailedError,
 )
+from flask_chatwoot.logs import logger
 from flask_chatwoot.outcomes import Reason, TurnOutcome
 from flask_chatwoot.ownership.gate import TurnDecision
 from flask_chatwoot.ownership.policy import Audience, Decision
@@ -37,7 +37,7 @@ from .changes import (
 )
 from .composing import Composed, Composer
 from .drafts import as_note
-from .ending import Ending, HandoffError
+from .ending import Ending, HandoffError, log_end
 from .giving_up import last_posts, rest_of
 from .handoff import because as handed_off_because
 from .handoff import notes_in
@@ -46,7 +46,7 @@ from .parts import TurnParts
 from .posting import TooSoonError
 from .retry import allows_posts, attempts_of, crashed, postponed, reason_of, unconfirmed
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class Attempt:
@@ -91,7 +91,7 @@ class Attempt:
 
     def _finish(self, ending: Ending) -> None:
         """Tell the host how the turn ended."""
-        _log(self._job, ending)
+        log_end(ending.outcome, ending.reason)
         self._keep_transcript()
 
         if ending[:2] == (TurnOutcome.DECLINED, Reason.TOO_OLD):
@@ -115,7 +115,7 @@ class Attempt:
             if not (changed or self._parts.revisions.are_new(self._job)):
                 raise
 
-            log.info("job %s begins again: a message was changed", self._job.id)
+            log.debug("the job begins again: a message was changed")
             self._parts.queue.postpone(self._job, 0.0, free=True)
             return None
         except (DatabaseError, LateAnswerError):
@@ -417,7 +417,7 @@ class Attempt:
         self._made |= {each.id for each in job.drafts if each not in missing}
         sent = any(draft.sent_at is not None for draft in missing)
         reason = unconfirmed(job) if sent else Reason.CRASHED
-        log.error("job %s is dead (%s)", job.id, reason)
+        log.error("the job is dead (%s)", reason)
 
         return self._give_up(reason)
 
@@ -452,8 +452,7 @@ class Attempt:
     def _time_out(self) -> None:
         """Give the turn up, in another thread, while its provider is at work."""
         job, reason = self._job, Reason.PROVIDER_TIMEOUT
-        where = job.conversation_id
-        log.error("job %s of conversation %s is dead (%s)", job.id, where, reason)
+        log.error("the job is dead (%s)", reason)
         self._parts.queue.failed(job, FailedBy.PROVIDER)
 
         with self._parts.app.app_context():
@@ -479,18 +478,3 @@ def _text_of(message: Message) -> str:
     files = message.attachments
 
     return described(message.text, files) if files else message.text
-
-
-_REASONS: t.Final[frozenset[str]] = frozenset(Reason)
-
-
-def _log(job: Job, ending: Ending) -> None:
-    """One line a turn. A reason in the host's own words may quote the customer."""
-    reason = ending.reason if ending.reason in _REASONS else None
-    log.info(
-        "job %s of conversation %s: %s%s",
-        job.id,
-        job.conversation_id,
-        ending.outcome,
-        f" ({reason})" if reason else "",
-    )

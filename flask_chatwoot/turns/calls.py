@@ -8,16 +8,16 @@ thread is *stuck* until then.
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import time
 import typing as t
 
 from flask_chatwoot.background import Forkable, register_for_forks
 from flask_chatwoot.errors import ChatwootError, LeaseLostError, described
+from flask_chatwoot.logs import about, logger
 from flask_chatwoot.queue.claimed import Job
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _ticks: t.Final = time.monotonic
 
@@ -100,10 +100,9 @@ class Calls(Forkable):
             self._calls.remove(call)
 
         if call.is_late:
+            seconds = _ticks() - call.began
             log.warning(
-                "the provider's answer for job %s came after %.0f s and was dropped",
-                call.job.id,
-                _ticks() - call.began,
+                "the provider's answer came after %.0f s and was dropped", seconds
             )
 
         return call.is_late
@@ -113,7 +112,11 @@ class Calls(Forkable):
 
         :return: Their jobs, which are not this process's any more.
         """
-        return [each.job for each in self._late() if _is_given_up(each)]
+        return [each.job for each in self._late() if self._give_up(each)]
+
+    def _give_up(self, call: _Call) -> bool:
+        with about(call.job.conversation_id, call.job.id):
+            return _is_given_up(call)
 
     def _late(self) -> list[_Call]:
         """The calls whose turns are still to be given up."""
@@ -133,9 +136,7 @@ def _is_given_up(call: _Call) -> bool:
     except LeaseLostError as error:
         log.warning("%s Its turn was abandoned here.", error)
     except Exception as error:  # noqa: BLE001 - the others must be given up all the same
-        log.error(  # noqa: TRY400
-            "job %s was not given up: %s", call.job.id, described(error)
-        )
+        log.error("the job was not given up: %s", described(error))  # noqa: TRY400
         return False
 
     call.is_given_up = True

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import typing as t
 
 from flask_chatwoot.errors import APIError
+from flask_chatwoot.logs import logger
 from flask_chatwoot.outcomes import Reason, TurnOutcome
 from flask_chatwoot.ownership.gate import TurnDecision
 from flask_chatwoot.ownership.mode import Mode
@@ -23,7 +23,7 @@ from .handoff import encode
 from .parts import TurnParts
 from .providers import ask, provider_for
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 Composed = tuple[list[DraftPart], str | None]
 """The posts of a turn, and the hand-off to make after them, as JSON, if any."""

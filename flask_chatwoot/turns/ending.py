@@ -5,8 +5,11 @@ from __future__ import annotations
 import typing as t
 
 from flask_chatwoot.errors import APIError, ChatwootError
-from flask_chatwoot.outcomes import TurnOutcome
+from flask_chatwoot.logs import logger
+from flask_chatwoot.outcomes import Reason, TurnOutcome
 from flask_chatwoot.queue.outbox import Draft
+
+log = logger(__name__)
 
 
 class Ending(t.NamedTuple):
@@ -42,3 +45,15 @@ class HandoffError(ChatwootError):
     def __init__(self, error: APIError) -> None:
         super().__init__(f"The conversation was not handed off: {error}")
         self.error = error
+
+
+_REASONS: t.Final[frozenset[str]] = frozenset(Reason)
+
+
+def log_end(outcome: TurnOutcome, reason: str | None) -> None:
+    """The one line of a turn at the level INFO.
+
+    :param reason: Left out in the host's own words, which may quote the customer.
+    """
+    because = f" ({reason})" if reason in _REASONS else ""
+    log.info("%s%s", outcome, because)

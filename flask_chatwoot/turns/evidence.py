@@ -10,13 +10,13 @@ way, for as long as the settle time.
 
 from __future__ import annotations
 
-import logging
 import time
 import typing as t
 from dataclasses import dataclass, field
 
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError
+from flask_chatwoot.logs import logger
 from flask_chatwoot.payloads import versions
 from flask_chatwoot.payloads.conversation import (
     ChatwootMessage,
@@ -34,7 +34,7 @@ _PAGES: t.Final = 10
 _VERSION_TTL: t.Final = 3600.0
 """Seconds after which an old server's version is requested again."""
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -121,7 +121,7 @@ class Evidence:
         try:
             version = self.reader.server_version()
         except APIError as error:
-            log.info("the server's version is unknown: %s", error)
+            log.debug("the server's version is unknown: %s", error)
             return False
 
         self._ask_version_at = time.monotonic() + _VERSION_TTL

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import logging
 import time
 import typing as t
 from dataclasses import dataclass, field
 
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError
+from flask_chatwoot.logs import logger
 from flask_chatwoot.outcomes import Reason
 from flask_chatwoot.ownership import state
 from flask_chatwoot.ownership.attributes import ToldAttributes
@@ -43,7 +43,7 @@ LONGEST_WAY: t.Final = 30.0
 _VERSION_TTL: t.Final = 3600.0
 """Seconds after which the server's version is requested again."""
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 def encode(handoff: Handoff, *, because: str | None = None, notes: int = 1) -> str:
@@ -395,7 +395,7 @@ class ConversationChanges:
                 version = self.client.server_version()
                 self._merges = versions.merges_attributes(version)
             except APIError as error:
-                log.info("the server's version is unknown: %s", error)
+                log.debug("the server's version is unknown: %s", error)
                 self._merges = False
 
         return self._merges

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import typing as t
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -10,6 +9,7 @@ from types import MappingProxyType
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError, ChatwootError
 from flask_chatwoot.history import HistoryEntry, Role
+from flask_chatwoot.logs import logger
 from flask_chatwoot.ownership.store import OwnershipStore
 from flask_chatwoot.payloads.attachments import described
 from flask_chatwoot.payloads.conversation import ChatwootMessage
@@ -24,7 +24,7 @@ _PAGES: t.Final = 25
 
 _NO_REPLIES: t.Final[t.Mapping[int, int]] = MappingProxyType({})
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -52,7 +52,7 @@ class History:
                 return
 
             self.transcript.set_kept(True)
-            log.info(
+            log.debug(
                 "the token may not list messages; they are kept for turn.history() "
                 "from now on. Set CHATWOOT_USER_ACCESS_TOKEN to a user's token to have "
                 "them read from Chatwoot."

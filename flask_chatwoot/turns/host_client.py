@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import typing as t
 
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.client.connections import LONGEST_ANSWER
 from flask_chatwoot.errors import APIError, DatabaseError, UnknownError
+from flask_chatwoot.logs import about, logger
 from flask_chatwoot.ownership.attributes import ToldAttributes
 from flask_chatwoot.payloads.fields import (
     MARKER,
@@ -20,7 +20,7 @@ from flask_chatwoot.payloads.fields import (
 )
 from flask_chatwoot.queue.host_posts import HostPost, HostPosts
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 T = t.TypeVar("T")
 
@@ -83,7 +83,10 @@ class HostClient(ChatwootClient):
             marker=marker,
         )
 
-        return self._send(post, lambda: send(found.marked(post.marker)), found.id_in)
+        with about(found.conversation_id):
+            return self._send(
+                post, lambda: send(found.marked(post.marker)), found.id_in
+            )
 
     def _create(
         self,
@@ -110,7 +113,8 @@ class HostClient(ChatwootClient):
                 private=private,
             )
 
-        return self._send(post, send, lambda message_id: message_id)
+        with about(conversation_id):
+            return self._send(post, send, lambda message_id: message_id)
 
     def _send(
         self,

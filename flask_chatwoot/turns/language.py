@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 import typing as t
 
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import ChatwootError
+from flask_chatwoot.logs import logger
 from flask_chatwoot.payloads.fields import as_object, as_text
 from flask_chatwoot.texts import Text, Texts
 
@@ -20,7 +20,7 @@ _PAUSE: t.Final = 300.0
 
 _ticks: t.Final = time.monotonic
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class OperatorsLanguage:
@@ -75,7 +75,7 @@ class OperatorsLanguage:
             account = as_object(self._reader.call("GET", ""))
             texts = Texts(as_text(account.get("locale")), self._own)
         except ChatwootError as error:
-            log.info("the account's language is unknown: %s", error)
+            log.debug("the account's language is unknown: %s", error)
             pause = _PAUSE
             texts = self._texts or Texts(None, self._own)
 

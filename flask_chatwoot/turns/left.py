@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import logging
+import contextvars
 import threading
 import time
 import typing as t
 
 from flask_chatwoot.background import Forkable, register_for_forks
+from flask_chatwoot.logs import logger
 
 EVERY: t.Final = 60.0
 """Seconds between two lines."""
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class LeftUnanswered(Forkable):
@@ -51,7 +52,9 @@ class LeftUnanswered(Forkable):
 
             self._count, self._due = 0, now + EVERY
 
-        log.warning(
+        # Not in the context of a turn: they are of many conversations.
+        contextvars.Context().run(
+            log.warning,
             "messages left unanswered, as they are older than CHATWOOT_MAX_AGE: %d",
             count,
         )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import logging
 import typing as t
 
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError, PayloadError
 from flask_chatwoot.history import HistoryReader, no_history
+from flask_chatwoot.logs import logger
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.payloads import attachments, events, versions
 from flask_chatwoot.payloads.channels import channel_of
@@ -30,7 +30,7 @@ UNANSWERED: t.Final = "unanswered"
 CATCH_UP: t.Final = "catch_up"
 """Found by catch-up, and not delivered."""
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 def event_in(payload: bytes) -> MessageEvent:

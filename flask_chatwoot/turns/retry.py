@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import typing as t
 
@@ -16,6 +15,7 @@ from flask_chatwoot.errors import (
     UnknownError,
     trace,
 )
+from flask_chatwoot.logs import logger
 from flask_chatwoot.outcomes import Reason
 from flask_chatwoot.queue.claimed import Job
 from flask_chatwoot.queue.jobs import FailedBy, Queue
@@ -35,7 +35,7 @@ _PASSING: t.Final = (408, 429)
 """Statuses with a reason of their own, whoever answers with them."""
 
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 def attempts_of(job: Job) -> int:
@@ -65,25 +65,12 @@ def postponed(
     may_pass = refused_too or is_temporary(error) or _is_first_401(job, error)
 
     if not (may_pass and _is_another_left(config, job, error)):
-        log.error(
-            "job %s of conversation %s is dead (%s): %s",
-            job.id,
-            job.conversation_id,
-            reason,
-            error,
-        )
+        log.error("the job is dead (%s): %s", reason, error)
         return False
 
     pause = pause_after(error, _number_of(job, error), config.retry_pause)
     queue.postpone(job, pause, reason=reason)
-    log.warning(
-        "job %s of conversation %s failed (%s), again in %.0f s: %s",
-        job.id,
-        job.conversation_id,
-        reason,
-        pause,
-        error,
-    )
+    log.warning("the job failed (%s), again in %.0f s: %s", reason, pause, error)
 
     return True
 
@@ -93,7 +80,7 @@ def crashed(queue: Queue, config: Config, job: Job, error: Exception) -> bool:
 
     Without this it would be claimed again for ever, each time its lease ends.
     """
-    log.error("job %s failed: %s", job.id, trace(error))
+    log.error("the job failed: %s", trace(error))
 
     if attempts_of(job) >= config.max_attempts:
         return False

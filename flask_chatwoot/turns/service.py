@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import typing as t
 
 from flask_chatwoot import signals
 from flask_chatwoot.errors import APIError, DatabaseError, PayloadError, trace
 from flask_chatwoot.history import HistoryReader
+from flask_chatwoot.logs import logger
 from flask_chatwoot.outcomes import Reason, TurnOutcome
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.ownership.policy import Audience
@@ -16,6 +16,7 @@ from flask_chatwoot.queue.claimed import Job
 from flask_chatwoot.replies import Message
 
 from .attempt import Attempt
+from .ending import log_end
 from .giving_up import last_posts
 from .messages import (
     TAKEOVER,
@@ -33,7 +34,7 @@ from .undelivered import RefusalAttempt
 _MOST_LISTED: t.Final = 50
 """Messages of a turn that a look may show. Chatwoot lists a hundred from one on."""
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class Service:
@@ -70,8 +71,8 @@ class Service:
             event = event or event_in(job.newest)
             messages = self._messages(job, event)
         except PayloadError:
-            self._parts.queue.settle(job, TurnOutcome.DEAD, Reason.UNREADABLE)
-            log.error("job %s is dead (%s)", job.id, Reason.UNREADABLE)  # noqa: TRY400
+            log.error("the job is dead (%s)", Reason.UNREADABLE)  # noqa: TRY400
+            self._settle(job, TurnOutcome.DEAD, Reason.UNREADABLE)
             return
 
         with self._parts.app.app_context():
@@ -104,11 +105,14 @@ class Service:
         except DatabaseError:
             raise
         except Exception as error:  # noqa: BLE001 - what raised before may raise again
-            log.error("job %s: %s", job.id, trace(error))  # noqa: TRY400
+            log.error("operators are not told: %s", trace(error))  # noqa: TRY400
 
-        log.error("job %s is dead (%s)", job.id, Reason.CRASHED)
-        reason = job.failure or Reason.CRASHED
-        self._parts.queue.settle(job, TurnOutcome.DEAD, reason)
+        log.error("the job is dead (%s)", Reason.CRASHED)
+        self._settle(job, TurnOutcome.DEAD, job.failure or Reason.CRASHED)
+
+    def _settle(self, job: Job, outcome: TurnOutcome, reason: str | None) -> None:
+        self._parts.queue.settle(job, outcome, reason)
+        log_end(outcome, reason)
 
     def _tell_operators(self, job: Job) -> bool:
         """Give a turn up with posts about that; false if there are none to make."""
@@ -186,13 +190,13 @@ class Service:
         """Set the attribute to human, as operators have the conversation."""
         try:
             if not self._parts.ownership.load(job.conversation_id).taken:
-                self._parts.queue.settle(job, TurnOutcome.DECLINED, None)
+                self._settle(job, TurnOutcome.DECLINED, None)
                 return
 
             self._parts.changes.set_human(
                 job.conversation_id, event.conversation, received_at=job.newest_at
             )
-            self._parts.queue.settle(job, TurnOutcome.TAKEN_OVER, None)
+            self._settle(job, TurnOutcome.TAKEN_OVER, None)
         except APIError as error:
             self._postpone_or_end(job, error)
 
@@ -220,4 +224,4 @@ class Service:
 
     def _postpone_or_end(self, job: Job, error: APIError) -> None:
         if not postponed(self._parts.queue, self._parts.config, job, error):
-            self._parts.queue.settle(job, TurnOutcome.DEAD, reason_of(error))
+            self._settle(job, TurnOutcome.DEAD, reason_of(error))

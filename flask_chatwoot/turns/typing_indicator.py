@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import time
 import typing as t
@@ -11,6 +10,7 @@ import typing as t
 from flask_chatwoot.background import BackgroundThread, Forkable, register_for_forks
 from flask_chatwoot.client import ChatwootClient
 from flask_chatwoot.errors import APIError
+from flask_chatwoot.logs import about, logger
 
 AFTER: t.Final = 0.3
 """Seconds of work before it is shown."""
@@ -24,7 +24,7 @@ _LOOK: t.Final = 0.1
 _IDLE: t.Final = 10.0
 """Seconds without work after which the thread ends."""
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class _Work:
@@ -116,4 +116,6 @@ class TypingIndicator(Forkable):
         except APIError as error:
             if error.kind == "permanent":
                 self._wanted = False
-                log.info("the typing indicator is not shown any more: %s", error)
+
+                with about(work.conversation_id):
+                    log.debug("the typing indicator is not shown any more: %s", error)

@@ -8,6 +8,7 @@ from flask_chatwoot.payloads.events import MessageEvent
 from flask_chatwoot.queue.claimed import Job
 from flask_chatwoot.queue.outbox import DraftPart
 
+from .ending import log_end
 from .parts import TurnParts
 from .posting import TooSoonError
 
@@ -43,6 +44,7 @@ def open_unanswered(parts: TurnParts, job: Job, event: MessageEvent) -> None:
 
     parts.changes.open_pending(conversation_id, live)
     parts.queue.settle(job, TurnOutcome.HANDED_OFF, Reason.TOO_OLD)
+    log_end(TurnOutcome.HANDED_OFF, Reason.TOO_OLD)
 
 
 def _note(parts: TurnParts) -> list[DraftPart]:
@@ -51,6 +53,7 @@ def _note(parts: TurnParts) -> list[DraftPart]:
 
 def _leave(parts: TurnParts, job: Job) -> None:
     parts.queue.settle(job, TurnOutcome.DECLINED, Reason.TOO_OLD)
+    log_end(TurnOutcome.DECLINED, Reason.TOO_OLD)
 
     if job.found_after is None:  # catch-up has a line of its own
         parts.left.add()

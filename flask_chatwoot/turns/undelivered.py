@@ -11,7 +11,7 @@ from flask_chatwoot.replies import Handoff
 
 from .attempt import Attempt
 from .composing import Composed
-from .ending import Ending
+from .ending import Ending, log_end
 from .giving_up import last_posts
 from .handoff import encode
 
@@ -51,6 +51,7 @@ class RefusalAttempt(Attempt):
         return self._end_without_last_posts(reason)
 
     def _finish(self, ending: Ending) -> None:
+        log_end(ending.outcome, ending.reason)
         message = self._known.event.message
         signals.send(
             signals.undelivered,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-
 from flask_chatwoot.background import new_thread, try_to_start
 from flask_chatwoot.errors import DatabaseError
 from flask_chatwoot.ingest import Put
+from flask_chatwoot.logs import logger
 from flask_chatwoot.payloads.events import MessageEvent
 from flask_chatwoot.queue.claimed import Job
 from flask_chatwoot.queue.database import Transaction
@@ -14,7 +13,7 @@ from flask_chatwoot.queue.store import Store
 
 from .runner import JobRunner
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class InlineBackend:

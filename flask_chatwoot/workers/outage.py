@@ -8,6 +8,8 @@ import threading
 import time
 import typing as t
 
+from flask_chatwoot.logs import logger
+
 _FIRST_PAUSE: t.Final = 0.2
 _LONGEST_PAUSE: t.Final = 1.0
 """Seconds until a worker tries again after the database failed. Each pause is twice the
@@ -16,7 +18,7 @@ one before, and spread by a quarter."""
 _SAID_AGAIN: t.Final = 10.0
 """Seconds after which a failure is logged again, if it has ended in between."""
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class Outage:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import logging
 import threading
 import time
 import typing as t
@@ -11,6 +10,7 @@ import weakref
 
 from flask_chatwoot.background import BackgroundThread, Forkable, register_for_forks
 from flask_chatwoot.errors import DatabaseError, LeaseLostError, described
+from flask_chatwoot.logs import SUBJECT, Subject, about, logger
 from flask_chatwoot.payloads.events import MessageEvent
 from flask_chatwoot.queue.claimed import Job
 from flask_chatwoot.queue.jobs import Queue
@@ -27,7 +27,7 @@ _LOOK_EVERY: t.Final = 1.0
 SeeToStuck = t.Callable[[list[Job]], None]
 """Gets the jobs that were just given up."""
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class Heartbeat(Forkable):
@@ -114,7 +114,8 @@ class Heartbeat(Forkable):
             try:
                 self._queue.renew(job)
             except DatabaseError as error:
-                log.warning("the lease of job %s was not renewed: %s", job.id, error)
+                with about(job.conversation_id, job.id):
+                    log.warning("the lease was not renewed: %s", error)
 
 
 class JobRunner:
@@ -168,15 +169,18 @@ class JobRunner:
 
         :param event: The job's newest delivery, if it is parsed already.
         """
+        # No turn sees the context of another one, or that of a request.
+        context = contextvars.Context()
+        context.run(SUBJECT.set, Subject(job.conversation_id, job.id))
+
         try:
             self._heartbeat.watch(job)
-            # No turn sees the context of another one, or that of a request.
-            contextvars.Context().run(self._service.handle, job, event)
+            context.run(self._service.handle, job, event)
         except LeaseLostError as error:
-            log.warning("%s Its turn was abandoned here.", error)
+            context.run(log.warning, "%s Its turn was abandoned here.", error)
         except Exception as error:  # noqa: BLE001 - the thread boundary
             # The job is tried again after a lease.
-            log.error("job %s stopped: %s", job.id, described(error))  # noqa: TRY400
+            context.run(log.error, "the job stopped: %s", described(error))
         finally:
             self._heartbeat.leave(job)
 
@@ -186,4 +190,5 @@ class JobRunner:
             try:
                 self._queue.postpone(job, 0.0, free=True)
             except DatabaseError as error:
-                log.warning("job %s was not released: %s", job.id, error)
+                with about(job.conversation_id, job.id):
+                    log.warning("the job was not released: %s", error)

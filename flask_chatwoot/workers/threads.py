@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import functools
-import logging
 import threading
 import time
 import typing as t
@@ -18,6 +17,7 @@ from flask_chatwoot.background import (
 )
 from flask_chatwoot.errors import DatabaseError, trace
 from flask_chatwoot.ingest import Put
+from flask_chatwoot.logs import logger
 from flask_chatwoot.payloads.events import MessageEvent
 from flask_chatwoot.queue.claimed import Job
 from flask_chatwoot.upkeep import Upkeep
@@ -32,7 +32,7 @@ runtimes give a process before they kill it."""
 _START_PAUSE: t.Final = 5.0
 """Seconds between two tries to start threads that could not be started."""
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class ThreadBackend(Forkable):

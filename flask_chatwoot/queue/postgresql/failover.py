@@ -9,10 +9,11 @@ counts as sent, until it is looked for in Chatwoot, and catch-up looks for messa
 
 from __future__ import annotations
 
-import logging
 import typing as t
 
 import psycopg
+
+from flask_chatwoot.logs import logger
 
 from .beats import NOW
 from .schema import qualified
@@ -39,7 +40,7 @@ UPDATE sweep SET settled = false, running_since = {NOW}, due_at = {NOW}, claim =
 
 _AGE: t.Final = f"SELECT {NOW} - failed_over_at FROM meta"  # noqa: S608
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 def noticed(connection: psycopg.Connection[t.Any], schema: str) -> str | None:

@@ -7,9 +7,9 @@ is set forward ends pauses early, which does no harm.
 
 from __future__ import annotations
 
-import logging
 import typing as t
 
+from flask_chatwoot.logs import logger
 from flask_chatwoot.queue.database import Database, Transaction
 from flask_chatwoot.queue.schema import ADAPT_TIMES
 
@@ -35,7 +35,7 @@ _ADAPT: t.Final = (
         WHERE id = (SELECT max(id) FROM job) AND received_at > :now""",
 )
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 def adapt(database: Database) -> None:
