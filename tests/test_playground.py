@@ -566,7 +566,7 @@ def test_what_is_of_others_has_its_licence(page: Page) -> None:
     assert library.headers["Content-Type"].startswith("text/javascript")
     [version] = re.findall(r"^/\*! markdown-it (\S+) ", library.text)
     assert f"markdown-it {version} " in licence
-    packages = "linkify-it mdurl entities punycode.js uc.micro".split()
+    packages = ["linkify-it", "mdurl", "entities", "punycode.js", "uc.micro"]
     assert all(f"{name}\n---" in licence for name in ["markdown-it", *packages])
 
 

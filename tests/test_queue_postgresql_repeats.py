@@ -167,7 +167,7 @@ def revived(site: Site) -> Write:
 
 
 def remembered(site: Site) -> Write:
-    entries = [TranscriptEntry(1, "customer", "Hello")]
+    entries = [TranscriptEntry(1, "user", "Hello")]
 
     return lambda: site.store.transcript.add(HERE, entries)
 
