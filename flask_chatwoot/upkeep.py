@@ -123,9 +123,13 @@ class Upkeep:
         """End what runs beside the workers. Blocks for half a second at most."""
         self._catch_up.stop()
 
+    def begin_again(self) -> None:
+        """Make every duty due, after an outage in which none could be done."""
+        self._due.clear()
+
     def reset(self) -> None:
         """Make every duty due, in a new process."""
-        self._due.clear()
+        self.begin_again()
         self._name = uuid.uuid4().hex
 
     def _report(self, threads: int, late: bool, stuck: int) -> None:

@@ -27,6 +27,7 @@ pytest.importorskip("gunicorn", reason="needs gunicorn to run real processes")
 SECRET: t.Final = "of-the-webhook"
 HEALTH: t.Final = "of-the-monitoring"
 PASSWORD: t.Final = "hunter2"
+TABLES: t.Final = "SELECT schemaname FROM pg_tables WHERE tablename = 'worker'"
 CLAIMED: t.Final = "SELECT 1 FROM of_the_test.job WHERE attempts > 0"
 
 
@@ -84,9 +85,11 @@ class Host:
             asking.join()
 
     def errors(self) -> list[str]:
-        lines = self.log.read_text().splitlines()
+        return errors_in(self.log)
 
-        return [line for line in lines if line.startswith("ERROR")]
+
+def errors_in(log: Path) -> list[str]:
+    return [line for line in log.read_text().splitlines() if line.startswith("ERROR")]
 
 
 class Serve(t.Protocol):
@@ -95,13 +98,19 @@ class Serve(t.Protocol):
     ) -> contextlib.AbstractContextManager[Host]: ...
 
 
+class Start(t.Protocol):
+    def __call__(
+        self, database_url: str, *arguments: str
+    ) -> contextlib.AbstractContextManager[Path]:
+        """Run a module of Python for a block: its log."""
+
+
 @pytest.fixture
-def serve(tmp_path: Path) -> t.Iterator[Serve]:
+def start(tmp_path: Path) -> t.Iterator[Start]:
     with Simulator() as sim:
 
         @contextlib.contextmanager
-        def start(database_url: str) -> t.Iterator[Host]:
-            port = free_port()
+        def run(database_url: str, *arguments: str) -> t.Iterator[Path]:
             log = tmp_path / "log"
             env = {
                 **os.environ,
@@ -111,26 +120,41 @@ def serve(tmp_path: Path) -> t.Iterator[Serve]:
                 "CHATWOOT_DATABASE_URL": database_url,
                 "CHATWOOT_DATABASE_SCHEMA": "of_the_test",
             }
-            command = [
-                *(sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}"),
-                *("--worker-class", "gthread", "--threads", "8", "outage_app:app"),
-            ]
 
             with log.open("wb") as file:
                 process = subprocess.Popen(
-                    command, cwd=PROGRAMS, env=env, stdout=file, stderr=file
+                    [sys.executable, "-m", *arguments],
+                    cwd=PROGRAMS,
+                    env=env,
+                    stdout=file,
+                    stderr=file,
                 )
 
-            host = Host(f"http://127.0.0.1:{port}", log)
-
             try:
-                wait_until(host.is_up, 30.0)
-                yield host
+                yield log
             finally:
                 process.terminate()
                 process.wait(20)
 
-        yield start
+        yield run
+
+
+@pytest.fixture
+def serve(start: Start) -> Serve:
+    @contextlib.contextmanager
+    def serve(database_url: str) -> t.Iterator[Host]:
+        port = free_port()
+        command = [
+            *("gunicorn", "--bind", f"127.0.0.1:{port}"),
+            *("--worker-class", "gthread", "--threads", "8", "outage_app:app"),
+        ]
+
+        with start(database_url, *command) as log:
+            host = Host(f"http://127.0.0.1:{port}", log)
+            wait_until(host.is_up, 30.0)
+            yield host
+
+    return serve
 
 
 @pytest.fixture(scope="module")
@@ -190,3 +214,24 @@ def test_what_is_wrong_is_one_error_with_its_remedy(
         assert host.health() == (503, "no_database")
 
     assert PASSWORD not in host.log.read_text()
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_started_too_early_says_so_once_and_works_later(
+    start: Start,
+) -> None:
+    with postgresql() as own:
+        own.stop()
+        work = ("flask", "--app", "outage_app", "chatwoot", "work")
+
+        with start(own.url, *work) as log:
+            wait_until(lambda: errors_in(log))
+            time.sleep(3.0)  # several more tries
+            own.start()
+            began = time.monotonic()
+            wait_until(lambda: own.execute(TABLES) == [("of_the_test",)])
+            wait_until(lambda: own.execute("SELECT 1 FROM of_the_test.worker"))
+            assert time.monotonic() - began < 3.0
+            (line,) = errors_in(log)
+
+    assert "the server cannot be reached; check that it runs" in line
