@@ -14,7 +14,8 @@
     │   └── PayloadError       400
     ├── DatabaseError          the database cannot be read or written
     │   ├── LeaseLostError     another worker has claimed the job
-    │   └── MovedError         its rows are in another database
+    │   └── UnusableError      another account or release has it
+    │       └── MovedError     its rows are in another database
     └── APIError               a call of Chatwoot's API failed
         ├── TransientError     Chatwoot did not obey; a retry may succeed
         │   └── TooLargeError  the answer is longer than is wanted
@@ -96,7 +97,11 @@ class LeaseLostError(DatabaseError):
     """Another worker has claimed the job; this worker must not change it."""
 
 
-class MovedError(DatabaseError):
+class UnusableError(DatabaseError):
+    """It is not the database of this account and release: no retry can succeed."""
+
+
+class MovedError(UnusableError):
     """The rows of a file are in PostgreSQL now. The message names the place."""
 
 

@@ -11,12 +11,12 @@ import pytest
 from flask import Flask
 from support import databases
 from support.apps import AppFactory, database_of, ending_of, jobs_of, work
-from support.chatwoot import ChatwootStub
+from support.chatwoot import BASE_URL, ChatwootStub
 from support.commands import outcome
 from support.databases import POSTGRESQL_URL, own_role, own_schema, url_of
 from support.deliveries import as_bytes, deliver, message
 
-from flask_chatwoot import Chatwoot
+from flask_chatwoot import Chatwoot, extension
 from flask_chatwoot.cli import options
 from flask_chatwoot.queue.jobs import Queue
 from flask_chatwoot.queue.sqlite import SQLiteDatabase
@@ -238,3 +238,83 @@ def test_the_user_is_needed(make_app: AppFactory) -> None:
     code, printed = outcome(make_app(), "database", "sql")
 
     assert (code, "with --role" in printed) == (2, True)
+
+
+# -- a schema of another account ---------------------------------------------------
+
+
+def in_another_process(make_app: AppFactory, schema: str, **settings: t.Any) -> Flask:
+    """An app as if it were there: no two of one process may use a schema."""
+    app = make_app(database_url=POSTGRESQL_URL, database_schema=schema, **settings)
+    extension._databases.clear()
+
+    return app
+
+
+@pytest.fixture
+def other(make_app: AppFactory, schema: str) -> Flask:
+    """An app with the wrong account in its settings."""
+    return in_another_process(make_app, schema, account_id=2, health_token="token")
+
+
+@pytest.mark.parametrize("command", ["jobs", "why 42", "jobs retry --dead", "doctor"])
+def test_a_look_does_not_make_a_schema_that_of_an_account(
+    other: Flask, schema: str, make_app: AppFactory, command: str, api: ChatwootStub
+) -> None:
+    _, printed = outcome(other, *command.split())
+    assert "belongs" not in printed
+    other.test_client().get(
+        "/chatwoot/health", headers={"Authorization": "Bearer token"}
+    )
+
+    app = make_app(database_url=POSTGRESQL_URL, database_schema=schema)
+    assert deliver(app.test_client(), message()).status_code == 202
+    assert outcome(other, "jobs") == (1, said(schema))
+
+
+def said(schema: str) -> str:
+    return (
+        f"Error: The schema {schema!r} belongs to account 1 of {BASE_URL}; set "
+        "CHATWOOT_DATABASE_SCHEMA to another schema for account 2 of "
+        f"{BASE_URL}.\n"
+    )
+
+
+def test_a_worker_of_another_account_ends_with_the_remedy(
+    other: Flask, schema: str, make_app: AppFactory, api: ChatwootStub
+) -> None:
+    app = make_app(database_url=POSTGRESQL_URL, database_schema=schema)
+    deliver(app.test_client(), message())
+
+    assert outcome(other, "work") == (1, said(schema))
+
+
+def test_a_worker_of_an_older_release_ends_with_the_remedy(
+    make_app: AppFactory, schema: str
+) -> None:
+    assert outcome(in_another_process(make_app, schema), "jobs")[0] == 0
+
+    with databases.connected() as db:
+        db.execute(
+            f'INSERT INTO "{schema}".meta (id, version, oldest, base_url, account_id)'  # noqa: S608
+            " VALUES (1, 99, 99, '', 1)"
+        )
+
+    older = make_app(database_url=POSTGRESQL_URL, database_schema=schema)
+    code, printed = outcome(older, "work")
+    assert (code, "have version 99" in printed) == (1, True)
+    assert "install the release that made them" in printed
+
+
+def test_two_accounts_that_begin_at_once_do_not_share_a_schema(
+    make_app: AppFactory, other: Flask, schema: str, api: ChatwootStub
+) -> None:
+    """Both have found that it is nobody's."""
+    app = make_app(database_url=POSTGRESQL_URL, database_schema=schema)
+
+    for each in (app, other):
+        assert outcome(each, "jobs")[0] == 0
+
+    assert deliver(app.test_client(), message()).status_code == 202
+    late = message(id=9002, account_id=2)
+    assert deliver(other.test_client(), late).status_code == 500

@@ -9,6 +9,8 @@ import click
 from flask.cli import with_appcontext
 
 from flask_chatwoot.config.table import MOST_WORKERS
+from flask_chatwoot.errors import DatabaseError, UnusableError
+from flask_chatwoot.queue.database import Database
 from flask_chatwoot.runtime import current_runtime
 from flask_chatwoot.workers import ThreadBackend
 
@@ -27,9 +29,14 @@ _START_PAUSE: t.Final = 1.0
 )
 @with_appcontext
 def work(threads: int | None) -> None:
-    """Answer what is in the database, until SIGTERM or Ctrl-C."""
+    """Answer what is in the database, until SIGTERM or Ctrl-C.
+
+    A database that cannot be reached is tried again; one that belongs to another
+    Chatwoot account, or to another release, is an error.
+    """
     runtime = current_runtime()
     configured = runtime.configured
+    _check(configured.store.database)
     stop = Stop()
     backend = ThreadBackend(
         configured.runner,
@@ -50,3 +57,17 @@ def work(threads: int | None) -> None:
         # At exit, Python would wait for a provider written with "async def", without a
         # limit.
         os._exit(0)
+
+
+def _check(database: Database) -> None:
+    """Look whether the database may be used. Blocks for three seconds at most.
+
+    :raises UnusableError: It may not.
+    """
+    try:
+        with database.read():
+            pass
+    except UnusableError:
+        raise
+    except DatabaseError:
+        pass  # the workers log it, and try again

@@ -172,7 +172,9 @@ def database(context: DoctorContext) -> Findings:
     inspection = context.store.inspection
 
     try:
-        inspection.retry(())  # takes the write lock, and changes nothing
+        with context.store.database.transaction():
+            pass  # it can be written, and is not
+
         unfinished = inspection.jobs(*UNFINISHED)
         dead = inspection.jobs(JobState.DEAD)
     except DatabaseError as error:

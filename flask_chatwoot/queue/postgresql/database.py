@@ -223,10 +223,17 @@ class PostgreSQLDatabase(Forkable):
     def transaction(
         self, *, durable: bool = False, conversation_id: int | None = None
     ) -> t.Iterator[PostgreSQLTransaction]:
-        """A block whose writes are committed as a whole, or rolled back."""
-        until = time.monotonic() + LONGEST
+        """A block whose writes are committed as a whole, or rolled back.
 
-        with self._translated(), self._begun(durable, conversation_id, until) as tx:
+        One that is about no conversation does not make the schema this account's.
+        """
+        until = time.monotonic() + LONGEST
+        stores = conversation_id is not None
+
+        with (
+            self._translated(),
+            self._begun(durable, conversation_id, until, stores=stores) as tx,
+        ):
             yield tx
 
     def write(
@@ -255,20 +262,25 @@ class PostgreSQLDatabase(Forkable):
 
     @contextlib.contextmanager
     def _begun(
-        self, durable: bool, conversation_id: int | None, until: float
+        self,
+        durable: bool,
+        conversation_id: int | None,
+        until: float,
+        *,
+        stores: bool = True,
     ) -> t.Iterator[PostgreSQLTransaction]:
         statement = self._begin_statement(durable, conversation_id)
 
         with contextlib.ExitStack() as stack:
             try:
-                connection = stack.enter_context(self._connection(until))
+                connection = stack.enter_context(self._connection(until, stores=stores))
                 now = self._begin(connection, statement)
             except psycopg.Error as error:
                 if not is_transient(error):
                     raise
 
                 stack.close()
-                connection = stack.enter_context(self._connection(until))
+                connection = stack.enter_context(self._connection(until, stores=stores))
                 now = self._begin(connection, statement)
 
             with _ended(connection):
@@ -330,13 +342,13 @@ class PostgreSQLDatabase(Forkable):
 
     @contextlib.contextmanager
     def _connection(
-        self, until: float | None = None
+        self, until: float | None = None, *, stores: bool = False
     ) -> t.Iterator[psycopg.Connection[t.Any]]:
         until = until or time.monotonic() + LONGEST
 
         with self._connections.borrow(until=until) as connection:
             if not self._ready:
-                self._migrate(connection, until)
+                self._migrate(connection, until, stores=stores)
 
             yield connection
 
@@ -347,7 +359,10 @@ class PostgreSQLDatabase(Forkable):
         except psycopg.Error as error:
             raise failed(error, self.address) from None
 
-    def _migrate(self, connection: psycopg.Connection[t.Any], until: float) -> None:
+    def _migrate(
+        self, connection: psycopg.Connection[t.Any], until: float, *, stores: bool
+    ) -> None:
+        """Check the tables, until something is stored in them."""
         # The guard ends only what waits for a socket.
         left = deadline.earliest(until) - time.monotonic()
         migrating = self._migrating
@@ -357,11 +372,14 @@ class PostgreSQLDatabase(Forkable):
 
         try:
             if not self._ready:
-                migration.migrate(
-                    connection, self.schema, self.base_url, self.account_id
-                )
+                whose = connection, self.schema, self.base_url, self.account_id
+                is_ours = migration.migrate(*whose)
+
+                if stores and not is_ours:
+                    migration.claim(*whose)
+
                 self._timeline = failover.noticed(connection, self.schema)
-                self._ready = True
+                self._ready = is_ours or stores
         finally:
             migrating.release()
 

@@ -162,7 +162,8 @@ def intake(
         with psycopg.connect(
             **t.cast(dict[str, t.Any], address.connect_options()), **OPTIONS
         ) as connection:
-            migration.migrate(connection, schema, base_url, account_id)
+            if not migration.migrate(connection, schema, base_url, account_id):
+                migration.claim(connection, schema, base_url, account_id)
 
             with connection.transaction():
                 taken = Intake(connection, schema, account_id)

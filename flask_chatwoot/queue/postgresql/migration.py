@@ -7,7 +7,7 @@ import typing as t
 import psycopg
 from psycopg import sql
 
-from flask_chatwoot.errors import DatabaseError
+from flask_chatwoot.errors import UnusableError
 
 from .schema import OLDEST, VERSION, create, qualified
 
@@ -61,17 +61,36 @@ def grants(schema: str, role: str) -> list[str]:
 
 def migrate(
     connection: psycopg.Connection[t.Any], schema: str, base_url: str, account_id: int
-) -> None:
+) -> bool:
     """Make the tables that are not there. Processes wait for each other.
 
-    :raises DatabaseError: The tables are those of another account or of another release
-        that this one cannot work with.
+    :return: Whether the schema is this account's; else it is nobody's yet.
+    :raises UnusableError: The tables are those of another account, or of another
+        release that this one cannot work with.
     """
     if _version(connection, schema) is None:
         _make(connection, schema)
 
-    if _checked(connection, schema, base_url, account_id) < VERSION:
+    version = _checked(connection, schema, base_url, account_id)
+
+    if version is not None and version < VERSION:
         _make(connection, schema)
+
+    return version is not None
+
+
+def claim(
+    connection: psycopg.Connection[t.Any], schema: str, base_url: str, account_id: int
+) -> None:
+    """Make the schema this account's, before anything is stored in it.
+
+    :raises UnusableError: Another account was faster.
+    """
+    connection.execute(
+        qualified(f"{_ADD} ON CONFLICT DO NOTHING", schema),
+        [VERSION, OLDEST, base_url, account_id],
+    )
+    _checked(connection, schema, base_url, account_id)
 
 
 def _version(connection: psycopg.Connection[t.Any], schema: str) -> int | None:
@@ -112,28 +131,27 @@ def _make(connection: psycopg.Connection[t.Any], schema: str) -> None:
 
 def _checked(
     connection: psycopg.Connection[t.Any], schema: str, base_url: str, account_id: int
-) -> int:
-    """The version of the tables, which this account and this release may use."""
+) -> int | None:
+    """The version of the tables, which this account and this release may use.
+
+    ``None`` as long as nobody has stored anything in them.
+    """
     row = connection.execute(qualified(_META, schema)).fetchone()
 
     if row is None:
-        connection.execute(
-            qualified(f"{_ADD} ON CONFLICT DO NOTHING", schema),
-            [VERSION, OLDEST, base_url, account_id],
-        )
-        return VERSION
+        return None
 
     version, oldest, server, account = row
 
     if oldest > VERSION or version < OLDEST:
-        raise DatabaseError(
+        raise UnusableError(
             f"The tables in the schema {schema!r} have version {version}, and this "
             f"Flask-Chatwoot knows {VERSION}; install the release that made them, or "
             "set CHATWOOT_DATABASE_SCHEMA to another schema."
         )
 
     if base_url and server and (server, account) != (base_url, account_id):
-        raise DatabaseError(
+        raise UnusableError(
             f"The schema {schema!r} belongs to account {account} of {server}; set "
             "CHATWOOT_DATABASE_SCHEMA to another schema for account "
             f"{account_id} of {base_url}.{_readdressed(schema, server, base_url)}"

@@ -8,6 +8,7 @@ import typing as t
 from .beats import DEAD_AFTER
 from .database import PostgreSQLDatabase
 from .listener import Listener
+from .schema import VERSION
 
 _PROBE: t.Final = 8.0
 """Seconds until it is known whether notifications arrive."""
@@ -18,7 +19,7 @@ _BESIDE: t.Final = 3
 """Connections of a process for its beats, and to send and to get notifications."""
 
 _SERVER: t.Final = """
-SELECT current_setting('server_version'), version FROM meta WHERE id = 1
+SELECT current_setting('server_version'), (SELECT version FROM meta)
 """
 
 _MACHINES: t.Final = f"""
@@ -92,7 +93,7 @@ def overview(database: PostgreSQLDatabase) -> Overview:
 
     return Overview(
         server=server.partition(" ")[0],
-        version=version,
+        version=version or VERSION,  # nothing is stored in them yet
         skew=database.processes.skew(),
         machines=found,
         wanted=max(processes, 1) * (database.most_connections + _BESIDE),
