@@ -12,7 +12,7 @@ from support.apps import AppFactory, runtime_of, store_of
 from support.chatwoot import ChatwootStub
 from support.commands import run
 
-from flask_chatwoot import Chatwoot, Mode, Reply, Turn
+from flask_chatwoot import Chatwoot, GiveUp, Mode, Reply, Turn
 
 QUESTION = "Where is my order?"
 
@@ -45,12 +45,22 @@ def print_and_reply(text: str) -> str:
     [
         (lambda text: f"You said {text}", f"You said {QUESTION}\n", ""),
         (lambda text: Reply("Two\nlines.", private=True), "Two\nlines.\n", ""),
+        (
+            lambda text: [
+                Reply("Which?", choices=["Red", ("Blue", "b")]),
+                Reply(attachments=["/nowhere/a.png", ("b.pdf", b"", "text/plain")]),
+                Reply("See it.", attachments=["/nowhere/c.png"]),
+            ],
+            "Which?\n- Red\n- Blue\n\n[file: a.png]\n[file: b.pdf]\n\n"
+            "See it.\n[file: c.png]\n",
+            "",
+        ),
         (lambda text: None, "", ""),
         (lambda text: " \n", "", ""),
         (awaited, "Awaited.\n", ""),
         (print_and_reply, "On its way.\n", "thinking\n"),
     ],
-    ids=["str", "Reply", "None", "blank", "async", "prints"],
+    ids=["str", "Reply", "choices and files", "None", "blank", "async", "prints"],
 )
 def test_stdout_has_the_answer_and_nothing_else(
     bare: Flask, chatwoot: Chatwoot, provider: t.Any, stdout: str, stderr: str
@@ -86,6 +96,10 @@ def raise_error(text: str) -> str:
     raise LookupError(text)
 
 
+def give_up(text: str) -> str:
+    raise GiveUp("no quota")
+
+
 @pytest.mark.parametrize(
     ("provider", "question", "code", "texts"),
     [
@@ -102,9 +116,15 @@ def raise_error(text: str) -> str:
             [f"{RAISED}LookupError", f"LookupError: {QUESTION}\n"],
         ),
         (lambda text: 42, QUESTION, 1, ["Error: A reply provider returned int;"]),
+        (
+            give_up,
+            QUESTION,
+            1,
+            ["Error: The reply provider gave up. Reason: no quota\n"],
+        ),
         (lambda text: "Yes?", " ", 2, ["Usage: ", "The text is blank"]),
     ],
-    ids=["no provider", "provider raises", "no reply", "blank text"],
+    ids=["no provider", "provider raises", "no reply", "gives up", "blank text"],
 )
 def test_an_error_is_reported_as_a_whole(
     bare: Flask,

@@ -57,10 +57,18 @@ TWO_LINES = [
         ("On its way.", [QUESTION, "--mode=human"], 0, transcript([ASKED], NOTED)),
         (ECHO, ["Hello", "Goodbye"], 0, transcript(TWO_LINES, TWO_LINES)),
         (None, [QUESTION], 0, transcript([ASKED], [ASKED])),
+        (
+            *(None, [QUESTION], 0),
+            "\nNothing was posted for text 1: declined, because: no_answer. The "
+            "provider returned None or blank text.\n",
+        ),
         (fail, [QUESTION], 1, "Error: No answer: provider_failed. See the log."),
         ("On its way.", [QUESTION, " "], 2, "A text is blank"),
     ],
-    ids=["bot mode", "human mode", "two texts", "no answer", "failure", "blank text"],
+    ids=[
+        *("bot mode", "human mode", "two texts", "no answer", "why no answer"),
+        *("failure", "blank text"),
+    ],
 )
 def test_the_command_shows_the_conversation_or_what_was_wrong(
     chatwoot: Chatwoot, app: Flask, reply: t.Any, args: t.Any, code: int, expected: str

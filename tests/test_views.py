@@ -510,6 +510,10 @@ def test_a_suggestion_is_made_in_mode_human(
 @pytest.mark.parametrize(
     ("reply", "suggestion"),
     [
+        (
+            Reply("Which?", choices=["A"], attachments=[("b.pdf", b"", "text/plain")]),
+            "Which?\n- A\n[file: b.pdf]",
+        ),
         (Reply("Which?", choices=["Order", "Return"]), "Which?\n- Order\n- Return"),
         (None, None),
         (" \n", None),

@@ -12,9 +12,10 @@ from flask.cli import with_appcontext
 from flask_chatwoot.config.numbers import DAY
 from flask_chatwoot.copilot.plain import suggest
 from flask_chatwoot.errors import GiveUp, ProviderFailedError
-from flask_chatwoot.outcomes import TurnOutcome
+from flask_chatwoot.outcomes import Reason, TurnOutcome
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.runtime import current_runtime
+from flask_chatwoot.turns.ending import Ending
 
 from .options import FiniteRange
 from .output import show
@@ -98,5 +99,19 @@ def simulate(texts: tuple[str, ...], mode: str, timeout: float) -> None:
 
     show(transcript)
 
+    for number, ending in enumerate(endings, 1):
+        if not ending.posted:
+            show(f"\nNothing was posted for text {number}: {_why(ending)}")
+
     if failed := [end.reason for end in endings if end.outcome is TurnOutcome.DEAD]:
         raise click.ClickException(f"No answer: {failed[0]}. See the log.")
+
+
+def _why(ending: Ending) -> str:
+    """The outcome and the reason of a turn, with the meaning of that if it has one."""
+    if ending.reason is None:
+        return f"{ending.outcome}."
+
+    meaning = f" {Reason(ending.reason).meaning}" if ending.reason in {*Reason} else ""
+
+    return f"{ending.outcome}, because: {ending.reason}.{meaning}"

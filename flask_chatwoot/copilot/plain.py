@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from flask_chatwoot.errors import NoProviderError
 from flask_chatwoot.ownership.mode import Mode
-from flask_chatwoot.payloads.fields import is_visible
-from flask_chatwoot.replies import Turn, text_of
+from flask_chatwoot.replies import Turn
 from flask_chatwoot.runtime import Runtime
 from flask_chatwoot.turns.providers import ask
+
+from .answers import text_in
 
 
 def suggest(runtime: Runtime, text: str, mode: Mode = Mode.HUMAN) -> str | None:
@@ -24,7 +25,4 @@ def suggest(runtime: Runtime, text: str, mode: Mode = Mode.HUMAN) -> str | None:
             f"No reply provider is registered for mode {mode} in every inbox."
         )
 
-    answer = ask(runtime.app, provider, turn)
-    texts = map(text_of, answer.replies) if answer else ()
-
-    return "\n\n".join(text for text in texts if is_visible(text)) or None
+    return text_in(ask(runtime.app, provider, turn))

@@ -1,22 +1,18 @@
-"""What the provider is asked for a suggestion, and the text of its answer. Pure."""
+"""What the provider is asked for a suggestion. Pure."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import typing as t
 from dataclasses import replace
-from pathlib import PurePath
 
 from flask_chatwoot.history import HistoryReader
 from flask_chatwoot.ownership.mode import Mode
-from flask_chatwoot.payloads.attachments import described, label
 from flask_chatwoot.payloads.conversation import ChatwootMessage, Conversation
 from flask_chatwoot.payloads.events import MessageEvent
-from flask_chatwoot.payloads.fields import is_visible, storable
 from flask_chatwoot.payloads.questions import why_no_question
-from flask_chatwoot.replies import Answer, Message, Reply, Turn, text_of
+from flask_chatwoot.replies import Message, Turn
 from flask_chatwoot.turns.messages import listed_in, turn_of
 
 _COMPARED: t.Final = 20
@@ -87,19 +83,6 @@ def fingerprint(
     return hashlib.sha256(plain.encode()).digest()
 
 
-def text_in(answer: Answer | None) -> str | None:
-    """The text of an answer for an operator, ``None`` if there is none to see."""
-    if answer is None:
-        return None
-
-    texts = [_text(reply) for reply in answer.replies]
-
-    if answer.handoff is not None:
-        texts.append(storable(answer.handoff.reason or ""))
-
-    return "\n\n".join(text for text in texts if is_visible(text)) or None
-
-
 def _public(messages: t.Iterable[ChatwootMessage]) -> list[ChatwootMessage]:
     """What the customer and those who answer said, oldest first."""
     said = [
@@ -111,20 +94,6 @@ def _public(messages: t.Iterable[ChatwootMessage]) -> list[ChatwootMessage]:
     ]
 
     return sorted(said, key=lambda each: each.id)
-
-
-def _text(reply: Reply) -> str:
-    """A reply with the names of its files, which are not read."""
-    files = [label("file", storable(_name(each))) for each in reply.attachments]
-
-    return "\n".join(filter(None, [described(text_of(reply), ()), *files]))
-
-
-def _name(attachment: str | os.PathLike[str] | tuple[str, bytes, str]) -> str:
-    if isinstance(attachment, tuple):
-        return str(attachment[0])
-
-    return PurePath(attachment).name
 
 
 def _plain(value: t.Any) -> t.Any:

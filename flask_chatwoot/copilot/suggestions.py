@@ -30,6 +30,7 @@ from flask_chatwoot.runtime import Runtime
 from flask_chatwoot.turns.providers import ask
 
 from . import drafting, questions
+from .answers import text_in
 from .refusals import RefusedError
 
 _PAGES: t.Final = 4
@@ -228,7 +229,7 @@ def _write(runtime: Runtime, provider: Provider, turn: Turn) -> Ended:
     """Ask the provider. Blocks while it works."""
     with about(turn.conversation_id), runtime.app.app_context():
         try:
-            text = questions.text_in(ask(runtime.app, provider, turn))
+            text = text_in(ask(runtime.app, provider, turn))
         except (ProviderError, ProviderFailedError) as error:
             # Without the text of the cause.
             log.error("there is no suggestion: %s", described(error))  # noqa: TRY400
