@@ -54,9 +54,10 @@ class NoProviderError(ProviderError):
 class GiveUp(ProviderError):  # noqa: N818 - a host says: raise GiveUp
     """A reply provider raises it where another attempt cannot succeed.
 
-    The turn is then given up as after the last attempt.
+    The turn is then given up as after the last attempt. For a suggestion, and in a
+    completion provider, the operator who asks is told.
 
-    :param reason: For the note that operators get. It is in no log.
+    :param reason: For operators, in the note or in place of the text. It is in no log.
     """
 
     def __init__(self, reason: str | None = None) -> None:

@@ -27,6 +27,7 @@ from .copilot.refusals import RefusedError
 from .errors import (
     DatabaseError,
     DeliveryError,
+    GiveUp,
     NoProviderError,
     PayloadError,
     ProviderError,
@@ -353,6 +354,10 @@ def _no_provider(error: NoProviderError) -> ResponseReturnValue:
 @blueprint.errorhandler(ProviderFailedError)
 def _provider_failed(error: ProviderError | ProviderFailedError) -> ResponseReturnValue:
     log.error("no suggestion: %s", error)
+
+    if isinstance(error, GiveUp):  # no mistake of the host's code
+        return {"error": str(error)}, 502
+
     signals.report(current_app._get_current_object(), "provider", error)  # type: ignore[attr-defined]
 
     return {"error": "The reply provider failed; see the log."}, 502

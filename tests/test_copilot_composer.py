@@ -17,7 +17,7 @@ from support.stories import QUESTION, Begin, Story
 from support.waiting import wait_until
 from werkzeug.test import TestResponse
 
-from flask_chatwoot import Chatwoot, Turn, got_exception
+from flask_chatwoot import Chatwoot, GiveUp, Turn, got_exception
 from flask_chatwoot.copilot import drafting
 from flask_chatwoot.errors import DatabaseError, ProviderError
 from flask_chatwoot.queue.suggestions import Suggestions
@@ -549,3 +549,30 @@ def test_who_has_no_key_causes_no_request(
     assert t.cast(t.Any, answer.json)["error"]["message"] == texts.get(
         "composer_wrong_key"
     )
+
+
+@pytest.mark.parametrize("reason", ["the key of the model is refused", None, " "])
+def test_an_operator_reads_why_the_host_gives_up(
+    settle: t.Callable[..., Story],
+    chatwoot: Chatwoot,
+    app: Flask,
+    caplog: pytest.LogCaptureFixture,
+    reason: str | None,
+) -> None:
+    @chatwoot.reply_provider
+    def reply(text: str, turn: Turn) -> t.NoReturn:
+        raise GiveUp(reason)
+
+    @chatwoot.completion_provider
+    def complete(messages: list[dict[str, t.Any]]) -> t.NoReturn:
+        raise GiveUp(reason)
+
+    story = settle()
+    shown = f"{sentence('gave_up')} Reason: {reason}"
+
+    with recorded(got_exception, app) as errors:
+        got = [press(story).error, story.sim.rewrite("we lookng").error]
+
+    assert got == [shown if reason and reason.strip() else sentence("gave_up")] * 2
+    assert errors == []
+    assert "the key of the model" not in caplog.text

@@ -17,12 +17,12 @@ import pytest
 from flask import Flask, request
 from flask.testing import FlaskClient
 from hypothesis import strategies as st
-from support.apps import AppFactory, Scene, database_of, job_of, jobs_of
+from support.apps import AppFactory, Scene, database_of, job_of, jobs_of, recorded
 from support.deliveries import SECRET, WEBHOOK, as_bytes, deliver, message, signed
 from support.waiting import Clock
 from werkzeug.test import TestResponse
 
-from flask_chatwoot import Chatwoot, Reply, Turn, views
+from flask_chatwoot import Chatwoot, GiveUp, Reply, Turn, got_exception, views
 from flask_chatwoot.errors import ConfigError
 from flask_chatwoot.outcomes import DeliveryOutcome, Reason
 from flask_chatwoot.payloads import signature
@@ -537,6 +537,23 @@ def test_several_replies_are_one_suggestion_and_no_reply_is_null(
 def test_a_question_without_text_is_refused(scene: Views, body: bytes) -> None:
     assert refusal(ask(scene.client, data=body)) == 400
     assert scene.untouched
+
+
+def test_a_provider_that_gives_up_is_no_error_of_the_app(
+    app: Flask,
+    client: FlaskClient,
+    chatwoot: Chatwoot,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    @chatwoot.reply_provider
+    def reply(text: str) -> t.NoReturn:
+        raise GiveUp("a reason of the host")
+
+    with recorded(got_exception, app) as errors:
+        assert refusal(ask(client)) == 502
+
+    assert errors == []
+    assert "a reason of the host" not in caplog.text
 
 
 UNAUTHORIZED = (

@@ -21,7 +21,7 @@ from flask_chatwoot.background import (
     register_for_forks,
     try_to_start,
 )
-from flask_chatwoot.errors import ProviderError, trace
+from flask_chatwoot.errors import GiveUp, ProviderError, trace
 from flask_chatwoot.logs import logger
 from flask_chatwoot.payloads.fields import is_visible, storable
 from flask_chatwoot.runtime import CompletionFunction
@@ -44,13 +44,13 @@ class _Call:
     """One call.
 
     :ivar answer: What the function returned.
-    :ivar failure: The name of the reason why there is no answer.
+    :ivar failure: Why there is no answer.
     """
 
     began: float = field(default_factory=time.monotonic)
     ended: threading.Event = field(default_factory=threading.Event)
     answer: t.Any = None
-    failure: str | None = None
+    failure: RefusedError | None = None
     dropped: bool = False
 
 
@@ -89,8 +89,8 @@ class Calls(Forkable):
     def _run(self, call: _Call, work: t.Callable[[], t.Any]) -> None:
         try:
             call.answer = work()
-        except _FailedError:
-            call.failure = "completion_failed"
+        except RefusedError as error:
+            call.failure = error
         finally:
             call.ended.set()
 
@@ -103,10 +103,6 @@ class Calls(Forkable):
 
 
 calls: t.Final = Calls()
-
-
-class _FailedError(Exception):
-    """The function raised, which was logged."""
 
 
 def complete(
@@ -133,7 +129,7 @@ def complete(
         raise RefusedError("too_slow")
 
     if call.failure:
-        raise RefusedError(call.failure)
+        raise call.failure
 
     return _text(call.answer)
 
@@ -141,17 +137,22 @@ def complete(
 def _answer(
     app: Flask, function: CompletionFunction, messages: list[dict[str, t.Any]]
 ) -> t.Any:
-    """Call the function, in an app context."""
+    """Call the function, in an app context.
+
+    :raises RefusedError: It raised, which was logged.
+    """
     with app.app_context():
         try:
             return app.ensure_sync(function)(messages)
         except KeyboardInterrupt:
             raise
+        except GiveUp as error:
+            raise RefusedError("gave_up", error.reason or "") from None
         # Any error of the host's code, sys.exit() included.
         except BaseException as error:  # noqa: BLE001
             log.error("the completion provider raised %s", trace(error))  # noqa: TRY400
             signals.report(app, "completion", error)
-            raise _FailedError from None
+            raise RefusedError("completion_failed") from None
 
 
 def _text(answer: t.Any) -> str:

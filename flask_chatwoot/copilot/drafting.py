@@ -47,6 +47,7 @@ _RENEW_EVERY: t.Final = 2.0
 FAILED: t.Final = "provider_failed"
 BUSY: t.Final = "busy"
 EMPTY: t.Final = "no_suggestion"
+GAVE_UP: t.Final = "gave_up"
 
 Work = t.Callable[[], Ended]
 """Writes a suggestion. May block for long; raises nothing that is expected."""
@@ -208,6 +209,7 @@ def written(
         found = suggestions.ask(wanted, again=True)
 
     if found.content is None:
-        raise RefusedError(found.failure or FAILED)
+        code, _, given = (found.failure or FAILED).partition("\n")
+        raise RefusedError(code, given)
 
     return found.content

@@ -15,6 +15,7 @@ from flask_chatwoot import signals
 from flask_chatwoot.errors import (
     APIError,
     DatabaseError,
+    GiveUp,
     ProviderError,
     ProviderFailedError,
     described,
@@ -23,6 +24,7 @@ from flask_chatwoot.history import HistoryReader
 from flask_chatwoot.logs import about, logger
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.payloads.conversation import ChatwootMessage, Conversation
+from flask_chatwoot.payloads.fields import storable
 from flask_chatwoot.payloads.listed import PAGE
 from flask_chatwoot.queue.suggestions import Ended, Wanted, hash_of
 from flask_chatwoot.replies import Message, Provider, Turn
@@ -230,6 +232,8 @@ def _write(runtime: Runtime, provider: Provider, turn: Turn) -> Ended:
     with about(turn.conversation_id), runtime.app.app_context():
         try:
             text = text_in(ask(runtime.app, provider, turn))
+        except GiveUp as error:  # no mistake of the host's code
+            return Ended(None, f"{drafting.GAVE_UP}\n{storable(error.reason or '')}")
         except (ProviderError, ProviderFailedError) as error:
             # Without the text of the cause.
             log.error("there is no suggestion: %s", described(error))  # noqa: TRY400

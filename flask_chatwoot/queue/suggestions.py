@@ -137,14 +137,17 @@ class Ended(t.NamedTuple):
     """It was written, or nobody could.
 
     :ivar content: The text; ``None`` if there is none.
-    :ivar failure: The name of the reason for that.
+    :ivar failure: The name of the reason for that; in further lines, what the host
+        says about it.
     """
 
     content: str | None
     failure: str | None
 
     def __repr__(self) -> str:
-        return f"<Ended {self.failure or 'with a text'}>"
+        name, _, _ = (self.failure or "with a text").partition("\n")
+
+        return f"<Ended {name}>"
 
 
 class Suggestions:

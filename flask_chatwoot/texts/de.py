@@ -63,6 +63,7 @@ TEXTS: t.Final[t.Mapping[str, str | t.Mapping[str, str]]] = {
     "composer_provider_failed": (
         "Die Antwortfunktion der App ist fehlgeschlagen. Warum, steht im Log der App."
     ),
+    "composer_gave_up": "Die Funktion der App hat aufgegeben.",
     "composer_no_suggestion": (
         "Es gibt keinen Vorschlag: Die Antwortfunktion der App hat keine Antwort "
         "gegeben."

@@ -51,6 +51,7 @@ TEXTS: t.Final[t.Mapping[str, str | t.Mapping[str, str]]] = {
     "composer_provider_failed": (
         "The reply function of the app failed. The app's log says why."
     ),
+    "composer_gave_up": "The function of the app gave up.",
     "composer_no_suggestion": (
         "There is no suggestion: the reply function of the app gave no answer."
     ),

@@ -55,6 +55,7 @@ TEXTS: t.Final[t.Mapping[str, str | t.Mapping[str, str]]] = {
     "composer_provider_failed": (
         "La función de respuesta de la aplicación falló. Su registro dice por qué."
     ),
+    "composer_gave_up": "La función de la aplicación desistió.",
     "composer_no_suggestion": (
         "No hay sugerencia: la función de respuesta de la aplicación no dio respuesta."
     ),

@@ -61,6 +61,7 @@ TEXTS: t.Final[t.Mapping[str, str | t.Mapping[str, str]]] = {
     "composer_provider_failed": (
         "La fonction de réponse de l'application a échoué. Son journal dit pourquoi."
     ),
+    "composer_gave_up": "La fonction de l'application a renoncé.",
     "composer_no_suggestion": (
         "Il n'y a pas de suggestion : la fonction de réponse de l'application n'a "
         "rien répondu."

@@ -53,6 +53,7 @@ TEXTS: t.Final[t.Mapping[str, str | t.Mapping[str, str]]] = {
     "composer_provider_failed": (
         "A função de resposta do aplicativo falhou. O log do aplicativo diz por quê."
     ),
+    "composer_gave_up": "A função do aplicativo desistiu.",
     "composer_no_suggestion": (
         "Não há sugestão: a função de resposta do aplicativo não deu resposta."
     ),

@@ -58,6 +58,7 @@ TEXTS: t.Final[t.Mapping[str, str | t.Mapping[str, str]]] = {
     "composer_provider_failed": (
         "Функция ответа приложения завершилась ошибкой. Причина — в журнале приложения."
     ),
+    "composer_gave_up": "Функция приложения отказалась отвечать.",
     "composer_no_suggestion": (
         "Предложения нет: функция ответа приложения не дала ответа."
     ),
