@@ -206,8 +206,8 @@ class Chatwoot:
         :param mode: Answer only in this mode, ``"bot"`` or ``"human"``.
         :param inbox_id: Answer only in this Chatwoot inbox. The narrowest match
             answers; an inbox counts as narrower than a mode.
-        :raises ProviderError: A wrong signature, or another function is registered for
-            this mode and inbox.
+        :raises ProviderError: A wrong signature, another function is registered for
+            this mode and inbox, or it is ``async``, and the extra ``async`` is missing.
         """
 
         def register(function: F) -> F:

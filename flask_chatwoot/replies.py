@@ -1,5 +1,6 @@
 """Turns, replies, and the registry of reply providers."""
 
+import importlib.util
 import inspect
 import mimetypes
 import os
@@ -276,7 +277,6 @@ def _file(attachment: t.Any, number: int) -> Upload:
         raise ProviderError(f"Attachment {number} cannot be read: {why}.") from error
 
     guessed, _ = mimetypes.guess_type(path.name)
-
     media_type = guessed or "application/octet-stream"
 
     return Upload(storable(path.name), content, media_type)
@@ -349,7 +349,7 @@ class Registry:
         """Register a function for a place.
 
         :raises ProviderError: Not a function of one or two parameters, not a mode,
-            not an inbox id, or the place is taken.
+            not an inbox id, the place is taken, or it is async without the extra.
         """
         place = (_checked_mode(mode), _checked_inbox(inbox_id))
 
@@ -360,7 +360,7 @@ class Registry:
             )
 
         takes_turn = _takes_turn(function)
-        self._providers[place] = Provider(_plain(function), takes_turn, *place)
+        self._providers[place] = Provider(plain(function), takes_turn, *place)
 
     def find(self, mode: Mode, inbox_id: int | None) -> Provider | None:
         """The narrowest provider for a place, or ``None``."""
@@ -446,21 +446,31 @@ def _takes_turn(function: t.Any) -> bool:
     return len(positional) >= 2
 
 
-def _plain(function: ProviderFunction) -> ProviderFunction:
-    """The method behind an object with an async ``__call__``, else the function."""
-    call = getattr(function, "__call__", function)  # noqa: B004 - to look at it
+def plain(function: ProviderFunction) -> ProviderFunction:
+    """The method behind an object with an async ``__call__``, else the function.
 
-    return call if inspect.iscoroutinefunction(call) else function
+    :raises ProviderError: It is async, and what Flask needs for that is not there.
+    """
+    call = getattr(function, "__call__", function)  # noqa: B004 - to look at it
+    found = call if inspect.iscoroutinefunction(call) else function
+
+    if (
+        inspect.iscoroutinefunction(found)
+        and importlib.util.find_spec("asgiref") is None
+    ):
+        raise ProviderError(
+            f'{_name(function)} is written with "async def", which needs the extra '
+            'Flask-Chatwoot[async]; in a checkout: pip install ".[async]".'
+        )
+
+    return t.cast(ProviderFunction, found)
 
 
 _POSITIONAL: t.Final = (
     inspect.Parameter.POSITIONAL_ONLY,
     inspect.Parameter.POSITIONAL_OR_KEYWORD,
 )
-_VARIADIC: t.Final = (
-    inspect.Parameter.VAR_POSITIONAL,
-    inspect.Parameter.VAR_KEYWORD,
-)
+_VARIADIC: t.Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def _checked_mode(value: str | None) -> Mode | None:

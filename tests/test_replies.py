@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import enum
 import functools
+import importlib.util
 import inspect
 import json
 import typing as t
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.payload_samples import ADA, CONTACT, MESSAGE
 
+from flask_chatwoot import Chatwoot
 from flask_chatwoot.errors import ProviderError
 from flask_chatwoot.history import HistoryEntry
 from flask_chatwoot.ownership.mode import Mode
@@ -160,6 +162,44 @@ def test_a_provider_gets_what_it_declares(function: t.Any, arguments: t.Any) -> 
 )
 def test_an_async_provider_is_a_coroutine(function: t.Any, is_async: bool) -> None:
     assert inspect.iscoroutinefunction(registered(function).function) is is_async
+
+
+class AsyncCompleter:
+    async def __call__(self, messages: list[t.Any]) -> str:
+        return "Done."
+
+
+async def complete(messages: list[t.Any]) -> str:
+    return "Done."
+
+
+@pytest.mark.parametrize(
+    "register",
+    [
+        lambda chatwoot: chatwoot.reply_provider(coroutine),
+        lambda chatwoot: chatwoot.reply_provider(mode="bot")(coroutine_two),
+        lambda chatwoot: chatwoot.reply_provider(AsyncAnswerer()),
+        lambda chatwoot: chatwoot.reply_provider(functools.partial(coroutine)),
+        lambda chatwoot: chatwoot.completion_provider(complete),
+        lambda chatwoot: chatwoot.completion_provider(AsyncCompleter()),
+    ],
+    ids=[
+        *("function", "for a mode", "object", "partial"),
+        *("completion", "completing object"),
+    ],
+)
+def test_async_without_its_library_cannot_be_registered(
+    monkeypatch: pytest.MonkeyPatch, register: t.Callable[[Chatwoot], object]
+) -> None:
+    find = importlib.util.find_spec
+
+    def find_others(name: str) -> object:
+        return None if name == "asgiref" else find(name)
+
+    monkeypatch.setattr(importlib.util, "find_spec", find_others)
+
+    with pytest.raises(ProviderError, match=r"needs the extra Flask-Chatwoot\[async\]"):
+        register(Chatwoot())
 
 
 NO_PROVIDERS: dict[str, t.Any] = {

@@ -24,6 +24,7 @@ from flask_chatwoot.background import (
 from flask_chatwoot.errors import GiveUp, ProviderError, trace
 from flask_chatwoot.logs import logger
 from flask_chatwoot.payloads.fields import is_visible, storable
+from flask_chatwoot.replies import plain
 from flask_chatwoot.runtime import CompletionFunction
 
 from .refusals import RefusedError
@@ -172,11 +173,11 @@ def _text(answer: t.Any) -> str:
 def checked(function: t.Any) -> CompletionFunction:
     """A function that can be registered.
 
-    :raises ProviderError: It is none.
+    :raises ProviderError: It is none, or it is async without the extra.
     """
     if not callable(function):
         raise ProviderError(
             f"A completion provider must be a function, not {type(function).__name__}."
         )
 
-    return t.cast(CompletionFunction, function)
+    return t.cast(CompletionFunction, plain(function))
