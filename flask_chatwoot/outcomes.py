@@ -189,6 +189,14 @@ class Reason(_Ending):
     UNREADABLE = "unreadable", "The stored delivery cannot be parsed any more."
 
 
+class DraftVerdict(_Ending):
+    """What became of a draft when an operator had replied."""
+
+    USED = "used", "The reply is the draft, or nearly (a similarity of 0.95 or more)."
+    EDITED = "edited", "At least half of it is (a similarity of 0.5 or more)."
+    IGNORED = "ignored", "The operator wrote something else."
+
+
 class Receipt(t.NamedTuple):
     """The outcome of a delivery, with the reason if it was ignored."""
 

@@ -9,7 +9,7 @@ from flask.cli import with_appcontext
 
 from flask_chatwoot.config.loading import Found
 from flask_chatwoot.config.table import Setting
-from flask_chatwoot.outcomes import DeliveryOutcome, Reason, TurnOutcome
+from flask_chatwoot.outcomes import DeliveryOutcome, DraftVerdict, Reason, TurnOutcome
 from flask_chatwoot.runtime import current_runtime
 
 from .output import show
@@ -78,12 +78,14 @@ def outcomes() -> None:
         *_meanings("DELIVERY", DeliveryOutcome),
         *_meanings("TURN", TurnOutcome),
         *_meanings("REASON", Reason),
+        *_meanings("DRAFT", DraftVerdict),
     ]
     _print_table(rows[1:])
 
 
 def _meanings(
-    title: str, endings: t.Iterable[DeliveryOutcome | TurnOutcome | Reason]
+    title: str,
+    endings: t.Iterable[DeliveryOutcome | TurnOutcome | Reason | DraftVerdict],
 ) -> t.Iterator[tuple[str, ...]]:
     yield ("", "")
     yield (title, "MEANING")
