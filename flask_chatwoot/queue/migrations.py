@@ -7,6 +7,7 @@ from .schema import (
     FROM_OUTSIDE,
     INDEXES,
     JOB_COLUMNS,
+    REVIEWED,
     SUGGESTED,
     SWEEPS,
 )
@@ -98,6 +99,7 @@ _FROM_3: t.Final = (
     *_HASHED_FOLLOW_UPS,
     *SUGGESTED,
     *_STUCK,
+    *REVIEWED,
 )
 
 _FROM_4: t.Final = (
@@ -114,17 +116,26 @@ _FROM_4: t.Final = (
     *_HASHED,
     *SUGGESTED,
     *_COUNTED,
+    *REVIEWED,
 )
 
-_FROM_5: t.Final = (*_KNOWN, *FROM_OUTSIDE, *_HASHED, *SUGGESTED, *_COUNTED)
+_FROM_5: t.Final = (
+    *_KNOWN,
+    *FROM_OUTSIDE,
+    *_HASHED,
+    *SUGGESTED,
+    *_COUNTED,
+    *REVIEWED,
+)
 
 MIGRATIONS: t.Final[t.Mapping[int, t.Sequence[str]]] = {
     0: CREATE,
     3: _FROM_3,
     4: _FROM_4,
     5: _FROM_5,
-    6: (*SUGGESTED, *_COUNTED, *_RECENT),
-    7: (*_COUNTED, *_RECENT),
+    6: (*SUGGESTED, *_COUNTED, *_RECENT, *REVIEWED),
+    7: (*_COUNTED, *_RECENT, *REVIEWED),
+    8: REVIEWED,
 }
 """What makes the tables of this version from those of another; 0 is an empty file.
 Foreign keys must not be enforced meanwhile."""

@@ -74,6 +74,7 @@ _END: t.Final = (
     "UPDATE job SET outcome = 'moved'"
     " WHERE account_id = :account AND outcome = 'moving'",
     _FORGET,
+    "DELETE FROM review WHERE account_id = :account",
     "UPDATE move SET ended_at = :now WHERE account_id = :account",
 )
 
@@ -85,7 +86,7 @@ FROM moving WHERE {_OWN}
 
 _INSERTED: t.Final = (
     *("job", "conversation", "transcript", "told", "early_change", "host_post"),
-    *("trait", "sweep", "inbox", "reading", "worker"),
+    *("trait", "sweep", "inbox", "reading", "worker", "review", "review_count"),
 )
 """The tables that get no new rows."""
 
@@ -126,14 +127,15 @@ _ROWS: t.Final[t.Mapping[str, str]] = {
     **{
         table: f"FROM {table} WHERE account_id = :account"
         for table in _INSERTED
-        if table not in ("job", "worker")
+        if table not in ("job", "worker", "review")
     },
 }
 
 TABLES: t.Final = tuple(_ROWS)
 """What is copied, in an order in which rows come before those that refer to them.
 
-Suggestions for operators are not: who presses the button again gets a new one."""
+Suggestions for operators are not: who presses the button again gets a new one. Drafts
+that wait for a reply are not either: they get no verdict."""
 
 
 class Move(t.NamedTuple):

@@ -66,7 +66,7 @@ In a file whose rows were moved to PostgreSQL all jobs are *done*; see
 import enum
 import typing as t
 
-VERSION: t.Final = 8
+VERSION: t.Final = 9
 
 
 class JobState(enum.StrEnum):
@@ -134,6 +134,7 @@ ADAPT_TIMES: t.Final = (
         WHERE job_id IN (SELECT id FROM job WHERE finished_at IS NULL)""",
     "UPDATE job SET received_at = received_at + :by WHERE finished_at IS NULL",
     "UPDATE host_post SET begun_at = begun_at + :by",
+    "UPDATE review SET kept_at = kept_at + :by",
     """UPDATE sweep SET claim = NULL, due_at = due_at + :by, swept_at = swept_at + :by,
         began_at = began_at + :by, running_since = running_since + :by,
         by_inbox_until = by_inbox_until + :by""",
@@ -338,6 +339,34 @@ SUGGESTED: t.Final = (
 )
 """What operators were suggested; see :mod:`~flask_chatwoot.queue.suggestions`."""
 
+REVIEWED: t.Final = (
+    """CREATE TABLE review (
+        id INTEGER PRIMARY KEY,
+        account_id INTEGER NOT NULL,
+        conversation_id INTEGER NOT NULL,
+        job_id INTEGER,  -- whose note it is; NULL of a suggestion
+        about TEXT NOT NULL,
+        after_id INTEGER NOT NULL,
+        draft TEXT NOT NULL,
+        reply TEXT,  -- of an operator; then both are compared, and the row is deleted
+        kept_at REAL NOT NULL
+    )""",
+    """CREATE INDEX review_in ON review (account_id, conversation_id)""",
+    """CREATE INDEX review_job ON review (job_id)""",
+    """CREATE INDEX review_kept ON review (account_id, kept_at)""",
+    """CREATE INDEX review_answered ON review (account_id, id)
+        WHERE reply IS NOT NULL""",
+    """CREATE TABLE review_count (
+        account_id INTEGER NOT NULL,
+        day TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        verdict TEXT NOT NULL,
+        drafts INTEGER NOT NULL,
+        PRIMARY KEY (account_id, day, kind, verdict)
+    ) WITHOUT ROWID""",
+)
+"""Whether drafts are used; see :mod:`~flask_chatwoot.queue.reviews`."""
+
 CREATE: t.Final = (
     f"CREATE TABLE job ({JOB_COLUMNS})",
     """CREATE TABLE follow_up (
@@ -421,5 +450,6 @@ CREATE: t.Final = (
     *INDEXES,
     *FROM_OUTSIDE,
     *SUGGESTED,
+    *REVIEWED,
 )
 """A new file."""

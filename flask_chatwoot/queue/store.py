@@ -7,6 +7,7 @@ from .database import Database
 from .inspection import Inspection
 from .jobs import Queue
 from .outbox import Outbox
+from .reviews import Reviews
 from .revisions import Revisions
 from .suggestions import Suggestions
 from .sweeps import Sweeps
@@ -27,6 +28,7 @@ class Store:
     revisions: Revisions
     wakes: Wakes
     suggestions: Suggestions
+    reviews: Reviews
 
     @classmethod
     def of(cls, database: Database, **timing: float) -> t.Self:
@@ -44,4 +46,5 @@ class Store:
             Revisions(database),
             Wakes(database),
             Suggestions(database),
+            Reviews(database),
         )

@@ -34,6 +34,7 @@ _OTHER_ROWS: t.Final = (
     "INSERT INTO early_change VALUES (1, 45, 4501, 'edited', X'7b7d', :now)",
     "INSERT INTO host_post (account_id, conversation_id, marker, private, content,"
     " files, begun_at, message_id) VALUES (1, 44, 'm', 1, 'Hello', 0, :now, NULL)",
+    "INSERT INTO review_count VALUES (1, '2026-11-29', 'note', 'used', 3)",
     "INSERT INTO reading VALUES (1, 44, 4400, 6.5, :now)",
     "INSERT INTO conversation (account_id, id, taken, touched_at)"
     " VALUES (1, 44, 1, :now)",
