@@ -11,7 +11,7 @@ import typing as t
 
 from .errors import ChatwootError, GiveUp
 from .history import HistoryEntry
-from .outcomes import DeliveryOutcome, Reason, TurnOutcome
+from .outcomes import DeliveryOutcome, DraftVerdict, Reason, TurnOutcome
 from .ownership.mode import Mode
 from .ownership.policy import (
     Audience,
@@ -27,6 +27,7 @@ from .replies import Handoff, Message, NoReply, Reply, Turn
 from .signals import (
     after_post,
     before_post,
+    draft_reviewed,
     got_exception,
     suggested,
     turn_due,
@@ -48,6 +49,7 @@ __all__ = [
     "Contact",
     "Decision",
     "DeliveryOutcome",
+    "DraftVerdict",
     "GiveUp",
     "Handoff",
     "HistoryEntry",
@@ -65,6 +67,7 @@ __all__ = [
     "after_post",
     "before_post",
     "default_policy",
+    "draft_reviewed",
     "got_exception",
     "suggested",
     "turn_due",

@@ -24,10 +24,12 @@ from .ownership.policy import Policy
 from .ownership.search import OperatorSearch
 from .ownership.store import OwnershipStore
 from .queue.database import Database
+from .queue.reviews import rates
 from .queue.sqlite import SQLiteDatabase
 from .queue.store import Store
 from .replies import Registry
 from .turns.calls import Calls
+from .turns.feedback import DraftFeedback
 from .turns.handoff import ConversationChanges
 from .turns.history import History
 from .turns.host_client import HostClient
@@ -42,6 +44,9 @@ from .workers import InlineBackend, JobRunner, ThreadBackend
 
 _OVERDUE: t.Final = 60.0
 """Seconds after which a job that is due is late, where Celery's workers run."""
+
+_RATED: t.Final = 30
+"""Days whose drafts the health figures are about."""
 
 _WEB_THREADS: t.Final = 4
 """Threads of a web server that may need a connection at the same moment."""
@@ -83,6 +88,9 @@ class Components:
             del figures["stuck"]
 
         failover = self.store.database.failover_age()
+
+        if self.turns.feedback.wanted:
+            figures["drafts"] = rates(self.store.reviews.counts(_RATED))
 
         return figures if failover is None else {**figures, "failover": failover}
 
@@ -142,7 +150,8 @@ def build(
     ownership = OwnershipStore(store.database)
     turns = _turns(app, config, providers, find_policy, client, store, ownership)
     service = Service(turns)
-    runner = JobRunner(store.queue, service, turns.calls)
+    reviews = (turns.feedback.review_one,) if turns.feedback.wanted else ()
+    runner = JobRunner(store.queue, service, turns.calls, *reviews)
     taking = _ingest(app, config, turns, store)
     catch_up = CatchUp(
         config=config,
@@ -206,6 +215,7 @@ def _ingest(app: Flask, config: Config, turns: TurnParts, store: Store) -> Inges
         sweeps=store.sweeps,
         age_of=turns.gate.age_now,
         left=turns.left,
+        feedback=turns.feedback,
         notify=functools.partial(
             signals.send, signals.turn_due, app, account_id=config.account_id
         ),
@@ -277,6 +287,16 @@ def _turns(
         typing=TypingIndicator(client, wanted=config.typing),
         calls=Calls(config.provider_timeout),
         left=LeftUnanswered(),
+        feedback=_feedback(app, config, store),
+    )
+
+
+def _feedback(app: Flask, config: Config, store: Store) -> DraftFeedback:
+    return DraftFeedback(
+        app=app,
+        account_id=store.database.account_id,
+        reviews=store.reviews,
+        wanted=config.draft_feedback,
     )
 
 

@@ -48,6 +48,7 @@ from .queue.sweeps import Sweeps
 from .queue.transcript import Transcript, TranscriptEntry
 from .signals import turn_due
 from .turns.changes import change_of, is_known
+from .turns.feedback import DraftFeedback
 from .turns.history import History
 from .turns.left import LeftUnanswered
 from .turns.messages import TAKEOVER, UNANSWERED, UNDELIVERED, follow_up
@@ -126,6 +127,7 @@ class Ingest:
     sweeps: Sweeps
     age_of: t.Callable[[MessageEvent], float]
     left: LeftUnanswered
+    feedback: DraftFeedback
     notify: t.Callable[..., object]
 
     def take(self, event: Event, body: bytes) -> Receipt:
@@ -359,7 +361,7 @@ class Ingest:
         if not event.message.by_operator and event.message.bot is None:
             return _ignored(reason)
 
-        ours = self._is_ours(event)
+        ours = is_ours(self.outbox, event.conversation.id, event.message)
         record_bot(self.ownership, event, ours=ours)
 
         if not event.message.by_operator or ours:
@@ -367,7 +369,7 @@ class Ingest:
 
         sets_mode, new = self._take_over(event, body, found_after)
 
-        if new:
+        if self.feedback.answered(event) or new:
             self.backend.wake(event.conversation.id)
             self._tell(event)
 
@@ -415,9 +417,6 @@ class Ingest:
         put = functools.partial(self._put, event, body, UNDELIVERED)
 
         return _receipt(self._accept(put, event, body))
-
-    def _is_ours(self, event: MessageEvent) -> bool:
-        return is_ours(self.outbox, event.conversation.id, event.message)
 
     def _confirm_post(self, event: MessageEvent) -> None:
         """The delivery of our own post proves that it arrived."""

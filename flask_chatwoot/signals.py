@@ -55,6 +55,19 @@ suggested = _signals.signal(
     posted: whether the operator sends the text is not known then.""",
 )
 
+draft_reviewed = _signals.signal(
+    "draft-reviewed",
+    """Sent after an operator's public reply, for each draft that came before it in the
+    conversation: the note of a turn, or a suggestion; only with
+    ``CHATWOOT_DRAFT_FEEDBACK``. Receives ``turn`` (a :class:`~flask_chatwoot.Turn` with
+    ids, ``mode`` and ``purpose`` alone: what the customer wrote is not kept, but its
+    ``message_id`` is that of the turn that :data:`turn_finished` or :data:`suggested`
+    has sent), ``draft`` and ``reply`` (the texts, which are deleted), ``verdict`` (a
+    :class:`~flask_chatwoot.DraftVerdict`) and ``similarity`` (from 0 to 1). Sent once
+    for each draft, by whichever process compares the two; not sent if that process ends
+    right then.""",
+)
+
 undelivered = _signals.signal(
     "undelivered",
     """Sent once for each message of this app that the channel refused after Chatwoot

@@ -110,6 +110,7 @@ class Upkeep:
             self._attempt(
                 "old suggestions were not erased", self._store.suggestions.forget
             )
+            self._attempt("old drafts were not erased", self._store.reviews.forget)
 
         return bool(taken_over)
 
@@ -159,6 +160,7 @@ class Upkeep:
         )
         self._store.sweeps.prune(2 * KEEP)
         self._store.revisions.prune()
+        self._store.reviews.prune()
         self._told.prune()
 
         if max(pruned) >= _PRUNE_ROWS:

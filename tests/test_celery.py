@@ -23,6 +23,7 @@ from support.apps import (
     components_of,
     database_of,
     jobs_of,
+    recorded,
     runtime_of,
     store_of,
 )
@@ -40,7 +41,7 @@ from support.servers import all_ended, ask, new_talk
 from support.waiting import wait_until
 from support.workers import Worker, settings_of
 
-from flask_chatwoot import Chatwoot, turn_due
+from flask_chatwoot import Chatwoot, Mode, Turn, draft_reviewed, turn_due
 from flask_chatwoot.celery import CeleryBackend
 from flask_chatwoot.celery.publisher import SWEEP, WAKE
 from flask_chatwoot.doctor import celery as celery_doctor
@@ -48,7 +49,7 @@ from flask_chatwoot.doctor.celery import celery as celery_checks
 from flask_chatwoot.doctor.facts import DoctorContext
 from flask_chatwoot.errors import ConfigError
 from flask_chatwoot.simulator import Simulator
-from flask_chatwoot.testing import customer_message
+from flask_chatwoot.testing import customer_message, deliver, operator_message
 
 pytestmark = pytest.mark.postgresql
 
@@ -501,6 +502,25 @@ def test_two_apps_of_a_process_have_a_celery_app_and_a_broker_each(
 def run_wake(app: Flask, conversation_id: int, account_id: int = 1) -> None:
     """Run the task as a worker of the app's Celery app does."""
     app.extensions["celery"].tasks[WAKE](account_id, conversation_id)
+
+
+@pytest.mark.parametrize("task", [WAKE, SWEEP])
+def test_a_reply_to_a_draft_is_compared_by_a_task(
+    make_host: MakeHost, redis: Broker, sim: Simulator, task: str
+) -> None:
+    app = make_host(redis.settings, draft_feedback=True)
+    draft = Turn(text="", mode=Mode.HUMAN, conversation_id=1)
+    components_of(app).turns.feedback.keep_suggestion(draft, 9001, "On its way.")
+    reply = operator_message("On its way.", id=9002, conversation_id=1, mode="human")
+
+    with recorded(draft_reviewed, app) as reviewed:
+        deliver(app.test_client(), reply)
+        assert wait_until(lambda: WAKE in [each["task"] for each in redis.tasks()])
+        assert reviewed == []
+        app.extensions["celery"].tasks[task](*((1, 1) if task == WAKE else ()))
+        wait_until(lambda: reviewed)
+
+    assert [each["verdict"] for each in reviewed] == ["used"]
 
 
 def test_a_task_for_another_account_is_left_alone(

@@ -90,6 +90,7 @@ KEYS = [
     Key("BURST_MAX", 30.0, "10", 10.0, 0.5, 0.5),
     Key("FALLBACK_MESSAGE", None, " One moment. ", "One moment.", "Oh", "Oh"),
     Key("DRAFT_NOTES", True, "false", False, False, False),
+    Key("DRAFT_FEEDBACK", False, "true", True, True, True),
     Key("NOTE_ON_FAILURE", False, "on", True, True, True),
     Key("MAX_REPEATS", 5, "0", 0, 9, 9),
     Key("MAX_TURNS_PER_HOUR", 60, "0", 0, 9, 9),
@@ -220,7 +221,7 @@ YES: t.Final = (True, "true", "TRUE", " yes ", "on", "1", 1)
 NO: t.Final = (False, "false", "False", "No", "off", "0", 0)
 FLAGS: t.Final = (
     *("YIELD_TO_ASSIGNEE", "NOTE_ON_FAILURE", "TYPING"),
-    *("COPILOT_ONE_ACCOUNT", "DRAFT_NOTES"),
+    *("COPILOT_ONE_ACCOUNT", "DRAFT_NOTES", "DRAFT_FEEDBACK"),
 )
 
 WAYS: t.Final[t.Sequence[tuple[str, t.Any, t.Sequence[t.Any]]]] = [

@@ -46,6 +46,7 @@ class Host:
         self.crashed = folder / "crashed"
         self.database_path = folder / "chatwoot.sqlite3"
         self._asked = folder / "asked"
+        self._reviewed = folder / "reviewed"
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -53,6 +54,7 @@ class Host:
             **os.environ,
             **{key: str(value) for key, value in sim.settings().items()},
             "ASKED": str(self._asked),
+            "REVIEWED": str(self._reviewed),
             "CRASH_MARK": str(self.crashed),
             **environment_of(self.database_path),
             "CHATWOOT_LEASE": "6",
@@ -141,6 +143,20 @@ class Host:
     def questions(self) -> list[str]:
         """Of each call of the provider, the newest message and the process."""
         return self._asked.read_text().split() if self._asked.exists() else []
+
+    def verdicts(self) -> list[str]:
+        """Those of ``draft_reviewed``, in all processes."""
+        return self._reviewed.read_text().split() if self._reviewed.exists() else []
+
+    def reviewed(self) -> list[int]:
+        """The drafts that wait for a verdict, and those that have one."""
+        store = open_store(self.database_path, account_id=self.sim.account_id)
+
+        try:
+            waiting = int(store.reviews.next() is not None)
+            return [waiting, sum(each.drafts for each in store.reviews.counts(2))]
+        finally:
+            store.database.close()
 
     def asker(self) -> int:
         """The id of the process that called the provider last."""
@@ -430,3 +446,44 @@ def redeliver_until_accepted(sim: Simulator, talks: list[Talk]) -> None:
             sim.deliver(message)
 
     raise AssertionError("Some deliveries were never acknowledged.")
+
+
+# -- drafts that are compared ------------------------------------------------------
+
+
+def draft_and_reply(host: Host) -> None:
+    """Let a note be posted by a worker that is killed then, and an operator reply."""
+    talk = host.sim.conversation(custom_attributes={"support_mode": "human"})
+    host.work()
+    talk.customer_says(ONE[0])
+    host.sim.wait_until(lambda: talk.notes and host.all_ended(), timeout=20)
+    host.kill(1)
+    host.sim.drain()
+    talk.operator_says(talk.notes[0])
+    host.sim.drain()
+
+
+def test_a_reply_that_was_stored_is_compared_once_after_a_restart(
+    make_host: Start,
+) -> None:
+    host = make_host(CHATWOOT_WORKERS="0", CHATWOOT_DRAFT_FEEDBACK="true")
+    draft_and_reply(host)
+    assert host.reviewed() == [1, 0]
+    host.kill()
+    host.work(2)
+
+    host.sim.wait_until(host.verdicts, timeout=20)
+    assert (host.verdicts(), host.reviewed()) == (["used"], [0, 1])
+
+
+def test_killed_after_the_verdict_it_is_counted_once_and_not_sent_again(
+    make_host: Start,
+) -> None:
+    host = make_host(
+        CHATWOOT_WORKERS="0", CHATWOOT_DRAFT_FEEDBACK="true", CRASH_AT="reviewed"
+    )
+    draft_and_reply(host)
+    host.work(2)
+
+    host.sim.wait_until(host.crashed.exists, timeout=20)
+    assert (host.verdicts(), host.reviewed()) == ([], [0, 1])

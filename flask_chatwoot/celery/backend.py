@@ -215,6 +215,10 @@ class CeleryBackend(Forkable):
         """
         self.begin()
 
+        with _logged("drafts were not compared"):
+            while self._runner.review_one():
+                pass
+
         with _logged("no sweep was made"):
             self._sweep()
 

@@ -15,6 +15,7 @@ _COMMANDS: t.Final = {
     "catch-up": "catch_up",
     "database": "database",
     "doctor": "setup",
+    "drafts": "drafts",
     "jobs": "jobs",
     "outcomes": "reference",
     "playground": "playground",

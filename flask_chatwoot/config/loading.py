@@ -85,6 +85,7 @@ class Config:
     locale: str | None
     texts: t.Mapping[str, Text] | None = field(repr=False)
     draft_notes: bool
+    draft_feedback: bool
     note_on_failure: bool
     max_repeats: int
     max_turns_per_hour: int

@@ -230,6 +230,12 @@ SETTINGS: t.Final = (
         "In human mode, post the answer as a note. false: operators press the button.",
     ),
     Setting(
+        "draft_feedback",
+        to.flag,
+        False,
+        "Compare drafts with what operators send. Keeps their texts for a day at most.",
+    ),
+    Setting(
         "note_on_failure",
         to.flag,
         False,

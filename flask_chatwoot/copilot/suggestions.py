@@ -164,6 +164,8 @@ def _suggested(
     except DatabaseError as error:
         raise _unstored(error) from None
 
+    newest = max(each.id for each in messages)
+    runtime.configured.turns.feedback.keep_suggestion(turn, newest, text)
     signals.send(signals.suggested, runtime.app, turn=turn, text=text)
 
     return text

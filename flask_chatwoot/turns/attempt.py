@@ -25,7 +25,7 @@ from flask_chatwoot.queue.claimed import Job
 from flask_chatwoot.queue.jobs import FailedBy
 from flask_chatwoot.queue.outbox import Draft
 from flask_chatwoot.queue.transcript import TranscriptEntry
-from flask_chatwoot.replies import Message, Turn
+from flask_chatwoot.replies import Turn
 
 from .calls import LateAnswerError
 from .changes import (
@@ -36,12 +36,11 @@ from .changes import (
     keep_changes,
 )
 from .composing import Composed, Composer
-from .drafts import as_note
+from .drafts import answer_in, as_note, shown_in
 from .ending import Ending, HandoffError, log_end
 from .giving_up import last_posts, rest_of
 from .handoff import because as handed_off_because
-from .handoff import notes_in
-from .messages import follow_up_of
+from .messages import follow_up_of, shown
 from .parts import TurnParts
 from .posting import TooSoonError
 from .retry import allows_posts, attempts_of, crashed, postponed, reason_of, unconfirmed
@@ -68,6 +67,7 @@ class Attempt:
         self._drafts: t.Sequence[Draft] = job.drafts
         self._handoff = job.handoff
         self._is_silent = False
+        self._is_kept = False
         self._made = {draft.id for draft in job.drafts if draft.message_id is not None}
         self._note_error: APIError | None = None
 
@@ -271,6 +271,8 @@ class Attempt:
             if not before.posted and self._is_superseded():
                 return Ending(TurnOutcome.DECLINED, Reason.SUPERSEDED, settled=True)
 
+            self._keep_for_review(draft)
+
         said = self._said(draft)
         after = self._unless_failed(before.after(draft, decision.reason))
         message_id = poster.ensure_posted(
@@ -343,10 +345,21 @@ class Attempt:
 
     def _is_of_answer(self, draft: Draft) -> bool:
         """Whether a draft is a part of the answer, not a note about how it ended."""
-        about = notes_in(self._handoff)
-        parts = self._drafts[: len(self._drafts) - about]
+        parts = answer_in(self._drafts, self._handoff)
 
         return self._job.failure is None and draft.id in {each.id for each in parts}
+
+    def _keep_for_review(self, draft: Draft) -> None:
+        """Keep what operators will see of the answer, before its first note."""
+        feedback = self._parts.feedback
+
+        if not feedback.wanted or self._is_kept or not self._is_of_answer(draft):
+            return
+
+        parts = answer_in(self._drafts, self._handoff)
+        text = shown_in(parts, self._made, self._parts.language.texts())
+        feedback.keep_note(self._job, self._turn, text)
+        self._is_kept = True
 
     def _is_superseded(self) -> bool:
         """Whether the customer wrote again, so that the next turn's note has both.
@@ -394,7 +407,7 @@ class Attempt:
             return
 
         asked = [
-            TranscriptEntry(each.id, "user", _text_of(each))
+            TranscriptEntry(each.id, "user", shown(each))
             for each in self._turn.messages
         ]
         replies = {m.id: m.in_reply_to for m in self._turn.messages if m.in_reply_to}
@@ -468,13 +481,3 @@ class Attempt:
                 return None
 
         return Ending(TurnOutcome.DEAD, failure)
-
-
-def _text_of(message: Message) -> str:
-    """A message of the customer as the history shows it."""
-    if message.deleted:
-        return ""
-
-    files = message.attachments
-
-    return described(message.text, files) if files else message.text

@@ -21,6 +21,7 @@ from flask_chatwoot.replies import (
 from flask_chatwoot.texts import ENGLISH, Texts
 
 from . import handoff
+from .handoff import notes_in
 
 _Choices = t.Sequence[tuple[str, str]]
 
@@ -133,6 +134,24 @@ def _several(
 def is_note(reply: Reply, mode: Mode) -> bool:
     """Whether only operators see a reply; in human mode nothing else is possible."""
     return mode is Mode.HUMAN or bool(reply.private)
+
+
+def answer_in(drafts: t.Sequence[Draft], handoff: str | None) -> t.Sequence[Draft]:
+    """The drafts of an answer, without the notes about its hand-off."""
+    return drafts[: len(drafts) - notes_in(handoff)]
+
+
+def shown_in(drafts: t.Sequence[Draft], made: t.Collection[int], texts: Texts) -> str:
+    """What operators may send of an answer whose posts are notes from here on.
+
+    :param made: Ids of the drafts that were posted.
+    """
+    notes = [as_note(each) for each in drafts if each.private or each.id not in made]
+    heading = texts.get("handoff")  # in human mode that is a part of the answer
+
+    return "\n\n".join(
+        each.content for each in notes if not each.content.startswith(heading)
+    )
 
 
 def as_note(draft: Draft) -> Draft:

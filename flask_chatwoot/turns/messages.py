@@ -172,6 +172,16 @@ def _restored(message_id: int, kept: list[t.Any], client: ChatwootClient) -> Mes
     )
 
 
+def shown(message: Message) -> str:
+    """A message of the customer as the history shows it."""
+    if message.deleted:
+        return ""
+
+    files = message.attachments
+
+    return attachments.described(message.text, files) if files else message.text
+
+
 def _typed(text: str, *, rendered: bool, client: ChatwootClient) -> str:
     """What the customer typed; may request the server's version."""
     if not rendered:

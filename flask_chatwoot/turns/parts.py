@@ -16,6 +16,7 @@ from flask_chatwoot.queue.revisions import Revisions
 from flask_chatwoot.replies import Registry
 
 from .calls import Calls
+from .feedback import DraftFeedback
 from .handoff import ConversationChanges
 from .history import History
 from .language import OperatorsLanguage
@@ -44,3 +45,4 @@ class TurnParts:
     calls: Calls
     left: LeftUnanswered
     language: OperatorsLanguage
+    feedback: DraftFeedback

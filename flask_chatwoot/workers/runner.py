@@ -119,11 +119,21 @@ class Heartbeat(Forkable):
 
 
 class JobRunner:
-    """Claims jobs and runs the service on them. Threads share it."""
+    """Claims jobs and runs the service on them. Threads share it.
 
-    def __init__(self, queue: Queue, service: Service, calls: Calls) -> None:
+    :param review_one: Called while no job is due; whether it found something to do.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        service: Service,
+        calls: Calls,
+        review_one: t.Callable[[], bool] = lambda: False,
+    ) -> None:
         self._queue = queue
         self._service = service
+        self.review_one = review_one
         self._heartbeat = Heartbeat(queue, calls)
         self._let_go_at = 0.0
 
@@ -137,7 +147,7 @@ class JobRunner:
         self._heartbeat.when_stuck(method)
 
     def run_once(self, conversation_id: int | None = None) -> bool:
-        """Handle one due job; ``False`` if there is none.
+        """Handle one due job, or else a draft; ``False`` if there is none.
 
         :param conversation_id: Handle the job of this one, if it is due.
         :raises DatabaseError: No job could be claimed.
@@ -147,7 +157,7 @@ class JobRunner:
         job = self._queue.claim(conversation_id=conversation_id)
 
         if job is None:
-            return False
+            return self.review_one()
 
         self.run(job)
 

@@ -2,7 +2,8 @@
 
 ``CRASH_AT`` names the place. It dies there once: the file ``CRASH_MARK`` says that it
 has. Every question to the provider is a line in the file ``ASKED``: the id of the
-newest message, and that of the process.
+newest message, and that of the process. Every draft that was reviewed is a line in the
+file ``REVIEWED``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from flask import Flask, Response, request
 from werkzeug.exceptions import NotFound
 
-from flask_chatwoot import Chatwoot, Turn, after_post, before_post
+from flask_chatwoot import Chatwoot, Turn, after_post, before_post, draft_reviewed
 
 app = Flask(__name__)
 
@@ -63,6 +64,14 @@ def on_attempt(sender: Flask, **values: t.Any) -> None:
 def on_post(sender: Flask, message_id: int | None, **values: t.Any) -> None:
     if message_id is not None:
         crash("posted")
+
+
+@draft_reviewed.connect_via(app)
+def on_review(sender: Flask, verdict: str, **values: t.Any) -> None:
+    crash("reviewed")
+
+    with Path(os.environ["REVIEWED"]).open("a") as reviewed:
+        reviewed.write(f"{verdict}\n")
 
 
 def wait_at_gate() -> None:
