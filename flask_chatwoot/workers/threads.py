@@ -197,12 +197,18 @@ class ThreadBackend(Forkable):
 
         while not self._stopping.is_set():
             self._complete()
-            self._keep_up()
+
+            if not failures:  # else its duties fail, too
+                self._keep_up()
 
             if self._is_left_over():
                 return
 
             found = self._run_once()
+
+            if failures and found is not None:
+                self._upkeep.begin_again()
+
             failures = failures + 1 if found is None else 0
 
             if found is None:
