@@ -382,7 +382,10 @@ def test_markdown_is_shown_as_chatwoot_does(app: Flask, window: Window) -> None:
         "&lt;b&gt;HTML&lt;/b&gt;</p>"
     )
     # The list of conversations has one line without marks.
-    assert window.text("conversations").startswith("Ada Lovelace #1\nHere is order")
+    [last] = window.texts("#conversations .row-last")
+    assert last.startswith(
+        "Here is order 4711, from our warehouse and not a shop: Sent"
+    )
 
 
 def test_a_table_is_drawn_for_operators_and_flat_for_customers(
@@ -475,6 +478,34 @@ def test_the_operator_selects_another_conversation(window: Window) -> None:
     assert "Second." not in window.text("operator-log")
     rows = window.all("#conversations .row")
     assert [row.get_attribute("aria-current") for row in rows] == ["false", "true"]
+
+
+def test_messages_of_one_author_are_a_group_with_one_avatar(window: Window) -> None:
+    window.begin("Human", "First.")
+    window.wait_for(HELLO, "operator-log")
+    window.say("Second.")
+    window.say("Third.")
+    window.wait_for("Third.", "operator-log")
+
+    window.wait_until(lambda: window.texts("#customer-log .bubble")[-1] == "Third.")
+    assert len(window.all("#customer-log .follows")) == 2
+    assert window.texts("#operator-log .avatar")[0] == "AL"
+    assert window.texts("#conversations .avatar") == ["AL"]
+    assert re.match(r"\d\d:\d\d", window.texts("#conversations .row-time")[0])
+
+
+def test_what_an_operator_has_not_seen_is_unread(window: Window) -> None:
+    window.begin("Human", "First.")
+    window.click("#new-conversation")
+    window.begin("Human", "Second.")
+    assert window.texts("#conversations .new") == []
+
+    window.all("#conversations button")[1].click()
+    window.say("Third.")
+    window.say("Fourth.")
+    window.wait_until(lambda: window.texts("#conversations .new") == ["2\nunread"])
+    window.all("#conversations button")[0].click()
+    window.wait_until(lambda: window.texts("#conversations .new") == [])
 
 
 def test_after_it_is_resolved_the_customer_can_begin_another(window: Window) -> None:
@@ -680,8 +711,8 @@ def test_the_wire_shows_when_and_what_the_app_said_of_typing(
     call_chatwoot(app, "1/toggle_typing_status", typing_status="off")
     window.wait_for_one("toggle_typing_status off", "#traffic-log .what")
     assert "toggle_typing_status on" in window.texts("#traffic-log .what")
-    times = window.texts("#traffic-log .ms:last-of-type")
-    assert all(re.fullmatch(r"\d\d:\d\d:\d\d [AP]M", each) for each in times)
+    times = window.texts("#traffic-log .clock")
+    assert all(re.fullmatch(r"\d\d:\d\d:\d\d", each) for each in times)
 
 
 def test_what_the_browser_asks_of_chatwoot_is_not_in_the_wire(
@@ -873,7 +904,7 @@ def test_no_text_overflows_its_box(window: Window) -> None:
 
 
 def test_the_last_message_stays_visible(window: Window, tmp_path: Path) -> None:
-    window.begin("Human", "A story. " + "word " * 400)
+    window.begin("Human", "A story." + " word" * 400)
     (tmp_path / "list.txt").write_text("one\ntwo")
 
     at_end = functools.partial(window.check, "everyLogIsAtEnd")

@@ -3,7 +3,7 @@
 import {
   find, holdEnd, keepAtEnd, make, makeButton, post, sendOnEnter, sync,
 } from "./dom.js";
-import { author, fillMessage } from "./messages.js";
+import { author, fillMessage, grouped } from "./messages.js";
 import { count } from "./tabs.js";
 import { language, option, word } from "./words.js";
 
@@ -167,8 +167,10 @@ function drawChat() {
 
 // Customers see neither notes nor activities. The typing indicator is the last line.
 function visible(conversation) {
-  const messages = conversation.messages.filter(
-    (message) => !message.private && message.type !== "activity",
+  const messages = grouped(
+    conversation.messages.filter(
+      (message) => !message.private && message.type !== "activity",
+    ),
   );
 
   return conversation.typing ? [...messages, { id: "typing" }] : messages;

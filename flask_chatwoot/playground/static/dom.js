@@ -66,11 +66,20 @@ const atEnd = (list) => list.scrollHeight - list.scrollTop - list.clientHeight <
 
 // Keep a list at its end when its size changes, which is no scrolling of the user.
 export function holdEnd(list) {
+  const size = () => `${list.clientWidth} ${list.clientHeight} ${list.scrollHeight}`;
+  let known = size();
   let held = true;
 
-  list.addEventListener("scroll", () => (held = atEnd(list)));
+  list.addEventListener("scroll", () => {
+    // The browser scrolls, too, when lines are broken anew.
+    if (size() === known) held = atEnd(list);
+
+    known = size();
+  });
   new ResizeObserver(() => {
     if (held) list.scrollTop = list.scrollHeight;
+
+    known = size();
   }).observe(list);
 }
 

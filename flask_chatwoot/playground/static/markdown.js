@@ -27,7 +27,15 @@ export function rendered(text) {
 }
 
 // A text without its marks, in one line.
-export const plain = (text) => rendered(text).map((node) => node.textContent).join(" ");
+export const plain = (text) => words(reader.parse(text, {}), " ").trim();
+
+const words = (tokens, between) => tokens.map(said).filter(Boolean).join(between);
+
+function said({ type, children, content }) {
+  if (type === "inline") return words(children, "");
+
+  return type === "softbreak" || type === "hardbreak" ? " " : content;
+}
 
 // Tokens come as a list; those that open an element nest what follows.
 function fill(root, tokens) {

@@ -6,6 +6,32 @@ import { activity, clockTime, number, word } from "./words.js";
 
 const NAMES = { bot: "bot", system: "system" };
 
+const GROUP_SECONDS = 60;
+const COLOURS = 5; // in style.css
+
+// The messages, each with whether it goes on with what its author wrote right before.
+export function grouped(messages) {
+  return messages.map((message, place) => ({
+    ...message,
+    follows: place > 0 && goesOn(messages[place - 1], message),
+  }));
+}
+
+const goesOn = (before, message) =>
+  ["author", "name", "private", "type"].every((part) => before[part] === message[part])
+  && message.type !== "activity"
+  && message.time - before.time < GROUP_SECONDS;
+
+// The first letters of a name, in a colour of its own.
+export function avatar(name) {
+  const words = name.split(/\s+/).filter(Boolean);
+  const letters = words.slice(0, 2).map(([first]) => first).join("");
+  const colour = [...name].reduce((sum, letter) => sum + letter.codePointAt(0), 0);
+  const node = make("span", `avatar colour-${colour % COLOURS}`, letters.toUpperCase());
+  node.setAttribute("aria-hidden", "true");
+  return node;
+}
+
 // Fill a node with a message.
 //   own: whether the reader of this side wrote it
 //   pick: called when a button is pressed; undefined: the buttons are disabled
@@ -19,9 +45,15 @@ export function fillMessage(node, message, own, pick) {
   node.className = `message by-${message.author}`;
   node.classList.toggle("own", own);
   node.classList.toggle("note", message.private);
+  node.classList.toggle("follows", Boolean(message.follows));
+  node.title = clockTime(message.time);
   node.replaceChildren(
-    ...[head(message, own), message.private ? noteMark() : null, body(message, pick)]
-      .filter(Boolean),
+    ...[
+      message.follows ? null : avatar(author(message)),
+      head(message, own),
+      message.private ? noteMark() : null,
+      body(message, pick),
+    ].filter(Boolean),
   );
 }
 

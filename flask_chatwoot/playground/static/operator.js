@@ -1,16 +1,17 @@
 // The operator's part: the list of conversations, and one of them in full.
 
 import {
-  find, holdEnd, keepAtEnd, make, makeButton, post, sendOnEnter, sync,
+  find, holdEnd, keepAtEnd, make, makeButton, post, sendOnEnter, sync, unseen,
 } from "./dom.js";
-import { fillMessage, inOneLine } from "./messages.js";
+import { avatar, fillMessage, grouped, inOneLine } from "./messages.js";
 import { closeSuggestion, setUpSuggestion } from "./suggestion.js";
 import { count } from "./tabs.js";
-import { option, word } from "./words.js";
+import { clockTime, option, word } from "./words.js";
 
 let conversations = [];
 let selected; // a conversation's number
 let attribute = "";
+const read = new Map(); // the last message that the operator has seen, by conversation
 
 export function setUpOperator() {
   const act = (id, path, body) =>
@@ -85,13 +86,21 @@ function isNew(id) {
 
 function drawList() {
   find("nothing").hidden = conversations.length > 0;
+
+  if (!find("operator").hidden) read.set(selected, current()?.messages.at(-1)?.id);
+
   const newestFirst = conversations.toReversed().map((conversation) => ({
     ...conversation,
     selected: conversation.id === selected,
     messages: conversation.messages.slice(-1),
+    unread: unread(conversation),
   }));
   sync(find("conversations"), newestFirst, ({ id }) => id, createRow, fillRow);
 }
+
+const unread = ({ id, messages }) =>
+  messages.filter((each) => each.author === "customer" && each.id > (read.get(id) ?? 0))
+    .length;
 
 function createRow({ id }) {
   return make("li", "", makeButton("row", "", () => select(id)));
@@ -115,10 +124,19 @@ function fillRow(node, conversation) {
   const [last] = conversation.messages;
   button.setAttribute("aria-current", conversation.selected);
   button.replaceChildren(
+    avatar(conversation.name),
     make("span", "row-name", conversation.name, make("small", "", ` #${conversation.id}`)),
     make("span", "row-last", last ? inOneLine(last) : ""),
+    make("span", "row-time", last ? clockTime(last.time) : ""),
+    ...unreadMark(conversation.unread),
     make("span", "badges", ...badges(conversation)),
   );
+}
+
+function unreadMark(number) {
+  return number
+    ? [make("span", "new", String(number), unseen(` ${word("unread")}`))]
+    : [];
 }
 
 function badges({ status, mode }) {
@@ -138,7 +156,7 @@ function drawThread() {
   drawHead(conversation);
   const log = find("operator-log");
   keepAtEnd(log, () =>
-    sync(log, conversation.messages, ({ id }) => id, () => make("div"), fill),
+    sync(log, grouped(conversation.messages), ({ id }) => id, () => make("div"), fill),
   );
 }
 

@@ -67,7 +67,7 @@ function create(line) {
   const details = make("details", "", make("summary"), make("div", "bodies"));
   details.addEventListener("toggle", async () => {
     await open(details, line.number);
-    if (details.open) node.scrollIntoView({ block: "nearest" });
+    if (details.open) show(node);
   });
   const node = make("li", `line ${line.kind}`, details);
 
@@ -78,6 +78,12 @@ function create(line) {
   }
 
   return node;
+}
+
+// Scroll a line into view; of one that is too long, its beginning.
+function show(node) {
+  const long = node.offsetHeight > find("traffic-log").clientHeight;
+  node.scrollIntoView({ block: long ? "start" : "nearest" });
 }
 
 const repeat = (number) => post(`/traffic/${number}/again`);
@@ -101,9 +107,8 @@ function first(line) {
   const status = line.status ?? word("no_answer");
   const what = [line.what, line.detail].filter(Boolean).join(" ");
   const begin = [arrow, unseen(`${line.number}. `), make("span", "what", what)];
-  const clock = [" ", make("span", "ms", clockSeconds(line.time))];
 
-  if (line.kind === "crash") return [...begin, ...clock];
+  if (line.kind === "crash") return begin;
 
   return [
     ...begin,
@@ -111,7 +116,6 @@ function first(line) {
     make("span", `status ${line.ok ? "good" : "bad"}`, String(status)),
     " ",
     make("span", "ms", word("milliseconds", { ms: formatted(line.ms) })),
-    ...clock,
   ];
 }
 
@@ -125,6 +129,8 @@ function second(line) {
   if (line.attempt > 1) parts.push(word("attempt", { attempt: line.attempt }));
 
   if (line.conversation) parts.push(`#${line.conversation}`);
+
+  parts.push(make("span", "clock", clockSeconds(line.time)));
 
   return parts.flatMap((part) => [part, " "]);
 }

@@ -45,6 +45,7 @@ export const WORDS = {
     operator: "Operator",
     operator_about: "What your team sees in Chatwoot",
     conversations: "Conversations",
+    unread: "unread",
     nothing_yet: "No conversation yet. Write a message as the customer.",
     actions: "Actions for the conversation",
     assign_me: "Assign to me",
@@ -170,6 +171,7 @@ export const WORDS = {
     operator: "Оператор",
     operator_about: "Что видит ваша команда в Chatwoot",
     conversations: "Диалоги",
+    unread: "не прочитано",
     nothing_yet: "Диалогов пока нет. Напишите что-нибудь от лица клиента.",
     actions: "Действия с диалогом",
     assign_me: "Взять себе",
@@ -313,7 +315,8 @@ export function fillIn() {
 }
 
 export const clockTime = (seconds) => clock(seconds, {});
-export const clockSeconds = (seconds) => clock(seconds, { second: "2-digit" });
+export const clockSeconds = (seconds) =>
+  clock(seconds, { second: "2-digit", hourCycle: "h23" });
 
 function clock(seconds, more) {
   const parts = { hour: "2-digit", minute: "2-digit", ...more };
