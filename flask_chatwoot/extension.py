@@ -85,7 +85,10 @@ class Chatwoot:
             testing=app.testing,
             keep_errors=commanded,
         )
-        _reserve_database(settings, app)
+
+        if not commanded:
+            _reserve_database(settings, app)
+
         runtime = Runtime(
             app,
             settings,
@@ -97,10 +100,10 @@ class Chatwoot:
         app.register_blueprint(views.blueprint, url_prefix=settings.url_prefix)
         app.cli.add_command(cli.chatwoot)
         runtime.await_server()
-        _warn_of_misspelled_keys(app)
 
+        # Commands name what they lack. Of the host's own, none needs our settings.
         if not commanded:
-            _warn(settings)
+            _warn(settings, app)
 
     def start(self, app: Flask) -> None:
         """Start the workers of an app in this process, without waiting for a request.
@@ -298,39 +301,32 @@ def _reserve_database(settings: Config, app: Flask) -> None:
     _databases[place] = app
 
 
-def _warn(settings: Config) -> None:
-    """Log one warning about missing settings and unprotected endpoints."""
-    sentences = []
+_logged: set[str] = set()
+"""Sentences about settings that this process has logged."""
+
+
+def _warn(settings: Config, app: Flask) -> None:
+    """Log, once per process, what is missing, unprotected or misspelled."""
+    sentences = [*_about_setup(settings), *misspelled([*app.config, *os.environ])]
+    new = [each for each in sentences if each not in _logged]
+    _logged.update(new)
+
+    if new:
+        log.warning("%s", " ".join(new))
+
+
+def _about_setup(settings: Config) -> t.Iterator[str]:
     unprotected = settings.unprotected
 
     if settings.missing:
         unprotected = [each for each in unprotected if "/copilot" in each]
-        sentences.append(
+        yield (
             f"Chatwoot is not configured: {', '.join(settings.missing)} missing. "
             "Deliveries are acknowledged and ignored (not_configured)."
         )
 
     if unprotected:
-        sentences.append(f"Anybody may call {' and '.join(unprotected)}. Set the key.")
+        yield f"Anybody may call {' and '.join(unprotected)}. Set the key."
 
     if any("/webhook" in each for each in unprotected):
-        sentences.append(
-            "For Chatwoot before 4.12, which cannot sign, set CHATWOOT_WEBHOOK_TOKEN."
-        )
-
-    if sentences:
-        log.warning("%s", " ".join(sentences))
-
-
-_logged: set[str] = set()
-"""Misspelled keys that this process has logged."""
-
-
-def _warn_of_misspelled_keys(app: Flask) -> None:
-    keys = misspelled([*app.config, *os.environ])
-    new = {key: meant for key, meant in keys.items() if key not in _logged}
-    _logged.update(new)
-
-    if new:
-        sentences = [f"{key} (did you mean {meant}?)" for key, meant in new.items()]
-        log.warning("These keys are not settings: %s.", ", ".join(sentences))
+        yield "For Chatwoot before 4.12, which cannot sign, set CHATWOOT_WEBHOOK_TOKEN."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import subprocess
 import sys
@@ -111,6 +112,90 @@ def test_a_command_that_needs_no_settings_works_without_a_warning(
     assert "settings" in command or result.stderr == ""
 
 
+POSTGRESQL: t.Final = "postgresql://me:hunter2@127.0.0.1:1/shop"
+ALL_WRONG: t.Final[t.Sequence[dict[str, t.Any]]] = [
+    {"CHATWOOT_DATABASE_URL": "mysql://me:hunter2@x/shop"},
+    {"CHATWOOT_DATABASE_URL": "postgresql://me:hunter2@127.0.0.1:x/shop"},
+    {"CHATWOOT_DATABASE_URL": "sqlite:////proc/nowhere/chatwoot.sqlite3"},
+    {"CHATWOOT_WORKERS": "many"},
+    {"CHATWOOT_BACKEND": "rq"},
+    {"CHATWOOT_BACKEND": "celery"},  # and an SQLite file
+    {"CHATWOOT_TEXTS": "{"},
+    {"CHATWOOT_URL_PREFIX": "/<name>"},
+    {"CHATWOOT_BASE_URL": b"https://chatwoot.test"},
+    {"CHATWOOT_TIMEOUT": [10]},
+]
+OF_OURS: t.Final = [
+    *("jobs", "jobs retry 1", "jobs prune", f"jobs move --to {POSTGRESQL}", "why 3"),
+    *("catch-up", "catch-up --dry-run", "setup --url https://a.example --yes"),
+    *("teardown --yes", "doctor", "doctor --json", "work"),
+]
+
+
+@pytest.mark.parametrize("wrong", ALL_WRONG, ids=str)
+def test_wrong_settings_are_lines_in_every_command_of_ours(
+    flask: Run, wrong: dict[str, t.Any]
+) -> None:
+    for command in OF_OURS:
+        result = flask("chatwoot", *command.split(), **NEEDED | wrong)
+
+        assert result.exit_code == 1, command
+        assert isinstance(result.exception, SystemExit), command
+        assert result.output.startswith(f"Error: {next(iter(wrong))} "), command
+        assert "hunter2" not in result.output
+
+
+@pytest.mark.parametrize("wrong", ALL_WRONG, ids=str)
+def test_wrong_settings_stop_no_other_command(
+    flask: Run, wrong: dict[str, t.Any]
+) -> None:
+    for command in ("routes", "own", "chatwoot outcomes", "chatwoot ask Hi"):
+        result = flask(*command.split(), **NEEDED | wrong)
+        assert (result.exit_code, result.stderr) == (0, ""), command
+
+
+@pytest.mark.parametrize(
+    ("extra", "settings"),
+    [
+        ("psycopg", {"CHATWOOT_DATABASE_URL": POSTGRESQL}),
+        ("celery", {"CHATWOOT_BACKEND": "celery", "CHATWOOT_DATABASE_URL": POSTGRESQL}),
+    ],
+)
+def test_a_missing_extra_stops_no_command_of_the_host(
+    flask: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    extra: str,
+    settings: dict[str, str],
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == extra else find(name)
+    )
+    monkeypatch.setitem(sys.modules, extra, None)
+
+    assert flask("own", **NEEDED | settings).output == "A command of host's own.\n"
+    failed = flask("chatwoot", "jobs", **NEEDED | settings)
+    assert failed.exit_code == 1
+    assert "pip install " in failed.output
+    assert "Traceback" not in failed.output
+
+
+def test_two_apps_with_one_database_stop_no_command() -> None:
+    apps: list[Flask] = []
+
+    def create_app() -> Flask:
+        for _ in range(2):
+            app = Flask("host")
+            app.config.update(NEEDED, CHATWOOT_DATABASE_URL=POSTGRESQL)
+            Chatwoot(app)
+            apps.append(app)
+
+        return apps[-1]
+
+    result = CliRunner().invoke(FlaskGroup(create_app=create_app), ["routes"])
+    assert (result.exit_code, len(apps)) == (0, 2)
+
+
 def test_with_wrong_settings_no_delivery_is_accepted(
     flask: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -151,6 +236,12 @@ def test_a_shell_shows_the_same(tmp_path: Path, program: str, code: int) -> None
     assert ("Traceback" in done.stderr) is bool(code and "chatwoot" not in program)
 
 
+MISSPELLED: t.Final = [
+    "CHATWOOT_BASE_ULR is not a setting; did you mean CHATWOOT_BASE_URL?",
+    "CHATWOOT_WORKER is not a setting; did you mean CHATWOOT_WORKERS?",
+]
+
+
 def test_a_misspelled_key_is_named_once_per_process(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -164,9 +255,46 @@ def test_a_misspelled_key_is_named_once_per_process(
         make_app(base_ulr="https://x.example")
         make_app(base_ulr="https://x.example", database_url="sqlite:///other.db")
 
-    assert caplog.messages == [
-        "These keys are not settings: CHATWOOT_BASE_ULR (did you mean "
-        "CHATWOOT_BASE_URL?), CHATWOOT_WORKER (did you mean CHATWOOT_WORKERS?)."
+    assert caplog.messages == [" ".join(MISSPELLED)]
+
+
+@pytest.mark.parametrize("command", ["routes", "own", "chatwoot outcomes", "--help"])
+def test_a_command_that_needs_no_settings_names_no_misspelled_key(
+    flask: Run, caplog: pytest.LogCaptureFixture, command: str
+) -> None:
+    result = flask(*command.split(), CHATWOOT_BASE_ULR="https://x.example")
+    assert (result.stderr, caplog.messages) == ("", [])
+
+
+def test_settings_and_doctor_name_misspelled_keys(
+    flask: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATWOOT_WORKER", "3")
+    given = {"CHATWOOT_BASE_ULR": "https://x.example"}
+
+    assert flask("chatwoot", "settings", **given).stderr.splitlines() == MISSPELLED
+    printed = flask("chatwoot", "doctor", **given).stdout
+    assert (
+        "! CHATWOOT_BASE_ULR is not a setting. Did you mean CHATWOOT_BASE_URL?\n"
+        "! CHATWOOT_WORKER is not a setting. Did you mean CHATWOOT_WORKERS?\n"
+    ) in printed
+
+
+def test_the_same_warning_is_logged_once_per_process(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    make_app: AppFactory,
+) -> None:
+    monkeypatch.setattr(extension, "_logged", set())
+
+    for name in ("a", "b"):
+        make_app(copilot_token=None, database_url=f"sqlite:///{name}.db")
+
+    make_app(base_url=None)
+
+    assert [text.partition(" ")[0] for text in caplog.messages] == [
+        "Anybody",
+        "Chatwoot",
     ]
 
 

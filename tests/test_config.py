@@ -257,6 +257,22 @@ def test_the_ways_to_write_a_value(name: str, value: t.Any, expected: t.Any) -> 
     assert (found, type(found)) == (expected, type(key.default))
 
 
+class Broken:
+    """Has no representation."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("hunter2")
+
+
+@pytest.mark.parametrize("name", ["ACCOUNT_ID", "TIMEOUT", "BASE_URL", "TYPING"])
+@pytest.mark.parametrize("value", [10**5000, Broken()], ids=["long", "broken"])
+def test_a_value_that_cannot_be_shown_is_named_by_its_type(
+    name: str, value: t.Any
+) -> None:
+    begin = f"CHATWOOT_{name} is <{type(value).__name__}>, which must "
+    assert refusal({f"CHATWOOT_{name}": value}).startswith(begin)
+
+
 NOT_TEXT, NOT_NUMBER = "must be text, not", "must be a number, not"
 NOT_WHOLE, NOT_LINE = "must be a whole number", "must be one line of printable text"
 USERS = ("hunter2", "me:hunter2", "me:p@hunter2")
@@ -514,7 +530,8 @@ def test_errors_can_be_kept_and_then_the_app_is_not_configured() -> None:
     ],
 )
 def test_only_a_key_near_a_known_one_is_misspelled(key: str, meant: str | None) -> None:
-    assert misspelled([key, "DEBUG"]) == ({key: meant} if meant else {})
+    sentence = f"{key} is not a setting; did you mean {meant}?"
+    assert misspelled([key, "DEBUG"]) == ([sentence] if meant else [])
 
 
 HUNTER = ["hunter2 and more", "hunter2-ключ", "hunter2\nX-Evil: 1", "hunter2\x7f"]

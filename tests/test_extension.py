@@ -30,7 +30,7 @@ from support.chatwoot import ChatwootStub
 from support.deliveries import SECRET, deliver, message, signed
 from support.waiting import wait_until
 
-from flask_chatwoot import Chatwoot, Turn, turn_finished
+from flask_chatwoot import Chatwoot, Turn, extension, turn_finished
 from flask_chatwoot.errors import ConfigError, ProviderError
 from flask_chatwoot.queue.schema import WorkerLimit
 from flask_chatwoot.workers import ThreadBackend
@@ -198,12 +198,14 @@ TOKEN = "For Chatwoot before 4.12, which cannot sign, set CHATWOOT_WEBHOOK_TOKEN
 )
 def test_one_warning_names_what_is_missing_and_what_is_unprotected(
     make_app: AppFactory,
+    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     tmp_path: Path,
     unset: str,
     begin: str,
     end: str,
 ) -> None:
+    monkeypatch.setattr(extension, "_logged", set())  # as in a new process
     without, _, token = unset.partition(" but ")
     settings: t.Any = dict.fromkeys(without.split()) | dict.fromkeys(token.split(), "t")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 import click
+from flask import current_app
 from flask.cli import with_appcontext
 
-from flask_chatwoot.config.loading import Found
+from flask_chatwoot.config.loading import Found, misspelled
 from flask_chatwoot.config.table import Setting
 from flask_chatwoot.outcomes import DeliveryOutcome, DraftVerdict, Reason, TurnOutcome
 from flask_chatwoot.runtime import current_runtime
@@ -37,6 +39,9 @@ def settings(everything: bool) -> None:
 
     for error in config.errors:
         click.echo(f"Error: {error}", err=True)
+
+    for sentence in misspelled([*current_app.config, *os.environ]):
+        click.echo(sentence, err=True)
 
 
 def _meaning(setting: Setting) -> str:

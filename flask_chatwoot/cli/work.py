@@ -8,6 +8,7 @@ import typing as t
 import click
 from flask.cli import with_appcontext
 
+from flask_chatwoot.config.loading import misspelled
 from flask_chatwoot.config.table import MOST_WORKERS
 from flask_chatwoot.errors import DatabaseError, UnusableError
 from flask_chatwoot.queue.database import Database
@@ -43,6 +44,10 @@ def work(threads: int | None) -> None:
         configured.upkeep,
         threads=threads or runtime.config.workers or 4,
     )
+
+    for sentence in misspelled([*runtime.app.config, *os.environ]):
+        tell(sentence)
+
     tell("Working. Ctrl-C stops.")
 
     # Where no thread can be started at the moment, there is none that tries again.

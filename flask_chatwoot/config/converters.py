@@ -42,7 +42,10 @@ def text(value: t.Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise TypeError(f"must be text, not {type(value).__name__}; quote it.")
 
-    trimmed = str(value).strip()
+    try:
+        trimmed = str(value).strip()
+    except ValueError:  # a number of thousands of digits
+        raise ValueError("must be text; quote it.") from None
 
     # Bytes of the environment that are not UTF-8 can neither sign nor be stored.
     if trimmed.encode(errors="replace").decode() != trimmed:

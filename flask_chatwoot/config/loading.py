@@ -263,7 +263,7 @@ def _words(found: dict[str, Found]) -> Vocabulary:
 def _without_password(value: t.Any) -> str:
     # No more than the address: a query, like a password, may be a secret.
     if not isinstance(value, str):
-        return _without_user(repr(value))
+        return _without_user(_repr(value))
 
     address = value.partition("?")[0].partition("#")[0]
     rest = value[len(address) :]
@@ -273,6 +273,13 @@ def _without_password(value: t.Any) -> str:
         return repr(f"{value[:1]}…")
 
     return _without_user(repr(f"{address}?…" if rest else address))
+
+
+def _repr(value: t.Any) -> str:
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001 - a huge number, or an object of the host's
+        return f"<{type(value).__name__}>"
 
 
 def _without_user(shown: str) -> str:
@@ -416,8 +423,8 @@ def _temporary_folder() -> str:
 # -- misspelled keys -----------------------------------------------------------
 
 
-def misspelled(keys: t.Iterable[str]) -> dict[str, str]:
-    """Unknown ``CHATWOOT_`` keys, each with the known key that it resembles.
+def misspelled(keys: t.Iterable[str]) -> list[str]:
+    """Sentences about unknown ``CHATWOOT_`` keys that resemble known ones.
 
     Other unknown keys are no error: Chatwoot or the host may use them.
     """
@@ -428,4 +435,8 @@ def misspelled(keys: t.Iterable[str]) -> dict[str, str]:
         for key in sorted(unknown)
     }
 
-    return {key: matches[0] for key, matches in nearest.items() if matches}
+    return [
+        f"{key} is not a setting; did you mean {matches[0]}?"
+        for key, matches in nearest.items()
+        if matches
+    ]

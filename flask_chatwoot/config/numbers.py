@@ -12,6 +12,9 @@ DAY: t.Final = 86_400
 _DIGITS: t.Final = 18
 """More are refused: every database holds so many."""
 
+_BITS: t.Final = 1000
+"""Python writes no whole number as text that has thousands of digits."""
+
 _WHOLE: t.Final = re.compile(r"-?[0-9]+")
 # float() also accepts underscores and digits of other scripts.
 _NUMBER: t.Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -82,5 +85,8 @@ class Seconds:
 def _text(value: t.Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise TypeError(f"must be a number, not {type(value).__name__}.")
+
+    if isinstance(value, int) and value.bit_length() > _BITS:
+        raise ValueError(f"must have at most {_DIGITS} digits.")
 
     return str(value).strip()

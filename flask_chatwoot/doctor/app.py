@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import typing as t
 from urllib.parse import urlencode
 
 from flask_chatwoot.client.raw import NoAnswer, RawAnswer, exchange
+from flask_chatwoot.config.loading import misspelled
 from flask_chatwoot.copilot.plain import suggest
 from flask_chatwoot.errors import (
     DatabaseError,
@@ -57,8 +59,16 @@ def configuration(context: DoctorContext) -> Findings:
             "Set CHATWOOT_COPILOT_TOKEN, or CHATWOOT_DRAFT_NOTES=true.",
         )
 
+    yield from _misspelled(context)
+
     if not (missing or context.config.unprotected or context.config.offers_nothing):
         yield passed("configuration", "All needed keys are set.")
+
+
+def _misspelled(context: DoctorContext) -> Findings:
+    for sentence in misspelled([*context.runtime.app.config, *os.environ]):
+        what, _, remedy = sentence.partition("; ")
+        yield warned("configuration", f"{what}.", f"{remedy[:1].upper()}{remedy[1:]}")
 
 
 def probe(context: DoctorContext) -> Findings:
