@@ -112,8 +112,12 @@ def test_a_change_is_asked_for_with_the_earlier_text(
 
     first = press(app, quiet)
 
-    assert change(app, Request(first)) == f"Shorter, please: {first}"
-    assert change(app, Request("What we never said.")) is None
+    request = Request(first, conversation_id=quiet.talk.id)
+
+    assert change(app, request) == f"Shorter, please: {first}"
+    assert change(app, request._replace(suggestion="What we never said.")) is None
+    assert change(app, request._replace(conversation_id=quiet.talk.id + 1)) is None
+    assert change(app, Request(first)) is None
 
 
 @pytest.mark.parametrize("answer", [None, "", "raise"])

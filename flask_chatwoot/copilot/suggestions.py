@@ -46,7 +46,7 @@ class Revision(t.Protocol):
 
     @property
     def conversation_id(self) -> int | None:
-        """Tells only conversations apart in which the same text was suggested."""
+        """That of the text. The browser says it, so it names none by itself."""
 
     @property
     def suggestion(self) -> str | None:
@@ -72,7 +72,7 @@ def suggest(
 
 
 def revise(runtime: Runtime, request: Revision) -> str | None:
-    """A changed suggestion; ``None`` if the text is none of the last hour.
+    """A changed suggestion; ``None`` if the text is none of the last hour in there.
 
     Reads the conversation again, and blocks like :func:`suggest`.
 
@@ -117,7 +117,11 @@ def read(
 
 
 def _conversation_of(runtime: Runtime, request: Revision) -> int | None:
-    """The conversation in which a text was suggested, unless that is uncertain."""
+    """The conversation in which a text was suggested, if the request is about it.
+
+    Other accounts ask here, too, and may have the same text from elsewhere. Chatwoot
+    keeps the first request with a suggestion (``lib/captain/follow_up_service.rb``).
+    """
     try:
         found = runtime.configured.store.suggestions.conversations_of(
             request.suggestion or ""
@@ -125,10 +129,7 @@ def _conversation_of(runtime: Runtime, request: Revision) -> int | None:
     except DatabaseError as error:
         raise _unstored(error) from None
 
-    if len(found) > 1:
-        found = [each for each in found if each == request.conversation_id]
-
-    return found[0] if found else None
+    return request.conversation_id if request.conversation_id in found else None
 
 
 def _suggested(
