@@ -29,6 +29,7 @@ from flask_chatwoot.errors import DatabaseError
 from flask_chatwoot.queue import moved
 from flask_chatwoot.queue.liveness import ProcessLocks
 from flask_chatwoot.queue.moved import TABLES
+from flask_chatwoot.queue.reviews import ShownDraft
 from flask_chatwoot.queue.schema import CREATE
 from flask_chatwoot.queue.timeline import Timeline
 
@@ -146,7 +147,16 @@ def test_times_are_adapted_to_the_clock_of_the_database(
 def test_each_table_is_copied_or_of_no_use_elsewhere() -> None:
     made = {*re.findall(r"CREATE TABLE (\w+)", "\n".join(CREATE))}
 
-    assert made == {*TABLES, "worker", "suggestion", "suggested"}
+    assert made == {*TABLES, "worker", "suggestion", "suggested", "review"}
+
+
+def test_no_text_of_a_draft_is_left_behind(filled: str, schema: str) -> None:
+    store = open_store(filled)
+    store.reviews.keep(ShownDraft(42, None, "{}", 1, "Hello"))
+    store.close()
+    move(filled, 1, target(schema))
+
+    assert read(filled, "SELECT draft FROM review") == []
 
 
 def test_an_older_file_is_migrated_first(tmp_path: Path, schema: str) -> None:
