@@ -311,6 +311,21 @@ def test_a_reply_that_catch_up_finds_counts(
     assert verdicts(reviewed) == [("reply", "used")]
 
 
+def test_a_reply_that_may_be_a_bots_gives_no_verdict(
+    app: Flask, begin: Begin, reviewed: Reviewed
+) -> None:
+    story = begin(answer=DRAFT, draft_feedback=True, mode="human")
+    story.asks()
+
+    with story.sim.losing():
+        story.talk.operator_says_from_slack(DRAFT)  # without its author in the list
+        story.talk.operator_says("Yes.", private=True)
+
+    components_of(app).catch_up.sweep(started_at=time.time(), now=True)
+    settle(app, story)
+    assert (reviewed, waiting(app)) == ([], [(DRAFT, None)])
+
+
 def test_each_draft_gets_a_verdict_of_its_own(
     app: Flask, begin: Begin, reviewed: Reviewed
 ) -> None:

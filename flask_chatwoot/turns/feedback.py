@@ -74,14 +74,15 @@ class DraftFeedback:
     def answered(self, event: MessageEvent) -> bool:
         """Keep an operator's public reply with the drafts before it.
 
-        A reply without text, such as a picture, says nothing about them.
+        A reply without text, such as a picture, says nothing about them; nor does one
+        that may be a bot's.
 
         :return: Whether a worker has something to compare.
         :raises DatabaseError: The database failed.
         """
         text = event.message.text
 
-        if not (self.wanted and is_visible(text)):
+        if not self.wanted or event.message.presumed or not is_visible(text):
             return False
 
         return self.reviews.answer(event.conversation.id, event.message.id, text)
