@@ -46,7 +46,11 @@ export function drawTraffic(all) {
   const shown = all.filter((line) => !chosen || String(line.conversation) === chosen);
   const log = find("traffic-log");
   find("no-traffic").hidden = all.length > 0;
-  keepAtEnd(log, () => sync(log, shown, (line) => line.number, create, fill));
+  const change = () => sync(log, shown, (line) => line.number, create, fill);
+
+  // Who reads a line does not want it to move.
+  if (log.querySelector("details[open]")) change();
+  else keepAtEnd(log, change);
 }
 
 // The choice of one conversation, once there are several.

@@ -22,11 +22,13 @@ const lastText = (place) =>
 
 const widthOf = (picture) => document.querySelector(picture)?.naturalWidth;
 
-function inView(node, frame) {
-  const inner = node.getBoundingClientRect();
-  const outer = document.querySelector(frame).getBoundingClientRect();
-  return node.querySelector("pre") !== null && inner.top >= outer.top - 1
-    && (inner.bottom <= outer.bottom + 1 || inner.top <= outer.top + 1);
+// Whether a line is open, and in view: if it is too long, at least its beginning.
+function inView(line, log) {
+  const inner = line.getBoundingClientRect();
+  const outer = document.querySelector(log).getBoundingClientRect();
+  const above = inner.top - outer.top;
+  const ends = inner.bottom <= outer.bottom || above < 4;
+  return line.querySelector("pre") !== null && above >= 0 && ends;
 }
 
 const everyLogIsAtEnd = () => every(".log").every(atEnd);
