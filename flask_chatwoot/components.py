@@ -24,6 +24,7 @@ from .ownership.policy import Policy
 from .ownership.search import OperatorSearch
 from .ownership.store import OwnershipStore
 from .queue.database import Database
+from .queue.inspection import Health
 from .queue.reviews import rates
 from .queue.sqlite import SQLiteDatabase
 from .queue.store import Store
@@ -43,7 +44,7 @@ from .upkeep import Upkeep
 from .workers import InlineBackend, JobRunner, ThreadBackend
 
 _OVERDUE: t.Final = 60.0
-"""Seconds after which a job that is due is late, where Celery's workers run."""
+"""Seconds after which a job that is due is late, where no worker is known to run."""
 
 _RATED: t.Final = 30
 """Days whose drafts the health figures are about."""
@@ -77,11 +78,12 @@ class Components:
     def health(self, max_age: float) -> dict[str, t.Any]:
         """The figures of the queue; ``late`` if a job waits for more seconds.
 
+        Where no worker runs, one that has been due for a minute is late.
         ``failover``, if there was one, is the number of seconds since then; ``stuck``,
         if there are any, of threads whose providers do not come to an end.
         """
         seen = self.store.inspection.health()
-        late = (seen.oldest or 0.0) > max_age or self._is_overdue()
+        late = (seen.oldest or 0.0) > max_age or self._is_overdue(seen)
         figures = {"status": "late" if late else "ok", **seen._asdict()}
 
         if not seen.stuck:
@@ -94,9 +96,11 @@ class Components:
 
         return figures if failover is None else {**figures, "failover": failover}
 
-    def _is_overdue(self) -> bool:
-        """Whether Celery's workers do not handle what is due."""
-        return self.by_celery and self.store.wakes.overdue() > _OVERDUE
+    def _is_overdue(self, seen: Health) -> bool:
+        """Whether nobody handles what is due. Nobody knows how many Celery's are."""
+        no_worker = not seen.workers and isinstance(self.backend, ThreadBackend)
+
+        return (self.by_celery or no_worker) and self.store.wakes.overdue() > _OVERDUE
 
     def work(self, conversation_id: int) -> bool:
         """Handle at most one job of a conversation; whether another is due.

@@ -6,7 +6,7 @@ import typing as t
 
 import pytest
 from flask import Flask
-from support.apps import AppFactory, components_of, database_of, work
+from support.apps import AppFactory, components_of, database_of, store_of, work
 from support.chatwoot import ChatwootStub
 from support.databases import set_clock
 from support.deliveries import deliver, message
@@ -84,9 +84,15 @@ def still(app: Flask, clock: Clock) -> Clock:
     return clock
 
 
+def report_a_worker(app: Flask) -> None:
+    """As a process with workers does from time to time."""
+    store_of(app).inspection.report("a", 1)
+
+
 def test_the_status_is_late_if_a_job_waits_too_long(app: Flask, still: Clock) -> None:
     deliver(app.test_client(), message())
     still.advance(299)
+    report_a_worker(app)
     assert ask(app).status_code == 200
 
     still.advance(2)
@@ -96,6 +102,39 @@ def test_the_status_is_late_if_a_job_waits_too_long(app: Flask, still: Clock) ->
     assert (answer.status_code, seen["status"]) == (503, "late")
     assert seen["states"] == {"ready": 1}
     assert seen["oldest"] == pytest.approx(301)
+
+
+def test_the_status_is_late_after_a_minute_if_no_worker_runs(
+    app: Flask, still: Clock
+) -> None:
+    report_a_worker(app)
+    deliver(app.test_client(), message())
+    still.advance(59)
+    assert ask(app).status_code == 200
+
+    still.advance(3)
+    answer = ask(app)
+    assert (answer.status_code, t.cast(JSON, answer.json)["status"]) == (503, "late")
+
+    report_a_worker(app)
+    assert ask(app).status_code == 200
+
+
+def test_where_turns_run_in_requests_no_worker_is_missed(
+    make_app: AppFactory, chatwoot: Chatwoot, api: ChatwootStub, clock: Clock
+) -> None:
+    app = make_app(chatwoot, health_token=TOKEN)
+    chatwoot.reply_provider(lambda text: "On its way.")
+    set_clock(database_of(app), clock)
+    api.fail(500)
+    deliver(app.test_client(), message())
+    clock.advance(100)
+    answer = ask(app)
+
+    assert (answer.status_code, t.cast(JSON, answer.json)["states"]) == (
+        200,
+        {"ready": 1},
+    )
 
 
 def test_a_worker_counts_until_it_stops(

@@ -201,7 +201,7 @@ class ThreadBackend(Forkable):
             if not failures:  # else its duties fail, too
                 self._keep_up()
 
-            if self._is_left_over():
+            if self._stopping.is_set() or self._is_left_over():
                 return
 
             found = self._run_once()
