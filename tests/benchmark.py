@@ -387,7 +387,10 @@ def has_wrk(measurement: str) -> bool:
 
 
 def wall_clock(folder: Path) -> Rows:
-    """Throughput and 99th percentile under load from eight connections."""
+    """Throughput and 99th percentile under load from eight connections.
+
+    The times themselves are printed too: they depend on the machine.
+    """
     if not has_wrk("wall_clock"):
         return {}
 
@@ -402,6 +405,11 @@ def wall_clock(folder: Path) -> Rows:
         return statistics.median(each[key] for each in seen[name])
 
     rows: Rows = {}
+
+    for name in seen:
+        half, most = (median(name, key) / 1000 for key in ("median", "p99"))
+        figures = f"median {half:.1f} ms, p99 {most:.1f} ms"
+        print(f"wall_clock: {name}: {figures}", file=sys.stderr)
 
     for sync in SYNC:
         throughput = median(sync, "rate") / median("bare", "rate")
