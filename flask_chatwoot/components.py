@@ -129,19 +129,29 @@ class Components:
         self.store.database.close()
 
 
-def client_of(config: Config, token: str | None = None) -> ChatwootClient:
+OWN_TOKEN: t.Final = "CHATWOOT_API_ACCESS_TOKEN"  # noqa: S105 - the name of a setting
+
+
+def client_of(
+    config: Config, token: str | None = None, token_key: str = OWN_TOKEN
+) -> ChatwootClient:
     """A client for the configured account.
 
-    :param token: In place of the app's own.
+    :param token: In place of the app's own, from the setting ``token_key``.
     :raises ConfigError: A setting that the client needs is missing.
     """
+    token_key = token_key if token else OWN_TOKEN
     token = token or config.api_access_token
 
     if config.base_url is None or config.account_id is None or token is None:
         raise config.incomplete(token)
 
     return ChatwootClient(
-        config.base_url, config.account_id, token, timeout=config.timeout
+        config.base_url,
+        config.account_id,
+        token,
+        timeout=config.timeout,
+        token_key=token_key,
     )
 
 
@@ -324,7 +334,8 @@ def _poster(
 def _reader(config: Config, client: ChatwootClient) -> ChatwootClient:
     """The client that reads: a bot's token may not list messages, a user's may."""
     if config.user_access_token:
-        return client_of(config, config.user_access_token)
+        key = "CHATWOOT_USER_ACCESS_TOKEN"
+        return client_of(config, config.user_access_token, key)
 
     return client
 

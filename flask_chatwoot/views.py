@@ -64,7 +64,7 @@ def webhook() -> ResponseReturnValue:
 def copilot() -> ResponseReturnValue:
     """A suggestion for operators. Posts nothing."""
     runtime = current_runtime()
-    _authorize(runtime.config.copilot_token)
+    _authorize(runtime.config.copilot_token, "CHATWOOT_COPILOT_TOKEN")
     body = _body(request, runtime.config.max_body)
 
     return {"suggestion": suggest(runtime, _question(body))}
@@ -92,7 +92,7 @@ def health() -> ResponseReturnValue:
     if token is None:
         raise NotFound
 
-    _authorize([token])
+    _authorize([token], "CHATWOOT_HEALTH_TOKEN")
 
     try:
         report = runtime.components.health(runtime.config.health_max_age)
@@ -149,7 +149,9 @@ def _authenticate(config: Config, request: Request, body: bytes) -> None:
     if config.webhook_token is not None and not _same(
         request.args.get("token"), config.webhook_token
     ):
-        raise SignatureError("The token in the URL is missing or wrong.")
+        raise SignatureError(
+            "The ?token= in the URL is missing, or not that of CHATWOOT_WEBHOOK_TOKEN."
+        )
 
     if config.webhook_secret:
         environ = request.environ  # request.headers converts names on each access
@@ -161,7 +163,16 @@ def _authenticate(config: Config, request: Request, body: bytes) -> None:
         )
 
 
-def _authorize(tokens: t.Sequence[str]) -> None:
+class _BearerError(SignatureError):
+    """The bearer token is missing or wrong."""
+
+
+def _authorize(tokens: t.Sequence[str], key: str) -> None:
+    """Require a bearer token, if there are any.
+
+    :param key: The setting that they are from, for the log.
+    :raises SignatureError: It is none of them.
+    """
     if not tokens:
         return
 
@@ -170,7 +181,7 @@ def _authorize(tokens: t.Sequence[str]) -> None:
     fits = [_same(given.strip(), token) for token in tokens]
 
     if scheme.lower() != "bearer" or not any(fits):
-        raise SignatureError("The bearer token is missing or wrong.")
+        raise _BearerError(f"The bearer token is missing, or not that of {key}.")
 
 
 def _in_environ(header: str) -> str:
@@ -225,7 +236,7 @@ def _for_composer(
         if not tokens:
             return _refusal(runtime, RefusedError("disabled"), 404)
 
-        _authorize(tokens)
+        _authorize(tokens, "CHATWOOT_COPILOT_TOKEN")
 
         return answer(runtime)
     except SignatureError:
@@ -304,7 +315,16 @@ def _log_refusal(why: object) -> None:
 def _refuse_unauthenticated(error: SignatureError) -> ResponseReturnValue:
     _log_refusal(error)
 
+    # What is wrong, with the signature or with the token in the URL, is for the log.
     return {"error": "unauthorized"}, error.status
+
+
+@blueprint.errorhandler(_BearerError)
+def _refuse_bearer(error: _BearerError) -> ResponseReturnValue:
+    _log_refusal(error)
+    answer = {"error": "The bearer token is missing or wrong."}
+
+    return answer, error.status, {"WWW-Authenticate": "Bearer"}
 
 
 @blueprint.errorhandler(DeliveryError)

@@ -36,6 +36,7 @@ from flask_chatwoot.payloads.channels import LIMIT
 from flask_chatwoot.payloads.conversation import ChatwootMessage, Conversation, Speaker
 from flask_chatwoot.payloads.fields import Upload
 from flask_chatwoot.payloads.liquid import escape
+from flask_chatwoot.payloads.refusals import refusal
 from flask_chatwoot.simulator import Simulator, Talk
 
 BASE_URL = "https://chatwoot.test"
@@ -344,6 +345,30 @@ def test_a_refusal_has_a_hint(
 ) -> None:
     remote.answers("message", status=status, body=said)
     assert hint in str(remote.failure())
+
+
+UNAUTHORIZED: t.Final = [
+    (ALSO_OWN[0], "No token has reached it: a proxy drops the header"),
+    ('{"error": "Invalid Access Token"}', "It does not know the token; set {} to"),
+    (
+        '{"error": "You are not authorized to do this action"}',
+        "It knows the token in {}, which has no right to this",
+    ),
+    ("<html>", "A proxy may have given it, or removed the token; see {}."),
+]
+
+
+@pytest.mark.parametrize("key", ["CHATWOOT_API_ACCESS_TOKEN", "CHATWOOT_ADMIN_TOKEN"])
+@pytest.mark.parametrize(("said", "hint"), UNAUTHORIZED)
+def test_a_401_of_chatwoot_names_the_setting_of_the_token(
+    said: str, hint: str, key: str
+) -> None:
+    error = refusal(
+        401, {}, said.encode(), endpoint="GET /api/v1/profile", token_key=key
+    )
+
+    assert hint.format(key) in str(error)
+    assert key in str(error)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,9 @@ def test_without_the_token_the_answer_is_401(app: Flask, token: str | None) -> N
 
     answer = ask(app, token)
 
-    assert (answer.status_code, answer.json) == (401, {"error": "unauthorized"})
+    said = {"error": "The bearer token is missing or wrong."}
+    assert (answer.status_code, answer.json) == (401, said)
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
 EMPTY: JSON = {"oldest": None, "states": {}, "outcomes": {}, "workers": 0}

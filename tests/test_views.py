@@ -789,6 +789,45 @@ def test_refusals_leave_one_line_per_reason_and_minute_with_a_count(
     ]
 
 
+KEYS_OF_ENDPOINTS: t.Final = [
+    ("webhook_secret", "post", "webhook", "The delivery is not signed. Before 4.12 "),
+    ("webhook_token", "post", "webhook", "The ?token= in the URL is missing, or not "),
+    ("copilot_token", "post", "copilot", "The bearer token is missing, or not that "),
+    ("health_token", "get", "health", "The bearer token is missing, or not that of "),
+]
+
+
+@pytest.mark.parametrize(("key", "method", "endpoint", "begin"), KEYS_OF_ENDPOINTS)
+def test_a_401_names_the_setting_in_the_log_and_not_in_the_answer(
+    make_app: AppFactory,
+    caplog: pytest.LogCaptureFixture,
+    key: str,
+    method: str,
+    endpoint: str,
+    begin: str,
+) -> None:
+    settings: t.Any = {"webhook_secret": None, key: "hunter2"}
+    client = make_app(**settings).test_client()
+    caplog.clear()
+
+    answer = getattr(client, method)(f"/chatwoot/{endpoint}")
+
+    assert answer.status_code == 401
+    assert "CHATWOOT" not in answer.text
+    (line,) = caplog.messages
+    assert line.startswith(f"a request to /chatwoot/{endpoint} was refused: {begin}")
+    assert f"CHATWOOT_{key.upper()}" in line
+    assert "hunter2" not in line
+
+
+def test_a_signature_of_another_secret_names_the_setting(
+    scene: Views, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.post(**signed(message(), secret="another"))
+    (line,) = caplog.messages
+    assert "The signature does not match CHATWOOT_WEBHOOK_SECRET. Copy" in line
+
+
 @pytest.mark.parametrize(
     ("length", "status", "said"),
     [("20000000", 413, "CHATWOOT_MAX_BODY"), ("9999", 400, "shorter")],

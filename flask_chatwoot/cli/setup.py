@@ -79,7 +79,7 @@ def setup(url: str, copilot: bool, yes: bool, dry_run: bool, **wanted: t.Any) ->
     from flask_chatwoot.setup import account
     from flask_chatwoot.setup.plan import environment, plan_setup
 
-    client = client_of(config, admin_token())
+    client = client_of(config, admin_token(), ADMIN_TOKEN)
     request = _request(config, webhook_url(url, config), **wanted)
     plan = plan_setup(account.read(client), request)
     _show(plan)
@@ -112,7 +112,7 @@ def teardown(url: str | None, yes: bool, dry_run: bool) -> None:
     from flask_chatwoot.setup.record import undo_steps
 
     config = current_runtime().config
-    client = client_of(config, admin_token())
+    client = client_of(config, admin_token(), ADMIN_TOKEN)
     record = _record(client)
     _tell_of_others(record)
     current = account.read(client)

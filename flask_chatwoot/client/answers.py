@@ -37,8 +37,10 @@ class Request(t.NamedTuple):
         return f"{self.method} {self.path}"
 
 
-def read(answer: Answer, request: Request, *, anything: bool) -> t.Any:
+def read(answer: Answer, request: Request, *, anything: bool, token_key: str) -> t.Any:
     """Decode an answer: a JSON object, or any JSON or nothing with ``anything``.
+
+    :param token_key: The setting that the token is from, for errors.
 
     :raises APIError: It is a refusal, or not one of Chatwoot's.
     """
@@ -49,6 +51,7 @@ def read(answer: Answer, request: Request, *, anything: bool) -> t.Any:
             answer.body,
             endpoint=request.endpoint,
             creates=request.creates,
+            token_key=token_key,
         )
 
     if anything and not answer.body.strip():

@@ -46,6 +46,7 @@ class ChatwootClient(Forkable):
     :param base_url: ``https://chatwoot.example.com``.
     :param api_access_token: The token of a user or an agent bot.
     :param timeout: Seconds that one request may take in all, its answer included.
+    :param token_key: The setting that the token is from, which errors name.
     """
 
     def __init__(
@@ -54,11 +55,14 @@ class ChatwootClient(Forkable):
         account_id: int,
         api_access_token: str,
         timeout: float = 10.0,
+        *,
+        token_key: str = "CHATWOOT_API_ACCESS_TOKEN",  # noqa: S107 - a setting's name
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.account_id = account_id
         self.timeout = timeout
         self._token = api_access_token
+        self._token_key = token_key
         self._local = threading.local()
         register_for_forks(self)
 
@@ -315,7 +319,7 @@ class ChatwootClient(Forkable):
             except (OSError, ValueError, urllib3_errors.HTTPError) as error:
                 raise no_answer(error, request, call) from None
 
-        return read(answer, request, anything=anything)
+        return read(answer, request, anything=anything, token_key=self._token_key)
 
     def _session(self) -> Session:
         """Return the connections of this thread."""

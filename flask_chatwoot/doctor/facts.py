@@ -192,7 +192,7 @@ class DoctorContext:
     def account(self) -> AccountSettings | UnreadableAccount:
         """The account's settings, or why they could not be read."""
         try:
-            client = client_of(self.config, self._admin_token)
+            client = client_of(self.config, self._admin_token, "CHATWOOT_ADMIN_TOKEN")
         except ConfigError as error:
             return UnreadableAccount(str(error), status=None)
 

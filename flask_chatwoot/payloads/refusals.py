@@ -35,6 +35,7 @@ def refusal(
     body: bytes,
     *,
     endpoint: str,
+    token_key: str,
     creates: bool = False,
 ) -> APIError:
     """Return the error for a status other than 2xx.
@@ -43,11 +44,12 @@ def refusal(
     :param endpoint: The endpoint that the error names.
     :param creates: The request creates a message. Unless the answer shows that it did
         not, the error is an :class:`~flask_chatwoot.errors.UnknownError`.
+    :param token_key: The setting that the token is from.
     """
     said = own_error(body)
 
     return _kind(status, creates=creates, own=said is not None)(
-        _text(status, headers, own=said is not None),
+        _text(status, headers, said, token_key),
         endpoint=endpoint,
         status=status,
         retry_after=retry_after(headers.get("Retry-After")),
@@ -97,29 +99,46 @@ def _is_about_token(said: Object) -> bool:
     return "errors" in said or said.get("error") == "Invalid Access Token"
 
 
-def _text(status: int, headers: t.Mapping[str, str], *, own: bool) -> str:
+def _text(
+    status: int, headers: t.Mapping[str, str], said: Object | None, token_key: str
+) -> str:
     if 300 <= status < 400:
         return _redirected(headers.get("Location", ""))
 
-    if own and status in _HINTS:
+    if said is not None and status == 401:
+        return f"Chatwoot answered 401. {_unauthorized(said, token_key)}"
+
+    if said is not None and status in _HINTS:
         return f"Chatwoot answered {status}. {_HINTS[status]}"
 
-    if own or status == 429 or status >= 500:
+    if said is not None or status == 429 or status >= 500:
         return f"Chatwoot answered {status}."
 
-    return f"the answer is {status}, and not one of Chatwoot's. {_ELSE[status == 401]}"
+    hint = "A proxy may have given it; see CHATWOOT_BASE_URL, too."
+
+    if status == 401:
+        hint = f"A proxy may have given it, or removed the token; see {token_key}."
+
+    return f"the answer is {status}, and not one of Chatwoot's. {hint}"
 
 
-_ELSE: t.Final = (
-    "A proxy may have given it; see CHATWOOT_BASE_URL, too.",
-    "A proxy may have given it, or removed the token; see CHATWOOT_API_ACCESS_TOKEN.",
-)
+def _unauthorized(said: Object, token_key: str) -> str:
+    if "errors" in said:
+        return (
+            "No token has reached it: a proxy drops the header Api-Access-Token, or "
+            f"{token_key} is not a token."
+        )
+
+    if _is_about_token(said):
+        return f"It does not know the token; set {token_key} to one that it shows."
+
+    return (
+        f"It knows the token in {token_key}, which has no right to this, or no access "
+        "to the account or the conversation."
+    )
+
 
 _HINTS: t.Final = {
-    401: (
-        "The token is wrong, has no access to this account or conversation, or was "
-        "removed by a proxy; see CHATWOOT_API_ACCESS_TOKEN."
-    ),
     403: "The account's plan does not include the API.",
     404: "There is no such conversation in the account; see CHATWOOT_ACCOUNT_ID.",
     422: "It does not accept the message.",

@@ -56,7 +56,10 @@ def verify(
         old. The message names the cause, for the log; no answer may quote it.
     """
     if not signature or not timestamp:
-        raise SignatureError("The delivery is not signed.")
+        raise SignatureError(
+            "The delivery is not signed. Before 4.12 Chatwoot cannot sign: then set "
+            "CHATWOOT_WEBHOOK_TOKEN, and no CHATWOOT_WEBHOOK_SECRET."
+        )
 
     # Up to twelve ASCII digits: int() also accepts spaces, underscores and digits of
     # other scripts, and is slow for thousands of digits.
@@ -74,4 +77,7 @@ def verify(
         if hmac.compare_digest(wanted, given):
             return
 
-    raise SignatureError("The signature does not match.")
+    raise SignatureError(
+        "The signature does not match CHATWOOT_WEBHOOK_SECRET. Copy the secret of this "
+        "webhook, or of this bot, from Chatwoot again."
+    )
