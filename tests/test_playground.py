@@ -17,6 +17,7 @@ from flask import Flask, request
 from support.apps import AppFactory, jobs_of, runtime_of
 from support.commands import outcome, spawn
 from support.deliveries import SECRET
+from support.pictures import COMMAND, digest, mark_of
 from support.playground import (
     ASKED,
     BUTTONS,
@@ -557,6 +558,12 @@ def test_the_page_loads_nothing_from_other_hosts(page: Page) -> None:
         assert response.status_code == 200
         assert "http://" not in addresses
         assert "https://" not in addresses
+
+
+def test_the_picture_of_the_readme_is_of_this_page() -> None:
+    picture = Path(__file__).parents[1] / "examples" / "playground.png"
+
+    assert mark_of(picture.read_bytes()) == digest(), f"It is old. Run {COMMAND}"
 
 
 def test_what_is_of_others_has_its_licence(page: Page) -> None:

@@ -20,6 +20,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
+from support.pictures import marked
 from support.playground import ASKED, QUESTION, call_chatwoot, post_picture
 
 from flask_chatwoot import Chatwoot, Turn
@@ -109,7 +110,7 @@ class Window:
     def picture(self, name: str) -> None:
         answer = self.command("Page.captureScreenshot", format="png")
         path = self._pictures / f"{name}.png"
-        path.write_bytes(base64.b64decode(answer["data"]))
+        path.write_bytes(marked(base64.b64decode(answer["data"])))
 
     # using
 
