@@ -31,7 +31,7 @@ from support.simulation import verify
 from support.waiting import wait_until
 from werkzeug import Request, Response
 
-from flask_chatwoot import Chatwoot, Reply, Turn
+from flask_chatwoot import Chatwoot, Handoff, Reply, Turn
 from flask_chatwoot.errors import SignatureError, TransientError
 from flask_chatwoot.payloads.events import SUBSCRIPTIONS
 from flask_chatwoot.playground import page as page_module
@@ -283,6 +283,15 @@ def test_a_follow_up_without_what_it_follows_is_refused(
 
     assert response.status_code == status
     assert response.json()["error"]
+
+
+def test_notes_are_in_the_language_of_the_page(chatwoot: Chatwoot, page: Page) -> None:
+    chatwoot.reply_provider(mode="bot")(lambda text: Handoff("Просит человека"))
+    page.begin("AI агент", language="ru")
+    page.wait_until(lambda: [m for m in page.messages() if m["private"]])
+
+    [note] = [m["text"] for m in page.messages() if m["private"]]
+    assert "Бот передаёт" in note
 
 
 # -- another Chatwoot ------------------------------------------------------------

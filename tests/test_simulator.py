@@ -764,3 +764,13 @@ def test_the_newest_version_is_the_default(sim: Simulator) -> None:
 
     with pytest.raises(ValueError, match="not a version"):
         Simulator(version="latest")
+
+
+def test_the_account_says_its_language(
+    sim: Simulator, user: Client, bot: Client
+) -> None:
+    sim.locale = "pt_BR"
+
+    assert user.get("/accounts/1").json()["locale"] == "pt_BR"
+    assert bot.get("/accounts/1").json() == NO_BOTS
+    assert user.get("/accounts/2").status_code == 401

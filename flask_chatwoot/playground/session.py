@@ -105,9 +105,14 @@ class Session:
         """Send the pre-chat form.
 
         :param choice: The option's text, as the form shows it.
+        :param language: Of the page; that of the account, too, when the first
+            conversation begins. The app asks for it once.
         :return: The id of the conversation.
         """
         with self._changing():
+            if not self._talks:
+                self._simulator.locale = language
+
             if name not in self._contacts:
                 self._contacts[name] = ContactRecord(
                     id=next(self._contact_ids), name=name

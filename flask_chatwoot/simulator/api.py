@@ -270,6 +270,12 @@ class API:
             state.user, state.account, token=state.user_token, role=state.role
         )
 
+    def _account(self, request: Request, key: str) -> JSON:
+        """What bots need of ``app/views/api/v1/models/_account.json.jbuilder``."""
+        account = self._state.account
+
+        return {"id": account.id, "name": account.name, "locale": self._state.locale}
+
     def _list_conversations(self, request: Request, key: str) -> JSON:
         found = conversations.listed(self._state, request.args)
 

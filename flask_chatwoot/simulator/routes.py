@@ -52,6 +52,7 @@ CONVERSATIONS: t.Final[t.Mapping[str, Endpoint]] = {
 
 INSTALLATION: t.Final[t.Mapping[str, Endpoint]] = {
     "profile": Endpoint("GET", "/api/v1/profile"),
+    "account": Endpoint("GET", _ACCOUNT),
     "list_conversations": Endpoint("GET", f"{_ACCOUNT}/conversations"),
     "api": Endpoint("GET", "/api", login=False),
     "file": Endpoint("GET", f"{files.PUBLIC}/<key>/<path:name>", login=False),

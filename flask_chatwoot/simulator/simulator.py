@@ -187,6 +187,16 @@ class Simulator:
 
         return values
 
+    @property
+    def locale(self) -> str:
+        """The account's language, in which operators read, such as ``"pt_BR"``."""
+        return self._state.locale
+
+    @locale.setter
+    def locale(self, locale: str) -> None:
+        with self._state.changing():
+            self._state.locale = locale
+
     # Conversations
 
     def connect(

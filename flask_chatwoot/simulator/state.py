@@ -84,6 +84,7 @@ class WebhookEvent:
 class State:
     """All records; see ``Simulator`` for the parameters.
 
+    :ivar locale: The account's language.
     :ivar bots: Whether a bot is connected: new conversations then begin as *pending*.
     :ivar on_event: Called under the lock with each event for webhooks.
     """
@@ -109,6 +110,7 @@ class State:
         self.secret = random_text()
         self.files = Files()
 
+        self.locale = "en"
         self.bots = False
         self.on_event: t.Callable[[WebhookEvent], None] = lambda event: None
         self.conversations: dict[int, StoredConversation] = {}

@@ -79,9 +79,9 @@ class Page:
         assert response.status_code == 200, response.text
         return t.cast(JSON, response.json())
 
-    def begin(self, choice: str = "AI agent") -> int:
+    def begin(self, choice: str = "AI agent", *, language: str = "en") -> int:
         """Send the pre-chat form; the id of the conversation."""
-        form = {"name": "Ada", "choice": choice, "text": QUESTION, "language": "en"}
+        form = {"name": "Ada", "choice": choice, "text": QUESTION, "language": language}
         return t.cast(int, self.post("conversations", **form)["id"])
 
     def begin_and_wait(self, choice: str = "AI agent") -> int:
