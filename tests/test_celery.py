@@ -173,6 +173,24 @@ def test_the_messages_of_a_conversation_are_answered_in_their_order(
     assert talk.replies == [f"Answer to Question {n}?" for n in range(4)]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_turn_whose_provider_does_not_answer_is_given_up(
+    host: Flask, sim: Simulator, tmp_path: Path, pool: str
+) -> None:
+    talk = new_talk(sim)
+    limit = {"FIRST_SECONDS": "12", "CHATWOOT_PROVIDER_TIMEOUT": "0.5"}
+
+    with worker(host, tmp_path, pool, **limit):
+        ask(host, talk)
+        ended(host)
+        wait_until(lambda: components_of(host).health(300.0).get("stuck") == 1)
+        assert len(calls(tmp_path)) == 1
+
+    assert [job.reason for job in jobs_of(host)] == ["provider_timeout"]
+    assert (talk.replies, len(talk.notes)) == ([], 1)
+
+
 # -- wakes that are lost ---------------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ from flask_chatwoot.errors import ConfigError, DatabaseError
 from flask_chatwoot.ingest import Put
 from flask_chatwoot.logs import about, logger
 from flask_chatwoot.payloads.events import MessageEvent
+from flask_chatwoot.queue.claimed import Job
 from flask_chatwoot.queue.store import Store
 from flask_chatwoot.upkeep import Upkeep
 from flask_chatwoot.workers import JobRunner
@@ -93,6 +94,7 @@ class CeleryBackend(Forkable):
             self.finder, config.celery_queue, Gate(store.wakes.age)
         )
         self._works = False
+        runner.when_stuck(self._wake_given_up)
         self._thread = BackgroundThread(
             "chatwoot-upkeep",
             self._keep_up,
@@ -169,6 +171,11 @@ class CeleryBackend(Forkable):
         if self._upkeep.do_duties(max(process.threads - stuck, 0), stuck=stuck):
             with _logged("what was taken over was not woken"):
                 self._sweep()
+
+    def _wake_given_up(self, given_up: list[Job]) -> None:
+        """Wake for the last posts of turns whose provider did not answer in time."""
+        for job in given_up:
+            self._wake(job.conversation_id, by_worker=True)
 
     def handle(self, conversation_id: int, *, sweeps: bool) -> None:
         """Handle at most one job of a conversation, and wake for the next.
