@@ -185,6 +185,26 @@ def test_a_completion_may_be_async_and_has_an_app_context(
     assert t.cast(t.Any, answer.json)["choices"][0]["message"]["content"] == "host"
 
 
+def test_an_app_context_that_cannot_end_prints_no_text(
+    client: FlaskClient,
+    chatwoot: Chatwoot,
+    app: Flask,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    chatwoot.completion_provider(lambda messages: "Ready.")
+
+    @app.teardown_appcontext
+    def fail(_: BaseException | None) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            raise LookupError(CANARY)
+
+    answer = send(client, body_of(prompt="Anything else"))
+
+    assert refusal(answer) == (400, "completion_failed")
+    assert CANARY not in "".join([caplog.text, *capfd.readouterr()])
+
+
 def test_a_completion_that_comes_too_late_is_dropped(
     client: FlaskClient,
     chatwoot: Chatwoot,

@@ -142,18 +142,17 @@ def _answer(
 
     :raises RefusedError: It raised, which was logged.
     """
-    with app.app_context():
-        try:
+    try:
+        with app.app_context():
             return app.ensure_sync(function)(messages)
-        except KeyboardInterrupt:
-            raise
-        except GiveUp as error:
-            raise RefusedError("gave_up", error.reason or "") from None
-        # Any error of the host's code, sys.exit() included.
-        except BaseException as error:  # noqa: BLE001
-            log.error("the completion provider raised %s", trace(error))  # noqa: TRY400
-            signals.report(app, "completion", error)
-            raise RefusedError("completion_failed") from None
+    except GiveUp as error:
+        raise RefusedError("gave_up", error.reason or "") from None
+    # Any error of the host's code, sys.exit() and the end of the context included. Its
+    # text would be printed at the end of the thread.
+    except BaseException as error:  # noqa: BLE001
+        log.error("the completion provider raised %s", trace(error))  # noqa: TRY400
+        signals.report(app, "completion", error)
+        raise RefusedError("completion_failed") from None
 
 
 def _text(answer: t.Any) -> str:
