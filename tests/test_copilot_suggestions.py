@@ -13,7 +13,14 @@ from support.commands import outcome
 from support.stories import QUESTION, Begin, Story, Thinker
 from support.waiting import Clock, wait_until
 
-from flask_chatwoot import Chatwoot, Handoff, Reply, Turn, got_exception, suggested
+from flask_chatwoot import (
+    Chatwoot,
+    Handoff,
+    Reply,
+    Turn,
+    got_exception,
+    suggested,
+)
 from flask_chatwoot.copilot import drafting
 from flask_chatwoot.copilot.refusals import RefusedError
 from flask_chatwoot.copilot.suggestions import revise, suggest
@@ -145,6 +152,22 @@ def test_an_operator_reads_why_there_is_no_text(
     assert QUESTION not in caplog.text
     begin = f"conversation {quiet.talk.id}: there is no suggestion: "
     assert [text.startswith(begin) for text in caplog.messages] == [True] * failed
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_whatever_ends_the_thread_of_a_provider_is_an_answer(
+    quiet: Story, app: Flask, chatwoot: Chatwoot, error: type[BaseException]
+) -> None:
+    @chatwoot.reply_provider
+    def reply(text: str) -> str:
+        raise error(text)
+
+    for _ in range(2):
+        with pytest.raises(RefusedError) as refused:
+            press(app, quiet)
+
+        assert refused.value.code == "provider_failed"
 
 
 def test_what_comes_too_late_is_given_at_the_next_press(

@@ -145,7 +145,8 @@ class Writing(Forkable):
     ) -> None:
         try:
             ended = work()
-        except Exception as error:  # noqa: BLE001 - whoever waits must get an answer
+        # Whatever it is, whoever waits must get an answer, now and at the next press.
+        except BaseException as error:  # noqa: BLE001
             with about(claimed.conversation_id):
                 log.error("a suggestion failed: %s", trace(error))  # noqa: TRY400
 
