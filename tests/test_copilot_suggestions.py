@@ -185,6 +185,26 @@ def test_what_comes_too_late_is_given_at_the_next_press(
     assert len(thinker.asked) == 1
 
 
+def test_a_note_in_a_long_conversation_makes_no_new_draft(
+    quiet: Story, app: Flask, thinker: Thinker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(12):  # more than one page of Chatwoot's list
+        quiet.talk.operator_says(f"Answer {number}")
+        quiet.talk.customer_says(f"Question {number}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(drafting, "PATIENCE", 0.1)
+
+        with pytest.raises(RefusedError, match="still being written"):
+            press(app, quiet)
+
+    quiet.talk.operator_says("Who knows about this?", private=True)
+    thinker.answer()
+
+    assert press(app, quiet) == "You asked: Question 11"
+    assert len(thinker.asked) == 1
+
+
 def test_a_draft_for_an_older_state_is_not_given(
     quiet: Story, app: Flask, thinker: Thinker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

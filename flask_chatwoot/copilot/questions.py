@@ -15,9 +15,6 @@ from flask_chatwoot.payloads.questions import why_no_question
 from flask_chatwoot.replies import Message, Turn
 from flask_chatwoot.turns.messages import listed_in, turn_of
 
-_COMPARED: t.Final = 20
-"""The newest messages, in which a change is seen."""
-
 
 def question_in(messages: t.Iterable[ChatwootMessage]) -> tuple[Message, ...]:
     """The customer's messages after the last public answer, else the customer's last.
@@ -63,11 +60,16 @@ def turn_for(
 
 
 def fingerprint(
-    conversation: Conversation, messages: t.Sequence[ChatwootMessage]
+    conversation: Conversation,
+    messages: t.Sequence[ChatwootMessage],
+    question: t.Sequence[Message],
 ) -> bytes:
     """The same as long as the provider would be asked the same.
 
-    Notes, activities and assignments count for nothing.
+    Notes, activities and assignments count for nothing. So earlier messages than those
+    of the question count for nothing: notes move them out of Chatwoot's list.
+
+    :param messages: All since the question, and perhaps earlier ones.
     """
     seen = [
         conversation.status,
@@ -75,7 +77,8 @@ def fingerprint(
         conversation.contacts,
         [
             (each.id, each.text, each.picked, each.attachments)
-            for each in _public(messages)[-_COMPARED:]
+            for each in _public(messages)
+            if each.id >= question[0].id
         ],
     ]
     plain = json.dumps(seen, sort_keys=True, default=_plain)

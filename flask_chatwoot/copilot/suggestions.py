@@ -142,7 +142,7 @@ def _suggested(
     until: float,
 ) -> str:
     mode, provider = _provider(runtime, conversation)
-    question = _question(runtime, conversation.id, messages)
+    known, question = _question(runtime, conversation.id, messages)
     turn = questions.turn_for(
         conversation,
         question,
@@ -153,7 +153,7 @@ def _suggested(
     turn = replace(turn, instruction=instruction, earlier_suggestion=earlier)
     wanted = Wanted(
         conversation.id,
-        questions.fingerprint(conversation, messages),
+        questions.fingerprint(conversation, known, question),
         b"" if instruction is None else hash_of(instruction, earlier or ""),
     )
     work = functools.partial(_write, runtime, provider, turn)
@@ -190,8 +190,11 @@ def _provider(runtime: Runtime, conversation: Conversation) -> tuple[Mode, Provi
 
 def _question(
     runtime: Runtime, conversation_id: int, messages: Sequence[ChatwootMessage]
-) -> tuple[Message, ...]:
-    """What the customer wrote. Reads earlier messages if need be."""
+) -> tuple[list[ChatwootMessage], tuple[Message, ...]]:
+    """The messages that are known, and those that the customer wants answered.
+
+    Reads earlier ones if need be.
+    """
     known, page = list(messages), messages
 
     for _ in range(_PAGES):
@@ -212,7 +215,7 @@ def _question(
     if not question:
         raise RefusedError("no_question")
 
-    return question
+    return known, question
 
 
 def _history(
