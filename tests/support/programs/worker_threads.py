@@ -54,10 +54,9 @@ def names() -> list[str]:
 
 
 def serve(number: int) -> list[str]:
-    begun.clear()
+    """Store a job, and wait until it is done, by the other process perhaps."""
     put(number)
     app.test_client().get("/")
-    assert begun.wait(20)
 
     while store.inspection.jobs()[0].state != "done":
         time.sleep(0.01)
@@ -68,7 +67,7 @@ def serve(number: int) -> list[str]:
 def fork() -> None:
     """Print the workers of the parent and of a child, before and after a job."""
     warnings.simplefilter("ignore")  # of threads and fork, which are the test
-    chatwoot.reply_provider(lambda text: begun.set())
+    chatwoot.reply_provider(lambda text: None)
     seen: list[object] = [names(), serve(1)]
     read, write = os.pipe()
     child = os.fork()
