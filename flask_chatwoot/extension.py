@@ -79,12 +79,14 @@ class Chatwoot:
             raise ConfigError(f"The app {app.name!r} has a Chatwoot extension already.")
 
         commanded = cli.is_under_command()
-        settings = config.load(
-            app.config,
-            instance_path=app.instance_path,
-            testing=app.testing,
-            keep_errors=commanded,
-        )
+
+        with cli.printed_by_run():
+            settings = config.load(
+                app.config,
+                instance_path=app.instance_path,
+                testing=app.testing,
+                keep_errors=commanded,
+            )
 
         if not commanded:
             _reserve_database(settings, app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import typing as t
 
@@ -47,6 +48,34 @@ def is_under_command() -> bool:
     return isinstance(root.command, FlaskGroup) and root.invoked_subcommand != "run"
 
 
+class RunError(ConfigError, click.ClickException):
+    """Wrong settings under ``flask run``, which prints them without a traceback."""
+
+    def __init__(self, error: ConfigError) -> None:
+        click.ClickException.__init__(self, _lines(error))
+
+
+@contextlib.contextmanager
+def printed_by_run() -> t.Iterator[None]:
+    """A block whose :class:`.ConfigError` is printed as lines by ``flask run``.
+
+    :raises RunError: In place of it there.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        context = click.get_current_context(silent=True)
+
+        if context is None or context.info_name != "run":
+            raise
+
+        raise RunError(error) from None
+
+
+def _lines(error: ConfigError) -> str:
+    return str(error).replace("\n", "\nError: ")
+
+
 class LazyGroup(click.Group):
     """Imports a command when it is used, and prints the package's errors."""
 
@@ -76,7 +105,7 @@ class LazyGroup(click.Group):
         try:
             result = super().invoke(ctx)
         except ConfigError as error:
-            raise click.ClickException(str(error).replace("\n", "\nError: ")) from error
+            raise click.ClickException(_lines(error)) from error
         except ChatwootError as error:
             raise click.ClickException(str(error)) from error
 

@@ -27,7 +27,7 @@ def settings(everything: bool) -> None:
     """List the settings: what is in force, and where it comes from.
 
     Advanced settings are listed where they are set, or with --all. Secrets are not
-    shown.
+    shown. The exit code is 1 if a setting is wrong.
     """
     config = current_runtime(keep_errors=True).config
     rows = [
@@ -42,6 +42,9 @@ def settings(everything: bool) -> None:
 
     for sentence in misspelled([*current_app.config, *os.environ]):
         click.echo(sentence, err=True)
+
+    if config.errors:
+        raise click.exceptions.Exit(1)
 
 
 def _meaning(setting: Setting) -> str:
