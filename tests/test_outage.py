@@ -15,6 +15,7 @@ import pytest
 import requests
 from support.host import PROGRAMS
 from support.postgresql import Program, free_port, postgresql
+from support.relay import Relay
 from support.waiting import wait_until
 
 from flask_chatwoot.simulator import Simulator
@@ -235,3 +236,68 @@ def test_a_worker_that_is_started_too_early_says_so_once_and_works_later(
             (line,) = errors_in(log)
 
     assert "the server cannot be reached; check that it runs" in line
+
+
+# -- a database that does not answer -----------------------------------------------
+
+Obstacle = t.Callable[[Program, Relay], contextlib.AbstractContextManager[object]]
+
+
+def held(statement: str) -> Obstacle:
+    """A transaction of another program, which holds a lock."""
+
+    @contextlib.contextmanager
+    def hold(server: Program, relay: Relay) -> t.Iterator[None]:
+        with server.connect(autocommit=False) as other:
+            other.execute(statement)
+            yield
+
+    return hold
+
+
+@contextlib.contextmanager
+def stalled(server: Program, relay: Relay) -> t.Iterator[None]:
+    """No byte passes, on connections that are open as on new ones."""
+    relay.stall()
+
+    try:
+        yield
+    finally:
+        relay.join()
+
+
+def frozen(server: Program, relay: Relay) -> contextlib.AbstractContextManager[object]:
+    return server.frozen()
+
+
+OBSTACLES: t.Final[dict[str, Obstacle]] = {
+    "the conversation is locked": held(
+        "SELECT pg_advisory_xact_lock(hashtextextended("
+        "'flask_chatwoot:of_the_test:1:7', 0))"
+    ),
+    "the table is locked": held("LOCK TABLE of_the_test.job"),
+    "the network is stalled": stalled,
+    "the server is frozen": frozen,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("obstacle", OBSTACLES.values(), ids=OBSTACLES)
+def test_a_delivery_is_refused_in_three_seconds_while_the_database_waits(
+    serve: Serve, server: Program, obstacle: Obstacle
+) -> None:
+    server.execute("DROP SCHEMA IF EXISTS of_the_test CASCADE")
+
+    with Relay(server.port) as relay:
+        url = f"postgresql://postgres@127.0.0.1:{relay.port}/postgres"
+
+        with serve(url) as host:
+            assert host.deliver(6)[0] == 202
+
+            with obstacle(server, relay):
+                took = [host.deliver(7) for _ in range(2)]
+
+            assert {status for status, _ in took} == {500}
+            # Half a second is for a machine that runs other tests.
+            assert max(seconds for _, seconds in took) < 3.5
+            assert host.deliver(7)[0] == 202
