@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 from support.host import PROGRAMS
-from support.postgresql import Program, free_port, postgresql
+from support.postgresql import Program, free_port, postgresql, standby
 from support.relay import Relay
 from support.waiting import wait_until
 
@@ -29,6 +29,7 @@ SECRET: t.Final = "of-the-webhook"
 HEALTH: t.Final = "of-the-monitoring"
 PASSWORD: t.Final = "hunter2"
 TABLES: t.Final = "SELECT schemaname FROM pg_tables WHERE tablename = 'worker'"
+RECEIVED: t.Final = "SELECT count(*) FROM of_the_test.job"
 CLAIMED: t.Final = "SELECT 1 FROM of_the_test.job WHERE attempts > 0"
 
 
@@ -51,12 +52,17 @@ class Host:
         return answer.status_code, time.monotonic() - started
 
     def health(self) -> tuple[int, str]:
-        headers = {"Authorization": f"Bearer {HEALTH}"}
-        answer = requests.get(
-            f"{self.url}/chatwoot/health", headers=headers, timeout=10
-        )
+        answer = self._health()
 
         return answer.status_code, answer.json()["status"]
+
+    def figures(self) -> dict[str, t.Any]:
+        return t.cast(dict[str, t.Any], self._health().json())
+
+    def _health(self) -> requests.Response:
+        headers = {"Authorization": f"Bearer {HEALTH}"}
+
+        return requests.get(f"{self.url}/chatwoot/health", headers=headers, timeout=10)
 
     def is_up(self) -> bool:
         with contextlib.suppress(requests.ConnectionError):
@@ -301,3 +307,31 @@ def test_a_delivery_is_refused_in_three_seconds_while_the_database_waits(
             # Half a second is for a machine that runs other tests.
             assert max(seconds for _, seconds in took) < 3.5
             assert host.deliver(7)[0] == 202
+
+
+# -- another server takes over -----------------------------------------------------
+
+
+@pytest.mark.slow
+def test_an_app_goes_on_with_the_standby_that_takes_over(serve: Serve) -> None:
+    """Its URL names both, and nobody restarts it."""
+    with postgresql() as primary, standby(primary) as second:
+        hosts = f"127.0.0.1:{primary.port},127.0.0.1:{second.port}"
+
+        with serve(f"postgresql://postgres@{hosts}/postgres") as host:
+            assert host.deliver(1)[0] == 202
+            wait_until(lambda: second.execute(TABLES))
+            wait_until(lambda: second.execute(RECEIVED) == [(1,)])
+            primary.stop()
+            status, seconds = host.deliver(2)
+            assert (status, seconds < 3.5) == (500, True)
+
+            assert second.execute("SELECT pg_promote()") == [(True,)]
+            began = time.monotonic()
+            wait_until(lambda: host.deliver(2)[0] == 202)
+            assert time.monotonic() - began < 5.0
+            assert host.deliver(1)[0] == 200  # a duplicate: it was not lost
+            wait_until(lambda: len(second.execute(CLAIMED)) == 2)
+            assert "failover" in host.figures()
+
+        assert "Another server of PostgreSQL has taken over" in host.log.read_text()

@@ -168,19 +168,45 @@ def postgresql(**settings: str) -> t.Iterator[Program]:
             **_as_owner(),
         )
         port = free_port()
-        named = {**_SETTINGS, "listen_addresses": HOST, **settings}
-        command = [
-            *(str(bin_folder / "postgres"), "-D", str(folder / "data")),
-            *("-k", str(folder), "-p", str(port)),
-            *(
-                part
-                for name, value in named.items()
-                for part in ("-c", f"{name}={value}")
-            ),
-        ]
+        command = _postgres(folder, port, **settings)
 
         with _running(Program(command, port, folder / "log")) as server:
             yield server
+
+
+@contextlib.contextmanager
+def standby(primary: Program) -> t.Iterator[Program]:
+    """A server that follows another one, for a block. Takes some seconds.
+
+    ``SELECT pg_promote()`` lets it take over.
+    """
+    bin_folder = _bin_folder()
+
+    with _folder() as folder:
+        subprocess.run(
+            [
+                *(bin_folder / "pg_basebackup", "--pgdata", folder / "data"),
+                *("--dbname", primary.url, "--wal-method", "stream"),
+                *("--write-recovery-conf", "--checkpoint", "fast", "--no-sync"),
+            ],
+            check=True,
+            **_as_owner(),
+        )
+        port = free_port()
+
+        with _running(Program(_postgres(folder, port), port, folder / "log")) as server:
+            yield server
+
+
+def _postgres(folder: Path, port: int, **settings: str) -> list[str]:
+    """The command of a server with its data in a folder."""
+    named = {**_SETTINGS, "listen_addresses": HOST, **settings}
+
+    return [
+        *(str(_bin_folder() / "postgres"), "-D", str(folder / "data")),
+        *("-k", str(folder), "-p", str(port)),
+        *(part for name, value in named.items() for part in ("-c", f"{name}={value}")),
+    ]
 
 
 @contextlib.contextmanager
