@@ -21,6 +21,7 @@ from support.queue import DAY, Store, open_store
 from support.waiting import Clock, wait_until
 
 from flask_chatwoot import Chatwoot, cli
+from flask_chatwoot.cli.output import counted
 from flask_chatwoot.queue.schema import JobState
 from flask_chatwoot.simulator import Fault, Simulator
 
@@ -117,6 +118,7 @@ def states(app: Flask) -> dict[int, str]:
     return {job.id: job.state for job in store_of(app).inspection.jobs()}
 
 
+OTHERS = "Error: Not dead: 1, 3, 99. See flask chatwoot jobs.\n"
 ONE, IDS = "1 job will be retried.\n", "Error: Give job ids, or --dead.\n"
 
 
@@ -125,7 +127,12 @@ ONE, IDS = "1 job will be retried.\n", "Error: Give job ids, or --dead.\n"
     [
         ("2", 0, ONE, {2: "ready"}),
         ("--dead", 0, ONE, {2: "ready"}),
-        ("1 2 3 99", 1, f"{ONE}Error: Not dead: 1, 3, 99.\n", {2: "ready"}),
+        (
+            "1 2 3 99",
+            1,
+            f"{ONE}Error: Not dead: 1, 3, 99. See flask chatwoot jobs.\n",
+            {2: "ready"},
+        ),
         ("", 2, IDS, {}),
         ("2 --dead", 2, IDS, {}),
         ("two", 2, "'two' is not a valid integer range.\n", {}),
@@ -217,6 +224,23 @@ def test_commands_explain_what_they_accept(
     actual, printed = run(app, *arguments.split())
     assert actual == code
     assert re.search(text, printed)
+
+
+@pytest.mark.parametrize("arguments", ["", "jobs", "database"])
+def test_the_list_of_commands_cuts_no_sentence(app: Flask, arguments: str) -> None:
+    code, printed = run(app, *arguments.split(), "--help")
+    _, _, commands = printed.partition("Commands:\n")
+
+    assert code == 0
+    assert [line for line in commands.splitlines() if not line.endswith(".")] == []
+    assert "..." not in commands
+
+
+@pytest.mark.parametrize(
+    ("count", "printed"), [(0, "0 jobs"), (1, "1 job"), (2, "2 jobs"), (11, "11 jobs")]
+)
+def test_a_number_has_its_plural(count: int, printed: str) -> None:
+    assert counted(count, "job") == printed
 
 
 # Longer than the command waits for an answer; then it waits for this turn to end.

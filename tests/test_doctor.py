@@ -782,7 +782,7 @@ CATCH_UP = [
 
 
 READY = "warning age: the oldest came 100 s ago … flask chatwoot jobs --state ready"
-NO_WORKER = "error workers: 1 jobs wait, and no worker runs."
+NO_WORKER = "error workers: Jobs that wait: 1; no worker runs."
 JOBS = [
     case(
         break_database,

@@ -218,6 +218,19 @@ def test_every_thread_beside_an_app_begins_in_an_empty_context() -> None:
     assert {each for each in users if room_of(each) != "simulator"} == {"background"}
 
 
+def test_what_commands_print_passes_one_module() -> None:
+    users = {
+        name
+        for name in MODULES
+        for node in ast.walk(tree_of(name))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("click.echo", "print")
+        and "err=True" not in ast.unparse(node)
+    }
+
+    assert users == {"cli.output"}
+
+
 def test_every_line_can_name_what_it_is_about() -> None:
     users = {
         name

@@ -201,7 +201,7 @@ class _Sweep:
             self._finish()
 
         if taken_in:
-            log.info("catch-up took in %d messages that were not delivered", taken_in)
+            log.info("messages that catch-up took in: %d", taken_in)
 
         return taken_in
 
@@ -365,8 +365,8 @@ class _Sweep:
 
         if left:
             log.warning(
-                "catch-up leaves %d messages unanswered: they are older than "
-                "CHATWOOT_MAX_AGE",
+                "messages that catch-up leaves unanswered, as they are older than "
+                "CHATWOOT_MAX_AGE: %d",
                 left,
             )
 

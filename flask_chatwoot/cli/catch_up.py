@@ -12,10 +12,10 @@ from flask_chatwoot.errors import APIError
 from flask_chatwoot.payloads.events import MessageEvent
 from flask_chatwoot.runtime import current_runtime
 
-from .output import show, tell
+from .output import counted, show, tell
 
 
-@click.command()
+@click.command(short_help="Look once for what was not delivered.")
 @click.option(
     "--dry-run", is_flag=True, help="Show what would be found; write nothing."
 )
@@ -59,7 +59,7 @@ def _run(*, dry_run: bool, resume: bool) -> None:
     if count is None:
         raise click.ClickException("Another process is looking at this moment.")
 
-    tell(f"{_counted(count, 'message')} found and stored for the workers.")
+    tell(f"{counted(count, 'message')} found and stored for the workers.")
 
 
 def _problem(parts: CatchUp) -> str | None:
@@ -84,7 +84,7 @@ def _problem(parts: CatchUp) -> str | None:
 
 def _rehearse(parts: CatchUp) -> None:
     if problem := _problem(parts):
-        show(f"Nothing would be taken in: {problem}")
+        show(f"Nothing would be taken in. {problem}")
 
     looked = parts.rehearse()
 
@@ -98,8 +98,8 @@ def _rehearse(parts: CatchUp) -> None:
         for finding in _messages(findings)
     )
     show(
-        f"{_counted(len(looked), 'conversation')} changed; "
-        f"{_counted(count, 'message')} would be taken in."
+        f"{counted(len(looked), 'conversation')} changed; "
+        f"{counted(count, 'message')} would be taken in."
     )
 
 
@@ -126,7 +126,3 @@ def _line(conversation_id: int, finding: Finding) -> str:
         f"conversation {conversation_id}, message {finding.message_id}: "
         f"{finding.verdict} (written {finding.age:.0f} s ago)"
     )
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"

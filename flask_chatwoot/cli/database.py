@@ -19,7 +19,7 @@ def database() -> None:
     """Prepare a PostgreSQL database."""
 
 
-@database.command()
+@database.command(short_help="Print the statements that make schema and tables.")
 @click.option(
     "--schema",
     callback=checked(schema_name),

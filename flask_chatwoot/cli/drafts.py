@@ -12,10 +12,12 @@ from flask_chatwoot.outcomes import DraftVerdict
 from flask_chatwoot.queue.reviews import COUNTED, Count, rates
 from flask_chatwoot.runtime import current_runtime
 
+from .output import counted, show
+
 _COLUMNS: t.Final = "{:<10}  {:<10}  {:>6}  {:>6}  {:>7}"
 
 
-@click.command()
+@click.command(short_help="Count the drafts that operators used, edited or ignored.")
 @click.option(
     "--days",
     type=click.IntRange(1, COUNTED),
@@ -38,16 +40,15 @@ def drafts(days: int) -> None:
             "CHATWOOT_DRAFT_FEEDBACK=true."
         )
 
-    click.echo(
-        _COLUMNS.format("DAY", "DRAFT", *(each.upper() for each in DraftVerdict))
-    )
+    show(_COLUMNS.format("DAY", "DRAFT", *(each.upper() for each in DraftVerdict)))
 
     for (day, kind), rows in itertools.groupby(counts, lambda each: each[:2]):
-        click.echo(_line(day, kind, rows))
+        show(_line(day, kind, rows))
 
     found = rates(counts)
     parts = [f"{found[each]:.0%} {each}" for each in DraftVerdict if each in found]
-    click.echo(f"{found['reviewed']} drafts{': ' if parts else ''}{', '.join(parts)}")
+    reviewed = counted(int(found["reviewed"]), "draft")
+    show(f"{reviewed}{': ' if parts else ''}{', '.join(parts)}")
 
 
 def _line(day: str, kind: str, rows: t.Iterable[Count]) -> str:

@@ -17,7 +17,7 @@ from flask_chatwoot.queue.schema import JobState
 from flask_chatwoot.runtime import current_runtime
 
 from .options import FiniteRange, checked, needs_driver
-from .output import show, tell
+from .output import counted, show, tell
 
 if t.TYPE_CHECKING:
     from flask_chatwoot.queue.move import Moved, Target
@@ -39,7 +39,7 @@ def _inspection() -> Inspection:
 @click.option("--json", "as_json", is_flag=True, help="One JSON array.")
 @click.option(
     "--limit",
-    type=click.IntRange(0, 2**63 - 1),
+    type=click.IntRange(0, 1_000_000),
     default=100,
     show_default=True,
     help="Newest jobs; 0 for all.",
@@ -67,10 +67,12 @@ def retry(ids: tuple[int, ...], dead: bool) -> None:
     found = inspection.jobs(JobState.DEAD) if dead else []
     wanted = [job.id for job in found] or list(ids)
     retried = inspection.retry(wanted)
-    tell(f"{_counted(len(retried))} will be retried.")
+    tell(f"{counted(len(retried), 'job')} will be retried.")
 
     if others := sorted(set(wanted) - set(retried)):
-        raise click.ClickException(f"Not dead: {', '.join(map(str, others))}.")
+        raise click.ClickException(
+            f"Not dead: {', '.join(map(str, others))}. See flask chatwoot jobs."
+        )
 
 
 @jobs.command()
@@ -92,7 +94,7 @@ def prune(days: float, dead: bool) -> None:
     pruned = store.inspection.prune(older_than=days * 86400, dead=dead)
     # Catch-up cannot know any more what of that time was answered.
     store.sweeps.begin_again(store.database.clock() - days * 86400)
-    tell(f"{_counted(pruned)} deleted.")
+    tell(f"{counted(pruned, 'job')} deleted.")
 
 
 @jobs.command()
@@ -143,17 +145,13 @@ def _as_text(moved: Moved, target: Target) -> str:
     what = "The jobs had been moved"
 
     if not moved.again:
-        what = f"Moved: {_counted(moved.unfinished)}, and {moved.dead} dead,"
+        what = f"Moved: {counted(moved.unfinished, 'job')}, and {moved.dead} dead,"
 
     return (
         f"{what} to {target}.\n"
         "Set CHATWOOT_DATABASE_URL and CHATWOOT_DATABASE_SCHEMA to these, and start "
         "the app. Delete the file when it works: texts of customers are in it."
     )
-
-
-def _counted(count: int) -> str:
-    return f"{count} job{'' if count == 1 else 's'}"
 
 
 def _as_json(rows: list[JobRow]) -> str:

@@ -98,6 +98,11 @@ def fail_if_untold(ctx: click.Context) -> None:
         raise click.ClickException(f"{_what(error)}; nothing else failed.")
 
 
+def counted(count: int, noun: str) -> str:
+    """A number and its noun, whose plural has an "s"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def _what(error: OSError) -> str:
     return f"Standard output cannot be written: {error.strerror}"
 

@@ -18,7 +18,7 @@ ENTRIES: t.Final = {"webhook": "account", "bot": "bot"}
 """By what is said on the command line, the kind of connection."""
 
 
-@click.command()
+@click.command(short_help="Open a page to talk to this app.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -109,6 +109,11 @@ def _address_errors(host: str, port: int) -> t.Iterator[None]:
         yield
     except OSError as error:
         raise click.ClickException(
-            f"Cannot listen on {host}, port {port}: {error.strerror}. "
-            "Choose another with --port."
+            f"Cannot listen on {host}, port {port}: {_said(error)}. "
+            "Choose another with --port, or --host."
         ) from None
+
+
+def _said(error: OSError) -> str:
+    """Without the address, which Python adds."""
+    return (error.strerror or type(error).__name__).partition(" (")[0]

@@ -12,8 +12,7 @@ import tempfile
 import typing as t
 from pathlib import Path
 
-import click
-
+from .output import tell
 from .stop import Stop
 
 FOLDER: t.Final = "FLASK_CHATWOOT_RELOADING"
@@ -52,7 +51,7 @@ def supervise() -> t.NoReturn:
 
         while not stop.wait(0) and (code == CHANGED or (code and files.exists())):
             if code != CHANGED:
-                click.echo("The app could not be loaded. Waiting for a change.")
+                tell("The app could not be loaded. Waiting for a change.")
                 _wait_for_change(json.loads(files.read_text(encoding="utf-8")), stop)
 
             code = _run(folder, stop)

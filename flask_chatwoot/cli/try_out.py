@@ -54,7 +54,7 @@ def ask(text: str, mode: str) -> None:
         show(answer)
 
 
-@click.command()
+@click.command(short_help="Run a conversation in a simulated Chatwoot.")
 @click.argument("texts", nargs=-1, required=True)
 @click.option(
     "--mode",

@@ -14,10 +14,10 @@ from flask_chatwoot.queue.schema import DraftState, JobState
 from flask_chatwoot.runtime import current_runtime
 from flask_chatwoot.turns.messages import TAKEOVER, UNANSWERED, UNDELIVERED
 
-from .output import show
+from .output import counted, show
 
 
-@click.command()
+@click.command(short_help="List the turns of a conversation, and why each ended.")
 @click.argument("conversation", type=click.IntRange(1, 2**63 - 1))
 @with_appcontext
 def why(conversation: int) -> None:
@@ -128,11 +128,7 @@ def _tried(job: JobStory) -> str:
     ]
     details = f" ({', '.join(failed)})" if failed else ""
 
-    return f"{_counted(job.attempts, 'attempt')}{details}"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    return f"{counted(job.attempts, 'attempt')}{details}"
 
 
 def _owner(ownership: Ownership) -> str:

@@ -274,14 +274,13 @@ def _workers(
     elif leased:
         yield warned(
             "workers",
-            f"{len(idle)} jobs wait for a worker; workers run {len(leased)} others.",
+            f"Jobs that wait for a worker: {len(idle)}; workers run {len(leased)}.",
             "If that lasts, raise CHATWOOT_WORKERS, or set a time limit in the "
             "provider.",
         )
     else:
-        yield failed(
-            "workers", f"{len(idle)} jobs wait, and no worker runs.", _start(context)
-        )
+        what = f"Jobs that wait: {len(idle)}; no worker runs."
+        yield failed("workers", what, _start(context))
 
 
 def _limits(context: DoctorContext) -> Findings:

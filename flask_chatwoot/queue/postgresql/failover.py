@@ -84,8 +84,8 @@ def _compare(connection: psycopg.Connection[t.Any], schema: str, timeline: str) 
 
     log.warning(
         "Another server of PostgreSQL has taken over, or a backup was restored. What "
-        "was stored last may be lost: %d replies are looked for in Chatwoot before "
-        "they are sent, and catch-up looks for messages.",
+        "was stored last may be lost: catch-up looks for messages, and replies are "
+        "looked for in Chatwoot before they are sent (%d).",
         drafts,
     )
 
