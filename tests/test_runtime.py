@@ -340,7 +340,8 @@ def test_a_provider_that_raises_is_called_again_and_the_turn_then_given_up(
 @pytest.mark.parametrize(
     ("reason", "why"),
     [
-        ("the model is not paid for", "Reason: the model is not paid for"),
+        ("the model is not paid for", "Reason: the model is not paid for."),
+        ("The quota is used up. ", "Reason: The quota is used up."),
         ("x" * 400, f"Reason: {'x' * 300}…"),
         ("a\0b\ud800", "Reason: ab?"),
         *(

@@ -34,6 +34,9 @@ from flask_chatwoot.texts import ENGLISH, Texts
 EXCERPT: t.Final = 300
 """Characters of a text that a note quotes."""
 
+_ENDS: t.Final = (".", "!", "?", "…")
+"""Of a sentence, in the languages of the notes."""
+
 _TAKEN: t.Final = "taken"
 """The step that is done in the database: operators have the conversation."""
 LONGEST_WAY: t.Final = 30.0
@@ -109,7 +112,7 @@ def failure_note(
     why = texts.find(f"failed_{reason.value}") or reason.value
 
     if given and is_visible(given):
-        why = texts.get("reason", reason=_shortened(storable(given)))
+        why = _sentence(texts.get("reason", reason=_shortened(storable(given))))
 
     what = f"{texts.get('failed')} {why}"
 
@@ -119,6 +122,11 @@ def failure_note(
 def quote(text: str) -> str:
     """The beginning of a text, in Markdown."""
     return "\n".join(f"> {line}" for line in _shortened(text).splitlines())
+
+
+def _sentence(text: str) -> str:
+    """A text that another sentence may follow."""
+    return text if text.endswith(_ENDS) else f"{text}."
 
 
 def _shortened(text: str) -> str:
