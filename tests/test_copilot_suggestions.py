@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from flask import Flask
+from support import databases
 from support.apps import jobs_of, recorded, runtime_of
 from support.commands import outcome
 from support.stories import QUESTION, Begin, Story, Thinker
@@ -50,6 +52,18 @@ def press(app: Flask, story: Story) -> str:
 def change(app: Flask, request: Request) -> str | None:
     with app.app_context():
         return revise(runtime_of(app), request)
+
+
+@contextlib.contextmanager
+def locked(path: str, conversation_id: int) -> t.Iterator[None]:
+    """Change a conversation for long, as another process."""
+    database = databases.open_database(path, account_id=1)
+
+    with (
+        contextlib.closing(database),
+        database.transaction(conversation_id=conversation_id),
+    ):
+        yield
 
 
 @pytest.fixture
@@ -202,6 +216,34 @@ def test_a_note_in_a_long_conversation_makes_no_new_draft(
     thinker.answer()
 
     assert press(app, quiet) == "You asked: Question 11"
+    assert len(thinker.asked) == 1
+
+
+def test_a_database_that_is_locked_meanwhile_takes_no_more_time(
+    quiet: Story,
+    app: Flask,
+    thinker: Thinker,
+    path: str,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(drafting, "PATIENCE", 0.5)
+    monkeypatch.setattr(drafting, "_LAST_LOOK", 0.1)
+
+    with ThreadPoolExecutor() as pool:
+        pressed = pool.submit(press, app, quiet)
+        thinker.wait_until_asked()
+
+        with (
+            locked(path, quiet.talk.id),
+            pytest.raises(RefusedError, match="still being written"),
+        ):
+            pressed.result(timeout=1.5)
+
+    thinker.answer()
+    wait_until(lambda: not drafting.writing._claims)
+
+    assert press(app, quiet).startswith("You asked")
     assert len(thinker.asked) == 1
 
 

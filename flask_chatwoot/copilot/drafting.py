@@ -23,12 +23,17 @@ from flask_chatwoot.background import (
 from flask_chatwoot.client.connections import calls_until
 from flask_chatwoot.errors import DatabaseError, trace
 from flask_chatwoot.logs import about, logger
+from flask_chatwoot.queue import deadline
 from flask_chatwoot.queue.suggestions import Claimed, Ended, Suggestions, Wanted
 
 from .refusals import RefusedError
 
 PATIENCE: float = 12.0
 """Seconds from the beginning of a request after which it waits no longer."""
+
+_LAST_LOOK: t.Final = 1.5
+"""Seconds after that in which its calls of the database end: Chatwoot gives up after
+15."""
 
 MOST_WAITING: t.Final = 2
 """Requests of a process that wait at the same time."""
@@ -72,7 +77,8 @@ class Waiting(Forkable):
     def place(self) -> t.Iterator[float]:
         """A block in which the request of this thread waits; may be nested.
 
-        Calls of Chatwoot's API in it end with the time that the request has.
+        Calls of Chatwoot's API in it end with the time that the request has, and those
+        of the database shortly after it.
 
         :return: When that is over, by :func:`time.monotonic`.
         :raises RefusedError: Too many wait.
@@ -92,7 +98,7 @@ class Waiting(Forkable):
         until = self._here.until = time.monotonic() + PATIENCE
 
         try:
-            with calls_until(until):
+            with calls_until(until), deadline.by(until + _LAST_LOOK):
                 yield until
         finally:
             self._here.until = None
@@ -201,7 +207,9 @@ def written(
         left = until - time.monotonic()
 
         if left <= 0:
-            suggestions.leave(wanted)
+            with contextlib.suppress(DatabaseError):  # the text is kept for longer
+                suggestions.leave(wanted)
+
             raise RefusedError("still_writing")
 
         if done.wait(min(left, _LOOK_EVERY)):

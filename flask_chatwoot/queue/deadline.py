@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import math
 import time
 import typing as t
 
@@ -17,6 +18,30 @@ to a tenth of a second later; the rest of three seconds is for the request itsel
 _until: t.Final[contextvars.ContextVar[float | None]] = contextvars.ContextVar(
     "chatwoot_deadline", default=None
 )
+
+
+_end: t.Final[contextvars.ContextVar[float]] = contextvars.ContextVar(
+    "chatwoot_end", default=math.inf
+)
+
+
+@contextlib.contextmanager
+def by(end: float) -> t.Iterator[None]:
+    """A block whose calls of the store wait no longer than until then, in any database.
+
+    :param end: By :func:`time.monotonic`.
+    """
+    token = _end.set(min(end, _end.get()))
+
+    try:
+        yield
+    finally:
+        _end.reset(token)
+
+
+def left(seconds: float) -> float:
+    """So many seconds, or those that are left of a block of :func:`by`."""
+    return max(0.0, min(seconds, _end.get() - time.monotonic()))
 
 
 @contextlib.contextmanager
@@ -35,7 +60,7 @@ def within(seconds: float) -> t.Iterator[None]:
 
 
 def earliest(until: float) -> float:
-    """The earlier of an end and of the block's, seconds of ``time.monotonic()``."""
+    """The earlier of an end and of the blocks', seconds of ``time.monotonic()``."""
     limit = _until.get()
 
-    return until if limit is None else min(until, limit)
+    return min(until, _end.get(), math.inf if limit is None else limit)

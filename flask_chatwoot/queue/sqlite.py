@@ -15,7 +15,7 @@ from pathlib import Path
 from flask_chatwoot.background import Forkable, register_for_forks
 from flask_chatwoot.errors import DatabaseError
 
-from . import migrations, moved, schema
+from . import deadline, migrations, moved, schema
 from .database import Result, Rows, Values, Work
 from .liveness import Processes, ProcessLocks
 from .timeline import Timeline
@@ -215,7 +215,7 @@ class SQLiteDatabase(Forkable):
 
         with self._connection(look=durable) as db:
             # After the processes that came before.
-            with self._order.turn(_ORDERED):
+            with self._order.turn(deadline.left(_ORDERED)):
                 self._limit_wait(db, started)
                 # At once: what is read in the block is still true when it writes.
                 db.execute("BEGIN IMMEDIATE")
@@ -242,7 +242,7 @@ class SQLiteDatabase(Forkable):
 
     def _limit_wait(self, db: sqlite3.Connection, started: float) -> None:
         """Let SQLite wait for the rest of the time that a transaction has to begin."""
-        patience = started + _DECIDED - time.monotonic()
+        patience = deadline.left(started + _DECIDED - time.monotonic())
 
         # Rarely: only after a long wait, and once after that.
         if abs(patience - self._patience) > 0.5:
@@ -309,7 +309,7 @@ class SQLiteDatabase(Forkable):
 
         :param look: Look whether the file is still there; see :meth:`_ready`.
         """
-        if not self._lock.acquire(timeout=_BUSY):
+        if not self._lock.acquire(timeout=deadline.left(_BUSY)):
             raise self._busy()
 
         try:
