@@ -199,6 +199,28 @@ def test_what_comes_too_late_is_given_at_the_next_press(
     assert len(thinker.asked) == 1
 
 
+def test_a_provider_that_fails_too_late_is_seen_to_fail(
+    quiet: Story, app: Flask, chatwoot: Chatwoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails = threading.Event()
+
+    @chatwoot.reply_provider
+    def reply(text: str) -> str:
+        assert not fails.wait(10), "The model does not answer."
+        return text
+
+    monkeypatch.setattr(drafting, "PATIENCE", 0.3)
+
+    with pytest.raises(RefusedError, match="still being written"):
+        press(app, quiet)
+
+    fails.set()
+    wait_until(lambda: not drafting.writing._claims)
+
+    with pytest.raises(RefusedError, match="failed"):
+        press(app, quiet)
+
+
 def test_a_note_in_a_long_conversation_makes_no_new_draft(
     quiet: Story, app: Flask, thinker: Thinker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -309,6 +331,21 @@ def test_everybody_who_waits_gets_the_text_which_is_erased_then(store: Store) ->
 
     assert got == [Ended("A text.", None)] * 2
     assert store.suggestions.conversations_of("A  text.") == [42]
+    assert isinstance(store.suggestions.ask(WANTED), Claimed)
+
+
+@pytest.mark.parametrize(("seconds", "is_told"), [(50, True), (200, False)])
+def test_a_failure_that_nobody_waited_for_is_told_to_the_next_one(
+    store: Store, clock: Clock, seconds: float, is_told: bool
+) -> None:
+    claimed = claimed_in(store)
+    store.suggestions.leave(WANTED)
+    store.suggestions.end(claimed, Ended(None, "provider_failed"))
+    clock.advance(seconds)
+
+    if is_told:
+        assert store.suggestions.ask(WANTED) == Ended(None, "provider_failed")
+
     assert isinstance(store.suggestions.ask(WANTED), Claimed)
 
 

@@ -21,6 +21,9 @@ REMEMBERED: t.Final = 3600.0
 CLAIM: t.Final = 10.0
 """Seconds after which a claim ends that was not renewed: its process has died."""
 
+_NEWS: t.Final = 60.0
+"""Seconds after the end of its claim in which a failure is told to the next one."""
+
 _ROW: t.Final = """
 account_id = :account AND conversation_id = :conversation
 AND fingerprint = :fingerprint AND request = :request
@@ -186,8 +189,11 @@ class Suggestions:
             others = max(waiting - again, 0)
 
             if content is not None or failure is not None:
-                # A failure is for those who waited; who comes later begins anew.
-                if failure is not None and not again:
+                # A failure is for those who waited, or for the next one if nobody did
+                # any more: a provider that fails late would never be seen to fail.
+                is_told = again or (not others and tx.now <= until + _NEWS)
+
+                if failure is not None and not is_told:
                     return self._claimed(tx, values, waiting=others + 1)
 
                 return self._taken(tx, values, others, Ended(content, failure))
