@@ -20,6 +20,7 @@ from support.deliveries import signed
 
 from flask_chatwoot import Chatwoot, DeliveryOutcome, Reason, TurnOutcome, extension
 from flask_chatwoot.config.table import SETTINGS
+from flask_chatwoot.outcomes import DraftVerdict
 
 NEEDED: t.Final = {
     "CHATWOOT_BASE_URL": "https://chatwoot.test",
@@ -397,7 +398,9 @@ def test_every_outcome_and_reason_is_listed_with_its_meaning(flask: Run) -> None
         *("DELIVERY", *DeliveryOutcome),
         *("TURN", *TurnOutcome),
         *("REASON", *Reason),
+        *("DRAFT", *DraftVerdict),
     ]
-    assert {each.meaning for each in (*DeliveryOutcome, *TurnOutcome, *Reason)} <= {
+    listed = (*DeliveryOutcome, *TurnOutcome, *Reason, *DraftVerdict)
+    assert {each.meaning for each in listed} <= {
         line.partition("  ")[2].strip() for line in printed
     }

@@ -81,7 +81,7 @@ def _shown(found: Found) -> str:
 
 @click.command()
 def outcomes() -> None:
-    """List how deliveries and turns end, and the reasons."""
+    """List how deliveries, turns and drafts end, and the reasons."""
     rows: list[tuple[str, ...]] = [
         *_meanings("DELIVERY", DeliveryOutcome),
         *_meanings("TURN", TurnOutcome),
