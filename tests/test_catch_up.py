@@ -731,6 +731,10 @@ def test_a_post_that_is_not_ours_means_another_instance_and_stops_catch_up(
     assert code == 1
     assert str(other.id) in printed
 
+    code, printed = outcome(place.app, "catch-up", "--dry-run")
+    assert printed.startswith("Nothing is taken in now. Another instance has posted")
+    assert "would then be taken in.\n" in printed
+
     code, printed = outcome(place.app, "catch-up", "--resume")
     assert (code, printed) == (0, "1 message found and stored for the workers.\n")
 
@@ -1295,6 +1299,18 @@ def test_a_rehearsal_shows_what_is_still_left_to_its_delivery(place: Place) -> N
         "(written 2 s ago)"
     ) in printed
     assert "0 messages would be taken in." in printed
+
+
+def test_a_rehearsal_says_why_nothing_is_looked_for_and_counts_nothing(
+    place: Place,
+) -> None:
+    printed = outcome(place.app, "catch-up", "--dry-run")
+
+    assert printed == (
+        0,
+        "Nothing is taken in now. This database has not accepted a verified delivery "
+        "of the account yet. Until then nothing is looked for.\n",
+    )
 
 
 def test_the_command_stores_what_it_finds_and_begins_no_turn(place: Place) -> None:

@@ -84,9 +84,12 @@ def _problem(parts: CatchUp) -> str | None:
 
 def _rehearse(parts: CatchUp) -> None:
     if problem := _problem(parts):
-        show(f"Nothing would be taken in. {problem}")
+        show(f"Nothing is taken in now. {problem}")
 
     looked = parts.rehearse()
+
+    if problem and not looked:
+        return
 
     for findings in looked:
         for line in _lines(findings):
@@ -97,9 +100,10 @@ def _rehearse(parts: CatchUp) -> None:
         for findings in looked
         for finding in _messages(findings)
     )
+    would = "would then" if problem else "would"
     show(
         f"{counted(len(looked), 'conversation')} changed; "
-        f"{counted(count, 'message')} would be taken in."
+        f"{counted(count, 'message')} {would} be taken in."
     )
 
 
