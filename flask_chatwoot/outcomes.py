@@ -140,7 +140,10 @@ class Reason(_Ending):
         "no_provider",
         "No provider is registered for this mode and Chatwoot inbox.",
     )
-    PROVIDER_FAILED = "provider_failed", "The provider raised, on every attempt."
+    PROVIDER_FAILED = (
+        "provider_failed",
+        "The provider raised, on every attempt, or gave up (GiveUp).",
+    )
     PROVIDER_TIMEOUT = (
         "provider_timeout",
         "The provider did not answer within CHATWOOT_PROVIDER_TIMEOUT.",
