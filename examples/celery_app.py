@@ -1,6 +1,8 @@
 """A shop's bot whose turns are run by Celery, on any number of machines.
 
-It needs PostgreSQL and Redis; their addresses, and Chatwoot's, are in the environment::
+In a checkout, ``pip install ".[celery,postgresql]" "psycopg[binary]"``. It needs
+PostgreSQL (CHATWOOT_DATABASE_URL) and Redis (BROKER_URL); these addresses, and
+Chatwoot's, are in the environment::
 
     flask --app examples/celery_app.py run
     celery --app examples.celery_app:celery_app worker

@@ -1,5 +1,6 @@
 """A shop's bot that asks a language model, through the official package openai.
 
+It needs ``pip install openai``.
 OPENAI_BASE_URL names another server of the same API, such as one on this machine::
 
     OPENAI_API_KEY=sk-... flask --app examples/openai_chat.py chatwoot playground

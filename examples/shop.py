@@ -1,6 +1,8 @@
-"""A shop's app: a factory, a database with one order, 4711, and an audit trail in it::
+"""A shop's app: a factory, a database, and an audit trail in it.
 
-flask --app examples/shop.py chatwoot playground
+There is one order, 4711. With SQLAlchemy (``pip install sqlalchemy``)::
+
+    flask --app examples/shop.py chatwoot playground
 """
 
 import re
