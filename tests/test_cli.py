@@ -56,6 +56,19 @@ def listed(app: Flask, arguments: str = "") -> list[dict[str, t.Any]]:
     return t.cast(list[dict[str, t.Any]], json.loads(printed))
 
 
+@pytest.mark.parametrize("group", [(), ("jobs",), ("database",)], ids=str)
+def test_help_lists_each_command_with_a_whole_sentence(
+    app: Flask, group: tuple[str, ...]
+) -> None:
+    code, printed = run(app, *group, "--help")
+    _, _, commands = printed.partition("Commands:\n")
+
+    assert code == 0
+    assert commands
+    assert [line for line in commands.splitlines() if not line.endswith(".")] == []
+    assert "..." not in commands
+
+
 def test_the_version_is_the_installed_one(app: Flask) -> None:
     version = importlib.metadata.version("Flask-Chatwoot")
     assert run(app, "--version") == (0, f"Flask-Chatwoot {version}\n")

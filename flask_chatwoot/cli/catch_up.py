@@ -26,10 +26,10 @@ from .output import counted, show, tell
 )
 @with_appcontext
 def catch_up(dry_run: bool, resume: bool) -> None:
-    """Look in Chatwoot for what was not delivered, and let workers answer it.
+    """Find in Chatwoot what was not delivered, and store it.
 
-    Workers do that by themselves, every CHATWOOT_CATCH_UP seconds. No text of a message
-    is shown.
+    Workers answer it. They also look by themselves, every CHATWOOT_CATCH_UP seconds.
+    No text of a message is shown.
     """
     try:
         _run(dry_run=dry_run, resume=resume)

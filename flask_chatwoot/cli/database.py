@@ -31,9 +31,9 @@ def database() -> None:
 )
 @with_appcontext
 def sql(schema: str | None, role: str | None) -> None:
-    """Print the statements that make the schema, its tables and the app's rights.
+    """Print what makes the schema, its tables and the app's rights.
 
-    Needed only where the app itself may not create a schema. Run them with psql, in
+    Needed only where the app itself may not create a schema. Run it with psql, in
     the database of the app.
     """
     config = current_runtime(keep_errors=True).config

@@ -27,9 +27,10 @@ _COLUMNS: t.Final = "{:<10}  {:<10}  {:>6}  {:>6}  {:>7}"
 )
 @with_appcontext
 def drafts(days: int) -> None:
-    """Count the drafts that operators used, edited or ignored, by day (UTC).
+    """Count the drafts that operators used, edited or ignored.
 
-    Needs CHATWOOT_DRAFT_FEEDBACK. No text is shown, and none is kept after the verdict.
+    By day (UTC). Needs CHATWOOT_DRAFT_FEEDBACK. No text is shown, and none is
+    kept after the verdict.
     """
     configured = current_runtime().configured
     counts = configured.store.reviews.counts(days)

@@ -72,7 +72,7 @@ def ask(text: str, mode: str) -> None:
 )
 @with_appcontext
 def simulate(texts: tuple[str, ...], mode: str, timeout: float) -> None:
-    """Run a conversation between a customer and this app in a simulated Chatwoot.
+    """Talk to this app as a customer of a simulated Chatwoot.
 
     Each of TEXTS is a message of the customer. Nothing leaves this machine, and no
     configuration is needed: neither the app's database nor its Celery is used.

@@ -21,9 +21,10 @@ from .output import counted, show
 @click.argument("conversation", type=click.IntRange(1, 2**63 - 1))
 @with_appcontext
 def why(conversation: int) -> None:
-    """List the turns of CONVERSATION, their posts, how they ended, and why.
+    """List the turns of CONVERSATION, and how and why they ended.
 
-    The number is the one in the conversation's URL. No text of a message is shown.
+    Their posts are listed too. The number is the one in the conversation's URL. No text
+    of a message is shown.
     """
     configured = current_runtime().configured
     jobs = configured.store.inspection.story(conversation)
