@@ -136,6 +136,13 @@ def test_a_conversation_has_the_mode_that_is_given_or_the_default_of_the_app(
     assert dict(human.talk.current.custom_attributes) == {"who": "Operator"}
 
 
+def test_the_fixture_shows_its_version_and_the_number_of_its_apps(
+    chatwoot_sim: ChatwootSim, bare: Flask
+) -> None:
+    chatwoot_sim.conversation(bare)
+    assert repr(chatwoot_sim) == f"<ChatwootSim {chatwoot_sim.version}, apps: 1>"
+
+
 def test_conversations_of_one_app_are_separate(bench: Bench) -> None:
     @bench.chatwoot.reply_provider(mode="bot")
     def reply(text: str, turn: Turn) -> str:

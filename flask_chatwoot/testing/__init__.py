@@ -293,7 +293,7 @@ class ChatwootSim:
         self._spare: Simulator | None = None
 
     def __repr__(self) -> str:
-        return f"<ChatwootSim {self.version} with {len(self._connections)} apps>"
+        return f"<ChatwootSim {self.version}, apps: {len(self._connections)}>"
 
     def __enter__(self) -> t.Self:
         return self
