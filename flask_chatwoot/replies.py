@@ -373,15 +373,16 @@ class Registry:
         return max(matching, key=lambda provider: provider.narrowness, default=None)
 
 
-def as_answer(value: t.Any) -> Answer | None:
+def as_answer(value: t.Any, function: t.Any = None) -> Answer | None:
     """What a provider returned, as replies; ``None`` if there is nothing to post or do.
 
+    :param function: The provider, to be named in the error.
     :raises ProviderError: Something in it is neither text, nor a reply, nor a
         hand-off, nor ``NoReply``, nor ``None``.
     """
     listed = value if isinstance(value, list | tuple) else [value]
     on_purpose = any(isinstance(each, NoReply) for each in listed)
-    replies = [_as_reply(each) for each in listed]
+    replies = [_as_reply(each, function) for each in listed]
     handoff = next((reply.handoff for reply in replies if reply.handoff), None)
     spoken = tuple(reply for reply in replies if not is_blank(reply))
 
@@ -394,7 +395,7 @@ def as_answer(value: t.Any) -> Answer | None:
     return Answer(spoken, handoff if isinstance(handoff, Handoff) else Handoff())
 
 
-def _as_reply(value: t.Any) -> Reply:
+def _as_reply(value: t.Any, function: t.Any) -> Reply:
     match value:
         case None | NoReply():
             return Reply()
@@ -408,10 +409,10 @@ def _as_reply(value: t.Any) -> Reply:
                 value if content == value.content else replace(value, content=content)
             )
 
-    kind = type(value).__name__
+    who = f"The reply provider {_name(function)}" if function else "A reply provider"
     raise ProviderError(
-        f"A reply provider returned {kind}; return text, a Reply, a Handoff, a list of "
-        "them, NoReply(), or None."
+        f"{who} returned {type(value).__name__}; return text, a Reply, a Handoff, a "
+        "list of them, NoReply(), or None."
     )
 
 

@@ -100,6 +100,10 @@ def give_up(text: str) -> str:
     raise GiveUp("no quota")
 
 
+def return_number(text: str) -> int:
+    return 42
+
+
 @pytest.mark.parametrize(
     ("provider", "question", "code", "texts"),
     [
@@ -115,7 +119,12 @@ def give_up(text: str) -> str:
             1,
             [f"{RAISED}LookupError", f"LookupError: {QUESTION}\n"],
         ),
-        (lambda text: 42, QUESTION, 1, ["Error: A reply provider returned int;"]),
+        (
+            return_number,
+            QUESTION,
+            1,
+            ["Error: The reply provider return_number returned int;"],
+        ),
         (
             give_up,
             QUESTION,

@@ -52,4 +52,4 @@ def ask(app: Flask, provider: Provider, turn: Turn) -> Answer | None:
             f"The reply provider raised {trace(error)}"
         ) from error
 
-    return as_answer(answer)
+    return as_answer(answer, provider.function)
