@@ -24,6 +24,8 @@ SETUP: t.Final = ("setup", "--url", APP, "--inbox", "3", "--yes")
 FULL: t.Final = Path("/dev/full")
 NO_SPACE: t.Final = "Error: Standard output cannot be written: No space left on device"
 
+pytestmark = pytest.mark.sqlite  # each app has a file of its own
+
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
 
 HOST: t.Final = """

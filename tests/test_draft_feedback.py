@@ -371,9 +371,9 @@ def test_a_suggestion_gets_a_verdict(
 
 
 class Shorter(t.NamedTuple):
+    conversation_id: int | None
     suggestion: str = DRAFT
     instruction: str = "Shorter, please"
-    conversation_id: int | None = None
 
 
 def test_a_suggestion_that_the_operator_had_changed_gets_none(
@@ -382,7 +382,7 @@ def test_a_suggestion_that_the_operator_had_changed_gets_none(
     press(app, pressed)
 
     with app.app_context():
-        assert revise(runtime_of(app), Shorter()) == "It has left."
+        assert revise(runtime_of(app), Shorter(pressed.talk.id)) == "It has left."
 
     says(app, pressed, "It has left.")
     assert [each["draft"] for each in reviewed] == ["It has left."]

@@ -173,6 +173,7 @@ def remembered(site: Site) -> Write:
 
 
 def taken_over(site: Site) -> Write:
+    site.put(1)
     wrote = functools.partial(state.operator_wrote, message_id=1)
 
     return lambda: site.ownership.apply(HERE, wrote)
