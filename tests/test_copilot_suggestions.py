@@ -221,6 +221,28 @@ def test_a_provider_that_fails_too_late_is_seen_to_fail(
         press(app, quiet)
 
 
+def test_a_provider_that_hangs_counts_as_failed_after_its_time(
+    begin: Begin, app: Flask, thinker: Thinker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story = begin(kind="account", backend="thread", workers=0, provider_timeout=0.5)
+    story.talk.customer_says(QUESTION)
+    story.sim.drain()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(drafting, "PATIENCE", 0.1)
+
+        with pytest.raises(RefusedError, match="still being written"):
+            press(app, story)
+
+    wait_until(lambda: not drafting.writing._claims)
+
+    with pytest.raises(RefusedError, match="failed"):
+        press(app, story)
+
+    thinker.answer()
+    assert press(app, story) == f"You asked: {QUESTION}"
+
+
 def test_a_note_in_a_long_conversation_makes_no_new_draft(
     quiet: Story, app: Flask, thinker: Thinker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,9 +42,6 @@ MOST_WRITING: t.Final = 8
 """Suggestions that a process writes at the same time, most of them for nobody who still
 waits."""
 
-LONGEST: t.Final = 600.0
-"""Seconds after which a suggestion may be begun anew, because a provider hangs."""
-
 _LOOK_EVERY: t.Final = 0.2
 
 _RENEW_EVERY: t.Final = 2.0
@@ -125,14 +122,18 @@ class Writing(Forkable):
         self._claims = {}
 
     def begin(
-        self, suggestions: Suggestions, claimed: Claimed, work: Work
+        self, suggestions: Suggestions, claimed: Claimed, work: Work, longest: float
     ) -> threading.Event:
-        """Start a thread; the event is set when it has ended."""
+        """Start a thread; the event is set when it has ended.
+
+        :param longest: Seconds after which it counts as failed, because a provider
+            hangs. What it writes later is taken if nobody has begun anew.
+        """
         done = threading.Event()
         run = functools.partial(self._write, suggestions, claimed, work, done)
         thread = new_thread(run, "chatwoot-suggestion")
         busy = len(self._claims) >= MOST_WRITING
-        self._claims[claimed] = suggestions, time.monotonic()
+        self._claims[claimed] = suggestions, time.monotonic() + longest
 
         if busy or not try_to_start(thread):
             self._end(suggestions, claimed, Ended(None, BUSY))
@@ -171,12 +172,15 @@ class Writing(Forkable):
             self._claims.pop(claimed, None)
 
     def _renew(self) -> None:
-        for claimed, (suggestions, began) in list(self._claims.items()):
-            if time.monotonic() - began < LONGEST:
+        for claimed, (suggestions, late_at) in list(self._claims.items()):
+            if time.monotonic() < late_at:
                 with contextlib.suppress(DatabaseError):  # what ends is begun anew
                     suggestions.renew(claimed)
             else:
-                self._claims.pop(claimed, None)
+                with about(claimed.conversation_id):
+                    log.error("there is no suggestion: the provider does not answer")
+
+                self._end(suggestions, claimed, Ended(None, FAILED))
 
 
 waiting: t.Final = Waiting()
@@ -186,7 +190,12 @@ writing: t.Final = Writing()
 
 
 def written(
-    suggestions: Suggestions, wanted: Wanted, work: Work, *, until: float
+    suggestions: Suggestions,
+    wanted: Wanted,
+    work: Work,
+    *,
+    until: float,
+    longest: float,
 ) -> str:
     """A suggestion, written now, or by another one who asked for the same.
 
@@ -194,6 +203,7 @@ def written(
     the work in any case: the next request gets its text.
 
     :param until: When that time is over, by :func:`time.monotonic`.
+    :param longest: Seconds after which the work counts as failed.
     :raises RefusedError: There is none, or none yet.
     :raises DatabaseError: The database failed.
     """
@@ -202,7 +212,7 @@ def written(
 
     while not isinstance(found, Ended):
         if isinstance(found, Claimed):
-            done = writing.begin(suggestions, found, work)
+            done = writing.begin(suggestions, found, work, longest)
 
         left = until - time.monotonic()
 

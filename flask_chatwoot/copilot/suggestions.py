@@ -157,10 +157,11 @@ def _suggested(
         b"" if instruction is None else hash_of(instruction, earlier or ""),
     )
     work = functools.partial(_write, runtime, provider, turn)
+    store, longest = runtime.configured.store, runtime.config.provider_timeout
 
     try:
         text = drafting.written(
-            runtime.configured.store.suggestions, wanted, work, until=until
+            store.suggestions, wanted, work, until=until, longest=longest
         )
     except DatabaseError as error:
         raise _unstored(error) from None
