@@ -354,7 +354,7 @@ def test_teardown_names_the_server_that_the_record_is_for(
     assert printed.startswith(
         f"  ! The record of setup is for {done.sim.url} account 1, and not for "
         f"{there}. To undo it, set CHATWOOT_BASE_URL, "
-        "CHATWOOT_ACCOUNT_ID and the token to those of there.\n"
+        "CHATWOOT_ACCOUNT_ID and the token to those of that account.\n"
     )
     assert printed.endswith(NOTHING) is known
 

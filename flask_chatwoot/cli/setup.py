@@ -243,7 +243,7 @@ def _tell_of_others(record: SetupRecord) -> None:
         tell(
             f"  ! The record of setup is for {' and '.join(record.elsewhere)}, and not "
             f"for {record.where}. To undo it, set CHATWOOT_BASE_URL, "
-            "CHATWOOT_ACCOUNT_ID and the token to those of there."
+            "CHATWOOT_ACCOUNT_ID and the token to those of that account."
         )
 
 
