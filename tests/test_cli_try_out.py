@@ -111,7 +111,7 @@ def return_number(text: str) -> int:
             None,
             QUESTION,
             1,
-            ["Error: No reply provider is registered for mode bot in every inbox.\n"],
+            ["Error: No reply provider is registered; decorate a function with"],
         ),
         (
             raise_error,
@@ -152,6 +152,19 @@ def test_an_error_is_reported_as_a_whole(
     assert stderr.startswith(texts[0])
     assert texts[-1] in stderr
     assert ("Traceback" in stderr) is (provider is raise_error)
+
+
+def test_providers_of_single_inboxes_are_not_asked(
+    bare: Flask, chatwoot: Chatwoot
+) -> None:
+    chatwoot.reply_provider(lambda text: "Yes?", inbox_id=3)
+
+    assert ask(bare, QUESTION) == (
+        1,
+        "",
+        "Error: No reply provider is registered for mode bot and all inboxes; each has "
+        "another mode, or an inbox_id.\n",
+    )
 
 
 def test_nothing_is_posted_stored_or_started(

@@ -6,7 +6,7 @@ from flask_chatwoot.errors import NoProviderError
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.replies import Turn
 from flask_chatwoot.runtime import Runtime
-from flask_chatwoot.turns.providers import ask
+from flask_chatwoot.turns.providers import ask, provider_for
 
 from .answers import text_in
 
@@ -18,11 +18,12 @@ def suggest(runtime: Runtime, text: str, mode: Mode = Mode.HUMAN) -> str | None:
     :raises ProviderFailedError: The provider raised.
     """
     turn = Turn(text=text, mode=mode)
-    provider = runtime.providers.find(turn.mode, None)
+    provider = provider_for(runtime.providers, turn)
 
     if provider is None:
         raise NoProviderError(
-            f"No reply provider is registered for mode {mode} in every inbox."
+            f"No reply provider is registered for mode {mode} and all inboxes; each "
+            "has another mode, or an inbox_id."
         )
 
     return text_in(ask(runtime.app, provider, turn))
