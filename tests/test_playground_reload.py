@@ -91,6 +91,7 @@ def test_a_conversation_goes_on_with_the_new_code(
         first = page.known
 
     program.answers("New.")
+    line(process, "A file has changed.")
     assert line(process, "Playground: ") == address
 
     with looking(address) as page:

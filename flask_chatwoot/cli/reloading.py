@@ -54,6 +54,9 @@ def supervise() -> t.NoReturn:
                 tell("The app could not be loaded. Waiting for a change.")
                 _wait_for_change(json.loads(files.read_text(encoding="utf-8")), stop)
 
+            if not stop.wait(0):
+                click.echo("A file has changed. Loading the app anew.")
+
             code = _run(folder, stop)
 
     sys.exit(0 if stop.wait(0) else code)
