@@ -1,8 +1,6 @@
-"""A shop's app: a factory, a database, and an audit trail in it.
+"""A shop's app: a factory, a database with one order, 4711, and an audit trail in it.
 
-There is one order, 4711. With SQLAlchemy (``pip install sqlalchemy``)::
-
-    flask --app examples/shop.py chatwoot playground
+After ``pip install sqlalchemy``: ``flask --app examples/shop.py chatwoot playground``
 """
 
 import re
