@@ -157,7 +157,7 @@ def test_an_error_is_reported_as_a_whole(
 def test_providers_of_single_inboxes_are_not_asked(
     bare: Flask, chatwoot: Chatwoot
 ) -> None:
-    chatwoot.reply_provider(lambda text: "Yes?", inbox_id=3)
+    chatwoot.reply_provider(inbox_id=3)(lambda text: "Yes?")
 
     assert ask(bare, QUESTION) == (
         1,

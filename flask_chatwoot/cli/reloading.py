@@ -55,7 +55,7 @@ def supervise() -> t.NoReturn:
                 _wait_for_change(json.loads(files.read_text(encoding="utf-8")), stop)
 
             if not stop.wait(0):
-                click.echo("A file has changed. Loading the app anew.")
+                tell("A file has changed. Loading the app anew.")
 
             code = _run(folder, stop)
 
