@@ -13,6 +13,7 @@ import pytest
 import requests
 from support.commands import spawn
 from support.playground import QUESTION, Page
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -101,6 +102,22 @@ def test_a_conversation_goes_on_with_the_new_code(
         page.talk(1, "customer", text=QUESTION)
         page.wait_until(lambda: page.replies() == ["Old.", "New."])
         page.wait_until(lambda: outcomes(page) == ["replied", "replied"])
+
+
+def test_nothing_is_served_any_more_when_the_command_was_killed(
+    process: subprocess.Popen[str],
+) -> None:
+    address = line(process, "Playground: ")
+    process.kill()
+
+    def is_refused() -> bool:
+        with contextlib.suppress(requests.ConnectionError):
+            requests.get(address, timeout=5)
+            return False
+
+        return True
+
+    wait_until(is_refused)
 
 
 def outcomes(page: Page) -> list[str]:

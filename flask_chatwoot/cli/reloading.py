@@ -78,12 +78,15 @@ def _run(folder: str, stop: Stop) -> int:
 def wait_for_change(stop: Stop, folder: str) -> None:
     """Block until the app's code has changed, or the process is to stop.
 
+    It stops, too, when the process that started it was killed.
+
     :raises SystemExit: The code has changed.
     """
     times = _times(_own_files())
     _write(folder, times)
+    parent = os.getppid()
 
-    while not stop.wait(POLL):
+    while not stop.wait(POLL) and os.getppid() == parent:
         if _has_changed(times):
             sys.exit(CHANGED)
 
