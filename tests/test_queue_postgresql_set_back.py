@@ -12,6 +12,7 @@ from support.waiting import wait_until
 
 from flask_chatwoot.queue.claimed import Job
 from flask_chatwoot.queue.outbox import DraftPart
+from flask_chatwoot.queue.postgresql import set_back
 from flask_chatwoot.queue.postgresql.database import PostgreSQLDatabase
 from flask_chatwoot.queue.postgresql.url import parse
 from flask_chatwoot.queue.schema import JobState
@@ -258,3 +259,15 @@ def test_the_job_of_a_killed_process_is_taken_over(site: Site, by: float) -> Non
         wait_until(lambda: taken_over(other))
 
     assert [job.attempts for job in store.inspection.jobs()] == [2]
+
+
+def test_what_was_stored_since_a_transaction_began_is_not_in_the_future(
+    site: Site,
+) -> None:
+    frozen, other = site.open_store().database, site.open_store()
+    put(other, 1)
+
+    with frozen.transaction(conversation_id=0) as tx:
+        site.set_clock(PAUSE)
+        put(other, 2)
+        assert set_back.back_by(tx) == 0.0

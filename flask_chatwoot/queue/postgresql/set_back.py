@@ -13,17 +13,21 @@ from flask_chatwoot.logs import logger
 from flask_chatwoot.queue.database import Database, Transaction
 from flask_chatwoot.queue.schema import ADAPT_TIMES
 
+from .beats import NOW
+
 _TOLERANCE: t.Final = 1.0
 """Seconds by which a stored time may be in the future."""
 
-_LATEST: t.Final = """
-SELECT greatest(
+_AHEAD: t.Final = f"""
+SELECT {NOW} - greatest(
     (SELECT max(seen_at) FROM worker),
     (SELECT received_at FROM job ORDER BY id DESC LIMIT 1)
 )
-"""
-"""The latest time of those that are never in the future; ``NULL`` if there is none.
-Each process with workers stores one every ten seconds."""
+"""  # noqa: S608 - from constants
+"""Seconds by which the clock is ahead of the latest time of those that are never in the
+future; ``NULL`` if there is none. Each process with workers stores one every ten
+seconds. The clock is read with the rows: a transaction may have begun long before, in a
+process that was frozen, and others have stored later times since."""
 
 _ADAPT: t.Final = (
     # A lease goes on with the beats of its worker, if that is alive.
@@ -46,11 +50,11 @@ def adapt(database: Database) -> None:
     :raises DatabaseError: The database cannot be read or written.
     """
     with database.read() as seen:
-        if not _back(seen):
+        if not back_by(seen):
             return
 
     with database.transaction(conversation_id=0) as tx:
-        if by := _back(tx):
+        if by := back_by(tx):
             for statement in _ADAPT:
                 tx.execute(statement, {"now": tx.now, "by": by})
 
@@ -62,9 +66,8 @@ def adapt(database: Database) -> None:
         )
 
 
-def _back(tx: Transaction) -> float:
+def back_by(tx: Transaction) -> float:
     """Seconds by which the clock is ahead of what was stored, below zero; or zero."""
-    (latest,) = tx.execute(_LATEST).fetchone()
-    ahead = tx.now - (tx.now if latest is None else latest)
+    (ahead,) = tx.execute(_AHEAD).fetchone()
 
-    return float(ahead) if ahead < -_TOLERANCE else 0.0
+    return ahead if ahead is not None and ahead < -_TOLERANCE else 0.0
