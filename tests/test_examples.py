@@ -70,8 +70,11 @@ def test_one_command_opens_the_example_in_the_playground(path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def rag() -> Flask:
-    return t.cast(Flask, load("rag").app)
+def rag() -> t.Iterator[Flask]:
+    module = load("rag")
+
+    with contextlib.closing(module.index):
+        yield module.app
 
 
 FOUND = {
