@@ -347,7 +347,7 @@ def test_the_answer_of_a_job_that_was_given_up_is_undelivered(store: Store) -> N
 
 # -- older files -----------------------------------------------------------------
 
-OLD_VERSIONS: t.Final = (3, 4, 5, 6, 7, 8)
+OLD_VERSIONS: t.Final = (3, 4, 5, 6, 7)
 
 
 @pytest.fixture(params=OLD_VERSIONS)

@@ -52,7 +52,7 @@ _HASHED: t.Final = (
 
 # --
 
-# -- version 8: attempts that are counted apart, and threads that are stuck ----
+# -- version 8: attempts that are counted apart, threads that are stuck, and drafts ----
 
 _COUNTED_JOBS: t.Final = (
     "ALTER TABLE job ADD COLUMN earlier_attempts INTEGER NOT NULL DEFAULT 0",
@@ -135,7 +135,6 @@ MIGRATIONS: t.Final[t.Mapping[int, t.Sequence[str]]] = {
     5: _FROM_5,
     6: (*SUGGESTED, *_COUNTED, *_RECENT, *REVIEWED),
     7: (*_COUNTED, *_RECENT, *REVIEWED),
-    8: REVIEWED,
 }
 """What makes the tables of this version from those of another; 0 is an empty file.
 Foreign keys must not be enforced meanwhile."""

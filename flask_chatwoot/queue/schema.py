@@ -66,7 +66,7 @@ In a file whose rows were moved to PostgreSQL all jobs are *done*; see
 import enum
 import typing as t
 
-VERSION: t.Final = 9
+VERSION: t.Final = 8
 
 
 class JobState(enum.StrEnum):
