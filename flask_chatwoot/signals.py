@@ -33,10 +33,12 @@ after_post = _signals.signal(
 
 turn_due = _signals.signal(
     "turn-due",
-    """Sent after a message was stored that a turn will answer. Receives ``account_id``
-    and ``conversation_id``, which :meth:`.Chatwoot.work` takes: for an engine of the
-    host that runs the turns. Delays the answer to the delivery. The turn is due
-    ``CHATWOOT_BURST_WINDOW`` seconds later, for which that method waits.""",
+    """Sent after a message was stored that a turn will answer, and, with
+    ``CHATWOOT_DRAFT_FEEDBACK``, an operator's reply that is compared with a draft.
+    Receives ``account_id`` and ``conversation_id``, which :meth:`.Chatwoot.work` takes:
+    for an engine of the host that runs the turns. Delays the answer to the delivery.
+    The turn is due ``CHATWOOT_BURST_WINDOW`` seconds later, for which that method
+    waits.""",
 )
 
 turn_finished = _signals.signal(

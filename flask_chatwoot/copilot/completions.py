@@ -41,8 +41,8 @@ log = logger(__name__)
 
 
 @dataclass(eq=False, repr=False)
-class _Call:
-    """One call.
+class _Completion:
+    """One call of the function.
 
     :ivar answer: What the function returned.
     :ivar failure: Why there is no answer.
@@ -55,8 +55,8 @@ class _Call:
     dropped: bool = False
 
 
-class Calls(Forkable):
-    """The calls of this process."""
+class Completions(Forkable):
+    """The calls of the function in this process. Threads share it."""
 
     def __init__(self) -> None:
         self.reset_in_child()
@@ -65,14 +65,14 @@ class Calls(Forkable):
     def reset_in_child(self) -> None:
         """The parent's calls go on there."""
         self._lock = threading.Lock()
-        self._running: set[_Call] = set()
+        self._running: set[_Completion] = set()
 
-    def begin(self, work: t.Callable[[], t.Any]) -> _Call:
+    def begin(self, work: t.Callable[[], t.Any]) -> _Completion:
         """Call a function in a thread.
 
         :raises RefusedError: Too many run.
         """
-        call = _Call()
+        call = _Completion()
         run = functools.partial(self._run, call, work)
         thread = new_thread(run, "chatwoot-completion")
 
@@ -87,7 +87,7 @@ class Calls(Forkable):
 
         return call
 
-    def _run(self, call: _Call, work: t.Callable[[], t.Any]) -> None:
+    def _run(self, call: _Completion, work: t.Callable[[], t.Any]) -> None:
         try:
             call.answer = work()
         except RefusedError as error:
@@ -103,7 +103,7 @@ class Calls(Forkable):
             log.warning("a completion came after %.0f s and was dropped", seconds)
 
 
-calls: t.Final = Calls()
+completions: t.Final = Completions()
 
 
 def complete(
@@ -123,7 +123,7 @@ def complete(
 
     # Copies, which the function may change.
     asked = [dict(each) for each in messages]
-    call = calls.begin(functools.partial(_answer, app, function, asked))
+    call = completions.begin(functools.partial(_answer, app, function, asked))
 
     if not call.ended.wait(max(until - time.monotonic(), 0.0)):
         call.dropped = True
