@@ -18,6 +18,9 @@ from .stop import Stop
 FOLDER: t.Final = "FLASK_CHATWOOT_RELOADING"
 """In the environment of the child: the folder that all children share."""
 
+PARENT: t.Final = "FLASK_CHATWOOT_RELOADER"
+"""In the environment of the child: the id of the process that started it."""
+
 CHANGED: t.Final = 3
 """The child's exit code when it wants to be started again."""
 
@@ -65,8 +68,9 @@ def supervise() -> t.NoReturn:
 def _run(folder: str, stop: Stop) -> int:
     """Run one child; its exit code."""
     command = [sys.executable, *sys.orig_argv[1:]]
+    environment = {**os.environ, FOLDER: folder, PARENT: str(os.getpid())}
 
-    with subprocess.Popen(command, env={**os.environ, FOLDER: folder}) as child:  # noqa: S603 - ourselves
+    with subprocess.Popen(command, env=environment) as child:  # noqa: S603 - ourselves
         while child.poll() is None:
             if stop.wait(POLL):
                 child.terminate()
@@ -84,9 +88,8 @@ def wait_for_change(stop: Stop, folder: str) -> None:
     """
     times = _times(_own_files())
     _write(folder, times)
-    parent = os.getppid()
 
-    while not stop.wait(POLL) and os.getppid() == parent:
+    while not (stop.wait(POLL) or _is_orphan()):
         if _has_changed(times):
             sys.exit(CHANGED)
 
@@ -96,6 +99,14 @@ def wait_for_change(stop: Stop, folder: str) -> None:
 
         if later:
             _write(folder, times)
+
+
+def _is_orphan() -> bool:
+    """Whether the process that started this one is gone.
+
+    Windows does not tell: there, a process keeps the id of a parent that has ended.
+    """
+    return os.name == "posix" and os.getppid() != int(os.environ[PARENT])
 
 
 def _wait_for_change(times: Times, stop: Stop) -> None:
