@@ -22,6 +22,28 @@ def ids_of(job: Job) -> list[int]:
     return [job.message_id, *(each.message_id for each in job.follow_ups)]
 
 
+def find(store: Store, message_id: int) -> None:
+    """Store a message that was not delivered."""
+    store.queue.put(
+        f"1:message_created:{message_id}",
+        conversation_id=42,
+        message_id=message_id,
+        payload=BODY,
+        found_after=9.0,
+    )
+
+
+def answers(store: Store) -> list[list[int]]:
+    """The messages of each turn, in the order of the turns."""
+    turns = []
+
+    while (job := store.queue.claim()) is not None:
+        turns.append(ids_of(job))
+        store.settle(job)
+
+    return turns
+
+
 # -- bursts --------------------------------------------------------------------
 
 
@@ -136,6 +158,28 @@ def test_of_two_turns_that_wait_the_newer_one_is_joined(store: Store) -> None:
     assert store.messages_by_job() == {1: [9001], 2: [9002, 9003]}
 
 
+@pytest.mark.parametrize("running", [False, True], ids=["waits", "is next in line"])
+def test_a_message_does_not_join_a_turn_before_a_late_message(
+    store: Store, running: bool
+) -> None:
+    """It would be answered before one that was stored before it was written."""
+    store.say(9002)
+    job = store.claim()
+
+    if not running:
+        store.settle(job)
+
+    store.say(9003)
+    find(store, 9001)
+    store.say(9004)
+    store.say(9005)
+
+    if running:
+        store.settle(job)
+
+    assert answers(store) == [[9003], [9001], [9004, 9005]]
+
+
 # -- the pause after a provider has raised -----------------------------------------
 
 
@@ -198,9 +242,7 @@ def edit(store: Store) -> None:
 
 
 def find_older(store: Store) -> None:
-    store.queue.put(
-        "found", conversation_id=42, message_id=9000, payload=BODY, found_after=9.0
-    )
+    find(store, 9000)
 
 
 NO_MESSAGES: dict[str, t.Callable[[Store], object]] = {
@@ -516,6 +558,33 @@ def test_a_message_behind_another_job_takes_over_in_its_turn(store: Store) -> No
     assert supersede(store, job, TEXTS[:1])
     assert store.finish() == 9002
     assert follow_ups(store.claim()) == [(9001, "one", None)]
+
+
+def test_no_message_is_taken_over_beyond_a_late_one(store: Store) -> None:
+    """It would be answered after one that was written when it was stored already."""
+    store.say(9001)
+    job = store.claim()
+    store.say(9003)
+    supersede(store, job, TEXTS[:1])
+    job = store.claim()
+    assert ids_of(job) == [9003, 9001]
+
+    find(store, 9002)
+    store.say(9004)
+
+    assert not supersede(store, job, [(9001, "one"), (9003, "three")])
+    store.settle(job)
+    assert answers(store) == [[9002], [9004]]
+
+
+def test_a_late_turn_is_not_superseded(store: Store) -> None:
+    store.say(9002)
+    store.finish()
+    find(store, 9001)
+    job = store.claim()
+    store.say(9003)
+
+    assert not supersede(store, job, TEXTS[:1])
 
 
 def test_a_turn_that_has_its_answer_already_takes_nothing_over(store: Store) -> None:

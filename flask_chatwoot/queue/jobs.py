@@ -93,12 +93,16 @@ WHERE id = :job AND claim = :claim
 _HEIR: t.Final = """
 SELECT min(id) FROM job WHERE account_id = :account
 AND conversation_id = :conversation AND id > :job
-AND finished_at IS NULL AND kind = 'message' AND NOT late
+AND finished_at IS NULL AND kind = 'message'
 AND NOT EXISTS (SELECT 1 FROM draft WHERE job_id = job.id)
-AND NOT EXISTS (SELECT 1 FROM job AS own WHERE own.id = :job AND own.late)
+AND NOT EXISTS (
+    SELECT 1 FROM job AS late WHERE late.account_id = :account
+    AND late.conversation_id = :conversation AND late.finished_at IS NULL
+    AND late.late AND late.id BETWEEN :job AND job.id
+)
 """
-"""The turn that may answer another's messages too."""
-
+"""The turn that may answer another's messages too: none beyond a late message, which
+may be newer than they are."""
 
 _ADD_TO_HEIR: t.Final = """
 INSERT INTO follow_up (job_id, message_id, said, received_at)

@@ -37,13 +37,15 @@ SELECT
 """Whether a delivery is known, whether jobs are before it in its line, and whether the
 message was changed before it came."""
 
-_OPEN: t.Final = """
+_OPEN: t.Final = f"""
 SELECT max(id) FROM job AS open WHERE account_id = :account
 AND conversation_id = :conversation AND finished_at IS NULL
 AND claim IS NULL AND kind = 'message' AND failure IS NULL AND NOT late
 AND NOT last_attempt AND NOT EXISTS (SELECT 1 FROM draft WHERE job_id = open.id)
-"""
-"""The job of a conversation that a message may join."""
+AND NOT EXISTS ({_LINE} AND late AND id > open.id)
+"""  # noqa: S608 - from constants
+"""The job of a conversation that a message may join. What is written while a late
+message waits is answered after it."""
 
 _IS_LATE: t.Final = """
 SELECT 1 FROM job AS other WHERE account_id = :account

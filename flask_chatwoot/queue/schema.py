@@ -35,7 +35,8 @@ if that was before, there is no pause. A message that comes next in line may hav
 wait for its debounce window when the job before it ends. A job that was given up and
 leased is *giving_up* again when that lease ends, its process has died or its attempt
 fails. A message that catch-up found after a later one had got its turn is a delivery of
-its own, which no other message joins.
+its own, which no other message joins. No message goes from one side of it to the other:
+what the customer writes next does not join a turn before it.
 
 The states of a draft:
 
