@@ -10,22 +10,28 @@ import contextlib
 import functools
 import typing as t
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from support.databases import POSTGRESQL_URL, schema_of
 from support.queue import public
 from support.relay import HOST, Relay
+from support.waiting import wait_until
 
 from flask_chatwoot.ownership import state
 from flask_chatwoot.ownership.store import OwnershipStore
 from flask_chatwoot.queue.claimed import Job
+from flask_chatwoot.queue.database import Transaction
 from flask_chatwoot.queue.jobs import FailedBy
 from flask_chatwoot.queue.outbox import Draft
 from flask_chatwoot.queue.postgresql.database import PostgreSQLDatabase
 from flask_chatwoot.queue.postgresql.url import parse
+from flask_chatwoot.queue.reviews import ShownDraft
 from flask_chatwoot.queue.store import Store
+from flask_chatwoot.queue.suggestions import Claimed, Ended, Wanted
 from flask_chatwoot.queue.sweeps import Reading
 from flask_chatwoot.queue.transcript import TranscriptEntry
+from flask_chatwoot.workers import InlineBackend
 
 pytestmark = pytest.mark.postgresql
 
@@ -44,12 +50,13 @@ class Site:
         self.store = Store.of(self.database)
         self.ownership = OwnershipStore(self.database)
 
-    def put(self, number: int) -> bool:
+    def put(self, number: int, tx: Transaction | None = None) -> bool:
         return self.store.queue.put(
             f"1:message_created:{number}",
             conversation_id=HERE,
             message_id=number,
             payload=b"{}",
+            tx=tx,
         )
 
     def claimed(self) -> Job:
@@ -83,7 +90,9 @@ def open_site(tmp_path: Path) -> t.Iterator[Opener]:
         def open_one(name: str) -> Site:
             site = Site(relay, schema_of(tmp_path / name))
             stack.callback(site.database.close)
-            contents(site)  # its tables are made
+
+            with site.database.transaction(conversation_id=0):
+                pass  # its tables are made, and are the account's
 
             return site
 
@@ -103,7 +112,8 @@ def claim(site: Site) -> Write:
     site.put(1)
     site.database.processes.enter()
 
-    return lambda: site.store.queue.claim() is not None
+    # The server may need a moment to notice that the first claim is gone.
+    return lambda: wait_until(lambda: site.store.queue.claim() is not None)
 
 
 def keep(site: Site) -> Write:
@@ -254,11 +264,101 @@ def read_by_catch_up(site: Site) -> Write:
     return lambda: site.store.sweeps.note(HERE, Reading(1, 2.0))
 
 
+REPLY: t.Final = Wanted(HERE, b"state")
+
+
+def asked(site: Site) -> Write:
+    def claims() -> bool:
+        found = site.store.suggestions.ask(REPLY)
+        assert isinstance(found, Claimed)
+
+        return site.rows("SELECT claim FROM suggestion") == [(found.claim,)]
+
+    return claims
+
+
+def asked_for_the_same(site: Site) -> Write:
+    site.store.suggestions.ask(REPLY)
+
+    return lambda: site.store.suggestions.ask(REPLY)
+
+
+def left(site: Site) -> Write:
+    asked_for_the_same(site)()
+
+    return lambda: site.store.suggestions.leave(REPLY)
+
+
+def taken(site: Site) -> Write:
+    """The text of a suggestion, by the last who waits for it."""
+    claimed = site.store.suggestions.ask(REPLY)
+    assert isinstance(claimed, Claimed)
+    site.store.suggestions.end(claimed, Ended("Hello", None))
+
+    return lambda: site.store.suggestions.ask(REPLY, again=True)
+
+
+def taken_by_one_of_two(site: Site) -> Write:
+    take = taken(site)
+    site.rows("UPDATE suggestion SET waiting = 2 RETURNING waiting")
+
+    return take
+
+
+def kept_for_review(site: Site) -> Write:
+    draft = ShownDraft(HERE, None, "{}", 1, "Hello")
+
+    return lambda: site.store.reviews.keep(draft)
+
+
+def answered(site: Site) -> Write:
+    kept_for_review(site)()
+
+    return lambda: site.store.reviews.answer(HERE, 2, "Hello")
+
+
+def reviewed(site: Site) -> Write:
+    answered(site)()
+    found = site.store.reviews.next()
+    assert found is not None
+
+    return lambda: site.store.reviews.end(found, "used")
+
+
+class Runner:
+    """Runs no jobs."""
+
+    def __init__(self) -> None:
+        self.run = mock.Mock()
+        self.when_stuck = mock.Mock()
+
+    def run_once(self) -> bool:
+        return False
+
+
+def accepted_inline(site: Site) -> Write:
+    site.database.processes.enter()
+    runner, event = Runner(), mock.Mock()
+    event.conversation.id = HERE
+    backend = InlineBackend(t.cast(t.Any, runner), site.store)
+
+    def put(*, tx: Transaction | None = None) -> bool:
+        return site.put(1, tx)
+
+    def accept() -> tuple[bool, list[int]]:
+        is_new = backend.accept(put, event, b"{}")
+
+        return is_new, [call.args[0].message_id for call in runner.run.call_args_list]
+
+    return accept
+
+
 WRITES: t.Final[list[Prepare]] = [
     *(put, claim, keep, unsent, unsent_and_outdated, failed, superseded, settled),
     *(let_go, revised, revived, remembered, taken_over, host_post),
     *(wake_claimed, woken, delivered, sweep_claimed, swept, swept_in_vain, stopped),
-    read_by_catch_up,
+    *(read_by_catch_up, asked, asked_for_the_same, left, taken, taken_by_one_of_two),
+    *(kept_for_review, answered, reviewed, accepted_inline),
 ]
 
 TABLES: t.Final = {
@@ -273,6 +373,10 @@ TABLES: t.Final = {
     "waking": "claim IS NULL",
     "sweep": "began_with, settled, claim IS NULL, failures, foreign_id, newest_id",
     "reading": "conversation_id, message_id",
+    "suggestion": "conversation_id, waiting, content",
+    "suggested": "conversation_id",
+    "review": "draft, reply",
+    "review_count": "kind, verdict, drafts",
 }
 
 

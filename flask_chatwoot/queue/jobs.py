@@ -212,14 +212,21 @@ class Queue:
     # -- work ------------------------------------------------------------------
 
     def claim(
-        self, *, conversation_id: int | None = None, tx: Transaction | None = None
+        self,
+        *,
+        conversation_id: int | None = None,
+        tx: Transaction | None = None,
+        token: str | None = None,
+        again: bool = False,
     ) -> Job | None:
         """Take the oldest due job for the length of a lease, or ``None``.
 
         :param conversation_id: Take that of this one, if it is due.
+        :param token: Becomes the job's ``claim``, where ``tx`` may be repeated.
+        :param again: A job with this token may have been claimed before.
         """
         if tx is not None:
-            return self._claim_due(tx, secrets.token_hex(16))
+            return self._claim_due(tx, token or secrets.token_hex(16), again=again)
 
         # Most claims find nothing, and reading does not block writers.
         if conversation_id is None:

@@ -13,7 +13,7 @@ from collections import Counter
 
 from flask_chatwoot.outcomes import DraftVerdict
 
-from .database import Database
+from .database import Database, Transaction, execute
 
 LONGEST: t.Final = 86_400.0 - 120.0
 """Seconds for which a text is kept: a day, less the time between two looks."""
@@ -165,7 +165,7 @@ class Reviews:
             "earlier": earlier,
         }
 
-        with self._database.transaction(conversation_id=draft.conversation_id) as tx:
+        def keep(tx: Transaction, _: bool) -> None:
             values["now"] = tx.now
             tx.execute(_FORGET_OLD, values)
             tx.execute(_OF_JOB, values)
@@ -173,6 +173,8 @@ class Reviews:
 
             if tx.execute(_IS_THERE, values).fetchone() is None:
                 tx.execute(_KEEP, values)
+
+        self._database.write(keep, conversation_id=draft.conversation_id)
 
     def answer(self, conversation_id: int, message_id: int, reply: str) -> bool:
         """Keep an operator's reply with the drafts that came before it.
@@ -188,13 +190,18 @@ class Reviews:
             if tx.execute(_IS_OPEN, values).fetchone() is None:
                 return False
 
-        with self._database.transaction(
-            durable=True, conversation_id=conversation_id
-        ) as tx:
-            found = tx.execute(_ANSWER, values | {"now": tx.now}).rowcount
+        found: list[int] = []
+
+        def answer(tx: Transaction, _: bool) -> bool:
+            found.append(tx.execute(_ANSWER, values | {"now": tx.now}).rowcount)
             tx.execute(_FORGET_UNSEEN, values)
 
-        return found > 0
+            # After a commit without an answer the next try finds none.
+            return any(found)
+
+        return self._database.write(
+            answer, durable=True, conversation_id=conversation_id
+        )
 
     def next(self) -> Answered | None:
         """A draft that has a reply and no verdict. Others may get the same."""
@@ -207,18 +214,22 @@ class Reviews:
     def end(self, answered: Answered, verdict: str) -> bool:
         """Delete a draft and count its verdict; ``False`` if another one has."""
         kind = SUGGESTION if answered.job_id is None else NOTE
+        ended: list[int] = []
 
-        with self._database.transaction(
-            durable=True, conversation_id=answered.conversation_id
-        ) as tx:
-            if tx.execute(_END, {"review": answered.id}).rowcount != 1:
-                return False
+        def end(tx: Transaction, _: bool) -> bool:
+            ended.append(tx.execute(_END, {"review": answered.id}).rowcount)
 
-            values = self._values(answered.conversation_id)
-            values |= {"day": _day(tx.now), "kind": kind, "verdict": verdict}
-            tx.execute(_COUNT, values)
+            if ended[-1]:
+                values = self._values(answered.conversation_id)
+                values |= {"day": _day(tx.now), "kind": kind, "verdict": verdict}
+                tx.execute(_COUNT, values)
 
-        return True
+            # After a commit without an answer the next try finds it deleted.
+            return any(ended)
+
+        return self._database.write(
+            end, durable=True, conversation_id=answered.conversation_id
+        )
 
     def counts(self, days: int) -> list[Count]:
         """The counts of so many days, today included, newest first."""
@@ -236,12 +247,12 @@ class Reviews:
             if tx.execute(_IS_OLD, values | {"now": tx.now}).fetchone() is None:
                 return
 
-        with self._database.transaction() as tx:
-            tx.execute(_FORGET_OLD, values | {"now": tx.now})
+        execute(self._database, _FORGET_OLD, values)
 
     def prune(self) -> None:
         """Delete the counts of more than :data:`COUNTED` days ago."""
-        with self._database.transaction() as tx:
+
+        def prune(tx: Transaction, _: bool) -> None:
             tx.execute(
                 "DELETE FROM review_count WHERE account_id = :account AND day <= :day",
                 {
@@ -249,6 +260,8 @@ class Reviews:
                     "day": _day(tx.now - COUNTED * 86_400.0),
                 },
             )
+
+        self._database.write(prune)
 
     def _values(self, conversation_id: int) -> dict[str, t.Any]:
         return {

@@ -13,7 +13,7 @@ import hashlib
 import secrets
 import typing as t
 
-from .database import Database, Deletion, Transaction, Values, execute
+from .database import Database, Deletion, Result, Transaction, Values, execute
 
 REMEMBERED: t.Final = 3600.0
 """Seconds for which texts and hashes are kept."""
@@ -168,7 +168,7 @@ class Suggestions:
 
         After ``Claimed`` and ``None`` the caller waits: it asks ``again`` until it is
         ended, or calls :meth:`leave`. An ended one is erased when its last caller has
-        it. Where the database fails, the operator asks once more.
+        it.
 
         :param again: The caller waits already.
         """
@@ -177,39 +177,18 @@ class Suggestions:
         if again and not self._is_due(values):
             return None
 
-        with self._database.transaction(conversation_id=wanted.conversation_id) as tx:
-            values["now"] = tx.now
-            tx.execute(_FORGET_OTHERS, values)
-            found = tx.execute(_FIND, values).fetchone()
+        def ask(tx: Transaction) -> Claimed | Ended | None:
+            return self._asked(tx, values | {"now": tx.now}, again)
 
-            if found is None:
-                return self._claimed(tx, values, waiting=1)
-
-            _, until, waiting, content, failure = found
-            others = max(waiting - again, 0)
-
-            if content is not None or failure is not None:
-                # A failure is for those who waited, or for the next one if nobody did
-                # any more: a provider that fails late would never be seen to fail.
-                is_told = again or (not others and tx.now <= until + _NEWS)
-
-                if failure is not None and not is_told:
-                    return self._claimed(tx, values, waiting=others + 1)
-
-                return self._taken(tx, values, others, Ended(content, failure))
-
-            if not tx.now < until <= tx.now + CLAIM:
-                return self._claimed(tx, values, waiting=others + 1)
-
-            if not again:
-                tx.execute(_WAIT, values | {"by": 1})
-
-            return None
+        return self._write_once(wanted, ask)
 
     def leave(self, wanted: Wanted) -> None:
         """Wait no more. The text is kept for the next one who asks."""
-        with self._database.transaction(conversation_id=wanted.conversation_id) as tx:
+
+        def leave(tx: Transaction) -> None:
             tx.execute(_WAIT, self._values(wanted) | {"by": -1})
+
+        self._write_once(wanted, leave)
 
     def renew(self, claimed: Claimed) -> None:
         """Keep a claim for :data:`CLAIM` seconds more, unless another one has it."""
@@ -271,6 +250,36 @@ class Suggestions:
 
             return ended or not tx.now < until <= tx.now + CLAIM
 
+    def _asked(
+        self, tx: Transaction, values: dict[str, t.Any], again: bool
+    ) -> Claimed | Ended | None:
+        tx.execute(_FORGET_OTHERS, values)
+        found = tx.execute(_FIND, values).fetchone()
+
+        if found is None:
+            return self._claimed(tx, values, waiting=1)
+
+        _, until, waiting, content, failure = found
+        others = max(waiting - again, 0)
+
+        if content is not None or failure is not None:
+            # A failure is for those who waited, or for the next one if nobody did any
+            # more: a provider that fails late would never be seen to fail.
+            is_told = again or (not others and tx.now <= until + _NEWS)
+
+            if failure is not None and not is_told:
+                return self._claimed(tx, values, waiting=others + 1)
+
+            return self._taken(tx, values, others, Ended(content, failure))
+
+        if not tx.now < until <= tx.now + CLAIM:
+            return self._claimed(tx, values, waiting=others + 1)
+
+        if not again:
+            tx.execute(_WAIT, values | {"by": 1})
+
+        return None
+
     def _claimed(
         self, tx: Transaction, values: dict[str, t.Any], *, waiting: int
     ) -> Claimed:
@@ -302,6 +311,30 @@ class Suggestions:
             "fingerprint": wanted.fingerprint,
             "request": wanted.request,
         }
+
+    def _write_once(
+        self, wanted: Wanted, change: t.Callable[[Transaction], Result]
+    ) -> Result:
+        """Change the row of a suggestion, which says who waits and who writes.
+
+        If the connection broke, and the row is as the change had left it, then that was
+        committed.
+        """
+        left: list[tuple[t.Any, Result]] = []
+
+        def write(tx: Transaction, _: bool) -> Result:
+            values = self._values(wanted) | {"now": tx.now}
+
+            for row, result in left:
+                if tx.execute(_FIND, values).fetchone() == row:
+                    return result
+
+            result = change(tx)
+            left.append((tx.execute(_FIND, values).fetchone(), result))
+
+            return result
+
+        return self._database.write(write, conversation_id=wanted.conversation_id)
 
     def _write(self, claimed: Claimed, sql: str, values: Values) -> None:
         names, conversation_id = self._of(claimed), claimed.conversation_id

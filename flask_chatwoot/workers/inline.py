@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 from flask_chatwoot.background import new_thread, try_to_start
 from flask_chatwoot.errors import DatabaseError
 from flask_chatwoot.ingest import Put
@@ -36,9 +38,17 @@ class InlineBackend:
         """Store a delivery, handle it, and then whatever else is due."""
         # In one commit, which is not forced to the disk: as a rule the turn's own
         # writes do that before the delivery is acknowledged.
-        with self._store.queue.transaction(event.conversation.id) as tx:
-            new = put(tx=tx)
-            job = self._claim(tx) if new else None
+        token, news = secrets.token_hex(16), list[bool]()
+
+        def store(tx: Transaction, again: bool) -> Job | None:
+            # After a commit without an answer it is known.
+            news.append(put(tx=tx))
+
+            return self._claim(tx, token, again) if any(news) else None
+
+        number = event.conversation.id
+        job = self._store.database.write(store, conversation_id=number)
+        new = any(news)
 
         if job is not None:
             self._runner.run(job, event if job.payload == body else None)
@@ -50,9 +60,9 @@ class InlineBackend:
 
         return new
 
-    def _claim(self, tx: Transaction) -> Job | None:
+    def _claim(self, tx: Transaction, token: str, again: bool) -> Job | None:
         try:
-            return self._store.queue.claim(tx=tx)
+            return self._store.queue.claim(tx=tx, token=token, again=again)
         except DatabaseError:  # no heartbeat arrives yet: it is stored all the same
             return None
 
