@@ -67,6 +67,8 @@ def other(mode: Mode) -> Mode:
         (BOT, [" bot ", "\tбот\n", "\u00a0AI agent\u00a0"]),
         (HUMAN, ["human", "person", "agent", "operator", "Человек", "оператор"]),
         (HUMAN, ["HUMAN", "Agent", "ЧЕЛОВЕК", "Оператор"]),
+        (BOT, ["KI-Agent", "Agent IA", "Agente de IA"]),
+        (HUMAN, ["Mensch", "Humain", "Humano"]),
     ],
 )
 def test_option_texts_are_known_in_any_case(mode: Mode, texts: list[str]) -> None:
@@ -173,13 +175,15 @@ def test_a_text_cannot_mean_both() -> None:
         *[(value, "human") for value in ("bot", "ai agent", "", "  ", "🤖", "1")],
         *[(value, "Human") for value in ("Bot", "AI agent", "Ärzte-Bot")],
         *[(value, "Человек") for value in ("AI агент", "бот", "Бот 🤖")],
+        *[("KI-Agent", "Mensch"), ("ki-agent", "mensch"), ("Agent IA", "Humain")],
+        *[("Agente de IA", "Humano"), ("KI Maschine", "Human")],
         *[(value, "human") for value in (None, True, 0, ["Bot"], {"a": "Bot"})],
         ("\ud800", "human"),
         ("B" * 100_000, "Human"),
     ],
     ids=lambda value: repr(value)[:20],
 )
-def test_the_text_for_human_has_the_script_and_case_of_the_current_value(
+def test_the_text_for_human_has_the_language_and_case_of_the_current_value(
     current: t.Any, written: str
 ) -> None:
     assert human_value(current, ()) == written

@@ -26,10 +26,15 @@ class Mode(StrEnum):
 Vocabulary = t.Mapping[str, Mode]
 """Option texts, trimmed and case-folded, and what they mean."""
 
-_BUILT_IN: t.Final = {
-    Mode.BOT: ("bot", "ai", "ai agent", "AI агент", "ИИ агент", "бот"),
-    Mode.HUMAN: ("human", "person", "agent", "operator", "Человек", "оператор"),
-}
+_BUILT_IN: t.Final = (
+    (("bot", "ai", "ai agent"), ("human", "person", "agent", "operator")),
+    (("ai агент", "ии агент", "бот"), ("человек", "оператор")),
+    (("ki-agent",), ("mensch",)),
+    (("agent ia",), ("humain",)),
+    (("agente de ia",), ("humano",)),
+)
+"""Texts that mean bot, and that mean human, case-folded: in English, Russian, German,
+French, and in Spanish and Portuguese. A hand-off writes the first that means human."""
 
 
 def vocabulary(*, bot: t.Iterable[str] = (), human: t.Iterable[str] = ()) -> Vocabulary:
@@ -46,7 +51,11 @@ def vocabulary(*, bot: t.Iterable[str] = (), human: t.Iterable[str] = ()) -> Voc
             f"{', '.join(map(repr, sorted(both)))}; remove it from one of them."
         )
 
-    known = {_fold(word): mode for mode, words in _BUILT_IN.items() for word in words}
+    known: dict[str, Mode] = {}
+
+    for bot_texts, human_texts in _BUILT_IN:
+        known |= dict.fromkeys(bot_texts, Mode.BOT)
+        known |= dict.fromkeys(human_texts, Mode.HUMAN)
 
     return (
         known
@@ -112,7 +121,7 @@ def human_value(current: t.Any, configured: t.Sequence[str]) -> str:
     """The option text that means human, to write in place of another one.
 
     :param configured: ``CHATWOOT_HUMAN_VALUES``; the first is taken. Without any, the
-        built-in text in the script and case of the current value.
+        built-in text in the language and case of the current value.
     """
     text = current if isinstance(current, str) else ""
 
@@ -122,7 +131,10 @@ def human_value(current: t.Any, configured: t.Sequence[str]) -> str:
     if any("CYRILLIC" in unicodedata.name(letter, "") for letter in text):
         return "Человек"
 
-    return "Human" if text[:1].isupper() else "human"
+    known = (human[0] for bot, human in _BUILT_IN if _fold(text) in bot)
+    word = next(known, "human")
+
+    return word.capitalize() if text[:1].isupper() else word
 
 
 def _fold(value: str) -> str:
