@@ -40,6 +40,7 @@ from flask_chatwoot.playground.page import is_loopback, is_ours
 from flask_chatwoot.playground.traffic import Traffic
 from flask_chatwoot.simulator import Simulator
 from flask_chatwoot.simulator.server import Server
+from flask_chatwoot.texts import PAGE
 from flask_chatwoot.turns.retry import pause_after
 
 ANSWER = "On its way."
@@ -567,6 +568,10 @@ def test_the_page_loads_nothing_from_other_hosts(page: Page) -> None:
         assert response.status_code == 200
         assert "http://" not in addresses
         assert "https://" not in addresses
+
+
+def test_the_page_gets_its_texts_in_every_language(page: Page) -> None:
+    assert page.get("words") == PAGE
 
 
 def test_the_picture_of_the_readme_is_of_this_page() -> None:

@@ -25,6 +25,7 @@ from support.playground import ASKED, QUESTION, call_chatwoot, post_picture
 
 from flask_chatwoot import Chatwoot, Turn
 from flask_chatwoot.playground import serve
+from flask_chatwoot.texts import PAGE
 
 PROGRAMS = Path(__file__).parent / "support" / "programs"
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -134,6 +135,10 @@ class Window:
         agent = self.run("return navigator.userAgent")
         spoken = {"userAgent": agent, "acceptLanguage": language}
         self.command("Emulation.setUserAgentOverride", **spoken)
+
+    def read_in(self, language: str) -> None:
+        """Choose the language of the page."""
+        Select(self.find("language")).select_by_value(language)
 
     def click(self, selector: str) -> None:
         def clicked() -> bool:
@@ -864,13 +869,16 @@ def test_a_tab_shows_how_much_came_while_it_was_hidden(window: Window) -> None:
     assert window.texts("#tabs .new") == ["", "", ""]
     window.begin_on_a_phone("Where is my order?")
     window.wait_for_one("2", "#new-operator")
+    window.read_in("fr")
+    label = window.find("new-operator").get_attribute("aria-label")
+    assert label == "2 nouveaux"
 
     window.click("#tab-operator")
     assert window.texts("#tabs .new") == ["", "", ""]
     window.find("operator-text").send_keys("Olga here." + Keys.ENTER)
     window.wait_for_one("1", "#new-customer")
     label = window.find("new-customer").get_attribute("aria-label")
-    assert (label, window.text("new-operator")) == ("1 new", "")
+    assert (label, window.text("new-operator")) == ("1 nouveau", "")
 
 
 def test_the_page_fits_a_phone_in_landscape(window: Window) -> None:
@@ -896,12 +904,13 @@ def test_no_text_overflows_its_box(window: Window) -> None:
     window.click("#assign")
     window.wait_for("Olga", "owner")
 
-    for language in ("en", "ru"):
-        window.click(f"[data-language={language}]")
+    for language in PAGE:
+        window.read_in(language)
 
-        for width in (1100, 1280, 1400):
+        for width in (768, 1100, 1280, 1400):
             window.resize((width, 800))
             assert window.check("overflowing") == [], (language, width)
+            assert window.check("widerThanScreen") == [], (language, width)
 
 
 def test_the_last_message_stays_visible(window: Window, tmp_path: Path) -> None:
@@ -931,8 +940,8 @@ def test_nothing_is_wider_than_a_phone(window: Window, width: int) -> None:
     window.answer("A regular." + "x" * 90, note=True)
     window.resize_to_phone(width, PHONE[1])
 
-    for language in ("en", "ru"):
-        window.click(f"[data-language={language}]")
+    for language in PAGE:
+        window.read_in(language)
 
         for part in ("customer", "operator", "traffic"):
             window.click(f"#tab-{part}")
@@ -974,7 +983,7 @@ def test_the_language_is_the_browsers_or_chosen(window: Window, address: str) ->
     window.wait_for(FAQ["order"])
     assert window.texts("#thread-badges .badge") == ["Открыт", "Бот"]
 
-    window.click("[data-language=en]")
+    window.read_in("en")
     assert window.text("customer-title") == "Customer"
     assert window.texts("#thread-badges .badge") == ["Open", "Bot"]
     window.open(address)
@@ -999,7 +1008,7 @@ def test_activity_messages_are_translated(app: Flask, window: Window) -> None:
 
     call_chatwoot(app, "1/assignments", team_id=1)
     window.wait_until(functools.partial(noted, 6))
-    window.click("[data-language=ru]")
+    window.read_in("ru")
 
     assert activities() == [
         "Диалог взят на себя: Olga Operator",
@@ -1011,16 +1020,34 @@ def test_activity_messages_are_translated(app: Flask, window: Window) -> None:
     ]
 
 
-def test_every_text_exists_in_every_language(window: Window) -> None:
-    words = window.driver.execute_async_script(
-        "const done = arguments[0];"
-        "import('/static/words.js').then(({ WORDS }) => done(WORDS));"
-    )
+def test_every_language_is_offered_by_its_own_name(window: Window) -> None:
+    options = Select(window.find("language")).options
+    names = {option.get_attribute("lang"): option.text for option in options}
 
-    assert set(words) == {"en", "ru"}
-    assert words["en"].keys() == words["ru"].keys()
-    assert all(text.strip() for texts in words.values() for text in texts.values())
-    assert set(window.check("textNames")) <= words["en"].keys()
+    assert names == {code: PAGE[code]["language_name"] for code in PAGE}
+
+
+@pytest.mark.parametrize("language", [code for code in PAGE if code != "en"])
+def test_no_english_is_left_in_another_language(window: Window, language: str) -> None:
+    window.begin("Human")
+    window.wait_until(lambda: window.texts("#operator-log .note"))
+    window.click("#assign")
+    window.wait_until(lambda: window.texts("#operator-log .activity"))
+    window.click("#resolve")
+    window.wait_until(lambda: window.visible("start-anew"))
+    window.click("#traffic-log summary")
+    window.wait_until(lambda: window.all("#traffic-log pre"))
+    window.read_in(language)
+
+    theirs, english = PAGE[language], PAGE["en"]
+    texts = window.check("allTexts")
+    shown = {key for key in english if theirs[key] in texts}
+    left = {key for key in english if english[key] in texts and key not in shown}
+    assert left == set()
+    assert {"unassign", "who_sees", "part_request", "signature_valid"} <= shown
+    assert str(theirs["activity_taken"]).format(name="Olga Operator") in texts
+    assert window.run("return document.documentElement.lang") == language
+    assert window.driver.title == theirs["playground"]
 
 
 def test_a_lost_connection_is_shown_and_restored(

@@ -13,6 +13,7 @@ from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, Misdirecte
 
 from flask_chatwoot.simulator import Suggestion
 from flask_chatwoot.simulator.payloads import JSON
+from flask_chatwoot.texts import PAGE
 
 from .faults import Faults
 from .installation import Installation
@@ -122,6 +123,12 @@ def _protected(response: Response) -> Response:
 def index() -> ResponseReturnValue:
     """The page itself."""
     return page.send_static_file("page.html")
+
+
+@page.get("/words")
+def words() -> ResponseReturnValue:
+    """The texts of the page, in all languages."""
+    return dict(PAGE)
 
 
 @page.get("/events")

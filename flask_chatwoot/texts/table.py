@@ -1,4 +1,4 @@
-"""The table of texts for operators, and a choice of them for one language."""
+"""All texts by language, and a choice of those for operators."""
 
 from __future__ import annotations
 
@@ -20,8 +20,18 @@ LANGUAGES: t.Final[t.Mapping[str, t.Mapping[str, Text]]] = {
     "es": es.TEXTS,
     "pt": pt.TEXTS,
 }
-"""By the first part of a code of Chatwoot's, such as ``pt_BR``
+"""What operators read, by the first part of a code of Chatwoot's, such as ``pt_BR``
 (``config/initializers/languages.rb``)."""
+
+PAGE: t.Final[t.Mapping[str, t.Mapping[str, Text]]] = {
+    "en": en.PAGE,
+    "ru": ru.PAGE,
+    "de": de.PAGE,
+    "fr": fr.PAGE,
+    "es": es.PAGE,
+    "pt": pt.PAGE,
+}
+"""What the playground's page shows, by the same. A host cannot replace these."""
 
 _DEFAULT: t.Final = "en"
 

@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path
 
 from flask_chatwoot.playground import page
+from flask_chatwoot.texts import PAGE
 
 KEY: t.Final = b"Page\0"
 """Of the text in the file, as PNG writes it (chunk ``tEXt``)."""
@@ -20,11 +21,12 @@ COMMAND: t.Final = (
 
 
 def digest() -> str:
-    """A number for the files of the page as they are now."""
+    """A number for the files of the page and its English texts as they are now."""
     folder = Path(page.page.static_folder or "")
     files = sorted(path for path in folder.iterdir() if path.is_file())
+    parts = [*(path.read_bytes() for path in files), repr(PAGE["en"]).encode()]
 
-    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
 def marked(picture: bytes) -> bytes:

@@ -2,9 +2,9 @@
 
 import { make, makeButton, unseen } from "./dom.js";
 import { plain, rendered } from "./markdown.js";
-import { activity, clockTime, number, word } from "./words.js";
+import { activity, clockTime, quantity, word } from "./words.js";
 
-const NAMES = { bot: "bot", system: "system" };
+const WITHOUT_NAME = ["bot", "system"]; // authors whom the page names
 
 const GROUP_SECONDS = 60;
 const COLOURS = 5; // in style.css
@@ -67,7 +67,8 @@ function head(message, own) {
 }
 
 export function author(message) {
-  return message.author in NAMES ? word(NAMES[message.author]) : message.name;
+  const { author, name } = message;
+  return WITHOUT_NAME.includes(author) ? word(`author_${author}`) : name;
 }
 
 function noteMark() {
@@ -134,4 +135,4 @@ function nameOf(url) {
   }
 }
 
-const kilobytes = (size) => `${number(Math.max(1, Math.round(size / 1024)))} KB`;
+const kilobytes = (size) => quantity(Math.max(1, Math.round(size / 1000)), "kilobyte");

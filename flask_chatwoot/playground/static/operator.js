@@ -133,9 +133,9 @@ function fillRow(node, conversation) {
   );
 }
 
-function unreadMark(number) {
-  return number
-    ? [make("span", "new", String(number), unseen(` ${word("unread")}`))]
+function unreadMark(count) {
+  return count
+    ? [make("span", "new", String(count), unseen(` ${word("unread", { count })}`))]
     : [];
 }
 

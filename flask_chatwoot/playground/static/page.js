@@ -5,7 +5,7 @@ import { find, post } from "./dom.js";
 import { drawOperator, setUpOperator } from "./operator.js";
 import { setUpTabs } from "./tabs.js";
 import { drawFaults, drawTraffic, setUpTraffic } from "./traffic.js";
-import { chooseLanguage, fillIn, word } from "./words.js";
+import { chooseLanguage, fillIn, language, languages, word } from "./words.js";
 
 let known = {}; // everything the server has sent, by name
 let connected = false;
@@ -81,12 +81,20 @@ function setUpInstallation() {
 }
 
 function setUpLanguages() {
-  for (const button of document.querySelectorAll("[data-language]"))
-    button.addEventListener("click", () => {
-      chooseLanguage(button.dataset.language);
-      fillIn();
-      draw();
-    });
+  const select = find("language");
+
+  for (const [code, name] of languages()) {
+    const option = new Option(name, code);
+    option.lang = code;
+    select.add(option);
+  }
+
+  select.value = language;
+  select.addEventListener("change", () => {
+    chooseLanguage(select.value);
+    fillIn();
+    draw();
+  });
 }
 
 fillIn();

@@ -90,5 +90,5 @@ function drawBadge(part) {
   badge.hidden = more === 0;
   badge.textContent = more || "";
 
-  if (more) badge.setAttribute("aria-label", word("new_items", { number: more }));
+  if (more) badge.setAttribute("aria-label", word("new_items", { count: more }));
 }

@@ -2,7 +2,7 @@
 
 import { find, keepAtEnd, make, makeButton, post, sync, unseen } from "./dom.js";
 import { count } from "./tabs.js";
-import { clockSeconds, number as formatted, word } from "./words.js";
+import { clockSeconds, quantity, word } from "./words.js";
 
 const ARROWS = { delivery: "→", call: "←", question: "→", crash: "✕" };
 const SWITCHES = ["slow", "duplicate", "forged"];
@@ -27,7 +27,7 @@ export function drawFaults(faults) {
 
   for (const name of SWITCHES) elements[name].checked = faults[name];
 
-  const names = SWITCHES.filter((name) => faults[name]).map((name) => word(name));
+  const names = SWITCHES.filter((name) => faults[name]).map((name) => word(`fault_${name}`));
 
   if (faults.api !== "none") names.unshift(word(`api_${faults.api}`));
 
@@ -119,12 +119,12 @@ function first(line) {
     " ",
     make("span", `status ${line.ok ? "good" : "bad"}`, String(status)),
     " ",
-    make("span", "ms", word("milliseconds", { ms: formatted(line.ms) })),
+    make("span", "ms", quantity(line.ms, "millisecond")),
   ];
 }
 
 function second(line) {
-  const parts = [word(line.kind)];
+  const parts = [word(`line_${line.kind}`)];
 
   if (line.kind !== "crash") parts.push(signed(line.signature ?? "none"));
 
@@ -175,11 +175,12 @@ async function open(details, number) {
 }
 
 function shown(name, value) {
+  const title = word(`part_${name}`);
   const text = typeof value === "string" ? value : JSON.stringify(value, null, 2);
   const block = make("pre", "", text);
   block.tabIndex = 0;
   block.setAttribute("role", "group");
-  block.setAttribute("aria-label", word(name));
+  block.setAttribute("aria-label", title);
 
-  return [make("h4", "", word(name)), block];
+  return [make("h4", "", title), block];
 }

@@ -61,9 +61,14 @@ const widerThanScreen = () =>
     && node.getBoundingClientRect().right > innerWidth + 1
   ).map((node) => node.outerHTML.slice(0, 90));
 
-const textNames = () =>
-  ["text", "label", "placeholder"].flatMap((kind) =>
-    every(`[data-${kind}]`).map((node) => node.dataset[kind]));
+// All texts of the page, hidden ones and those for screen readers included.
+function allTexts() {
+  const found = every("[aria-label], [placeholder], [title]").flatMap((node) =>
+    ["aria-label", "placeholder", "title"].map((name) => node.getAttribute(name)));
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) found.push(walker.currentNode.data.trim());
+  return found.filter(Boolean);
+}
 
 // Texts whose contrast is below the 4.5 of WCAG 2.2 (1.4.3).
 function lowContrast() {
