@@ -23,7 +23,7 @@ from .ownership.mode import ModeAttribute
 from .ownership.policy import Policy
 from .ownership.search import OperatorSearch
 from .ownership.store import OwnershipStore
-from .queue.database import Database
+from .queue.database import Database, passed
 from .queue.inspection import Health
 from .queue.reviews import rates
 from .queue.sqlite import SQLiteDatabase
@@ -326,7 +326,7 @@ def _poster(
         client=client,
         reader=reader,
         outbox=store.outbox,
-        clock=lambda: store.database.clock(),
+        passed=functools.partial(passed, store.database),
         settle_time=config.settle_time,
     )
 

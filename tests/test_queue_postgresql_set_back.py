@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import typing as t
 import uuid
 
@@ -11,6 +12,7 @@ from support.postgresql import HOST, Program, postgresql
 from support.waiting import wait_until
 
 from flask_chatwoot.queue.claimed import Job
+from flask_chatwoot.queue.database import passed
 from flask_chatwoot.queue.outbox import DraftPart
 from flask_chatwoot.queue.postgresql import set_back
 from flask_chatwoot.queue.postgresql.database import PostgreSQLDatabase
@@ -171,6 +173,7 @@ def test_a_clock_that_goes_on_adapts_nothing(
     store.database.checkpoint()
 
     assert pauses(site, store)[0] == pytest.approx(PAUSE, abs=1.0)
+    assert passed(store.database, store.database.clock() - HOUR) == pytest.approx(HOUR)
     assert caplog.text == ""
 
 
@@ -195,6 +198,70 @@ def test_a_post_counts_as_sent_when_it_was(site: Site) -> None:
 
     ((sent_at,),) = site.rows("SELECT sent_at FROM {rows}.draft")
     assert store.database.clock() - sent_at == pytest.approx(0.0, abs=2.0)
+
+
+def sent_without_an_answer(store: Store) -> None:
+    """Let a request for a draft go out; its job is due after a pause."""
+    put(store, 1)
+    job = claim(store)
+    (draft,) = store.outbox.keep(job, [DraftPart("Hello", False)])
+    store.outbox.sending(job, draft)
+    store.queue.postpone(job, PAUSE)
+
+
+def seconds_since_sent(store: Store) -> float:
+    (draft,) = claim(store).drafts
+    assert draft.sent_at is not None
+
+    return passed(store.database, draft.unconfirmed_at or draft.sent_at)
+
+
+def has_noticed(store: Store) -> bool:
+    processes = t.cast(PostgreSQLDatabase, store.database).processes
+
+    return bool(processes.set_forward_at > -math.inf)
+
+
+@pytest.mark.parametrize("noticed", [False, True], ids=["just now", "a beat ago"])
+def test_a_clock_that_is_set_forward_ends_no_settle_time(
+    site: Site, noticed: bool
+) -> None:
+    """A post that Chatwoot is still working on would be made twice."""
+    store = site.open_store()
+    sent_without_an_answer(store)
+    site.set_clock(HOUR)
+
+    if noticed:
+        wait_until(lambda: has_noticed(store))
+
+    assert 0.0 <= seconds_since_sent(store) < 5.0
+
+
+def test_a_settle_time_goes_on_after_the_clock_was_set_forward(site: Site) -> None:
+    store = site.open_store()
+    sent_without_an_answer(store)
+    site.set_clock(HOUR)
+    wait_until(lambda: has_noticed(store))
+
+    before = seconds_since_sent(store)
+    sent_at = store.database.clock() - HOUR
+    wait_until(lambda: passed(store.database, sent_at) > before + 0.5)
+
+
+def test_a_process_that_starts_later_learns_that_the_clock_was_set_forward(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = site.open_store()
+    sent_without_an_answer(store)
+    site.set_clock(HOUR)
+    wait_until(lambda: has_noticed(store))
+
+    for _ in range(3):
+        store.database.checkpoint()
+
+    assert 0.0 <= seconds_since_sent(site.open_store()) < 5.0
+    (record,) = caplog.records
+    assert "The clock of the database's server was set forward." in record.message
 
 
 @pytest.mark.parametrize("by", [-HOUR, HOUR])

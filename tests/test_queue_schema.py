@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import sqlite3
 import typing as t
@@ -106,6 +107,9 @@ class DeadProcess:
 
     def dead(self) -> t.Iterator[str]:
         yield "a process"
+
+    def since_set_forward(self, clock: float) -> float:
+        return math.inf
 
     def leave(self) -> None: ...
 

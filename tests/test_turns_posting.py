@@ -53,7 +53,7 @@ class Posts:
             client=ChatwootClient(BASE_URL, 1, TOKEN),
             reader=ChatwootClient(BASE_URL, 1, read),
             outbox=store.outbox,
-            clock=clock,
+            passed=lambda since: clock() - since,
             settle_time=SETTLE_TIME,
         )
 

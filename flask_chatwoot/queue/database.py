@@ -158,6 +158,16 @@ def joined(
     return database.transaction(durable=durable, conversation_id=conversation_id)
 
 
+def passed(database: Database, since: float) -> float:
+    """Seconds that have surely passed since a time that was stored.
+
+    If the clock was set forward, those since then.
+    """
+    now = database.clock()
+
+    return min(now - since, database.processes.since_set_forward(now))
+
+
 def execute(
     database: Database,
     sql: str,

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import math
 import os
 import platform
 import sys
@@ -78,6 +79,14 @@ class Processes(t.Protocol):
 
     def leave(self) -> None:
         """This process has no more jobs; :meth:`enter` may be called again."""
+
+    def since_set_forward(self, clock: float) -> float:
+        """Seconds since the clock of the database was set forward.
+
+        Infinite if this process has not seen that.
+
+        :param clock: What it shows now.
+        """
 
 
 class ProcessLocks(Forkable):
@@ -172,6 +181,10 @@ class ProcessLocks(Forkable):
                         path.unlink()
         finally:
             self._judging.release()
+
+    def since_set_forward(self, clock: float) -> float:
+        """Infinite: the time of a file only goes forward, and not faster."""
+        return math.inf
 
     def are_others_alive(self) -> bool:
         """Whether another process of this machine has entered, and not died."""

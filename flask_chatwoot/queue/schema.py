@@ -58,7 +58,8 @@ its job is dead while it is sent   sending               unconfirmed  Queue.sett
 =================================  ====================  ===========  ==================
 
 A job that was given up counts as dead for the answer that it did not post. A change of
-the question leaves a draft alone of whose reply a request has gone out.
+the question leaves a draft alone of whose reply a request has gone out. After the clock
+of PostgreSQL's server was set forward, what was being sent is unconfirmed from then on.
 
 In a file whose rows were moved to PostgreSQL all jobs are *done*; see
 :mod:`~flask_chatwoot.queue.moved`.

@@ -143,6 +143,7 @@ class Poster:
     """Posts the drafts of one app's jobs. Threads share it.
 
     :ivar reader: With the token that may list messages, if any may.
+    :ivar passed: Returns the seconds since a stored time; see :func:`.passed`.
     :ivar settle_time: Seconds after which a request without an answer that left no
         trace counts as lost.
     """
@@ -151,7 +152,7 @@ class Poster:
     client: ChatwootClient
     reader: ChatwootClient
     outbox: Outbox
-    clock: t.Callable[[], float]
+    passed: t.Callable[[float], float]
     settle_time: float
     _evidence: Evidence = field(init=False)
     _unstored: UnstoredIds = field(init=False)
@@ -269,7 +270,7 @@ class Poster:
         # after RACK_TIMEOUT_SERVICE_TIMEOUT, 15 s unless set
         # (config/initializers/rack_timeout.rb).
         last_sign = draft.unconfirmed_at or draft.sent_at
-        wait = last_sign + self.settle_time - self.clock()
+        wait = self.settle_time - self.passed(last_sign)
 
         if wait > 0:
             # No longer than that, even if the clock was set back meanwhile.

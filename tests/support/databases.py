@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sqlite3
 import typing as t
@@ -108,6 +109,9 @@ class _NoProcesses:
 
     def is_steady(self, clock: float | None = None) -> bool:
         return True
+
+    def since_set_forward(self, clock: float) -> float:
+        return math.inf
 
     def skew(self) -> float:
         return 0.0

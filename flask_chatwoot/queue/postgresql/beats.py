@@ -43,6 +43,7 @@ or that one could not beat.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import platform
 import threading
@@ -158,6 +159,7 @@ class _Beat(t.NamedTuple):
     :ivar steady_since: When the beats began to have no gap.
     :ivar ahead: Seconds by which the database's clock is ahead of ``at``.
     :ivar dead: Names of other processes, and their last beats.
+    :ivar set_forward_at: When it was last seen that this clock was set forward.
     """
 
     name: str
@@ -165,6 +167,7 @@ class _Beat(t.NamedTuple):
     steady_since: float
     ahead: float
     dead: list[tuple[str, float]]
+    set_forward_at: float = -math.inf
 
 
 class Beats(Forkable):
@@ -269,6 +272,27 @@ class Beats(Forkable):
             and (clock is None or abs(clock - now - last.ahead) <= _JUMP)
         )
 
+    @property
+    def set_forward_at(self) -> float:
+        """When it was last seen that the database's clock was set forward; infinitely
+        long ago if it was not. By a clock of this machine."""
+        last = self._last
+
+        return -math.inf if last is None else last.set_forward_at
+
+    def since_set_forward(self, clock: float) -> float:
+        """Seconds since the database's clock was set forward, as far as this is known.
+
+        :param clock: What it shows now. If it was set since the last beat, no beat has
+            found that yet.
+        """
+        last, now = self._last, _ticks()
+
+        if last is not None and clock - now - last.ahead > _JUMP:
+            return 0.0
+
+        return now - self.set_forward_at
+
     def dead(self) -> t.Iterator[str]:
         """The names of processes that have died, of whatever machine.
 
@@ -345,16 +369,24 @@ class Beats(Forkable):
         if last is not None and rows:
             self._last = _next(last, began, rows)
         else:
-            self._enter()
+            self._enter(last)
 
         self._error = ""
         self._notice_pause()
 
-    def _enter(self) -> None:
+    def _enter(self, last: _Beat | None) -> None:
+        """Enter under a new name.
+
+        :param last: What was known under the one before.
+        """
         began, name = _ticks(), uuid.uuid4().hex
         own = {"lease": self._lease, "machine": platform.node(), "pid": os.getpid()}
         ((beaten_at,),) = self._execute(_ENTER, _FIRST, name=name, **own)
-        self._last = _Beat(name, began, _ticks(), _number(beaten_at) - began, [])
+        at = _number(beaten_at)
+        self._last = _Beat(
+            *(name, began, _ticks(), at - began, []),
+            -math.inf if last is None else _set_forward_at(last, at),
+        )
 
     def _notice_pause(self) -> None:
         """Forget the name if a whole lease has passed here since the last call.
@@ -377,12 +409,25 @@ class Beats(Forkable):
 
 def _next(last: _Beat, began: float, rows: list[Row]) -> _Beat:
     """What is known after a further beat."""
-    ended = _ticks()
-    ahead = _number(rows[0][0]) - began
+    ended, beaten_at = _ticks(), _number(rows[0][0])
+    ahead = beaten_at - began
     is_gap = ended - last.at > _GAP or abs(ahead - last.ahead) > _JUMP
-    dead = [(name, _number(beaten_at)) for _, name, beaten_at in rows if name]
+    dead = [(name, _number(last_beat)) for _, name, last_beat in rows if name]
 
-    return _Beat(last.name, began, ended if is_gap else last.steady_since, ahead, dead)
+    return _Beat(
+        *(last.name, began, ended if is_gap else last.steady_since, ahead, dead),
+        _set_forward_at(last, beaten_at),
+    )
+
+
+def _set_forward_at(last: _Beat, beaten_at: float) -> float:
+    """When it was last seen that the database's clock was set forward.
+
+    No beat that took long, on its way there or back, looks like that.
+    """
+    now = _ticks()
+
+    return now if beaten_at - now - last.ahead > _JUMP else last.set_forward_at
 
 
 def _number(text: str | None) -> float:

@@ -9,6 +9,7 @@ session, and a pooler such as PgBouncer may give each transaction another one.
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import threading
 import time
@@ -167,6 +168,7 @@ class PostgreSQLDatabase(Forkable):
         self._own_clock = self._time
         self.clock: t.Callable[[], float] = clock or self._own_clock
         self._ahead = 0.0
+        self._adapted_at = -math.inf
         self._sync = sync
         self.most_connections = threads + 1
         self._connections = Connections(address, most=self.most_connections)
@@ -424,9 +426,16 @@ class PostgreSQLDatabase(Forkable):
                 tx.execute(_RECORD)
 
     def checkpoint(self) -> None:
-        """Adapt what was stored, if the clock of the server was set back."""
-        if self.clock is self._own_clock:
-            set_back.adapt(self)
+        """Adapt what was stored, if the clock of the server was set."""
+        if self.clock is not self._own_clock:
+            return
+
+        set_back.adapt(self)
+        set_forward_at = self.processes.set_forward_at
+
+        if set_forward_at > self._adapted_at:
+            set_back.settle_again(self)
+            self._adapted_at = set_forward_at
 
     def close(self) -> None:
         """Close the connections; the next call opens them again."""

@@ -1,8 +1,12 @@
-"""Notice that the clock of the server was set back, and adapt what it had stored.
+"""Notice that the clock of the server was set, and adapt what it had stored.
 
 Pauses, windows and leases end at times by that clock, and would last longer by as much
-as it was set back. A server that takes over may have such a clock, too. A clock that
-is set forward ends pauses early, which does no harm.
+as it was set back. A server that takes over may have such a clock, too.
+
+A clock that is set forward ends pauses early, which does no harm. The settle time of a
+post alone must not end early, or the post might be made twice. Each process notices
+with its beats that the clock was set forward, and tells those that start later: the
+settle times of all posts begin again.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ from __future__ import annotations
 import typing as t
 
 from flask_chatwoot.logs import logger
-from flask_chatwoot.queue.database import Database, Transaction
+from flask_chatwoot.queue.database import Database, Transaction, execute
 from flask_chatwoot.queue.schema import ADAPT_TIMES
 
 from .beats import NOW
@@ -39,6 +43,13 @@ _ADAPT: t.Final = (
         WHERE id = (SELECT max(id) FROM job) AND received_at > :now""",
 )
 
+_SETTLE_AGAIN: t.Final = """
+UPDATE draft SET unconfirmed_at = :now WHERE sent_at IS NOT NULL AND message_id IS NULL
+AND job_id IN (
+    SELECT id FROM job WHERE account_id = :account AND finished_at IS NULL
+)
+"""
+
 log = logger(__name__)
 
 
@@ -64,6 +75,18 @@ def adapt(database: Database) -> None:
             "a time waits as long as before.",
             -by,
         )
+
+
+def settle_again(database: Database) -> None:
+    """Let the settle times of all posts begin again, as the clock was set forward.
+
+    :raises DatabaseError: The database cannot be written.
+    """
+    execute(database, _SETTLE_AGAIN, {"account": database.account_id})
+    log.warning(
+        "The clock of the database's server was set forward. A post without an answer "
+        "is not made again before its settle time, from now on."
+    )
 
 
 def back_by(tx: Transaction) -> float:
