@@ -303,7 +303,7 @@ def test_killed_in_a_turn_only_a_question_without_an_answer_is_repeated(
     host.say(texts)
 
     assert host.wait_for_replies() == [reply_to(texts)]
-    assert host.crashed.exists()
+    host.sim.wait_until(host.crashed.exists, timeout=20)
     assert len(host.questions()) == asked
     assert [job.outcome for job in host.jobs()] == ["replied"]
 
