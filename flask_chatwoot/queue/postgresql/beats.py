@@ -384,7 +384,11 @@ class Beats(Forkable):
         ((beaten_at,),) = self._execute(_ENTER, _FIRST, name=name, **own)
         at = _number(beaten_at)
         self._last = _Beat(
-            *(name, began, _ticks(), at - began, []),
+            name,
+            began,
+            _ticks(),
+            at - began,
+            [],
             -math.inf if last is None else _set_forward_at(last, at),
         )
 
@@ -415,7 +419,11 @@ def _next(last: _Beat, began: float, rows: list[Row]) -> _Beat:
     dead = [(name, _number(last_beat)) for _, name, last_beat in rows if name]
 
     return _Beat(
-        *(last.name, began, ended if is_gap else last.steady_since, ahead, dead),
+        last.name,
+        began,
+        ended if is_gap else last.steady_since,
+        ahead,
+        dead,
         _set_forward_at(last, beaten_at),
     )
 

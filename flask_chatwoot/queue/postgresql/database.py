@@ -23,7 +23,7 @@ from flask_chatwoot.queue import deadline
 from flask_chatwoot.queue.database import Result, Rows, Values, Work
 from flask_chatwoot.queue.deadline import LONGEST
 
-from . import beats, failover, migration, set_back
+from . import beats, failover, migration, set_clock
 from .connections import OPTIONS, Connections, LateError
 from .failures import failed
 from .listener import Listener, Notifier
@@ -430,11 +430,11 @@ class PostgreSQLDatabase(Forkable):
         if self.clock is not self._own_clock:
             return
 
-        set_back.adapt(self)
+        set_clock.adapt(self)
         set_forward_at = self.processes.set_forward_at
 
         if set_forward_at > self._adapted_at:
-            set_back.settle_again(self)
+            set_clock.settle_again(self)
             self._adapted_at = set_forward_at
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from support.waiting import wait_until
 from flask_chatwoot.queue.claimed import Job
 from flask_chatwoot.queue.database import passed
 from flask_chatwoot.queue.outbox import DraftPart
-from flask_chatwoot.queue.postgresql import set_back
+from flask_chatwoot.queue.postgresql import set_clock
 from flask_chatwoot.queue.postgresql.database import PostgreSQLDatabase
 from flask_chatwoot.queue.postgresql.url import parse
 from flask_chatwoot.queue.schema import JobState
@@ -337,4 +337,4 @@ def test_what_was_stored_since_a_transaction_began_is_not_in_the_future(
     with frozen.transaction(conversation_id=0) as tx:
         site.set_clock(PAUSE)
         put(other, 2)
-        assert set_back.back_by(tx) == 0.0
+        assert set_clock.back_by(tx) == 0.0
