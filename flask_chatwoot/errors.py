@@ -57,12 +57,19 @@ class GiveUp(ProviderError):  # noqa: N818 - a host says: raise GiveUp
     The turn is then given up as after the last attempt. For a suggestion, and in a
     completion provider, the operator who asks is told.
 
-    :param reason: For operators, in the note or in place of the text. It is in no log.
+    :param reason: For operators, in the note or in place of the text: a text, or an
+        error that has one. It is in no log.
     """
 
-    def __init__(self, reason: str | None = None) -> None:
-        super().__init__("The reply provider gave up.")
-        self.reason = reason
+    reason: str | None = None
+
+    def __init__(self, reason: object = None) -> None:
+        super().__init__()
+        self.reason = None if reason is None else str(reason)
+
+    # For the log, also of a subclass whose constructor has arguments of its own.
+    def __str__(self) -> str:
+        return "The reply provider gave up."
 
 
 class ProviderFailedError(ChatwootError):

@@ -109,6 +109,7 @@ def test_the_provider_is_asked_what_the_customer_wrote_since_the_last_answer(
     ("answer", "text"),
     [
         (Handoff("asked for a human"), "asked for a human"),
+        (Handoff(t.cast(str, 402)), "402"),
         (["One.", "Two."], "One.\n\nTwo."),
         (Reply("Which?", choices=["Red", ("Blue", "b")]), "Which?\n- Red\n- Blue"),
         (

@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from flask_chatwoot import errors
-from flask_chatwoot.errors import ChatwootError, PayloadError, SignatureError, trace
+from flask_chatwoot.errors import (
+    ChatwootError,
+    GiveUp,
+    PayloadError,
+    SignatureError,
+    trace,
+)
 
 CLASSES: dict[str, t.Any] = {
     name: value
@@ -47,6 +53,15 @@ def test_one_except_clause_catches_every_error(cls: type[Exception]) -> None:
 
 def test_a_delivery_error_has_an_http_status() -> None:
     assert (SignatureError("no").status, PayloadError("no").status) == (401, 400)
+
+
+def test_a_host_that_gives_up_with_a_class_of_its_own_puts_no_text_into_logs() -> None:
+    class TooLongError(GiveUp):
+        def __init__(self, text: str) -> None:
+            self.text = text
+
+    error = TooLongError("what the customer wrote")
+    assert (str(error), error.reason) == ("The reply provider gave up.", None)
 
 
 @pytest.mark.parametrize("kind", ["transient", "permanent", "unknown"])

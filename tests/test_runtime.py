@@ -344,6 +344,8 @@ def test_a_provider_that_raises_is_called_again_and_the_turn_then_given_up(
         ("The quota is used up. ", "Reason: The quota is used up."),
         ("x" * 400, f"Reason: {'x' * 300}…"),
         ("a\0b\ud800", "Reason: ab?"),
+        (LookupError("no model"), "Reason: no model."),
+        (402, "Reason: 402."),
         *(
             (none, "Its reply function failed, on every attempt.")
             for none in (None, " ")
@@ -351,7 +353,7 @@ def test_a_provider_that_raises_is_called_again_and_the_turn_then_given_up(
     ],
 )
 def test_a_provider_may_give_up_at_once_and_say_why(
-    scene: Turns, caplog: pytest.LogCaptureFixture, reason: str | None, why: str
+    scene: Turns, caplog: pytest.LogCaptureFixture, reason: object, why: str
 ) -> None:
     asked = scene.answer_with(GiveUp(reason))
 

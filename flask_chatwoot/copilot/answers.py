@@ -21,7 +21,8 @@ def text_in(answer: Answer | None) -> str | None:
     texts = [_text(reply) for reply in answer.replies]
 
     if answer.handoff is not None:
-        texts.append(storable(answer.handoff.reason or ""))
+        # Whatever the host gave: the note of a turn shows it, too.
+        texts.append(storable(str(answer.handoff.reason or "")))
 
     return "\n\n".join(text for text in texts if is_visible(text)) or None
 
