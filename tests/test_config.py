@@ -326,6 +326,15 @@ WRONG: t.Final[t.Sequence[tuple[str, t.Sequence[t.Any], str]]] = [
     ("LOCALE", ["e", "xx-", "english", "de.UTF-8", "de_DE@euro", "д", "C"], "like de"),
     ("LOCALE", [True, 1.5, ["de"], b"de"], NOT_TEXT),
     ("TEXTS", [True, 1.5, ["de"], "[]", "{", "null", "x"], "must be a dict of texts"),
+    (
+        "TEXTS",
+        [
+            *({"handoff": wrong} for wrong in ("", " ", "\ud800", "a\0")),
+            {"wrote": {"other": "Wrote:", "one": "\u200b"}},
+            '{"handoff": "\\ud800"}',
+        ],
+        "that operators can see",
+    ),
     ("ON_SILENCE", ["close", "o", 1, -1], "must be one of open, leave"),
     (
         "CELERY_APP",

@@ -142,6 +142,9 @@ def test_a_number_has_its_plural_form(count: int, words: str) -> None:
         ({"handed_off": 1}, "'handed_off'"),
         ({"wrote": {"one": "One:"}}, "'wrote'"),
         ({"greeting": "Hello!"}, "'greeting'"),  # of the page
+        ({"reason": "Because {reason!x}"}, "{reason}"),
+        ({"reason": "Because {reason:d}"}, "{reason}"),
+        ({"wrote": {"other": "{count:>999999999}"}}, "{count}"),
     ],
 )
 def test_wrong_texts_of_a_host_are_named(own: dict[str, t.Any], named: str) -> None:

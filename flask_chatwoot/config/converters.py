@@ -13,7 +13,8 @@ import typing as t
 from urllib.parse import urlsplit
 
 from flask_chatwoot.ownership.mode import Mode
-from flask_chatwoot.texts import Text, problem_of
+from flask_chatwoot.payloads.fields import is_visible, storable
+from flask_chatwoot.texts import Text, forms_of, problem_of
 
 from .numbers import Whole
 
@@ -91,6 +92,15 @@ def operators_texts(value: t.Any) -> t.Mapping[str, Text]:
 
     if problem := problem_of(value):
         raise ValueError(problem)
+
+    for key, given in value.items():
+        if not all(
+            is_visible(each) and storable(each) == each for each in forms_of(given)
+        ):
+            raise ValueError(
+                f"must have text under {key!r} that operators can see, in UTF-8 and "
+                "without the character NUL; write it again."
+            )
 
     return dict(value)
 

@@ -100,16 +100,21 @@ def problem_of(own: t.Mapping[t.Any, t.Any]) -> str | None:
 def placeholders(text: Text) -> set[str]:
     """The names in braces, in any of the forms.
 
+    One with a format, which no text needs, is told apart: its value may not have it.
+
     :raises ValueError: A brace is not closed.
     """
-    texts = [text] if isinstance(text, str) else list(text.values())
-
     return {
-        name
-        for each in texts
-        for _, name, _, _ in string.Formatter().parse(each)
+        f"{name}!{conversion}:{how}" if conversion or how else name
+        for each in forms_of(text)
+        for _, name, how, conversion in string.Formatter().parse(each)
         if name is not None
     }
+
+
+def forms_of(text: Text) -> list[str]:
+    """A text in all of its forms."""
+    return [text] if isinstance(text, str) else list(text.values())
 
 
 def _has_forms(text: str | t.Mapping[t.Any, t.Any]) -> bool:
