@@ -142,6 +142,38 @@ def test_a_change_is_asked_for_with_the_earlier_text(
     assert change(app, Request(first)) is None
 
 
+def test_a_change_is_not_asked_of_a_provider_that_would_not_know_of_it(
+    quiet: Story, app: Flask, asked: list[str]
+) -> None:
+    first = press(app, quiet)
+
+    assert change(app, Request(first, conversation_id=quiet.talk.id)) is None
+    assert len(asked) == 1
+
+
+def test_files_alone_are_given_only_to_a_provider_that_takes_the_turn(
+    begin: Begin, app: Flask, chatwoot: Chatwoot, asked: list[str]
+) -> None:
+    @chatwoot.reply_provider(mode="human", inbox_id=2)
+    def reply(text: str, turn: Turn) -> str:
+        return f"{len(turn.attachments)} file"
+
+    picture = {"file_type": "image", "data_url": "https://files.example.com/1"}
+    story = begin(kind="account", workers=0)
+    other = begin(inbox_id=2)
+
+    for each in (story, other):
+        each.talk.customer_says("Hello")
+        each.talk.operator_says("Hi, I am Olga.")
+        each.talk.customer_says(None, attachments=[picture])
+
+    with pytest.raises(RefusedError) as refused:
+        press(app, story)
+
+    assert (refused.value.code, asked) == ("no_question", [])
+    assert press(app, other) == "1 file"
+
+
 @pytest.mark.parametrize("answer", [None, "", "raise"])
 def test_an_operator_reads_why_there_is_no_text(
     quiet: Story,

@@ -29,7 +29,7 @@ from flask_chatwoot.payloads.listed import PAGE
 from flask_chatwoot.queue.suggestions import Ended, Wanted, hash_of
 from flask_chatwoot.replies import Message, Provider, Turn
 from flask_chatwoot.runtime import Runtime
-from flask_chatwoot.turns.providers import ask
+from flask_chatwoot.turns.providers import ask, can_read
 
 from . import drafting, questions
 from .answers import text_in
@@ -72,7 +72,8 @@ def suggest(
 
 
 def revise(runtime: Runtime, request: Revision) -> str | None:
-    """A changed suggestion; ``None`` if the text is none of the last hour in there.
+    """A changed suggestion; ``None`` if the text is none of the last hour in there, or
+    if the provider does not take the turn, and so would not know of the change.
 
     Reads the conversation again, and blocks like :func:`suggest`.
 
@@ -88,6 +89,10 @@ def revise(runtime: Runtime, request: Revision) -> str | None:
 
     with about(conversation_id), drafting.waiting.place() as until:
         conversation, messages = read(runtime, conversation_id)
+        _, provider = _provider(runtime, conversation)
+
+        if not provider.takes_turn:
+            return None
 
         return _suggested(
             runtime,
@@ -151,6 +156,10 @@ def _suggested(
         read_history=_history(runtime, conversation.id, question),
     )
     turn = replace(turn, instruction=instruction, earlier_suggestion=earlier)
+
+    if not can_read(provider, turn):
+        raise RefusedError("no_question")
+
     wanted = Wanted(
         conversation.id,
         questions.fingerprint(conversation, known, question),

@@ -21,7 +21,7 @@ from .drafts import parts_of
 from .ending import Ending
 from .handoff import encode
 from .parts import TurnParts
-from .providers import ask, provider_for
+from .providers import ask, can_read, provider_for
 
 log = logger(__name__)
 
@@ -146,7 +146,7 @@ class Composer:
         if provider is None:
             return Ending(TurnOutcome.DECLINED, Reason.NO_PROVIDER)
 
-        if not (turn.text.strip() or (provider.takes_turn and turn.attachments)):
+        if not can_read(provider, turn):
             return Ending(TurnOutcome.DECLINED, Reason.EMPTY)
 
         loop = loops.loop_in(

@@ -30,6 +30,11 @@ def provider_for(providers: Registry, turn: Turn) -> Provider | None:
     return provider
 
 
+def can_read(provider: Provider, turn: Turn) -> bool:
+    """Whether a turn has something for a provider, which may take its text alone."""
+    return bool(turn.text.strip() or (provider.takes_turn and turn.attachments))
+
+
 def ask(app: Flask, provider: Provider, turn: Turn) -> Answer | None:
     """Call a provider; its answer, or ``None`` if it has none. Blocks while it works.
 
