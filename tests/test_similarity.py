@@ -15,6 +15,10 @@ DRAFT: t.Final = (
     "Hello Ada,\n\nyour parcel has **left** our warehouse this morning:\n\n"
     "- number 4711\n- with the post\n\nBest wishes"
 )
+QUOTED: t.Final = (
+    "> On Mon, Nov 2, 2026 at 9:00 AM Ada <ada@example.com> wrote:\n>\n> Hello,\n>\n"
+    "> I ordered two weeks ago, and have not heard of you since.\n> Where is it?"
+)
 LONG: t.Final = " ".join(f"Sentence {number} is about it." for number in range(200))
 
 
@@ -27,6 +31,11 @@ LONG: t.Final = " ".join(f"Sentence {number} is about it." for number in range(2
         pytest.param(
             f"\n{DRAFT}\n\n--\n\nOlga\nShop AG", "used", id="with a signature"
         ),
+        pytest.param(f"{DRAFT}\n\n\\--\n\nOlga\nShop AG", "used", id="with escapes"),
+        pytest.param(f"{DRAFT}\\\n\\--\\\nOlga, Shop AG", "used", id="with breaks"),
+        pytest.param(f"{DRAFT}\n\n{QUOTED}", "used", id="with the customer's mail"),
+        pytest.param(f"Sorry.\n\n{QUOTED}", "ignored", id="other, with the mail"),
+        pytest.param(QUOTED, "ignored", id="the mail alone"),
         pytest.param(
             DRAFT.replace("- ", "* ").replace("**", "__"), "used", id="other Markdown"
         ),
@@ -92,6 +101,8 @@ def _any_of(characters: str) -> str:
         pytest.param("\ufdfa" * COMPARED, "\ufdfa " * COMPARED, id="one that grows"),
         pytest.param("\n--\n" * COMPARED, "- " * COMPARED, id="signatures"),
         pytest.param("\n " * 75_000, "\n\t" * 75_000 + "-", id="white space"),
+        pytest.param("\n>" * 75_000 + "a", "\n>" * 75_000, id="quotations"),
+        pytest.param("--\\" * COMPARED + "a", "--\\ " * COMPARED, id="escapes"),
         pytest.param("", "a", id="nothing"),
         pytest.param("***", "~~~", id="Markdown alone"),
         pytest.param("a\0\ud800", "a", id="no text at all"),

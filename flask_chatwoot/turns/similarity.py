@@ -1,8 +1,10 @@
 """How much of a draft is in what an operator sent. Pure functions.
 
-The composer of Chatwoot writes Markdown again, and adds the operator's signature. So
-texts are compared without the characters of Markdown, without what follows a line
-``--``, in small letters, and with single spaces.
+The composer of Chatwoot writes Markdown again, and adds the operator's signature
+(``helper/editorHelper.js``) and in e-mails what the customer wrote
+(``helper/quotedEmailHelper.js``). So texts are compared without the characters of
+Markdown, without what follows a line ``--``, without a quotation at the end, in small
+letters, and with single spaces.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ _MOST_STEPS: t.Final = 1_000_000
 """Steps that one comparison may take, about a fifth of a second. Without a bound
 ``difflib`` takes minutes for texts that repeat one character."""
 
-_SIGNATURE: t.Final = re.compile(r"^--\s*$.*", re.MULTILINE | re.DOTALL)
+# With the backslashes of Markdown for a line break, or for two hyphens alone.
+_SIGNATURE: t.Final = re.compile(r"^\\?--[\s\\]*$.*", re.MULTILINE | re.DOTALL)
 _MARKDOWN: t.Final = re.compile(r"[\\*_`~#>]|^[ \t]*[-+] ", re.MULTILINE)
 _WORD: t.Final = re.compile(r"\w+|[^\w\s]")
 
@@ -66,9 +69,20 @@ def similarity_of(draft: str, reply: str) -> float:
 def normalised(text: str) -> str:
     """The beginning of a text, as it is compared."""
     plain = unicodedata.normalize("NFKC", text[:_READ]).strip()
+    plain = _unquoted(plain) or plain
     plain = _MARKDOWN.sub("", _SIGNATURE.sub("", plain) or plain)
 
     return " ".join(plain.casefold().split())[:COMPARED]
+
+
+def _unquoted(text: str) -> str:
+    """A text without the quotation at its end."""
+    lines = text.split("\n")
+
+    while lines and (not lines[-1].strip() or lines[-1].startswith(">")):
+        lines.pop()
+
+    return "\n".join(lines)
 
 
 _TOKENS: t.Final[tuple[t.Callable[[str], list[str]], ...]] = (list, _WORD.findall)
