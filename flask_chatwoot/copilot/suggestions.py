@@ -148,14 +148,11 @@ def _suggested(
 ) -> str:
     mode, provider = _provider(runtime, conversation)
     known, question = _question(runtime, conversation.id, messages)
-    turn = questions.turn_for(
-        conversation,
-        question,
-        account_id=runtime.configured.client.account_id,
-        mode=mode,
-        read_history=_history(runtime, conversation.id, question),
+    turn = replace(
+        _turn(runtime, conversation, question, mode),
+        instruction=instruction,
+        earlier_suggestion=earlier,
     )
-    turn = replace(turn, instruction=instruction, earlier_suggestion=earlier)
 
     if not can_read(provider, turn):
         raise RefusedError("no_question")
@@ -180,6 +177,21 @@ def _suggested(
     signals.send(signals.suggested, runtime.app, turn=turn, text=text)
 
     return text
+
+
+def _turn(
+    runtime: Runtime,
+    conversation: Conversation,
+    question: tuple[Message, ...],
+    mode: Mode,
+) -> Turn:
+    return questions.turn_for(
+        conversation,
+        question,
+        account_id=runtime.configured.client.account_id,
+        mode=mode,
+        read_history=_history(runtime, conversation.id, question),
+    )
 
 
 def _provider(runtime: Runtime, conversation: Conversation) -> tuple[Mode, Provider]:
