@@ -226,7 +226,10 @@ class Chatwoot:
         unchanged.
 
         Chatwoot asks for summaries, for another tone, for labels and the like. The
-        function takes the messages of that, Chatwoot's prompt first, and returns text::
+        function takes the messages of that, Chatwoot's prompt first, and returns text.
+        They are what a language model takes, dictionaries with ``role`` and
+        ``content``; for type checkers, ``list[ChatCompletionMessageParam]`` of the
+        package openai, or ``list[dict[str, typing.Any]]``::
 
             @chatwoot.completion_provider
             def complete(messages):

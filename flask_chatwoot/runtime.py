@@ -20,8 +20,11 @@ from .replies import Registry
 if t.TYPE_CHECKING:
     from .components import Components, PolicyFinder
 
-CompletionFunction = t.Callable[[list[dict[str, t.Any]]], t.Any]
-"""A function of the host: messages of a conversation with a language model to text."""
+CompletionFunction = t.Callable[[list[t.Any]], t.Any]
+"""A function of the host: messages of a conversation with a language model to text.
+
+Each is a dictionary. It may be declared as what the host's library for models takes.
+"""
 log = logger(__name__)
 
 KEY: t.Final = "chatwoot"

@@ -31,7 +31,9 @@ def checked(path: Path, cache: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_the_history_is_what_the_official_package_takes(tmp_path: Path) -> None:
+def test_messages_for_a_model_are_what_the_official_package_takes(
+    tmp_path: Path,
+) -> None:
     result = checked(HOST, tmp_path)
     assert (result.returncode, result.stderr) == (0, ""), result.stdout
 

@@ -1,4 +1,4 @@
-"""A host's code about the history, for a type checker: it has to find nothing."""
+"""A host's code about language models, for a type checker: it has to find nothing."""
 
 from __future__ import annotations
 
@@ -35,6 +35,12 @@ def suggestion(text: str, turn: Turn) -> str:
     messages.append({"role": "user", "content": text})
     answer = model.chat.completions.create(model="small", messages=messages)
     return answer.choices[0].message.content or ""
+
+
+@chatwoot.completion_provider
+def complete(messages: list[ChatCompletionMessageParam]) -> str | None:
+    answer = model.chat.completions.create(model="small", messages=messages)
+    return answer.choices[0].message.content
 
 
 def responses_api(turn: Turn) -> str:
