@@ -5,6 +5,7 @@
     ChatwootError
     ├── ConfigError            a CHATWOOT_* key is missing or wrong
     ├── SetupError             Chatwoot cannot be set up as requested
+    ├── PolicyError            a policy returned no decision
     ├── ProviderError          a reply provider cannot be registered or used
     │   ├── NoProviderError    none is registered
     │   └── GiveUp             a reply provider raises it: no attempt can succeed
@@ -41,6 +42,10 @@ class ConfigError(ChatwootError):
 
 class SetupError(ChatwootError):
     """Chatwoot cannot be set up. The message names the reason and the remedy."""
+
+
+class PolicyError(ChatwootError):
+    """A policy returned something else than a decision."""
 
 
 class ProviderError(ChatwootError):

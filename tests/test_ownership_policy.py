@@ -234,6 +234,26 @@ def test_what_is_no_decision_posts_nothing_public(scene: Scene, value: t.Any) ->
     assert_noted(scene)
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("operatorss", "The policy returned str, but no decision; return a Decision"),
+        (Decision(OPERATORS, t.cast(t.Any, 7)), "The policy gave int as a reason"),
+    ],
+)
+def test_what_is_no_decision_is_logged_and_reported(
+    scene: Scene, value: t.Any, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with recorded(signals.got_exception, scene.app) as errors:
+        ending_with(scene, lambda facts: value)
+
+    assert said in caplog.text
+    assert "operatorss" not in caplog.text
+    assert {
+        (each["where"], str(each["exc_info"][1])[: len(said)]) for each in errors
+    } == {("policy", said)}
+
+
 def test_a_reason_that_cannot_be_stored_is_cleaned(scene: Scene) -> None:
     ending_with(scene, lambda facts: Decision(OPERATORS, "half \ud83d of it"))
     assert_noted(scene, "half ? of it")

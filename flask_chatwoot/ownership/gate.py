@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from flask_chatwoot.errors import APIError, trace
+from flask_chatwoot.errors import APIError, described
 from flask_chatwoot.logs import logger
 from flask_chatwoot.outcomes import Reason
 from flask_chatwoot.payloads.conversation import ChatwootMessage, Conversation
@@ -62,7 +62,8 @@ class Gate:
         or the built-in one.
     :ivar clock: The time of the database, Unix seconds.
     :ivar ahead: Seconds by which that is ahead of the machine's clock.
-    :ivar on_policy_error: Called with what the policy raised.
+    :ivar on_policy_error: Called with what the policy raised, or what is wrong with
+        the value that it returned.
     """
 
     find_policy: t.Callable[[], Policy]
@@ -262,19 +263,17 @@ class Gate:
 
     def _decide(self, known: PolicyContext) -> Decision:
         """The policy's decision. If the policy fails, the answer is a note."""
-        decision = None
-
         try:
-            decision = decision_from(self.find_policy()(known))
+            return decision_from(self.find_policy()(known))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - the host's code, any error at all
-            log.error("the policy raised %s", trace(error))  # noqa: TRY400
+            log.error("the policy failed: %s", described(error))  # noqa: TRY400
 
             if self.on_policy_error is not None:
                 self.on_policy_error(error)
 
-        return decision or Decision(Audience.OPERATORS, Reason.POLICY_FAILED)
+        return Decision(Audience.OPERATORS, Reason.POLICY_FAILED)
 
     # -- who has the conversation ------------------------------------------------
 

@@ -3,6 +3,7 @@
 import typing as t
 from enum import StrEnum
 
+from flask_chatwoot.errors import PolicyError
 from flask_chatwoot.outcomes import Reason
 from flask_chatwoot.payloads.conversation import Assignee, Speaker
 from flask_chatwoot.payloads.fields import storable
@@ -144,8 +145,12 @@ _HEARD_BY: t.Final[frozenset[str]] = frozenset(Audience)
 _AUDIENCES: t.Final = {Mode.BOT: Audience.CUSTOMER, Mode.HUMAN: Audience.OPERATORS}
 
 
-def decision_from(answer: t.Any) -> Decision | None:
-    """A policy's return value as a decision; ``None`` if it is not a valid one."""
+def decision_from(answer: t.Any) -> Decision:
+    """A policy's return value as a decision.
+
+    :raises PolicyError: It is none. The text has types alone: a value may be a text of
+        the customer.
+    """
     if isinstance(answer, Mode):
         return Decision(_AUDIENCES[answer])
 
@@ -156,14 +161,19 @@ def decision_from(answer: t.Any) -> Decision | None:
     audience, reason = answer
 
     if not isinstance(audience, str) or audience not in _HEARD_BY:
-        return None
+        raise PolicyError(
+            f"The policy returned {type(audience).__name__}, but no decision; return a "
+            'Decision, a Mode, or exactly "customer", "operators" or "nobody".'
+        )
 
     if reason is None:
         silent = audience == Audience.NOBODY
         return Decision(Audience(audience), Reason.POLICY if silent else None)
 
     if not isinstance(reason, str):
-        return None
+        raise PolicyError(
+            f"The policy gave {type(reason).__name__} as a reason; it must be text."
+        )
 
     clean = storable(reason)
 
