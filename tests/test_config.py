@@ -658,8 +658,8 @@ FULL_DISK = (tempfile, "TemporaryFile", full_disk)
     ("name", "fault", "texts"),
     [
         ("", None, [" names {tmp!r}, which ", "choose another"]),
-        ("file", (os, "access", lambda *_: False), ["may write"]),
-        ("file/a.db", None, ["{tmp}/file'", "another path, or let this process write"]),
+        ("file", (os, "access", lambda *_: False), ["{user} may not", "who owns it"]),
+        ("file/a.db", None, ["{tmp}/file' by {user}: ", "another path, or let it"]),
         ("instance/a.db", FULL_DISK, ["No space left on device", "{tmp!r}"]),
     ],
     ids=["a folder", "not writable", "below a file", "full disk"],
@@ -677,7 +677,8 @@ def test_a_database_that_cannot_be_written_is_refused(
 
     message = refusal(needed() | sqlite(tmp_path / name))
 
-    assert all(text.format(tmp=str(tmp_path)) in message for text in texts)
+    user = f"this process (user {os.geteuid()})"
+    assert all(text.format(tmp=str(tmp_path), user=user) in message for text in texts)
     assert message.startswith("CHATWOOT_DATABASE_URL")
     assert everything_in(tmp_path) == ["file"]
 

@@ -392,10 +392,14 @@ def _check_database(found: dict[str, Found], path: str) -> None:
 
 def _problem_of(path: str) -> str | None:
     """Why the file cannot be written, or ``None``. Leaves no file."""
-    exists = os.path.exists(path)
+    if os.path.exists(path) and not os.path.isfile(path):
+        return "is no file; choose another."
 
-    if exists and not (os.path.isfile(path) and os.access(path, os.R_OK | os.W_OK)):
-        return "is not a file that this process may write; choose another."
+    if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK):
+        return (
+            f"this process{_process_user()} may not read and write. Run the app and "
+            "its commands as the user who owns it, or choose another."
+        )
 
     folder = os.path.dirname(path)
 
@@ -408,9 +412,14 @@ def _problem_of(path: str) -> str | None:
             return None
     except OSError as error:
         return (
-            f"cannot be made in {folder!r}: {error.strerror}. Choose another path, or "
-            "let this process write there."
+            f"cannot be made in {folder!r} by this process{_process_user()}: "
+            f"{error.strerror}. Choose another path, or let it write there."
         )
+
+
+def _process_user() -> str:
+    """The user by number, as most have no name in a container. Windows has neither."""
+    return f" (user {os.geteuid()})" if hasattr(os, "geteuid") else ""
 
 
 def _temporary_folder() -> str:
