@@ -144,6 +144,7 @@ def test_operators_get_the_conversation_and_the_late_answer_is_dropped(
         ("custom_attributes", {"custom_attributes": {"support_mode": "human"}})
     ]
     assert [each["reason"] for each in ended] == ["provider_timeout"]
+    assert "no answer within 0.2 s (CHATWOOT_PROVIDER_TIMEOUT)" in either.caplog.text
     job = job_of(either.app)
     assert (job.attempts, job.provider_attempts) == (2, 1)
 

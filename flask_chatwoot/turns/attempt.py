@@ -465,7 +465,9 @@ class Attempt:
     def _time_out(self) -> None:
         """Give the turn up, in another thread, while its provider is at work."""
         job, reason = self._job, Reason.PROVIDER_TIMEOUT
-        log.error("the job is dead (%s)", reason)
+        limit = self._parts.config.provider_timeout
+        text = "the job is dead (%s): no answer within %g s (CHATWOOT_PROVIDER_TIMEOUT)"
+        log.error(text, reason, limit)
         self._parts.queue.failed(job, FailedBy.PROVIDER)
 
         with self._parts.app.app_context():
