@@ -100,8 +100,9 @@ def read(client: ChatwootClient) -> AccountSettings:
 
         raise SetupError(
             "Chatwoot does not let this token read and change the settings of account "
-            f"{client.account_id}. Set CHATWOOT_ADMIN_TOKEN for this command to the "
-            "token of an administrator of that account."
+            f"{client.account_id}: it is mistyped, or not an administrator's. Set "
+            "CHATWOOT_ADMIN_TOKEN for this command to the token of an administrator of "
+            "that account."
         ) from None
 
 
