@@ -344,7 +344,7 @@ def test_two_setups_at_once_do_everything_once(scene: Scene, bot: bool) -> None:
 
 COMMA: t.Final = {Mode.HUMAN: "A human, please"}
 BOT = {"agent_bot": True}
-NO_ADMINISTRATOR = r"CHATWOOT_ADMIN_TOKEN .* administrator"
+NO_ADMINISTRATOR = r"mistyped, or not .* CHATWOOT_ADMIN_TOKEN .* administrator"
 OTHER_BOT = "agent bot 3 answers in inbox 3"
 Prepare = Callable[[Scene], object]
 
@@ -450,6 +450,11 @@ def connect_others(scene: Scene) -> None:
     scene.link(scene.sim.bot.id)
 
 
+def set_up_elsewhere(scene: Scene) -> None:
+    scene.set_up(url=URL.replace("app.", "old."))
+    scene.set_up(url="https://app.example.com/another/path")
+
+
 def name_who(scene: Scene) -> None:
     scene.add_attribute("AI agent", "Human")
 
@@ -483,6 +488,7 @@ def name_who(scene: Scene) -> None:
         ("4.16.2", name_who, {"label": "Whom?"}, [LABEL]),
         ("4.16.2", lambda s: s.set_up(**BOT), {}, [TWICE]),
         ("4.16.2", lambda s: s.set_up(), BOT, [TWICE, PENDING, OFF]),
+        ("4.16.2", set_up_elsewhere, {}, ["A webhook to https://old.example.com/chat"]),
     ],
 )
 def test_a_plan_warns_of_what_an_administrator_should_know(

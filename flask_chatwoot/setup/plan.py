@@ -208,6 +208,7 @@ def _warnings(
     yield from _label_warnings(current, request)
     yield from _form_warnings(current, inboxes, request)
     yield from _url_warnings(current, request)
+    yield from _moved_warnings(current, request)
     yield from _other_bot_warnings(current, request, inboxes)
 
     if request.agent_bot:
@@ -263,6 +264,20 @@ def _url_warnings(current: AccountSettings, request: SetupRequest) -> t.Iterator
 
     if urlsplit(url).scheme == "http" and not is_private(url):
         yield f"{address} is not https: customers' messages are sent unencrypted."
+
+
+def _moved_warnings(current: AccountSettings, request: SetupRequest) -> t.Iterator[str]:
+    """An app that gets another host keeps the path of its webhook."""
+    path = urlsplit(request.url).path
+    addresses = {account.address_of(str(row.get("url"))) for row in current.webhooks}
+    addresses -= {account.address_of(request.url)}
+    others = sorted(each for each in addresses if urlsplit(each).path == path)
+
+    if others:
+        yield (
+            f"A webhook to {listed(others)} exists. If that is a former address of "
+            "this app, delete it in Settings → Integrations → Webhooks."
+        )
 
 
 def _other_bot_warnings(
