@@ -162,7 +162,7 @@ class Reply:
         always a note.
     :ivar handoff: ``True``, or a :class:`Handoff` that says more: operators
         have the conversation after this reply. In human mode only notes are posted.
-    :ivar attachments: Paths, or ``(name, bytes, media type)``; 15 at most.
+    :ivar attachments: Absolute paths, or ``(name, bytes, media type)``; 15 at most.
     :ivar choices: Texts, or ``(title, value)``, for the customer to pick from. In a
         note, and where the channel may show no buttons, the text lists them.
     :raises TypeError: A value is of the wrong type.

@@ -169,7 +169,7 @@ class ChatwootTalk:
         and the app has answered the deliveries of what it posted.
 
         :param wait: Seconds at most; ``None``: those of the simulator.
-        :param fields: Further fields of the simulator's message.
+        :param fields: Those of :meth:`.Talk.customer_says`, such as ``attachments``.
         :raises TimeoutError: The app has not handled it in time. The text lists the
             deliveries and calls, without content.
         :raises RuntimeError: The app did not accept the delivery.
