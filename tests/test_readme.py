@@ -102,7 +102,7 @@ def test_the_policy_decides_by_inbox(inbox_id: int, decision: Decision) -> None:
     ("text", "answer"),
     [
         ("My lawyer", Reply("The customer mentions a lawyer.", private=True)),
-        ("The invoice", ["Here it is.", Reply(attachments=["invoices/4711.pdf"])]),
+        ("The invoice", ["Here it is.", Reply(attachments=["/srv/invoices/4711.pdf"])]),
         ("Hi", Reply("Hello None! Which one?", choices=["Order", "Return"])),
     ],
 )
