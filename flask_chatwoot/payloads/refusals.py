@@ -19,6 +19,7 @@ from flask_chatwoot.errors import (
     UnknownError,
 )
 
+from .endpoints import missing_at, refused_at
 from .fields import Object, as_object, as_text
 
 LONGEST_RETRY_AFTER: t.Final = 3600.0
@@ -41,7 +42,7 @@ def refusal(
     """Return the error for a status other than 2xx.
 
     :param headers: The headers of the answer, with case-insensitive keys.
-    :param endpoint: The endpoint that the error names.
+    :param endpoint: The endpoint that the error names: a method and a path.
     :param creates: The request creates a message. Unless the answer shows that it did
         not, the error is an :class:`~flask_chatwoot.errors.UnknownError`.
     :param token_key: The setting that the token is from.
@@ -49,7 +50,7 @@ def refusal(
     said = own_error(body)
 
     return _kind(status, creates=creates, own=said is not None)(
-        _text(status, headers, said, token_key),
+        _text(status, headers, said, endpoint, token_key),
         endpoint=endpoint,
         status=status,
         retry_after=retry_after(headers.get("Retry-After")),
@@ -100,16 +101,18 @@ def _is_about_token(said: Object) -> bool:
 
 
 def _text(
-    status: int, headers: t.Mapping[str, str], said: Object | None, token_key: str
+    status: int,
+    headers: t.Mapping[str, str],
+    said: Object | None,
+    endpoint: str,
+    token_key: str,
 ) -> str:
     if 300 <= status < 400:
         return _redirected(headers.get("Location", ""))
 
-    if said is not None and status == 401:
-        return f"Chatwoot answered 401. {_unauthorized(said, token_key)}"
-
-    if said is not None and status in _HINTS:
-        return f"Chatwoot answered {status}. {_HINTS[status]}"
+    if said is not None and status in _FINAL:
+        hint = _hint(status, said, endpoint, token_key)
+        return f"Chatwoot answered {status}. {hint}"
 
     if said is not None or status == 429 or status >= 500:
         return f"Chatwoot answered {status}."
@@ -120,6 +123,21 @@ def _text(
         hint = f"A proxy may have given it, or removed the token; see {token_key}."
 
     return f"the answer is {status}, and not one of Chatwoot's. {hint}"
+
+
+def _hint(status: int, said: Object, endpoint: str, token_key: str) -> str:
+    """What a refusal means, and what to do."""
+    path = endpoint.partition(" ")[2]
+
+    match status:
+        case 401:
+            return _unauthorized(said, token_key)
+        case 404:
+            return missing_at(path)
+        case 422:
+            return refused_at(path)
+
+    return "The account's plan does not include the API."
 
 
 def _unauthorized(said: Object, token_key: str) -> str:
@@ -136,13 +154,6 @@ def _unauthorized(said: Object, token_key: str) -> str:
         f"It knows the token in {token_key}, which has no right to this, or no access "
         "to the account or the conversation."
     )
-
-
-_HINTS: t.Final = {
-    403: "The account's plan does not include the API.",
-    404: "There is no such conversation in the account; see CHATWOOT_ACCOUNT_ID.",
-    422: "It does not accept the message.",
-}
 
 
 def _redirected(location: str) -> str:
