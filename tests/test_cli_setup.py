@@ -6,6 +6,7 @@ import copy
 import errno
 import os
 import shlex
+import socket
 import tempfile
 import typing as t
 from collections.abc import Iterator
@@ -252,6 +253,22 @@ def test_the_environment_may_hold_an_administrators_token(
 
     monkeypatch.setenv("CHATWOOT_ADMIN_TOKEN", scene.sim.user_token)
     assert (scene.set_up()[0], len(scene.writes)) == (0, 3)
+
+
+@pytest.mark.parametrize("arguments", [SETUP, ("teardown",)])
+def test_a_server_that_is_not_reached_is_named(
+    make_app: AppFactory, arguments: tuple[str, ...]
+) -> None:
+    with socket.socket() as bound:  # it does not listen
+        bound.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        code, printed = outcome(make_app(base_url=url), *arguments)
+
+    assert code == 1
+    assert printed == (
+        f"Error: GET /api: no connection to {url} (ConnectionError); check "
+        "CHATWOOT_BASE_URL, whether this machine may connect to it, and HTTPS_PROXY.\n"
+    )
 
 
 @pytest.mark.parametrize("command", [SETUP, ("teardown",)])

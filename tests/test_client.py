@@ -584,7 +584,8 @@ def test_nothing_is_sent_without_a_connection(host: str, name: str) -> None:
         error = failure(Client(f"http://{host}:{port}", 7, TOKEN), name)
 
     assert facts(error) == (TransientError, None, ENDPOINTS[name])
-    assert "no connection" in str(error)
+    assert f"no connection to http://{host}:{port} (" in str(error)
+    assert "check CHATWOOT_BASE_URL, whether this machine may connect" in str(error)
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{"
@@ -608,6 +609,7 @@ def test_without_an_answer_only_a_get_may_be_retried(name: str, script: Script) 
     kind = TransientError if name in GETS else UnknownError
     assert facts(error) == (kind, None, ENDPOINTS[name])
     assert "no answer" in str(error)
+    assert f" {wire.url} " in str(error)
     assert len(wire.requests) == wire.connections == 1
 
 

@@ -15,7 +15,7 @@ from flask_chatwoot.errors import (
     TransientError,
     UnknownError,
 )
-from flask_chatwoot.payloads.refusals import refusal
+from flask_chatwoot.payloads.refusals import origin_of, refusal
 
 from .connections import Answer, AnswerTooLongError, Call
 
@@ -84,26 +84,55 @@ _NOT_CHATWOOT: t.Final = (
 )
 
 
-def no_answer(error: Exception, request: Request, call: Call) -> APIError:
+def no_answer(
+    error: Exception, request: Request, call: Call, base_url: str
+) -> APIError:
     """Return the error of a request without an answer that can be read.
 
     It names only the exception's class, because the exception's text may contain the
     password of a proxy.
     """
     kind, endpoint = type(error).__name__, request.endpoint
+    where = origin_of(base_url) or "CHATWOOT_BASE_URL"
 
     if not call.sent and _never_sent(error):
-        what = "no connection" if _is_of_requests(error) else "it cannot be sent"
-        return TransientError(f"{what} ({kind}).", endpoint=endpoint)
+        return TransientError(_unsent(error, where), endpoint=endpoint)
 
     if request.method == "GET" and isinstance(error, AnswerTooLongError):
         return TooLargeError("the answer is too long.", endpoint=endpoint)
 
+    see = "see its log, and CHATWOOT_TIMEOUT."
+
     if request.method == "GET":
-        return TransientError(f"no answer ({kind}).", endpoint=endpoint)
+        return TransientError(
+            f"no answer from {where} ({kind}); {see}", endpoint=endpoint
+        )
 
     return UnknownError(
-        f"the request was sent and no answer came ({kind}).", endpoint=endpoint
+        f"the request was sent to {where} and no answer came ({kind}); {see}",
+        endpoint=endpoint,
+    )
+
+
+def _unsent(error: Exception, where: str) -> str:
+    """What is wrong with a request that was not sent, and what to do."""
+    kind = type(error).__name__
+
+    if not _is_of_requests(error):
+        return (
+            f"it cannot be sent to {where} ({kind}); check CHATWOOT_BASE_URL, the "
+            "token, and REQUESTS_CA_BUNDLE."
+        )
+
+    if isinstance(error, requests.exceptions.SSLError):
+        return (
+            f"no connection to {where} ({kind}); its certificate is not trusted, and "
+            "flask chatwoot doctor says why."
+        )
+
+    return (
+        f"no connection to {where} ({kind}); check CHATWOOT_BASE_URL, whether this "
+        "machine may connect to it, and HTTPS_PROXY."
     )
 
 

@@ -317,7 +317,7 @@ class ChatwootClient(Forkable):
                     files=[("attachments[]", file) for file in files] or None,
                 )
             except (OSError, ValueError, urllib3_errors.HTTPError) as error:
-                raise no_answer(error, request, call) from None
+                raise no_answer(error, request, call, self.base_url) from None
 
         return read(answer, request, anything=anything, token_key=self._token_key)
 

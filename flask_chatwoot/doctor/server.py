@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from flask_chatwoot.client.raw import NoAnswer, RawAnswer
 from flask_chatwoot.payloads import versions
+from flask_chatwoot.payloads.refusals import origin_of
 from flask_chatwoot.payloads.signature import TOLERANCE
 from flask_chatwoot.payloads.versions import NEWEST, OLDEST, Version
 from flask_chatwoot.setup.account import (
@@ -152,21 +153,8 @@ def redirect(context: DoctorContext) -> Findings:
     yield failed(
         "redirect",
         f"{context.config.base_url} redirects, and the client follows no redirect.",
-        f"Set CHATWOOT_BASE_URL to {_origin(target) or 'the final address'}.",
+        f"Set CHATWOOT_BASE_URL to {origin_of(target) or 'the final address'}.",
     )
-
-
-def _origin(target: str) -> str | None:
-    # No more than the origin: a query could hold a secret.
-    try:
-        parts = urlsplit(target)
-    except ValueError:
-        return None
-
-    if not (parts.scheme and parts.hostname):
-        return None
-
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def version(context: DoctorContext) -> Findings:

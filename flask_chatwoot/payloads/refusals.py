@@ -157,17 +157,22 @@ def _unauthorized(said: Object, token_key: str) -> str:
 
 
 def _redirected(location: str) -> str:
+    right = origin_of(location) or "the final address"
+
+    return f"it redirects; set CHATWOOT_BASE_URL to {right}"
+
+
+def origin_of(url: str) -> str | None:
+    """Scheme, host and port of a URL, whose other parts may hold a secret."""
     try:
-        target = urlsplit(location)
+        parts = urlsplit(url)
     except ValueError:
-        target = urlsplit("")
+        return None
 
-    # Only the origin, because a query may contain a secret.
-    if target.scheme and target.hostname:
-        right = f"{target.scheme}://{target.netloc.rpartition('@')[2]}"
-        return f"it redirects; set CHATWOOT_BASE_URL to {right}"
+    if not (parts.scheme and parts.hostname):
+        return None
 
-    return "it redirects; set CHATWOOT_BASE_URL to the final address"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def retry_after(value: str | None, *, now: float | None = None) -> float | None:
