@@ -131,6 +131,9 @@ class Components:
 
 OWN_TOKEN: t.Final = "CHATWOOT_API_ACCESS_TOKEN"  # noqa: S105 - the name of a setting
 
+ADMIN_TOKEN: t.Final = "CHATWOOT_ADMIN_TOKEN"  # noqa: S105 - the name of a setting
+"""It is looked up by the commands that read or change the settings of the account."""
+
 
 def client_of(
     config: Config, token: str | None = None, token_key: str = OWN_TOKEN

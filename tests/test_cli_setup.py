@@ -271,6 +271,16 @@ def test_a_server_that_is_not_reached_is_named(
     )
 
 
+def test_a_token_that_chatwoot_does_not_know_is_named(scene: Scene) -> None:
+    scene.app = scene.make(api_access_token="unknown")
+
+    assert scene.run("teardown") == (
+        1,
+        "Error: GET /api/v1/accounts/1/inboxes: Chatwoot answered 401. It does not "
+        "know the token; set CHATWOOT_API_ACCESS_TOKEN to one that it shows.\n",
+    )
+
+
 @pytest.mark.parametrize("command", [SETUP, ("teardown",)])
 def test_missing_keys_are_named(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]

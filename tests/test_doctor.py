@@ -410,6 +410,25 @@ BOT_UNSIGNED = "warning version: does not sign the deliveries of agent bots"
 TOKEN = [
     case(other(api_access_token="x"), "error token: Profile Settings → Access Token"),
     case(lambda s: s.behind(drop_token), "error token: drops the header Api-Access"),
+def beside_that_of_a_user(given: str) -> Cause:
+    """An agent bot's token, with another one that is to be a user's."""
+
+    def cause(scene: Scene) -> Flask:
+        scene.monkeypatch.setenv("CHATWOOT_ADMIN_TOKEN", scene.sim.user_token)
+        tokens = {"user": scene.sim.user_token, "bot": scene.sim.bot_token}
+
+        return scene.other(
+            api_access_token=scene.sim.bot_token,
+            user_access_token=tokens.get(given, given),
+        )
+
+    return cause
+
+
+def with_unknown_token_of_administrator(scene: Scene) -> None:
+    scene.monkeypatch.setenv("CHATWOOT_ADMIN_TOKEN", "unknown")
+
+
     case(lambda s: s.fail("profile"), "error token: answers 500 … See Chatwoot's log"),
     case(
         bots_token,
@@ -432,7 +451,20 @@ TOKEN = [
     case(
         lambda s: setattr(s.sim._state, "role", "agent"),
         "warning role: assigned to it … Make it an administrator",
-        "warning rights: Set CHATWOOT_ADMIN_TOKEN",
+        "warning rights: in CHATWOOT_API_ACCESS_TOKEN may … set CHATWOOT_ADMIN_TOKEN",
+    ),
+    case(beside_that_of_a_user("user"), "ok token: reads what a bot may not"),
+    case(
+        beside_that_of_a_user("bot"),
+        "error token: in CHATWOOT_USER_ACCESS_TOKEN is an agent bot's",
+    ),
+    case(
+        beside_that_of_a_user("unknown"),
+        "error token: not know the token in CHATWOOT_USER_ACCESS_TOKEN. Copy it again",
+    ),
+    case(
+        with_unknown_token_of_administrator,
+        "warning rights: The token in CHATWOOT_ADMIN_TOKEN may not read",
     ),
     case(
         lambda s: s.fail("list_webhooks"),

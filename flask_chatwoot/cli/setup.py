@@ -11,7 +11,7 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from flask_chatwoot.components import client_of
+from flask_chatwoot.components import ADMIN_TOKEN, client_of
 from flask_chatwoot.config import Config
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.runtime import current_runtime
@@ -26,8 +26,6 @@ if t.TYPE_CHECKING:
 
 # The modules of setup and doctor are imported late, so that web processes start
 # without them.
-
-ADMIN_TOKEN: t.Final = "CHATWOOT_ADMIN_TOKEN"  # noqa: S105 - the name of a setting
 
 _yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 _dry_run = click.option(

@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from flask_chatwoot.client.raw import NoAnswer, RawAnswer, exchange
-from flask_chatwoot.components import client_of
+from flask_chatwoot.components import ADMIN_TOKEN, OWN_TOKEN, client_of
 from flask_chatwoot.errors import APIError, ConfigError, SetupError
 from flask_chatwoot.payloads import versions
 from flask_chatwoot.payloads.versions import Version
@@ -126,7 +126,14 @@ class DoctorContext:
     @cached_property
     def profile(self) -> RawAnswer | NoAnswer:
         """The answer of ``GET /api/v1/profile`` to the app's token."""
-        return self._get("/api/v1/profile", token=True)
+        return self._profile(self.config.api_access_token)
+
+    @cached_property
+    def users_profile(self) -> RawAnswer | NoAnswer | None:
+        """The same for the token that reads beside a bot's; ``None`` if none does."""
+        token = self.config.user_access_token
+
+        return self._profile(token) if token else None
 
     @property
     def server(self) -> JSON | None:
@@ -164,35 +171,35 @@ class DoctorContext:
     @property
     def is_bot(self) -> bool:
         """Whether the app's token is an agent bot's."""
-        answer = self.profile
-        error = account.nested(
-            answer.json if isinstance(answer, RawAnswer) else None, "error"
-        )
+        return is_bots(self.profile)
 
-        # Chatwoot's text is compared here because it is the same in all languages
-        # (app/controllers/concerns/access_token_auth_helper.rb).
-        return isinstance(error, str) and "for bots" in error
+    def _profile(self, token: str | None) -> RawAnswer | NoAnswer:
+        return self._get("/api/v1/profile", {"Api-Access-Token": token or ""})
 
-    def _get(self, path: str, *, token: bool = False) -> RawAnswer | NoAnswer:
-        headers = {"Accept": "application/json", "User-Agent": "Flask-Chatwoot"}
-
-        if token:
-            headers["Api-Access-Token"] = self.config.api_access_token or ""
+    def _get(
+        self, path: str, headers: t.Mapping[str, str] | None = None
+    ) -> RawAnswer | NoAnswer:
+        usual = {"Accept": "application/json", "User-Agent": "Flask-Chatwoot"}
 
         return exchange(
             "GET",
             f"{self.config.base_url}{path}",
-            headers=headers,
+            headers={**usual, **(headers or {})},
             timeout=self.config.timeout,
         )
 
     # -- settings of the account -------------------------------------------------
 
+    @property
+    def admin_key(self) -> str:
+        """The setting of the token that reads them."""
+        return ADMIN_TOKEN if self._admin_token else OWN_TOKEN
+
     @cached_property
     def account(self) -> AccountSettings | UnreadableAccount:
         """The account's settings, or why they could not be read."""
         try:
-            client = client_of(self.config, self._admin_token, "CHATWOOT_ADMIN_TOKEN")
+            client = client_of(self.config, self._admin_token, ADMIN_TOKEN)
         except ConfigError as error:
             return UnreadableAccount(str(error), status=None)
 
@@ -297,6 +304,16 @@ class DoctorContext:
         addresses = {account.address_of(url) for url in given if url}
 
         return sorted(url for url in addresses if url.endswith(path))
+
+
+def is_bots(answer: RawAnswer | NoAnswer) -> bool:
+    """Whether the answer with a profile says that the token is an agent bot's."""
+    body = answer.json if isinstance(answer, RawAnswer) else None
+    error = account.nested(body, "error")
+
+    # Chatwoot's text is compared here because it is the same in all languages
+    # (app/controllers/concerns/access_token_auth_helper.rb).
+    return isinstance(error, str) and "for bots" in error
 
 
 _KINDS: t.Final = {

@@ -8,6 +8,7 @@ import typing as t
 from urllib.parse import urlsplit
 
 from flask_chatwoot.client.raw import NoAnswer, RawAnswer
+from flask_chatwoot.components import ADMIN_TOKEN, OWN_TOKEN
 from flask_chatwoot.payloads import versions
 from flask_chatwoot.payloads.refusals import origin_of
 from flask_chatwoot.payloads.signature import TOLERANCE
@@ -19,7 +20,15 @@ from flask_chatwoot.setup.account import (
 )
 from flask_chatwoot.setup.plan import is_private
 
-from .facts import DoctorContext, Finding, Findings, failed, passed, warned
+from .facts import (
+    DoctorContext,
+    Finding,
+    Findings,
+    failed,
+    is_bots,
+    passed,
+    warned,
+)
 
 CLOCK_WARNING: t.Final = 60.0
 """Seconds. A larger difference of the clocks gets a warning."""
@@ -227,21 +236,48 @@ def token(context: DoctorContext) -> Findings:
     if context.owner is not None:
         yield passed("token", f"The token is that of user {context.owner.get('id')}.")
     elif context.is_bot:
-        yield warned(
+        yield _bots(context.users_profile)
+    else:
+        yield _refused(answer, OWN_TOKEN)
+
+
+def _bots(reading: RawAnswer | NoAnswer | None) -> Finding:
+    """What is found about the token of an agent bot.
+
+    :param reading: The answer to the token beside it, which may list messages.
+    """
+    if reading is None:
+        return warned(
             "token",
             "The token is an agent bot's and cannot list messages: after a post "
             "without an answer, only its delivery shows that it was made.",
-            "To avoid that, set CHATWOOT_API_ACCESS_TOKEN to a user's token.",
+            "To avoid that, set CHATWOOT_USER_ACCESS_TOKEN to a user's token, beside "
+            "the bot's.",
         )
-    else:
-        yield _refused(answer)
+
+    if is_bots(reading):
+        return failed(
+            "token",
+            "The token in CHATWOOT_USER_ACCESS_TOKEN is an agent bot's.",
+            "Copy a user's from Profile Settings → Access Token.",
+        )
+
+    if isinstance(reading, RawAnswer) and reading.status != 200:
+        return _refused(reading, "CHATWOOT_USER_ACCESS_TOKEN")
+
+    return passed(
+        "token",
+        "The token is an agent bot's; that in CHATWOOT_USER_ACCESS_TOKEN reads what "
+        "a bot may not.",
+    )
 
 
-def _refused(answer: RawAnswer) -> Finding:
+def _refused(answer: RawAnswer, key: str) -> Finding:
     if answer.status != 401:
         return failed(
             "token",
-            f"Chatwoot answers {answer.status} to the request for the token's profile.",
+            f"Chatwoot answers {answer.status} to the request for the profile of the "
+            f"token in {key}.",
             "See Chatwoot's log, and that of a proxy before it.",
         )
 
@@ -256,9 +292,8 @@ def _refused(answer: RawAnswer) -> Finding:
 
     return failed(
         "token",
-        "Chatwoot does not know the token.",
-        "Copy it again from Profile Settings → Access Token into "
-        "CHATWOOT_API_ACCESS_TOKEN.",
+        f"Chatwoot does not know the token in {key}.",
+        "Copy it again from Profile Settings → Access Token.",
     )
 
 
@@ -319,7 +354,8 @@ def rights(context: DoctorContext) -> Findings:
     else:
         yield warned(
             "rights",
-            "The token may not read the account's settings, so attribute, form and "
-            "webhook are not checked.",
-            "Set CHATWOOT_ADMIN_TOKEN to an administrator's token for this command.",
+            f"The token in {context.admin_key} may not read the account's settings, so "
+            "attribute, form and webhook are not checked.",
+            f"For this command, set {ADMIN_TOKEN} to an administrator's, from Profile "
+            "Settings → Access Token.",
         )

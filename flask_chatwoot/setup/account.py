@@ -77,7 +77,7 @@ def read(client: ChatwootClient) -> AccountSettings:
     """Read all settings.
 
     :raises SetupError: The token is not an administrator's.
-    :raises APIError: A request failed.
+    :raises APIError: A request failed, or Chatwoot does not know the token.
     """
     version = version_of(client.server_version())
 
@@ -95,7 +95,7 @@ def read(client: ChatwootClient) -> AccountSettings:
             answering=_answering(client, linked),
         )
     except APIError as error:
-        if error.status != 401:
+        if not error.lacks_right:
             raise
 
         raise SetupError(
