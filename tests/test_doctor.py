@@ -121,6 +121,7 @@ class Scene(Administered):
         result = run(app or self.app, "doctor", *options)
         assert not [secret for secret in self.secrets if secret in result.output]
         found = json.loads(result.stdout)
+        assert not [each for each in found if repeats(each["what"], each["remedy"])]
         lines = ["{mark} {check}: {what} {remedy}".format(**each) for each in found]
         assert result.exit_code == any(line.startswith("error ") for line in lines)
 
@@ -158,6 +159,12 @@ class Scene(Administered):
     def behind(self, change: Change) -> Flask:
         """An app that reaches Chatwoot through a proxy."""
         return self.other(base_url=self.serve(relay(self.sim, change)))
+
+
+def repeats(what: str, remedy: str) -> bool:
+    """Whether a remedy has no word that the finding has not, but "set"."""
+    words = [{*text.strip(".").lower().split()} - {"set"} for text in (what, remedy)]
+    return bool(remedy) and words[1] <= words[0]
 
 
 def problems(lines: list[str]) -> list[str]:
@@ -327,19 +334,26 @@ def moved(url: str) -> Response:
 
 CONFIGURATION = [
     *(
-        case(without(key), f"error configuration: Set CHATWOOT_{key.upper()}.")
-        for key in ("base_url", "account_id", "api_access_token")
+        case(
+            without(key),
+            f"error configuration: CHATWOOT_{key.upper()} is not set. … {source}",
+        )
+        for key, source in [
+            ("base_url", "at which you open Chatwoot, like https://chatwoot.exam"),
+            ("account_id", "1 in /app/accounts/1/dashboard."),
+            ("api_access_token", "Profile Settings → Access Token … --agent-bot"),
+        ]
     ),
     case(
         other(copilot_token=None),
         "warning configuration: /chatwoot/copilot takes requests without a secret. "
-        "Set CHATWOOT_COPILOT_TOKEN.",
+        "Set CHATWOOT_COPILOT_TOKEN to a long random text … setup --copilot --url",
     ),
     case(
         other(copilot_token=None, draft_notes=False),
         "warning configuration: /chatwoot/copilot takes requests without a secret.",
         "warning configuration: In human mode operators get neither notes nor "
-        "suggestions … Set CHATWOOT_COPILOT_TOKEN, or CHATWOOT_DRAFT_NOTES=true.",
+        "suggestions … CHATWOOT_DRAFT_NOTES=true … setup --copilot.",
     ),
 ]
 HTTP, HTTPS = "If the server speaks plain HTTP, write http://", "to an https:// address"
@@ -396,20 +410,6 @@ def beside_that_of_an_administrator(scene: Scene) -> Flask:
     return bots_token(scene)
 
 
-def drop_token(request: Request) -> None:
-    request.environ.pop("HTTP_API_ACCESS_TOKEN", None)
-
-
-def refuse_api(request: Request) -> Response | None:
-    refused = request.path.startswith("/api/v1/accounts/")
-    return Response('{"error": "no"}', 403) if refused else None
-
-
-BOT_READS = "warning version: let a bot's token read conversations"
-BOT_UNSIGNED = "warning version: does not sign the deliveries of agent bots"
-TOKEN = [
-    case(other(api_access_token="x"), "error token: Profile Settings → Access Token"),
-    case(lambda s: s.behind(drop_token), "error token: drops the header Api-Access"),
 def beside_that_of_a_user(given: str) -> Cause:
     """An agent bot's token, with another one that is to be a user's."""
 
@@ -429,6 +429,20 @@ def with_unknown_token_of_administrator(scene: Scene) -> None:
     scene.monkeypatch.setenv("CHATWOOT_ADMIN_TOKEN", "unknown")
 
 
+def drop_token(request: Request) -> None:
+    request.environ.pop("HTTP_API_ACCESS_TOKEN", None)
+
+
+def refuse_api(request: Request) -> Response | None:
+    refused = request.path.startswith("/api/v1/accounts/")
+    return Response('{"error": "no"}', 403) if refused else None
+
+
+BOT_READS = "warning version: let a bot's token read conversations"
+BOT_UNSIGNED = "warning version: does not sign the deliveries of agent bots"
+TOKEN = [
+    case(other(api_access_token="x"), "error token: Profile Settings → Access Token"),
+    case(lambda s: s.behind(drop_token), "error token: drops the header Api-Access"),
     case(lambda s: s.fail("profile"), "error token: answers 500 … See Chatwoot's log"),
     case(
         bots_token,
@@ -438,6 +452,19 @@ def with_unknown_token_of_administrator(scene: Scene) -> None:
     case(
         beside_that_of_an_administrator,
         *("warning token: ", "warning catch-up: Set CHATWOOT_USER_ACCESS_TOKEN"),
+    ),
+    case(beside_that_of_a_user("user"), "ok token: reads what a bot may not"),
+    case(
+        beside_that_of_a_user("bot"),
+        "error token: in CHATWOOT_USER_ACCESS_TOKEN is an agent bot's",
+    ),
+    case(
+        beside_that_of_a_user("unknown"),
+        "error token: not know the token in CHATWOOT_USER_ACCESS_TOKEN. Copy it again",
+    ),
+    case(
+        with_unknown_token_of_administrator,
+        "warning rights: The token in CHATWOOT_ADMIN_TOKEN may not read",
     ),
     case(
         beside_that_of_an_administrator,
@@ -452,19 +479,6 @@ def with_unknown_token_of_administrator(scene: Scene) -> None:
         lambda s: setattr(s.sim._state, "role", "agent"),
         "warning role: assigned to it … Make it an administrator",
         "warning rights: in CHATWOOT_API_ACCESS_TOKEN may … set CHATWOOT_ADMIN_TOKEN",
-    ),
-    case(beside_that_of_a_user("user"), "ok token: reads what a bot may not"),
-    case(
-        beside_that_of_a_user("bot"),
-        "error token: in CHATWOOT_USER_ACCESS_TOKEN is an agent bot's",
-    ),
-    case(
-        beside_that_of_a_user("unknown"),
-        "error token: not know the token in CHATWOOT_USER_ACCESS_TOKEN. Copy it again",
-    ),
-    case(
-        with_unknown_token_of_administrator,
-        "warning rights: The token in CHATWOOT_ADMIN_TOKEN may not read",
     ),
     case(
         lambda s: s.fail("list_webhooks"),
@@ -803,7 +817,7 @@ def failed_sweep(scene: Scene) -> None:
 
 
 CATCH_UP = [
-    case(other(catch_up=0), "warning catch-up: Set CHATWOOT_CATCH_UP to 60."),
+    case(other(catch_up=0), "warning catch-up: CHATWOOT_CATCH_UP is 0 … Remove it"),
     case(unproven, "warning catch-up: no verified delivery … check the webhook"),
     case(beside_another_instance, "error catch-up: message 1234 … catch-up --resume"),
     case(failed_sweep, "warning catch-up: Chatwoot answered 429. … repeated"),

@@ -41,14 +41,14 @@ def configuration(context: DoctorContext) -> Findings:
     missing = context.config.missing
 
     for key in missing:
-        yield failed("configuration", f"{key} is not set.", f"Set {key}.")
+        yield failed("configuration", f"{key} is not set.", _SOURCES[key])
 
     for endpoint in context.config.unprotected:
         path, _, key = endpoint.partition(" ")
         yield warned(
             "configuration",
             f"{context.config.url_prefix}{path} takes requests without a secret.",
-            f"Set {key.strip('()')}.",
+            _SOURCES[key.strip("()")],
         )
 
     if context.config.offers_nothing:
@@ -56,13 +56,41 @@ def configuration(context: DoctorContext) -> Findings:
             "configuration",
             "In human mode operators get neither notes nor suggestions: "
             "CHATWOOT_DRAFT_NOTES is false, and CHATWOOT_COPILOT_TOKEN is not set.",
-            "Set CHATWOOT_COPILOT_TOKEN, or CHATWOOT_DRAFT_NOTES=true.",
+            "For notes, set CHATWOOT_DRAFT_NOTES=true; for suggestions, see flask "
+            "chatwoot setup --copilot.",
         )
 
     yield from _misspelled(context)
 
     if not (missing or context.config.unprotected or context.config.offers_nothing):
         yield passed("configuration", "All needed keys are set.")
+
+
+_SOURCES: t.Final = {
+    "CHATWOOT_BASE_URL": (
+        "It is the address at which you open Chatwoot, like "
+        "https://chatwoot.example.com."
+    ),
+    "CHATWOOT_ACCOUNT_ID": (
+        "It is the number in the address of Chatwoot's dashboard: 1 in "
+        "/app/accounts/1/dashboard."
+    ),
+    "CHATWOOT_API_ACCESS_TOKEN": (
+        "Chatwoot shows a user's in Profile Settings → Access Token. To make an agent "
+        "bot with one, set an administrator's as CHATWOOT_ADMIN_TOKEN and run flask "
+        "chatwoot setup --agent-bot --url https://app.example.com."
+    ),
+    "CHATWOOT_WEBHOOK_SECRET": (
+        "Set CHATWOOT_WEBHOOK_SECRET: flask chatwoot setup prints it when it makes the "
+        "webhook, and Chatwoot 4.12 and later shows it in Settings → Integrations → "
+        "Webhooks, or for an agent bot in Settings → Bots."
+    ),
+    "CHATWOOT_COPILOT_TOKEN": (
+        "Set CHATWOOT_COPILOT_TOKEN to a long random text, as flask chatwoot setup "
+        "--copilot --url https://app.example.com prints."
+    ),
+}
+"""Where the value of a key comes from."""
 
 
 def _misspelled(context: DoctorContext) -> Findings:

@@ -28,6 +28,9 @@ from .facts import (
 )
 
 _SETUP: t.Final = "Run flask chatwoot setup"
+_SECRETS: t.Final = (
+    "Settings → Integrations → Webhooks, or for an agent bot in Settings → Bots"
+)
 _DAY: t.Final = 86_400.0
 
 
@@ -221,7 +224,7 @@ def secret(context: DoctorContext) -> Findings:
             yield warned(
                 "secret",
                 "Chatwoot signs its deliveries, and this app does not verify them.",
-                "Set CHATWOOT_WEBHOOK_SECRET to the secret in Chatwoot's settings.",
+                f"Set CHATWOOT_WEBHOOK_SECRET to the secret in {_SECRETS}.",
             )
         elif source.secret in config.webhook_secret:
             yield passed(
@@ -232,8 +235,7 @@ def secret(context: DoctorContext) -> Findings:
                 "secret",
                 "CHATWOOT_WEBHOOK_SECRET is not what Chatwoot signs with: every "
                 "delivery is refused.",
-                "Copy it again from Settings → Integrations → Webhooks, or for an "
-                "agent bot from Settings → Bots.",
+                f"Copy it again from {_SECRETS}.",
             )
 
 
@@ -250,7 +252,8 @@ def _unsigned(config: Config, source: DeliverySource) -> Finding:
         return warned(
             "secret",
             "The app cannot distinguish a false delivery from one of Chatwoot.",
-            "Set CHATWOOT_WEBHOOK_TOKEN, and append it to the URL as ?token=.",
+            "Set CHATWOOT_WEBHOOK_TOKEN to a long random text, and append it to the "
+            "URL in Chatwoot as ?token=.",
         )
 
     if account.token_in(source.url) != config.webhook_token:

@@ -17,8 +17,9 @@ def catch_up(context: DoctorContext) -> Findings:
     if not interval:
         yield warned(
             _CHECK,
-            "What is not delivered while the app is down is never answered.",
-            "Set CHATWOOT_CATCH_UP to 60.",
+            "CHATWOOT_CATCH_UP is 0: what is not delivered while the app is down is "
+            "never answered.",
+            "Remove it, and workers look for that every minute.",
         )
         return
 
