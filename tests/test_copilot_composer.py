@@ -18,7 +18,7 @@ from support.waiting import wait_until
 from werkzeug.test import TestResponse
 
 from flask_chatwoot import Chatwoot, GiveUp, Turn, got_exception
-from flask_chatwoot.copilot import drafting
+from flask_chatwoot.copilot import composer, drafting
 from flask_chatwoot.errors import DatabaseError, ProviderError
 from flask_chatwoot.queue.suggestions import Suggestions
 from flask_chatwoot.simulator import Fault, Suggestion
@@ -130,6 +130,17 @@ def test_the_host_completes_what_chatwoot_recorded(
         assert completion["object"] == "chat.completion"
         assert completion["model"] == "gpt-4.1-mini"
         assert {*completion} >= {"id", "created", "usage"}
+
+
+def test_a_probe_is_answered_without_the_host(
+    client: FlaskClient, chatwoot: Chatwoot, caplog: pytest.LogCaptureFixture
+) -> None:
+    chatwoot.completion_provider(lambda messages: pytest.fail("It was asked."))
+
+    answer = send(client, body_of(CANARY, model=composer.PROBE))
+
+    assert (answer.status_code, caplog.messages) == (200, [])
+    assert t.cast(dict[str, t.Any], answer.json)["model"] == composer.PROBE
 
 
 def test_without_a_completion_provider_an_operator_reads_why(

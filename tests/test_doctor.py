@@ -282,6 +282,16 @@ def test_doctor_changes_nothing(scene: Scene) -> None:
     assert (state(), scene.writes) == (before, writes)
 
 
+def test_a_probe_leaves_no_warning_in_the_log_of_the_app(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("WARNING"):
+        lines = scene.doctor()
+
+    assert "ok composer" in [line.split(":")[0] for line in lines]
+    assert caplog.messages == []
+
+
 # -- one cause and its findings --------------------------------------------------
 
 Cause = Callable[[Scene], t.Any]

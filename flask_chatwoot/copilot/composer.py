@@ -28,6 +28,9 @@ from .refusals import RefusedError
 MODEL: t.Final = "flask-chatwoot"
 """The name of the model, where Chatwoot wants none."""
 
+PROBE: t.Final = "flask_chatwoot_probe"
+"""The model that ``doctor`` wants. Nobody is asked then, and nothing is logged."""
+
 _PAGES: t.Final = 3
 """Requests for earlier messages, at most, where the newest are notes."""
 
@@ -48,6 +51,9 @@ def answer(runtime: Runtime, body: bytes) -> dict[str, t.Any]:
 
     if request.stream:
         raise RefusedError("stream")
+
+    if request.model == PROBE:
+        return _completion(PROBE, "The composer's endpoint can be reached.")
 
     return _completion(request.model[:_LONGEST_NAME] or MODEL, _text(runtime, request))
 

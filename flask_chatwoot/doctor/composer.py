@@ -7,6 +7,7 @@ import typing as t
 from urllib.parse import urlsplit
 
 from flask_chatwoot.client.raw import NoAnswer, RawAnswer, exchange
+from flask_chatwoot.copilot.composer import PROBE
 from flask_chatwoot.setup import account
 from flask_chatwoot.setup.plan import is_private
 
@@ -16,17 +17,12 @@ NAME: t.Final = "composer"
 
 _QUESTION: t.Final = json.dumps(
     {
-        "model": "gpt-4.1-mini",
-        "messages": [
-            {"role": "developer", "content": "Draft their next reply."},
-            {"role": "user", "content": "From flask chatwoot doctor."},
-        ],
+        "model": PROBE,
+        "messages": [{"role": "user", "content": "From flask chatwoot doctor."}],
         "stream": False,
     }
 ).encode()
-"""Names no conversation, so that the app refuses it and asks no provider."""
-
-_REFUSALS: t.Final = ("no_conversation", "busy")
+"""What the app answers by itself, without a provider."""
 
 
 def composer(context: DoctorContext, webhook: str) -> Findings:
@@ -42,7 +38,7 @@ def composer(context: DoctorContext, webhook: str) -> Findings:
     endpoint = webhook.removesuffix("/webhook")
     listed = _asked(context, "GET", f"{endpoint}/v1/models")
     completed = _asked(context, "POST", f"{endpoint}/v1/chat/completions", _QUESTION)
-    wrong = _problem(listed, is_listed) or _problem(completed, is_refusal)
+    wrong = _problem(listed, is_listed) or _problem(completed, is_completed)
 
     if wrong is not None:
         yield wrong
@@ -72,9 +68,9 @@ def is_listed(answer: RawAnswer) -> bool:
     )
 
 
-def is_refusal(answer: RawAnswer) -> bool:
-    """Whether it is this package's refusal of the question above."""
-    return account.nested(answer.json, "error", "code") in _REFUSALS
+def is_completed(answer: RawAnswer) -> bool:
+    """Whether it is this package's answer to the question above."""
+    return answer.status == 200 and account.nested(answer.json, "model") == PROBE
 
 
 def _problem(
