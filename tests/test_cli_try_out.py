@@ -13,8 +13,10 @@ from support.chatwoot import ChatwootStub
 from support.commands import run
 
 from flask_chatwoot import Chatwoot, GiveUp, Mode, Reply, Turn
+from flask_chatwoot.payloads.conversation import Contact
 
 QUESTION = "Where is my order?"
+NAME = "Ada Lovelace"
 
 
 @pytest.fixture
@@ -86,7 +88,18 @@ def test_the_provider_of_the_mode_is_called(
     chatwoot.reply_provider(lambda text: "Not called.")
 
     assert ask(bare, QUESTION, *option)[1] == "bare\n"
-    assert seen == [Turn(text=QUESTION, mode=mode)]
+    assert seen == [Turn(text=QUESTION, mode=mode, contact=Contact(name=NAME))]
+
+
+@pytest.mark.parametrize("command", ["ask", "simulate"])
+def test_a_provider_may_use_the_name_of_the_contact(
+    bare: Flask, chatwoot: Chatwoot, command: str
+) -> None:
+    @chatwoot.reply_provider
+    def reply(text: str, turn: Turn) -> str:
+        return f"Hello {turn.contact.name}!"
+
+    assert f"Hello {NAME}!\n" in run(bare, command, QUESTION).stdout
 
 
 RAISED = "Error: The reply provider raised "

@@ -10,7 +10,7 @@ import click
 from flask.cli import with_appcontext
 
 from flask_chatwoot.config.numbers import DAY
-from flask_chatwoot.copilot.plain import suggest
+from flask_chatwoot.copilot.plain import SAMPLE, suggest
 from flask_chatwoot.errors import GiveUp, ProviderFailedError
 from flask_chatwoot.outcomes import Reason, TurnOutcome
 from flask_chatwoot.ownership.mode import Mode
@@ -42,7 +42,8 @@ def ask(text: str, mode: str) -> None:
 
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            answer = suggest(current_runtime(keep_errors=True), text, Mode(mode))
+            runtime = current_runtime(keep_errors=True)
+            answer = suggest(runtime, text, Mode(mode), contact=SAMPLE)
     except GiveUp as error:
         reason = f" Reason: {error.reason}" if error.reason else ""
         raise click.ClickException(f"{error}{reason}") from None

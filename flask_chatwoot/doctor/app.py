@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from flask_chatwoot.client.raw import NoAnswer, RawAnswer, exchange
 from flask_chatwoot.config.loading import misspelled
-from flask_chatwoot.copilot.plain import suggest
+from flask_chatwoot.copilot.plain import SAMPLE, suggest
 from flask_chatwoot.errors import (
     DatabaseError,
     MovedError,
@@ -377,7 +377,7 @@ def _asked(context: DoctorContext) -> Finding:
     started = time.monotonic()
 
     try:
-        answer = suggest(context.runtime, QUESTION)
+        answer = suggest(context.runtime, QUESTION, contact=SAMPLE)
     except NoProviderError:
         return warned(
             "answer",
