@@ -201,6 +201,11 @@ def described(error: BaseException) -> str:
     return str(error) if isinstance(error, ChatwootError) else trace(error)
 
 
+def name_of(function: t.Any) -> str:
+    """The name of a host's function, or of the class of an object in its place."""
+    return getattr(function, "__qualname__", None) or type(function).__qualname__
+
+
 _PLACES: t.Final = 4
 """Outer places that are named, and inner ones."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import os
 import typing as t
 import weakref
@@ -13,7 +14,7 @@ from . import cli, config, servers, views
 from .config import Config
 from .config.loading import misspelled
 from .copilot.completions import checked
-from .errors import ConfigError, ProviderError
+from .errors import ConfigError, ProviderError, name_of
 from .logs import logger
 from .ownership.policy import Policy, default_policy
 from .replies import F, ProviderFunction, Registry
@@ -261,10 +262,14 @@ class Chatwoot:
         one, :func:`flask_chatwoot.default_policy`. If it raises or returns anything
         else, the answer becomes a note, with the reason ``policy_failed``.
 
-        :raises ConfigError: It is not a function, or a policy is registered already.
+        :raises ConfigError: It is not a function, it is ``async``, or a policy is
+            registered already.
         """
         if not callable(function):
             raise ConfigError(f"A policy must be a function, not {function!r}.")
+
+        if inspect.iscoroutinefunction(function):
+            raise ConfigError(f"The policy {name_of(function)} must not be async.")
 
         if self._policy is not None:
             raise ConfigError("A policy is registered already.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import sys
 import tempfile
 import traceback
 import typing as t
@@ -13,6 +14,7 @@ from dataclasses import replace
 from flask import Flask
 
 from .config import Config
+from .errors import ChatwootError
 from .outcomes import Reason, TurnOutcome
 from .ownership.mode import Mode
 from .payloads.events import SUBSCRIPTIONS
@@ -74,8 +76,26 @@ def _connect_copilot(simulator: Simulator, address: str, config: Config) -> None
         simulator.connect_copilot(f"{address}{config.url_prefix}", key)
 
 
-def _print_error(_: Flask, exc_info: t.Any, **rest: t.Any) -> None:
-    traceback.print_exception(*exc_info)
+def _print_error(_: Flask, exc_info: t.Any, where: str, **rest: t.Any) -> None:
+    """Print what the host's code raised.
+
+    What it returned has no traceback but this package's: the log has a line about that,
+    without the names of files.
+    """
+    kind, error, trace = exc_info
+
+    if where not in {"provider", "policy"} or _has_code_of_host(trace):
+        traceback.print_exception(kind, error, trace)
+    elif not isinstance(error, ChatwootError):
+        traceback.print_exception(kind, error, None, chain=False)
+
+
+def _has_code_of_host(trace: t.Any) -> bool:
+    """Whether a traceback shows more than this package and Python's library."""
+    known = {*sys.stdlib_module_names, __package__}
+    names = (frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(trace))
+
+    return any(str(name).partition(".")[0] not in known for name in names)
 
 
 def _config(own: Config, simulator: Simulator, kind: Kind, folder: str) -> Config:

@@ -8,7 +8,7 @@ import typing as t
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .errors import ProviderError
+from .errors import ProviderError, name_of
 from .history import HistoryEntry, HistoryReader, no_history
 from .ownership.mode import Mode
 from .payloads.attachments import Attachment
@@ -354,7 +354,7 @@ class Registry:
         place = (_checked_mode(mode), _checked_inbox(inbox_id))
 
         if place in self._providers:
-            taken = _name(self._providers[place].function)
+            taken = name_of(self._providers[place].function)
             raise ProviderError(
                 f"There is a reply provider for {_describe(place)} already: {taken}."
             )
@@ -380,9 +380,10 @@ def as_answer(value: t.Any, function: t.Any = None) -> Answer | None:
     :raises ProviderError: Something in it is neither text, nor a reply, nor a
         hand-off, nor ``NoReply``, nor ``None``.
     """
-    listed = value if isinstance(value, list | tuple) else [value]
+    is_listed = isinstance(value, list | tuple)
+    listed = value if is_listed else [value]
     on_purpose = any(isinstance(each, NoReply) for each in listed)
-    replies = [_as_reply(each, function) for each in listed]
+    replies = [_as_reply(each, function, is_listed=is_listed) for each in listed]
     handoff = next((reply.handoff for reply in replies if reply.handoff), None)
     spoken = tuple(reply for reply in replies if not is_blank(reply))
 
@@ -395,7 +396,7 @@ def as_answer(value: t.Any, function: t.Any = None) -> Answer | None:
     return Answer(spoken, handoff if isinstance(handoff, Handoff) else Handoff())
 
 
-def _as_reply(value: t.Any, function: t.Any) -> Reply:
+def _as_reply(value: t.Any, function: t.Any, *, is_listed: bool) -> Reply:
     match value:
         case None | NoReply():
             return Reply()
@@ -409,15 +410,16 @@ def _as_reply(value: t.Any, function: t.Any) -> Reply:
                 value if content == value.content else replace(value, content=content)
             )
 
-    who = f"The reply provider {_name(function)}" if function else "A reply provider"
+    who = f"The reply provider {name_of(function)}" if function else "A reply provider"
+    what = f"{'a list that holds ' * is_listed}{type(value).__name__}"
     raise ProviderError(
-        f"{who} returned {type(value).__name__}; return text, a Reply, a Handoff, a "
-        "list of them, NoReply(), or None."
+        f"{who} returned {what}; return text, a Reply, a Handoff, a list of them, "
+        "NoReply(), or None."
     )
 
 
 def _takes_turn(function: t.Any) -> bool:
-    name = _name(function)
+    name = name_of(function)
 
     if not callable(function):
         raise ProviderError(f"A reply provider must be a function, not {name}.")
@@ -460,7 +462,7 @@ def plain(function: ProviderFunction) -> ProviderFunction:
         and importlib.util.find_spec("asgiref") is None
     ):
         raise ProviderError(
-            f'{_name(function)} is written with "async def", which needs the extra '
+            f'{name_of(function)} is written with "async def", which needs the extra '
             'Flask-Chatwoot[async]; in a checkout: pip install ".[async]".'
         )
 
@@ -487,10 +489,6 @@ def _checked_inbox(value: t.Any) -> int | None:
         return t.cast("int | None", value)
 
     raise ProviderError(f"inbox_id must be a number above zero, not {value!r}.")
-
-
-def _name(function: t.Any) -> str:
-    return getattr(function, "__qualname__", None) or type(function).__qualname__
 
 
 def _describe(place: tuple[Mode | None, int | None]) -> str:

@@ -180,6 +180,10 @@ def test_what_a_completion_provider_cannot_do_is_a_sentence(
     assert [each["where"] for each in errors] == ["completion"] * raised
     assert CANARY not in caplog.text
 
+    if code == "completion_failed" and not raised:
+        what = f"complete returned {type(answer).__name__}; return text, or None"
+        assert what in caplog.text
+
 
 def test_a_completion_may_be_async_and_has_an_app_context(
     client: FlaskClient, chatwoot: Chatwoot

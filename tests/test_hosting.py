@@ -12,6 +12,7 @@ from support.apps import AppFactory, components_of, jobs_of
 from support.commands import outcome
 
 from flask_chatwoot import Chatwoot, Mode, Reply
+from flask_chatwoot.errors import PermanentError
 from flask_chatwoot.hosting import converse, hosted
 from flask_chatwoot.simulator import Fault, Simulator
 from flask_chatwoot.workers import ThreadBackend
@@ -77,6 +78,57 @@ def test_the_command_shows_the_conversation_or_what_was_wrong(
     exit_code, output = outcome(app, "simulate", *args)
     assert exit_code == code
     assert expected in output
+
+
+def of_the_wrong_type(text: str) -> t.Any:
+    return [text, 42]
+
+
+def with_an_unreadable_file(text: str) -> Reply:
+    return Reply(attachments=["/nowhere/4711.pdf"])
+
+
+def with_a_right_that_is_missing(text: str) -> str:
+    raise PermanentError("no", endpoint="GET /api")
+
+
+@pytest.mark.parametrize(
+    ("provider", "printed", "logged"),
+    [
+        (
+            of_the_wrong_type,
+            "",
+            "of_the_wrong_type returned a list that holds int; return text, a Reply",
+        ),
+        (
+            with_an_unreadable_file,
+            "FileNotFoundError: [Errno 2] No such file or directory: "
+            "'/nowhere/4711.pdf'\n",
+            "Attachment 1 cannot be read: No such file or directory.",
+        ),
+        (
+            with_a_right_that_is_missing,
+            'in with_a_right_that_is_missing\n    raise PermanentError("no", ',
+            "The reply provider raised flask_chatwoot.errors.PermanentError at",
+        ),
+    ],
+)
+def test_only_what_the_hosts_code_raised_has_a_traceback(
+    chatwoot: Chatwoot,
+    app: Flask,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    provider: t.Any,
+    printed: str,
+    logged: str,
+) -> None:
+    chatwoot.reply_provider(provider)
+
+    converse(app, [QUESTION], mode=Mode.BOT, timeout=20)
+
+    stderr = capfd.readouterr().err
+    assert printed in stderr if "raise" in printed else stderr == printed
+    assert logged in caplog.text
 
 
 def test_files_and_choices_are_shown(app: Flask, chatwoot: Chatwoot) -> None:

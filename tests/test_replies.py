@@ -360,12 +360,13 @@ def test_anything_else_is_no_reply(value: t.Any, listed: bool) -> None:
     with pytest.raises(ProviderError) as caught:
         as_answer(["fine", value] if listed else value)
 
-    assert f"returned {type(value).__name__};" in str(caught.value)
+    what = "a list that holds " if listed else ""
+    assert f"returned {what}{type(value).__name__};" in str(caught.value)
     assert "4111" not in str(caught.value)
 
 
 def test_a_coroutine_or_a_list_in_a_list_is_no_reply() -> None:
-    with pytest.raises(ProviderError, match="returned list;"):
+    with pytest.raises(ProviderError, match="returned a list that holds list;"):
         as_answer([["one"]])
 
     with (

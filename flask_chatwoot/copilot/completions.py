@@ -21,7 +21,7 @@ from flask_chatwoot.background import (
     register_for_forks,
     try_to_start,
 )
-from flask_chatwoot.errors import GiveUp, ProviderError, trace
+from flask_chatwoot.errors import GiveUp, ProviderError, name_of, trace
 from flask_chatwoot.logs import logger
 from flask_chatwoot.payloads.fields import is_visible, storable
 from flask_chatwoot.replies import plain
@@ -132,7 +132,7 @@ def complete(
     if call.failure:
         raise call.failure
 
-    return _text(call.answer)
+    return _text(call.answer, function)
 
 
 def _answer(
@@ -155,10 +155,13 @@ def _answer(
         raise RefusedError("completion_failed") from None
 
 
-def _text(answer: t.Any) -> str:
+def _text(answer: t.Any, function: CompletionFunction) -> str:
     if answer is not None and not isinstance(answer, str):
-        kind = type(answer).__name__
-        log.error("the completion provider returned %s; return text", kind)
+        log.error(
+            "the completion provider %s returned %s; return text, or None",
+            name_of(function),
+            type(answer).__name__,
+        )
         raise RefusedError("completion_failed")
 
     text = storable(answer or "")

@@ -264,7 +264,9 @@ class Gate:
     def _decide(self, known: PolicyContext) -> Decision:
         """The policy's decision. If the policy fails, the answer is a note."""
         try:
-            return decision_from(self.find_policy()(known))
+            policy = self.find_policy()
+
+            return decision_from(policy(known), policy)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - the host's code, any error at all

@@ -3,7 +3,7 @@
 import typing as t
 from enum import StrEnum
 
-from flask_chatwoot.errors import PolicyError
+from flask_chatwoot.errors import PolicyError, name_of
 from flask_chatwoot.outcomes import Reason
 from flask_chatwoot.payloads.conversation import Assignee, Speaker
 from flask_chatwoot.payloads.fields import storable
@@ -145,7 +145,7 @@ _HEARD_BY: t.Final[frozenset[str]] = frozenset(Audience)
 _AUDIENCES: t.Final = {Mode.BOT: Audience.CUSTOMER, Mode.HUMAN: Audience.OPERATORS}
 
 
-def decision_from(answer: t.Any) -> Decision:
+def decision_from(answer: t.Any, policy: Policy) -> Decision:
     """A policy's return value as a decision.
 
     :raises PolicyError: It is none. The text has types alone: a value may be a text of
@@ -162,8 +162,9 @@ def decision_from(answer: t.Any) -> Decision:
 
     if not isinstance(audience, str) or audience not in _HEARD_BY:
         raise PolicyError(
-            f"The policy returned {type(audience).__name__}, but no decision; return a "
-            'Decision, a Mode, or exactly "customer", "operators" or "nobody".'
+            f"The policy {name_of(policy)} returned {type(audience).__name__}, but no "
+            'decision; return a Decision, a Mode, or exactly "customer", "operators" '
+            'or "nobody".'
         )
 
     if reason is None:
@@ -172,7 +173,8 @@ def decision_from(answer: t.Any) -> Decision:
 
     if not isinstance(reason, str):
         raise PolicyError(
-            f"The policy gave {type(reason).__name__} as a reason; it must be text."
+            f"The policy {name_of(policy)} gave {type(reason).__name__} as a reason; "
+            "it must be text."
         )
 
     clean = storable(reason)
