@@ -92,7 +92,8 @@ def test_jobs_are_listed_as_a_table(filled: Flask) -> None:
 def test_jobs_are_listed_as_json(filled: Flask) -> None:
     assert listed(filled)[2] == {
         **{"id": 2, "conversation_id": 42, "message_id": 2, "state": "dead"},
-        **{"attempts": 1, "provider_attempts": 0, "chatwoot_attempts": 0},
+        **{"attempts": 1, "report_attempts": 0},
+        **{"provider_attempts": 0, "chatwoot_attempts": 0},
         **{"age": pytest.approx(3 * 3600 + 605), "outcome": "dead"},
         "reason": "refused",
     }

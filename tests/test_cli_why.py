@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import typing as t
+
 import pytest
 from flask import Flask
-from support.apps import AppFactory, Scene, database_of, store_of, work
+from support.apps import AppFactory, Scene, database_of, jobs_of, store_of, work
 from support.commands import outcome
 from support.deliveries import deliver, echo, message
 from support.waiting import Clock
 
-from flask_chatwoot import Chatwoot
+from flask_chatwoot import Chatwoot, GiveUp, Handoff, NoReply
 from flask_chatwoot.simulator.payloads import JSON, Agent, MessageType
 
 QUESTION = "A secret question"
+GIVEN_UP = "A secret question that is given up"
 UNANSWERABLE = "A secret question without an answer"
 
 
@@ -28,6 +31,9 @@ def app(make_app: AppFactory, chatwoot: Chatwoot) -> Flask:
     def reply(text: str) -> str:
         if text == UNANSWERABLE:
             raise RuntimeError(text)
+
+        if text == GIVEN_UP:
+            raise GiveUp
 
         return "secret answer"
 
@@ -104,8 +110,68 @@ def test_all_failures_of_a_dead_turn_are_counted(scene: Scene, clock: Clock) -> 
 
     *_, end, _ = lines_of(scene)
     assert "  dead " in end
-    # Three of the provider, and one that posts the note.
-    assert " 4 attempts (3 failed by the provider), because: provider_failed" in end
+    assert end.endswith(
+        " after 3 attempts, and 1 to say that it failed (3 failed by the provider), "
+        "because: provider_failed"
+    )
+
+
+FAILED: t.Final = "1 attempt, and 1 to say that it failed (1 failed by the provider)"
+GAVE_UP: t.Final = f"{FAILED}, because: provider_failed"
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "ended", "calls"),
+    [
+        (GiveUp(), "pending", GAVE_UP, 1),
+        (42, "pending", f"{FAILED}, because: provider_invalid", 1),
+        (Handoff(), "pending", "1 attempt", 1),
+        (None, "pending", "1 attempt, because: no_answer", 1),
+        (None, "open", "1 attempt, because: no_answer", 1),
+        (NoReply(), "pending", "1 attempt, because: no_reply", 1),
+        ("Yes.", "pending", "1 attempt", 1),
+    ],
+    ids=repr,
+)
+def test_an_attempt_is_a_call_of_the_provider(
+    scene: Scene, answer: t.Any, status: str, ended: str, calls: int
+) -> None:
+    asked: list[str] = []
+
+    @scene.chatwoot.reply_provider(inbox_id=3)
+    def reply(text: str) -> t.Any:
+        asked.append(text)
+
+        if isinstance(answer, Exception):
+            raise answer
+
+        return answer
+
+    body = message(QUESTION)
+    body["conversation"]["status"] = status
+    deliver(scene.client, body)
+    work(scene.app)
+    work(scene.app)
+
+    *_, end, _ = lines_of(scene)
+    assert end.partition(" after ")[2] == ended
+    (job,) = jobs_of(scene.app)
+    assert (job.attempts, len(asked)) == (calls, calls)
+
+
+def test_a_note_that_is_refused_is_counted_apart(scene: Scene, clock: Clock) -> None:
+    scene.api.fail(500, times=2)
+    deliver(scene.client, message(GIVEN_UP))
+
+    for _ in range(4):
+        work(scene.app)
+        clock.advance(800)
+
+    *_, end, _ = lines_of(scene)
+    assert end.partition(" after ")[2] == (
+        "1 attempt, and 3 to say that it failed (1 failed by the provider, 2 failed by "
+        "Chatwoot), because: provider_failed"
+    )
 
 
 @pytest.mark.usefixtures("clock")

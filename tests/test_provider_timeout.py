@@ -146,7 +146,7 @@ def test_operators_get_the_conversation_and_the_late_answer_is_dropped(
     assert [each["reason"] for each in ended] == ["provider_timeout"]
     assert "no answer within 0.2 s (CHATWOOT_PROVIDER_TIMEOUT)" in either.caplog.text
     job = job_of(either.app)
-    assert (job.attempts, job.provider_attempts) == (2, 1)
+    assert (job.attempts, job.report_attempts, job.provider_attempts) == (1, 1, 1)
 
 
 def test_a_customer_in_human_mode_is_answered_by_operators_as_before(

@@ -43,7 +43,7 @@ def messages(store: Store) -> list[int]:
 
 def test_jobs_are_listed_newest_first(four: Store) -> None:
     def row(id: int, state: JobState, attempts: int, *ending: str) -> JobRow:
-        counts = (5.0, attempts, 0, 0)
+        counts = (5.0, attempts, 0, 0, 0)
         return JobRow(id, id, 9000 + id, state, *counts, *(ending or (None, None)))
 
     jobs = four.inspection.jobs

@@ -371,6 +371,9 @@ def test_failures_of_provider_and_chatwoot_are_counted_apart(store: Store) -> No
     store.queue.give_up(store.claim(), "refused", [], handoff=None)
     assert (store.only().attempts, counts(store)) == (4, (2, 1))
 
+    store.queue.postpone(store.claim(), 0)
+    assert (store.only().attempts, store.only().report_attempts) == (4, 1)
+
     store.finish("dead", "refused")
     store.inspection.retry([1])
     assert counts(store) == (0, 0)

@@ -118,7 +118,7 @@ def _when(seconds: float, *, leased: bool) -> str:
 
 
 def _tried(job: JobStory) -> str:
-    """The number of attempts, and how many failed where."""
+    """The attempts at the turn, those after it was given up, and which failed."""
     failed = [
         f"{count} failed by {whom}"
         for count, whom in (
@@ -128,8 +128,12 @@ def _tried(job: JobStory) -> str:
         if count
     ]
     details = f" ({', '.join(failed)})" if failed else ""
+    tried = counted(job.attempts, "attempt")
 
-    return f"{counted(job.attempts, 'attempt')}{details}"
+    if job.report_attempts:
+        tried += f", and {job.report_attempts} to say that it failed"
+
+    return f"{tried}{details}"
 
 
 def _owner(ownership: Ownership) -> str:

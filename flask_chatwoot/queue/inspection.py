@@ -12,11 +12,17 @@ KEEP: t.Final = 7 * 24 * 3600.0
 ALIVE: t.Final = 30.0
 """Seconds after its last heartbeat for which a process counts as working."""
 
+_ATTEMPTS: t.Final = """
+CASE WHEN failure IS NULL THEN attempts ELSE earlier_attempts END,
+CASE WHEN failure IS NULL THEN 0 ELSE attempts END,
+provider_attempts, chatwoot_attempts
+"""
+"""At the turn, and at the posts about its failure; and those of both that failed."""
+
 _LIST: t.Final = f"""
 SELECT * FROM (
     SELECT id, conversation_id, message_id, {schema.JOB_STATE} AS state,
-        :now - received_at, attempts + earlier_attempts, provider_attempts,
-        chatwoot_attempts, outcome, reason
+        :now - received_at, {_ATTEMPTS}, outcome, reason
     FROM job {{among}} AND account_id = :account
 ) AS listed WHERE state IN ({{states}}) ORDER BY id DESC LIMIT :limit
 """  # noqa: S608 - from constants
@@ -83,8 +89,7 @@ AND ((threads = 0 AND stuck = 0) OR seen_at < :now - 3600)
 
 _STORY: t.Final = f"""
 SELECT id, message_id, kind, {schema.JOB_STATE}, received_at, finished_at, due_at,
-    attempts + earlier_attempts, provider_attempts, chatwoot_attempts, outcome, reason,
-    1 + (
+    {_ATTEMPTS}, outcome, reason, 1 + (
         SELECT count(DISTINCT message_id) FROM follow_up
         WHERE job_id = job.id AND message_id <> job.message_id
     ), found_after
@@ -140,9 +145,11 @@ class JobRow(t.NamedTuple):
     """A job as operators see it, without any text.
 
     :ivar age: Seconds since the delivery arrived.
-    :ivar attempts: The number of claims since it came or was revived, also those after
-        its turn was given up. Attempts that failed because of the provider or of
-        Chatwoot are also counted in ``provider_attempts`` and ``chatwoot_attempts``.
+    :ivar attempts: The number of attempts at its turn since it came or was revived.
+    :ivar report_attempts: Those at the posts that report its failure, after it was
+        given up.
+    :ivar provider_attempts: Those of both that failed because of the provider.
+    :ivar chatwoot_attempts: Those that failed because of Chatwoot.
     """
 
     id: int
@@ -151,6 +158,7 @@ class JobRow(t.NamedTuple):
     state: JobState
     age: float
     attempts: int
+    report_attempts: int
     provider_attempts: int
     chatwoot_attempts: int
     outcome: str | None
@@ -189,6 +197,7 @@ class JobStory(t.NamedTuple):
     finished_at: float | None
     due_at: float | None
     attempts: int
+    report_attempts: int
     provider_attempts: int
     chatwoot_attempts: int
     outcome: str | None
