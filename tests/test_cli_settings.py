@@ -31,7 +31,7 @@ WRONG: t.Final = {"CHATWOOT_TIMEOUT": "soon", "CHATWOOT_ACCOUNT_ID": "acme"}
 ERRORS: t.Final = (
     "Error: CHATWOOT_ACCOUNT_ID is 'acme', which must be a whole number, at least 1.\n"
     "Error: CHATWOOT_TIMEOUT is 'soon', which must be a number of seconds above 0, at "
-    "most 86400 (a day).\n"
+    "most CHATWOOT_LEASE / 2 - 2, and CHATWOOT_SETTLE_TIME - 1.\n"
 )
 MISSING: t.Final = f"Error: Chatwoot is not configured; set {', '.join(NEEDED)}.\n"
 Run = t.Callable[..., Result]
@@ -345,9 +345,10 @@ def test_settings_are_listed_with_what_is_in_force_and_its_source(
         ("WORKERS", "Threads of this process. 0: it stores, and flask chatwoot work"),
         ("WORKERS", " From 0 to 1000."),
         ("MAX_ATTEMPTS", "before it is dead. At least 1."),
-        ("TIMEOUT", "may take. Above 0, at most 86400."),
-        ("CATCH_UP", " From 0 to 86400."),
-        ("LEASE", " At least twice the sum of CHATWOOT_TIMEOUT and 2, at most 86400."),
+        ("MAX_AGE", "is not answered. Above 0, at most 86400 (a day)."),
+        ("TIMEOUT", "may take. Above 0, at most CHATWOOT_LEASE / 2 - 2, and CHATW"),
+        ("CATCH_UP", " From 0 to 86400 (a day)."),
+        ("LEASE", " At least 2 * (CHATWOOT_TIMEOUT + 2), at most 86400 (a day)."),
     ],
 )
 def test_the_meaning_of_a_number_ends_with_its_range(

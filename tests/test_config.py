@@ -15,8 +15,10 @@ from werkzeug.debug.repr import debug_repr
 
 from flask_chatwoot import config
 from flask_chatwoot.config import Config
+from flask_chatwoot.config.converters import STATUSES
 from flask_chatwoot.config.loading import misspelled
-from flask_chatwoot.config.table import SETTINGS
+from flask_chatwoot.config.numbers import Seconds
+from flask_chatwoot.config.table import BACKENDS, ON_SILENCE, SETTINGS, SYNCS, Setting
 from flask_chatwoot.errors import ConfigError
 from flask_chatwoot.ownership.mode import Mode
 from flask_chatwoot.ownership.policy import PolicySettings
@@ -424,10 +426,10 @@ AT_LEAST: t.Final = {
     for least in (0, 1)
 }
 ABOVE_ZERO: t.Final = Bounds(
-    "above 0, at most 86400", [1e-6, 86_400], [0, -1e-6, 86_400.001]
+    "above 0, at most 86400 (a day)", [1e-6, 86_400], [0, -1e-6, 86_400.001]
 )
 FROM_ZERO: t.Final = Bounds(
-    "from 0 to 86400", [0, -0.0, 86_400], [-1e-6, "-1", 86_400.001]
+    "from 0 to 86400 (a day)", [0, -0.0, 86_400], [-1e-6, "-1", 86_400.001]
 )
 DAY: t.Final[Settings] = {
     "CHATWOOT_SETTLE_TIME": 86_400,
@@ -444,21 +446,24 @@ RANGES: t.Final[Mapping[str, Bounds]] = {
     "MAX_PARTS": AT_LEAST[1],
     "WORKERS": Bounds("from 0 to 1000", [0, 1000], [-1, 1001]),
     "CATCH_UP": FROM_ZERO,
-    "TIMEOUT": ABOVE_ZERO._replace(
-        within=[1e-6, 43_198], beyond=[0, -1, 86_400.1], among=DAY
+    "TIMEOUT": Bounds(
+        "above 0, at most CHATWOOT_LEASE / 2 - 2, and CHATWOOT_SETTLE_TIME - 1",
+        [1e-6, 43_198],
+        [0, -1, 86_400.1],
+        among=DAY,
     ),
     "MAX_ATTEMPTS": AT_LEAST[1],
     "PROVIDER_ATTEMPTS": AT_LEAST[1],
     "PROVIDER_TIMEOUT": ABOVE_ZERO,
     "MAX_BODY": AT_LEAST[1],
     "LEASE": Bounds(
-        "at least twice the sum of CHATWOOT_TIMEOUT and 2, at most 86400",
+        "at least 2 * (CHATWOOT_TIMEOUT + 2), at most 86400 (a day)",
         [24, 86_400],
         [23.999, 0, 86_400.1],
     ),
     "RETRY_PAUSE": ABOVE_ZERO,
     "SETTLE_TIME": Bounds(
-        "at least CHATWOOT_TIMEOUT and 1, at most 86400",
+        "at least CHATWOOT_TIMEOUT + 1, at most 86400 (a day)",
         [11, 86_400],
         [10.999, 0, 86_400.1],
     ),
@@ -495,6 +500,66 @@ def test_a_number_beyond_its_range_is_refused(name: str, value: t.Any) -> None:
     assert message.startswith(f"CHATWOOT_{name} is {value!r}, which must ")
 
 
+@pytest.mark.parametrize(
+    ("timeout", "among", "named"),
+    [
+        (13, {}, None),
+        (13.001, {}, "LEASE"),
+        (29, {"CHATWOOT_LEASE": 100}, None),
+        (29.001, {"CHATWOOT_LEASE": 100}, "SETTLE_TIME"),
+    ],
+)
+def test_a_timeout_is_within_what_lease_and_settle_time_allow(
+    timeout: float, among: Settings, named: str | None
+) -> None:
+    given = {**among, "CHATWOOT_TIMEOUT": timeout}
+
+    if named is None:
+        assert load(given).timeout == timeout
+    else:
+        assert refusal(given).startswith(f"CHATWOOT_{named} is ")
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_the_meaning_of_a_setting_has_its_unit_its_zero_and_its_words(
+    setting: Setting,
+) -> None:
+    is_number = setting.range is not None
+    assert setting.help.startswith("Seconds") is isinstance(setting.convert, Seconds)
+    assert ("0: " in setting.help) is (is_number and takes_zero(setting))
+    assert not [
+        word for word in WORDS.get(setting.name, ()) if word not in setting.help
+    ]
+
+
+def takes_zero(setting: Setting) -> bool:
+    try:
+        return bool(setting.convert(0) == 0)
+    except ValueError:
+        return False
+
+
+WORDS: t.Final[Mapping[str, t.Iterable[str]]] = {
+    "backend": BACKENDS,
+    "bot_statuses": STATUSES,
+    "database_sync": SYNCS,
+    "default_mode": Mode,
+    "on_silence": ON_SILENCE,
+}
+"""What the settings take that take no other words."""
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_a_setting_takes_its_words_and_no_other(name: str) -> None:
+    (setting,) = [each for each in SETTINGS if each.name == name]
+
+    for word in WORDS[name]:
+        setting.convert(word)
+
+    with pytest.raises(ValueError, match="must be one of"):
+        setting.convert("another")
+
+
 def test_all_wrong_settings_are_named_at_once(file: Path) -> None:
     wrong = needed(
         TIMEOUT="soon",
@@ -518,8 +583,8 @@ def test_errors_can_be_kept_and_then_the_app_is_not_configured() -> None:
     loaded = load(needed(TIMEOUT="soon", WORKERS=2), keep_errors=True)
 
     assert loaded.errors == [
-        f"CHATWOOT_TIMEOUT is 'soon', which {NOT_SECONDS} above 0, at most 86400 "
-        "(a day)."
+        f"CHATWOOT_TIMEOUT is 'soon', which {NOT_SECONDS} above 0, at most "
+        "CHATWOOT_LEASE / 2 - 2, and CHATWOOT_SETTLE_TIME - 1."
     ]
     assert loaded.missing == ["CHATWOOT_BASE_URL"]
     assert (loaded.timeout, loaded.workers) == (10.0, 2)

@@ -61,15 +61,20 @@ class Seconds:
 
     :ivar zero: It may be zero.
     :ivar floor: What else bounds it from below, which only all settings together show.
+    :ivar ceiling: What else bounds it from above.
     """
 
     zero: bool = False
     floor: str = "above 0"
+    ceiling: str = f"{DAY} (a day)"
 
     @property
     def range(self) -> str:
         """Which numbers are accepted."""
-        return f"from 0 to {DAY}" if self.zero else f"{self.floor}, at most {DAY}"
+        if self.zero:
+            return f"from 0 to {self.ceiling}"
+
+        return f"{self.floor}, at most {self.ceiling}"
 
     def __call__(self, value: t.Any) -> float:
         """The number."""
@@ -77,7 +82,7 @@ class Seconds:
         number = float(given) if _NUMBER.fullmatch(given) else -1.0
 
         if not (0 < number <= DAY or (self.zero and number == 0)):
-            raise ValueError(f"must be a number of seconds {self.range} (a day).")
+            raise ValueError(f"must be a number of seconds {self.range}.")
 
         return abs(number)
 

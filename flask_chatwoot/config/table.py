@@ -195,8 +195,8 @@ SETTINGS: t.Final = (
         "burst_window",
         Seconds(zero=True),
         1.5,
-        "Seconds without a new message before a turn begins. 0 is the default with "
-        "inline, and if app.testing.",
+        "Seconds without a new message before a turn begins. 0: at once (the default "
+        "with inline, and if app.testing).",
     ),
     Setting(
         "burst_max",
@@ -307,13 +307,18 @@ SETTINGS: t.Final = (
         "full",
         "full survives power loss, normal a crash of the process.",
     ),
-    Setting("timeout", Seconds(), 10.0, "Seconds that a request to Chatwoot may take."),
+    Setting(
+        "timeout",
+        Seconds(ceiling="CHATWOOT_LEASE / 2 - 2, and CHATWOOT_SETTLE_TIME - 1"),
+        10.0,
+        "Seconds that a request to Chatwoot may take.",
+    ),
     Setting("max_attempts", Whole(1), 5, "Attempts at one turn before it is dead."),
     Setting(
         "provider_attempts",
         Whole(1),
         3,
-        "Attempts of a provider that raises, counted apart; at most "
+        "Attempts of a provider that raises, counted apart, but never more than "
         "CHATWOOT_MAX_ATTEMPTS.",
     ),
     Setting(
@@ -330,7 +335,7 @@ SETTINGS: t.Final = (
     ),
     Setting(
         "lease",
-        Seconds(floor="at least twice the sum of CHATWOOT_TIMEOUT and 2"),
+        Seconds(floor="at least 2 * (CHATWOOT_TIMEOUT + 2)"),
         30.0,
         "Seconds after which the job of a worker that gives no sign is claimed by "
         "another.",
@@ -343,7 +348,7 @@ SETTINGS: t.Final = (
     ),
     Setting(
         "settle_time",
-        Seconds(floor="at least CHATWOOT_TIMEOUT and 1"),
+        Seconds(floor="at least CHATWOOT_TIMEOUT + 1"),
         30.0,
         "Seconds until a post without an answer is repeated; more than Chatwoot's "
         "RACK_TIMEOUT_SERVICE_TIMEOUT.",
