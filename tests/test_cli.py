@@ -199,7 +199,9 @@ def test_an_error_of_the_database_is_reported(app: Flask, command: str) -> None:
     Path(database_of(app).path).write_bytes(b"no database at all. " * 50)
     code, printed = run(app, *command.split())
     assert (code, printed.startswith("Error: The database '")) == (1, True)
-    assert printed.endswith("failed: file is not a database; configure another file.\n")
+    assert printed.endswith(
+        "failed: file is not a database; set CHATWOOT_DATABASE_URL to another file.\n"
+    )
 
 
 def test_an_app_without_the_extension_is_an_error() -> None:

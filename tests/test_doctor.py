@@ -843,7 +843,7 @@ JOBS = [
     case(
         break_database,
         "error address: ",  # no delivery can be read either
-        "error database: file is not a database … Set CHATWOOT_DATABASE_URL",
+        "error database: not a database; set CHATWOOT_DATABASE_URL to … Until",
         marks=pytest.mark.sqlite,
     ),
     case(

@@ -459,7 +459,7 @@ def test_a_file_of_another_version_is_kept(
     db.close()
 
     for _ in range(2):
-        refusal = f"version {version} .* or configure another file"
+        refusal = f"version {version} .* or set CHATWOOT_DATABASE_URL to another file"
 
         with pytest.raises(DatabaseError, match=refusal):
             store.put(9002)

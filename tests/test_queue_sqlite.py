@@ -356,7 +356,7 @@ def test_a_file_without_a_log_is_refused(
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda _, **kw: connect(":memory:", **kw))
 
-    with pytest.raises(DatabaseError, match="write-ahead log there; it must be a file"):
+    with pytest.raises(DatabaseError, match="write-ahead log there; set CHATWOOT_"):
         write(SQLiteDatabase(path, account_id=1), "one")
 
 
@@ -527,7 +527,7 @@ def test_a_corrupt_file_is_named(store: Store, path: str, content: bytes) -> Non
     Path(path).write_bytes(content)
 
     for _ in range(2):
-        with fails(": file is not a .*; configure"):
+        with fails(": file is not a .*; set CHATWOOT_DATABASE_URL to another"):
             store.put(9001)
 
     assert Path(path).read_bytes() == content

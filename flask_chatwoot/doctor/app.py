@@ -216,7 +216,13 @@ def database(context: DoctorContext) -> Findings:
         unfinished = inspection.jobs(*UNFINISHED)
         dead = inspection.jobs(JobState.DEAD)
     except DatabaseError as error:
-        yield failed("database", f"{error}", _repair(context, error))
+        # Its text has the remedy.
+        then = (
+            "Then restart the app and all its workers."
+            if isinstance(error, MovedError)
+            else "Until then deliveries are refused; catch-up finds them later."
+        )
+        yield failed("database", f"{error}", then)
         return
 
     yield passed("database", "The database can be written.")
@@ -225,19 +231,6 @@ def database(context: DoctorContext) -> Findings:
     yield from _age(waiting)
     yield from _dead(dead)
     yield from _workers(context, waiting, leased)
-
-
-def _repair(context: DoctorContext, error: DatabaseError) -> str:
-    if isinstance(error, MovedError):
-        return "Then restart the app and all its workers."
-
-    if context.config.database_address:
-        return "Until then deliveries are refused; catch-up finds them later."
-
-    return (
-        "Set CHATWOOT_DATABASE_URL to a file on a local disk that the app may write; a "
-        "broken file can only be moved away."
-    )
 
 
 def _age(waiting: list[JobRow]) -> Findings:

@@ -37,13 +37,13 @@ _SMALLEST_SQLITE: t.Final = (3, 35, 0)
 
 _CHECKPOINT: t.Final = "PRAGMA wal_checkpoint(PASSIVE)"
 
-_LOCAL_FILE: t.Final = "it must be a file on a local disk that this process may write"
+_LOCAL_FILE: t.Final = "set CHATWOOT_DATABASE_URL to a writable file on a local disk"
 
 _REMEDIES: t.Final[t.Mapping[int, str]] = {
     sqlite3.SQLITE_BUSY: "another process has been writing for too long",
     sqlite3.SQLITE_FULL: "its disk needs room",
     sqlite3.SQLITE_CORRUPT: "a broken file can only be moved away",
-    sqlite3.SQLITE_NOTADB: "configure another file",
+    sqlite3.SQLITE_NOTADB: "set CHATWOOT_DATABASE_URL to another file",
     sqlite3.SQLITE_CANTOPEN: _LOCAL_FILE,
     sqlite3.SQLITE_READONLY: _LOCAL_FILE,
     sqlite3.SQLITE_IOERR: _LOCAL_FILE,
@@ -432,7 +432,7 @@ class SQLiteDatabase(Forkable):
             raise DatabaseError(
                 f"The database {self.path!r} was made by another Flask-Chatwoot "
                 f"(version {version} of the file, this one knows {schema.VERSION}); "
-                "use that version, or configure another file."
+                "use that version, or set CHATWOOT_DATABASE_URL to another file."
             )
 
         db.execute("BEGIN IMMEDIATE")
