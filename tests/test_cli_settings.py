@@ -145,6 +145,29 @@ def test_wrong_settings_are_lines_in_every_command_of_ours(
         assert "hunter2" not in result.output
 
 
+@pytest.mark.parametrize("kind", ["no database", "no server"])
+def test_a_database_that_cannot_be_used_is_a_line_in_every_command_of_ours(
+    flask: Run, kind: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "broken.sqlite3"
+    file.write_bytes(b"no database at all. " * 50)
+    url = POSTGRESQL if kind == "no server" else f"sqlite:///{file}"
+    settings = NEEDED | {"CHATWOOT_DATABASE_URL": url}
+
+    for command in ("jobs", "jobs retry 1", "jobs prune", "why 3", "catch-up"):
+        result = flask("chatwoot", *command.split(), **settings)
+
+        assert result.exit_code == 1, command
+        assert result.output.startswith("Error: The database '"), command
+        assert result.output.count("\n") == 1, command
+        assert "CHATWOOT_DATABASE_URL" in result.output, command
+        assert "hunter2" not in result.output
+
+    for command in ("chatwoot settings", "chatwoot outcomes", "chatwoot ask Hi"):
+        result = flask(*command.split(), **settings)
+        assert (result.exit_code, result.stderr) == (0, ""), command
+
+
 @pytest.mark.parametrize("wrong", ALL_WRONG, ids=str)
 def test_wrong_settings_stop_no_other_command(
     flask: Run, wrong: dict[str, t.Any]
