@@ -111,6 +111,12 @@ class ThreadBackend(Forkable):
         return self._threads + min(len(self._stuck), self._threads)
 
     @property
+    def _lacks_threads(self) -> bool:
+        """Whether threads could not be started, not counting those in place of stuck
+        ones, for which :meth:`_see_to_stuck` looks again."""
+        return len(self._workers) < self._threads
+
+    @property
     def _stuck(self) -> list[threading.Thread]:
         return [each for each in self._runner.stuck if each in self._workers]
 
@@ -156,7 +162,9 @@ class ThreadBackend(Forkable):
 
     def wake(self, conversation_id: int | None = None) -> None:
         """Let a worker look for due jobs."""
-        self.start()
+        if self._lacks_threads:
+            self.start()
+
         self._upkeep.database.notify()
 
         if self._workers:
@@ -218,9 +226,7 @@ class ThreadBackend(Forkable):
 
     def _complete(self) -> None:
         """Start the threads that could not be started before."""
-        missing = len(self._workers) < self._threads
-
-        if missing and time.monotonic() >= self._complete_at:
+        if self._lacks_threads and time.monotonic() >= self._complete_at:
             self._complete_at = time.monotonic() + _START_PAUSE
             self.start()
 
