@@ -37,9 +37,7 @@ def as_object(value: t.Any) -> Object:
 
 def as_id(value: t.Any) -> int | None:
     """Return the value if it can be an id of Chatwoot, else ``None``."""
-    fits = isinstance(value, int) and not isinstance(value, bool)
-
-    return value if fits and 0 < value < _ID_LIMIT else None
+    return value if type(value) is int and 0 < value < _ID_LIMIT else None
 
 
 def as_text(value: t.Any) -> str | None:
@@ -49,7 +47,7 @@ def as_text(value: t.Any) -> str | None:
 
 def as_seconds(value: t.Any) -> float | None:
     """Return Unix seconds, from ISO 8601 text or a number, else ``None``."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if type(value) in (int, float):
         return float(value) if 0 < value < 1e11 else None
 
     try:
@@ -71,7 +69,7 @@ def as_moment(value: t.Any) -> float | None:
     if isinstance(value, str) and value.strip().isdecimal():
         value = int(value) if len(value) < 20 else None
 
-    if isinstance(value, int | float) and 1e11 <= value < 1e14:
+    if type(value) in (int, float) and 1e11 <= value < 1e14:
         value = value / 1000.0
 
     return as_seconds(value)

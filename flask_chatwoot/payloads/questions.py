@@ -48,11 +48,8 @@ def written_at(created_at: float | None, attributes: Object) -> float | None:
     :param created_at: When its row was made.
     :param attributes: Its ``content_attributes``.
     """
-    times = [created_at]
-
-    if attributes:  # rarely: deliveries are acknowledged fast
-        mail = as_object(attributes.get("email"))
-        stated = (attributes.get("external_created_at"), mail.get("date"))
-        times += map(as_moment, stated)
+    mail = as_object(attributes.get("email"))
+    stated = (attributes.get("external_created_at"), mail.get("date"))
+    times = [created_at, *map(as_moment, filter(None, stated))]
 
     return min((each for each in times if each and each > _EARLIEST), default=None)
