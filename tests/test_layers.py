@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import subprocess
 import sys
@@ -68,6 +69,7 @@ MODULES = {
 every_module = pytest.mark.parametrize("name", MODULES)
 
 
+@functools.cache
 def tree_of(name: str) -> ast.Module:
     return ast.parse(MODULES[name].read_text(encoding="utf-8"))
 
@@ -88,6 +90,7 @@ def imports_in(tree: ast.Module, package: str = PACKAGE) -> set[str]:
     return found
 
 
+@functools.cache
 def imported_by(name: str) -> set[str]:
     package = name if MODULES[name].stem == "__init__" else name.rpartition(".")[0]
 
