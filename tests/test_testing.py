@@ -578,8 +578,10 @@ def project(tmp_path: Path) -> HostProject:
     (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
     shutil.copy(PROGRAMS / "host_tests.py", folder / "test_host.py")
 
+    left_out = ["-p", "no:cacheprovider", "-p", "no:hypothesispytest"]  # takes seconds
+
     return lambda *arguments: subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+        [sys.executable, "-m", "pytest", *left_out, *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{package}"},
         capture_output=True,
