@@ -61,6 +61,7 @@ class Terminal:
         }
         self.environment = kept | {
             "PATH": f"{venv / 'bin'}{os.pathsep}{kept['PATH']}",
+            "PIP_COMPILE": "0",  # most of it is not imported here
             "PYTHONUNBUFFERED": "1",
             **environment,
         }
