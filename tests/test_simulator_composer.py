@@ -78,6 +78,7 @@ def endpoint(sim: Simulator) -> Iterator[Endpoint]:
     with serving(app) as url:
         endpoint.url = f"{url}/chatwoot"
         sim.connect_copilot(endpoint.url, KEY)
+        sim._composer._pause = 0.01
         yield endpoint
         endpoint.released.set()
 
