@@ -38,6 +38,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # No turn waits for further messages, but in tests that are about that.
     os.environ["CHATWOOT_BURST_WINDOW"] = "0"
 
+    # Or each of hundreds of processes that tests start would compile the package.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
     databases.use(config.getoption("--database"))
 
     # One for all processes of a run, which this one starts.
