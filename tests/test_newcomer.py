@@ -166,7 +166,7 @@ def test_each_block_is_marked_or_run() -> None:
 @pytest.mark.slow
 def test_the_commands_of_the_readme_work_in_a_fresh_clone(tmp_path: Path) -> None:
     # The second command runs all tests; this is one of them.
-    terminal = Terminal(tmp_path, PYTEST_ADDOPTS="--collect-only -qq")
+    terminal = Terminal(tmp_path, PYTEST_ADDOPTS="--assert=plain --collect-only -qq")
     first, second = INSTALLS
     assert "bot       It leaves our warehouse" in terminal.run(first, seconds=300)
     assert "test_newcomer.py: " in terminal.run(second, seconds=600)
