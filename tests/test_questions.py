@@ -99,7 +99,7 @@ def test_a_change_is_seen_in_the_list_if_the_customer_wrote_again(
 def test_one_of_several_is_changed_while_the_provider_works(
     begin: Begin, thinker: Thinker, mode: str
 ) -> None:
-    story = begin(channel="whatsapp", mode=mode, burst_window=0.2)
+    story = begin(channel="whatsapp", mode=mode, burst_window=1.0)
     ordered = story.talk.customer_says("Ten pieces")
     sent = story.talk.customer_says("To Berlin")
     thinker.wait_until_asked()
