@@ -37,7 +37,10 @@ def as_object(value: t.Any) -> Object:
 
 def as_id(value: t.Any) -> int | None:
     """Return the value if it can be an id of Chatwoot, else ``None``."""
-    return value if type(value) is int and 0 < value < _ID_LIMIT else None
+    # A host may give a member of an IntEnum.
+    fits = isinstance(value, int) and not isinstance(value, bool)
+
+    return value if fits and 0 < value < _ID_LIMIT else None
 
 
 def as_text(value: t.Any) -> str | None:
