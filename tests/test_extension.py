@@ -296,6 +296,13 @@ def started(app: Flask) -> bool:
     return t.cast(ThreadBackend, components_of(app).backend).busy
 
 
+def workers() -> set[threading.Thread]:
+    """Those of all apps; such of other tests may end meanwhile."""
+    every = threading.enumerate()
+
+    return {each for each in every if each.name.startswith("chatwoot-worker-")}
+
+
 @pytest.fixture
 def threaded(make_app: AppFactory, chatwoot: Chatwoot) -> t.Iterator[Flask]:
     """An app whose workers have not started."""
@@ -308,12 +315,12 @@ def threaded(make_app: AppFactory, chatwoot: Chatwoot) -> t.Iterator[Flask]:
 
 def test_start_starts_the_workers_once(threaded: Flask, chatwoot: Chatwoot) -> None:
     chatwoot.start(threaded)
-    running = set(threading.enumerate())
+    running = workers()
     chatwoot.start(threaded)
     threaded.test_client().get("/")
 
     assert started(threaded)
-    assert set(threading.enumerate()) <= running
+    assert workers() <= running
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["start()", "a request"])
