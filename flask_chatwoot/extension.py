@@ -104,8 +104,9 @@ class Chatwoot:
         app.cli.add_command(cli.chatwoot)
         runtime.await_server()
 
-        # Commands name what they lack. Of the host's own, none needs our settings.
-        if not commanded:
+        # Commands name what they lack. Of the host's own, none needs our settings. What
+        # the reloader's child loads again, it also says again.
+        if not (commanded or servers.is_watching()):
             _warn(settings, app)
 
     def start(self, app: Flask) -> None:

@@ -163,6 +163,13 @@ def _flask_run() -> click.Context | None:
     return context if runs else None
 
 
+def is_watching() -> bool:
+    """Whether this process only waits for changes of files, and its child serves."""
+    run = _flask_run()
+
+    return run is not None and not _serves(run)
+
+
 def _serves(run: click.Context) -> bool:
     """Whether it serves requests itself; with the reloader, its child does."""
     reloads = run.params.get("reload")

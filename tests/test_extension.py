@@ -218,6 +218,31 @@ def test_one_warning_names_what_is_missing_and_what_is_unprotected(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
+def test_the_warning_is_given_once_under_the_reloader(tmp_path: Path) -> None:
+    """Which loads the app in two processes, of which one serves."""
+    program = tmp_path / "host.py"
+    program.write_text(
+        "from flask import Flask\n"
+        "from flask_chatwoot import Chatwoot\n"
+        f"app = Flask('host', instance_path={str(tmp_path)!r})\n"
+        "Chatwoot(app)\n"
+    )
+    command = [sys.executable, "-m", "flask", "--app", str(program), "run"]
+    seen = []
+
+    with subprocess.Popen(
+        [*command, "--debug", "--port", "0"], stderr=subprocess.PIPE, text=True
+    ) as process:
+        for line in process.stderr or ():
+            seen.append(line)
+
+            if "Debugger PIN" in line:  # the child serves now
+                process.terminate()
+
+    assert sum("Chatwoot is not configured" in line for line in seen) == 1
+
+
 @pytest.mark.usefixtures("app")
 def test_a_protected_app_logs_no_warning(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.get_records("setup") == []
