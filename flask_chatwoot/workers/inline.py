@@ -38,17 +38,17 @@ class InlineBackend:
         """Store a delivery, handle it, and then whatever else is due."""
         # In one commit, which is not forced to the disk: as a rule the turn's own
         # writes do that before the delivery is acknowledged.
-        token, news = secrets.token_hex(16), list[bool]()
+        token = secrets.token_hex(16)
+        stored: list[bool] = []
 
         def store(tx: Transaction, again: bool) -> Job | None:
-            # After a commit without an answer it is known.
-            news.append(put(tx=tx))
+            # After a commit without an answer, the next try finds it stored.
+            stored.append(put(tx=tx))
 
-            return self._claim(tx, token, again) if any(news) else None
+            return self._claim(tx, token, again) if any(stored) else None
 
-        number = event.conversation.id
-        job = self._store.database.write(store, conversation_id=number)
-        new = any(news)
+        job = self._store.database.write(store, conversation_id=event.conversation.id)
+        new = any(stored)
 
         if job is not None:
             self._runner.run(job, event if job.payload == body else None)
