@@ -104,8 +104,8 @@ class Chatwoot:
         app.cli.add_command(cli.chatwoot)
         runtime.await_server()
 
-        # Commands name what they lack. Of the host's own, none needs our settings. What
-        # the reloader's child loads again, it also says again.
+        # Commands name what they lack. Of the host's own, none needs our settings. The
+        # reloader's child loads the app as well, and warns.
         if not (commanded or servers.is_watching()):
             _warn(settings, app)
 

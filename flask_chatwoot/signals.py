@@ -86,9 +86,9 @@ got_exception = _signals.signal(
     leaves out because it may quote a customer. Receives ``exc_info`` (class, error and
     traceback), ``where`` (``"provider"``, ``"completion"``, ``"policy"``,
     ``"receiver"`` of a signal, or ``"turn"``, which is anywhere else) and ``turn`` (the
-    :class:`~flask_chatwoot.Turn`, or ``None`` where there is none). It is
-    sent as well for a reply that cannot be posted, and for what a policy returns that
-    is no decision.""",
+    :class:`~flask_chatwoot.Turn`, or ``None`` where there is none). It is sent as well
+    for a reply that cannot be posted, and for what a policy returns that is no
+    decision.""",
 )
 
 
