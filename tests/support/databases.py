@@ -160,20 +160,6 @@ def rows(path: object, query: str) -> list[tuple[t.Any, ...]]:
     return found
 
 
-def execute(path: object, statement: str) -> None:
-    """Let another connection change the database of a path."""
-    if kind == "sqlite":
-        with contextlib.closing(sqlite3.connect(str(path))) as db, db:
-            db.execute(statement)
-
-        return
-
-    from flask_chatwoot.queue.postgresql.schema import qualified
-
-    with connected() as db:
-        db.execute(qualified(statement, schema_of(path)))
-
-
 def connected() -> t.Any:
     """A connection to PostgreSQL of its own."""
     import psycopg

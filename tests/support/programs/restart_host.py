@@ -51,7 +51,7 @@ app = Flask(__name__, instance_path=str(folder))
 chatwoot = Chatwoot(app)
 
 if (folder / "slow").exists():
-    time.sleep(0.5)
+    time.sleep(1.0)
 
 
 @chatwoot.reply_provider
