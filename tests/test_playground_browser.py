@@ -783,23 +783,27 @@ def test_a_screen_reader_gets_roles_and_names(window: Window) -> None:
     window.begin("Human")
     window.wait_until(lambda: window.texts("#operator-log .note") != [])
     window.wait_for("accepted → noted", "traffic-log")
-    nodes = [
-        (node["role"]["value"], node.get("name", {}).get("value", ""))
-        for node in window.command("Accessibility.getFullAXTree")["nodes"]
-        if not node["ignored"]
-    ]
 
-    assert {"banner", "main", "log"} <= {role for role, _ in nodes}
-    assert {
+    def nodes() -> set[tuple[str, str]]:
+        return {
+            (node["role"]["value"], node.get("name", {}).get("value", ""))
+            for node in window.command("Accessibility.getFullAXTree")["nodes"]
+            if not node["ignored"]
+        }
+
+    assert {"banner", "main", "log"} <= {role for role, _ in nodes()}
+    wanted = {
         *(("region", "Customer"), ("region", "Operator"), ("region", "Traffic")),
         *(("navigation", "Conversations"), ("toolbar", "Actions for the conversation")),
         *(("textbox", "Your message"), ("button", "Attach a file"), ("button", "Send")),
         *(("radio", "Private note"), ("switch", "Slow provider")),
         *(("combobox", "support_mode"), ("button", "Send delivery 1 again")),
         *(("heading", "Playground"), ("heading", "Customer")),
-    } <= set(nodes)
+    }
+    # Chromium builds this tree a moment after the page has changed.
+    window.wait_until(lambda: wanted <= nodes())
     controls = {"button", "textbox", "combobox", "radio", "switch", "link"}
-    assert [role for role, name in nodes if role in controls and not name] == []
+    assert [role for role, name in nodes() if role in controls and not name] == []
     assert window.find("customer-log").get_attribute("aria-live") == "polite"
 
 
