@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 import typing as t
 from pathlib import Path
@@ -14,10 +13,10 @@ from flask import Flask
 from support.apps import dismantle
 from support.stories import LATER, Begin, Story, Thinker
 from werkzeug.exceptions import BadGateway
-from werkzeug.serving import WSGIRequestHandler, make_server
 
 from flask_chatwoot import Chatwoot, Reply
 from flask_chatwoot.simulator import Delivery, Simulator, Talk
+from flask_chatwoot.simulator.server import serving
 
 if t.TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -42,13 +41,6 @@ def reply(text: str) -> str | Reply:
 
 
 # -- deliveries that are late or lost ------------------------------------------
-
-
-class Quiet(WSGIRequestHandler):
-    """A handler that writes no access log."""
-
-    def log(self, type: str, message: str, *args: t.Any) -> None:
-        """Write nothing."""
 
 
 class Clock:
@@ -139,17 +131,9 @@ def serve(tmp_path: Path) -> t.Iterator[t.Callable[..., Server]]:
             clock = Clock(ahead)
             sim = stack.enter_context(Simulator(version=version, clock=clock))
             server = Server(sim, kind, tmp_path, clock)
-            proxy = make_server(
-                "127.0.0.1", 0, server, threaded=True, request_handler=Quiet
-            )
-            thread = threading.Thread(target=proxy.serve_forever, args=(0.02,))
-            thread.start()
-
-            for end in (proxy.server_close, thread.join, proxy.shutdown, server.stop):
-                stack.callback(end)
-
-            url = f"http://127.0.0.1:{proxy.server_port}/chatwoot/webhook"
-            sim.connect(url, kind=kind, events=EVENTS)
+            url = stack.enter_context(serving(server, wait=False))
+            stack.callback(server.stop)
+            sim.connect(f"{url}/chatwoot/webhook", kind=kind, events=EVENTS)
 
             return server
 

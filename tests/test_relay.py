@@ -12,6 +12,8 @@ import pytest
 from support.relay import HOST, Relay
 from support.waiting import wait_until
 
+from flask_chatwoot.simulator.server import shut_down
+
 
 class Echo(socketserver.BaseRequestHandler):
     def handle(self) -> None:
@@ -30,7 +32,7 @@ def server() -> t.Iterator[Server]:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         yield server
-        server.shutdown()
+        shut_down(server)
         thread.join()
 
 

@@ -12,6 +12,7 @@ import pytest
 from flask import Flask
 
 from flask_chatwoot.simulator import Simulator, Talk
+from flask_chatwoot.simulator.server import shut_down
 from flask_chatwoot.testing import customer_message, deliver
 from support.apps import jobs_of, work
 
@@ -71,7 +72,7 @@ def serving(handler: type[Handler]) -> t.Iterator[str]:
         try:
             yield f"http://127.0.0.1:{server.server_port}"
         finally:
-            server.shutdown()
+            shut_down(server)
             thread.join()
 
 

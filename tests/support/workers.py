@@ -20,7 +20,7 @@ from flask import Flask
 
 from flask_chatwoot import Chatwoot, before_post
 from flask_chatwoot.simulator import Simulator
-from flask_chatwoot.simulator.server import serving
+from flask_chatwoot.simulator.server import serving, shut_down
 
 from .servers import all_ended as all_ended
 from .servers import comes_true as comes_true
@@ -70,7 +70,7 @@ class RawChatwoot:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._server.shutdown()
+        shut_down(self._server)
         self._thread.join()
         self._server.server_close()
 
