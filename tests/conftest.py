@@ -9,12 +9,11 @@ import typing as t
 from pathlib import Path
 
 import pytest
-import responses
 from flask import Flask
 from flask.testing import FlaskClient
 from support import databases
 from support.apps import AppFactory, Scene, dismantle
-from support.chatwoot import BASE_URL, TOKEN, ChatwootStub
+from support.chatwoot import BASE_URL, TOKEN, ChatwootStub, chatwoot_stub
 from support.deliveries import SECRET
 from support.queue import open_store
 from support.waiting import Clock
@@ -101,10 +100,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def api() -> t.Iterator[ChatwootStub]:
-    stub = ChatwootStub()
-
-    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
-        stub.install(mock)
+    with chatwoot_stub() as stub:
         yield stub
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import re
@@ -225,3 +226,13 @@ def refused() -> requests.ConnectionError:
     return requests.ConnectionError(
         urllib3_errors.MaxRetryError(t.cast(t.Any, None), "/", reason)
     )
+
+
+@contextlib.contextmanager
+def chatwoot_stub() -> t.Iterator[ChatwootStub]:
+    """Answer what this process sends to Chatwoot, until the block ends."""
+    stub = ChatwootStub()
+
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        stub.install(mock)
+        yield stub
