@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 import typing as t
@@ -83,7 +84,13 @@ def pytest_collection_modifyitems(
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
+def pytest_collection_finish() -> None:
+    # Thousands of tests, which each collection of garbage would look through.
+    gc.freeze()
+
+
 def pytest_sessionfinish() -> None:
+    gc.unfreeze()  # a plugin may still ask who refers to what
     databases.drop_all()
 
 
