@@ -236,6 +236,13 @@ def test_a_change_wakes_a_thread(sim: Simulator, user: Client, talk: Talk) -> No
     assert numbers[1] > numbers[0]
 
 
+def test_a_thread_is_woken_without_a_change(sim: Simulator) -> None:
+    seen = sim.wait_for_change()
+
+    with running(lambda: sim.wait_for_change(seen, timeout=30)):
+        sim.wake()
+
+
 def test_a_finished_delivery_is_a_change(bench: Bench) -> None:
     bench.webhook.blocks()
     bench.talk.customer_says("Hi")

@@ -47,9 +47,6 @@ six times the previous one: the fifth attempt starts half a minute after the fir
 KEEP_ALIVE: t.Final = 15.0
 """Seconds without news after which a stream sends an empty update."""
 
-POLL: t.Final = 0.2
-"""Seconds until the thread that follows the simulator notices that it must stop."""
-
 Update = t.Mapping[str, t.Any]
 
 
@@ -325,11 +322,13 @@ class Session:
         with self._changing():
             self._closed = True
 
+        self._simulator.wake()  # the thread that follows it
+
     def _follow(self) -> None:
         seen = -1
 
         while not self._closed:
-            last, seen = seen, self._simulator.wait_for_change(seen, timeout=POLL)
+            last, seen = seen, self._simulator.wait_for_change(seen)
 
             if seen != last:
                 with self._changing():

@@ -468,6 +468,11 @@ class Simulator:
         """
         return self._state.wait(seen, timeout)
 
+    def wake(self) -> None:
+        """Let :meth:`wait_for_change` return everywhere, as after a change."""
+        with self._state.changing():
+            pass
+
     def _summary(self) -> str:
         with self._state.lock:
             deliveries = _counted(
