@@ -68,7 +68,8 @@ class Window:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
     def text(self, id: str) -> str:
-        return self.find(id).text
+        [text] = self.texts(f"#{id}")
+        return text
 
     def texts(self, selector: str) -> list[str]:
         return t.cast("list[str]", self.check("texts", selector))
@@ -150,11 +151,6 @@ class Window:
     def press(self, *keys: str) -> None:
         ActionChains(self.driver).send_keys(*keys).perform()
 
-    def paste(self, id: str, text: str) -> None:
-        """Enter a text at once, which takes seconds with keys if it is long."""
-        self.find(id).click()
-        self.command("Input.insertText", text=text)
-
     def tab_to(self, attribute: str, value: str) -> None:
         """Press Tab until an element with this attribute has the focus."""
         for _ in range(60):
@@ -170,16 +166,13 @@ class Window:
     def begin(
         self, choice: str = "AI agent", text: str = QUESTION, name: str = "Ada Lovelace"
     ) -> None:
-        """Fill in the pre-chat form."""
-        self.find("name").clear()
-        self.find("name").send_keys(name)
-        Select(self.find("choice")).select_by_visible_text(choice)
-        self.paste("first-message", text)
+        """Fill in the pre-chat form, without keys, and send it."""
+        self.check("fill", {"name": name, "choice": choice, "first-message": text})
         self.click("#pre-chat .primary")
         self.wait_for(text, "operator-log")
 
     def begin_on_a_phone(self, text: str) -> None:
-        """Fill in the pre-chat form while the operator's part is hidden."""
+        """Send the pre-chat form while the operator's part is hidden."""
         self.find("name").send_keys("Ada Lovelace")
         Select(self.find("choice")).select_by_visible_text("AI agent")
         self.find("first-message").send_keys(text)

@@ -1,4 +1,5 @@
-// What the browser tests read from the playground's page, one function for each check.
+// What the browser tests read from the playground's page, one function for each check,
+// and how they fill in a form at once.
 
 const every = (selector) => [...document.querySelectorAll(selector)];
 const atEnd = (log) => log.scrollHeight - log.scrollTop - log.clientHeight < 2;
@@ -6,6 +7,21 @@ const atEnd = (log) => log.scrollHeight - log.scrollTop - log.clientHeight < 2;
 // The visible texts of all elements, in one call: an element may be replaced between two.
 const texts = (selector) =>
   every(selector).map((node) => (node.checkVisibility() ? node.innerText.trim() : ""));
+
+// Fill in these fields, by their ids: a list by the text of its option.
+function fill(values) {
+  for (const [id, text] of Object.entries(values)) {
+    const field = document.getElementById(id);
+    if (!field.checkVisibility() || field.matches(":disabled"))
+      throw new Error(`Nobody can fill in ${id}.`);
+    const options = [...(field.options ?? [{ text, value: text }])];
+    const option = options.find((one) => one.text === text && !one.disabled);
+    if (!option) throw new Error(`${id} does not offer ${text}.`);
+    field.value = option.value;
+    for (const name of ["input", "change"])
+      field.dispatchEvent(new Event(name, { bubbles: true }));
+  }
+}
 
 const chosen = (select) => document.querySelector(select).value;
 
