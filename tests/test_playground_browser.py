@@ -245,6 +245,8 @@ def window(driver: Chrome, address: str, tmp_path: Path) -> t.Iterator[Window]:
     window.speak("en-US")
     window.open(address)
     yield window
+    # A later page may get the same port, and would be in the language chosen here.
+    window.run("localStorage.clear()")
     errors = window.errors()
     driver.get("about:blank")  # before the server stops
     assert errors == []
