@@ -30,6 +30,7 @@ from flask_chatwoot.texts import PAGE
 PROGRAMS = Path(__file__).parent / "support" / "programs"
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
+PICTURES = os.environ.get("PLAYGROUND_PICTURES")
 
 FAQ = {
     "order": "It left our warehouse this morning. The link in your mail shows where.",
@@ -55,9 +56,8 @@ PHONE = (390, 844)
 class Window:
     """The page in a browser."""
 
-    def __init__(self, driver: Chrome, pictures: Path) -> None:
+    def __init__(self, driver: Chrome) -> None:
         self.driver = driver
-        self._pictures = pictures
 
     # seeing
 
@@ -110,9 +110,15 @@ class Window:
         return [str(entry["message"]) for entry in driver.get_log("browser")]
 
     def picture(self, name: str) -> None:
+        """Draw the page, if pictures are wanted."""
+        if not PICTURES:
+            return
+
+        folder = Path(PICTURES)
+        folder.mkdir(parents=True, exist_ok=True)
         answer = self.command("Page.captureScreenshot", format="png")
-        path = self._pictures / f"{name}.png"
-        path.write_bytes(marked(base64.b64decode(answer["data"])))
+        picture = marked(base64.b64decode(answer["data"]))
+        (folder / f"{name}.png").write_bytes(picture)
 
     # using
 
@@ -235,11 +241,9 @@ def address(app: Flask) -> t.Iterator[str]:
 
 
 @pytest.fixture
-def window(driver: Chrome, address: str, tmp_path: Path) -> t.Iterator[Window]:
+def window(driver: Chrome, address: str) -> t.Iterator[Window]:
     """The page on a wide screen, in English."""
-    pictures = Path(os.environ.get("PLAYGROUND_PICTURES") or tmp_path)
-    pictures.mkdir(parents=True, exist_ok=True)
-    window = Window(driver, pictures)
+    window = Window(driver)
     window.resize(WIDE)
     window.colours("light")
     window.speak("en-US")
@@ -1054,10 +1058,8 @@ def test_no_english_is_left_in_another_language(window: Window, language: str) -
     assert window.driver.title == theirs["playground"]
 
 
-def test_a_lost_connection_is_shown_and_restored(
-    app: Flask, driver: Chrome, tmp_path: Path
-) -> None:
-    window = Window(driver, tmp_path)
+def test_a_lost_connection_is_shown_and_restored(app: Flask, driver: Chrome) -> None:
+    window = Window(driver)
 
     with contextlib.ExitStack() as first:
         address = first.enter_context(serve(app))
