@@ -121,14 +121,20 @@ class _Lately(float):
     __hash__ = float.__hash__
 
 
-def content_of_schema(schema: str) -> Content:
-    """The rows of a schema, without what only a move leaves there."""
+def content_of_schema(schema: str, db: t.Any = None) -> Content:
+    """The rows of a schema, without what only a move leaves there.
+
+    :param db: A connection to use; ``None`` for one of its own.
+    """
     from psycopg.rows import dict_row
 
-    with databases.connected() as db:
-        db.row_factory = dict_row
+    with contextlib.ExitStack() as stack:
+        cursor = (db or stack.enter_context(databases.connected())).cursor(
+            row_factory=dict_row
+        )
         found = {
-            table: _select(db, f'"{schema}"."{table}"').fetchall() for table in TABLES
+            table: _select(cursor, f'"{schema}"."{table}"').fetchall()
+            for table in TABLES
         }
 
     found["trait"] = [row for row in found["trait"] if "move:" not in row["name"]]
