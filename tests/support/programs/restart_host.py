@@ -25,7 +25,6 @@ vars(time).update(time=set_time, time_ns=lambda: int(set_time() * 1e9))
 from flask import Flask  # noqa: E402
 
 from flask_chatwoot import Chatwoot  # noqa: E402
-from flask_chatwoot.testing import deliver  # noqa: E402
 
 
 def enter(name: str) -> None:
@@ -73,6 +72,8 @@ if (folder / "starts").exists():
     chatwoot.start(app)
 
 if __name__ == "__main__":
+    from flask_chatwoot.testing import deliver  # imports pytest, which no server needs
+
     for payload in json.load(sys.stdin):
         answer = deliver(app.test_client(), payload).get_json()
         # A worker that has just started may have found the message by catch-up.
