@@ -18,16 +18,14 @@ from pathlib import Path
 
 from flask import Flask
 
-from flask_chatwoot import Chatwoot, before_post
 from flask_chatwoot.simulator import Simulator
 from flask_chatwoot.simulator.server import serving, shut_down
 
+from .freezing import ANSWER as ANSWER
 from .servers import all_ended as all_ended
 from .servers import comes_true as comes_true
 
 JSON = dict[str, t.Any]
-
-ANSWER: t.Final = "It left our house this morning."
 
 
 def settings_of(sim: Simulator) -> dict[str, t.Any]:
@@ -192,34 +190,6 @@ def served(app: Flask) -> t.Iterator[str]:
         yield f"{address}/chatwoot/webhook"
 
 
-def create_worker() -> Flask:
-    """The app of a worker process, with its settings in the environment.
-
-    ``FREEZE_AT`` names the place, ``provider`` or ``post``, where the process stops as
-    a whole, once, until it gets SIGCONT.
-    """
-    app = Flask(__name__)
-    chatwoot = Chatwoot(app)
-    frozen: list[str] = []
-
-    def freeze(place: str) -> None:
-        if os.environ.get("FREEZE_AT") == place and not frozen:
-            frozen.append(place)
-            # To this thread: another might take it, and this one go on a little.
-            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
-
-    @chatwoot.reply_provider
-    def reply(text: str) -> str:
-        freeze("provider")
-        return ANSWER
-
-    @before_post.connect_via(app)
-    def on_attempt(sender: Flask, **values: t.Any) -> None:
-        freeze("post")
-
-    return app
-
-
 class Worker:
     """``flask chatwoot work`` with the settings of an app of this process.
 
@@ -231,7 +201,7 @@ class Worker:
     def __init__(
         self,
         app: Flask,
-        program: str = "support.workers:create_worker",
+        program: str = "support.freezing:create_worker",
         **environment: str,
     ) -> None:
         settings = {
