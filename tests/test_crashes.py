@@ -124,6 +124,7 @@ class Host:
             process.wait(10)
 
     def close(self) -> None:
+        """Kill all processes, and refuse deliveries."""
         self.kill()
         self._socket.close()
 
@@ -264,7 +265,7 @@ def test_killed_after_the_answer_another_process_replies(make_host: Start) -> No
     host = make_host(CHATWOOT_WORKERS="0")
     host.say(ONE)
     assert [job.state for job in host.jobs()] == ["ready"]
-    host.kill()
+    host.close()
     host.work()
 
     assert host.wait_for_replies(serves=False) == [reply_to(ONE)]
