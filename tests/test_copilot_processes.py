@@ -64,8 +64,18 @@ class Office:
 
         return talk
 
-    def serve(self) -> str:
-        """Start a server; its address, once it answers."""
+    def serve(self, count: int = 1) -> list[str]:
+        """Start servers side by side; their addresses, once each answers."""
+        urls = [self._start() for _ in range(count)]
+        headers = {"Authorization": f"Bearer {KEY}"}
+
+        for url in urls:
+            answer = requests.get(f"{url}/v1/models", headers=headers, timeout=30)
+            answer.raise_for_status()
+
+        return urls
+
+    def _start(self) -> str:
         listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         fd, port = listener.fileno(), listener.getsockname()[1]
         process = subprocess.Popen(
@@ -82,11 +92,8 @@ class Office:
         )
         self._processes.append(process)
         listener.close()
-        url = f"http://127.0.0.1:{port}/chatwoot"
-        headers = {"Authorization": f"Bearer {KEY}"}
-        requests.get(f"{url}/v1/models", headers=headers, timeout=30).raise_for_status()
 
-        return url
+        return f"http://127.0.0.1:{port}/chatwoot"
 
     def press(self, url: str) -> Suggestion:
         """Press the button, which asks this server."""
@@ -142,7 +149,7 @@ def start(tmp_path: Path) -> t.Iterator[Start]:
 
 def test_a_draft_that_came_too_late_is_given_by_another_process(start: Start) -> None:
     office = start(patience=0.5)
-    one, other = office.serve(), office.serve()
+    one, other = office.serve(2)
 
     assert office.press(one).error == STILL_WRITING
     assert office.press(other).error == STILL_WRITING
@@ -156,7 +163,7 @@ def test_two_processes_that_are_asked_at_once_ask_the_provider_once(
     start: Start,
 ) -> None:
     office = start()
-    one, other = office.serve(), office.serve()
+    one, other = office.serve(2)
 
     with ThreadPoolExecutor() as pool:
         first = pool.submit(office.press, one)
@@ -172,7 +179,7 @@ def test_two_processes_that_are_asked_at_once_ask_the_provider_once(
 
 def test_a_draft_of_a_killed_process_is_begun_anew(start: Start) -> None:
     office = start(patience=0.5)
-    one, other = office.serve(), office.serve()
+    one, other = office.serve(2)
 
     assert office.press(one).error == STILL_WRITING
     office.kill(0)
@@ -185,7 +192,7 @@ def test_a_draft_of_a_killed_process_is_begun_anew(start: Start) -> None:
 
 def test_deliveries_are_acknowledged_while_200_requests_come(start: Start) -> None:
     office = start(patience=3.0)
-    url = office.serve()
+    (url,) = office.serve()
     office.sim.connect(f"{url}/webhook")
     office.press(url)
     body = office.sim.completions[-1].body
