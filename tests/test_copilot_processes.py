@@ -115,6 +115,10 @@ class Office:
         """Let the reply function answer, this time and from now on."""
         self._gate.touch()
 
+    def wait_again(self) -> None:
+        """Let the reply function wait from now on."""
+        self._gate.unlink()
+
     def kill(self, number: int) -> None:
         process = self._processes[number]
 
@@ -194,7 +198,9 @@ def test_deliveries_are_acknowledged_while_200_requests_come(start: Start) -> No
     office = start(patience=3.0)
     (url,) = office.serve()
     office.sim.connect(f"{url}/webhook")
-    office.press(url)
+    office.answer()
+    assert office.press(url).text == ANSWER
+    office.wait_again()
     body = office.sim.completions[-1].body
     headers = {"Authorization": f"Bearer {KEY}"}
 
