@@ -475,6 +475,12 @@ def test_a_delivery_is_not_stored_in_a_file_that_was_deleted(path: str) -> None:
 # -- what goes wrong -----------------------------------------------------------
 
 
+LOCKED: t.Final = (
+    "failed: database is locked; another process has been writing for too long."
+)
+BUSY: t.Final = "is busy with other threads."
+
+
 @pytest.fixture
 def lock(store: Store, path: str) -> t.Iterator[sqlite3.Connection]:
     """Another process that began to write and does not end."""
@@ -487,26 +493,37 @@ def lock(store: Store, path: str) -> t.Iterator[sqlite3.Connection]:
 
 @pytest.mark.slow
 def test_threads_wait_for_a_locked_file_and_do_not_add_up_their_waits(
-    store: Store, lock: sqlite3.Connection
+    store: Store, path: str, lock: sqlite3.Connection
 ) -> None:
-    def wait(block: t.Callable[[], object]) -> float:
+    def wait(block: t.Callable[[], object]) -> tuple[float, str]:
         started = time.monotonic()
 
-        with pytest.raises(DatabaseError, match="locked"):
+        with pytest.raises(DatabaseError) as error:
             block()
 
-        return time.monotonic() - started
+        reason = str(error.value).removeprefix(f"The database {path!r} ")
+
+        return time.monotonic() - started, reason
 
     puts = [functools.partial(store.put, 9002 + number) for number in range(3)]
+    other = open_store(path)  # whose claim waits for none of the threads
 
     with ThreadPoolExecutor(4) as pool:
-        waited = list(pool.map(wait, [*puts, store.queue.claim]))
+        *waited, claimed = pool.map(wait, [*puts, other.queue.claim])
 
-    assert 0.5 < max(waited[:3]) < 4.5  # Chatwoot's patience is five seconds
+    assert 0.5 < max(seconds for seconds, _ in waited) < 4.5  # Chatwoot waits for five
+    assert {reason for _, reason in waited} == {LOCKED, BUSY}
+    assert claimed[0] < 4.5
+    assert claimed[1] == LOCKED
     lock.execute("ROLLBACK")
     assert store.put(9002)
+    other.close()
 
-    # After a claim that waited, none does.
+
+def test_a_claim_that_finds_nothing_due_does_not_wait_for_a_locked_file(
+    store: Store, lock: sqlite3.Connection
+) -> None:
+    lock.execute("ROLLBACK")
     store.claim()
     lock.execute("BEGIN IMMEDIATE")
     started = time.monotonic()
