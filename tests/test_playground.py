@@ -805,6 +805,10 @@ def test_the_end_closes_the_server_and_ends_its_threads(app: Flask) -> None:
 
     with playing(app) as page:
         page.begin_and_wait()
+        ended = time.monotonic()
+
+    # The thread that follows the simulator is woken, and would wait for ten seconds.
+    assert time.monotonic() - ended < 5
 
     with pytest.raises(requests.ConnectionError):
         requests.get(page.address, timeout=5)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
+import time
 import typing as t
 
 import pytest
 import requests
+from support import servers
 from support.simulation import Bench, Client, Hook, delivery_of, running, values
 
 from flask_chatwoot.simulator import Fault, File, Simulator, Talk
@@ -14,6 +18,7 @@ from flask_chatwoot.simulator.deliveries import Signing
 from flask_chatwoot.simulator.files import PUBLIC, STORE
 from flask_chatwoot.simulator.payloads import MessageRecord
 from flask_chatwoot.simulator.redaction import redacted, redacted_url
+from flask_chatwoot.simulator.server import shut_down
 
 CAT: t.Final = File("a/b cät.png", b"\x89PNG cat", "image/png")
 UPLOADED: t.Final = ("cat.png", CAT.content, "image/png")
@@ -234,6 +239,24 @@ def test_a_change_wakes_a_thread(sim: Simulator, user: Client, talk: Talk) -> No
         user.create(talk, "Hello")
 
     assert numbers[1] > numbers[0]
+
+
+class Handler(servers.Handler):
+    def reply(self, body: bytes) -> None:
+        self.send(204, b"")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it looks for its end")
+def test_the_end_of_a_server_does_not_wait_for_its_poll() -> None:
+    with servers.Server(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=[30])
+        thread.start()
+        requests.get(f"http://127.0.0.1:{server.server_port}", timeout=5)
+        began = time.monotonic()
+        shut_down(server)
+        thread.join()
+
+    assert time.monotonic() - began < 5
 
 
 def test_a_thread_is_woken_without_a_change(sim: Simulator) -> None:

@@ -23,11 +23,12 @@ _POLL: t.Final = 0.02
 
 def shut_down(server: TCPServer) -> None:
     """End :meth:`serve_forever` in another thread, and wait until it has ended."""
-    # On Linux this wakes the loop, which otherwise looks when its poll is over.
-    with contextlib.suppress(OSError):
-        server.socket.shutdown(socket.SHUT_RDWR)
-
-    server.shutdown()
+    try:
+        # On Linux this wakes the loop, which otherwise looks when its poll is over.
+        with contextlib.suppress(OSError):
+            server.socket.shutdown(socket.SHUT_RDWR)
+    finally:
+        server.shutdown()
 
 
 class _SilentHandler(WSGIRequestHandler):

@@ -15,9 +15,9 @@ from flask_chatwoot.simulator import Simulator, Talk
 from flask_chatwoot.simulator.server import shut_down
 from flask_chatwoot.testing import customer_message, deliver
 from support.apps import jobs_of, work
+from support.freezing import ANSWER as ANSWER
 
 QUESTION: t.Final = "Where is my order?"
-ANSWER: t.Final = "It left our house this morning."
 
 
 class Handler(BaseHTTPRequestHandler):
