@@ -2,17 +2,20 @@
 // and how they fill in a form at once.
 
 const every = (selector) => [...document.querySelectorAll(selector)];
+const isVisible = (node) =>
+  node.checkVisibility({ opacityProperty: true, visibilityProperty: true });
 const atEnd = (log) => log.scrollHeight - log.scrollTop - log.clientHeight < 2;
 
 // The visible texts of all elements, in one call: an element may be replaced between two.
 const texts = (selector) =>
-  every(selector).map((node) => (node.checkVisibility() ? node.innerText.trim() : ""));
+  every(selector).map((node) => (isVisible(node) ? node.innerText.trim() : ""));
 
 // Fill in these fields, by their ids: a list by the text of its option.
 function fill(values) {
   for (const [id, text] of Object.entries(values)) {
     const field = document.getElementById(id);
-    if (!field.checkVisibility() || field.matches(":disabled"))
+    const isTooLong = field.maxLength >= 0 && text.length > field.maxLength;
+    if (!isVisible(field) || isTooLong || field.matches(":disabled, :read-only:not(select), [inert] *"))
       throw new Error(`Nobody can fill in ${id}.`);
     const options = [...(field.options ?? [{ text, value: text }])];
     const option = options.find((one) => one.text === text && !one.disabled);
