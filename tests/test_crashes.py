@@ -123,8 +123,15 @@ class Host:
 
             process.wait(10)
 
+    def refuse(self) -> None:
+        """Kill all processes, and refuse deliveries from now on."""
+        self.kill()
+        self._socket.close()
+        self._socket = socket.socket()
+        self._socket.bind(("127.0.0.1", 0))  # does not listen, and keeps its port
+        self.sim.connect(f"http://127.0.0.1:{self._socket.getsockname()[1]}/")
+
     def close(self) -> None:
-        """Kill all processes, and refuse deliveries."""
         self.kill()
         self._socket.close()
 
@@ -265,7 +272,7 @@ def test_killed_after_the_answer_another_process_replies(make_host: Start) -> No
     host = make_host(CHATWOOT_WORKERS="0")
     host.say(ONE)
     assert [job.state for job in host.jobs()] == ["ready"]
-    host.close()
+    host.refuse()
     host.work()
 
     assert host.wait_for_replies(serves=False) == [reply_to(ONE)]
