@@ -90,7 +90,7 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_sessionfinish() -> None:
-    gc.unfreeze()  # a plugin may still ask who refers to what
+    gc.unfreeze()  # plugins look for garbage, and for who refers to what, at the end
     databases.drop_all()
 
 

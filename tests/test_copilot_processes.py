@@ -226,4 +226,5 @@ def test_deliveries_are_acknowledged_while_200_requests_come(start: Start) -> No
     assert {each.status for each in deliveries} == {202}
     assert max(each.seconds for each in deliveries) < 2
     assert waited == 2
+    assert len(office.askers()) == 2  # for the press, and for all of the 200
     assert {*got} == {(400, "busy"), (400, "still_writing")}

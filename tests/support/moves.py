@@ -128,10 +128,8 @@ def content_of_schema(schema: str, db: t.Any = None) -> Content:
     """
     from psycopg.rows import dict_row
 
-    with contextlib.ExitStack() as stack:
-        cursor = (db or stack.enter_context(databases.connected())).cursor(
-            row_factory=dict_row
-        )
+    with contextlib.nullcontext(db) if db else databases.connected() as used:
+        cursor = used.cursor(row_factory=dict_row)
         found = {
             table: _select(cursor, f'"{schema}"."{table}"').fetchall()
             for table in TABLES
