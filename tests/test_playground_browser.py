@@ -798,10 +798,13 @@ def test_a_screen_reader_gets_roles_and_names(window: Window) -> None:
         *(("navigation", "Conversations"), ("toolbar", "Actions for the conversation")),
         *(("textbox", "Your message"), ("button", "Attach a file"), ("button", "Send")),
         *(("radio", "Private note"), ("switch", "Slow provider")),
-        *(("combobox", "support_mode"), ("button", "Send delivery 1 again")),
+        ("combobox", "support_mode"),
         *(("heading", "Playground"), ("heading", "Customer")),
     }
     window.wait_until(lambda: wanted <= nodes())
+    # Its number depends on whether the app asks something before it has answered.
+    again = re.compile(r"Send delivery [12] again")
+    assert any(role == "button" and again.fullmatch(name) for role, name in nodes())
     controls = {"button", "textbox", "combobox", "radio", "switch", "link"}
     assert [role for role, name in nodes() if role in controls and not name] == []
     assert window.find("customer-log").get_attribute("aria-live") == "polite"
