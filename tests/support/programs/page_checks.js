@@ -15,7 +15,8 @@ function fill(values) {
   for (const [id, text] of Object.entries(values)) {
     const field = document.getElementById(id);
     const isTooLong = field.maxLength >= 0 && text.length > field.maxLength;
-    if (!isVisible(field) || isTooLong || field.matches(":disabled, :read-only:not(select), [inert] *"))
+    const isLocked = field.matches(":disabled, :read-only:not(select), [inert] *");
+    if (!isVisible(field) || isTooLong || isLocked)
       throw new Error(`Nobody can fill in ${id}.`);
     const options = [...(field.options ?? [{ text, value: text }])];
     const option = options.find((one) => one.text === text && !one.disabled);
