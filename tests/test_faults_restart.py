@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -17,8 +16,8 @@ from pathlib import Path
 
 import pytest
 import requests
-from flask import has_request_context
-from support.apps import AppFactory
+from flask import Flask, has_request_context
+from support.apps import AppFactory, dismantle
 from support.queue import open_store
 from support.servers import ask, comes_true, ended, new_talk, thread_settings
 from support.waiting import wait_until
@@ -42,9 +41,10 @@ class Host:
         self._folder = folder
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._settings = sim.settings()
         self._env = {
             **os.environ,
-            **{key: str(value) for key, value in sim.settings().items()},
+            **{key: str(value) for key, value in self._settings.items()},
             "PYTHONUNBUFFERED": "1",
         }
         shutil.copy(PROGRAM, folder / "host.py")
@@ -68,20 +68,20 @@ class Host:
         (self._folder / "shut").unlink()
 
     def store(self, *talks: Talk) -> None:
-        """Let customers write, to a process that only stores and then ends."""
-        payloads = [
-            customer_message(
+        """Let customers write, to an app that only stores and then ends."""
+        app = Flask("host", instance_path=str(self._folder))
+        app.config.update(self._settings, CHATWOOT_WORKERS=0)
+        Chatwoot(app)
+
+        for talk in talks:
+            payload = customer_message(
                 QUESTION, id=talk.customer_says(QUESTION).id, conversation_id=talk.id
             )
-            for talk in talks
-        ]
-        subprocess.run(
-            [sys.executable, "host.py"],
-            cwd=self._folder,
-            env={**self._env, "CHATWOOT_WORKERS": "0"},
-            input=json.dumps(payloads).encode(),
-            check=True,
-        )
+            answer = deliver(app.test_client(), payload).get_json()
+            # A worker that has just started may have found the message by catch-up.
+            assert answer["status"] in ("accepted", "duplicate")
+
+        dismantle(app)
 
     @property
     def limits(self) -> set[WorkerLimit]:
@@ -237,7 +237,6 @@ def test_what_waited_is_answered_within_5_s_of_a_restart_without_any_request(
     need(server)
     talk = new_talk(sim)
     host.store(talk)
-    stored_by = len(host.importers)
     host.touch("slow")  # providers are registered after a while
 
     if "start()" in server:
@@ -245,7 +244,7 @@ def test_what_waited_is_answered_within_5_s_of_a_restart_without_any_request(
 
     process = host.start(*SERVERS[server])
     imports = 2 if "--reload" in server else 1  # the parent's, and its child's
-    wait_until(lambda: len(host.importers) == stored_by + imports, timeout=60.0)
+    wait_until(lambda: len(host.importers) == imports, timeout=60.0)
     comes_true(lambda: talk.replies, within=5.0)
 
     assert talk.replies == [ANSWER]
@@ -289,7 +288,7 @@ def test_whoever_merely_imports_the_app_starts_nothing(
 
     host.start(*module).wait(60)
 
-    assert len(host.importers) == 2
+    assert len(host.importers) == 1
     assert host.starters == []
     assert talk.replies == []
 
@@ -375,13 +374,12 @@ def test_a_clock_set_back_before_a_start_keeps_nothing_waiting(
     sim: Simulator, host: Host, job: str
 ) -> None:
     talk = new_talk(sim)
-    host.set_clock(24 * HOUR)
     host.store(talk)
 
     if job == "leased":
         host.kill(host.start_shut(*WORK))
 
-    host.set_clock(0.0)
+    host.set_clock(-24 * HOUR)
     host.work()
     comes_true(lambda: talk.replies, within=3.0)
 

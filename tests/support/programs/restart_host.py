@@ -1,12 +1,7 @@
-"""An app whose clock, import and provider obey files beside it; it is copied there.
+"""An app whose clock, import and provider obey files beside it; it is copied there."""
 
-As a program it delivers the payloads of its standard input, as JSON, and ends.
-"""
-
-import json
 import multiprocessing
 import os
-import sys
 import threading
 import time
 from pathlib import Path
@@ -70,11 +65,3 @@ enter("imported")
 
 if (folder / "starts").exists():
     chatwoot.start(app)
-
-if __name__ == "__main__":
-    from flask_chatwoot.testing import deliver  # imports pytest, which no server needs
-
-    for payload in json.load(sys.stdin):
-        answer = deliver(app.test_client(), payload).get_json()
-        # A worker that has just started may have found the message by catch-up.
-        assert answer["status"] in ("accepted", "duplicate")
