@@ -57,6 +57,8 @@ class Host:
             "REVIEWED": str(self._reviewed),
             "CRASH_MARK": str(self.crashed),
             **environment_of(self.database_path),
+            # The sweep of a worker that starts may come before a delivery.
+            "CHATWOOT_CATCH_UP": "0",
             "CHATWOOT_LEASE": "6",
             "CHATWOOT_RETRY_PAUSE": "0.1",
             "CHATWOOT_SETTLE_TIME": "2",
