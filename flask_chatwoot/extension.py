@@ -243,12 +243,21 @@ class Chatwoot:
         It has 12 seconds; what it returns later is dropped. It may be ``async``. It
         runs in an app context, and in several threads at once.
 
-        :raises ProviderError: It is not a function, or one is registered already.
+        :raises ProviderError: It is not a function of one parameter, or one is
+            registered already.
         """
         if self._completion is not None:
             raise ProviderError("A completion provider is registered already.")
 
-        self._completion = checked(function)
+        completion = checked(function)
+
+        if not _takes_one(function):
+            raise ProviderError(
+                f"The completion provider {name_of(function)} must take the messages, "
+                "and nothing else."
+            )
+
+        self._completion = completion
 
         return function
 
@@ -263,8 +272,8 @@ class Chatwoot:
         one, :func:`flask_chatwoot.default_policy`. If it raises or returns anything
         else, the answer becomes a note, with the reason ``policy_failed``.
 
-        :raises ConfigError: It is not a function, it is ``async``, or a policy is
-            registered already.
+        :raises ConfigError: It is not a function of one parameter, it is ``async``, or
+            a policy is registered already.
         """
         if not callable(function):
             raise ConfigError(f"A policy must be a function, not {function!r}.")
@@ -272,12 +281,33 @@ class Chatwoot:
         if inspect.iscoroutinefunction(function):
             raise ConfigError(f"The policy {name_of(function)} must not be async.")
 
+        if not _takes_one(function):
+            raise ConfigError(
+                f"The policy {name_of(function)} must take the context, and nothing "
+                "else."
+            )
+
         if self._policy is not None:
             raise ConfigError("A policy is registered already.")
 
         self._policy = function
 
         return function
+
+
+def _takes_one(function: t.Callable[..., t.Any]) -> bool:
+    """Whether a function can be called with one argument, as far as it shows that."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # one that is written in C
+        return True
+
+    try:
+        signature.bind(None)
+    except TypeError:
+        return False
+
+    return True
 
 
 _databases: weakref.WeakValueDictionary[str, Flask] = weakref.WeakValueDictionary()

@@ -258,6 +258,20 @@ def test_a_completion_provider_is_one_function(
         chatwoot.completion_provider(complete)
 
 
+@pytest.mark.parametrize("name", ["none", "two", "named"])
+def test_a_completion_provider_takes_the_messages_alone(
+    chatwoot: Chatwoot, name: str
+) -> None:
+    functions: dict[str, t.Any] = {
+        "none": lambda: "x",
+        "two": lambda messages, turn: "x",
+        "named": lambda messages, *, model: "x",
+    }
+
+    with pytest.raises(ProviderError, match="must take the messages, and nothing else"):
+        chatwoot.completion_provider(functions[name])
+
+
 # -- hostile requests -----------------------------------------------------------------
 
 

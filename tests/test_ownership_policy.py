@@ -299,6 +299,26 @@ def test_what_is_no_function_is_no_policy(chatwoot: Chatwoot, function: t.Any) -
         chatwoot.policy(function)
 
 
+@pytest.mark.parametrize("name", ["none", "two", "named"])
+def test_a_policy_takes_the_context_alone(chatwoot: Chatwoot, name: str) -> None:
+    functions: dict[str, t.Any] = {
+        "none": lambda: CUSTOMER,
+        "two": lambda context, turn: CUSTOMER,
+        "named": lambda context, *, turn: CUSTOMER,
+    }
+
+    with pytest.raises(ConfigError, match="must take the context, and nothing else"):
+        chatwoot.policy(functions[name])
+
+
+def test_a_policy_may_have_more_parameters_with_defaults(chatwoot: Chatwoot) -> None:
+    def policy(context: PolicyContext, owner: str = "support") -> str:
+        return "customer"
+
+    assert chatwoot.policy(policy) is policy
+    assert Chatwoot().policy(t.cast(t.Any, str)) is str  # shows no parameters
+
+
 def test_there_is_one_policy_and_it_stays_callable(chatwoot: Chatwoot) -> None:
     assert chatwoot.policy(default_policy) is default_policy
 
