@@ -284,6 +284,7 @@ SECONDS = f"{POSITIVE} BURST_WINDOW SETTLE_TIME CATCH_UP"
 WHOLE = "ACCOUNT_ID WORKERS MAX_ATTEMPTS MAX_BODY MAX_PARTS MAX_REPEATS"
 PATH = "have only letters of ASCII, digits and -._~ between slashes, like /chatwoot"
 HOST = "must name the host of a server, like https://"
+DASHBOARD = ("/app/login", "/app/login/", "/app/accounts/1", "/a/app/accounts/1/i/2")
 HTTP = "must begin with http:// or https://, like https://"
 SQLITE = "must begin with sqlite:///, like sqlite:///chatwoot.sqlite3 for"
 SCHEMA = "at most 63 small letters, digits and underscores"
@@ -300,6 +301,7 @@ WRONG: t.Final[t.Sequence[tuple[str, t.Sequence[t.Any], str]]] = [
     ("BASE_URL", ["https://.", "https://a..b", "https://-", "http://<x>"], HOST),
     ("BASE_URL", ["http://a,b", "http://a;b", "http://a\\b", "http://%41"], HOST),
     ("BASE_URL", [f"http://{'a' * 64}.example", "http://a:0"], HOST),
+    ("BASE_URL", [f"https://x{page}" for page in DASHBOARD], "page of the dashboard"),
     (WHOLE, ["+1", "1_0", "１", "0x1", "1e3", "4MB", "1.5", "--1", "-"], NOT_WHOLE),
     (WHOLE, ["nan", "inf", "∞", 1.0, float("nan"), float("inf")], NOT_WHOLE),
     (WHOLE, ["9" * 19, f"-{'9' * 19}", 10**400], "must have at most 18 digits"),

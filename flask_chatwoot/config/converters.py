@@ -213,6 +213,10 @@ def http_url(value: t.Any) -> str:
     if parts.port == 0 or not _is_host(parts.hostname):
         raise ValueError(f"must name the host of a server, like {example}.")
 
+    # As the browser shows it; every path below it is a page as well, not the API.
+    if re.search("/app/(accounts|login)(/|$)", parts.path):
+        raise ValueError(f"is a page of the dashboard; write it like {example}.")
+
     return given
 
 
