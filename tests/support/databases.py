@@ -2,7 +2,8 @@
 
 A file of SQLite is a schema of PostgreSQL here: tests name both by the path of the
 file. Schemas are emptied after each test and used again, since to make one takes
-longer than most tests.
+longer than most tests. Each gets a new name then: a thread that its test has left
+behind, as a provider that hangs does, must not find it.
 """
 
 from __future__ import annotations
@@ -175,7 +176,7 @@ def own_schema() -> t.Iterator[str]:
     """
     import psycopg
 
-    name = f"test_{uuid.uuid4().hex[:16]}"
+    name = _new_name()
 
     try:
         connected().close()
@@ -192,7 +193,7 @@ def own_schema() -> t.Iterator[str]:
 @contextlib.contextmanager
 def own_role(*options: str) -> t.Iterator[str]:
     """The name of a user of PostgreSQL for one test, who has no rights."""
-    name = f"test_{uuid.uuid4().hex[:16]}"
+    name = _new_name()
 
     with connected() as db:
         db.execute(" ".join([f'CREATE ROLE "{name}" LOGIN', *options]))
@@ -222,14 +223,18 @@ def schema_of(path: object) -> str:
     name = os.path.realpath(str(path))
 
     if name not in _schemas:
-        _schemas[name] = _free.pop() if _free else f"test_{uuid.uuid4().hex[:16]}"
+        _schemas[name] = _free.pop() if _free else _new_name()
         os.environ[_SCHEMAS] = json.dumps(_schemas)
 
     return _schemas[name]
 
 
+def _new_name() -> str:
+    return f"test_{uuid.uuid4().hex[:16]}"
+
+
 def empty_all() -> None:
-    """Empty the schemas that a test has used, for the next one."""
+    """Empty the schemas that a test has used, for the next one, and rename them."""
     if not _schemas:
         return
 
@@ -237,10 +242,14 @@ def empty_all() -> None:
 
     with connected() as db:
         for schema in _schemas.values():
-            for statement in _emptying(db, schema):
-                db.execute(statement)
+            if not _is_there(db, schema):
+                continue
 
-            _free.append(schema)
+            _free.append(_new_name())
+            db.execute(f'ALTER SCHEMA "{schema}" RENAME TO "{_free[-1]}"')
+
+            for statement in _emptying(db, _free[-1]):
+                db.execute(statement)
 
     _schemas.clear()
     os.environ.pop(_SCHEMAS, None)
@@ -258,6 +267,12 @@ def drop_all() -> None:
         _free.clear()
 
     _servers.close()
+
+
+def _is_there(db: t.Any, schema: str) -> bool:
+    found = db.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [schema])
+
+    return found.fetchone() is not None
 
 
 def _emptying(db: t.Any, schema: str) -> list[str]:
