@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 import time
 import typing as t
 import uuid
@@ -66,6 +67,8 @@ class Upkeep:
         self._failed: dict[str, str] = {}
         self._name = uuid.uuid4().hex
         self._stuck = 0
+        self._reporting = threading.Lock()
+        self._ended = False
 
     @property
     def database(self) -> Database:
@@ -100,8 +103,7 @@ class Upkeep:
 
         if self._is_due("report", _REPORT_EVERY) or stuck != self._stuck:
             self._stuck = stuck
-            report = functools.partial(self._report, threads, late, stuck)
-            self._attempt(_NO_HEARTBEAT, report)
+            self._beat(threads, late, stuck)
 
         if self._is_due("prune", _PRUNE_EVERY):
             self._attempt("the database was not pruned", self._prune)
@@ -115,9 +117,14 @@ class Upkeep:
         return bool(taken_over)
 
     def end(self) -> None:
-        """This process handles no more jobs."""
+        """This process handles no more jobs, until :meth:`resume`."""
         self._left.report(last=True)
-        self._attempt(_NO_HEARTBEAT, functools.partial(self._report, 0, False, 0))
+
+        # A thread that is late must not report this process after that.
+        with self._reporting:
+            self._ended = True
+            self._attempt(_NO_HEARTBEAT, functools.partial(self._report, 0, False, 0))
+
         self._store.database.processes.leave()
 
     def stop(self) -> None:
@@ -125,13 +132,25 @@ class Upkeep:
         self._catch_up.stop()
 
     def begin_again(self) -> None:
-        """Make every duty due, after an outage in which none could be done."""
+        """Make every duty due, as after an outage in which none could be done."""
         self._due.clear()
 
-    def reset(self) -> None:
-        """Make every duty due, in a new process."""
+    def resume(self) -> None:
+        """This process handles jobs, though :meth:`end` was called."""
         self.begin_again()
+        self._ended = False
+
+    def reset(self) -> None:
+        """Begin anew in a new process."""
+        self.resume()
         self._name = uuid.uuid4().hex
+        self._reporting = threading.Lock()
+
+    def _beat(self, threads: int, late: bool, stuck: int) -> None:
+        with self._reporting:
+            if not self._ended:
+                report = functools.partial(self._report, threads, late, stuck)
+                self._attempt(_NO_HEARTBEAT, report)
 
     def _report(self, threads: int, late: bool, stuck: int) -> None:
         # The second is a name for operators, where the death of a process is not seen.

@@ -377,6 +377,17 @@ def test_every_wake_is_published_while_workers_sweep(
     assert redis.waiting() == 20
 
 
+def test_a_process_that_works_again_after_its_end_is_reported(host: Flask) -> None:
+    def is_reported() -> bool:
+        return bool(components_of(host).health(300.0)["workers"] == 1)
+
+    for _ in range(2):
+        backend_of(host).sweep()
+        wait_until(is_reported)
+        backend_of(host).stop()
+        assert not is_reported()
+
+
 # -- tasks -----------------------------------------------------------------------------
 
 

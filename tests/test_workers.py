@@ -621,6 +621,26 @@ def test_stopping_twice_or_unstarted_is_harmless(threads: Workers) -> None:
     assert workers() == []
 
 
+def test_a_thread_that_is_late_does_not_report_an_ended_process(
+    threads: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+
+    def checkpoint() -> None:  # which a thread does before it reports
+        entered.set()
+        assert go_on.wait(20)
+
+    monkeypatch.setattr(upkeep, "_REPORT_EVERY", 0.0)
+    monkeypatch.setattr(database_of(threads.app), "checkpoint", checkpoint)
+    threads.client.get("/")
+    assert entered.wait(10)
+    threads.backend.stop(grace=0.0)
+    go_on.set()
+    wait_until(lambda: workers() == [])
+
+    assert components_of(threads.app).health(300.0)["workers"] == 0
+
+
 # -- processes -------------------------------------------------------------------
 
 PROGRAM = Path(__file__).parent / "support" / "programs" / "worker_threads.py"

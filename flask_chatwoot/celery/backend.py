@@ -159,6 +159,9 @@ class CeleryBackend(Forkable):
     def begin(self) -> None:
         """A worker runs in this process: let others see that it is alive, and see who
         has died. Does not block."""
+        if not self._works:
+            self._upkeep.resume()
+
         self._works = True
         self._thread.ensure()
 
