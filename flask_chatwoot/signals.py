@@ -19,7 +19,9 @@ _signals = Namespace()
 before_post = _signals.signal(
     "before-post",
     """Sent before every attempt to create a message in Chatwoot. Receives ``post``, the
-    :class:`~flask_chatwoot.Post` that will be created.""",
+    :class:`~flask_chatwoot.Post` that will be created. If that takes longer than a
+    second, the conversation is looked at once more; where an operator has come
+    meanwhile, nothing is sent, and what follows is another attempt, if any.""",
 )
 
 after_post = _signals.signal(

@@ -117,7 +117,7 @@ class GateCase:
         """Decide before a post. The context before the provider is dropped."""
         turn = self.gate.may_hear_turn(event, received_at=T0)
         self.seen.pop()
-        return self.gate.may_hear_post(turn, private=private)
+        return self.gate.may_hear_post(turn, private=private).decision
 
     def sending(self, content: str) -> Draft:
         """A draft whose request was sent, and has had no answer yet."""

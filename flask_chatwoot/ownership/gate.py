@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import time
 import typing as t
 from dataclasses import dataclass
 
-from flask_chatwoot.errors import APIError, described
+from flask_chatwoot.errors import APIError, ChatwootError, described
 from flask_chatwoot.logs import logger
 from flask_chatwoot.outcomes import Reason
 from flask_chatwoot.payloads.conversation import ChatwootMessage, Conversation
@@ -30,7 +32,15 @@ from .search import NOTHING, Found, OperatorSearch
 from .state import Ownership
 from .store import OwnershipStore
 
+OUTDATED: t.Final = 1.0
+"""Seconds after which a look is repeated before a public post. Most posts follow at
+once; a policy, receivers of ``before_post`` and a search may take longer."""
+
 log = logger(__name__)
+
+
+class OutdatedError(ChatwootError):
+    """What was decided about a post may no longer hold."""
 
 
 class TurnDecision(t.NamedTuple):
@@ -52,6 +62,17 @@ class TurnDecision(t.NamedTuple):
 
     def __repr__(self) -> str:
         return f"<TurnDecision about {self.event!r}>"
+
+
+class PostDecision(t.NamedTuple):
+    """The decision about a post, and what it was based on.
+
+    :ivar until: When the look is outdated, by :func:`time.monotonic`; never for a note.
+    """
+
+    decision: Decision
+    context: PolicyContext
+    until: float
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -154,7 +175,7 @@ class Gate:
 
         return TurnDecision(event, ownership, known, decision, now, after, [])
 
-    def may_hear_post(self, turn: TurnDecision, *, private: bool) -> Decision:
+    def may_hear_post(self, turn: TurnDecision, *, private: bool) -> PostDecision:
         """Decide whether a post is still made, and for whom.
 
         Reads the live state before each public post, if the token may read it.
@@ -162,16 +183,34 @@ class Gate:
         :raises APIError: The live state could not be read, so nothing public may be
             posted.
         """
-        live = None if private else self.live.conversation(turn.event.conversation.id)
+        known, _ = self._now(turn, None) if private else self._look_now(turn)
+        until = math.inf if private else time.monotonic() + OUTDATED
 
-        return self._decide(self._now(turn, live)[0])
+        return PostDecision(self._decide(known), known, until)
+
+    def look_again(self, turn: TurnDecision, decided: PostDecision) -> None:
+        """Look once more before a public post that was delayed.
+
+        The policy is not asked: as long as its context is the same, apart from the age,
+        so is its decision.
+
+        :raises OutdatedError: It is not the same; decide again.
+        :raises APIError: The live state could not be read.
+        """
+        known, _ = self._look_now(turn)
+
+        if known._replace(age=decided.context.age) != decided.context:
+            raise OutdatedError(
+                f"Conversation {turn.event.conversation.id} has changed while a post "
+                "was delayed."
+            )
 
     def look(self, turn: TurnDecision) -> Ownership:
         """The ownership by the live state, as before a public post.
 
         :raises APIError: The live state could not be read.
         """
-        return self._now(turn, self.live.conversation(turn.event.conversation.id))[1]
+        return self._look_now(turn)[1]
 
     def is_waiting(self, turn: TurnDecision) -> bool:
         """Whether a customer waits where nobody but this app would answer.
@@ -207,6 +246,10 @@ class Gate:
             return False
 
         return self._is_ours(live or event.conversation, event, ownership)
+
+    def _look_now(self, turn: TurnDecision) -> tuple[PolicyContext, Ownership]:
+        """Look at the live state, if the token may read it; see :meth:`_now`."""
+        return self._now(turn, self.live.conversation(turn.event.conversation.id))
 
     def _now(
         self, turn: TurnDecision, live: Conversation | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import time
 import typing as t
 
 from flask_chatwoot import signals
@@ -18,9 +19,8 @@ from flask_chatwoot.errors import (
 )
 from flask_chatwoot.logs import logger
 from flask_chatwoot.outcomes import Reason, TurnOutcome
-from flask_chatwoot.ownership.gate import TurnDecision
+from flask_chatwoot.ownership.gate import OutdatedError, PostDecision, TurnDecision
 from flask_chatwoot.ownership.policy import Audience, Decision
-from flask_chatwoot.payloads.attachments import attachment_of, described
 from flask_chatwoot.queue.claimed import Job
 from flask_chatwoot.queue.jobs import FailedBy
 from flask_chatwoot.queue.outbox import Draft
@@ -30,13 +30,12 @@ from flask_chatwoot.replies import Turn
 from .calls import LateAnswerError
 from .changes import (
     ChangedError,
-    changes_seen,
     fail_if_changed,
     is_changed_since,
     keep_changes,
 )
 from .composing import Composed, Composer
-from .drafts import answer_in, as_note, shown_in
+from .drafts import answer_in, as_note, said_in, shown_in
 from .ending import Ending, HandoffError, log_end
 from .giving_up import last_posts, rest_of
 from .handoff import because as handed_off_because
@@ -249,17 +248,24 @@ class Attempt:
 
     def _post(self, draft: Draft, before: Ending, *, is_last: bool) -> Ending:
         """Post a draft if it may be seen; how the turn ends after it."""
-        poster = self._parts.poster
-
-        if poster.find(self._job, draft) is not None:
+        if self._parts.poster.find(self._job, draft) is not None:
             return before.after(draft, self._decision.reason)
 
         self._expect_current(draft)
-        decision = self._parts.gate.may_hear_post(self._known, private=draft.private)
 
-        if self._job.failure is None and not self._made:
-            seen = changes_seen(self._known, self._turn.messages)
-            keep_changes(self._parts.revisions, self._job, seen)
+        try:
+            return self._make(draft, before, is_last=is_last)
+        except OutdatedError:  # decide once more
+            return self._make(draft, before, is_last=is_last)
+
+    def _make(self, draft: Draft, before: Ending, *, is_last: bool) -> Ending:
+        """Decide about a draft, and post it if it may be seen.
+
+        :raises OutdatedError: The decision no longer holds; nothing was sent.
+        """
+        decided = self._parts.gate.may_hear_post(self._known, private=draft.private)
+        decision = decided.decision
+        self._keep_changes()
 
         if self._is_withheld(draft, decision):
             reason = Reason.NO_DRAFT_NOTES if self._is_silent else decision.reason
@@ -273,13 +279,14 @@ class Attempt:
 
             self._keep_for_review(draft)
 
-        said = self._said(draft)
+        said = said_in(draft, self._parts.outbox.files)
         after = self._unless_failed(before.after(draft, decision.reason))
-        message_id = poster.ensure_posted(
+        message_id = self._parts.poster.ensure_posted(
             self._job,
             draft,
             mode=self._turn.mode,
             settle=functools.partial(self._settle, after, draft) if is_last else None,
+            expect=functools.partial(self._expect_same, draft, decided),
         )
 
         self._made.add(draft.id)
@@ -288,6 +295,21 @@ class Attempt:
             self._posted.append(TranscriptEntry(message_id, "assistant", said))
 
         return after._replace(settled=is_last)
+
+    def _expect_same(self, draft: Draft, decided: PostDecision) -> None:
+        """Look again if the post was delayed; see :meth:`.Gate.look_again`."""
+        if not draft.private and time.monotonic() > decided.until:
+            self._parts.gate.look_again(self._known, decided)
+            self._keep_changes()
+
+    def _keep_changes(self) -> None:
+        """Keep what the look has shown of the customer's messages.
+
+        :raises ChangedError: One was changed; the turn must begin again.
+        """
+        if self._job.failure is None and not self._made:
+            revisions, messages = self._parts.revisions, self._turn.messages
+            keep_changes(revisions, self._job, self._known, messages)
 
     def _expect_current(self, draft: Draft) -> None:
         """Do not send once more what was sent before a message was changed.
@@ -304,15 +326,6 @@ class Attempt:
             job, draft, outdated=True
         ):
             raise ChangedError(f"A message of job {job.id} was changed.")
-
-    def _said(self, draft: Draft) -> str:
-        """A post as the history shows it."""
-        if draft.private or not draft.files:
-            return draft.content
-
-        files = map(attachment_of, self._parts.outbox.files(draft))
-
-        return described(draft.content, files)
 
     def _unless_failed(self, ending: Ending) -> Ending:
         """The posts of a turn that failed do not change how it ended."""

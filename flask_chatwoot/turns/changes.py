@@ -20,12 +20,10 @@ from flask_chatwoot.replies import Message
 from .messages import event_in, follow_up
 
 _CHANGE: t.Final = '{"now": '
+"""How begins what is stored of a message that was changed."""
 
 NOTHING: t.Final = f"{_CHANGE}null}}"
 """What is stored of a message that was deleted."""
-
-_CHANGED: t.Final = '{"now": '
-"""How it begins, and what is stored of one that was edited."""
 
 
 def change_of(event: MessageEvent) -> str:
@@ -38,7 +36,7 @@ def change_of(event: MessageEvent) -> str:
 
 def changes_of(job: Job) -> int:
     """How often the messages of a job were changed."""
-    return sum(each.said.startswith(_CHANGED) for each in job.follow_ups)
+    return sum(each.said.startswith(_CHANGE) for each in job.follow_ups)
 
 
 def is_known(change: str) -> IsKnown:
@@ -57,10 +55,10 @@ def is_known(change: str) -> IsKnown:
 
 
 def _now(said: str) -> str:
-    return f"{_CHANGED}{said}}}"
+    return f"{_CHANGE}{said}}}"
 
 
-def changes_seen(
+def _changes_seen(
     known: TurnDecision, messages: t.Iterable[Message]
 ) -> list[MessageEvent]:
     """Those messages of a turn that the looks have shown to say something else by now.
@@ -83,12 +81,14 @@ def says_another(message: Message, now: ChatwootMessage) -> bool:
 
 
 def keep_changes(
-    revisions: Revisions, job: Job, changed: t.Sequence[MessageEvent]
+    revisions: Revisions, job: Job, known: TurnDecision, messages: t.Iterable[Message]
 ) -> None:
-    """Keep what a look has shown.
+    """Keep what the looks have shown of a turn's messages.
 
     :raises LeaseLostError: There is something new among it.
     """
+    changed = _changes_seen(known, messages)
+
     for event in changed:
         change = change_of(event)
         revisions.add(

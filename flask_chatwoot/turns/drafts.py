@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing as t
 
 from flask_chatwoot.ownership.mode import Mode
+from flask_chatwoot.payloads.attachments import attachment_of, described
 from flask_chatwoot.payloads.channels import LIMIT, Channel, first_parts, split
 from flask_chatwoot.payloads.fields import Upload, storable
 from flask_chatwoot.queue.outbox import Draft, DraftPart
@@ -152,6 +153,14 @@ def shown_in(drafts: t.Sequence[Draft], made: t.Collection[int], texts: Texts) -
     return "\n\n".join(
         each.content for each in notes if not each.content.startswith(heading)
     )
+
+
+def said_in(draft: Draft, files_of: t.Callable[[Draft], list[Upload]]) -> str:
+    """A post as the history shows it."""
+    if draft.private or not draft.files:
+        return draft.content
+
+    return described(draft.content, map(attachment_of, files_of(draft)))
 
 
 def as_note(draft: Draft) -> Draft:

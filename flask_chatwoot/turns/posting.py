@@ -67,6 +67,10 @@ Settle = t.Callable[[int], None]
 """Settles a job and keeps the message id of its last post, in one commit."""
 
 
+Expect = t.Callable[[], None]
+"""Raises if a post may not be made any more."""
+
+
 class TooSoonError(ChatwootError):
     """A request whose result is unknown may still take effect.
 
@@ -164,7 +168,13 @@ class Poster:
         )
 
     def ensure_posted(
-        self, job: Job, draft: Draft, *, mode: Mode, settle: Settle | None = None
+        self,
+        job: Job,
+        draft: Draft,
+        *,
+        mode: Mode,
+        settle: Settle | None = None,
+        expect: Expect = lambda: None,
     ) -> int:
         """Post a draft unless Chatwoot has it; return its message id. Blocks.
 
@@ -173,6 +183,8 @@ class Poster:
         :param mode: Of the turn, for the signals.
         :param settle: Settles the job with its last post, instead of keeping the id
             alone: one commit less.
+        :param expect: Called right before the request, after the receivers of
+            ``before_post``. If it raises, nothing is sent.
         :raises APIError: Chatwoot does not have it, or that is unknown.
         :raises TooSoonError: It may still arrive; nothing was sent.
         :raises DatabaseError: Nothing was sent, or the id could not be kept.
@@ -181,7 +193,7 @@ class Poster:
 
         if message_id is None:
             keep = settle or functools.partial(self.outbox.posted, draft)
-            return self._post(job, draft, mode, keep)
+            return self._post(job, draft, mode, keep, expect)
 
         if settle is not None:
             settle(message_id)
@@ -189,7 +201,7 @@ class Poster:
         return message_id
 
     def _post(
-        self, job: Job, draft: Draft, mode: Mode, keep: t.Callable[[int], None]
+        self, job: Job, draft: Draft, mode: Mode, keep: Settle, expect: Expect
     ) -> int:
         # Also of a reply that became a note just now. What is sent is stored, so that
         # it is recognised in Chatwoot by its text.
@@ -210,6 +222,7 @@ class Poster:
         started = time.perf_counter()
 
         try:
+            expect()
             self._begin(job, draft)
             message_id = self._create(job, draft, post)
             self._keep(draft, message_id, keep)
