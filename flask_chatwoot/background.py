@@ -10,6 +10,7 @@ threads that it lacks. :func:`register_for_forks` registers what must be reset.
 from __future__ import annotations
 
 import contextvars
+import functools
 import os
 import threading
 import time
@@ -105,6 +106,9 @@ def try_to_start(thread: threading.Thread) -> bool:
 class BackgroundThread(Forkable):
     """A daemon thread that repeats a step as long as there is work.
 
+    It ends as well when this object is no longer used: between two steps it does not
+    keep it, and so the app that is behind the step, alive.
+
     :param step: What it repeats. It may block.
     :param busy: Whether there is work; must not block.
     :param every: Seconds between two steps.
@@ -128,6 +132,7 @@ class BackgroundThread(Forkable):
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._failed = ""
+        self._worked_at = 0.0
         register_for_forks(self)
 
     def ensure(self) -> None:
@@ -137,7 +142,9 @@ class BackgroundThread(Forkable):
         """
         with self._lock:
             if self._thread is None:
-                thread = new_thread(self._repeat, self._name)
+                self._worked_at = time.monotonic()
+                repeat = functools.partial(_repeat, weakref.ref(self), self._every())
+                thread = new_thread(repeat, self._name)
 
                 if try_to_start(thread):
                     self._thread = thread
@@ -147,20 +154,21 @@ class BackgroundThread(Forkable):
         self._lock = threading.Lock()
         self._thread = None
 
-    def _repeat(self) -> None:
-        pause = threading.Event()
-        last_work = time.monotonic()
+    def step(self) -> float | None:
+        """Make a step; the seconds until the next one, or ``None`` if it was the last.
 
-        while True:
-            pause.wait(self._every())
-            self._try_step()
+        Called by the thread.
+        """
+        self._try_step()
 
-            with self._lock:
-                if self._busy():
-                    last_work = time.monotonic()
-                elif time.monotonic() - last_work >= self._idle():
-                    self._thread = None
-                    return
+        with self._lock:
+            if self._busy():
+                self._worked_at = time.monotonic()
+            elif time.monotonic() - self._worked_at >= self._idle():
+                self._thread = None
+                return None
+
+        return self._every()
 
     def _try_step(self) -> None:
         """Make a step, and log its error once, as long as it is the same."""
@@ -175,3 +183,17 @@ class BackgroundThread(Forkable):
             log.error("%s: %s", self._name, failed)
 
         self._failed = failed
+
+
+def _repeat(reference: weakref.ref[BackgroundThread], pause: float | None) -> None:
+    """Make steps as long as their object is there."""
+    never = threading.Event()
+
+    while pause is not None:
+        never.wait(pause)
+        pause = _step_of(reference())
+
+
+def _step_of(each: BackgroundThread | None) -> float | None:
+    # A function, so that nothing refers to the object during a pause.
+    return None if each is None else each.step()

@@ -13,6 +13,7 @@ import selectors
 import threading
 import time
 import typing as t
+import weakref
 
 import psycopg
 from psycopg import pq
@@ -45,6 +46,9 @@ class LimitedConnection:
 
     def __init__(self, connect: Connect) -> None:
         self._connection = connect()
+        # What owns it may be collected without an end, as an app of a test is.
+        self._closing = weakref.finalize(self, self._connection.close)
+        self._closing.atexit = False
 
     def execute(
         self, sql: str, values: Values | None = None, *, limit: float = LIMIT
@@ -117,13 +121,14 @@ class LimitedConnection:
 
     def close(self) -> None:
         """Close it. Does not block."""
-        self._connection.close()
+        self._closing()
 
     def forget(self) -> None:
         """In a forked process: the connection is the parent's, and stays open there."""
         with contextlib.suppress(OSError, psycopg.Error):
             os.close(self._connection.pgconn.socket)
 
+        self._closing.detach()
         _inherited.append(self._connection)
 
 
