@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import typing as t
 from pathlib import Path
@@ -48,8 +49,10 @@ from flask_chatwoot.doctor import celery as celery_doctor
 from flask_chatwoot.doctor.celery import celery as celery_checks
 from flask_chatwoot.doctor.facts import DoctorContext
 from flask_chatwoot.errors import ConfigError
+from flask_chatwoot.queue.postgresql.beats import Beats
 from flask_chatwoot.simulator import Simulator
 from flask_chatwoot.testing import customer_message, deliver, operator_message
+from flask_chatwoot.workers import JobRunner
 
 pytestmark = pytest.mark.postgresql
 
@@ -386,6 +389,44 @@ def test_a_process_that_works_again_after_its_end_is_reported(host: Flask) -> No
         wait_until(is_reported)
         backend_of(host).stop()
         assert not is_reported()
+
+
+def upkeep_has_ended() -> bool:
+    return all(each.name != "chatwoot-upkeep" for each in threading.enumerate())
+
+
+def test_a_process_makes_no_step_after_its_end(
+    host: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[JobRunner] = []
+    monkeypatch.setattr(JobRunner, "let_go", lambda runner: steps.append(runner))
+    backend_of(host).begin()  # a pause comes before the first step
+    backend_of(host).stop()
+    wait_until(upkeep_has_ended)
+    assert steps == []
+
+
+def test_a_process_that_ends_within_a_step_is_not_taken_for_alive(
+    host: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+    really_let_go = JobRunner.let_go
+
+    def let_go(runner: JobRunner) -> None:
+        entered.set()
+        assert go_on.wait(20)
+        really_let_go(runner)
+
+    monkeypatch.setattr(JobRunner, "let_go", let_go)
+    backend_of(host).begin()
+    assert entered.wait(10)
+    backend_of(host).stop()
+    go_on.set()
+    wait_until(upkeep_has_ended)
+
+    beats = t.cast(Beats, components_of(host).store.database.processes)
+    assert not beats.is_beating()
+    assert components_of(host).health(300.0)["workers"] == 0
 
 
 # -- tasks -----------------------------------------------------------------------------

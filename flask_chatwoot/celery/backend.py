@@ -166,6 +166,19 @@ class CeleryBackend(Forkable):
         self._thread.ensure()
 
     def _keep_up(self) -> None:
+        if self._has_ended():  # the last step of the thread follows the end
+            return
+
+        self._do_duties()
+
+        # A duty may have entered a process that has ended meanwhile.
+        if self._has_ended():
+            self._upkeep.end()
+
+    def _has_ended(self) -> bool:
+        return not self._works
+
+    def _do_duties(self) -> None:
         with _logged("jobs that do not run were not released"):
             self._runner.let_go()
 
