@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import subprocess
@@ -30,6 +31,7 @@ from flask_chatwoot.queue.postgresql.beats import (
     Beats,
 )
 from flask_chatwoot.queue.postgresql.database import PostgreSQLDatabase
+from flask_chatwoot.queue.postgresql.own_connection import OwnConnection
 from flask_chatwoot.queue.postgresql.url import parse
 from flask_chatwoot.queue.store import Store
 
@@ -267,6 +269,35 @@ def test_a_forked_process_is_another_one(
     assert rows(server, schema) == {*process.names, judge.enter()}
     assert len(set(process.names)) == 2
     assert "lost" not in process.said
+
+
+# -- its connection ----------------------------------------------------------------
+
+
+def test_a_connection_that_nobody_has_any_more_is_closed(server: Program) -> None:
+    opened = connecting_to(server)()
+    own = OwnConnection(lambda: opened)
+    assert own.execute("SELECT 1") == [("1",)]
+    assert not opened.closed
+
+    del own
+    gc.collect()
+    assert opened.closed
+
+
+def test_a_forked_process_does_not_close_the_connection_of_its_parent(
+    server: Program,
+) -> None:
+    own = [OwnConnection(connecting_to(server))]
+    session = own[0].execute("SELECT pg_backend_pid()")
+
+    if (pid := os.fork()) == 0:  # the child
+        own.clear()
+        gc.collect()
+        os._exit(0)
+
+    os.waitpid(pid, 0)
+    assert own[0].execute("SELECT pg_backend_pid()") == session
 
 
 # -- death -------------------------------------------------------------------------

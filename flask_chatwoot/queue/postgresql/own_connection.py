@@ -41,14 +41,13 @@ class LimitedConnection:
     """One connection in autocommit mode. Threads must not share it.
 
     Every method but :meth:`close` raises :class:`psycopg.Error`; the connection is
-    closed then.
+    closed then, and when this object is no longer used.
     """
 
     def __init__(self, connect: Connect) -> None:
         self._connection = connect()
-        # What owns it may be collected without an end, as an app of a test is.
-        self._closing = weakref.finalize(self, self._connection.close)
-        self._closing.atexit = False
+        self._closing = weakref.finalize(self, _close, self._connection, os.getpid())
+        self._closing.atexit = False  # a thread may be using it then
 
     def execute(
         self, sql: str, values: Values | None = None, *, limit: float = LIMIT
@@ -128,7 +127,6 @@ class LimitedConnection:
         with contextlib.suppress(OSError, psycopg.Error):
             os.close(self._connection.pgconn.socket)
 
-        self._closing.detach()
         _inherited.append(self._connection)
 
 
@@ -196,6 +194,12 @@ def reason(error: Exception) -> str:
 def quoted(identifier: str) -> str:
     """A name of a schema, as it is written in a statement."""
     return '"{}"'.format(identifier.replace('"', '""'))
+
+
+def _close(connection: psycopg.Connection[t.Any], process: int) -> None:
+    """Close a connection, unless it is that of a parent process, which goes on."""
+    if process == os.getpid():
+        connection.close()
 
 
 def _error_in(result: pq.abc.PGresult) -> psycopg.Error:
