@@ -154,7 +154,7 @@ class BackgroundThread(Forkable):
         self._lock = threading.Lock()
         self._thread = None
 
-    def step(self) -> float | None:
+    def run_step(self) -> float | None:
         """Make a step; the seconds until the next one, or ``None`` if it was the last.
 
         Called by the thread.
@@ -196,4 +196,4 @@ def _repeat(reference: weakref.ref[BackgroundThread], pause: float | None) -> No
 
 def _step_of(each: BackgroundThread | None) -> float | None:
     # A function, so that nothing refers to the object during a pause.
-    return None if each is None else each.step()
+    return None if each is None else each.run_step()

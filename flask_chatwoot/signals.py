@@ -19,9 +19,10 @@ _signals = Namespace()
 before_post = _signals.signal(
     "before-post",
     """Sent before every attempt to create a message in Chatwoot. Receives ``post``, the
-    :class:`~flask_chatwoot.Post` that will be created. If that takes longer than a
-    second, the conversation is looked at once more; where an operator has come
-    meanwhile, nothing is sent, and what follows is another attempt, if any.""",
+    :class:`~flask_chatwoot.Post` that will be created. If receivers of a public post
+    take longer than a second, the conversation is looked at once more. If it has
+    changed, nothing is sent; what is posted then, a note for example, is another
+    attempt.""",
 )
 
 after_post = _signals.signal(

@@ -245,10 +245,12 @@ def empty_all() -> None:
             if not _is_there(db, schema):
                 continue
 
-            _free.append(_new_name())
-            db.execute(f'ALTER SCHEMA "{schema}" RENAME TO "{_free[-1]}"')
+            # First, or a thread could write after the schema was emptied.
+            name = _new_name()
+            db.execute(f'ALTER SCHEMA "{schema}" RENAME TO "{name}"')
+            _free.append(name)
 
-            for statement in _emptying(db, _free[-1]):
+            for statement in _emptying(db, name):
                 db.execute(statement)
 
     _schemas.clear()
